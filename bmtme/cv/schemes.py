@@ -1,0 +1,365 @@
+"""Cross-validation schemes: which line x env x trait cells are hidden in which partition.
+
+A scheme is a value that only makes masks. It sees the pattern of the records and a seed, never a
+phenotypic value or a model, so that every model compared is asked about the very same cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bmtme.arguments import whole_number
+from bmtme.errors import DataError, UsageError
+from bmtme.model.cells import list_names, suggest
+from bmtme.model.trial import Trial
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+RESTARTS = 100
+"""How often CV1 starts a partition again before it gives up."""
+
+# First word of the spawn keys of the masks: their streams are never those of a sampler, whose keys start
+# with the small numbers of models and partitions. The bytes spell "mask".
+_MASK_STREAM = 0x6D61736B
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """One split into training and test cells.
+
+    Attributes
+    ----------
+    label : str
+        ``"1"``, ``"2"``, ... for CV1, ``"env:trait"`` for CV2.
+    hidden : numpy.ndarray of bool, shape (J, I, L)
+        Cells of line x env x trait withheld from training, in the order of the trial's labels. A hidden
+        cell hides all its plots. A hidden cell without a recorded value changes nothing and is not scored.
+    """
+
+    label: str
+    hidden: BoolArray
+
+    def __post_init__(self) -> None:
+        hidden = np.array(self.hidden, dtype=bool)
+        hidden.setflags(write=False)
+        object.__setattr__(self, "hidden", hidden)
+
+    def record_mask(self, trial: Trial) -> BoolArray:
+        """Mask of the values of every record, for ``Trial.hide``.
+
+        Parameters
+        ----------
+        trial : Trial
+            The trial the partition was made for.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (N, L)
+        """
+        self._fits(trial)
+        return np.asarray(self.hidden[trial.line_index, trial.env_index], dtype=bool)
+
+    def scored(self, trial: Trial) -> BoolArray:
+        """The test cells: hidden and with a recorded value, shape (J, I, L)."""
+        self._fits(trial)
+        return np.asarray(self.hidden & (trial.counts() > 0), dtype=bool)
+
+    def _fits(self, trial: Trial) -> None:
+        shape = (len(trial.lines), len(trial.envs), len(trial.traits))
+        if self.hidden.shape != shape:
+            raise UsageError(
+                f"partition {self.label} was made for a trial of (lines, environments, traits) = "
+                f"{self.hidden.shape}, this one has {shape}: make the masks from this trial."
+            )
+
+
+class Scheme(Protocol):
+    """What cross-validation asks of a scheme."""
+
+    def masks(self, trial: Trial, seed: int) -> list[Partition]:
+        """All partitions of the trial."""
+        ...
+
+    def table(self, trial: Trial, seed: int) -> pd.DataFrame:
+        """The test cells of all partitions as a table."""
+        ...
+
+
+@dataclass(frozen=True)
+class CV1:
+    """Lines lose all their traits in some environments but are seen in others (sparse testing).
+
+    Environments are taken in random order. In an environment where n lines have a record,
+    ``floor(test_fraction * n + 0.5)`` of them lose all traits, drawn uniformly among the lines that keep a
+    record in another environment. Where too few such lines are left, the partition starts again, at most 100
+    times. Partition k depends on the seed, on k and on which line x env cells hold a record, and on nothing
+    else: neither on values nor on the number of partitions.
+
+    Source: Montesinos-Lopez et al. (2016), where random partitions of 80% training and 20% testing are made ten
+    times. Breeders often call this scheme CV2 ("tested lines in incomplete trials").
+
+    Parameters
+    ----------
+    partitions : int, default 10
+        Number of random partitions.
+    test_fraction : float, default 0.2
+        Share of the recorded lines hidden in every environment, between 0 and 1.
+
+    Raises
+    ------
+    UsageError
+        If ``partitions`` is not a whole number of at least 1, or ``test_fraction`` not strictly between 0 and 1.
+    """
+
+    partitions: int = 10
+    test_fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "partitions", whole_number(self.partitions, "partitions", least=1))
+        try:
+            fraction = float(self.test_fraction)
+        except (TypeError, ValueError):
+            fraction = math.nan
+        if isinstance(self.test_fraction, bool) or not 0.0 < fraction < 1.0:
+            raise UsageError(
+                f"test_fraction must lie strictly between 0 and 1, got {self.test_fraction!r}: "
+                "0.2 hides a fifth of the lines of every environment."
+            )
+        object.__setattr__(self, "test_fraction", fraction)
+
+    def masks(self, trial: Trial, seed: int) -> list[Partition]:
+        """Draw the partitions.
+
+        Parameters
+        ----------
+        trial : Trial
+            Only the pattern of its records is looked at.
+        seed : int
+            Seed of the masks, 0 or more.
+
+        Returns
+        -------
+        list of Partition
+            Labelled ``"1"``, ``"2"``, ... in this order.
+
+        Raises
+        ------
+        DataError
+            If an environment never has enough lines which are also seen elsewhere, or if a partition would leave
+            nothing to score, a line without any record or a trait without any training value.
+        UsageError
+            If the seed is not a whole number of at least 0.
+        """
+        seed = whole_number(seed, "seed", least=0)
+        counts = trial.counts()
+        recorded = np.asarray((counts > 0).any(axis=2))
+        needed = np.array([math.floor(self.test_fraction * n + 0.5) for n in recorded.sum(axis=0)], dtype=np.int64)
+        if not needed.any():
+            raise DataError(
+                f"A test fraction of {self.test_fraction:g} hides less than half a line in every environment "
+                f"(the largest has {recorded.sum(axis=0).max(initial=0)} lines with a record), so nothing would be "
+                "scored: use a larger test fraction."
+            )
+        made = []
+        for number in range(1, self.partitions + 1):
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_MASK_STREAM, number)))
+            lost = self._draw(recorded, needed, trial.envs, number, rng)
+            partition = Partition(str(number), np.repeat(lost[:, :, None], len(trial.traits), axis=2))
+            _check(partition, trial, counts)
+            made.append(partition)
+        return made
+
+    def table(self, trial: Trial, seed: int) -> pd.DataFrame:
+        """The test cells (hidden and recorded) with the columns partition, line, env, trait."""
+        return _table(self.masks(trial, seed), trial)
+
+    def _draw(
+        self, recorded: BoolArray, needed: IntArray, envs: Sequence[str], number: int, rng: np.random.Generator
+    ) -> BoolArray:
+        """Line x env cells which lose their records, shape (J, I)."""
+        failures = np.zeros(len(envs), dtype=np.int64)
+        most = np.zeros(len(envs), dtype=np.int64)
+        for _ in range(1 + RESTARTS):
+            kept = recorded.copy()
+            for i in rng.permutation(len(envs)):
+                elsewhere = kept.sum(axis=1) - kept[:, i]
+                candidates = np.flatnonzero(kept[:, i] & (elsewhere > 0))
+                if candidates.size < needed[i]:
+                    failures[i] += 1
+                    most[i] = max(most[i], candidates.size)
+                    break
+                kept[rng.choice(candidates, size=needed[i], replace=False), i] = False
+            else:
+                return recorded & ~kept
+        worst = int(failures.argmax())
+        raise DataError(
+            f"CV1, partition {number}, environment {envs[worst]!r}: {needed[worst]} of its "
+            f"{recorded[:, worst].sum()} lines should be hidden (test fraction {self.test_fraction:g}), but only "
+            f"{most[worst]} of them could be found that keep a record in another environment, in spite of {RESTARTS} "
+            "restarts. Use a smaller test fraction or leave this environment out."
+        )
+
+
+@dataclass(frozen=True)
+class CV2:
+    """One trait is hidden for all lines in one environment; one partition for every env x trait chosen.
+
+    The trait is seen in other environments, and other traits are seen in this one. Source: Montesinos-Lopez et
+    al. (2016); not the scheme which breeders call CV2. There is nothing random in it.
+
+    Parameters
+    ----------
+    traits : sequence of str, optional
+        Traits to hide; by default all.
+    envs : sequence of str, optional
+        Environments to hide them in; by default all.
+
+    Notes
+    -----
+    A combination of env and trait without any recorded value has nothing to hide. It is an error where both
+    names were given, and no partition where one of them stands for "all".
+
+    Raises
+    ------
+    UsageError
+        If a list is empty or holds a name twice.
+    """
+
+    traits: tuple[str, ...] | None = None
+    envs: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "traits", _names(self.traits, "traits"))
+        object.__setattr__(self, "envs", _names(self.envs, "envs"))
+
+    def masks(self, trial: Trial, seed: int = 0) -> list[Partition]:
+        """List the partitions: environments in the order asked for, in each the traits in theirs.
+
+        Parameters
+        ----------
+        trial : Trial
+            Only the pattern of its records is looked at.
+        seed : int
+            Not used; all schemes are called alike.
+
+        Returns
+        -------
+        list of Partition
+            Labelled ``"env:trait"``.
+
+        Raises
+        ------
+        DataError
+            If a name is not in the trial, or if a partition would leave nothing to score, a line without any
+            record or a trait without any training value.
+        """
+        traits = _positions(self.traits, trial.traits, "trait")
+        envs = _positions(self.envs, trial.envs, "environment")
+        counts = trial.counts()
+        recorded = np.asarray((counts > 0).any(axis=0))
+        explicit = self.traits is not None and self.envs is not None
+        pairs = [(i, k) for i in envs for k in traits if explicit or recorded[i, k]]
+        if self.traits is not None:
+            _all_used(traits, {k for _, k in pairs}, trial.traits, "trait", "any environment")
+        if self.envs is not None:
+            _all_used(envs, {i for i, _ in pairs}, trial.envs, "environment", "any trait")
+        if not pairs:
+            raise DataError("CV2: no trait has a recorded value in any environment, so there is nothing to score.")
+        made = []
+        for i, k in pairs:
+            hidden = np.zeros(counts.shape, dtype=bool)
+            hidden[:, i, k] = True
+            partition = Partition(f"{trial.envs[i]}:{trial.traits[k]}", hidden)
+            _check(partition, trial, counts)
+            made.append(partition)
+        return made
+
+    def table(self, trial: Trial, seed: int = 0) -> pd.DataFrame:
+        """The test cells (hidden and recorded) with the columns partition, line, env, trait."""
+        return _table(self.masks(trial, seed), trial)
+
+
+def _check(partition: Partition, trial: Trial, counts: npt.NDArray[np.integer]) -> None:
+    """Refuse a partition that cannot be fitted or scored."""
+    recorded = counts > 0
+    training = recorded & ~partition.hidden
+    if not (recorded & partition.hidden).any():
+        raise DataError(
+            f"Partition {partition.label!r} hides no recorded value, so there is nothing to score: "
+            "choose an environment and a trait with records."
+        )
+    untrained = np.flatnonzero(~training.any(axis=(0, 1)))
+    if untrained.size:
+        raise DataError(
+            f"Partition {partition.label!r} leaves no training value of trait "
+            f"{list_names(trial.traits[k] for k in untrained)}: a trait must also be recorded outside the hidden "
+            "cells. Choose other cells or leave the trait out."
+        )
+    nowhere = np.flatnonzero(recorded.any(axis=(1, 2)) & ~training.any(axis=(1, 2)))
+    if nowhere.size:
+        raise DataError(
+            f"Partition {partition.label!r} hides every recorded value of line "
+            f"{list_names(trial.lines[j] for j in nowhere)}: a line must also be recorded outside the hidden "
+            "cells. Choose other cells or leave the line out."
+        )
+
+
+def _table(partitions: Sequence[Partition], trial: Trial) -> pd.DataFrame:
+    """Test cells of all partitions; in each by line, environment, trait in the trial's order."""
+    lines, envs, traits = (np.array(names, dtype=object) for names in (trial.lines, trial.envs, trial.traits))
+    recorded = trial.counts() > 0
+    cells = [np.nonzero(partition.hidden & recorded) for partition in partitions]
+    labels = np.array([partition.label for partition in partitions], dtype=object)
+    j, i, k = (np.concatenate([cell[axis] for cell in cells]) for axis in range(3))
+    return pd.DataFrame(
+        {
+            "partition": np.repeat(labels, [cell[0].size for cell in cells]),
+            "line": lines[j],
+            "env": envs[i],
+            "trait": traits[k],
+        }
+    )
+
+
+def _names(names: Iterable[str] | None, what: str) -> tuple[str, ...] | None:
+    """Names as a tuple of text; one name alone may stand without a list."""
+    if names is None:
+        return None
+    found = (names.strip(),) if isinstance(names, str) else tuple(str(name).strip() for name in names)
+    if not found:
+        raise UsageError(f"CV2: the list of {what} is empty: leave it out to take all of them.")
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise UsageError(f"CV2: {list_names(twice)} stands more than once in the list of {what}: name each one once.")
+    return found
+
+
+def _positions(names: Sequence[str] | None, known: Sequence[str], what: str) -> list[int]:
+    """Where the names stand among those of the trial; all of them for None."""
+    if names is None:
+        return list(range(len(known)))
+    place = {name: position for position, name in enumerate(known)}
+    for name in names:
+        if name not in place:
+            raise DataError(
+                f"CV2: the trial has no {what} {name!r}.{suggest(name, known)} Its {what}s are {list_names(known)}."
+            )
+    return [place[name] for name in names]
+
+
+def _all_used(chosen: Sequence[int], used: set[int], known: Sequence[str], what: str, where: str) -> None:
+    """Refuse a name asked for which has no recorded value anywhere among the combinations."""
+    for position in chosen:
+        if position not in used:
+            raise DataError(
+                f"CV2: {what} {known[position]!r} has no recorded value in {where}, so there is nothing to score: "
+                f"leave this {what} out."
+            )

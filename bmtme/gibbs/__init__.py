@@ -1,0 +1,1 @@
+"""The sampler: what is constant (problem), what moves (state), the order of the steps (sweep), chains."""

@@ -1,0 +1,363 @@
+"""The blocks of a sweep: each draws one group of unknowns given the rest, from problem, state and workspace.
+
+A step returns True, or False where a matrix was not positive definite; the sweep says which.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bmtme.kernels.beta import (
+    EXCHANGEABLE,
+    PAPER,
+    draw_beta,
+    draw_beta_given_effects,
+    draw_mu,
+    draw_paper_scale,
+    draw_tau,
+    fill_mean_prior,
+    sum_mean_information,
+)
+from bmtme.kernels.compile import compiled
+from bmtme.kernels.covariance import draw_auxiliaries, draw_covariance, draw_environment_variances
+from bmtme.kernels.genetic import draw_effect, invert_observed, shrink_column
+from bmtme.kernels.interaction import draw_main, fill_split, subtract_main, sum_cross_products, trace_product
+from bmtme.kernels.linalg import invert_spd
+from bmtme.kernels.missing import (
+    complete_cross_products,
+    draw_missing,
+    fill_regressions,
+    rotate_rows_back,
+    rotate_rows_forward,
+)
+from bmtme.kernels.pair import factor_product, fill_pair, transform_back, transform_forward, whiten
+from bmtme.kernels.residual import add_outer, sum_log_density, sum_rotated_residuals
+
+
+@compiled()
+def factor_pair(p, s, w):
+    """Diagonalise (C, R) for the current covariances."""
+    if p.product:
+        return factor_product(s.Sigma_t, s.s2_E, s.R_e, p.k, p.seen, w.pair)
+    fill_pair(s.Sigma_t, s.s2_E, s.R_e, p.k, p.col_env, p.col_trait, w.C, w.R)
+    return whiten(w.C, w.R, w.pair.lam, w.pair.T, w.pair.Ti, w.pair.V)
+
+
+@compiled()
+def prepare_mean_prior(p, s, w):
+    """P0 and P0 b0 for the current tau or s2_b, mu integrated out."""
+    q = p.means
+    fill_mean_prior(
+        q.kind, p.col_trait, p.n_trait, q.mu_mean, q.mu_precision, s.tau2, s.s2_b[0], q.scale, q.centre, w.P0, w.P0b0
+    )
+
+
+@compiled()
+def draw_means_and_genetic(rng, p, s, w):
+    """(mu, beta, u) | covariances, tau, completed data: one block; `factor_pair` must be current."""
+    M = s.Y.shape[0]
+    transform_forward(s.Y, p.product, len(p.seen), w.pair, w.temporary, w.Z)
+    for m in range(M):
+        w.sxx[m], w.sxz[m] = sum_mean_information(w.Z[m], p.x, p.d, w.pair.lam[m], w.weight[m])
+    prepare_mean_prior(p, s, w)
+    if not draw_beta(rng, w.pair.T, w.sxx, w.sxz, w.P0, w.P0b0, s.beta):
+        return False
+    if p.means.kind == EXCHANGEABLE:
+        draw_mu(rng, s.beta, p.col_trait, p.n_trait, p.means.mu_mean, p.means.mu_precision, s.tau2, s.mu)
+    for c in range(M):
+        t = 0.0
+        for m in range(M):
+            t += w.pair.T[m, c] * s.beta[m]
+        w.tilde[c] = t
+    if p.product:
+        for m in range(M):
+            for j in range(p.rank):
+                w.noise[j] = rng.standard_normal()
+            shrink_column(w.Z[m], p.x, p.root_d, w.pair.lam[m], w.weight[m], w.tilde[m], w.noise, p.rank)
+    else:
+        # Noise turned by V: the draw then does not depend on which eigenvectors a repeated eigenvalue got.
+        for m in range(M):
+            for j in range(p.rank):
+                w.W2[m, j] = rng.standard_normal()
+        np.dot(w.pair.V.T, w.W2, w.temporary)
+        for m in range(M):
+            shrink_column(w.Z[m], p.x, p.root_d, w.pair.lam[m], w.weight[m], w.tilde[m], w.temporary[m], p.rank)
+    transform_back(w.Z, p.product, len(p.seen), w.pair, w.temporary, s.W)
+    return True
+
+
+@compiled()
+def split_effects(rng, p, s, w):
+    """(b1, b2) | u, by way of b1 | u; without an interaction b1 is u."""
+    if not p.interaction:
+        s.W1[:] = s.W
+        return True
+    if not fill_split(s.Sigma_t, s.s2_E, p.recorded, p.seen, p.col_env, p.col_trait, w.A, w.K):
+        return False
+    draw_main(rng, s.W, w.A, w.K, p.rank, w.noise, s.W1)
+    subtract_main(s.W, s.W1, p.col_trait, w.W2)
+    return True
+
+
+@compiled()
+def fill_fitted(p, s, w):
+    """beta + u of the touched cells, in the original space."""
+    for i in p.seen:
+        start, stop = p.cell_offset[i], p.cell_offset[i + 1]
+        if start == stop:
+            continue
+        first, width = p.env_first[i], p.env_width[i]
+        if p.rotated:
+            for a in range(width):
+                for j in range(p.rank):
+                    w.temporary[first + a, j] = p.root_d[j] * s.W[first + a, j]
+                for j in range(p.rank, p.d.shape[0]):
+                    w.temporary[first + a, j] = 0.0
+            rotate_rows_back(p.rows[start:stop], w.temporary[first : first + width], w.fitted[start:stop])
+            for c in range(start, stop):
+                for a in range(width):
+                    w.fitted[c, a] = s.beta[first + a] + w.fitted[c, a] / p.cell_root[c]
+        else:
+            for c in range(start, stop):
+                j = p.cell_line[c]
+                for a in range(width):
+                    w.fitted[c, a] = s.beta[first + a] + p.root_d[j] * s.W[first + a, j] / p.cell_root[c]
+
+
+@compiled()
+def spread_traits(p, i, compact, full):
+    """Values of an environment's recorded traits, in order, to their places among all traits."""
+    first = p.env_first[i]
+    for a in range(p.env_width[i]):
+        full[p.col_trait[first + a]] = compact[a]
+
+
+@compiled()
+def fill_cell(p, s, c, mean):
+    """Completed mean of touched cell c over its k_i c_j plots, seen and imputed."""
+    L = p.n_trait
+    plots = p.cell_count[c] + p.cell_pad[c] + (p.part_offset[c + 1] - p.part_offset[c])
+    for l in range(L):
+        t = p.cell_pad[c] * s.pad[c, l]
+        if p.cell_count[c] > 0.0:
+            t += p.cell_count[c] * p.cell_mean[c, l]
+        for q in range(p.part_offset[c], p.part_offset[c + 1]):
+            t += s.part[q, l]
+        mean[l] = t / plots
+    return plots
+
+
+@compiled()
+def complete_data(p, s, w):
+    """Rotate the completed touched cells into Y."""
+    mean = np.empty(p.n_trait)
+    for i in p.seen:
+        start, stop = p.cell_offset[i], p.cell_offset[i + 1]
+        if start == stop:
+            continue
+        first, width = p.env_first[i], p.env_width[i]
+        for c in range(start, stop):
+            fill_cell(p, s, c, mean)
+            for a in range(width):
+                w.cell_y[c, a] = mean[p.col_trait[first + a]] * p.cell_root[c]
+        Y = s.Y[first : first + width]
+        Y[:] = p.fixed[first : first + width]
+        if p.rotated:
+            rotate_rows_forward(p.rows[start:stop], w.cell_y[start:stop], Y)
+        else:
+            for c in range(start, stop):
+                for a in range(width):
+                    Y[a, p.cell_line[c]] += w.cell_y[c, a]
+
+
+@compiled()
+def impute(rng, p, s, w):
+    """Unseen plots and missing traits | beta, u, R_e; `fill_fitted` must be current."""
+    if len(p.cell_line) == 0:
+        return True
+    if not fill_regressions(s.R_e, p.patterns, w.B, w.Kp):
+        return False
+    fitted = np.zeros(p.n_trait)
+    e = np.zeros(p.n_trait)
+    for i in p.seen:
+        for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
+            spread_traits(p, i, w.fitted[c], fitted)
+            if p.cell_pad[c] > 0.0:
+                t = p.cell_pattern[c]
+                draw_missing(
+                    rng, p.patterns[t], w.B[t], w.Kp[t], fitted, 1.0 / math.sqrt(p.cell_pad[c]), e, s.pad[c]
+                )
+            for q in range(p.part_offset[c], p.part_offset[c + 1]):
+                t = p.part_pattern[q]
+                draw_missing(rng, p.patterns[t], w.B[t], w.Kp[t], fitted, 1.0, e, s.part[q])
+    complete_data(p, s, w)
+    return True
+
+
+@compiled()
+def sum_residuals(p, s, w, i, out):
+    """Cross-products of the recorded plots' residuals in one environment, into (L, L) `out`."""
+    L = p.n_trait
+    first, width = p.env_first[i], p.env_width[i]
+    traits = p.col_trait[first : first + width]
+    out[:] = 0.0
+    sum_rotated_residuals(
+        s.Y, s.W, p.x, p.root_d, s.beta, first, traits, p.k[i], w.temporary[first : first + width], out
+    )
+    fitted = np.zeros(L)
+    mean = np.empty(L)
+    for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
+        spread_traits(p, i, w.fitted[c], fitted)
+        plots = fill_cell(p, s, c, mean)
+        add_outer(-plots, mean, fitted, traits, out)
+        if p.cell_count[c] > 0.0:
+            add_outer(p.cell_count[c], p.cell_mean[c], fitted, traits, out)
+        for q in range(p.part_offset[c], p.part_offset[c + 1]):
+            add_outer(1.0, s.part[q], fitted, traits, out)
+    for a in traits:
+        for b in traits:
+            out[a, b] += p.within[i, a, b]
+
+
+@compiled()
+def draw_residual(rng, p, s, w):
+    """R_e | residuals of the recorded plots (A.10), and its auxiliaries (A.11)."""
+    w.scatter_e[:] = 0.0
+    n = 0.0
+    s.log_likelihood[0] = 0.0
+    one = np.empty((p.n_trait, p.n_trait))
+    for i in p.seen:
+        sum_residuals(p, s, w, i, one)
+        s.log_likelihood[0] += sum_log_density(one, p.n_recorded[i], p.recorded[i], s.R_e)
+        if not complete_cross_products(rng, int(p.n_recorded[i]), p.recorded[i], s.R_e, one):
+            return False
+        w.scatter_e[:] += one
+        n += p.n_recorded[i]
+    if not draw_covariance(rng, w.scatter_e, n, p.prior_e, s.aux_e, s.R_e):
+        return False
+    return draw_auxiliaries(rng, s.R_e, p.prior_e, s.aux_e)
+
+
+@compiled()
+def draw_genetic_covariances(rng, p, s, w):
+    """Sigma_t (A.6, A.7), then Sigma_E (A.8, A.9) | b1, b2. Returns 0, or 1 / 2 for the matrix that failed.
+
+    Absent traits of b2 are drawn (as cross-products) given the recorded ones first, so that degrees of
+    freedom are full: r rows for b1 and r for each environment with a record.
+    """
+    L = p.n_trait
+    sum_cross_products(s.W1, np.arange(L), p.rank, w.scatter_1)
+    n = float(p.rank)
+    if p.interaction:
+        for i in p.seen:
+            first, width = p.env_first[i], p.env_width[i]
+            traits = p.col_trait[first : first + width]
+            sum_cross_products(w.W2[first : first + width], traits, p.rank, w.scatter_2[i])
+            S = w.scatter_2[i]
+            for a in traits:
+                for b in traits:
+                    S[a, b] /= s.s2_E[i]
+            if not complete_cross_products(rng, p.rank, p.recorded[i], s.Sigma_t, S):
+                return 1
+            w.scatter_1[:] += S
+            S *= s.s2_E[i]
+            n += p.rank
+    if not draw_covariance(rng, w.scatter_1, n, p.prior_t, s.aux_t, s.Sigma_t):
+        return 1
+    if not draw_auxiliaries(rng, s.Sigma_t, p.prior_t, s.aux_t):
+        return 1
+    if p.interaction:
+        Ti = np.empty((L, L))
+        squares = np.zeros(p.n_env)
+        if not invert_spd(s.Sigma_t, Ti):
+            return 1
+        for i in p.seen:
+            squares[i] = trace_product(Ti, w.scatter_2[i])
+        if not draw_environment_variances(
+            rng, squares, float(p.rank * L), p.is_seen, p.prior_E, s.aux_E, s.s2_E
+        ):
+            return 2
+    return 0
+
+
+@compiled()
+def draw_mean_scales(rng, p, s):
+    """tau | beta, mu, or the paper's s2_b | beta."""
+    q = p.means
+    if q.kind == EXCHANGEABLE:
+        draw_tau(rng, s.beta, s.mu, p.col_trait, p.n_trait, q.tau_nu, q.tau_scale, s.tau2, s.aux_tau)
+    elif q.kind == PAPER:
+        draw_paper_scale(rng, s.beta, p.col_trait, q.scale, q.centre, q.s2_nu, q.s2_scale, s.s2_b, s.aux_b)
+
+
+@compiled()
+def draw_means_given_effects(rng, p, s, w):
+    """beta | b1, b2 (A.1), then mu | beta: the paper's separate step."""
+    prepare_mean_prior(p, s, w)
+    if not draw_beta_given_effects(rng, s.Y, s.W, p.x, p.root_d, w.pair.T, w.P0, w.P0b0, s.beta):
+        return False
+    if p.means.kind == EXCHANGEABLE:
+        draw_mu(rng, s.beta, p.col_trait, p.n_trait, p.means.mu_mean, p.means.mu_precision, s.tau2, s.mu)
+    return True
+
+
+@compiled()
+def draw_main_given_interaction(rng, p, s, w):
+    """b1 | beta, b2 (A.4); w.W2 must be current."""
+    L, J = p.n_trait, p.d.shape[0]
+    P = np.zeros((L, L))
+    B = np.zeros((L, J))
+    Ri = np.empty((L, L))
+    for i in p.seen:
+        if not invert_observed(s.R_e, p.recorded[i], Ri):
+            return False
+        P += p.k[i] * Ri
+        add_weighted_residuals(p, s, w.W2, i, Ri, B)
+    if not draw_effect(rng, s.Sigma_t, P, B, p.d, p.root_d, p.rank, s.W1):
+        return False
+    for m in range(s.W.shape[0]):
+        s.W[m] = s.W1[p.col_trait[m]] + w.W2[m]
+    return True
+
+
+@compiled()
+def add_weighted_residuals(p, s, effect, i, Ri, B):
+    """B += k_i R_i^-1 (y - x beta - sqrt(d) effect) over an environment's columns."""
+    first = p.env_first[i]
+    for a in range(p.env_width[i]):
+        m = first + a
+        e = s.Y[m] - p.x * s.beta[m] - p.root_d * effect[m]
+        for l in range(p.n_trait):
+            B[l] += p.k[i] * Ri[l, p.col_trait[m]] * e
+
+
+@compiled()
+def draw_interaction_given_main(rng, p, s, w):
+    """Each b2_i | beta, b1 (A.5), over its recorded traits."""
+    L, J = p.n_trait, p.d.shape[0]
+    Ri = np.empty((L, L))
+    for i in p.seen:
+        first, width = p.env_first[i], p.env_width[i]
+        traits = p.col_trait[first : first + width]
+        if not invert_observed(s.R_e, p.recorded[i], Ri):
+            return False
+        main = np.empty((s.W.shape[0], J))
+        for m in range(s.W.shape[0]):
+            main[m] = s.W1[p.col_trait[m]]
+        B = np.zeros((L, J))
+        add_weighted_residuals(p, s, main, i, Ri, B)
+        Sigma = np.empty((width, width))
+        P = np.empty((width, width))
+        Bi = np.empty((width, J))
+        for a in range(width):
+            Bi[a] = B[traits[a]]
+            for b in range(width):
+                Sigma[a, b] = s.s2_E[i] * s.Sigma_t[traits[a], traits[b]]
+                P[a, b] = p.k[i] * Ri[traits[a], traits[b]]
+        if not draw_effect(rng, Sigma, P, Bi, p.d, p.root_d, p.rank, w.W2[first : first + width]):
+            return False
+        for m in range(first, first + width):
+            s.W[m] = s.W1[p.col_trait[m]] + w.W2[m]
+    return True

@@ -1,0 +1,117 @@
+"""The order of the steps, and many sweeps per compiled call."""
+
+from __future__ import annotations
+
+from bmtme.gibbs.draws import DrawsRecord, record_draw
+from bmtme.gibbs.problem import ProblemRecord
+from bmtme.gibbs.state import StateRecord, WorkRecord
+from bmtme.gibbs.steps import (
+    complete_data,
+    draw_genetic_covariances,
+    draw_interaction_given_main,
+    draw_main_given_interaction,
+    draw_mean_scales,
+    draw_means_and_genetic,
+    draw_means_given_effects,
+    draw_residual,
+    factor_pair,
+    fill_fitted,
+    impute,
+    split_effects,
+)
+from bmtme.kernels.compile import compiled
+
+#: What a sweep's return code says: the matrix that was not positive definite.
+FAILURES = {
+    1: "Sigma_t (genetic covariance of the traits)",
+    2: "Sigma_E (variance of the trait x genotype x environment effects)",
+    3: "R_e (residual covariance of the traits)",
+    4: "the pair (C, R) of genetic and residual covariance over environments and traits",
+    5: "the posterior precision of the environment means (beta)",
+}
+
+
+@compiled()
+def sweep_gibbs(rng, p, s, w):
+    """One sweep: (mu, beta, u) in one block, b1 and b2, the covariances, tau, imputation.
+
+    R_e counts recorded plots only and the imputed ones are redrawn directly after (with only tau, which reads
+    neither, between): (R_e, unseen plots) is one block. Every other step is a full conditional.
+    """
+    if not factor_pair(p, s, w):
+        return 4
+    for inner in range(p.inner):
+        if inner > 0 and not impute(rng, p, s, w):
+            return 3
+        if not draw_means_and_genetic(rng, p, s, w):
+            return 5
+        if len(p.cell_line) > 0:
+            fill_fitted(p, s, w)
+    if not split_effects(rng, p, s, w):
+        return 1
+    code = draw_genetic_covariances(rng, p, s, w)
+    if code != 0:
+        return code
+    if not draw_residual(rng, p, s, w):
+        return 3
+    draw_mean_scales(rng, p, s)
+    if not impute(rng, p, s, w):
+        return 3
+    return 0
+
+
+@compiled()
+def sweep_stepwise(rng, p, s, w):
+    """The paper's separate steps A.1, A.4, A.5 in place of the block draw: slower to mix, for comparison."""
+    if not factor_pair(p, s, w):
+        return 4
+    for m in range(s.W.shape[0]):
+        w.W2[m] = s.W[m] - s.W1[p.col_trait[m]]
+    if not draw_means_given_effects(rng, p, s, w):
+        return 5
+    if not draw_main_given_interaction(rng, p, s, w):
+        return 1
+    if p.interaction and not draw_interaction_given_main(rng, p, s, w):
+        return 1
+    if len(p.cell_line) > 0:
+        fill_fitted(p, s, w)
+    code = draw_genetic_covariances(rng, p, s, w)
+    if code != 0:
+        return code
+    if not draw_residual(rng, p, s, w):
+        return 3
+    draw_mean_scales(rng, p, s)
+    if not impute(rng, p, s, w):
+        return 3
+    return 0
+
+
+@compiled()
+def run_gibbs(rng, problem, state, work, start, stop, keep, draws):
+    """Sweeps start .. stop - 1 of `sweep_gibbs`, written to their rows of the draws where `keep`.
+
+    Returns the sweep that failed (or stop) and the code of the failure (or 0).
+    """
+    p, s, w, out = ProblemRecord(*problem), StateRecord(*state), WorkRecord(*work), DrawsRecord(*draws)
+    complete_data(p, s, w)
+    for t in range(start, stop):
+        code = sweep_gibbs(rng, p, s, w)
+        if code == 0 and keep:
+            code = record_draw(rng, p, s, w, t, out)
+        if code != 0:
+            return t, code
+    return stop, 0
+
+
+@compiled()
+def run_stepwise(rng, problem, state, work, start, stop, keep, draws):
+    """The same for `sweep_stepwise`."""
+    p, s, w, out = ProblemRecord(*problem), StateRecord(*state), WorkRecord(*work), DrawsRecord(*draws)
+    complete_data(p, s, w)
+    for t in range(start, stop):
+        code = sweep_stepwise(rng, p, s, w)
+        if code == 0 and keep:
+            code = record_draw(rng, p, s, w, t, out)
+        if code != 0:
+            return t, code
+    return stop, 0

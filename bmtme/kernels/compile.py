@@ -1,0 +1,75 @@
+"""The one place where compile options and the on-disk cache are decided.
+
+numba's cache knows only the file of the cached function: change a helper in another file, or upgrade the
+package in place, and the cached caller still runs the old helper. So the cache folder carries a hash of
+*all* compiled sources of this package: any change of any of them starts a fresh folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+PACKAGE = Path(__file__).resolve().parent.parent
+COMPILED_FOLDERS = ("kernels", "gibbs")
+
+#: Floating-point liberties: sums may be reordered (vectorised), but NaN and infinity stay honest.
+RELAXED = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def hash_sources() -> str:
+    """Hash every source file that holds compiled functions, with the versions that compile them."""
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+    for folder in COMPILED_FOLDERS:
+        for file in sorted((PACKAGE / folder).glob("*.py")):
+            digest.update(file.name.encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def find_cache_folder() -> str | None:
+    """The folder for compiled code, or None where no folder can be written (then nothing is cached)."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given:
+        bases = [Path(given)]
+    else:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        bases = [Path(home) / "bmtme"]
+    for base in bases:
+        folder = base / f"compiled-{hash_sources()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return str(folder)
+        except OSError:
+            continue
+    return None
+
+
+CACHE_FOLDER = find_cache_folder()
+
+
+def compiled(relaxed: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator: compile without the GIL, cached in `CACHE_FOLDER`; `relaxed` allows vectorised sums."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        options: dict[str, Any] = {"nogil": True, "fastmath": RELAXED if relaxed else False}
+        if CACHE_FOLDER is None:
+            return numba.njit(**options)(function)
+        # The cache location is read from the configuration when the dispatcher is made.
+        config: Any = numba.config
+        before = config.CACHE_DIR
+        config.CACHE_DIR = CACHE_FOLDER
+        try:
+            return numba.njit(cache=True, **options)(function)
+        finally:
+            config.CACHE_DIR = before
+
+    return decorate

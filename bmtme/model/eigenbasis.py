@@ -1,0 +1,143 @@
+"""The eigenvectors of the relationship among lines with a record, computed once per set of lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from bmtme.errors import DataError
+
+#: Eigenvalues below this share of the largest count as zero (clones, inbred duplicates).
+ZERO = 1e-8
+#: An eigenvalue below minus this share of the largest is no rounding error.
+NEGATIVE = 1e-6
+#: Eigenvalues closer than this share of the largest are one repeated eigenvalue.
+REPEATED = 1e-11
+
+
+@dataclass(frozen=True)
+class Eigenbasis:
+    """W G W / m = U diag(d) U', W = diag(sqrt(c)) with c the plot multiples of the lines.
+
+    Attributes
+    ----------
+    vectors : (J, J) U, or None for an identity relationship (U = I)
+    values : (J,) d, zero beyond the rank; descending unless the relationship is an identity
+    rank : number of positive directions r
+    scale : m, mean diagonal of G over the lines, in the user's G
+    multiples : (J,) c
+    """
+
+    vectors: np.ndarray | None
+    values: np.ndarray
+    rank: int
+    scale: float
+    multiples: np.ndarray
+
+    @property
+    def rotated_ones(self) -> np.ndarray:
+        """x = U' sqrt(c), the design of an environment mean in this basis."""
+        root = np.sqrt(self.multiples)
+        return root if self.vectors is None else root @ self.vectors
+
+    def rotate_back(self, w: np.ndarray) -> np.ndarray:
+        """Effects of the lines, u = diag(1/sqrt(c)) U diag(sqrt(d)) w, in units of G / m; w (..., J)."""
+        scaled = w * np.sqrt(self.values)
+        if self.vectors is not None:
+            with threadpool_limits(1):
+                scaled = (scaled.reshape(-1, len(self.values)) @ self.vectors.T).reshape(w.shape)
+        return scaled / np.sqrt(self.multiples)
+
+    def project(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lines without a record given those with one: u_new | w ~ N(A w, v), in units of G / m.
+
+        Parameters
+        ----------
+        covariance : (n, J) relationship of the new lines with the recorded ones, user's G
+
+        Returns
+        -------
+        A : (n, J) G_no W U d^(-1/2) / m over the positive directions, zero elsewhere
+        explained : (n,) the row sums of A^2; v = G_nn / m - explained
+        """
+        root = np.zeros_like(self.values)
+        positive = self.values > 0
+        root[positive] = 1.0 / np.sqrt(self.values[positive])
+        A = covariance * np.sqrt(self.multiples) / self.scale
+        if self.vectors is not None:
+            with threadpool_limits(1):
+                A = A @ self.vectors
+        A = A * root
+        return A, (A**2).sum(axis=1)
+
+
+def decompose_relationship(
+    matrix: np.ndarray, multiples: np.ndarray | None = None, is_identity: bool = False
+) -> Eigenbasis:
+    """Decompose the relationship of the lines with a record.
+
+    Parameters
+    ----------
+    matrix : (J, J) relationship in the user's scale (not read for an identity)
+    multiples : (J,) plot multiples c of the lines, default all one
+    is_identity : whether the relationship is an identity, which needs no rotation
+
+    Raises
+    ------
+    DataError
+        Where an eigenvalue is negative beyond rounding.
+    """
+    J = len(matrix)
+    c = np.ones(J) if multiples is None else np.asarray(multiples, float)
+    if is_identity:
+        return Eigenbasis(None, c.copy(), J, 1.0, c)
+    scale = float(np.mean(np.diag(matrix)))
+    root = np.sqrt(c)
+    with threadpool_limits(1):
+        values, vectors = np.linalg.eigh(matrix / scale * root[:, None] * root[None, :])
+    values, vectors = values[::-1].copy(), np.ascontiguousarray(vectors[:, ::-1])
+    top = values[0]
+    if values[-1] < -NEGATIVE * top:
+        raise DataError(
+            f"the relationship matrix is not positive semi-definite: among the {J} lines with a record its smallest "
+            f"eigenvalue is {values[-1] * scale:.3g} and its largest {top * scale:.3g}. Expected no eigenvalue below "
+            f"{-NEGATIVE:g} of the largest; check how the matrix was made, or bend it (add a small number to its "
+            "diagonal) before the fit."
+        )
+    values[values < ZERO * top] = 0.0
+    rank = int(np.count_nonzero(values))
+    _settle_repeated(values, vectors, rank)
+    return Eigenbasis(vectors, values, rank, scale, c)
+
+
+def _settle_repeated(values: np.ndarray, vectors: np.ndarray, rank: int) -> None:
+    """Make the eigenvectors a function of the matrix: fix signs, and a basis for repeated eigenvalues.
+
+    Eigenvectors of a repeated eigenvalue are arbitrary up to a rotation that rounding decides, so that G and
+    2 G would give other draws from one seed. The projector on their span is not: Gram-Schmidt on its columns,
+    taken greedily from the first line, gives one basis.
+    """
+    start = 0
+    while start < rank:
+        stop = start + 1
+        while stop < rank and values[stop - 1] - values[stop] <= REPEATED * values[0]:
+            stop += 1
+        if stop - start > 1:
+            values[start:stop] = values[start:stop].mean()
+            block = vectors[:, start:stop]
+            basis = np.zeros((0, stop - start))
+            left = (block**2).sum(axis=1)
+            for _ in range(stop - start):
+                pivot = int(np.argmax(left >= left.max() - 1e-6))
+                row = block[pivot] - (basis @ block[pivot]) @ basis
+                row = row - (basis @ row) @ basis
+                row /= np.linalg.norm(row)
+                basis = np.vstack([basis, row])
+                left = left - (block @ row) ** 2
+            vectors[:, start:stop] = block @ basis.T
+        start = stop
+    largest = np.abs(vectors).max(axis=0)
+    first = np.argmax(np.abs(vectors) >= largest * (1.0 - 1e-9), axis=0)
+    vectors *= np.where(vectors[first, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)

@@ -1,0 +1,200 @@
+"""The model a user asks for: which covariances are free, their priors, the prior of the environment means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from bmtme.errors import UsageError
+from bmtme.model.cells import list_names, suggest
+
+__all__ = ["BMTME", "HalfT", "InverseWishart"]
+
+STRUCTURES = ("unstructured", "diagonal", "standard")
+MEANS = ("exchangeable", "flat", "paper")
+UNITS = ("scaled", "raw")
+
+
+def _positive(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not (np.isfinite(number) and number > 0):
+        raise UsageError(f"{name} must be a positive finite number, got {value!r}.")
+    return number
+
+
+@dataclass(frozen=True)
+class HalfT:
+    """Half-t prior of every standard deviation of a covariance (Huang & Wand 2013).
+
+    Density of a standard deviation s: proportional to (1 + s^2 / (nu A^2))^(-(nu + 1) / 2), s > 0. Of an
+    unstructured covariance, each correlation r has density proportional to (1 - r^2)^(nu/2 - 1): uniform at nu = 2.
+
+    Parameters
+    ----------
+    nu : float
+        Degrees of freedom.
+    scale : float or dict, optional
+        A. Of Sigma_t and R_e: for the standard deviation as reported, in units of the data (a number, or one per
+        trait by name); of Sigma_E and of the standard model in scaled units: unitless. By default weak: 5 standard
+        deviations of the trait, 1 for Sigma_E.
+
+    Notes
+    -----
+    One variance alone is s2 | a ~ IG(nu/2, nu/a), a ~ IG(1/2, 1/A^2); a p x p covariance is
+    IW(2 nu diag(1/a), nu + p - 1) given a_k ~ IG(1/2, 1/A_k^2).
+    """
+
+    nu: float = 2.0
+    scale: float | Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        _positive(self.nu, "nu of HalfT")
+        if isinstance(self.scale, Mapping):
+            for name, value in self.scale.items():
+                _positive(value, f"scale of HalfT for {name!r}")
+        elif self.scale is not None:
+            _positive(self.scale, "scale of HalfT")
+
+
+@dataclass(frozen=True, eq=False)
+class InverseWishart:
+    """Inverse-Wishart prior, density proportional to \\|M\\|^(-(df+p+1)/2) exp(-tr(scale M^-1)/2).
+
+    Its mean is scale / (df - p - 1); for p = 1 it is IG(df/2, scale/2). On a diagonal covariance every entry is
+    IG(df/2, scale_ii/2); on a single variance (standard model) IG(df/2, scale/2).
+
+    Parameters
+    ----------
+    df : float
+        Degrees of freedom, above p - 1.
+    scale : float, dict, DataFrame or (p, p) array
+        A number stands for that number times the identity, a dict for a diagonal by name, a DataFrame is matched by
+        name. Units of the covariance as reported.
+    """
+
+    df: float
+    scale: Any
+
+    def __post_init__(self) -> None:
+        _positive(self.df, "df of InverseWishart")
+
+
+Prior = HalfT | InverseWishart
+
+
+@dataclass(frozen=True)
+class BMTME:
+    """Bayesian multi-trait multi-environment model (Montesinos-Lopez et al. 2016, G3 6:2725-2744).
+
+    y_ijl = beta_il + b1_jl + b2_ijl + e_ijl for line j, environment i and trait l, with b1 ~ N(0, G (x) Sigma_t),
+    b2 ~ N(0, Sigma_E (x) G (x) Sigma_t), Sigma_E diagonal, and e ~ N(0, R_e) of a plot.
+
+    Parameters
+    ----------
+    structure : {"unstructured", "diagonal", "standard"}
+        Sigma_t and R_e free; both diagonal; or Sigma_t = s2_t D, R_e = s2_e D, Sigma_E = s2_E I with D the diagonal
+        of the traits' variances.
+    prior_t, prior_E, prior_e : HalfT or InverseWishart, optional
+        Of Sigma_t (default HalfT(2), scale 5 standard deviations of the trait), Sigma_E (default HalfT(4, 1)) and
+        R_e (as Sigma_t).
+    means : {"exchangeable", "flat", "paper"}
+        Environment means of a trait: beta_il ~ N(mu_l, tau_l^2) with mu_l flat and tau_l ~ HalfT(4, s_l), s_l the
+        trait's standard deviation; a flat prior (with one environment always); or the paper's N(0, s2_b) in the
+        data's units with sqrt(s2_b) ~ HalfT(2, 1e5), which pulls an unrecorded mean towards zero.
+    units : {"scaled", "raw"}
+        Of the standard model: D as above, or D = I (the paper's, sensible for traits in one unit only).
+
+    Raises
+    ------
+    UsageError
+        For an unknown name or a prior that is none.
+    """
+
+    structure: Literal["unstructured", "diagonal", "standard"] = "unstructured"
+    prior_t: Prior | None = None
+    prior_E: Prior | None = None
+    prior_e: Prior | None = None
+    means: Literal["exchangeable", "flat", "paper"] = "exchangeable"
+    units: Literal["scaled", "raw"] = "scaled"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("structure", STRUCTURES), ("means", MEANS), ("units", UNITS)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise UsageError(
+                    f"{name} of a model must be one of {list_names(allowed)}, got {value!r}."
+                    f"{suggest(str(value), allowed)}"
+                )
+        if self.units == "raw" and self.structure != "standard":
+            raise UsageError("units='raw' belongs to the standard model only: the others have a variance per trait.")
+        for name in ("prior_t", "prior_E", "prior_e"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, (HalfT, InverseWishart)):
+                raise UsageError(f"{name} must be a HalfT or an InverseWishart, got {value!r}.")
+
+    def describe(self) -> dict[str, Any]:
+        """The model in plain values, for records of a run."""
+
+        def plain(prior: Prior | None) -> Any:
+            if prior is None:
+                return "default"
+            if isinstance(prior, HalfT):
+                scale = dict(prior.scale) if isinstance(prior.scale, Mapping) else prior.scale
+                return {"HalfT": {"nu": prior.nu, "scale": scale}}
+            values = prior.scale if isinstance(prior.scale, Mapping) else np.asarray(prior.scale).tolist()
+            return {"InverseWishart": {"df": prior.df, "scale": values}}
+
+        return {
+            "structure": self.structure,
+            "means": self.means,
+            "units": self.units,
+            "prior_t": plain(self.prior_t),
+            "prior_E": plain(self.prior_E),
+            "prior_e": plain(self.prior_e),
+        }
+
+
+def spread_by_name(value: Any, names: Sequence[str], what: str) -> np.ndarray:
+    """A number or a dict by name as one positive number per name."""
+    if isinstance(value, Mapping):
+        unknown = [name for name in value if name not in names]
+        lacking = [name for name in names if name not in value]
+        if unknown or lacking:
+            raise UsageError(
+                f"{what} needs one number for each of {list_names(names)}"
+                + (f"; missing: {list_names(lacking)}" if lacking else "")
+                + (f"; unknown: {list_names(unknown)}" if unknown else "")
+                + "."
+            )
+        return np.array([_positive(value[name], what) for name in names])
+    return np.full(len(names), _positive(value, what))
+
+
+def scale_matrix(prior: InverseWishart, names: Sequence[str], what: str, free: bool) -> np.ndarray:
+    """The (p, p) scale of an inverse-Wishart prior in the order of `names`, checked."""
+    p = len(names)
+    given = prior.scale
+    if hasattr(given, "loc") and hasattr(given, "index"):
+        if set(map(str, given.index)) != set(names) or set(map(str, given.columns)) != set(names):
+            raise UsageError(f"the scale of {what} must have rows and columns named {list_names(names)}.")
+        given = given.set_axis(list(map(str, given.index)), axis=0).set_axis(list(map(str, given.columns)), axis=1)
+        given = given.loc[list(names), list(names)].to_numpy()
+    if isinstance(given, Mapping) or np.ndim(given) == 0:
+        matrix = np.diag(spread_by_name(given, names, f"the scale of {what}"))
+    else:
+        matrix = np.array(given, dtype=float)
+    if matrix.shape != (p, p):
+        raise UsageError(f"the scale of {what} must be {p} x {p} ({list_names(names)}), got shape {matrix.shape}.")
+    if not np.all(np.isfinite(matrix)) or np.abs(matrix - matrix.T).max() > 1e-8 * np.abs(matrix).max():
+        raise UsageError(f"the scale of {what} must be symmetric and finite.")
+    if np.linalg.eigvalsh(matrix)[0] <= 0:
+        raise UsageError(f"the scale of {what} must be positive definite.")
+    if free and prior.df <= p - 1:
+        raise UsageError(f"the degrees of freedom of {what} must be above {p - 1} for {p} names, got {prior.df:g}.")
+    return (matrix + matrix.T) / 2

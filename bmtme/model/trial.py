@@ -1,0 +1,287 @@
+"""Phenotypes of a multi-environment trial as labels and arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bmtme.errors import DataError, UsageError
+from bmtme.model.cells import first_repeat, list_names
+from bmtme.model.records import Names, as_names, read_records
+from bmtme.model.tables import Table, read_table
+
+__all__ = ["Trial", "read_trial"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trial:
+    """Records of several lines in several environments for several traits. Immutable; its arrays are read-only.
+
+    A record is one plot or one adjusted mean, with a value or a gap for every trait. Records without any value stay,
+    so that their line and environment remain listed; the model leaves them out.
+
+    Parameters
+    ----------
+    lines, envs, traits : sequence of str
+        Labels, unique. Those of J lines, I environments and L traits.
+    line_index, env_index : (N,) int array
+        Of each record, the place of its line in `lines` and of its environment in `envs`.
+    values : (N, L) float array
+        Values in the user's units, NaN where missing.
+    reps : sequence of N str, optional
+        Label of each record's replicate or plot.
+
+    Raises
+    ------
+    DataError
+        If labels repeat, shapes disagree, an index points nowhere or a value is infinite.
+    """
+
+    lines: tuple[str, ...]
+    envs: tuple[str, ...]
+    traits: tuple[str, ...]
+    line_index: np.ndarray
+    env_index: np.ndarray
+    values: np.ndarray
+    reps: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("lines", "envs", "traits"):
+            object.__setattr__(self, field, _checked_labels(getattr(self, field), field))
+        values = np.array(self.values, dtype=np.float64, order="C")
+        if values.ndim != 2 or values.shape[1] != len(self.traits):
+            raise DataError(
+                f"values must have one row per record and one column per trait: "
+                f"expected (N, {len(self.traits)}), got {values.shape}."
+            )
+        if np.isinf(values).any():
+            record, column = np.argwhere(np.isinf(values))[0]
+            raise DataError(f"values holds an infinite value of trait {self.traits[column]!r} in record {record}.")
+        values.setflags(write=False)
+        object.__setattr__(self, "values", values)
+        for field, labels in (("line_index", self.lines), ("env_index", self.envs)):
+            index = _checked_index(getattr(self, field), field, len(values), len(labels))
+            object.__setattr__(self, field, index)
+        if self.reps is not None:
+            reps = tuple(self.reps)
+            if len(reps) != len(values) or not all(isinstance(rep, str) for rep in reps):
+                raise DataError(f"reps must hold one text per record: expected {len(values)}, got {len(reps)}.")
+            object.__setattr__(self, "reps", reps)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Unpickled arrays are writeable: build anew, so that a copy in another process is as immutable.
+        return Trial, (
+            self.lines,
+            self.envs,
+            self.traits,
+            self.line_index,
+            self.env_index,
+            self.values,
+            self.reps,
+        )
+
+    def __repr__(self) -> str:
+        n_columns = len(self.envs) * len(self.traits)
+        absent = int((self.counts().sum(axis=0) == 0).sum())
+        missing = 100 * float(np.isnan(self.values).mean()) if self.values.size else 0.0
+        return (
+            f"Trial({len(self.lines)} lines x {len(self.envs)} environments x {len(self.traits)} traits; "
+            f"{self.n_records} records, {missing:.1f}% of values missing; "
+            f"{absent} of {n_columns} environment x trait columns without a value)"
+        )
+
+    @property
+    def n_records(self) -> int:
+        """Number N of records, those without any value included."""
+        return len(self.values)
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: pd.DataFrame,
+        *,
+        line: str,
+        env: str,
+        traits: Names | None = None,
+        rep: Names | None = None,
+        trait: str | None = None,
+        value: str | None = None,
+    ) -> Trial:
+        """Make a trial from a wide table (one row = one record) or a long one (one row = one value).
+
+        Parameters
+        ----------
+        df : pandas.DataFrame
+            In any order of rows. Lines and environments are listed in order of first appearance.
+        line, env : str
+            Columns with the names of the lines and environments.
+        traits : str or list of str, optional
+            Wide: the trait columns, in the order wanted; by default every numeric column that is not used otherwise.
+            Long: the traits to take; by default all, in order of first appearance.
+        rep : str or list of str, optional
+            Column that tells the plots of a line in an environment apart. Of several columns, the joint value counts,
+            and some of them may be empty in a row, but not all. A wide table may do without: its repeated rows are
+            replicates. In a long table, the values of one line, environment and rep are one record.
+        trait, value : str, optional
+            Columns of a long table with the trait's name and its value. Both or neither.
+
+        Returns
+        -------
+        Trial
+
+        Notes
+        -----
+        Identifiers (lines, environments, reps, names of traits) are text: white space around them is dropped, ``001``
+        and ``NA`` stay. Whole numbers become their decimal text, also when stored as floats; numbers with a fraction
+        are refused. Values may be numbers or text; an empty cell, NA, NaN and ``.`` are missing values.
+
+        Raises
+        ------
+        DataError
+            If a column is not there or named twice; for an empty identifier, a value that is text or infinite, a
+            repeated plot, a trait without any value, no records, or fewer than two lines with a value.
+        UsageError
+            If only one of `trait` and `value` is given.
+        """
+        if not isinstance(df, pd.DataFrame):
+            raise UsageError(f"expected a pandas DataFrame, got {type(df).__name__}; read_trial reads files.")
+        return cls(*read_records(Table.from_frame(df), line, env, traits, rep, trait, value))
+
+    def hide(self, mask: np.ndarray) -> Trial:
+        """The same trial with the values under `mask` missing.
+
+        Parameters
+        ----------
+        mask : (N, L) bool array
+            True where a value is to be hidden.
+        """
+        mask = np.asarray(mask)
+        if mask.dtype != np.bool_ or mask.shape != self.values.shape:
+            raise UsageError(
+                f"mask must be a boolean array of shape {self.values.shape}, got {mask.dtype} of shape {mask.shape}."
+            )
+        values = np.where(mask, np.nan, self.values)
+        return Trial(self.lines, self.envs, self.traits, self.line_index, self.env_index, values, self.reps)
+
+    def counts(self) -> np.ndarray:
+        """Number of recorded plots of every line, environment and trait: (J, I, L) int64 array."""
+        return self._cell_sums((~np.isnan(self.values)).astype(np.float64)).astype(np.int64)
+
+    def cell_means(self) -> np.ndarray:
+        """Mean of the recorded plots of every line, environment and trait: (J, I, L) array, NaN where there is none."""
+        counts = self.counts()
+        sums = self._cell_sums(np.nan_to_num(self.values, nan=0.0))
+        return np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+
+    def _cell_sums(self, amounts: np.ndarray) -> np.ndarray:
+        shape = (len(self.lines), len(self.envs), len(self.traits))
+        cell = self.line_index * len(self.envs) + self.env_index
+        sums = [np.bincount(cell, weights=column, minlength=shape[0] * shape[1]) for column in amounts.T]
+        return np.stack(sums, axis=-1).reshape(shape)
+
+    def drop_lines(self, lines: Names) -> Trial:
+        """The trial without these lines and their records. Environments and traits stay listed.
+
+        Raises
+        ------
+        DataError
+            If one of the lines is not in the trial.
+        """
+        dropped = set(as_names(lines))
+        unknown = dropped.difference(self.lines)
+        if unknown:
+            raise DataError(f"The trial has no line {list_names(sorted(unknown))}.")
+        kept = [name for name in self.lines if name not in dropped]
+        if not kept:
+            raise DataError("Dropping every line leaves no trial.")
+        place = {name: j for j, name in enumerate(kept)}
+        new_index = np.array([place.get(name, -1) for name in self.lines], dtype=np.int64)
+        records = np.flatnonzero(new_index[self.line_index] >= 0)
+        return Trial(
+            tuple(kept),
+            self.envs,
+            self.traits,
+            new_index[self.line_index[records]],
+            self.env_index[records],
+            self.values[records],
+            None if self.reps is None else tuple(self.reps[record] for record in records),
+        )
+
+    def to_frame(self, *, line: str = "line", env: str = "env", rep: str = "rep") -> pd.DataFrame:
+        """Wide table, one row per record: the line, the environment, the rep if there is one, and the traits.
+
+        Parameters
+        ----------
+        line, env, rep : str
+            Names for these columns; they must differ from the traits'.
+        """
+        labels = {line: [self.lines[j] for j in self.line_index], env: [self.envs[i] for i in self.env_index]}
+        if self.reps is not None:
+            labels[rep] = list(self.reps)
+        names = [line, env, *([rep] if self.reps is not None else []), *self.traits]
+        repeat = first_repeat(names)
+        if repeat is not None:
+            raise UsageError(
+                f"two columns would be named {names[repeat[1]]!r}: choose other names for line=, env= or rep=."
+            )
+        return pd.DataFrame({**labels, **dict(zip(self.traits, self.values.T.copy(), strict=True))})
+
+
+def read_trial(
+    path: str | os.PathLike[str],
+    *,
+    line: str,
+    env: str,
+    traits: Names | None = None,
+    rep: Names | None = None,
+    trait: str | None = None,
+    value: str | None = None,
+) -> Trial:
+    """Read a trial from a CSV or TSV file, possibly compressed with gzip.
+
+    Everything is read as text; see `Trial.from_frame` for the keywords and for what is an identifier, a value and a
+    missing value, and `bmtme.model.tables.read_rows` for the format. Rows in messages are rows of the file, the
+    header being row 1.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, and as for `Trial.from_frame`.
+    UsageError
+        If only one of `trait` and `value` is given.
+    """
+    return Trial(*read_records(read_table(path), line, env, traits, rep, trait, value))
+
+
+# --- checks of the parts ----------------------------------------------------------------------------------------
+
+
+def _checked_labels(labels: Iterable[str], field: str) -> tuple[str, ...]:
+    checked = tuple(labels) if not isinstance(labels, str) else (labels,)
+    if not checked:
+        raise DataError(f"{field} is empty: at least one label is needed.")
+    for label in checked:
+        if not isinstance(label, str) or not label:
+            raise DataError(f"{field} holds {label!r}: labels are texts and not empty.")
+    repeat = first_repeat(checked)
+    if repeat is not None:
+        raise DataError(f"{field} holds {checked[repeat[1]]!r} twice: labels must be unique.")
+    return checked
+
+
+def _checked_index(index: np.ndarray, field: str, n_records: int, n_labels: int) -> np.ndarray:
+    given = np.asarray(index)
+    if given.shape != (n_records,) or (given.size and given.dtype.kind not in "iu"):
+        raise DataError(
+            f"{field} must hold one integer per record: expected ({n_records},), got {given.dtype} {given.shape}."
+        )
+    checked = np.array(given, dtype=np.int64)
+    if checked.size and (checked.min() < 0 or checked.max() >= n_labels):
+        raise DataError(f"{field} must lie between 0 and {n_labels - 1}.")
+    checked.setflags(write=False)
+    return checked

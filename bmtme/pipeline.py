@@ -1,0 +1,402 @@
+"""A fit in four stages that can be called one at a time: prepare, build, sample, collect."""
+
+from __future__ import annotations
+
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bmtme import __version__
+from bmtme.arguments import whole_number
+from bmtme.errors import DataError, UsageError
+from bmtme.gibbs.chains import SAMPLERS, count_cores, run_chains
+from bmtme.gibbs.draws import Draws
+from bmtme.gibbs.problem import MeanPrior, Problem, build_problem
+from bmtme.kernels.beta import EXCHANGEABLE, FLAT
+from bmtme.model.cells import list_names
+from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
+from bmtme.model.layout import Layout, lay_out
+from bmtme.model.relationship import Relationship, match_lines
+from bmtme.model.scaling import (
+    MEAN_KINDS,
+    PAPER_NU,
+    PAPER_SCALE,
+    TAU_NU,
+    Scaling,
+    measure_traits,
+    scale_priors,
+)
+from bmtme.model.structure import BMTME
+from bmtme.model.trial import Trial
+from bmtme.progress import Progress
+from bmtme.results.fit import Fit
+from bmtme.results.posterior import collect_effects, collect_variables, make_dataset
+from bmtme.results.predictions import KEPT, Targets, predict_cells, spread_evenly, tabulate_predictions
+
+DEFAULT_SAMPLER = "gibbs"
+KEEP = ("auto", "all", "thin", "none")
+#: Above this many bytes of effects, keep_effects="auto" thins.
+LARGE = 512 * 2**20
+
+Decompose = Callable[[np.ndarray, np.ndarray, bool], Eigenbasis]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A trial matched to its relationship and laid out for the sampler; arrays cover records with a value."""
+
+    trial: Trial  # as given, less the lines dropped
+    relationship: Relationship
+    dropped: tuple[str, ...]
+    lines: tuple[str, ...]  # with a record, in the order of the trial
+    values: np.ndarray  # (N, L) of the records with a value, user's units
+    layout: Layout
+    basis: Eigenbasis
+
+    @property
+    def observed(self) -> np.ndarray:
+        """(N, L) whether a value was recorded."""
+        return ~np.isnan(self.values)
+
+
+def prepare(
+    trial: Trial,
+    relationship: Relationship,
+    unrelated: Literal["error", "drop"] = "error",
+    decompose: Decompose = decompose_relationship,
+) -> Prepared:
+    """Match lines by name, find what is recorded, lay the records out and decompose the relationship.
+
+    decompose : stands in for `decompose_relationship` where the caller keeps decompositions
+
+    Raises
+    ------
+    DataError
+        For lines without a relationship, a trait without any value, fewer than two lines with a record, or a
+        relationship that is not positive semi-definite.
+    """
+    if not isinstance(trial, Trial):
+        raise UsageError(f"expected a Trial (bmtme.read_trial or Trial.from_frame), got {type(trial).__name__}.")
+    if not isinstance(relationship, Relationship):
+        raise UsageError(
+            f"expected a Relationship (bmtme.read_relationship or bmtme.Relationship), got {type(relationship).__name__}."
+        )
+    trial, dropped = match_lines(trial, relationship, unrelated)
+    observed = ~np.isnan(trial.values)
+    for l, trait in enumerate(trial.traits):
+        if not observed[:, l].any():
+            raise DataError(f"trait {trait!r} has no value: leave it out or check its column.")
+    records = np.flatnonzero(observed.any(axis=1))
+    places, line_of = np.unique(trial.line_index[records], return_inverse=True)
+    if len(places) < 2:
+        raise DataError(f"only {len(places)} line has records; at least two are needed.")
+    lines = tuple(trial.lines[j] for j in places)
+    layout = lay_out(observed[records], line_of, trial.env_index[records], len(lines), len(trial.envs))
+    if relationship.is_identity:
+        basis = decompose(np.empty((len(lines), 0)), layout.multiples, True)
+    else:
+        index = relationship.index(lines)
+        basis = decompose(relationship.matrix[np.ix_(index, index)], layout.multiples, False)
+    return Prepared(trial, relationship, dropped, lines, trial.values[records], layout, basis)
+
+
+def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
+    """Scale the data and the priors, and assemble the sampler's constants."""
+    if not isinstance(model, BMTME):
+        raise UsageError(f"expected a bmtme.BMTME model, got {type(model).__name__}.")
+    trial = prepared.trial
+    centre, scale = measure_traits(prepared.values, trial.traits, pooled=model.units == "raw")
+    scaling = Scaling(centre, scale, prepared.basis.scale)
+    prior_t, prior_E, prior_e = scale_priors(model, trial.traits, trial.envs, scaling)
+    L = len(trial.traits)
+    kind = MEAN_KINDS[model.means]
+    if kind == EXCHANGEABLE and len(trial.envs) == 1:
+        kind = FLAT
+    recorded = prepared.layout.recorded
+    if kind == FLAT and not recorded.all():
+        absent = [f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~recorded)]
+        raise DataError(
+            f"means='flat' cannot serve environment x trait columns without any record ({list_names(absent)}): their "
+            "means would be anything. Use means='exchangeable', or leave these environments or traits out."
+        )
+    means = MeanPrior(
+        kind, np.zeros(L), np.zeros(L), TAU_NU, np.ones(L), scale, centre, PAPER_NU, PAPER_SCALE
+    )
+    values = (prepared.values - centre) / scale
+    return build_problem(prepared.layout, prepared.basis, values, prior_t, prior_E, prior_e, means), scaling
+
+
+def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
+    """Where each chain keeps effects: every draw, `KEPT` evenly spaced ones over all chains, or none."""
+    slots = np.full(draws, -1)
+    if keep == "all":
+        slots = np.arange(draws)
+    elif keep == "thin":
+        places = spread_evenly(draws, max(1, KEPT // chains))
+        slots[places] = np.arange(len(places))
+    return [slots] * chains
+
+
+def spawn_seeds(seed: int, chains: int, *key: int) -> list[np.random.SeedSequence]:
+    """One independent stream a chain, known by its key alone."""
+    return [np.random.SeedSequence(seed, spawn_key=(*key, chain)) for chain in range(chains)]
+
+
+def choose_targets(prepared: Prepared, lines: tuple[str, ...]) -> Targets:
+    """Where the lines to be predicted stand: among those with a record, or by projection from these."""
+    place = {name: j for j, name in enumerate(prepared.lines)}
+    recorded = np.array([place.get(name, -1) for name in lines], dtype=np.int64)
+    new = [name for name in lines if name not in place]
+    relationship, basis = prepared.relationship, prepared.basis
+    if relationship.is_identity:
+        return Targets(recorded, np.zeros((len(new), len(prepared.lines))), np.ones(len(new)))
+    if not new:
+        return Targets(recorded, np.zeros((0, len(prepared.lines))), np.zeros(0))
+    others, known = relationship.index(new), relationship.index(prepared.lines)
+    A, explained = basis.project(relationship.matrix[np.ix_(others, known)])
+    spare = relationship.matrix[others, others] / basis.scale - explained
+    return Targets(recorded, A, np.maximum(spare, 0.0))
+
+
+def predict(
+    prepared: Prepared, scaling: Scaling, chains: list[Draws], trial: Trial, cells: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Predictions of all lines of the relationship, or of some cells of the trial's lines.
+
+    Parameters
+    ----------
+    trial : whose plots are described by ``n_obs`` and ``observed``
+    cells : (J, I, L) bool over the lines of `trial`, optional
+    """
+    lines = trial.lines if cells is not None else prepared.relationship.lines
+    place = {name: j for j, name in enumerate(trial.lines)}
+    counts, means = trial.counts(), trial.cell_means()
+    n_obs = np.zeros((len(lines), *counts.shape[1:]), dtype=np.int64)
+    observed = np.full(n_obs.shape, np.nan)
+    here = [(n, place[name]) for n, name in enumerate(lines) if name in place]
+    if here:
+        n, j = (np.array(index) for index in zip(*here, strict=True))
+        n_obs[n], observed[n] = counts[j], means[j]
+    predicted = predict_cells(chains, prepared.basis, scaling, choose_targets(prepared, lines), cells)
+    return tabulate_predictions(lines, trial.envs, trial.traits, n_obs, observed, predicted, cells)
+
+
+def fit(
+    trial: Trial,
+    relationship: Relationship,
+    model: BMTME | None = None,
+    *,
+    draws: int = 2000,
+    tune: int = 1000,
+    chains: int = 4,
+    seed: int = 1,
+    sampler: str | None = None,
+    unrelated: Literal["error", "drop"] = "error",
+    keep_effects: Literal["auto", "all", "thin", "none"] = "auto",
+    cores: int | None = None,
+    progress: bool | None = None,
+) -> Fit:
+    """Fit a Bayesian multi-trait multi-environment model.
+
+    Parameters
+    ----------
+    trial : Trial
+        Phenotypes; any order, replicates, missing plots and traits.
+    relationship : Relationship
+        Of all lines with records (matched by name), and of others to be predicted.
+    model : BMTME, optional
+        Default ``BMTME("unstructured")``.
+    draws, tune, chains : int
+        Kept sweeps and warm-up sweeps of each chain.
+    seed : int
+        Same seed, same numbers, whatever `cores`.
+    sampler : {"gibbs", "stepwise"}, optional
+        ``gibbs`` draws means and effects in one block; ``stepwise`` takes the paper's separate steps.
+    unrelated : {"error", "drop"}
+        What to do about lines with records but no relationship.
+    keep_effects : {"auto", "all", "thin", "none"}
+        Draws of b1 and b2: all in ``posterior``; a group ``effects`` with mean, SD and at most 500 draws; none, and
+        no predictions. "auto": all under 512 MB, else thin.
+    cores : int, optional
+        Chains run at a time; default all processors.
+    progress : bool, optional
+        Progress on stderr; default where it is a terminal.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    DataError, UsageError, NumericalError
+    """
+    model = BMTME() if model is None else model
+    draws, tune = whole_number(draws, "draws", 1), whole_number(tune, "tune", 0)
+    chains, seed = whole_number(chains, "chains", 1), whole_number(seed, "seed", 0)
+    cores = count_cores() if cores is None else whole_number(cores, "cores", 1)
+    sampler = DEFAULT_SAMPLER if sampler is None else sampler
+    if sampler not in SAMPLERS:
+        raise UsageError(f"sampler must be one of {list_names(SAMPLERS)}, got {sampler!r}.")
+    if keep_effects not in KEEP:
+        raise UsageError(f"keep_effects must be one of {list_names(KEEP)}, got {keep_effects!r}.")
+    warn_short(draws, tune, chains)
+    clock = [time.perf_counter()]
+    prepared = prepare(trial, relationship, unrelated)
+    problem, scaling = build(prepared, model)
+    clock.append(time.perf_counter())
+    keep = keep_effects
+    if keep == "auto":
+        keep = "all" if count_bytes(prepared, draws, chains) <= LARGE else "thin"
+        if keep == "thin":
+            warnings.warn(
+                f"the effects b1 and b2 of all draws would take {count_bytes(prepared, draws, chains) / 2**30:.1f} GB: "
+                "kept are their mean, SD and at most 500 draws, in the group 'effects' (keep_effects='thin').",
+                UserWarning,
+                stacklevel=2,
+            )
+    bar = Progress(chains * (tune + draws), f"sampling, {chains} chains", progress)
+    done = [0] * chains
+
+    def report(chain: int, sweeps: int) -> None:
+        done[chain] = sweeps
+        bar.update(sum(done))
+
+    bar.write("starting (the first run after an installation compiles for about half a minute)")
+    try:
+        sampled = run_chains(
+            problem, sampler, tune, plan_slots(draws, chains, keep), keep != "none", spawn_seeds(seed, chains), cores, report
+        )
+    finally:
+        bar.close()
+    clock.append(time.perf_counter())
+    predictions = None if keep == "none" else predict(prepared, scaling, sampled, prepared.trial)
+    settings = {
+        "model": model.describe(),
+        "draws": draws,
+        "tune": tune,
+        "chains": chains,
+        "seed": seed,
+        "sampler": sampler,
+        "unrelated": unrelated,
+        "keep_effects": keep,
+    }
+    groups = collect(prepared, problem, scaling, sampled, keep)
+    clock.append(time.perf_counter())
+    run = {
+        "settings": settings,
+        "data": describe_data(prepared),
+        "facts": find_facts(prepared, model),
+        "versions": find_versions(),
+        "seconds": dict(zip(("prepare", "sample", "collect"), np.round(np.diff(clock), 3).tolist(), strict=True)),
+    }
+    return Fit(groups, run, predictions)
+
+
+def warn_short(draws: int, tune: int, chains: int) -> None:
+    """Warn where a run is too short to lean on."""
+    reasons = []
+    if chains < 2:
+        reasons.append("one chain cannot show whether it converged (use 4)")
+    if draws * chains < 1000:
+        reasons.append(f"{draws * chains} draws in all leave large Monte Carlo errors (use some thousands)")
+    if tune < 200:
+        reasons.append(f"{tune} warm-up sweeps may not reach the posterior (use 1000)")
+    if reasons:
+        warnings.warn("a short run: " + "; ".join(reasons) + ".", UserWarning, stacklevel=3)
+
+
+def count_bytes(prepared: Prepared, draws: int, chains: int) -> int:
+    """Size of all draws of b1 and b2."""
+    I, L = prepared.layout.recorded.shape
+    return 8 * draws * chains * len(prepared.lines) * L * (1 + (I if I > 1 else 0))
+
+
+def collect(
+    prepared: Prepared, problem: Problem, scaling: Scaling, sampled: list[Draws], keep: str
+) -> dict[str, Any]:
+    """Labelled groups of the result, as xarray Datasets."""
+    trial = prepared.trial
+    coords: dict[str, Any] = {
+        "env": list(trial.envs),
+        "env_bis": list(trial.envs),
+        "trait": list(trial.traits),
+        "trait_bis": list(trial.traits),
+        "line": list(prepared.lines),
+    }
+    posterior = collect_variables(sampled, scaling, problem.interaction, problem.means.kind == EXCHANGEABLE)
+    if keep == "all":
+        posterior |= collect_effects(sampled, prepared.basis, scaling, len(trial.envs), thin=False)
+    index = {"chain": np.arange(len(sampled)), "draw": np.arange(len(sampled[0].slot))}
+    attrs = {"inference_library": "bmtme", "inference_library_version": __version__}
+    groups = {"posterior": make_dataset(posterior, coords | index, ("chain", "draw"), attrs)}
+    if keep == "thin":
+        effects = collect_effects(sampled, prepared.basis, scaling, len(trial.envs), thin=True)
+        places = {"effect_draw": np.arange(len(effects["effect_chain"]))}
+        groups["effects"] = make_dataset(effects, coords | places, ("effect_draw",), attrs)
+    import xarray
+
+    layout = prepared.layout
+    lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
+    envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
+    record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
+    groups["sample_stats"] = xarray.Dataset(
+        {"log_likelihood": (("chain", "draw"), np.stack([chain.log_likelihood for chain in sampled]))},
+        index,
+        attrs,
+    )
+    groups["observed_data"] = xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, attrs)
+    groups["constant_data"] = xarray.Dataset(
+        {
+            "relationship_eigenvalues": ("eigenvector", prepared.basis.values * scaling.m),
+            "relationship_mean_diagonal": ((), scaling.m),
+            "recorded": (("env", "trait"), layout.recorded.astype(np.int8)),
+            "trait_mean": ("trait", scaling.centre),
+            "trait_sd": ("trait", scaling.scale),
+        },
+        {"env": list(trial.envs), "trait": list(trial.traits)},
+        attrs,
+    )
+    return groups
+
+
+def describe_data(prepared: Prepared) -> dict[str, Any]:
+    """Sizes and shares of the data, for the record of a run."""
+    trial, layout = prepared.trial, prepared.layout
+    return {
+        "lines": len(prepared.lines),
+        "lines_predicted": len(prepared.relationship.lines),
+        "lines_dropped": list(prepared.dropped),
+        "envs": len(trial.envs),
+        "traits": len(trial.traits),
+        "records": len(prepared.values),
+        "missing_values": int(np.isnan(prepared.values).sum()),
+        "absent_columns": [
+            f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~layout.recorded)
+        ],
+        "relationship_rank": prepared.basis.rank,
+        "imputed_share": round(layout.imputed_share, 6),
+    }
+
+
+def find_facts(prepared: Prepared, model: BMTME) -> dict[str, Any]:
+    """What a summary needs to know about the data."""
+    observed = prepared.observed
+    return {
+        "mean_diagonal": prepared.basis.scale,
+        "recorded": prepared.layout.recorded.tolist(),
+        "together": (observed.T.astype(int) @ observed.astype(int) > 0).tolist(),
+        "shared_variance": model.structure == "standard",
+    }
+
+
+def find_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries behind the numbers."""
+    names = ("numpy", "scipy", "numba", "pandas", "xarray", "arviz")
+    return {"bmtme": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}

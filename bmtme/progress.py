@@ -1,0 +1,63 @@
+"""Progress of long work on stderr: a line that is rewritten, and silent where stderr is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+
+class Progress:
+    """Share done and an honest time left, from the rate since the first sweep was finished.
+
+    Parameters
+    ----------
+    total : int
+        Units of work in all.
+    what : str
+        What is being done, in front of the share.
+    show : bool, optional
+        Default: only where stderr is a terminal.
+    """
+
+    def __init__(self, total: int, what: str, show: bool | None = None, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.show = self.stream.isatty() if show is None else show
+        self.total, self.what = max(total, 1), what
+        self.began: tuple[float, int] | None = None
+        self.last = 0.0
+        self.width = 0
+
+    def update(self, done: int) -> None:
+        """Say how much is done; redraws a few times a second."""
+        now = time.monotonic()
+        if self.began is None:
+            self.began = (now, done)
+        if not self.show or (now - self.last < 0.2 and done < self.total):
+            return
+        self.last = now
+        text = f"{self.what}: {100 * done / self.total:3.0f}%"
+        elapsed, gained = now - self.began[0], done - self.began[1]
+        if elapsed > 0.5 and gained > 0:
+            text += f", {_clock((self.total - done) * elapsed / gained)} left"
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        """Rewrite the line."""
+        if self.show:
+            self.stream.write("\r" + text.ljust(self.width))
+            self.stream.flush()
+            self.width = len(text)
+
+    def close(self) -> None:
+        """Clear the line."""
+        if self.show and self.width:
+            self.stream.write("\r" + " " * self.width + "\r")
+            self.stream.flush()
+            self.width = 0
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,1 @@
+"""From draws to labelled posteriors, summaries, predictions and files."""

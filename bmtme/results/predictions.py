@@ -1,0 +1,137 @@
+"""Predictions for every line, environment and trait from the draws of the chains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bmtme.gibbs.draws import Draws
+from bmtme.kernels.mixture import fill_mixture_quantiles
+from bmtme.model.eigenbasis import Eigenbasis
+from bmtme.model.scaling import Scaling
+
+#: Equal-tailed interval of a new plot.
+LOW, HIGH = 0.05, 0.95
+#: Draws behind standard deviations and intervals, at most.
+KEPT = 1000
+
+COLUMNS = ("line", "env", "trait", "n_obs", "observed", "mean", "sd", "lower", "upper")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Lines to predict: those with a record by their place in the eigenbasis, the others by projection.
+
+    Attributes
+    ----------
+    recorded : (n,) place of the line among those with a record, -1 for none
+    A : (k, J) projection of the k other lines, in order (see `Eigenbasis.project`)
+    spare : (k,) variance left to each of them, G_nn / m - explained
+    """
+
+    recorded: np.ndarray
+    A: np.ndarray
+    spare: np.ndarray
+
+
+def spread_evenly(count: int, wanted: int) -> np.ndarray:
+    """Up to `wanted` evenly spaced places among `count`."""
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
+
+
+def predict_cells(
+    chains: Sequence[Draws], basis: Eigenbasis, scaling: Scaling, targets: Targets, cells: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, SD and interval of beta + b1 + b2 (the interval: of a new plot), in the user's units.
+
+    Parameters
+    ----------
+    chains : draws with kept effects and sums of conditional means
+    cells : (n, I, L) bool, optional
+        The cells wanted; the others are left missing. Default all.
+
+    Returns
+    -------
+    mean, sd, lower, upper : (n, I, L) arrays
+        Means are over all draws; the rest over the same at most `KEPT` evenly kept draws. A line without a record
+        adds its variance given the others, G_nn - G_no G_oo^+ G_on times that of the column.
+    """
+    n_env, n_trait = chains[0].sum_beta.shape
+    n = len(targets.recorded)
+    total = sum(len(chain.slot) for chain in chains)
+    mean_beta = sum(chain.sum_beta for chain in chains) / total
+    mean_w = sum(chain.sum_W for chain in chains) / total
+    picks = []
+    for chain in chains:
+        sweeps = np.flatnonzero(chain.slot >= 0)
+        picks.append(sweeps[spread_evenly(len(sweeps), max(1, KEPT // len(chains)))])
+    beta = np.concatenate([chain.beta[pick] for chain, pick in zip(chains, picks, strict=True)])
+    s2 = np.concatenate([chain.s2_E[pick] for chain, pick in zip(chains, picks, strict=True)])
+    genetic = np.concatenate([chain.Sigma_t[pick] for chain, pick in zip(chains, picks, strict=True)])
+    residual = np.concatenate([chain.R_e[pick] for chain, pick in zip(chains, picks, strict=True)])
+    slots = [chain.slot[pick] for chain, pick in zip(chains, picks, strict=True)]
+    known, new = np.flatnonzero(targets.recorded >= 0), np.flatnonzero(targets.recorded < 0)
+    out = np.full((4, n, n_env, n_trait), np.nan)
+
+    def place(w: np.ndarray) -> np.ndarray:
+        """Effects (..., J) in the eigenbasis to all target lines (..., n)."""
+        u = np.empty((*w.shape[:-1], n))
+        if len(known):
+            u[..., known] = basis.rotate_back(w)[..., targets.recorded[known]]
+        if len(new):
+            u[..., new] = w @ targets.A.T
+        return u
+
+    for i in range(n_env):
+        for l in range(n_trait):
+            rows = np.arange(n) if cells is None else np.flatnonzero(cells[:, i, l])
+            if len(rows) == 0:
+                continue
+            m = i * n_trait + l
+            w = np.concatenate(
+                [
+                    chain.W1[slot, l] + (chain.W2[slot, m] if chain.W2.shape[1] else 0.0)
+                    for chain, slot in zip(chains, slots, strict=True)
+                ]
+            )
+            fitted = (beta[:, i, l][:, None] + place(w)).T[rows]
+            spare = np.zeros(n)
+            spare[new] = targets.spare
+            column = genetic[:, l, l] * (1.0 + s2[:, i])
+            extra = spare[rows][:, None] * column[None, :]
+            s, c = scaling.scale[l], scaling.centre[l]
+            out[0, rows, i, l] = s * (mean_beta[i, l] + place(mean_w[m][None])[0][rows]) + c
+            ddof = 1 if fitted.shape[1] > 1 else 0
+            out[1, rows, i, l] = s * np.sqrt(fitted.var(axis=1, ddof=ddof) + extra.mean(axis=1))
+            interval = np.empty((len(rows), 2))
+            fill_mixture_quantiles(
+                np.ascontiguousarray(fitted), extra + residual[None, :, l, l], LOW, HIGH, interval
+            )
+            out[2:, rows, i, l] = (s * interval + c).T
+    return out[0], out[1], out[2], out[3]
+
+
+def tabulate_predictions(
+    lines: Sequence[str],
+    envs: Sequence[str],
+    traits: Sequence[str],
+    n_obs: np.ndarray,
+    observed: np.ndarray,
+    predicted: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    cells: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """One row per line x environment x trait, in this order; arrays are (n, I, L)."""
+    keep = np.ones(n_obs.shape, bool) if cells is None else cells
+    n, i, l = np.nonzero(keep)
+    frame = {
+        "line": np.array(lines, dtype=object)[n],
+        "env": np.array(envs, dtype=object)[i],
+        "trait": np.array(traits, dtype=object)[l],
+        "n_obs": n_obs[keep],
+        "observed": observed[keep],
+    }
+    frame |= {name: values[keep] for name, values in zip(COLUMNS[5:], predicted, strict=True)}
+    return pd.DataFrame(frame, columns=list(COLUMNS))

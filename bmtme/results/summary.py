@@ -1,0 +1,138 @@
+"""The table of means, covariances and what breeders derive from them, with diagnostics and plain warnings."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+#: Below these, numbers are not to be leaned on; the note says so.
+GOOD_R_HAT = 1.01
+GOOD_ESS = 400
+COLUMNS = ("mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat", "note")
+
+PRIOR_ONLY = "prior only"
+
+
+def derive_quantities(posterior: Any, mean_diagonal: float) -> Iterator[tuple[str, np.ndarray, str]]:
+    """Every summarised quantity as (name, draws (chain, draw), kind).
+
+    Heritability of a plot: m Sigma_t,ll (1 + Sigma_E,ii) / (m Sigma_t,ll (1 + Sigma_E,ii) + R_e,ll), with m the mean
+    diagonal of the relationship among the trial's lines.
+    """
+    traits = [str(name) for name in posterior["trait"].values]
+    envs = [str(name) for name in posterior["env"].values]
+    S, R = posterior["Sigma_t"].values, posterior["R_e"].values
+    E = posterior["Sigma_E"].values if "Sigma_E" in posterior else None
+    for i, env in enumerate(envs):
+        for l, trait in enumerate(traits):
+            yield f"beta[{env}, {trait}]", posterior["beta"].values[:, :, i, l], "beta"
+    for name, values in (("Sigma_t", S), ("R_e", R)):
+        for l, trait in enumerate(traits):
+            for q in range(l, len(traits)):
+                if l == q or np.any(values[:, :, l, q] != 0):
+                    yield f"{name}[{trait}, {traits[q]}]", values[:, :, l, q], name
+    if E is not None:
+        for i, env in enumerate(envs):
+            yield f"Sigma_E[{env}, {env}]", E[:, :, i, i], "Sigma_E"
+    for name, values in (("genetic_correlation", S), ("residual_correlation", R)):
+        for l, trait in enumerate(traits):
+            for q in range(l + 1, len(traits)):
+                if np.any(values[:, :, l, q] != 0):
+                    scale = np.sqrt(values[:, :, l, l] * values[:, :, q, q])
+                    yield f"{name}[{trait}, {traits[q]}]", values[:, :, l, q] / scale, name
+    for i, env in enumerate(envs):
+        for l, trait in enumerate(traits):
+            genetic = mean_diagonal * S[:, :, l, l] * (1.0 + (E[:, :, i, i] if E is not None else 0.0))
+            yield f"heritability[{env}, {trait}]", genetic / (genetic + R[:, :, l, l]), "heritability"
+
+
+def diagnose(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bulk ESS, tail ESS and rank-normalised R-hat of (parameter, chain, draw), by ArviZ; NaN below four draws."""
+    n = len(draws)
+    if draws.shape[2] < 4:
+        return np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
+    import arviz
+    import xarray
+
+    data = xarray.Dataset({"x": (("chain", "draw", "parameter"), np.moveaxis(draws, 0, 2))})
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        bulk = arviz.ess(data, method="bulk")["x"].values
+        tail = arviz.ess(data, method="tail")["x"].values
+        r_hat = arviz.rhat(data, method="rank")["x"].values if draws.shape[1] > 1 else np.full(n, np.nan)
+    return bulk, tail, r_hat
+
+
+def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
+    """Summary table of a posterior.
+
+    Parameters
+    ----------
+    posterior : xarray.Dataset
+    facts : what the data say about each entry: ``mean_diagonal``; ``recorded`` (env x trait), whether a column has
+        records; ``together`` (trait x trait), whether two traits stand on one record
+    """
+    traits = [str(name) for name in posterior["trait"].values]
+    envs = [str(name) for name in posterior["env"].values]
+    recorded, together = np.array(facts["recorded"], bool), np.array(facts["together"], bool)
+    quantities = list(derive_quantities(posterior, facts["mean_diagonal"]))
+    draws = np.stack([values for _, values, _ in quantities])
+    constant = np.ptp(draws.reshape(len(draws), -1), axis=1) == 0
+    bulk, tail, r_hat = diagnose(draws)
+    for diagnostic in (bulk, tail, r_hat):
+        diagnostic[constant] = np.nan
+    shared = facts.get("shared_variance", False)
+    unseen = {} if shared else {env: not recorded[i].any() for i, env in enumerate(envs)}
+    rows = []
+    for k, (name, values, kind) in enumerate(quantities):
+        notes = []
+        labels = name[name.index("[") + 1 : -1]
+        if kind in ("Sigma_E", "heritability"):
+            if any(unseen.get(env, False) and labels.startswith(f"{env}, ") for env in envs):
+                notes.append(PRIOR_ONLY)
+        elif kind in ("R_e", "residual_correlation"):
+            for l, one in enumerate(traits):
+                for q, other in enumerate(traits):
+                    if labels == f"{one}, {other}" and not together[l, q]:
+                        notes.append(f"{PRIOR_ONLY}: never on one record")
+        elif kind == "beta":
+            for i, env in enumerate(envs):
+                for l, trait in enumerate(traits):
+                    if labels == f"{env}, {trait}" and not recorded[i, l]:
+                        notes.append("no record: from the other environments")
+        if r_hat[k] > GOOD_R_HAT:
+            notes.append(f"R-hat above {GOOD_R_HAT}")
+        if min(bulk[k], tail[k]) < GOOD_ESS:
+            notes.append(f"fewer than {GOOD_ESS} effective draws")
+        flat = values.ravel()
+        rows.append(
+            (
+                flat.mean(),
+                flat.std(ddof=1) if flat.size > 1 else 0.0,
+                *np.quantile(flat, (0.05, 0.95)),
+                bulk[k],
+                tail[k],
+                r_hat[k],
+                "; ".join(notes),
+            )
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS), index=pd.Index([q[0] for q in quantities], name="parameter"))
+
+
+def describe_convergence(summary: pd.DataFrame) -> str:
+    """One sentence on whether the draws suffice, naming the worst parameter."""
+    worst_r, worst_e = summary["r_hat"].max(), summary["ess_bulk"].min()
+    if not np.isfinite(worst_e):
+        return "Too few draws to judge convergence."
+    text = f"{summary['ess_bulk'].idxmin()} has the fewest effective draws, {worst_e:.0f}"
+    if np.isfinite(worst_r):
+        text += f"; the largest R-hat is {worst_r:.3f} ({summary['r_hat'].idxmax()})"
+        if worst_r > GOOD_R_HAT:
+            return f"The chains have NOT converged: {text}. Run more sweeps (tune and draws)."
+    if worst_e < GOOD_ESS:
+        return f"Few effective draws: {text}. Run more draws before leaning on these numbers."
+    return f"The chains agree: {text}."

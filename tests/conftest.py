@@ -1,0 +1,60 @@
+"""Fixtures shared by the tests: real data where they are at hand, and small simulated trials."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Folder of real data sets: the environment variable BMTME_DATA, or ``shared/data`` next to the checkout."""
+    named = os.environ.get("BMTME_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no folder with real data (set BMTME_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_file(data_folder: Path) -> Callable[[str], Path]:
+    """Path of one real data file; the test is skipped where it is absent."""
+
+    def find(name: str) -> Path:
+        path = data_folder / name
+        if not path.is_file():
+            pytest.skip(f"no real data file {name}")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def wide_frame() -> pd.DataFrame:
+    """Six lines x two environments x two replicates, traits Yield and PH, in shuffled rows, with some gaps.
+
+    Line "006" is not grown in environment "B"; PH of line "001" is missing everywhere in "A".
+    """
+    rng = np.random.default_rng(20161)
+    rows = []
+    for line in ("001", "002", "NA", "L 4", "005", "006"):
+        for env in ("A", "B"):
+            for rep in ("1", "2"):
+                if (line, env) == ("006", "B"):
+                    continue
+                height = np.nan if (line, env) == ("001", "A") else round(rng.normal(200, 10), 1)
+                rows.append((line, env, rep, round(rng.normal(5, 1), 3), height))
+    frame = pd.DataFrame(rows, columns=["line", "env", "rep", "Yield", "PH"])
+    return frame.sample(frac=1, random_state=7).reset_index(drop=True)
+
+
+@pytest.fixture
+def long_frame(wide_frame: pd.DataFrame) -> pd.DataFrame:
+    """The records of `wide_frame` with one row per value, in shuffled rows; missing values have no row."""
+    frame = wide_frame.melt(["line", "env", "rep"], ["Yield", "PH"], "trait", "value").dropna()
+    return frame.sample(frac=1, random_state=8).reset_index(drop=True)
