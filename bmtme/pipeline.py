@@ -217,8 +217,9 @@ def fit(
         Kept sweeps and warm-up sweeps of each chain.
     seed : int
         Same seed, same numbers, whatever `cores`.
-    sampler : {"gibbs", "stepwise"}, optional
-        ``gibbs`` draws means and effects in one block; ``stepwise`` takes the paper's separate steps.
+    sampler : {"collapsed", "gibbs", "stepwise"}, optional
+        ``collapsed`` moves the covariances with means and effects integrated out; ``gibbs`` draws them given the
+        effects; ``stepwise`` takes the paper's separate steps for means and effects too. The posterior is the same.
     unrelated : {"error", "drop"}
         What to do about lines with records but no relationship.
     keep_effects : {"auto", "all", "thin", "none"}
@@ -346,8 +347,9 @@ def collect(
     lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
     record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
+    stats = ("log_likelihood", "acceptance", "step_size", "diverging")
     groups["sample_stats"] = xarray.Dataset(
-        {"log_likelihood": (("chain", "draw"), np.stack([chain.log_likelihood for chain in sampled]))},
+        {name: (("chain", "draw"), np.stack([getattr(chain, name) for chain in sampled])) for name in stats},
         index,
         attrs,
     )

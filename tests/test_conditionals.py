@@ -221,7 +221,7 @@ def test_means_given_effects(scene):
 
     def draw(rng):
         s, w = scene.state(), PLAIN.state.allocate_work(p)
-        assert PLAIN.steps.factor_pair(p, s, w)
+        assert PLAIN.steps.factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
         assert PLAIN.steps.draw_means_given_effects(rng, p, s, w)
         return np.concatenate([getattr(s, name) for name in names])
 

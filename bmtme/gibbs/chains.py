@@ -7,18 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bmtme.errors import NumericalError
+from bmtme.gibbs.adaptation import plan_stages, start_stage
+from bmtme.gibbs.collapsed import allocate_walk
 from bmtme.gibbs.draws import Draws, allocate_draws
 from bmtme.gibbs.problem import Problem
 from bmtme.gibbs.state import State, Work, allocate_work, start_state
-from bmtme.gibbs.sweep import FAILURES, run_gibbs, run_stepwise
+from bmtme.gibbs.sweep import FAILURES, run_collapsed, run_gibbs, run_stepwise
 
-SAMPLERS: dict[str, Callable[..., Any]] = {"gibbs": run_gibbs, "stepwise": run_stepwise}
+SAMPLERS = ("collapsed", "gibbs", "stepwise")
 
 #: Aim of one compiled call, in seconds: how long an interruption may wait.
 CALL_SECONDS = 0.25
@@ -40,7 +41,7 @@ class Chain:
         self, problem: Problem, sampler: str, tune: int, slots: np.ndarray, track: bool, seed: np.random.SeedSequence
     ) -> None:
         self.problem = problem
-        self.run = SAMPLERS[sampler]
+        self.sampler = sampler
         self.tune = tune
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.state: State = start_state(problem, self.rng)
@@ -49,27 +50,71 @@ class Chain:
 
     def advance(self, report: Callable[[int], None], stop: threading.Event) -> None:
         """Run the chain to its end, or until `stop` is set; `report` is told the sweeps done."""
-        done, total = 0, self.tune + len(self.draws.slot)
-        step = 1
-        while done < total and not stop.is_set():
-            keep = done >= self.tune
-            offset = self.tune if keep else 0
-            last = min(done + step, total if keep else self.tune)
-            began = time.perf_counter()
-            reached, code = self.run(
-                self.rng, self.problem, self.state, self.work, done - offset, last - offset, keep, self.draws
+        if self.sampler == "collapsed":
+            self._advance_collapsed(report, stop)
+            return
+        run = run_gibbs if self.sampler == "gibbs" else run_stepwise
+
+        def call(start: int, last: int, keep: bool) -> tuple[int, int]:
+            result: tuple[int, int] = run(
+                self.rng, self.problem, self.state, self.work, start, last, keep, self.draws
             )
+            return result
+
+        self._sweep(call, self.tune, False, 0, report, stop)
+        self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
+
+    def _advance_collapsed(self, report: Callable[[int], None], stop: threading.Event) -> None:
+        walk = allocate_walk(self.problem)
+        parts = self.problem, self.state, self.work
+        trail = np.empty((0, len(walk.theta)))
+
+        def call_gibbs(start: int, last: int, keep: bool) -> tuple[int, int]:
+            result: tuple[int, int] = run_gibbs(self.rng, *parts, start, last, keep, self.draws)
+            return result
+
+        def call(start: int, last: int, keep: bool) -> tuple[int, int]:
+            result: tuple[int, int] = run_collapsed(self.rng, *parts, walk, start, last, keep, self.draws, trail)
+            return result
+
+        lengths = plan_stages(self.tune)
+        self._sweep(call_gibbs, lengths[0], False, 0, report, stop)
+        done = lengths[0]
+        for stage, length in enumerate(lengths[1:]):
+            start_stage(stage, *parts, walk, trail)
+            trail = np.empty((length, len(walk.theta)))
+            self._sweep(call, length, False, done, report, stop)
+            if stop.is_set():
+                return
+            done += length
+        start_stage(3, *parts, walk, trail)
+        self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
+
+    def _sweep(
+        self,
+        call: Callable[[int, int, bool], tuple[int, int]],
+        length: int,
+        keep: bool,
+        before: int,
+        report: Callable[[int], None],
+        stop: threading.Event,
+    ) -> None:
+        """Sweeps 0 .. length - 1 of a stage in calls of about `CALL_SECONDS`, after `before` earlier sweeps."""
+        done, step = 0, 1
+        while done < length and not stop.is_set():
+            last = min(done + step, length)
+            began = time.perf_counter()
+            reached, code = call(done, last, keep)
             if code:
                 raise NumericalError(
-                    f"sweep {reached + offset + 1}: {FAILURES[code]} is not positive definite. Look for a trait that "
+                    f"sweep {before + reached + 1}: {FAILURES[code]} is not positive definite. Look for a trait that "
                     "is constant or a copy of another, and for a prior many orders of magnitude away from the data."
                 )
-            # The first call compiles; after that aim at CALL_SECONDS a call.
-            if done > 0:
+            if done > 0:  # the very first call may compile
                 rate = (last - done) / max(time.perf_counter() - began, 1e-6)
                 step = int(np.clip(rate * CALL_SECONDS, 1, 4 * step))
             done = last
-            report(done)
+            report(before + done)
 
 
 def run_chains(

@@ -26,6 +26,9 @@ class Draws(NamedTuple):
     mu: np.ndarray  # (n, L)
     tau: np.ndarray  # (n, L)
     log_likelihood: np.ndarray  # (n,)
+    acceptance: np.ndarray  # (n,) of Hamiltonian moves, like the next two
+    step_size: np.ndarray  # (n,)
+    diverging: np.ndarray  # (n,)
     slot: np.ndarray  # (n,) where the effects of this draw are kept, -1 for nowhere
     W1: np.ndarray  # (kept, L, J)
     W2: np.ndarray  # (kept, I L, J) absent columns drawn given the recorded ones
@@ -53,6 +56,9 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
         mu=np.empty((n, L)),
         tau=np.empty((n, L)),
         log_likelihood=np.empty(n),
+        acceptance=np.full(n, np.nan),
+        step_size=np.full(n, np.nan),
+        diverging=np.zeros(n),
         slot=slots.astype(np.int64),
         W1=np.empty((kept, L, J)),
         W2=np.empty((kept, I * L if p.interaction else 0, J)),

@@ -56,7 +56,8 @@ class Problem(NamedTuple):
     interaction: bool  # more than one environment: b2 and Sigma_E exist
     # plots
     k: np.ndarray  # (I,)
-    n_recorded: np.ndarray  # (I,)
+    n_recorded: np.ndarray  # (I,) plots
+    n_cells: np.ndarray  # (I,) lines with a plot
     patterns: np.ndarray
     cell_offset: np.ndarray
     cell_line: np.ndarray
@@ -129,6 +130,7 @@ def build_problem(
         interaction=I > 1,
         k=layout.plots.astype(float),
         n_recorded=layout.n_recorded,
+        n_cells=layout.n_cells,
         patterns=layout.patterns,
         cell_offset=layout.cell_offset,
         cell_line=layout.cell_line,

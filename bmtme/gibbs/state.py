@@ -51,6 +51,7 @@ class Work(NamedTuple):
     sxz: np.ndarray
     P0: np.ndarray  # (M, M)
     P0b0: np.ndarray
+    K_means: np.ndarray  # (M, M) transformed covariance of the means (collapsed moves)
     tilde: np.ndarray  # (M,) T' beta
     A: np.ndarray  # (L, M) split of u into b1 and b2
     K: np.ndarray  # (L, L)
@@ -100,6 +101,7 @@ def allocate_work(p: Problem) -> Work:
         sxz=new(M),
         P0=new(M, M),
         P0b0=new(M),
+        K_means=new(M, M),
         tilde=new(M),
         A=new(L, M),
         K=new(L, L),

@@ -21,7 +21,13 @@ from bmtme.kernels.beta import (
     sum_mean_information,
 )
 from bmtme.kernels.compile import compiled
-from bmtme.kernels.covariance import draw_auxiliaries, draw_covariance, draw_environment_variances
+from bmtme.kernels.covariance import (
+    DIAGONAL,
+    draw_auxiliaries,
+    draw_covariance,
+    draw_environment_variances,
+    draw_variance_from_prior,
+)
 from bmtme.kernels.genetic import draw_effect, invert_observed, shrink_column
 from bmtme.kernels.interaction import draw_main, fill_split, subtract_main, sum_cross_products, trace_product
 from bmtme.kernels.linalg import invert_spd
@@ -37,11 +43,11 @@ from bmtme.kernels.residual import add_outer, sum_log_density, sum_rotated_resid
 
 
 @compiled()
-def factor_pair(p, s, w):
-    """Diagonalise (C, R) for the current covariances."""
+def factor_pair(p, Sigma_t, s2_E, R_e, w):
+    """Diagonalise the pair (C, R) that these covariances make."""
     if p.product:
-        return factor_product(s.Sigma_t, s.s2_E, s.R_e, p.k, p.seen, w.pair)
-    fill_pair(s.Sigma_t, s.s2_E, s.R_e, p.k, p.col_env, p.col_trait, w.C, w.R)
+        return factor_product(Sigma_t, s2_E, R_e, p.k, p.seen, w.pair)
+    fill_pair(Sigma_t, s2_E, R_e, p.k, p.col_env, p.col_trait, w.C, w.R)
     return whiten(w.C, w.R, w.pair.lam, w.pair.T, w.pair.Ti, w.pair.V)
 
 
@@ -222,15 +228,23 @@ def sum_residuals(p, s, w, i, out):
 
 
 @compiled()
-def draw_residual(rng, p, s, w):
-    """R_e | residuals of the recorded plots (A.10), and its auxiliaries (A.11)."""
-    w.scatter_e[:] = 0.0
-    n = 0.0
+def measure_likelihood(p, s, w):
+    """Log density of the recorded plots given means, effects and R_e; `fill_fitted` must be current."""
     s.log_likelihood[0] = 0.0
     one = np.empty((p.n_trait, p.n_trait))
     for i in p.seen:
         sum_residuals(p, s, w, i, one)
         s.log_likelihood[0] += sum_log_density(one, p.n_recorded[i], p.recorded[i], s.R_e)
+
+
+@compiled()
+def draw_residual(rng, p, s, w):
+    """R_e | residuals of the recorded plots (A.10), and its auxiliaries (A.11)."""
+    w.scatter_e[:] = 0.0
+    n = 0.0
+    one = np.empty((p.n_trait, p.n_trait))
+    for i in p.seen:
+        sum_residuals(p, s, w, i, one)
         if not complete_cross_products(rng, int(p.n_recorded[i]), p.recorded[i], s.R_e, one):
             return False
         w.scatter_e[:] += one
@@ -280,6 +294,15 @@ def draw_genetic_covariances(rng, p, s, w):
         ):
             return 2
     return 0
+
+
+@compiled()
+def draw_unseen_variances(rng, p, s):
+    """Sigma_E of environments without any record, from the prior (entries of one shared variance excepted)."""
+    if p.interaction and p.prior_E.shape == DIAGONAL:
+        for i in range(p.n_env):
+            if not p.is_seen[i]:
+                s.s2_E[i] = draw_variance_from_prior(rng, p.prior_E, i)
 
 
 @compiled()

@@ -45,6 +45,12 @@ class Layout:
         return np.bincount(self.rec_env, minlength=len(self.recorded)).astype(float)
 
     @property
+    def n_cells(self) -> np.ndarray:
+        """Lines with a recorded plot in each environment, (I,)."""
+        cells = np.unique(self.rec_env * self.n_line + self.rec_line)
+        return np.bincount(cells // self.n_line, minlength=len(self.recorded)).astype(float)
+
+    @property
     def imputed_share(self) -> float:
         """Share of the layout's plots that are imputed whole."""
         seen = self.recorded.any(axis=1)

@@ -1,0 +1,197 @@
+"""The parser and the options that commands share. Nothing heavy is imported here, so that --help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from bmtme.errors import UsageError
+
+__all__ = [
+    "MEANS",
+    "MODELS",
+    "SAMPLERS",
+    "UNITS",
+    "Parser",
+    "add_common_options",
+    "add_data_options",
+    "add_model_options",
+    "check_data_options",
+    "number",
+    "split_names",
+    "whole",
+]
+
+# Repeated here, as their homes import numpy, pandas and numba.
+MODELS = ("unstructured", "diagonal", "standard")
+MEANS = ("exchangeable", "flat", "paper")
+UNITS = ("scaled", "raw")
+SAMPLERS = ("gibbs", "stepwise")
+
+DATA_FORMAT = """\
+PHENO is a table as .csv or .tsv, plain or gzipped, with a header. Wide: a row is a plot or an adjusted mean, with a
+column for each trait. Long: a row is one value, with a column for the trait's name (--trait) and one for the value
+(--value). Rows may stand in any order; missing values are empty, NA, NaN or a point. Names are text: line 001 is not
+line 1.
+
+GRM is a square table with the names of the lines in its first column and in its header, such as R's write.csv(G)
+makes. Lines are matched by name, whatever their order; lines without a record are predicted too.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises its complaints, so that all errors are shown in one way."""
+
+    def __init__(self, **settings: object) -> None:
+        layout = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+        super().__init__(**{**layout, **settings})  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the complaint with a hint.
+
+        Raises
+        ------
+        UsageError
+        """
+        raise UsageError(f"{message.rstrip('.')}. See '{self.prog} --help'.")
+
+
+# --- values -----------------------------------------------------------------------------------------------------
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Type of an option: a whole number of at least `least`."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        return value
+
+    return convert
+
+
+def number(text: str) -> float:
+    """Type of an option: a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
+    return value
+
+
+def split_names(parser: Parser, option: str, texts: Sequence[str] | None) -> list[str] | None:
+    """Names given by an option.
+
+    Given once, the text is split at commas outside double quotes; given several times, each text is one name.
+    """
+    if texts is None:
+        return None
+    parts = next(csv.reader(texts, skipinitialspace=True), []) if len(texts) == 1 else texts
+    names = [part.strip() for part in parts]
+    if not names or not all(names):
+        parser.error(f"argument {option}: a name is empty in {', '.join(map(repr, texts))}")
+    return names
+
+
+# --- shared options ---------------------------------------------------------------------------------------------
+
+
+def add_common_options(parser: Parser) -> None:
+    """What every command has: where to write, and the traceback for reports."""
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results; new or empty")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error (or set BMTME_DEBUG=1)")
+
+
+def add_data_options(parser: Parser) -> None:
+    """Phenotypes and relationship."""
+    group = parser.add_argument_group("data")
+    group.add_argument("phenotypes", metavar="PHENO", help="table of phenotypes")
+    group.add_argument(
+        "--relationship",
+        required=True,
+        metavar="GRM",
+        help="table of the relationship matrix, or the word identity for unrelated lines",
+    )
+    group.add_argument("--line", required=True, metavar="COL", help="column with the names of the lines")
+    group.add_argument("--env", required=True, metavar="COL", help="column with the names of the environments")
+    group.add_argument(
+        "--traits",
+        action="append",
+        metavar="A,B,...",
+        help="trait columns (wide), or which traits to take (long; default all). For names with commas, put these in "
+        "double quotes or give the option once for each name",
+    )
+    group.add_argument(
+        "--rep",
+        action="append",
+        metavar="COL,...",
+        help="column, or columns together, that tell the plots of a line in an environment apart",
+    )
+    group.add_argument("--trait", metavar="COL", help="long table: column with the names of the traits")
+    group.add_argument("--value", metavar="COL", help="long table: column with the values")
+    group.add_argument(
+        "--drop-unrelated", action="store_true", help="leave out lines that GRM does not hold, instead of refusing them"
+    )
+
+
+def check_data_options(args: argparse.Namespace) -> None:
+    """Refuse data options that do not belong together; names become lists."""
+    parser: Parser = args.parser
+    if (args.trait is None) != (args.value is None):
+        given, lacking = ("--value", "--trait") if args.trait is None else ("--trait", "--value")
+        parser.error(f"argument {given}: needs {lacking} too: a long table has both columns, a wide one neither")
+    args.traits = split_names(parser, "--traits", args.traits)
+    args.rep = split_names(parser, "--rep", args.rep)
+
+
+def add_model_options(parser: Parser, chains: int, several: bool) -> None:
+    """Model and length of the run.
+
+    Parameters
+    ----------
+    parser : Parser
+    chains : int
+        Default number of chains.
+    several : bool
+        Whether several models may be named.
+    """
+    group = parser.add_argument_group("model")
+    text = "free genetic and residual covariances between traits; variances only; one variance for all (default: %s)"
+    if several:
+        text += "; once for each model to compare"
+    group.add_argument(
+        "--model",
+        choices=MODELS,
+        action="append" if several else "store",
+        default=None if several else MODELS[0],
+        help=text % MODELS[0],
+    )
+    group.add_argument(
+        "--means", choices=MEANS, default=MEANS[0], help="prior of the environments' means (default: %(default)s)"
+    )
+    group.add_argument(
+        "--units",
+        choices=UNITS,
+        default=UNITS[0],
+        help="of the standard model: raw if all traits share one unit (default: %(default)s)",
+    )
+    group = parser.add_argument_group("sampling")
+    for option, least, default, text in (
+        ("--draws", 1, 2000, "draws kept of each chain"),
+        ("--tune", 0, 1000, "warm-up sweeps of each chain"),
+        ("--chains", 1, chains, "chains"),
+        ("--seed", 0, 1, "same seed, same numbers"),
+    ):
+        group.add_argument(
+            option, type=whole(least), default=default, metavar="N", help=f"{text} (default: %(default)s)"
+        )
+    group.add_argument("--sampler", choices=SAMPLERS, help="default: the one that suits most data")

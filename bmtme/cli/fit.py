@@ -1,0 +1,81 @@
+"""``bmtme fit``: one model fitted to one trial."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bmtme.cli.arguments import (
+    DATA_FORMAT,
+    add_common_options,
+    add_data_options,
+    add_model_options,
+    check_data_options,
+    whole,
+)
+from bmtme.cli.inputs import make_model, read_inputs
+from bmtme.cli.streams import say
+
+EPILOG = f"""\
+example:
+  bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env --traits Yield,PH --out run
+
+{DATA_FORMAT}
+The folder holds afterwards:
+  summary.csv      means, covariances, genetic correlations, heritabilities: mean, SD, 90% interval, diagnostics
+  predictions.csv  every line of GRM in every environment for every trait, with the 90% interval of a new plot
+  idata.nc         all draws, for ArviZ; bmtme.load("run") gives the fit back in Python
+  run.json         settings, seed, versions, hashes of the inputs, timings
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "fit",
+        help="fit a model: breeding values, genetic correlations, heritabilities",
+        description="Fit a model to the phenotypes of lines in environments and predict all lines of the relationship.",
+        epilog=EPILOG,
+    )
+    add_data_options(parser)
+    add_model_options(parser, chains=4, several=False)
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--keep-effects",
+        choices=("auto", "all", "thin", "none"),
+        default="auto",
+        help="draws of the lines' effects: all, at most 500, or none and no predictions; auto: all under 512 MB, else "
+        "thin (default: %(default)s)",
+    )
+    group.add_argument("--cores", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
+    add_common_options(parser)
+    parser.set_defaults(parser=parser, check=check_data_options, run=run)
+
+
+def run(args: argparse.Namespace, out: Path) -> int:
+    """Fit, write the folder `out`, and say what came out."""
+    model = make_model(args.model, args.means, args.units)
+    inputs = read_inputs(args)
+
+    from bmtme.pipeline import fit
+    from bmtme.report.tables import describe_fit
+
+    result = fit(
+        inputs.trial,
+        inputs.relationship,
+        model,
+        draws=args.draws,
+        tune=args.tune,
+        chains=args.chains,
+        seed=args.seed,
+        sampler=args.sampler,
+        unrelated="drop" if args.drop_unrelated else "error",
+        keep_effects=args.keep_effects,
+        cores=args.cores,
+    )
+    result.run |= {"command": args.words, "inputs": inputs.files}
+    result.save(out)
+    say(describe_fit(result.summary(), result.run, inputs.trial.envs, inputs.trial.traits))
+    say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    return 0

@@ -1,0 +1,102 @@
+"""Input files of a command: read, and known again by their hashes."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bmtme.cli.streams import complain
+from bmtme.errors import UsageError
+
+if TYPE_CHECKING:
+    from bmtme.model.relationship import Relationship
+    from bmtme.model.structure import BMTME
+    from bmtme.model.trial import Trial
+
+__all__ = ["IDENTITY", "Inputs", "check_out", "make_model", "read_inputs"]
+
+#: In place of a file: unrelated lines.
+IDENTITY = "identity"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Data of a command and the record of the files they came from."""
+
+    trial: Trial
+    relationship: Relationship
+    files: dict[str, Any]
+
+
+def read_inputs(args: argparse.Namespace) -> Inputs:
+    """Read the phenotypes and the relationship that the options name.
+
+    Raises
+    ------
+    DataError
+    """
+    from bmtme.model.relationship import Relationship, read_relationship
+    from bmtme.model.trial import read_trial
+
+    names = {"line": args.line, "env": args.env, "rep": args.rep, "trait": args.trait, "value": args.value}
+    trial = read_trial(args.phenotypes, traits=args.traits, **names)
+    if args.traits is None and args.trait is None:
+        complain(f"warning: no --traits given: every numeric column is taken as one ({', '.join(trial.traits)}).")
+    files: dict[str, Any] = {"phenotypes": describe_file(args.phenotypes)}
+    if args.relationship == IDENTITY:
+        return Inputs(trial, Relationship.identity(trial.lines), files | {"relationship": IDENTITY})
+    relationship = read_relationship(args.relationship)
+    return Inputs(trial, relationship, files | {"relationship": describe_file(args.relationship)})
+
+
+def describe_file(path: str) -> dict[str, Any]:
+    """Path and SHA-256 of a file; no hash of a pipe, which can be read only once."""
+    digest = None
+    if Path(path).is_file():
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": path, "sha256": digest}
+
+
+def make_model(structure: str, means: str, units: str) -> BMTME:
+    """The model that the options name.
+
+    Raises
+    ------
+    UsageError
+        If `units` does not fit the structure.
+    """
+    from bmtme.model.structure import BMTME
+
+    return BMTME(structure, means=means, units=units)  # type: ignore[arg-type]
+
+
+def check_out(folder: str) -> Path:
+    """The output folder, refused before any work where it is in use or could not be made afterwards.
+
+    Raises
+    ------
+    UsageError
+    """
+    from bmtme.results.fit import check_new_folder
+
+    if not folder.strip():
+        raise UsageError("argument --out: the name of the folder is empty.")
+    try:
+        path = check_new_folder(folder)
+        if path.resolve() == Path.cwd():
+            raise UsageError("argument --out: name a new folder instead of the current one.")
+        above = path.absolute().parent
+        while not above.exists():
+            above = above.parent
+    except OSError as error:
+        raise UsageError(f"the output folder {folder} cannot be used: {error.strerror}.") from None
+    if not above.is_dir():
+        raise UsageError(f"the output folder {path} cannot be made: {above} is a file.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"the output folder {path} cannot be made: no permission to write in {above}.")
+    return path

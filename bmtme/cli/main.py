@@ -1,0 +1,146 @@
+"""The shell command ``bmtme``: parses, calls, and turns every error into one message and an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+import traceback
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from bmtme import __version__
+from bmtme.cli import cv, fit, simulate
+from bmtme.cli.arguments import Parser
+from bmtme.cli.inputs import check_out
+from bmtme.cli.streams import complain, flush, plain_warnings
+from bmtme.errors import BmtmeError
+
+INTERRUPTED, TERMINATED, FAILED = 130, 143, 1
+
+EPILOG = """\
+example:
+  bmtme simulate --out sim
+  bmtme fit sim/phenotypes.csv --relationship sim/relationship.csv --line line --env env --traits T1,T2,T3 --out run
+  bmtme cv  sim/phenotypes.csv --relationship sim/relationship.csv --line line --env env --traits T1,T2,T3 --out cvrun
+
+Each command has more in its own help, such as 'bmtme fit --help'.
+
+exit status: 0 done; 1 a failure of the machine or of bmtme; 2 a command that makes no sense, or --out in use; 3 data
+that cannot be used; 4 a computation that broke down; 5 some tasks of a cross-validation failed; 130 interrupted.
+"""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), which is dealt with as Ctrl-C is."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Words after ``bmtme``; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 unexpected failure, 2 usage, 3 data, 4 numerical, 5 some CV tasks failed, 130
+        interrupted, 143 terminated.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    out: Path | None = None
+    try:
+        with _end_on_sigterm(), plain_warnings():
+            args = parse(words)
+            out = check_out(args.out)
+            code: int = args.run(args, out)
+            return code
+    except SystemExit as stop:  # --help and --version
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt as stop:
+        complain(f"bmtme: interrupted; {_state(out)}")
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+    except Exception as error:
+        if "--debug" in words or os.environ.get("BMTME_DEBUG", "0") not in ("", "0"):
+            traceback.print_exc()
+        complain(f"bmtme: error: {explain(error, out)}")
+        return error.exit_code if isinstance(error, BmtmeError) else FAILED
+    finally:
+        flush()
+
+
+def parse(words: Sequence[str]) -> Namespace:
+    """Parse the command line, and refuse options that do not belong together.
+
+    Raises
+    ------
+    UsageError
+    """
+    parser = Parser(
+        prog="bmtme", description="Bayesian multi-trait multi-environment genomic prediction.", epilog=EPILOG
+    )
+    parser.add_argument("--version", action="version", version=f"bmtme {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for module in (fit, cv, simulate):
+        module.add_command(commands)
+    args, unknown = parser.parse_known_args(words)
+    if "run" not in args:
+        args.parser = parser
+    if unknown:
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if "run" not in args:
+        parser.error("a command is needed: fit, cv or simulate")
+    args.check(args)
+    args.words = ["bmtme", *words]
+    return args
+
+
+def explain(error: Exception, out: Path | None) -> str:
+    """One message for any error."""
+    if isinstance(error, BmtmeError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        detail = f" ({str(error).rstrip('.')})" if str(error) else ""
+        return f"not enough memory{detail}; {_state(out)}. Ask for fewer draws, or take fewer lines."
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        advice = " Make room, or name another disk with --out." if error.errno == errno.ENOSPC else ""
+        return f"{where}{error.strerror}; {_state(out)}.{advice}"
+    detail = " ".join(str(error).split())
+    return (
+        f"unexpected {type(error).__name__}{f' ({detail})' if detail else ''}; {_state(out)}. This is a fault in "
+        "bmtme: please report it, with the command and what it shows under --debug."
+    )
+
+
+def _state(out: Path | None) -> str:
+    """Whether the output folder, empty or absent at the start, has been written: it is, as a whole, or is not."""
+    try:
+        written = out is not None and out.is_dir() and any(out.iterdir())
+    except OSError:
+        written = False
+    return f"the results are complete in {out}" if written else "nothing was written"
+
+
+@contextlib.contextmanager
+def _end_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does, so that nothing half-written stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -1,0 +1,92 @@
+"""Monte Carlo error of predictions: how many independent draws the means of hidden cells are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bmtme.gibbs.draws import Draws
+from bmtme.model.eigenbasis import Eigenbasis
+from bmtme.results.predictions import Targets, spread_evenly
+
+#: Hidden cells looked at, evenly spread.
+CELLS = 40
+#: Batches over all chains: long ones, so that slow mixing shows, and enough of them to tell their spread.
+BATCHES = 20
+#: Below this the Monte Carlo error of a mean is above a tenth of the posterior standard deviation.
+ENOUGH = 100
+
+
+def count_effective(
+    chains: Sequence[Draws], basis: Eigenbasis, targets: Targets, places: np.ndarray, n_trait: int
+) -> float:
+    """Effective draws behind the predicted mean of the median cell.
+
+    The kept draws of beta + b1 + b2 are cut into batches. With N kept draws of variance s^2 and A batches of n_a draws
+    and mean m_a it is ``N s^2 / V``, ``V = sum_a n_a (m_a - m)^2 / (A - 1)``, with m the mean over all chains, so that
+    chains which disagree count against each other. The means rest on all draws and this on the kept ones: it errs low
+    where draws were left out. Source: batch means, Flegal and Jones (2010), Annals of Statistics 38:1034-1070.
+
+    Parameters
+    ----------
+    chains : sequence of Draws
+        With kept effects.
+    targets : Targets
+        The n lines of the cells.
+    places : (C, 3) int array
+        Cells as (place among the n lines, environment, trait).
+    n_trait : int
+
+    Returns
+    -------
+    float
+        Between 0 and N.
+    """
+    traces = [trace_cells(chain, load_lines(basis, targets), places, n_trait) for chain in chains]
+    per_chain = max(1, BATCHES // len(traces))
+    batches = [batch for trace in traces for batch in np.array_split(trace, min(per_chain, len(trace)))]
+    joined = np.concatenate(traces)
+    total = len(joined)
+    if len(batches) < 2:
+        return float(total)
+    sizes = np.array([len(batch) for batch in batches])[:, None]
+    deviations = np.array([batch.mean(axis=0) for batch in batches]) - joined.mean(axis=0)
+    between = (sizes * deviations**2).sum(axis=0) / (len(batches) - 1)
+    variance = joined.var(axis=0, ddof=1)
+    moving = between > 0
+    ratio = np.divide(variance, between, out=np.ones_like(variance), where=moving)
+    return float(min(np.median(total * ratio), total))
+
+
+def choose_cells(cells: np.ndarray) -> np.ndarray:
+    """Some of the (J, I, L) cells, evenly spread: (C, 3) line, environment, trait."""
+    places = np.argwhere(cells)
+    return places[spread_evenly(len(places), CELLS)] if len(places) else places
+
+
+def load_lines(basis: Eigenbasis, targets: Targets) -> np.ndarray:
+    """(n, J) loadings of the lines' effects on w."""
+    rows = np.empty((len(targets.recorded), len(basis.values)))
+    known = targets.recorded >= 0
+    place = targets.recorded[known]
+    rows[~known] = targets.A
+    if basis.vectors is None:
+        rows[known] = 0.0
+        rows[known, place] = np.sqrt(basis.values[place] / basis.multiples[place])
+    else:
+        rows[known] = basis.vectors[place] * np.sqrt(basis.values) / np.sqrt(basis.multiples[place])[:, None]
+    return rows
+
+
+def trace_cells(chain: Draws, loadings: np.ndarray, places: np.ndarray, n_trait: int) -> np.ndarray:
+    """(kept draws, C) draws of beta + b1 + b2, in scaled units."""
+    sweeps = np.flatnonzero(chain.slot >= 0)
+    out = np.empty((len(sweeps), len(places)))
+    for i, l in np.unique(places[:, 1:], axis=0):
+        here = np.flatnonzero((places[:, 1] == i) & (places[:, 2] == l))
+        w = chain.W1[:, l]
+        if chain.W2.shape[1]:
+            w = w + chain.W2[:, i * n_trait + l]
+        out[:, here] = chain.beta[sweeps, i, l][:, None] + w @ loadings[places[here, 0]].T
+    return out

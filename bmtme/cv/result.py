@@ -1,0 +1,87 @@
+"""A finished cross-validation: predictions of hidden cells, scores, summary; saved to a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from bmtme.cv.scores import score, summarise
+from bmtme.results.fit import new_folder
+from bmtme.results.predictions import COLUMNS
+
+PREDICTION_COLUMNS = ("model", "partition", *COLUMNS)
+
+
+@dataclass(eq=False, repr=False)
+class CrossValidation:
+    """Result of `bmtme.cross_validate`.
+
+    Attributes
+    ----------
+    predictions : DataFrame
+        Hidden line x env x trait cells with a recorded value: model, partition, line, env, trait; n_obs, observed:
+        number and mean of the hidden plots; mean, sd of beta + b1 + b2; lower, upper: 90% equal-tailed interval for a
+        new plot. Traits' units.
+    scores : DataFrame
+        model, partition, env, trait, n_test, pearson, msep (see `bmtme.cv.score`).
+    failures : list of (model, partition, message)
+        Fits that broke down; they have no predictions and no scores.
+    warnings : list of str
+        What to bear in mind, in sentences: failures, large Monte Carlo errors.
+    run : dict
+        Settings, scheme, data, versions and timings, as written to ``run.json``.
+    envs, traits : tuple of str
+        Order of the tables.
+    """
+
+    predictions: pd.DataFrame
+    failures: list[tuple[str, str, str]]
+    warnings: list[str]
+    run: dict[str, Any]
+    envs: tuple[str, ...]
+    traits: tuple[str, ...]
+    scores: pd.DataFrame = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scores = score(self.predictions, envs=self.envs, traits=self.traits)
+
+    def __repr__(self) -> str:
+        settings = self.run["settings"]
+        failed = f"; {len(self.failures)} fits failed" if self.failures else ""
+        return (
+            f"CrossValidation({settings['scheme']['name']}; {len(settings['models'])} models x "
+            f"{len(self.run['data']['partitions'])} partitions; {settings['chains']} chains of {settings['draws']} "
+            f"draws{failed})"
+        )
+
+    def summary(self) -> pd.DataFrame:
+        """Scores averaged over partitions, with the models ranked in each environment x trait.
+
+        Returns
+        -------
+        DataFrame
+            model, env, trait, n_partitions, pearson_mean, pearson_se, msep_mean, msep_se, pearson_rank, msep_rank. The
+            standard errors are naive (SD over partitions / sqrt(partitions)) and too small: partitions share most of
+            their lines.
+        """
+        return summarise(self.scores, envs=self.envs, traits=self.traits)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write scores.csv, predictions.csv, summary.csv and run.json to a new or empty folder.
+
+        Raises
+        ------
+        UsageError
+            If the folder holds something already.
+        """
+        failures = [dict(zip(("model", "partition", "message"), entry, strict=True)) for entry in self.failures]
+        run = {**self.run, "failures": failures, "warnings": self.warnings}
+        with new_folder(folder) as path:
+            self.scores.to_csv(path / "scores.csv", index=False)
+            self.predictions.to_csv(path / "predictions.csv", index=False)
+            self.summary().to_csv(path / "summary.csv", index=False)
+            (path / "run.json").write_text(json.dumps(run, indent=2, default=str) + "\n", encoding="utf-8")

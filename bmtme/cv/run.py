@@ -1,0 +1,337 @@
+"""Cross-validation of models on common partitions."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from bmtme.arguments import whole_number
+from bmtme.cv.precision import ENOUGH
+from bmtme.cv.result import PREDICTION_COLUMNS, CrossValidation
+from bmtme.cv.schemes import CV1, Partition, Scheme
+from bmtme.cv.tasks import Job, Sampling, run_jobs
+from bmtme.errors import DataError, NumericalError, UsageError
+from bmtme.gibbs.chains import SAMPLERS, count_cores
+from bmtme.model.cells import first_repeat, list_names
+from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
+from bmtme.model.relationship import Relationship
+from bmtme.model.structure import BMTME
+from bmtme.model.trial import Trial
+from bmtme.pipeline import (
+    DEFAULT_SAMPLER,
+    Prepared,
+    build,
+    describe_data,
+    find_versions,
+    prepare,
+    spawn_seeds,
+    warn_short,
+)
+from bmtme.progress import Progress
+
+Models = Mapping[str, BMTME] | Sequence[BMTME] | BMTME
+
+#: First word of the spawn keys of the chains, (STREAM, model, partition, chain); those of a fit are (chain,).
+STREAM = 1
+
+
+class DecompositionCache:
+    """Decompositions by what they depend on: the relationship of the lines with a record, and their plot multiples.
+
+    Filled while the partitions are prepared, in one thread; afterwards the decompositions are only read.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[Any, ...], Eigenbasis] = {}
+
+    def __call__(self, matrix: np.ndarray, multiples: np.ndarray, is_identity: bool) -> Eigenbasis:
+        digest = hashlib.blake2b(np.ascontiguousarray(matrix).data).digest()
+        key = (is_identity, len(matrix), digest, multiples.tobytes())
+        if key not in self.known:
+            self.known[key] = decompose_relationship(matrix, multiples, is_identity)
+        return self.known[key]
+
+
+def cross_validate(
+    trial: Trial,
+    relationship: Relationship,
+    models: Models | None = None,
+    scheme: Scheme | None = None,
+    *,
+    draws: int = 2000,
+    tune: int = 1000,
+    chains: int = 2,
+    seed: int = 1,
+    workers: int | None = None,
+    progress: bool | None = None,
+    unrelated: Literal["error", "drop"] = "error",
+    sampler: str | None = None,
+) -> CrossValidation:
+    """Hide recorded values, fit every model to the rest and compare its predictions with what was hidden.
+
+    All models get the same partitions. Whatever is learnt from the data (scales, layout, parameters) is learnt from
+    the training part of the partition alone.
+
+    Parameters
+    ----------
+    trial : Trial
+        Phenotypes; any order, replicates, missing plots and traits.
+    relationship : Relationship
+        Of all lines with records, matched by name.
+    models : dict of BMTME by label, sequence of BMTME, or BMTME, optional
+        Without labels they are called by their structure. Default ``BMTME("unstructured")``.
+    scheme : CV1 or CV2, optional
+        Default ``CV1(partitions=10, test_fraction=0.2)``.
+    draws, tune, chains : int
+        Kept sweeps and warm-up sweeps of each chain, and chains of each model on each partition.
+    seed : int
+        Of the partitions and the chains. The same seed gives the same numbers, whatever `workers`; a model's numbers
+        depend on its place among the models, not on the others.
+    workers : int, optional
+        Chains run at a time, in threads; default all processors.
+    progress : bool, optional
+        Progress on stderr; default where it is a terminal.
+    unrelated : {"error", "drop"}
+        What to do about lines with records but no relationship.
+    sampler : {"gibbs", "stepwise"}, optional
+        As for `bmtme.fit`.
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    DataError
+        If the data, or the training part of a partition, do not do for a model; before anything is sampled.
+    UsageError
+        For arguments that make no sense.
+    NumericalError
+        If every fit breaks down. If some do, they are listed in ``failures`` and the others go on.
+    KeyboardInterrupt
+        Within about a second of the signal; nothing runs on.
+
+    Warns
+    -----
+    UserWarning
+        For short runs, failures, and few effective draws behind the predictions.
+    """
+    named = label_models(models)
+    scheme = check_scheme(CV1() if scheme is None else scheme)
+    draws, tune = whole_number(draws, "draws", 1), whole_number(tune, "tune", 0)
+    chains, seed = whole_number(chains, "chains", 1), whole_number(seed, "seed", 0)
+    workers = count_cores() if workers is None else whole_number(workers, "workers", 1)
+    sampler = DEFAULT_SAMPLER if sampler is None else sampler
+    if sampler not in SAMPLERS:
+        raise UsageError(f"sampler must be one of {list_names(SAMPLERS)}, got {sampler!r}.")
+    warn_short(draws, tune, chains)
+    sampling = Sampling(sampler, tune, draws, chains)
+    clock = [time.perf_counter()]
+    decompose = DecompositionCache()
+    with threadpool_limits(1):
+        whole = prepare(trial, relationship, unrelated, decompose)
+        trial = whole.trial
+        partitions = draw_partitions(scheme, trial, seed)
+        trained = [prepare_training(trial, relationship, partition, decompose) for partition in partitions]
+        for partition, prepared in zip(partitions, trained, strict=True):
+            check_models(named, partition, prepared)
+        tested = [partition.scored(trial) for partition in partitions]
+        # Partition by partition, so that fast and slow models take turns and the rate tells the time left.
+        jobs = {
+            (m, k): Job(model, prepared, trial, cells, sampling, spawn_seeds(seed, chains, STREAM, m, k))
+            for k, (prepared, cells) in enumerate(zip(trained, tested, strict=True))
+            for m, model in enumerate(named.values())
+        }
+        clock.append(time.perf_counter())
+        bar = Progress(len(jobs) * chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
+        try:
+            bar.write("starting (the first run after an installation compiles for about half a minute)")
+            rehearse(next(iter(jobs.values())))
+            clock.append(time.perf_counter())
+            run_jobs(list(jobs.values()), workers, bar)
+        finally:
+            bar.close()
+    clock.append(time.perf_counter())
+    labels = [
+        (name, partition.label, jobs[m, k]) for m, name in enumerate(named) for k, partition in enumerate(partitions)
+    ]
+    failures = [(name, label, job.failure) for name, label, job in labels if job.failure is not None]
+    if len(failures) == len(jobs):
+        name, label, message = failures[0]
+        raise NumericalError(
+            f"all {len(jobs)} fits failed; the first, model {name!r} on partition {label!r}: {message}"
+        )
+    found = [text for text in (describe_failures(failures, len(jobs)), describe_precision(labels)) if text]
+    for text in found:
+        warnings.warn(text, UserWarning, stacklevel=2)
+    run = {
+        "settings": {
+            "models": {name: model.describe() for name, model in named.items()},
+            "scheme": describe_scheme(scheme),
+            "draws": draws,
+            "tune": tune,
+            "chains": chains,
+            "seed": seed,
+            "sampler": sampler,
+            "unrelated": unrelated,
+        },
+        "data": describe_data(whole)
+        | {
+            "partitions": [
+                {"partition": partition.label, "test_cells": int(cells.sum())}
+                for partition, cells in zip(partitions, tested, strict=True)
+            ]
+        },
+        "effective_draws": {
+            name: {label: round(job.effective, 1) for key, label, job in labels if key == name and not job.failure}
+            for name in named
+        },
+        "versions": find_versions(),
+        "workers": workers,
+        "seconds": dict(zip(("prepare", "compile", "sample"), np.round(np.diff(clock), 3).tolist(), strict=True)),
+        "thread_seconds": {
+            name: round(sum(job.seconds for key, _, job in labels if key == name), 3) for name in named
+        },
+    }
+    return CrossValidation(tabulate(labels), failures, found, run, trial.envs, trial.traits)
+
+
+def label_models(models: Models | None) -> dict[str, BMTME]:
+    """Models by label, checked."""
+    if models is None:
+        models = BMTME()
+    pairs: list[tuple[Any, Any]]
+    if isinstance(models, BMTME):
+        pairs = [(models.structure, models)]
+    elif isinstance(models, Mapping):
+        pairs = list(models.items())
+    elif isinstance(models, (list, tuple)):
+        pairs = [(getattr(model, "structure", None), model) for model in models]
+    else:
+        raise UsageError(f"models must be a BMTME, a list of them, or a dict of them by label, got {models!r}.")
+    if not pairs:
+        raise UsageError("models is empty: name at least one, such as {'un': BMTME('unstructured')}.")
+    for label, model in pairs:
+        if not isinstance(model, BMTME):
+            where = f" under {label!r}" if isinstance(models, Mapping) else ""
+            raise UsageError(f"models must hold BMTME models, got {model!r}{where}.")
+        if not isinstance(label, str) or not label.strip():
+            raise UsageError(f"the label of a model must be a text and not empty, got {label!r}.")
+    labels = [label.strip() for label, _ in pairs]
+    repeat = first_repeat(labels)
+    if repeat is not None:
+        raise UsageError(
+            f"two models are called {labels[repeat[1]]!r}: give a dict with a label of its own for each, such as "
+            "{'a': BMTME(...), 'b': BMTME(...)}."
+        )
+    return dict(zip(labels, (model for _, model in pairs), strict=True))
+
+
+def check_scheme(scheme: Any) -> Scheme:
+    """Refuse what makes no masks."""
+    if isinstance(scheme, type) or not callable(getattr(scheme, "masks", None)):
+        raise UsageError(f"scheme must be a scheme such as bmtme.CV1() or bmtme.CV2(), got {scheme!r}.")
+    checked: Scheme = scheme
+    return checked
+
+
+def draw_partitions(scheme: Scheme, trial: Trial, seed: int) -> list[Partition]:
+    """The partitions of a scheme, checked: it may be a user's own."""
+    partitions = list(scheme.masks(trial, seed))
+    if not partitions:
+        raise UsageError(f"{scheme!r} made no partition: there is nothing to compare.")
+    repeat = first_repeat(partition.label for partition in partitions)
+    if repeat is not None:
+        raise UsageError(f"{scheme!r} made two partitions called {partitions[repeat[1]].label!r}: label them apart.")
+    return partitions
+
+
+def prepare_training(
+    trial: Trial, relationship: Relationship, partition: Partition, decompose: DecompositionCache
+) -> Prepared:
+    """The training part of a partition."""
+    try:
+        return prepare(trial.hide(partition.record_mask(trial)), relationship, "error", decompose)
+    except DataError as error:
+        raise DataError(f"partition {partition.label!r}, training part: {error}") from error
+
+
+def check_models(models: Mapping[str, BMTME], partition: Partition, prepared: Prepared) -> None:
+    """Refuse a partition that a model cannot be fitted to, before any is."""
+    for label, model in models.items():
+        try:
+            # Not kept: the constants of all fits together may not fit into memory.
+            build(prepared, model)
+        except DataError as error:
+            raise DataError(f"model {label!r}, partition {partition.label!r}, training part: {error}") from error
+        except UsageError as error:
+            raise UsageError(f"model {label!r}: {error}") from error
+
+
+def rehearse(job: Job) -> None:
+    """One sweep and its predictions, so that all is compiled here: a thread that compiles cannot be interrupted."""
+    sampling = Sampling(job.sampling.sampler, 0, 1, 1)
+    copy = Job(job.model, job.prepared, job.trial, job.cells, sampling, [np.random.SeedSequence(0)])
+    copy.run_chain(0, lambda sweeps: None)
+
+
+def tabulate(labels: Sequence[tuple[str, str, Job]]) -> pd.DataFrame:
+    """All predictions, by model and partition."""
+    tables = []
+    for name, label, job in labels:
+        if job.predictions is not None:
+            table = job.predictions
+            table.insert(0, "model", name)
+            table.insert(1, "partition", label)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True)[list(PREDICTION_COLUMNS)]
+
+
+def describe_scheme(scheme: Scheme) -> dict[str, Any]:
+    """Name and settings of a scheme."""
+    settings: Any = scheme
+    return {
+        "name": type(scheme).__name__,
+        **(dataclasses.asdict(settings) if dataclasses.is_dataclass(settings) else {}),
+    }
+
+
+def describe_failures(failures: Sequence[tuple[str, str, str]], fits: int) -> str:
+    """A sentence on fits that broke down, empty if none did."""
+    if not failures:
+        return ""
+    name, label, message = failures[0]
+    which = list_names(f"{name} on {label}" for name, label, _ in failures)
+    return (
+        f"{len(failures)} of {fits} fits failed and have no scores ({which}); compare models on the partitions they "
+        f"share. The first, model {name!r} on partition {label!r}: {message}"
+    )
+
+
+def describe_precision(labels: Sequence[tuple[str, str, Job]]) -> str:
+    """A sentence on predictions with a large Monte Carlo error, empty if there are none."""
+    parts = []
+    for name in dict.fromkeys(name for name, _, _ in labels):
+        found = [(job.effective, label) for key, label, job in labels if key == name and np.isfinite(job.effective)]
+        few = [entry for entry in found if entry[0] < ENOUGH]
+        if few:
+            least, label = min(few)
+            where = f"partition {label!r}"
+            if len(found) > 1:
+                where += f", {len(few)} of {len(found)} partitions below {ENOUGH}"
+            parts.append(f"model {name!r} about {max(1, round(least))} ({where})")
+    if not parts:
+        return ""
+    return (
+        f"few effective draws behind the predictions: {'; '.join(parts)}. The Monte Carlo error of a predicted mean is "
+        "then above 10% of its posterior standard deviation (1 / sqrt(effective draws)), and scores that are close "
+        "cannot be told apart: use more draws."
+    )

@@ -1,0 +1,189 @@
+"""The work of a cross-validation: chains of all models and partitions spread over threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bmtme.cv.precision import choose_cells, count_effective
+from bmtme.errors import NumericalError
+from bmtme.gibbs.chains import Chain
+from bmtme.gibbs.draws import Draws
+from bmtme.gibbs.problem import Problem
+from bmtme.model.scaling import Scaling
+from bmtme.model.structure import BMTME
+from bmtme.model.trial import Trial
+from bmtme.pipeline import Prepared, build, choose_targets, plan_slots, predict
+from bmtme.progress import Progress
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How chains are run, the same for all models and partitions."""
+
+    sampler: str
+    tune: int
+    draws: int
+    chains: int
+
+    @property
+    def sweeps(self) -> int:
+        """Sweeps of one chain."""
+        return self.tune + self.draws
+
+
+class Job:
+    """One model on one partition: chains that share their constants, and predictions when the last has ended.
+
+    The constants and the draws are there from the start of the first chain to the end of the last only, so that memory
+    is used by the jobs at work.
+
+    Parameters
+    ----------
+    model : BMTME
+    prepared : Prepared
+        The training part.
+    trial : Trial
+        With all values; only those of `cells` are looked at, to stand beside their predictions.
+    cells : (J, I, L) bool array
+        Cells to be predicted.
+    sampling : Sampling
+    seeds : one per chain
+
+    Attributes
+    ----------
+    predictions : DataFrame or None
+        As of `bmtme.pipeline.predict`; None before the end or after a failure.
+    failure : str or None
+        What went wrong, in the first of the chains that failed.
+    effective : float
+        Effective draws behind the predicted mean of the median cell.
+    seconds : float
+        Spent by all chains.
+    """
+
+    def __init__(
+        self,
+        model: BMTME,
+        prepared: Prepared,
+        trial: Trial,
+        cells: np.ndarray,
+        sampling: Sampling,
+        seeds: Sequence[np.random.SeedSequence],
+    ) -> None:
+        self.model, self.prepared, self.trial, self.cells = model, prepared, trial, cells
+        self.sampling, self.seeds = sampling, seeds
+        self.predictions: pd.DataFrame | None = None
+        self.failure: str | None = None
+        self.effective = np.nan
+        self.seconds = 0.0
+        self.stops = [threading.Event() for _ in seeds]
+        self._lock = threading.Lock()
+        self._built: tuple[Problem, Scaling] | None = None
+        self._draws: list[Draws | None] = [None] * len(seeds)
+        self._errors: dict[int, str] = {}
+        self._left = len(seeds)
+
+    def run_chain(self, c: int, report: Callable[[int], None]) -> None:
+        """Run a chain; the last one to end makes the predictions."""
+        began = time.perf_counter()
+        if not self.stops[c].is_set():
+            slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
+            problem = self._open()[0]
+            chain = Chain(problem, self.sampling.sampler, self.sampling.tune, slots, True, self.seeds[c])
+            try:
+                chain.advance(report, self.stops[c])
+            except NumericalError as error:
+                self._fail(c, str(error))
+            else:
+                self._draws[c] = None if self.stops[c].is_set() else chain.draws
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._close()
+        with self._lock:
+            self.seconds += time.perf_counter() - began
+
+    def stop(self) -> None:
+        """Have all chains end soon."""
+        for stop in self.stops:
+            stop.set()
+
+    def _open(self) -> tuple[Problem, Scaling]:
+        with self._lock:
+            if self._built is None:
+                self._built = build(self.prepared, self.model)
+            return self._built
+
+    def _fail(self, c: int, message: str) -> None:
+        # The chains before this one go on: which failure is told must not depend on the number of workers.
+        with self._lock:
+            self._errors[c] = message
+        for stop in self.stops[c + 1 :]:
+            stop.set()
+
+    def _close(self) -> None:
+        chains = [chain for chain in self._draws if chain is not None]
+        if self._errors:
+            first = min(self._errors)
+            self.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
+        elif len(chains) == len(self.seeds):
+            scaling = self._open()[1]
+            self.predictions = predict(self.prepared, scaling, chains, self.trial, self.cells)
+            self.effective = self._count_effective(chains)
+        self._draws, self._built = [], None
+
+    def _count_effective(self, chains: list[Draws]) -> float:
+        places = choose_cells(self.cells)
+        if len(places) == 0:
+            return np.nan
+        lines, places[:, 0] = np.unique(places[:, 0], return_inverse=True)
+        targets = choose_targets(self.prepared, tuple(self.trial.lines[j] for j in lines))
+        return count_effective(chains, self.prepared.basis, targets, places, len(self.trial.traits))
+
+
+def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress) -> None:
+    """Run the chains of all jobs in threads, in the order of the jobs.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Within about a second of the signal; the threads have ended by then.
+    """
+    tasks = [(job, c) for job in jobs for c in range(len(job.seeds))]
+    done = [0] * len(tasks)
+    lock = threading.Lock()
+
+    def run(task: int) -> None:
+        job, c = tasks[task]
+
+        def report(sweeps: int) -> None:
+            with lock:
+                done[task] = sweeps
+                progress.update(sum(done))
+
+        job.run_chain(c, report)
+        with lock:
+            # Sweeps that a failure leaves undone are no longer to come.
+            progress.total -= job.sampling.sweeps - done[task]
+
+    with ThreadPoolExecutor(max(1, min(workers, len(tasks))), thread_name_prefix="bmtme-cv") as pool:
+        try:
+            pending = {pool.submit(run, task) for task in range(len(tasks))}
+            while pending:
+                # Not every platform lets a signal through while waiting without an end.
+                ended, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
+                for future in ended:
+                    future.result()
+        except BaseException:
+            for job in jobs:
+                job.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

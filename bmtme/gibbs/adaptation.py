@@ -1,0 +1,76 @@
+"""Warm-up of the Hamiltonian moves: a metric from the curvature, then from the draws; the step size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bmtme.gibbs.collapsed import Walk, pack_state
+from bmtme.gibbs.problem import Problem
+from bmtme.gibbs.state import State, Work
+from bmtme.gibbs.sweep import measure_curvature
+from bmtme.kernels.covariance import DIAGONAL
+from bmtme.kernels.parameters import count_parameters
+
+#: Shares of the warm-up: plain Gibbs sweeps into the bulk, then three stages of Hamiltonian moves.
+SHARES = (0.1, 0.2, 0.3, 0.4)
+#: Step sizes each Hamiltonian stage starts from; longest step of the kept sweeps.
+FIRST_STEPS = (0.1, 0.2, 0.4)
+LONGEST_STEP = 0.5
+#: Aim of step size times leapfrogs: a quarter turn of a standard normal, and a bit.
+TRAJECTORY = 1.9
+
+
+def plan_stages(tune: int) -> list[int]:
+    """Sweeps of the four warm-up stages; they add up to `tune`."""
+    edges = np.round(np.cumsum(SHARES) * tune).astype(int)
+    return np.diff(np.concatenate([[0], edges])).tolist()
+
+
+def start_stage(stage: int, p: Problem, s: State, w: Work, h: Walk, trail: np.ndarray) -> None:
+    """Set metric, centre and step size for Hamiltonian stage 0, 1, 2, or 3 for the kept sweeps.
+
+    trail : (n, q) parameters drawn in the stage before (none for stage 0)
+    """
+    roots = _signed_roots(p, len(h.theta))
+    if stage == 0:
+        pack_state(p, s, h)
+    else:
+        h.theta[roots] = np.abs(h.theta[roots])
+    if stage < 3:
+        draws = trail[len(trail) // 5 :].copy()
+        draws[:, roots] = np.abs(draws[:, roots])
+        n, q = draws.shape
+        centre = draws.mean(axis=0) if stage and n else h.theta.copy()
+        curvature = _bounded_inverse(_curvature(p, s, w, h, centre))
+        if stage and n > 1:
+            weight = n / (n + (10.0 if stage == 1 else 5.0) * q)
+            curvature = weight * np.cov(draws, rowvar=False).reshape(q, q) + (1.0 - weight) * curvature
+        h.centre[:] = centre
+        h.metric[:] = np.linalg.cholesky(curvature)
+        h.settings[:] = FIRST_STEPS[stage], 8 if stage == 0 else 4
+        h.adapt[:] = 1.0, 0.0, 0.0, np.log(FIRST_STEPS[stage]), np.log(2 * FIRST_STEPS[stage])
+    else:
+        step = min(float(np.exp(h.adapt[3])), LONGEST_STEP)
+        h.settings[:] = step, np.clip(np.ceil(TRAJECTORY / step), 3, 16)
+        h.adapt[0] = 0.0
+
+
+def _signed_roots(p: Problem, q: int) -> slice:
+    """Where the signed roots of Sigma_E stand among the parameters."""
+    start = count_parameters(p.prior_t.shape, p.n_trait)
+    if not p.interaction:
+        return slice(start, start)
+    return slice(start, start + (len(p.seen) if p.prior_E.shape == DIAGONAL else 1))
+
+
+def _curvature(p: Problem, s: State, w: Work, h: Walk, theta: np.ndarray) -> np.ndarray:
+    out = np.empty((len(theta), len(theta)))
+    if not measure_curvature(p, s, w, h, theta, out) or not np.isfinite(out).all():
+        return 100.0 * np.eye(len(theta))
+    return (out + out.T) / 2
+
+
+def _bounded_inverse(curvature: np.ndarray) -> np.ndarray:
+    """Inverse with eigenvalues of the curvature at least 1 in size: no direction is thought wider than that."""
+    values, vectors = np.linalg.eigh(curvature)
+    return (vectors / np.maximum(np.abs(values), 1.0)) @ vectors.T
