@@ -14,6 +14,7 @@ from bmtme.testing.dense import log_inverse_gamma, log_inverse_wishart
 from bmtme.testing.scripted import HALF, ScriptedGenerator, assert_normal, import_plain
 
 PLAIN = import_plain()
+POINTS = (0.3, 0.7, 1.9)
 
 
 @pytest.fixture(params=SCENES, ids="-".join)
@@ -90,6 +91,16 @@ def extend_interaction(scene):
     return replace(t, b2=b2)
 
 
+def vary(model, t, values, name, k=None):
+    """Log joint density as a function of one unknown, or of its entry k."""
+
+    def log_joint(x):
+        old = getattr(t, name)
+        return model.log_joint(replace(t, **{name: x if k is None else np.where(np.arange(len(old)) == k, x, old)}), values)
+
+    return log_joint
+
+
 def test_genetic_covariances_and_auxiliaries(scene):
     case, p, w = scene.case, scene.problem, PLAIN.state.allocate_work(scene.problem)
     s, model, seen = scene.state(), case.model, case.recorded.any(axis=1)
@@ -118,20 +129,14 @@ def test_genetic_covariances_and_auxiliaries(scene):
     half_t = law.family == "half-t"
     if law.shape == "scalar":
         log_s2 = read_inverse_gamma(shapes.pop(0), s.s2_E[0])
-        check_constant(log_s2, lambda v: joint(s2_E=np.full(p.n_env, v)), [0.3, 0.7, 1.9])
+        check_constant(log_s2, lambda v: joint(s2_E=np.full(p.n_env, v)), POINTS)
         t = replace(t, s2_E=s.s2_E)
         if half_t:
             log_aux = read_inverse_gamma(shapes.pop(0), s.aux_E[0])
-            check_constant(log_aux, lambda a: joint(aux_E=np.full(p.n_env, a)), [0.3, 0.7, 1.9])
+            check_constant(log_aux, lambda a: joint(aux_E=np.full(p.n_env, a)), POINTS)
         assert not shapes
         return
     for i in range(p.n_env):
-
-        def with_entry(array, x, i=i):
-            changed = array.copy()
-            changed[i] = x
-            return changed
-
         if not seen[i]:  # straight from the prior, through an auxiliary of its own
             if half_t:
                 assert [shapes.pop(0), shapes.pop(0)] == [0.5, law.nu / 2]
@@ -141,12 +146,11 @@ def test_genetic_covariances_and_auxiliaries(scene):
                 assert s.s2_E[i] == pytest.approx(law.matrix[i, i])
             continue
         log_s2 = read_inverse_gamma(shapes.pop(0), s.s2_E[i])
-        check_constant(log_s2, lambda v: joint(s2_E=with_entry(t.s2_E, v)), [0.3, 0.7, 1.9])  # noqa: B023
-        t = replace(t, s2_E=with_entry(t.s2_E, s.s2_E[i]))
+        check_constant(log_s2, vary(model, t, values, "s2_E", i), POINTS)
+        t = replace(t, s2_E=np.where(np.arange(p.n_env) <= i, s.s2_E, t.s2_E))
         if half_t:
             log_aux = read_inverse_gamma(shapes.pop(0), s.aux_E[i])
-            check_constant(log_aux, lambda a: joint(aux_E=with_entry(t.aux_E, a)), [0.3, 0.7, 1.9])  # noqa: B023
-            t = replace(t, aux_E=with_entry(t.aux_E, s.aux_E[i]))
+            check_constant(log_aux, vary(model, t, values, "aux_E", i), POINTS)
     assert not shapes
 
 
@@ -183,32 +187,17 @@ def test_scales_of_the_means(scene):
     rng = ScriptedGenerator()
     PLAIN.steps.draw_mean_scales(rng, p, s)
     shapes = rng.shapes
-    points = [0.3, 0.7, 1.9]
     if model.law_beta.kind == "exchangeable":
         for l in range(p.n_trait):
-
-            def with_entry(array, x, l=l):
-                changed = array.copy()
-                changed[l] = x
-                return changed
-
             log_tau2 = read_inverse_gamma(shapes.pop(0), s.tau2[l])
-            check_constant(
-                log_tau2, lambda x: model.log_joint(replace(t, tau2=with_entry(t.tau2, x)), values), points  # noqa: B023
-            )
-            t = replace(t, tau2=with_entry(t.tau2, s.tau2[l]))
+            check_constant(log_tau2, vary(model, t, values, "tau2", l), POINTS)
+            t = replace(t, tau2=np.where(np.arange(p.n_trait) <= l, s.tau2, t.tau2))
             log_aux = read_inverse_gamma(shapes.pop(0), s.aux_tau[l])
-            check_constant(
-                log_aux, lambda x: model.log_joint(replace(t, aux_tau=with_entry(t.aux_tau, x)), values), points  # noqa: B023
-            )
+            check_constant(log_aux, vary(model, t, values, "aux_tau", l), POINTS)
     elif model.law_beta.kind == "paper":
-        check_constant(
-            read_inverse_gamma(shapes.pop(0), s.s2_b[0]), lambda x: model.log_joint(replace(t, s2_b=x), values), points
-        )
+        check_constant(read_inverse_gamma(shapes.pop(0), s.s2_b[0]), vary(model, t, values, "s2_b"), POINTS)
         t = replace(t, s2_b=float(s.s2_b[0]))
-        check_constant(
-            read_inverse_gamma(shapes.pop(0), s.aux_b[0]), lambda x: model.log_joint(replace(t, aux_b=x), values), points
-        )
+        check_constant(read_inverse_gamma(shapes.pop(0), s.aux_b[0]), vary(model, t, values, "aux_b"), POINTS)
     assert not shapes
 
 

@@ -11,8 +11,10 @@ from typing import NoReturn
 from bmtme.errors import UsageError
 
 __all__ = [
+    "KEEP",
     "MEANS",
     "MODELS",
+    "RELATIONSHIPS",
     "SAMPLERS",
     "UNITS",
     "Parser",
@@ -29,16 +31,20 @@ __all__ = [
 MODELS = ("unstructured", "diagonal", "standard")
 MEANS = ("exchangeable", "flat", "paper")
 UNITS = ("scaled", "raw")
-SAMPLERS = ("gibbs", "stepwise")
+SAMPLERS = ("collapsed", "gibbs", "stepwise")
+KEEP = ("auto", "all", "thin", "none")
+RELATIONSHIPS = ("compound", "blocks", "markers")
 
 DATA_FORMAT = """\
-PHENO is a table as .csv or .tsv, plain or gzipped, with a header. Wide: a row is a plot or an adjusted mean, with a
-column for each trait. Long: a row is one value, with a column for the trait's name (--trait) and one for the value
-(--value). Rows may stand in any order; missing values are empty, NA, NaN or a point. Names are text: line 001 is not
-line 1.
+PHENO is a table with a header as .csv or .tsv, plain or gzipped. Wide: a row is
+a plot or an adjusted mean, with a column for each trait. Long: a row is one
+value, with a column for the trait's name (--trait) and one for the value
+(--value). Rows may stand in any order; missing values are empty, NA, NaN or a
+point. Names are text: line 001 is not line 1.
 
-GRM is a square table with the names of the lines in its first column and in its header, such as R's write.csv(G)
-makes. Lines are matched by name, whatever their order; lines without a record are predicted too.
+GRM is a square table with the names of the lines in its first column and in its
+header, such as R's write.csv(G) makes. Lines are matched by name, whatever
+their order; lines without a record are predicted too.
 """
 
 

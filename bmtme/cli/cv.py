@@ -19,7 +19,7 @@ from bmtme.cli.arguments import (
     whole,
 )
 from bmtme.cli.inputs import make_model, read_inputs
-from bmtme.cli.streams import complain, say
+from bmtme.cli.streams import complain, say, width
 
 if TYPE_CHECKING:
     from bmtme.cv.schemes import CV1, CV2
@@ -28,22 +28,30 @@ if TYPE_CHECKING:
 #: Exit status where some tasks failed and the others were written.
 SOME_FAILED = 5
 
+USAGE = """\
+bmtme cv PHENO --relationship GRM --line COL --env COL --traits A,B,...
+                --scheme cv1|cv2 --model NAME [--model NAME ...] --out DIR [options]"""
+
 EPILOG = f"""\
 schemes:
-  cv1  in every environment, a random share of the lines loses all its traits, but is seen in other environments
-  cv2  one trait is hidden for all lines in one environment, in turn for every environment and trait
+  cv1  in every environment, a random share of the lines loses all its traits;
+       each of them keeps records in other environments
+  cv2  one trait is hidden for all lines in one environment, in turn for every
+       environment and trait
 
 example:
-  bmtme cv pheno.csv --relationship grm.csv.gz --line line --env env --traits Yield,PH --scheme cv1 --partitions 10 \\
-      --model unstructured --model diagonal --workers 2 --out cvrun
+  bmtme cv pheno.csv --relationship grm.csv.gz --line line --env env \\
+      --traits Yield,PH --scheme cv1 --partitions 10 --model unstructured \\
+      --model diagonal --workers 2 --out cvrun
 
 {DATA_FORMAT}
-The folder holds afterwards:
-  scores.csv       Pearson correlation and mean squared error of prediction of each model, partition, environment, trait
+Afterwards DIR holds:
+  scores.csv       Pearson correlation and mean squared error of prediction of
+                   each model, partition, environment and trait
   predictions.csv  every hidden value and its prediction
-  summary.csv      means over the partitions, naive standard errors, ranks of the models
+  summary.csv      means over partitions, naive standard errors, ranks of models
   run.json         settings, seed, versions, hashes of the inputs, timings
-Exit status 5: some tasks failed; what the others gave is written.
+Exit status 5: some fits failed; the scores of the others are written.
 """
 
 
@@ -53,6 +61,7 @@ def add_command(commands: Any) -> None:
         "cv",
         help="compare models by cross-validation",
         description="Cross-validate models: hide values, fit, and score the predictions of what was hidden.",
+        usage=USAGE,
         epilog=EPILOG,
     )
     add_data_options(parser)
@@ -71,7 +80,7 @@ def add_command(commands: Any) -> None:
     )
     add_model_options(parser, chains=2, several=True)
     group = parser.add_argument_group("output")
-    group.add_argument("--workers", type=whole(1), metavar="N", help="fits run at a time (default: all processors)")
+    group.add_argument("--workers", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
     add_common_options(parser)
     parser.set_defaults(parser=parser, check=check, run=run)
 
@@ -132,8 +141,14 @@ def run(args: argparse.Namespace, out: Path) -> int:
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     result.save(out)
-    say(describe_cv(result.summary(), inputs.trial))
+    say(describe_cv(result.summary(), result.run, inputs.trial, width()))
     say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
-    for failure in result.failures:
-        complain(f"bmtme: error: {failure}")
-    return SOME_FAILED if result.failures else 0
+    if not result.failures:
+        return 0
+    # Which, and why, is in a warning already.
+    failed = len(result.failures)
+    complain(
+        f"bmtme: error: {failed} fit{'' if failed == 1 else 's'} failed (see run.json); the scores of the others are "
+        "written."
+    )
+    return SOME_FAILED

@@ -8,6 +8,7 @@ from typing import Any
 
 from bmtme.cli.arguments import (
     DATA_FORMAT,
+    KEEP,
     add_common_options,
     add_data_options,
     add_model_options,
@@ -15,17 +16,24 @@ from bmtme.cli.arguments import (
     whole,
 )
 from bmtme.cli.inputs import make_model, read_inputs
-from bmtme.cli.streams import say
+from bmtme.cli.streams import say, width
+
+USAGE = """\
+bmtme fit PHENO --relationship GRM --line COL --env COL --traits A,B,...
+                 --out DIR [options]"""
 
 EPILOG = f"""\
 example:
-  bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env --traits Yield,PH --out run
+  bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env \\
+      --traits Yield,PH --out run
 
 {DATA_FORMAT}
-The folder holds afterwards:
-  summary.csv      means, covariances, genetic correlations, heritabilities: mean, SD, 90% interval, diagnostics
-  predictions.csv  every line of GRM in every environment for every trait, with the 90% interval of a new plot
-  idata.nc         all draws, for ArviZ; bmtme.load("run") gives the fit back in Python
+Afterwards DIR holds:
+  summary.csv      means, covariances, genetic correlations, heritabilities:
+                   mean, SD, 90% interval and diagnostics of each
+  predictions.csv  every line of GRM in every environment for every trait, with
+                   the 90% interval of a new plot
+  idata.nc         all draws, for ArviZ; bmtme.load(DIR) gives the fit in Python
   run.json         settings, seed, versions, hashes of the inputs, timings
 """
 
@@ -36,6 +44,7 @@ def add_command(commands: Any) -> None:
         "fit",
         help="fit a model: breeding values, genetic correlations, heritabilities",
         description="Fit a model to the phenotypes of lines in environments and predict all lines of the relationship.",
+        usage=USAGE,
         epilog=EPILOG,
     )
     add_data_options(parser)
@@ -43,8 +52,8 @@ def add_command(commands: Any) -> None:
     group = parser.add_argument_group("output")
     group.add_argument(
         "--keep-effects",
-        choices=("auto", "all", "thin", "none"),
-        default="auto",
+        choices=KEEP,
+        default=KEEP[0],
         help="draws of the lines' effects: all, at most 500, or none and no predictions; auto: all under 512 MB, else "
         "thin (default: %(default)s)",
     )
@@ -76,6 +85,6 @@ def run(args: argparse.Namespace, out: Path) -> int:
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     result.save(out)
-    say(describe_fit(result.summary(), result.run, inputs.trial.envs, inputs.trial.traits))
+    say(describe_fit(result.summary(), result.run, inputs.trial, width()))
     say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     return 0

@@ -88,8 +88,11 @@ def check_out(folder: str) -> Path:
         raise UsageError("argument --out: the name of the folder is empty.")
     try:
         path = check_new_folder(folder)
-        if path.resolve() == Path.cwd():
-            raise UsageError("argument --out: name a new folder instead of the current one.")
+        # The folder is replaced by one that is complete, which neither of these can be; a link stays and leads there.
+        if path.resolve() == Path.cwd() or path.is_mount():
+            raise UsageError(f"the output folder {path} is in use as it is: name a new folder, for example in it.")
+        if path.is_symlink():
+            path = path.resolve()
         above = path.absolute().parent
         while not above.exists():
             above = above.parent

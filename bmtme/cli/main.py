@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -26,13 +25,21 @@ INTERRUPTED, TERMINATED, FAILED = 130, 143, 1
 EPILOG = """\
 example:
   bmtme simulate --out sim
-  bmtme fit sim/phenotypes.csv --relationship sim/relationship.csv --line line --env env --traits T1,T2,T3 --out run
-  bmtme cv  sim/phenotypes.csv --relationship sim/relationship.csv --line line --env env --traits T1,T2,T3 --out cvrun
+  bmtme fit sim/phenotypes.csv --relationship sim/relationship.csv \\
+      --line line --env env --traits T1,T2,T3 --out run
+  bmtme cv sim/phenotypes.csv --relationship sim/relationship.csv \\
+      --line line --env env --traits T1,T2,T3 --out cvrun
 
 Each command has more in its own help, such as 'bmtme fit --help'.
 
-exit status: 0 done; 1 a failure of the machine or of bmtme; 2 a command that makes no sense, or --out in use; 3 data
-that cannot be used; 4 a computation that broke down; 5 some tasks of a cross-validation failed; 130 interrupted.
+exit status:
+  0    done
+  1    a failure of the machine, or a fault in bmtme
+  2    a command that makes no sense, or --out is in use
+  3    data that cannot be used
+  4    a computation that broke down
+  5    some fits of a cross-validation failed
+  130  interrupted
 """
 
 
@@ -111,8 +118,7 @@ def explain(error: Exception, out: Path | None) -> str:
         return f"not enough memory{detail}; {_state(out)}. Ask for fewer draws, or take fewer lines."
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        advice = " Make room, or name another disk with --out." if error.errno == errno.ENOSPC else ""
-        return f"{where}{error.strerror}; {_state(out)}.{advice}"
+        return f"{where}{error.strerror}; {_state(out)}."
     detail = " ".join(str(error).split())
     return (
         f"unexpected {type(error).__name__}{f' ({detail})' if detail else ''}; {_state(out)}. This is a fault in "

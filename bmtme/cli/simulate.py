@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bmtme.cli.arguments import Parser, add_common_options, number, whole
+from bmtme.cli.arguments import RELATIONSHIPS, Parser, add_common_options, number, whole
 from bmtme.cli.streams import say
 
 #: Options that are keywords of `bmtme.simulate`.
@@ -29,7 +29,7 @@ EPILOG = """\
 example:
   bmtme simulate --lines 80 --reps 2 --missing 0.2 --out sim
 
-The folder holds afterwards:
+Afterwards DIR holds:
   phenotypes.csv    wide: line, env, rep and the traits T1, T2, ...
   relationship.csv  the relationship of the lines
   truth.json        the parameters and effects that the phenotypes were drawn with
@@ -77,8 +77,8 @@ def add_command(commands: Any) -> None:
         )
     parser.add_argument(
         "--relationship",
-        choices=("compound", "blocks", "markers"),
-        default="compound",
+        choices=RELATIONSHIPS,
+        default=RELATIONSHIPS[0],
         help="all lines alike, families of 10, or made from simulated markers (default: %(default)s)",
     )
     parser.add_argument(

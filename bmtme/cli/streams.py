@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-__all__ = ["complain", "flush", "plain_warnings", "say"]
+__all__ = ["complain", "flush", "plain_warnings", "say", "width"]
 
 
 def say(text: str) -> None:
@@ -43,6 +44,11 @@ def flush() -> None:
         stream.flush()
     except OSError:
         _discard(stream)
+
+
+def width() -> int:
+    """Columns for text: those of the terminal within reason, 100 where there is none."""
+    return min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
 import warnings
@@ -53,7 +52,7 @@ class DecompositionCache:
         self.known: dict[tuple[Any, ...], Eigenbasis] = {}
 
     def __call__(self, matrix: np.ndarray, multiples: np.ndarray, is_identity: bool) -> Eigenbasis:
-        digest = hashlib.blake2b(np.ascontiguousarray(matrix).data).digest()
+        digest = hashlib.blake2b(matrix.tobytes()).digest()
         key = (is_identity, len(matrix), digest, multiples.tobytes())
         if key not in self.known:
             self.known[key] = decompose_relationship(matrix, multiples, is_identity)
@@ -197,9 +196,7 @@ def cross_validate(
         "versions": find_versions(),
         "workers": workers,
         "seconds": dict(zip(("prepare", "compile", "sample"), np.round(np.diff(clock), 3).tolist(), strict=True)),
-        "thread_seconds": {
-            name: round(sum(job.seconds for key, _, job in labels if key == name), 3) for name in named
-        },
+        "thread_seconds": {name: round(sum(job.seconds for key, _, job in labels if key == name), 3) for name in named},
     }
     return CrossValidation(tabulate(labels), failures, found, run, trial.envs, trial.traits)
 
@@ -277,8 +274,11 @@ def check_models(models: Mapping[str, BMTME], partition: Partition, prepared: Pr
 
 
 def rehearse(job: Job) -> None:
-    """One sweep and its predictions, so that all is compiled here: a thread that compiles cannot be interrupted."""
-    sampling = Sampling(job.sampling.sampler, 0, 1, 1)
+    """A few sweeps and their predictions, so that all is compiled here: a thread that compiles cannot be interrupted.
+
+    Ten sweeps of tuning are enough for each of its stages to have one.
+    """
+    sampling = Sampling(job.sampling.sampler, min(job.sampling.tune, 10), 1, 1)
     copy = Job(job.model, job.prepared, job.trial, job.cells, sampling, [np.random.SeedSequence(0)])
     copy.run_chain(0, lambda sweeps: None)
 
@@ -297,11 +297,8 @@ def tabulate(labels: Sequence[tuple[str, str, Job]]) -> pd.DataFrame:
 
 def describe_scheme(scheme: Scheme) -> dict[str, Any]:
     """Name and settings of a scheme."""
-    settings: Any = scheme
-    return {
-        "name": type(scheme).__name__,
-        **(dataclasses.asdict(settings) if dataclasses.is_dataclass(settings) else {}),
-    }
+    name, settings = type(scheme).__name__, getattr(scheme, "__dict__", {})
+    return {"name": name, **{key: value for key, value in settings.items() if not key.startswith("_")}}
 
 
 def describe_failures(failures: Sequence[tuple[str, str, str]], fits: int) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from bmtme.gibbs.collapsed import Walk, pack_state
 from bmtme.gibbs.problem import Problem
-from bmtme.gibbs.state import State, Work
-from bmtme.gibbs.sweep import measure_curvature
+from bmtme.gibbs.state import State
 from bmtme.kernels.covariance import DIAGONAL
 from bmtme.kernels.parameters import count_parameters
 
@@ -26,10 +27,13 @@ def plan_stages(tune: int) -> list[int]:
     return np.diff(np.concatenate([[0], edges])).tolist()
 
 
-def start_stage(stage: int, p: Problem, s: State, w: Work, h: Walk, trail: np.ndarray) -> None:
+def start_stage(
+    stage: int, p: Problem, s: State, h: Walk, trail: np.ndarray, curve: Callable[[np.ndarray], bool]
+) -> None:
     """Set metric, centre and step size for Hamiltonian stage 0, 1, 2, or 3 for the kept sweeps.
 
     trail : (n, q) parameters drawn in the stage before (none for stage 0)
+    curve : fills minus the Hessian at the walk's centre, False where it is not defined
     """
     roots = _signed_roots(p, len(h.theta))
     if stage == 0:
@@ -41,12 +45,15 @@ def start_stage(stage: int, p: Problem, s: State, w: Work, h: Walk, trail: np.nd
         draws[:, roots] = np.abs(draws[:, roots])
         n, q = draws.shape
         centre = draws.mean(axis=0) if stage and n else h.theta.copy()
-        curvature = _bounded_inverse(_curvature(p, s, w, h, centre))
+        h.centre[:] = centre
+        curvature = np.empty((q, q))
+        if not curve(curvature) or not np.isfinite(curvature).all():
+            curvature = 100.0 * np.eye(q)
+        covariance = _bounded_inverse((curvature + curvature.T) / 2)
         if stage and n > 1:
             weight = n / (n + (10.0 if stage == 1 else 5.0) * q)
-            curvature = weight * np.cov(draws, rowvar=False).reshape(q, q) + (1.0 - weight) * curvature
-        h.centre[:] = centre
-        h.metric[:] = np.linalg.cholesky(curvature)
+            covariance = weight * np.cov(draws, rowvar=False).reshape(q, q) + (1.0 - weight) * covariance
+        h.metric[:] = np.linalg.cholesky(covariance)
         h.settings[:] = FIRST_STEPS[stage], 8 if stage == 0 else 4
         h.adapt[:] = 1.0, 0.0, 0.0, np.log(FIRST_STEPS[stage]), np.log(2 * FIRST_STEPS[stage])
     else:
@@ -61,13 +68,6 @@ def _signed_roots(p: Problem, q: int) -> slice:
     if not p.interaction:
         return slice(start, start)
     return slice(start, start + (len(p.seen) if p.prior_E.shape == DIAGONAL else 1))
-
-
-def _curvature(p: Problem, s: State, w: Work, h: Walk, theta: np.ndarray) -> np.ndarray:
-    out = np.empty((len(theta), len(theta)))
-    if not measure_curvature(p, s, w, h, theta, out) or not np.isfinite(out).all():
-        return 100.0 * np.eye(len(theta))
-    return (out + out.T) / 2
 
 
 def _bounded_inverse(curvature: np.ndarray) -> np.ndarray:

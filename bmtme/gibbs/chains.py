@@ -13,13 +13,15 @@ from threadpoolctl import threadpool_limits
 
 from bmtme.errors import NumericalError
 from bmtme.gibbs.adaptation import plan_stages, start_stage
-from bmtme.gibbs.collapsed import allocate_walk
-from bmtme.gibbs.draws import Draws, allocate_draws
-from bmtme.gibbs.problem import Problem
-from bmtme.gibbs.state import State, Work, allocate_work, start_state
-from bmtme.gibbs.sweep import FAILURES, run_collapsed, run_gibbs, run_stepwise
+from bmtme.gibbs.collapsed import Walk, allocate_walk, hold_walk
+from bmtme.gibbs.draws import Draws, allocate_draws, hold_draws
+from bmtme.gibbs.problem import Problem, hold_problem
+from bmtme.gibbs.state import State, Work, allocate_work, hold_state, hold_work, start_state
+from bmtme.gibbs.sweep import COLLAPSED, CURVATURE, FAILURES, GIBBS, run_stepwise, run_sweeps
 
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
+
+HOLDS = (hold_problem, hold_state, hold_work)
 
 #: Aim of one compiled call, in seconds: how long an interruption may wait.
 CALL_SECONDS = 0.25
@@ -46,49 +48,57 @@ class Chain:
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.state: State = start_state(problem, self.rng)
         self.work: Work = allocate_work(problem)
+        self.walk: Walk = allocate_walk(problem)
         self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
+        self.trail = np.empty((0, len(self.walk.theta)))
 
     def advance(self, report: Callable[[int], None], stop: threading.Event) -> None:
         """Run the chain to its end, or until `stop` is set; `report` is told the sweeps done."""
         if self.sampler == "collapsed":
             self._advance_collapsed(report, stop)
             return
-        run = run_gibbs if self.sampler == "gibbs" else run_stepwise
 
         def call(start: int, last: int, keep: bool) -> tuple[int, int]:
-            result: tuple[int, int] = run(
-                self.rng, self.problem, self.state, self.work, start, last, keep, self.draws
-            )
+            parts = self.problem, self.state, self.work
+            if self.sampler == "gibbs":
+                return self._run(GIBBS, start, last, keep)
+            held = [hold(part) for hold, part in zip(HOLDS, parts, strict=True)]
+            result: tuple[int, int] = run_stepwise(self.rng, *held, start, last, keep, hold_draws(self.draws))
             return result
 
         self._sweep(call, self.tune, False, 0, report, stop)
         self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
 
     def _advance_collapsed(self, report: Callable[[int], None], stop: threading.Event) -> None:
-        walk = allocate_walk(self.problem)
-        parts = self.problem, self.state, self.work
-        trail = np.empty((0, len(walk.theta)))
-
         def call_gibbs(start: int, last: int, keep: bool) -> tuple[int, int]:
-            result: tuple[int, int] = run_gibbs(self.rng, *parts, start, last, keep, self.draws)
-            return result
+            return self._run(GIBBS, start, last, keep)
 
         def call(start: int, last: int, keep: bool) -> tuple[int, int]:
-            result: tuple[int, int] = run_collapsed(self.rng, *parts, walk, start, last, keep, self.draws, trail)
-            return result
+            return self._run(COLLAPSED, start, last, keep)
+
+        def curve(out: np.ndarray) -> bool:
+            self.trail = out
+            return self._run(CURVATURE, 0, 0, False)[1] == 0
 
         lengths = plan_stages(self.tune)
         self._sweep(call_gibbs, lengths[0], False, 0, report, stop)
         done = lengths[0]
         for stage, length in enumerate(lengths[1:]):
-            start_stage(stage, *parts, walk, trail)
-            trail = np.empty((length, len(walk.theta)))
+            start_stage(stage, self.problem, self.state, self.walk, self.trail, curve)
+            self.trail = np.empty((length, len(self.walk.theta)))
             self._sweep(call, length, False, done, report, stop)
             if stop.is_set():
                 return
             done += length
-        start_stage(3, *parts, walk, trail)
+        start_stage(3, self.problem, self.state, self.walk, self.trail, curve)
         self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
+
+    def _run(self, kind: int, start: int, last: int, keep: bool) -> tuple[int, int]:
+        held = [hold(part) for hold, part in zip(HOLDS, (self.problem, self.state, self.work), strict=True)]
+        result: tuple[int, int] = run_sweeps(
+            self.rng, kind, *held, hold_walk(self.walk), start, last, keep, hold_draws(self.draws), self.trail
+        )
+        return result
 
     def _sweep(
         self,

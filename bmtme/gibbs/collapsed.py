@@ -65,6 +65,13 @@ class WalkType(types.StructRef):
 WalkRecord = define_record(WalkType, Walk)
 
 
+@compiled()
+def hold_walk(walk):
+    """The same arrays as one pointer."""
+    return WalkRecord(*walk)
+
+
+
 def allocate_walk(p: Problem) -> Walk:
     """Workspace of the sizes a problem needs."""
     I, L, (M, J) = p.n_env, p.n_trait, p.fixed.shape
@@ -463,25 +470,30 @@ def move_covariances(rng, p, s, w, h):
         xi[a] = t / h.metric[a, a]
     prepare_mean_prior(p, s, w)
     sum_within(p, s, h)
-    lp = evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch)
-    if lp == -np.inf:
-        return False
     step = h.settings[0] * (0.8 + 0.4 * rng.random())
     momentum = np.empty(q)
-    before = lp
     for a in range(q):
         momentum[a] = rng.standard_normal()
-        before -= 0.5 * momentum[a] ** 2
-    after = lp
-    for _ in range(int(h.settings[1])):
+    before = 0.0
+    after = 0.0
+    steps = int(h.settings[1])
+    for n in range(steps + 1):  # n = 0: the density where the trajectory starts
         for a in range(q):
-            momentum[a] += 0.5 * step * gradient[a]
-            xi[a] += step * momentum[a]
+            if n > 0:
+                momentum[a] += 0.5 * step * gradient[a]
+                xi[a] += step * momentum[a]
         after = evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch)
-        if after == -np.inf:
+        if n == 0:
+            if after == -np.inf:
+                return False
+            before = after
+            for a in range(q):
+                before -= 0.5 * momentum[a] ** 2
+        elif after == -np.inf:
             break
-        for a in range(q):
-            momentum[a] += 0.5 * step * gradient[a]
+        else:
+            for a in range(q):
+                momentum[a] += 0.5 * step * gradient[a]
     for a in range(q):
         after -= 0.5 * momentum[a] ** 2
     change = after - before
@@ -511,3 +523,26 @@ def adapt_step(h):
     weight = t**-0.75
     a[3] = weight * log_step + (1.0 - weight) * a[3]
     h.settings[0] = math.exp(log_step)
+
+
+@compiled()
+def measure_curvature(p, s, w, h, out):
+    """Minus the Hessian of `evaluate` at the walk's centre, by central differences of the gradient, into (q, q) out.
+
+    False where the density is not defined nearby.
+    """
+    prepare_mean_prior(p, s, w)
+    sum_within(p, s, h)
+    q = h.centre.shape[0]
+    point = h.centre.copy()
+    gradient = np.empty(q)
+    out[:] = 0.0
+    for a in range(q):
+        for side in range(2):
+            point[a] = h.centre[a] + (1e-4 if side == 0 else -1e-4)
+            if evaluate(point, p, s, w, h, gradient) == -np.inf:
+                return False
+            for b in range(q):
+                out[a, b] += (-gradient[b] if side == 0 else gradient[b]) / 2e-4
+        point[a] = h.centre[a]
+    return True

@@ -44,6 +44,13 @@ class DrawsType(types.StructRef):
 DrawsRecord = define_record(DrawsType, Draws)
 
 
+@compiled()
+def hold_draws(draws):
+    """The same arrays as one pointer."""
+    return DrawsRecord(*draws)
+
+
+
 def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
     """Arrays for n draws; `slots` (n,) numbers the draws whose effects are kept, -1 elsewhere."""
     I, L, J = p.n_env, p.n_trait, len(p.d)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba.core import types
 
+from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import CovariancePrior
 from bmtme.kernels.record import define_record
 from bmtme.kernels.residual import sum_records
@@ -85,6 +86,13 @@ class ProblemType(types.StructRef):
 
 
 ProblemRecord = define_record(ProblemType, Problem)
+
+
+@compiled()
+def hold_problem(problem):
+    """The same arrays as one pointer."""
+    return ProblemRecord(*problem)
+
 
 
 def build_problem(

@@ -8,6 +8,7 @@ import numpy as np
 from numba.core import types
 
 from bmtme.gibbs.problem import Problem
+from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import CovariancePrior
 from bmtme.kernels.pair import Pair
 from bmtme.kernels.record import define_record
@@ -75,7 +76,21 @@ class WorkType(types.StructRef):
 
 
 StateRecord = define_record(StateType, State)
+
+
+@compiled()
+def hold_state(state):
+    """The same arrays as one pointer."""
+    return StateRecord(*state)
+
 WorkRecord = define_record(WorkType, Work)
+
+
+@compiled()
+def hold_work(work):
+    """The same arrays as one pointer."""
+    return WorkRecord(*work)
+
 
 
 def allocate_work(p: Problem) -> Work:

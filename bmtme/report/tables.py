@@ -7,24 +7,24 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bmtme.model.cells import list_names
 from bmtme.model.trial import Trial
 from bmtme.results.summary import PRIOR_ONLY, describe_convergence
 
-__all__ = ["align", "describe_cv", "describe_fit", "describe_trial"]
+__all__ = ["align", "describe_cv", "describe_fit"]
 
 #: Rows of a table at most; the files hold all.
 MOST_ROWS = 40
 ABSENT = "-"
+MOST_DECIMALS = 7
 
 Cell = Callable[[str], str]
 
 
-def describe_fit(
-    summary: pd.DataFrame, run: dict[str, Any], envs: Sequence[str], traits: Sequence[str], width: int = 100
-) -> str:
+def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width: int = 100) -> str:
     """What a fit says in short: the data, whether the chains agree, heritabilities and correlations.
 
     Parameters
@@ -33,41 +33,21 @@ def describe_fit(
         As of `Fit.summary`.
     run : dict
         As of `Fit.run`.
-    envs, traits : sequence of str
-        In the order of the tables.
+    trial : Trial
+        As read: its environments and traits are in the order of the tables.
     width : int
         Columns of the terminal.
     """
     data, settings = run["data"], run["settings"]
-    values = data["records"] * data["traits"]
-    facts = [
-        ("data", describe_sizes(data["lines"], "line with records", "lines with records", envs, traits)),
-        ("", f"{_count(data['records'], 'record')}, {_share(data['missing_values'], values)} of their values missing"),
-    ]
-    absent = data["absent_columns"]
-    if absent:
-        facts.append(
-            (
-                "no records",
-                f"{len(absent)} of {len(envs) * len(traits)} environment x trait columns, predicted from the others: "
-                + _some(absent),
-            )
-        )
-    if data["lines_dropped"]:
-        dropped = data["lines_dropped"]
-        facts.append(("dropped", f"{_count(len(dropped), 'line')} without a relationship: {_some(dropped)}"))
+    envs, traits = trial.envs, trial.traits
+    facts = list_data_facts(data, trial)
     new = data["lines_predicted"] - data["lines"]
-    if new and settings["keep_effects"] != "none":
+    if settings["keep_effects"] == "none":
+        facts.append(("predicted", "nothing, as no effects were kept"))
+    elif new:
         facts.append(("predicted", f"also {_count(new, 'line')} of the relationship without records"))
-    facts += [
-        (
-            "model",
-            f"{settings['model']['structure']}, {_count(settings['chains'], 'chain')} of "
-            f"{_count(settings['draws'], 'draw')} after {_count(settings['tune'], 'warm-up sweep')}, "
-            f"seed {settings['seed']}, {sum(run['seconds'].values()):.1f} s",
-        ),
-        ("convergence", describe_convergence(summary)),
-    ]
+    facts.append(("model", f"{settings['model']['structure']}, {describe_sampling(run)}"))
+    facts.append(("convergence", describe_convergence(summary)))
     parts = [_label(facts, width)]
     parts.append(
         _tabulate(
@@ -88,57 +68,114 @@ def describe_fit(
     return "\n\n".join(parts)
 
 
-def describe_trial(trial: Trial) -> str:
-    """Sizes of a trial in a few words."""
-    return describe_sizes(len(trial.lines), "line", "lines", trial.envs, trial.traits)
+def list_data_facts(data: dict[str, Any], trial: Trial) -> list[tuple[str, str]]:
+    """What the data are: sizes, what is missing, lines dropped; as (label, text)."""
+    dropped = data["lines_dropped"]
+    kept = [j for j, line in enumerate(trial.lines) if line not in set(dropped)]
+    counts = trial.counts()[kept]
+    cells = np.asarray((counts > 0).any(axis=2))
+    cells = cells[cells.any(axis=1)]
+    facts = [
+        (
+            "data",
+            f"{data['lines']:,} line{'' if data['lines'] == 1 else 's'} with records, "
+            f"{_count(len(trial.envs), 'environment')} ({_some(trial.envs)}), "
+            f"{_count(len(trial.traits), 'trait')} ({_some(trial.traits)})",
+        )
+    ]
+    gaps = []
+    if data["missing_values"]:
+        gaps.append(f"{_share(data['missing_values'], data['records'] * data['traits'])} of their values missing")
+    if not cells.all():
+        gaps.append(f"{_share(cells.size - cells.sum(), cells.size)} of the line x environment cells without one")
+    facts.append(("", f"{_count(data['records'], 'record')}, {'; '.join(gaps) if gaps else 'nothing missing'}"))
+    absent = counts.sum(axis=0) == 0
+    if absent.any():
+        per_trait = [f"{trait} in {n}" for trait, n in zip(trial.traits, absent.sum(axis=0), strict=True) if n]
+        facts.append(
+            (
+                "no records",
+                f"{_some(per_trait)} of {_count(len(trial.envs), 'environment')}: known only through the other "
+                "environments and traits",
+            )
+        )
+    if dropped:
+        facts.append(("dropped", f"{_count(len(dropped), 'line')} without a relationship: {_some(dropped)}"))
+    return facts
 
 
-def describe_sizes(lines: int, one: str, many: str, envs: Sequence[str], traits: Sequence[str]) -> str:
-    """Numbers of lines, environments and traits, with the names where they are few."""
+def describe_sampling(run: dict[str, Any]) -> str:
+    """Length of a run in a few words."""
+    settings = run["settings"]
     return (
-        f"{lines:,} {one if lines == 1 else many}, {_count(len(envs), 'environment')} ({_some(envs)}), "
-        f"{_count(len(traits), 'trait')} ({_some(traits)})"
+        f"{_count(settings['chains'], 'chain')} of {_count(settings['draws'], 'draw')} after "
+        f"{_count(settings['tune'], 'warm-up sweep')}, {settings['sampler']} sampler, seed {settings['seed']}, "
+        f"{sum(run['seconds'].values()):.1f} s"
     )
 
 
-def describe_cv(summary: pd.DataFrame, trial: Trial, width: int = 100) -> str:
+def describe_cv(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width: int = 100) -> str:
     """Comparison of models by cross-validation.
 
     Parameters
     ----------
     summary : DataFrame
         As of `CrossValidation.summary`.
+    run : dict
+        As of `CrossValidation.run`.
     trial : Trial
-        For the order of environments and traits.
+        As read: its environments and traits are in the order of the table.
     width : int
         Columns of the terminal.
     """
-    models = list(dict.fromkeys(summary["model"]))
-    records = summary.to_dict("records")
-    table = {(record["trait"], record["env"], record["model"]): record for record in records}
+    scheme = run["settings"]["scheme"]
+    partitions = len(run["data"]["partitions"])
+    what = f"{scheme['name']}, {_count(partitions, 'partition')}"
+    if "test_fraction" in scheme:
+        what += f", {100 * scheme['test_fraction']:g}% of the lines of every environment hidden"
+    facts = [*list_data_facts(run["data"], trial), ("scheme", what), ("fits", f"each {describe_sampling(run)} in all")]
     several = bool((summary["n_partitions"] > 1).any())
-    rows = []
-    for trait in trial.traits:
-        for env in trial.envs:
-            for model in models:
-                row = table.get((trait, env, model))
-                if row is None:
-                    continue
-                cells = [trait, env, model, str(row["n_partitions"])]
-                for score in ("pearson", "msep"):
-                    best = len(models) > 1 and row[f"{score}_rank"] == 1
-                    cells.append(_score(row[f"{score}_mean"], row[f"{score}_se"], score == "pearson") + " *"[best])
-                rows.append(cells)
-    text = ["Mean over the partitions" + (", with its naive standard error in brackets." if several else ".")]
+    note = "Pearson correlation and mean squared error of prediction (MSEP): mean over the partitions"
     if several:
-        text.append("Naive: it takes the partitions for independent, though they share most of their lines; too small.")
-    if len(models) > 1:
-        text.append("* best model of the environment and trait.")
-    facts = _label([("data", describe_trial(trial))], width)
+        note += (
+            ", naive standard error in brackets (it takes the partitions for independent, though they share most of "
+            "their lines: it is too small)"
+        )
+    if summary["model"].nunique() > 1:
+        note += "; * the best model of the environment and trait"
+    notes = textwrap.wrap(note + ".", width)
+    rows, more = tabulate_scores(summary, trial)
     header = ["trait", "env", "model", "partitions", "Pearson ", "MSEP "]
-    shown = rows[: MOST_ROWS * len(models)]
-    more = [f"({len(rows) - len(shown)} more rows in summary.csv)"] if len(rows) > len(shown) else []
-    return "\n".join([facts, "", *text, "", align(shown, header, left=3, width=10**6), *more])
+    text = [align(rows, header, left=3, width=width)]
+    if more:
+        text.append(f"({more} more rows in summary.csv)")
+    return "\n".join([_label(facts, width), "", *notes, "", *text])
+
+
+def tabulate_scores(summary: pd.DataFrame, trial: Trial) -> tuple[list[list[str]], int]:
+    """Cells of the comparison, the models of an environment and trait together; and how many rows are left out."""
+    records = summary.to_dict("records")
+    models = list(dict.fromkeys(record["model"] for record in records))
+    table = {(record["trait"], record["env"], record["model"]): record for record in records}
+    rows: list[list[str]] = []
+    for trait in trial.traits:
+        largest = max((r["msep_mean"] for r in records if r["trait"] == trait and r["msep_mean"] > 0), default=1.0)
+        # A squared error has the trait's unit squared: significant digits instead of decimals.
+        digits = {"pearson": 3, "msep": max(0, 3 - math.floor(math.log10(largest)))}
+        for env in trial.envs:
+            labels = [trait, env]
+            for model in models:
+                record = table.get((trait, env, model))
+                if record is None:
+                    continue
+                cells = [*labels, model, str(record["n_partitions"])]
+                for score, decimals in digits.items():
+                    best = len(models) > 1 and record[f"{score}_rank"] == 1
+                    cells.append(_score(record[f"{score}_mean"], record[f"{score}_se"], decimals) + " *"[best])
+                rows.append(cells)
+                labels = ["", ""]
+    most = MOST_ROWS * len(models)
+    return rows[:most], max(0, len(rows) - most)
 
 
 def align(rows: Sequence[Sequence[str]], header: Sequence[str], left: int, width: int) -> str:
@@ -187,10 +224,10 @@ def _tabulate(
         return "*" if PRIOR_ONLY in notes[name] else ""
 
     def short(name: str) -> str:
-        return f"{means[name]:.2f}{star(name)}"
+        return f"{_fixed(means[name], 2)}{star(name)}"
 
     def long(name: str) -> str:
-        return f"{means[name]:.2f} ({lower[name]:.2f}, {upper[name]:.2f}){star(name)}"
+        return f"{_fixed(means[name], 2)} ({_fixed(lower[name], 2)}, {_fixed(upper[name], 2)}){star(name)}"
 
     def lay_out(cell: Cell) -> str:
         rows = []
@@ -232,9 +269,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    """Part of a whole in per cent, never rounded to none or all."""
-    if part == 0 or whole == 0:
-        return "none"
+    """Part of a whole in per cent, never rounded to none."""
     share = 100 * part / whole
     return f"{share:.1f}%" if share >= 0.05 else "less than 0.1%"
 
@@ -247,10 +282,15 @@ def _some(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _score(mean: float, error: float, plain: bool) -> str:
+def _fixed(value: float, decimals: int) -> str:
+    """A number without the sign of a rounded zero; in powers of ten where decimals would be many."""
+    if decimals > MOST_DECIMALS:
+        return f"{value:.3g}"
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def _score(mean: float, error: float, decimals: int) -> str:
     if math.isnan(mean):
         return ABSENT
-    # A squared error has the trait's unit squared: significant digits, not decimals.
-    digits = 3 if plain else max(0, 3 - math.floor(math.log10(mean))) if 1e-4 <= mean < 1e6 else -1
-    show = (lambda x: f"{x:.{digits}f}") if digits >= 0 else (lambda x: f"{x:.3g}")
-    return show(mean) + ("" if math.isnan(error) else f" ({show(error)})")
+    return _fixed(mean, decimals) + ("" if math.isnan(error) else f" ({_fixed(error, decimals)})")

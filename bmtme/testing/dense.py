@@ -256,7 +256,7 @@ class DenseModel:
         -------
         mean, covariance : of the full stacked vector, places as in `blocks`, zero in held blocks' covariance
         """
-        J, I, L = len(self.G), self.n_env, values.shape[1]
+        I, L = self.n_env, values.shape[1]
         roots, vectors = np.linalg.eigh(self.G)
         kept = roots > ZERO * roots.max()
         F = vectors[:, kept] * np.sqrt(roots[kept])

@@ -1,0 +1,166 @@
+"""Whole sweeps leave the joint distribution of unknowns and data as it is; planted errors do not.
+
+Everything awkward at once: most cells empty, traits missing within records, a column without a record, unequal
+replication, clones. Fixed seeds; a run passes where no z-score is significant at 1e-3 after Bonferroni.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+
+from bmtme.gibbs.draws import hold_draws, record_draw
+from bmtme.gibbs.problem import hold_problem
+from bmtme.gibbs.state import hold_state, hold_work
+from bmtme.gibbs.steps import (
+    complete_data,
+    draw_genetic_covariances,
+    draw_mean_scales,
+    draw_means_and_genetic,
+    draw_residual,
+    factor_pair,
+    fill_fitted,
+    impute,
+    split_effects,
+)
+from bmtme.kernels.compile import compiled
+from bmtme.kernels.missing import ABSENT, OBSERVED
+from bmtme.testing.cases import make_case
+from bmtme.testing.geweke import (
+    DENSE,
+    SPARSE,
+    Comparison,
+    compare_joint,
+    compare_ranks,
+    draw_replicates,
+    sweep_collapsed,
+    sweep_gibbs,
+    sweep_stepwise,
+)
+
+LEVEL = 1e-3
+SIZE = 2000
+SWEEPS = 5
+
+MODELS = {
+    "unstructured": (SPARSE, {"shape": "full"}),
+    "diagonal": (SPARSE, {"shape": "diagonal", "family": "inverse-wishart"}),
+    "standard": (SPARSE, {"shape": "scalar", "means": "paper"}),
+    "unstructured-iw": (SPARSE, {"shape": "full", "family": "inverse-wishart"}),
+    "every-column": (DENSE, {"shape": "full"}),
+    "identity": (DENSE, {"shape": "diagonal", "identity": True}),
+    "one-environment": ((DENSE[0][:7],), {"shape": "full"}),  # the eighth line has no record there
+}
+
+
+@functools.cache
+def replicates_of(name):
+    design, options = MODELS[name]
+    case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, **options)
+    return draw_replicates(case, SIZE, seed=1)
+
+
+def compare(name, run):
+    return compare_joint(replicates_of(name), run, SWEEPS, seed=2)
+
+
+def check(comparison, at_least):
+    assert len(comparison.z) >= at_least
+    assert comparison.p_value > LEVEL, str(comparison)
+
+
+@pytest.mark.parametrize("run", [sweep_gibbs, sweep_stepwise, sweep_collapsed], ids=lambda run: run.__name__)
+@pytest.mark.parametrize("name", ["unstructured", "diagonal", "standard"])
+def test_sweeps_leave_the_joint_distribution(name, run):
+    check(compare(name, run), 150)
+
+
+@pytest.mark.parametrize("name", ["every-column", "identity", "one-environment"])
+def test_block_sweep_with_other_layouts(name):
+    check(compare(name, sweep_gibbs), 60)
+
+
+@pytest.mark.parametrize("run", [sweep_gibbs, sweep_collapsed], ids=lambda run: run.__name__)
+def test_several_augmentations_a_sweep(run):
+    def run_with_inner(rng, p, s, w, n, draws):
+        return run(rng, p._replace(inner=3), s, w, n, draws)
+
+    check(compare("unstructured", run_with_inner), 150)
+
+
+def wrong_degrees_of_freedom(rng, p, s, w, n, draws):
+    """Sigma_t with one degree of freedom too many; the mutant of an inverse-Wishart prior is exactly that."""
+    return sweep_gibbs(rng, p._replace(prior_t=p.prior_t._replace(df=p.prior_t.df + 1.0)), s, w, n, draws)
+
+
+def wrong_residual_degrees_of_freedom(rng, p, s, w, n, draws):
+    """The same for R_e."""
+    return sweep_gibbs(rng, p._replace(prior_e=p.prior_e._replace(df=p.prior_e.df + 1.0)), s, w, n, draws)
+
+
+def blind_imputation(rng, p, s, w, n, draws):
+    """Missing traits imputed without regard to those seen on the same record."""
+    patterns = np.where(p.patterns == OBSERVED, ABSENT, p.patterns).astype(p.patterns.dtype)
+    return sweep_gibbs(rng, p._replace(patterns=patterns), s, w, n, draws)
+
+
+@compiled()
+def run_late(rng, p, s, w, start, stop, out):
+    """R_e counts recorded plots only, yet the unseen plots are imputed before it, not after."""
+    complete_data(p, s, w)
+    for t in range(start, stop):
+        if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w) or not draw_means_and_genetic(rng, p, s, w):
+            return 4
+        fill_fitted(p, s, w)
+        if not impute(rng, p, s, w) or not split_effects(rng, p, s, w):
+            return 1
+        if draw_genetic_covariances(rng, p, s, w) != 0 or not draw_residual(rng, p, s, w):
+            return 3
+        draw_mean_scales(rng, p, s)
+        if record_draw(rng, p, s, w, t, out) != 0:
+            return 1
+    return 0
+
+
+def late_residual(rng, p, s, w, n, draws):
+    return int(run_late(rng, hold_problem(p), hold_state(s), hold_work(w), 0, n, hold_draws(draws)))
+
+
+@pytest.mark.parametrize(
+    "mutant, statistic",
+    [
+        (wrong_degrees_of_freedom, "log|Sigma_t|"),
+        (wrong_residual_degrees_of_freedom, "log|R_e|"),
+        (blind_imputation, "cor R_e[1,0] spread"),
+        (late_residual, "unseen e'e[0,0] spread"),
+    ],
+    ids=lambda x: getattr(x, "__name__", None),
+)
+def test_planted_errors_are_caught(mutant, statistic):
+    comparison = compare("unstructured-iw", mutant)
+    assert comparison.p_value < 1e-6, str(comparison)
+    assert abs(comparison.z[comparison.names.index(statistic)]) > 5
+    check(compare("unstructured-iw", sweep_gibbs), 150)
+
+
+def test_comparison_of_ranks_is_calibrated():
+    """Under exchangeability z-scores are standard normal, heavy tails or not; a shift and a spread are seen."""
+    rng = np.random.default_rng(7)
+    before = {str(k): rng.standard_cauchy(500) for k in range(200)}
+    z = compare_ranks(before, {k: rng.permutation(x) for k, x in before.items()}).z
+    assert len(z) == 400
+    assert 0.85 < z.std() < 1.15
+    assert abs(z.mean()) < 0.2
+    shifted = compare_ranks(before, {k: x + 1.0 for k, x in before.items()})
+    assert np.abs(shifted.z[::2]).min() > 5
+    wider = compare_ranks({"x": before["0"]}, {"x": 3.0 * before["0"]})
+    assert wider.z[1] > 5
+    assert wider.p_value < 1e-6
+    assert "x spread" in str(wider)
+
+
+def test_unchanged_statistics_are_left_out():
+    x = np.arange(10.0)
+    comparison = compare_ranks({"fixed": x, "moving": x}, {"fixed": x, "moving": x + 3.0})
+    assert all(name.startswith("moving") for name in comparison.names)
+    assert isinstance(comparison, Comparison)
