@@ -477,7 +477,7 @@ def test_describe_fit_marks_what_only_the_prior_knows() -> None:
     assert max(map(len, text.splitlines())) <= 100
     narrow = describe_fit(summary, run, make_trial(), width=40)
     assert (
-        "Heritability of a plot: mean (intervals are in the summary)\n       Y  Z, dry\n  E  0.50    0.50\n" in narrow
+        "Heritability of a plot: mean (intervals are in the summary)\n        Y  Z, dry\n  E  0.50    0.50\n" in narrow
     )
 
 

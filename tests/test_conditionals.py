@@ -249,3 +249,21 @@ def test_interaction_given_main_effects(scene):
         return case.basis.rotate_back(w.W2).ravel()
 
     assert_normal(draw, mean[places], covariance[np.ix_(places, places)])
+
+
+def test_wrong_conditionals_are_caught(monkeypatch):
+    """Degrees of freedom off by one; a scatter one per cent too large; A.1 without its prior."""
+    scene = make_scene("missing", "unstructured")
+    right = PLAIN.covariance.draw_covariance
+    for change in (lambda S, n: (S, n + 1.0), lambda S, n: (1.01 * S, n)):
+
+        def wrong(rng, S, n, *rest, change=change):
+            return right(rng, *change(S, n), *rest)
+
+        monkeypatch.setattr(PLAIN.steps, "draw_covariance", wrong)
+        for test in (test_genetic_covariances_and_auxiliaries, test_residual_covariance_and_auxiliaries):
+            with pytest.raises(AssertionError):
+                test(scene)
+    monkeypatch.setattr(PLAIN.steps, "prepare_mean_prior", lambda p, s, w: None)
+    with pytest.raises(AssertionError):
+        test_means_given_effects(scene)

@@ -17,6 +17,8 @@ SHARES = (0.1, 0.2, 0.3, 0.4)
 #: Step sizes each Hamiltonian stage starts from; longest step of the kept sweeps.
 FIRST_STEPS = (0.1, 0.2, 0.4)
 LONGEST_STEP = 0.5
+#: A signed root this many standard deviations or more away from zero does not cross it.
+CROSSING = 4.0
 #: Aim of step size times leapfrogs: a quarter turn of a standard normal, and a bit.
 TRAJECTORY = 1.9
 
@@ -53,6 +55,7 @@ def start_stage(
         if stage and n > 1:
             weight = n / (n + (10.0 if stage == 1 else 5.0) * q)
             covariance = weight * np.cov(draws, rowvar=False).reshape(q, q) + (1.0 - weight) * covariance
+            _decouple_crossing(covariance, draws, roots)
         h.metric[:] = np.linalg.cholesky(covariance)
         h.settings[:] = FIRST_STEPS[stage], 8 if stage == 0 else 4
         h.adapt[:] = 1.0, 0.0, 0.0, np.log(FIRST_STEPS[stage]), np.log(2 * FIRST_STEPS[stage])
@@ -68,6 +71,20 @@ def _signed_roots(p: Problem, q: int) -> slice:
     if not p.interaction:
         return slice(start, start)
     return slice(start, start + (len(p.seen) if p.prior_E.shape == DIAGONAL else 1))
+
+
+def _decouple_crossing(covariance: np.ndarray, draws: np.ndarray, roots: slice) -> None:
+    """Take out the correlations of signed roots that may cross zero, in place.
+
+    The density is the same at s and -s, but what a root's correlation with the rest is at s, it is with the other
+    sign at -s: a metric with that correlation fits one side only, and trajectories on the other diverge.
+    """
+    for k in range(len(covariance))[roots]:
+        if draws[:, k].mean() < CROSSING * draws[:, k].std():
+            variance = covariance[k, k]
+            covariance[k, :] = 0.0
+            covariance[:, k] = 0.0
+            covariance[k, k] = variance
 
 
 def _bounded_inverse(curvature: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
         facts.append(("predicted", "nothing, as no effects were kept"))
     elif new:
         facts.append(("predicted", f"also {_count(new, 'line')} of the relationship without records"))
-    facts.append(("model", f"{settings['model']['structure']}, {describe_sampling(run)}"))
+    facts += list_sampling_facts("model", f"{settings['model']['structure']},", run)
     facts.append(("convergence", describe_convergence(summary)))
     parts = [_label(facts, width)]
     parts.append(
@@ -104,14 +104,18 @@ def list_data_facts(data: dict[str, Any], trial: Trial) -> list[tuple[str, str]]
     return facts
 
 
-def describe_sampling(run: dict[str, Any]) -> str:
-    """Length of a run in a few words."""
+def list_sampling_facts(label: str, what: str, run: dict[str, Any]) -> list[tuple[str, str]]:
+    """Length, sampler, seed and time of a run; as (label, text)."""
     settings = run["settings"]
-    return (
+    length = (
         f"{_count(settings['chains'], 'chain')} of {_count(settings['draws'], 'draw')} after "
-        f"{_count(settings['tune'], 'warm-up sweep')}, {settings['sampler']} sampler, seed {settings['seed']}, "
-        f"{sum(run['seconds'].values()):.1f} s"
+        f"{_count(settings['tune'], 'warm-up sweep')}"
     )
+    seconds = sum(run["seconds"].values())
+    return [
+        (label, f"{what} {length}"),
+        ("", f"{settings['sampler']} sampler, seed {settings['seed']}, {seconds:.1f} s"),
+    ]
 
 
 def describe_cv(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width: int = 100) -> str:
@@ -133,7 +137,7 @@ def describe_cv(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width:
     what = f"{scheme['name']}, {_count(partitions, 'partition')}"
     if "test_fraction" in scheme:
         what += f", {100 * scheme['test_fraction']:g}% of the lines of every environment hidden"
-    facts = [*list_data_facts(run["data"], trial), ("scheme", what), ("fits", f"each {describe_sampling(run)} in all")]
+    facts = [*list_data_facts(run["data"], trial), ("scheme", what), *list_sampling_facts("fits", "each", run)]
     several = bool((summary["n_partitions"] > 1).any())
     note = "Pearson correlation and mean squared error of prediction (MSEP): mean over the partitions"
     if several:

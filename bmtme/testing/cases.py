@@ -225,15 +225,16 @@ def make_case(
     G = np.eye(J) if identity else make_relationship(rng, J, clones)
     layout = lay_out(observed, line, env, J, I)
     basis = decompose_relationship(G, layout.multiples, identity)
+    mu_mean, tau_scale, units, centre = rng.uniform((-1.0, 0.5, 0.5, -1.0), (1.0, 1.5, 2.0, 1.0), (L, 4)).T
     paper = means == "paper"
     mean_law = MeanLaw(
         kind=means,
-        mu_mean=rng.standard_normal(L),
+        mu_mean=mu_mean.copy(),
         mu_sd=np.full(L, mu_sd),
         tau_nu=4.0,
-        tau_scale=rng.uniform(0.5, 1.5, L),
-        scale=rng.uniform(0.5, 2.0, L) if paper else np.ones(L),
-        centre=rng.standard_normal(L) if paper else np.zeros(L),
+        tau_scale=tau_scale.copy(),
+        scale=units.copy() if paper else np.ones(L),
+        centre=centre.copy() if paper else np.zeros(L),
         s2_nu=4.0,
         s2_scale=1.5,
     )
