@@ -96,7 +96,8 @@ def vary(model, t, values, name, k=None):
 
     def log_joint(x):
         old = getattr(t, name)
-        return model.log_joint(replace(t, **{name: x if k is None else np.where(np.arange(len(old)) == k, x, old)}), values)
+        new = x if k is None else np.where(np.arange(len(old)) == k, x, old)
+        return model.log_joint(replace(t, **{name: new}), values)
 
     return log_joint
 
@@ -249,6 +250,77 @@ def test_interaction_given_main_effects(scene):
         return case.basis.rotate_back(w.W2).ravel()
 
     assert_normal(draw, mean[places], covariance[np.ix_(places, places)])
+
+
+def log_prior(law, M):
+    """log p(M), the auxiliaries a integrated out: p(M, a) / p(a | M) for any a."""
+    if law.family == "inverse-wishart":
+        return law.log_density(M, np.ones(len(M)))
+    p = len(M) if law.shape == "full" else 1
+    precision = np.diag(np.linalg.inv(M))
+    entries = range(1 if law.shape == "scalar" else len(M))
+
+    def log_ratio(a):
+        conditional = sum(
+            log_inverse_gamma(a[k], (law.nu + p) / 2, law.nu * precision[k] + 1 / law.scale[k] ** 2) for k in entries
+        )
+        return law.log_density(M, a) - conditional
+
+    assert log_ratio(np.full(len(M), 0.4)) == pytest.approx(log_ratio(np.full(len(M), 2.0)), rel=1e-9)
+    return log_ratio(np.ones(len(M)))
+
+
+def test_covariances_with_means_and_effects_integrated_out(scene):
+    """The collapsed density against the dense one (with the Jacobian of its parameters), and its gradient."""
+    case, p, s = scene.case, scene.problem, scene.state()
+    model, seen = case.completed(), case.recorded.any(axis=1)
+    w, h = PLAIN.state.allocate_work(p), PLAIN.collapsed.allocate_walk(p)
+    PLAIN.steps.prepare_mean_prior(p, s, w)
+    PLAIN.collapsed.sum_within(p, s, h)
+    PLAIN.collapsed.pack_state(p, s, h)
+    q = len(h.theta)
+
+    def unpack(theta):
+        assert PLAIN.collapsed.unpack_trial(theta, p, h)
+        return h.Sigma_t.copy(), h.s2_E[seen].copy(), h.R_e.copy()
+
+    def free_entries(theta):
+        Sigma_t, s2_E, R_e = unpack(theta)
+        rows = {"full": np.tril_indices(p.n_trait), "diagonal": np.diag_indices(p.n_trait), "scalar": ([0], [0])}
+        parts = [Sigma_t[rows[model.law_t.shape]], R_e[rows[model.law_e.shape]]]
+        if p.interaction:
+            parts.insert(1, s2_E if model.law_E.shape == "diagonal" else s2_E[:1])
+        return np.concatenate(parts)
+
+    def dense(theta):
+        Sigma_t, s2_E, R_e = unpack(theta)
+        shared = model.law_E.shape == "scalar"
+        full = np.where(seen, 0.0, s2_E[0] if shared else 1.0)
+        full[seen] = s2_E
+        t = replace(scene.t, Sigma_t=Sigma_t, s2_E=full, R_e=R_e)
+        step = 1e-5 * np.eye(q)
+        jacobian = np.array([(free_entries(theta + e) - free_entries(theta - e)) / 2e-5 for e in step])
+        result = model.log_marginal(t, scene.completed_values()) + np.linalg.slogdet(jacobian)[1]
+        result += log_prior(model.law_t, Sigma_t) + log_prior(model.law_e, R_e)
+        return result + (log_prior(model.law_E, np.diag(full)) if p.interaction else 0.0)
+
+    rng = np.random.default_rng(2)
+    gradient, scratch = np.empty((2, q))
+    points = [h.theta + 0.3 * rng.standard_normal(q) for _ in range(4)]
+    values = [PLAIN.collapsed.evaluate(theta, p, s, w, h, gradient) for theta in points]
+    differences = [value - dense(theta) for value, theta in zip(values, points, strict=True)]
+    assert np.ptp(values) > 0.1
+    assert np.ptp(differences) < 1e-7 * max(1.0, np.abs(values).max())
+    theta = points[-1]
+    slopes = [
+        (
+            PLAIN.collapsed.evaluate(theta + e, p, s, w, h, scratch)
+            - PLAIN.collapsed.evaluate(theta - e, p, s, w, h, scratch)
+        )
+        / 2e-5
+        for e in 1e-5 * np.eye(q)
+    ]
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(gradient).max()))
 
 
 def test_wrong_conditionals_are_caught(monkeypatch):

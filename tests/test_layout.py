@@ -55,9 +55,7 @@ def test_partly_seen_records_stand_in_their_cells(design):
     for record, pattern in zip(layout.part_record, layout.patterns[layout.part_pattern], strict=True):
         wanted = np.where(observed[record], OBSERVED, np.where(recorded[env[record]], MISSING, ABSENT))
         np.testing.assert_array_equal(pattern, wanted)
-    np.testing.assert_array_equal(
-        layout.patterns[layout.cell_pattern], np.where(recorded[cell_env], MISSING, ABSENT)
-    )
+    np.testing.assert_array_equal(layout.patterns[layout.cell_pattern], np.where(recorded[cell_env], MISSING, ABSENT))
 
 
 def test_one_record_a_cell_needs_nothing():
@@ -88,8 +86,9 @@ def test_a_check_in_one_environment_only():
     counts = np.ones((20, 3), int)
     counts[0] = [20, 1, 1]
     layout = lay_out_counts(counts)
-    cells = set(zip(np.repeat(np.arange(3), np.diff(layout.cell_offset)).tolist(), layout.cell_line.tolist(), strict=True))
-    assert cells <= {(1, 0), (2, 0)}
+    assert len(layout.cell_line)
+    assert set(layout.cell_line) == {0}
+    assert np.diff(layout.cell_offset)[0] == 0
 
 
 @given(

@@ -200,7 +200,7 @@ def test_moments_of_the_inverse_wishart(p, df):
 
 
 def test_distributions_of_the_inverse_wishart():
-    """Diagonal entries are IG((df - p + 1)/2, S_kk/2); |S| / |M| is a product of chi-squares; correlations are right."""
+    """Diagonal entries are IG((df - p + 1)/2, S_kk/2); the rest as scipy has it."""
     S, df, p = make_spd(3, 9), 6.0, 3
     draws = draw_many(S, df)
     for k in range(p):

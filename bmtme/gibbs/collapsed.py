@@ -131,7 +131,7 @@ def unpack_trial(theta, p, h):
     return True
 
 
-@compiled()
+@compiled(inline=True)
 def accept_trial(p, s, h):
     """Make the trial point's covariances those of the state."""
     s.Sigma_t[:] = h.Sigma_t
@@ -173,7 +173,7 @@ def sum_within(p, s, h):
                     h.within[i, a, b] += t
 
 
-@compiled()
+@compiled(inline=True)
 def add_within(p, h, G):
     """Log density of the cross-products within cells; adds its derivative in R_e to G."""
     L = p.n_trait
@@ -202,7 +202,7 @@ def add_within(p, h, G):
     return lp
 
 
-@compiled()
+@compiled(inline=True)
 def log_determinant_residual(p, h):
     """log|R| up to the constant of the plots, from the Cholesky factor of R_e where every trait is recorded."""
     total = 0.0
@@ -261,7 +261,7 @@ def evaluate(theta, p, s, w, h, gradient):
     return lp if lp < np.inf and lp > -np.inf else -np.inf
 
 
-@compiled()
+@compiled(inline=True)
 def solve_transformed_means(p, w, flat):
     """b~ into w.tilde and K into w.K_means; sxz gains the prior's part. Returns log|diag(sxx) + Ti P0 Ti'|."""
     M = w.sxx.shape[0]
@@ -298,7 +298,7 @@ def solve_transformed_means(p, w, flat):
     return log_P
 
 
-@compiled()
+@compiled(inline=True)
 def differentiate_product(p, w, h, flat, GS, Gr, gE):
     """d/dSigma_t, d/dR_e and d/dsigma2_E of the log likelihood, C and R being Kronecker products."""
     L = p.n_trait
@@ -367,7 +367,7 @@ def differentiate_product(p, w, h, flat, GS, Gr, gE):
             gE[p.seen[a]] = 0.5 * t
 
 
-@compiled()
+@compiled(inline=True)
 def split_eigenvalues(p, w, h, lam_E, lam_t):
     """The environment and trait factors of lam: diag(TE' (11' + Sigma_E) TE) and diag(TL' Sigma_t TL)."""
     pair = w.pair
@@ -387,7 +387,7 @@ def split_eigenvalues(p, w, h, lam_E, lam_t):
         lam_t[l] = t
 
 
-@compiled()
+@compiled(inline=True)
 def differentiate_general(p, w, h, GS, Gr, gE):
     """The same for any recorded columns: full M x M derivatives, summed over what they have in common."""
     M = w.sxx.shape[0]
@@ -433,7 +433,7 @@ def differentiate_general(p, w, h, GS, Gr, gE):
                 Gr[p.col_trait[m], p.col_trait[n]] += 0.5 * full[m, n] / p.k[i]
 
 
-@compiled()
+@compiled(inline=True)
 def evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch):
     """The same in whitened coordinates; theta is filled with centre + metric xi."""
     q = xi.shape[0]
@@ -451,7 +451,7 @@ def evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch):
     return lp
 
 
-@compiled()
+@compiled(inline=True)
 def move_covariances(rng, p, s, w, h):
     """One Hamiltonian trajectory on the covariances, accepted or rejected (leapfrog; Neal 2011).
 
@@ -525,7 +525,7 @@ def adapt_step(h):
     h.settings[0] = math.exp(log_step)
 
 
-@compiled()
+@compiled(inline=True)
 def measure_curvature(p, s, w, h, out):
     """Minus the Hessian of `evaluate` at the walk's centre, by central differences of the gradient, into (q, q) out.
 

@@ -75,7 +75,7 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
     )
 
 
-@compiled()
+@compiled(inline=True)
 def record_draw(rng, p, s, w, t, out):
     """Write the state to row t; returns 0, or 1 where Sigma_t failed on the way."""
     L = p.n_trait

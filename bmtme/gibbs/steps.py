@@ -94,7 +94,7 @@ def draw_means_and_genetic(rng, p, s, w):
     return True
 
 
-@compiled()
+@compiled(inline=True)
 def split_effects(rng, p, s, w):
     """(b1, b2) | u, by way of b1 | u; without an interaction b1 is u."""
     if not p.interaction:
@@ -227,7 +227,7 @@ def sum_residuals(p, s, w, i, out):
             out[a, b] += p.within[i, a, b]
 
 
-@compiled()
+@compiled(inline=True)
 def measure_likelihood(p, s, w):
     """Log density of the recorded plots given means, effects and R_e; `fill_fitted` must be current."""
     s.log_likelihood[0] = 0.0
@@ -237,7 +237,7 @@ def measure_likelihood(p, s, w):
         s.log_likelihood[0] += sum_log_density(one, p.n_recorded[i], p.recorded[i], s.R_e)
 
 
-@compiled()
+@compiled(inline=True)
 def draw_residual(rng, p, s, w):
     """R_e | residuals of the recorded plots (A.10), and its auxiliaries (A.11)."""
     w.scatter_e[:] = 0.0
@@ -254,7 +254,7 @@ def draw_residual(rng, p, s, w):
     return draw_auxiliaries(rng, s.R_e, p.prior_e, s.aux_e)
 
 
-@compiled()
+@compiled(inline=True)
 def draw_genetic_covariances(rng, p, s, w):
     """Sigma_t (A.6, A.7), then Sigma_E (A.8, A.9) | b1, b2. Returns 0, or 1 / 2 for the matrix that failed.
 
@@ -296,7 +296,7 @@ def draw_genetic_covariances(rng, p, s, w):
     return 0
 
 
-@compiled()
+@compiled(inline=True)
 def draw_unseen_variances(rng, p, s):
     """Sigma_E of environments without any record, from the prior (entries of one shared variance excepted)."""
     if p.interaction and p.prior_E.shape == DIAGONAL:
@@ -305,7 +305,7 @@ def draw_unseen_variances(rng, p, s):
                 s.s2_E[i] = draw_variance_from_prior(rng, p.prior_E, i)
 
 
-@compiled()
+@compiled(inline=True)
 def draw_mean_scales(rng, p, s):
     """tau | beta, mu, or the paper's s2_b | beta."""
     q = p.means

@@ -34,7 +34,7 @@ FAILURES = {
 }
 
 
-@compiled()
+@compiled(inline=True)
 def sweep(rng, kind, p, s, w, h):
     """One sweep of `GIBBS` or `COLLAPSED`. Returns 0 or the code of what failed.
 

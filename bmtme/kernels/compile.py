@@ -56,11 +56,18 @@ def find_cache_folder() -> str | None:
 CACHE_FOLDER = find_cache_folder()
 
 
-def compiled(relaxed: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator: compile without the GIL, cached in `CACHE_FOLDER`; `relaxed` allows vectorised sums."""
+def compiled(relaxed: bool = False, inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator: compile without the GIL, cached in `CACHE_FOLDER`.
+
+    relaxed : allow vectorised sums
+    inline : make the function part of its one caller. Every function is optimised again in each function above
+        it, so that large steps with a single caller would double the time of the first start.
+    """
 
     def decorate(function: Callable[..., Any]) -> Any:
         options: dict[str, Any] = {"nogil": True, "fastmath": RELAXED if relaxed else False}
+        if inline:
+            options["inline"] = "always"
         if CACHE_FOLDER is None:
             return numba.njit(**options)(function)
         # The cache location is read from the configuration when the dispatcher is made.

@@ -290,6 +290,25 @@ class DenseModel:
         q[a] = covariance @ (h[a] - P[np.ix_(a, ~a)] @ q[~a])
         return S @ q, S[:, a] @ covariance @ S[:, a].T
 
+    def log_marginal(self, t: Unknowns, values: np.ndarray) -> float:
+        """log p(values | covariances, tau or s2_b), means, mu and effects integrated out, up to a constant.
+
+        With v(Y) ~ N(D b, V) and p(b) prop. exp(-b'P b/2 + h'b), P singular for a flat prior,
+        log p = log N(v(Y); 0, V) - log|A|/2 + a'A^-1 a/2, A = P + D'V^-1 D, a = h + D'V^-1 v(Y).
+        """
+        X, Z1, Z2 = self.incidence()
+        eye = np.eye(values.shape[1])
+        V = np.kron(Z1 @ self.G @ Z1.T, t.Sigma_t) + np.kron(np.diag(1 / self.plots), t.R_e)
+        if self.interaction:
+            V += np.kron(Z2 @ np.kron(np.diag(t.s2_E), self.G) @ Z2.T, t.Sigma_t)
+        seen = ~np.isnan(values).ravel()
+        V, y = V[np.ix_(seen, seen)], values.ravel()[seen]
+        P, h = self.law_beta.precision(t)
+        D = np.hstack([np.zeros((values.size, len(eye))), np.kron(X, eye)])[seen]
+        Vi = np.linalg.inv(V)
+        A, a = P + D.T @ Vi @ D, h + D.T @ Vi @ y
+        return float(log_normal(y, V) - 0.5 * np.linalg.slogdet(A)[1] + 0.5 * a @ np.linalg.solve(A, a))
+
     def draw(self, rng: np.random.Generator) -> Unknowns:
         """Every unknown from the prior."""
         Sigma_t, aux_t = self.law_t.draw(rng)

@@ -18,8 +18,8 @@ import numba
 import numpy as np
 
 COMPILED = {
-    "kernels": ("linalg", "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual"),
-    "gibbs": ("problem", "state", "steps", "draws", "sweep"),
+    "kernels": ("linalg", "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "parameters"),
+    "gibbs": ("problem", "state", "steps", "draws", "collapsed", "sweep"),
 }
 
 #: Value of every scripted standard gamma draw: the Bartlett factor of a Wishart draw is then the identity, so that
