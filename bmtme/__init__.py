@@ -33,7 +33,7 @@ _WHERE = {
     "NumericalError": "bmtme.errors",
 }
 
-__all__ = ["__version__", *_WHERE]  # noqa: PLE0604
+__all__ = ["__version__", *_WHERE]
 
 if TYPE_CHECKING:
     from bmtme.cv.run import cross_validate

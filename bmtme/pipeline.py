@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from bmtme import __version__
 from bmtme.arguments import whole_number
@@ -19,6 +20,7 @@ from bmtme.errors import DataError, UsageError
 from bmtme.gibbs.chains import SAMPLERS, count_cores, run_chains
 from bmtme.gibbs.draws import Draws
 from bmtme.gibbs.problem import MeanPrior, Problem, build_problem
+from bmtme.gibbs.rehearsal import is_compiled, rehearse
 from bmtme.kernels.beta import EXCHANGEABLE, FLAT
 from bmtme.model.cells import list_names
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
@@ -40,7 +42,7 @@ from bmtme.results.fit import Fit
 from bmtme.results.posterior import collect_effects, collect_variables, make_dataset
 from bmtme.results.predictions import KEPT, Targets, predict_cells, spread_evenly, tabulate_predictions
 
-DEFAULT_SAMPLER = "gibbs"
+DEFAULT_SAMPLER = "collapsed"
 KEEP = ("auto", "all", "thin", "none")
 #: Above this many bytes of effects, keep_effects="auto" thins.
 LARGE = 512 * 2**20
@@ -86,7 +88,8 @@ def prepare(
         raise UsageError(f"expected a Trial (bmtme.read_trial or Trial.from_frame), got {type(trial).__name__}.")
     if not isinstance(relationship, Relationship):
         raise UsageError(
-            f"expected a Relationship (bmtme.read_relationship or bmtme.Relationship), got {type(relationship).__name__}."
+            "expected a Relationship (bmtme.read_relationship or bmtme.Relationship), got "
+            f"{type(relationship).__name__}."
         )
     trial, dropped = match_lines(trial, relationship, unrelated)
     observed = ~np.isnan(trial.values)
@@ -117,7 +120,7 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     prior_t, prior_E, prior_e = scale_priors(model, trial.traits, trial.envs, scaling)
     L = len(trial.traits)
     kind = MEAN_KINDS[model.means]
-    if kind == EXCHANGEABLE and len(trial.envs) == 1:
+    if len(trial.envs) == 1:
         kind = FLAT
     recorded = prepared.layout.recorded
     if kind == FLAT and not recorded.all():
@@ -161,18 +164,32 @@ def choose_targets(prepared: Prepared, lines: tuple[str, ...]) -> Targets:
         return Targets(recorded, np.zeros((0, len(prepared.lines))), np.zeros(0))
     others, known = relationship.index(new), relationship.index(prepared.lines)
     A, explained = basis.project(relationship.matrix[np.ix_(others, known)])
-    spare = relationship.matrix[others, others] / basis.scale - explained
+    total = relationship.matrix[others, others] / basis.scale
+    spare = total - explained
+    worst = int(np.argmin(spare / total))
+    if spare[worst] < -1e-6 * total[worst]:
+        raise DataError(
+            f"the relationship of line {new[worst]!r} (without records) with the lines that have records cannot be: "
+            f"they explain {100 * explained[worst] / total[worst]:.4g}% of its variance, so the matrix is not positive "
+            "semi-definite. Check how it was made, or bend it (add a small number to its diagonal)."
+        )
     return Targets(recorded, A, np.maximum(spare, 0.0))
 
 
 def predict(
-    prepared: Prepared, scaling: Scaling, chains: list[Draws], trial: Trial, cells: np.ndarray | None = None
+    prepared: Prepared,
+    scaling: Scaling,
+    chains: list[Draws],
+    trial: Trial,
+    targets: Targets,
+    cells: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Predictions of all lines of the relationship, or of some cells of the trial's lines.
 
     Parameters
     ----------
     trial : whose plots are described by ``n_obs`` and ``observed``
+    targets : from `choose_targets` for the lines of the relationship, or of `trial` where `cells` are given
     cells : (J, I, L) bool over the lines of `trial`, optional
     """
     lines = trial.lines if cells is not None else prepared.relationship.lines
@@ -184,7 +201,7 @@ def predict(
     if here:
         n, j = (np.array(index) for index in zip(*here, strict=True))
         n_obs[n], observed[n] = counts[j], means[j]
-    predicted = predict_cells(chains, prepared.basis, scaling, choose_targets(prepared, lines), cells)
+    predicted = predict_cells(chains, prepared.basis, scaling, targets, cells)
     return tabulate_predictions(lines, trial.envs, trial.traits, n_obs, observed, predicted, cells)
 
 
@@ -220,6 +237,7 @@ def fit(
     sampler : {"collapsed", "gibbs", "stepwise"}, optional
         ``collapsed`` moves the covariances with means and effects integrated out; ``gibbs`` draws them given the
         effects; ``stepwise`` takes the paper's separate steps for means and effects too. The posterior is the same.
+        Default ``collapsed``: it needs far fewer sweeps.
     unrelated : {"error", "drop"}
         What to do about lines with records but no relationship.
     keep_effects : {"auto", "all", "thin", "none"}
@@ -251,6 +269,7 @@ def fit(
     clock = [time.perf_counter()]
     prepared = prepare(trial, relationship, unrelated)
     problem, scaling = build(prepared, model)
+    targets = None if keep_effects == "none" else choose_targets(prepared, prepared.relationship.lines)
     clock.append(time.perf_counter())
     keep = keep_effects
     if keep == "auto":
@@ -269,15 +288,16 @@ def fit(
         done[chain] = sweeps
         bar.update(sum(done))
 
-    bar.write("starting (the first run after an installation compiles for about half a minute)")
     try:
-        sampled = run_chains(
-            problem, sampler, tune, plan_slots(draws, chains, keep), keep != "none", spawn_seeds(seed, chains), cores, report
-        )
+        announce_compilation(bar)
+        rehearse(sampler)
+        slots, seeds = plan_slots(draws, chains, keep), spawn_seeds(seed, chains)
+        sampled = run_chains(problem, sampler, tune, slots, keep != "none", seeds, cores, report)
     finally:
         bar.close()
     clock.append(time.perf_counter())
-    predictions = None if keep == "none" else predict(prepared, scaling, sampled, prepared.trial)
+    with threadpool_limits(1):  # the same bits whatever the number of cores
+        predictions = None if targets is None else predict(prepared, scaling, sampled, prepared.trial, targets)
     settings = {
         "model": model.describe(),
         "draws": draws,
@@ -288,7 +308,8 @@ def fit(
         "unrelated": unrelated,
         "keep_effects": keep,
     }
-    groups = collect(prepared, problem, scaling, sampled, keep)
+    with threadpool_limits(1):
+        groups = collect(prepared, problem, scaling, sampled, keep)
     clock.append(time.perf_counter())
     run = {
         "settings": settings,
@@ -298,6 +319,12 @@ def fit(
         "seconds": dict(zip(("prepare", "sample", "collect"), np.round(np.diff(clock), 3).tolist(), strict=True)),
     }
     return Fit(groups, run, predictions)
+
+
+def announce_compilation(bar: Progress) -> None:
+    """Say on the progress line that the first start takes its time."""
+    if not is_compiled():
+        bar.write("compiling the sampler (once after an installation, about a minute) ...")
 
 
 def warn_short(draws: int, tune: int, chains: int) -> None:

@@ -21,8 +21,9 @@ class Progress:
     """
 
     def __init__(self, total: int, what: str, show: bool | None = None, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
-        self.show = self.stream.isatty() if show is None else show
+        self.stream: TextIO | None = stream or sys.stderr
+        # Without a console (pythonw, a closed stream) sys.stderr is None.
+        self.show = self.stream is not None and (self.stream.isatty() if show is None else show)
         self.total, self.what = max(total, 1), what
         self.began: tuple[float, int] | None = None
         self.last = 0.0
@@ -44,14 +45,14 @@ class Progress:
 
     def write(self, text: str) -> None:
         """Rewrite the line."""
-        if self.show:
+        if self.show and self.stream is not None:
             self.stream.write("\r" + text.ljust(self.width))
             self.stream.flush()
             self.width = len(text)
 
     def close(self) -> None:
         """Clear the line."""
-        if self.show and self.width:
+        if self.show and self.stream is not None and self.width:
             self.stream.write("\r" + " " * self.width + "\r")
             self.stream.flush()
             self.width = 0

@@ -19,6 +19,7 @@ from bmtme.cv.schemes import CV1, Partition, Scheme
 from bmtme.cv.tasks import Job, Sampling, run_jobs
 from bmtme.errors import DataError, NumericalError, UsageError
 from bmtme.gibbs.chains import SAMPLERS, count_cores
+from bmtme.gibbs.rehearsal import rehearse
 from bmtme.model.cells import first_repeat, list_names
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.relationship import Relationship
@@ -27,6 +28,7 @@ from bmtme.model.trial import Trial
 from bmtme.pipeline import (
     DEFAULT_SAMPLER,
     Prepared,
+    announce_compilation,
     build,
     describe_data,
     find_versions,
@@ -152,8 +154,8 @@ def cross_validate(
         clock.append(time.perf_counter())
         bar = Progress(len(jobs) * chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
         try:
-            bar.write("starting (the first run after an installation compiles for about half a minute)")
-            rehearse(next(iter(jobs.values())))
+            announce_compilation(bar)
+            rehearse(sampling.sampler)
             clock.append(time.perf_counter())
             run_jobs(list(jobs.values()), workers, bar)
         finally:
@@ -271,16 +273,6 @@ def check_models(models: Mapping[str, BMTME], partition: Partition, prepared: Pr
             raise DataError(f"model {label!r}, partition {partition.label!r}, training part: {error}") from error
         except UsageError as error:
             raise UsageError(f"model {label!r}: {error}") from error
-
-
-def rehearse(job: Job) -> None:
-    """A few sweeps and their predictions, so that all is compiled here: a thread that compiles cannot be interrupted.
-
-    Ten sweeps of tuning are enough for each of its stages to have one.
-    """
-    sampling = Sampling(job.sampling.sampler, min(job.sampling.tune, 10), 1, 1)
-    copy = Job(job.model, job.prepared, job.trial, job.cells, sampling, [np.random.SeedSequence(0)])
-    copy.run_chain(0, lambda sweeps: None)
 
 
 def tabulate(labels: Sequence[tuple[str, str, Job]]) -> pd.DataFrame:

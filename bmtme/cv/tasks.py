@@ -136,7 +136,8 @@ class Job:
             self.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
         elif len(chains) == len(self.seeds):
             scaling = self._open()[1]
-            self.predictions = predict(self.prepared, scaling, chains, self.trial, self.cells)
+            targets = choose_targets(self.prepared, self.trial.lines)
+            self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
             self.effective = self._count_effective(chains)
         self._draws, self._built = [], None
 

@@ -6,7 +6,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba.core import types
 
 from bmtme.gibbs.problem import Problem
 from bmtme.kernels.beta import EXCHANGEABLE, PAPER
@@ -28,7 +27,7 @@ class Draws(NamedTuple):
     log_likelihood: np.ndarray  # (n,)
     acceptance: np.ndarray  # (n,) of Hamiltonian moves, like the next two
     step_size: np.ndarray  # (n,)
-    diverging: np.ndarray  # (n,)
+    diverging: np.ndarray  # (n,) bool
     slot: np.ndarray  # (n,) where the effects of this draw are kept, -1 for nowhere
     W1: np.ndarray  # (kept, L, J)
     W2: np.ndarray  # (kept, I L, J) absent columns drawn given the recorded ones
@@ -37,11 +36,7 @@ class Draws(NamedTuple):
     sum_W: np.ndarray  # (I L, J) of E[w | recorded columns]
 
 
-class DrawsType(types.StructRef):
-    """Compiled type of a `Draws` held as a heap record."""
-
-
-DrawsRecord = define_record(DrawsType, Draws)
+DrawsType, DrawsRecord = define_record(Draws)
 
 
 @compiled()
@@ -65,7 +60,7 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
         log_likelihood=np.empty(n),
         acceptance=np.full(n, np.nan),
         step_size=np.full(n, np.nan),
-        diverging=np.zeros(n),
+        diverging=np.zeros(n, bool),
         slot=slots.astype(np.int64),
         W1=np.empty((kept, L, J)),
         W2=np.empty((kept, I * L if p.interaction else 0, J)),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba.core import types
 
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import CovariancePrior
@@ -81,11 +80,7 @@ class Problem(NamedTuple):
     inner: int  # augmentation sweeps (effects, imputation) per sweep
 
 
-class ProblemType(types.StructRef):
-    """Compiled type of a `Problem` held as a heap record."""
-
-
-ProblemRecord = define_record(ProblemType, Problem)
+ProblemType, ProblemRecord = define_record(Problem)
 
 
 @compiled()

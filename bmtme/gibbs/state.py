@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba.core import types
 
 from bmtme.gibbs.problem import Problem
 from bmtme.kernels.compile import compiled
@@ -67,15 +66,7 @@ class Work(NamedTuple):
     main: np.ndarray  # (L, J)
 
 
-class StateType(types.StructRef):
-    """Compiled type of a `State` held as a heap record."""
-
-
-class WorkType(types.StructRef):
-    """Compiled type of a `Work` held as a heap record."""
-
-
-StateRecord = define_record(StateType, State)
+StateType, StateRecord = define_record(State)
 
 
 @compiled()
@@ -83,7 +74,7 @@ def hold_state(state):
     """The same arrays as one pointer."""
     return StateRecord(*state)
 
-WorkRecord = define_record(WorkType, Work)
+WorkType, WorkRecord = define_record(Work)
 
 
 @compiled()

@@ -116,7 +116,8 @@ def run_sweeps(rng, kind, p, s, w, h, start, stop, keep, out, trail):
             return t, code
         if kind == COLLAPSED:
             if keep:
-                out.acceptance[t], out.step_size[t], out.diverging[t] = h.outcome
+                out.acceptance[t], out.step_size[t] = h.outcome[0], h.outcome[1]
+                out.diverging[t] = h.outcome[2] > 0.0
             else:
                 trail[t] = h.theta
     return stop, 0

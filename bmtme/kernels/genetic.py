@@ -29,7 +29,8 @@ def draw_effect(rng, Sigma, P, B, d, root_d, rank, out):
     """One effect given the others: w_j ~ N(0, Sigma), information d_j P and sqrt(d_j) B_j.
 
     Serves b1 (A.4: P = sum_i k_i R_i^-1) and each b2_i (A.5: Sigma = sigma2_i Sigma_t, P = k_i R_i^-1).
-    With Sigma = F F' and F' P F = V diag(s) V', w = F V q has q_j ~ N(sqrt(d_j) (V'F'B_j) / (1 + d_j s), 1 / (1 + d_j s)).
+    With Sigma = F F' and F' P F = V diag(s) V', w = F V q has
+    q_j ~ N(sqrt(d_j) (V'F'B_j) / (1 + d_j s), 1 / (1 + d_j s)).
 
     Parameters
     ----------

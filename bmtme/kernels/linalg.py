@@ -105,8 +105,8 @@ def decompose_jacobi(A, w, V):
     """Eigenvalues `w` and eigenvectors `V` (columns) of a symmetric A, which is destroyed.
 
     Cyclic Jacobi rotations. Off-diagonal entries at rounding level are taken for zero, and equal diagonal
-    entries are turned one fixed way, so that repeated eigenvalues give the same vectors from inputs that
-    differ by rounding only.
+    entries are turned one fixed way, so that repeated positive eigenvalues give the same vectors from inputs
+    that differ by rounding only.
     """
     n = A.shape[0]
     for a in range(n):

@@ -254,7 +254,7 @@ def complete_cross_products(rng, n, given, Sigma, S):
                 for c in range(nw):
                     inner[a, b] += T[a, c] * T[b, c]
     else:
-        for c in range(rest):
+        for _ in range(rest):
             for a in range(nw):
                 T[a, 0] = rng.standard_normal()
             for a in range(nw):

@@ -168,7 +168,8 @@ def prior_of_root(prior, s, k):
     """Log density of a signed root, symmetric, and its slope."""
     if prior.family == HALF_T:
         r = s * s / (prior.nu * prior.scale[k] ** 2)
-        return -0.5 * (prior.nu + 1.0) * math.log1p(r), -(prior.nu + 1.0) * s / (prior.nu * prior.scale[k] ** 2) / (1.0 + r)
+        slope = -(prior.nu + 1.0) * s / (prior.nu * prior.scale[k] ** 2) / (1.0 + r)
+        return -0.5 * (prior.nu + 1.0) * math.log1p(r), slope
     s2 = s * s
     if s2 < 1e-290:
         return -np.inf, 0.0

@@ -10,18 +10,25 @@ from __future__ import annotations
 from typing import Any
 
 import numba
+from numba.core import types
 from numba.experimental import structref
 
+#: numba.core.types has no type information.
+numba_types: Any = types
 
-def define_record(kind: type, tuple_class: Any) -> Any:
-    """Constructor of a heap record of type `kind` with the fields of a named tuple, for compiled code.
 
-    As plain Python (numba switched off) it gives the named tuple back.
+def define_record(tuple_class: Any) -> tuple[Any, Any]:
+    """Compiled type and constructor of a heap record with the fields of a named tuple.
+
+    The type must be bound to ``<tuple's name>Type`` in the tuple's module: cached code finds it there. As plain
+    Python (numba switched off) the constructor gives the named tuple back.
     """
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return tuple_class
+    name = tuple_class.__name__
+    kind = type(f"{name}Type", (numba_types.StructRef,), {"__module__": tuple_class.__module__})
+    if numba.config.DISABLE_JIT:
+        return kind, tuple_class
     structref.register(kind)
-    record = type(tuple_class.__name__ + "Record", (structref.StructRefProxy,), {})
+    record = type(f"{name}Record", (structref.StructRefProxy,), {"__module__": tuple_class.__module__})
     structref.define_constructor(record, kind, list(tuple_class._fields))
     structref.define_boxing(kind, record)
-    return record
+    return kind, record

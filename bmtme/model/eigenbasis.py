@@ -46,9 +46,15 @@ class Eigenbasis:
         """Effects of the lines, u = diag(1/sqrt(c)) U diag(sqrt(d)) w, in units of G / m; w (..., J)."""
         scaled = w * np.sqrt(self.values)
         if self.vectors is not None:
-            with threadpool_limits(1):
-                scaled = (scaled.reshape(-1, len(self.values)) @ self.vectors.T).reshape(w.shape)
+            scaled = (scaled.reshape(-1, len(self.values)) @ self.vectors.T).reshape(w.shape)
         return scaled / np.sqrt(self.multiples)
+
+    def rotate_lines(self, w: np.ndarray, lines: np.ndarray) -> np.ndarray:
+        """The same for some lines: w (S, J) to (lines, S)."""
+        root = np.sqrt(self.multiples[lines])[:, None]
+        if self.vectors is None:
+            return np.ascontiguousarray(w[:, lines].T) * np.sqrt(self.values[lines])[:, None] / root
+        return (self.vectors[lines] * np.sqrt(self.values)) @ w.T / root
 
     def project(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lines without a record given those with one: u_new | w ~ N(A w, v), in units of G / m.
@@ -67,8 +73,7 @@ class Eigenbasis:
         root[positive] = 1.0 / np.sqrt(self.values[positive])
         A = covariance * np.sqrt(self.multiples) / self.scale
         if self.vectors is not None:
-            with threadpool_limits(1):
-                A = A @ self.vectors
+            A = A @ self.vectors
         A = A * root
         return A, (A**2).sum(axis=1)
 

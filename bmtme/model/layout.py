@@ -60,8 +60,8 @@ class Layout:
 def choose_plots(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Plots k_i and multiples c_j with k_i c_j >= n_ij that leave little to impute.
 
-    Tried: k_i at several quantiles of the environment's positive counts, c_j = max_i n_ij / k_i (at least the
-    smallest that covers the line), then k_i shrunk to what is needed. Kept: the least mean share imputed.
+    Tried: k_i = 1 and k_i at several quantiles of the environment's positive counts, c_j = max_i n_ij / k_i, then
+    k_i shrunk to what is needed. Kept: the least mean share imputed.
 
     Parameters
     ----------
@@ -71,10 +71,12 @@ def choose_plots(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.ones(counts.shape[1]), np.ones(counts.shape[0])
     best: tuple[float, np.ndarray, np.ndarray] | None = None
     seen = counts.sum(axis=0) > 0
+    starts = [np.ones(counts.shape[1])]
     for quantile in (0.0, 0.25, 0.5, 0.75, 1.0):
-        k = np.ones(counts.shape[1])
+        starts.append(np.ones(counts.shape[1]))
         for i in np.flatnonzero(seen):
-            k[i] = np.quantile(counts[counts[:, i] > 0, i], quantile, method="nearest")
+            starts[-1][i] = np.quantile(counts[counts[:, i] > 0, i], quantile, method="nearest")
+    for k in starts:
         for _ in range(3):
             c = (counts / k).max(axis=1)
             k = np.where(seen, (counts / c[:, None]).max(axis=0), 1.0)

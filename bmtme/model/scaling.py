@@ -16,9 +16,10 @@ SHAPES = {"unstructured": (FULL, DIAGONAL, FULL), "diagonal": (DIAGONAL,) * 3, "
 MEAN_KINDS = {"flat": FLAT, "exchangeable": EXCHANGEABLE, "paper": PAPER}
 
 DEFAULT_T = HalfT(nu=2.0)
-DEFAULT_E = HalfT(nu=4.0, scale=1.0)
-#: Default half-t scale of a genetic or residual standard deviation, in standard deviations of the trait.
-DEFAULT_SCALE = 5.0
+DEFAULT_E = HalfT(nu=4.0)
+#: Default half-t scale of a genetic or residual standard deviation, in standard deviations of the trait; of a root
+#: of Sigma_E, unitless.
+DEFAULT_SCALE, DEFAULT_SCALE_E = 5.0, 1.0
 TAU_NU = 4.0
 PAPER_NU, PAPER_SCALE = 2.0, 1e5
 
@@ -68,16 +69,17 @@ def measure_traits(values: np.ndarray, traits: Sequence[str], pooled: bool) -> t
 
 
 def scale_covariance_prior(
-    prior: Prior, shape: int, names: Sequence[str], units: np.ndarray, unitless: bool, what: str
+    prior: Prior, shape: int, names: Sequence[str], units: np.ndarray, unitless: bool, default: float, what: str
 ) -> CovariancePrior:
     """A covariance prior in scaled units.
 
+    default : half-t scale, in scaled units, where the prior leaves it out
     units : (p,) user's standard deviation for one scaled unit; not used where the prior is unitless
     """
     p = len(names)
     if isinstance(prior, HalfT):
         if prior.scale is None:
-            scale = np.full(p, DEFAULT_SCALE)
+            scale = np.full(p, default)
         elif shape == SCALAR and isinstance(prior.scale, Mapping):
             raise UsageError(f"the scale of {what} must be one number in the standard model, which has one variance.")
         else:
@@ -100,8 +102,9 @@ def scale_priors(
     shape_t, shape_E, shape_e = SHAPES[model.structure]
     unitless = model.structure == "standard" and model.units == "scaled"
     genetic = scaling.scale / np.sqrt(scaling.m)
+    t, E, e = model.prior_t or DEFAULT_T, model.prior_E or DEFAULT_E, model.prior_e or DEFAULT_T
     return (
-        scale_covariance_prior(model.prior_t or DEFAULT_T, shape_t, traits, genetic, unitless, "prior_t"),
-        scale_covariance_prior(model.prior_E or DEFAULT_E, shape_E, envs, np.ones(len(envs)), True, "prior_E"),
-        scale_covariance_prior(model.prior_e or DEFAULT_T, shape_e, traits, scaling.scale, unitless, "prior_e"),
+        scale_covariance_prior(t, shape_t, traits, genetic, unitless, DEFAULT_SCALE, "prior_t"),
+        scale_covariance_prior(E, shape_E, envs, np.ones(len(envs)), True, DEFAULT_SCALE_E, "prior_E"),
+        scale_covariance_prior(e, shape_e, traits, scaling.scale, unitless, DEFAULT_SCALE, "prior_e"),
     )

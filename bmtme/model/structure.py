@@ -141,14 +141,18 @@ class BMTME:
     def describe(self) -> dict[str, Any]:
         """The model in plain values, for records of a run."""
 
+        def values(scale: Any) -> Any:
+            if isinstance(scale, Mapping):
+                return {str(name): float(value) for name, value in scale.items()}
+            return np.asarray(scale, dtype=float).tolist()
+
         def plain(prior: Prior | None) -> Any:
             if prior is None:
                 return "default"
             if isinstance(prior, HalfT):
-                scale = dict(prior.scale) if isinstance(prior.scale, Mapping) else prior.scale
-                return {"HalfT": {"nu": prior.nu, "scale": scale}}
-            values = prior.scale if isinstance(prior.scale, Mapping) else np.asarray(prior.scale).tolist()
-            return {"InverseWishart": {"df": prior.df, "scale": values}}
+                scale = None if prior.scale is None else values(prior.scale)
+                return {"HalfT": {"nu": float(prior.nu), "scale": scale}}
+            return {"InverseWishart": {"df": float(prior.df), "scale": values(prior.scale)}}
 
         return {
             "structure": self.structure,
@@ -188,7 +192,10 @@ def scale_matrix(prior: InverseWishart, names: Sequence[str], what: str, free: b
     if isinstance(given, Mapping) or np.ndim(given) == 0:
         matrix = np.diag(spread_by_name(given, names, f"the scale of {what}"))
     else:
-        matrix = np.array(given, dtype=float)
+        try:
+            matrix = np.array(given, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"the scale of {what} must be a {p} x {p} matrix of numbers, got {given!r}.") from error
     if matrix.shape != (p, p):
         raise UsageError(f"the scale of {what} must be {p} x {p} ({list_names(names)}), got shape {matrix.shape}.")
     if not np.all(np.isfinite(matrix)) or np.abs(matrix - matrix.T).max() > 1e-8 * np.abs(matrix).max():

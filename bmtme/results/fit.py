@@ -123,13 +123,11 @@ def load(folder: str | os.PathLike[str]) -> Fit:
             groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
         predictions = None
         if (path / "predictions.csv").is_file():
-            names = ["line", "env", "trait"]
-            predictions = pd.read_csv(
-                path / "predictions.csv",
-                dtype=dict.fromkeys(names, object),
-                keep_default_na=False,
-                na_values={c: [""] for c in ("observed", "mean", "sd", "lower", "upper")},
-            )
+            # As text first: names such as NA stay, and numbers are read back exactly by any pandas.
+            predictions = pd.read_csv(path / "predictions.csv", dtype=str, keep_default_na=False)
+            predictions["n_obs"] = [int(cell) for cell in predictions["n_obs"]]
+            for name in ("observed", "mean", "sd", "lower", "upper"):
+                predictions[name] = [float(cell or "nan") for cell in predictions[name]]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read as a saved fit: {error}") from error
     return Fit(groups, run, predictions)
@@ -147,19 +145,25 @@ def check_new_folder(folder: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write a whole folder or nothing: files go to a hidden sibling that takes the name at the end."""
+    """Write a whole folder or nothing: files go to a hidden draft and take their places at the end.
+
+    A folder that exists (and is empty) stays itself, so that mount points, links and "." serve too.
+    """
     path = check_new_folder(folder)
+    existed = path.is_dir()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path if existed else path.parent))
     except OSError as error:
         raise UsageError(f"cannot write the output folder {path}: {error.strerror}.") from error
     try:
         yield draft
-        os.chmod(draft, 0o777 & ~_umask())
-        if path.is_dir():
-            path.rmdir()
-        draft.rename(path)
+        if existed:
+            for file in sorted(draft.iterdir(), key=lambda file: (file.name == "run.json", file.name)):
+                file.rename(path / file.name)
+        else:
+            os.chmod(draft, 0o777 & ~_umask())
+            draft.rename(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -62,8 +62,8 @@ def predict_cells(
     n_env, n_trait = chains[0].sum_beta.shape
     n = len(targets.recorded)
     total = sum(len(chain.slot) for chain in chains)
-    mean_beta = sum(chain.sum_beta for chain in chains) / total
-    mean_w = sum(chain.sum_W for chain in chains) / total
+    mean_beta = np.sum([chain.sum_beta for chain in chains], axis=0) / total
+    mean_w = np.sum([chain.sum_W for chain in chains], axis=0) / total
     picks = []
     for chain in chains:
         sweeps = np.flatnonzero(chain.slot >= 0)
@@ -73,16 +73,18 @@ def predict_cells(
     genetic = np.concatenate([chain.Sigma_t[pick] for chain, pick in zip(chains, picks, strict=True)])
     residual = np.concatenate([chain.R_e[pick] for chain, pick in zip(chains, picks, strict=True)])
     slots = [chain.slot[pick] for chain, pick in zip(chains, picks, strict=True)]
-    known, new = np.flatnonzero(targets.recorded >= 0), np.flatnonzero(targets.recorded < 0)
+    new = np.flatnonzero(targets.recorded < 0)
     out = np.full((4, n, n_env, n_trait), np.nan)
 
-    def place(w: np.ndarray) -> np.ndarray:
-        """Effects (..., J) in the eigenbasis to all target lines (..., n)."""
-        u = np.empty((*w.shape[:-1], n))
-        if len(known):
-            u[..., known] = basis.rotate_back(w)[..., targets.recorded[known]]
-        if len(new):
-            u[..., new] = w @ targets.A.T
+    order = np.empty(n, dtype=np.int64)
+    order[new] = np.arange(len(new))
+
+    def place(w: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Effects (S, J) in the eigenbasis to some target lines, (rows, S)."""
+        u = np.empty((len(rows), len(w)))
+        is_new = targets.recorded[rows] < 0
+        u[~is_new] = basis.rotate_lines(w, targets.recorded[rows[~is_new]])
+        u[is_new] = targets.A[order[rows[is_new]]] @ w.T
         return u
 
     for i in range(n_env):
@@ -97,19 +99,16 @@ def predict_cells(
                     for chain, slot in zip(chains, slots, strict=True)
                 ]
             )
-            fitted = (beta[:, i, l][:, None] + place(w)).T[rows]
+            fitted = place(w, rows) + beta[:, i, l]
             spare = np.zeros(n)
             spare[new] = targets.spare
-            column = genetic[:, l, l] * (1.0 + s2[:, i])
-            extra = spare[rows][:, None] * column[None, :]
+            extra = spare[rows][:, None] * (genetic[:, l, l] * (1.0 + s2[:, i]))
             s, c = scaling.scale[l], scaling.centre[l]
-            out[0, rows, i, l] = s * (mean_beta[i, l] + place(mean_w[m][None])[0][rows]) + c
+            out[0, rows, i, l] = s * (mean_beta[i, l] + place(mean_w[m][None], rows)[:, 0]) + c
             ddof = 1 if fitted.shape[1] > 1 else 0
             out[1, rows, i, l] = s * np.sqrt(fitted.var(axis=1, ddof=ddof) + extra.mean(axis=1))
             interval = np.empty((len(rows), 2))
-            fill_mixture_quantiles(
-                np.ascontiguousarray(fitted), extra + residual[None, :, l, l], LOW, HIGH, interval
-            )
+            fill_mixture_quantiles(fitted, extra + residual[:, l, l], LOW, HIGH, interval)
             out[2:, rows, i, l] = (s * interval + c).T
     return out[0], out[1], out[2], out[3]
 

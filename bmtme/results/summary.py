@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,19 @@ COLUMNS = ("mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat", "not
 PRIOR_ONLY = "prior only"
 
 
-def derive_quantities(posterior: Any, mean_diagonal: float) -> Iterator[tuple[str, np.ndarray, str]]:
-    """Every summarised quantity as (name, draws (chain, draw), kind).
+@dataclass(frozen=True)
+class Quantity:
+    """One row of a summary: its name, draws (chain, draw), kind, and places (env or trait, trait)."""
+
+    name: str
+    draws: np.ndarray
+    kind: str
+    first: int
+    second: int
+
+
+def derive_quantities(posterior: Any, mean_diagonal: float) -> Iterator[Quantity]:
+    """Every summarised quantity.
 
     Heritability of a plot: m Sigma_t,ll (1 + Sigma_E,ii) / (m Sigma_t,ll (1 + Sigma_E,ii) + R_e,ll), with m the mean
     diagonal of the relationship among the trial's lines.
@@ -29,25 +41,25 @@ def derive_quantities(posterior: Any, mean_diagonal: float) -> Iterator[tuple[st
     E = posterior["Sigma_E"].values if "Sigma_E" in posterior else None
     for i, env in enumerate(envs):
         for l, trait in enumerate(traits):
-            yield f"beta[{env}, {trait}]", posterior["beta"].values[:, :, i, l], "beta"
+            yield Quantity(f"beta[{env}, {trait}]", posterior["beta"].values[:, :, i, l], "beta", i, l)
     for name, values in (("Sigma_t", S), ("R_e", R)):
         for l, trait in enumerate(traits):
             for q in range(l, len(traits)):
                 if l == q or np.any(values[:, :, l, q] != 0):
-                    yield f"{name}[{trait}, {traits[q]}]", values[:, :, l, q], name
+                    yield Quantity(f"{name}[{trait}, {traits[q]}]", values[:, :, l, q], name, l, q)
     if E is not None:
         for i, env in enumerate(envs):
-            yield f"Sigma_E[{env}, {env}]", E[:, :, i, i], "Sigma_E"
+            yield Quantity(f"Sigma_E[{env}, {env}]", E[:, :, i, i], "Sigma_E", i, i)
     for name, values in (("genetic_correlation", S), ("residual_correlation", R)):
         for l, trait in enumerate(traits):
             for q in range(l + 1, len(traits)):
                 if np.any(values[:, :, l, q] != 0):
                     scale = np.sqrt(values[:, :, l, l] * values[:, :, q, q])
-                    yield f"{name}[{trait}, {traits[q]}]", values[:, :, l, q] / scale, name
+                    yield Quantity(f"{name}[{trait}, {traits[q]}]", values[:, :, l, q] / scale, name, l, q)
     for i, env in enumerate(envs):
         for l, trait in enumerate(traits):
             genetic = mean_diagonal * S[:, :, l, l] * (1.0 + (E[:, :, i, i] if E is not None else 0.0))
-            yield f"heritability[{env}, {trait}]", genetic / (genetic + R[:, :, l, l]), "heritability"
+            yield Quantity(f"heritability[{env}, {trait}]", genetic / (genetic + R[:, :, l, l]), "heritability", i, l)
 
 
 def diagnose(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,51 +88,34 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
     facts : what the data say about each entry: ``mean_diagonal``; ``recorded`` (env x trait), whether a column has
         records; ``together`` (trait x trait), whether two traits stand on one record
     """
-    traits = [str(name) for name in posterior["trait"].values]
-    envs = [str(name) for name in posterior["env"].values]
     recorded, together = np.array(facts["recorded"], bool), np.array(facts["together"], bool)
+    # One variance of all environments is informed by those with records.
+    unseen = ~recorded.any(axis=1) & (not facts["shared_variance"])
     quantities = list(derive_quantities(posterior, facts["mean_diagonal"]))
-    draws = np.stack([values for _, values, _ in quantities])
+    draws = np.stack([quantity.draws for quantity in quantities])
     constant = np.ptp(draws.reshape(len(draws), -1), axis=1) == 0
     bulk, tail, r_hat = diagnose(draws)
     for diagnostic in (bulk, tail, r_hat):
         diagnostic[constant] = np.nan
-    shared = facts.get("shared_variance", False)
-    unseen = {} if shared else {env: not recorded[i].any() for i, env in enumerate(envs)}
     rows = []
-    for k, (name, values, kind) in enumerate(quantities):
+    for k, quantity in enumerate(quantities):
         notes = []
-        labels = name[name.index("[") + 1 : -1]
-        if kind in ("Sigma_E", "heritability"):
-            if any(unseen.get(env, False) and labels.startswith(f"{env}, ") for env in envs):
-                notes.append(PRIOR_ONLY)
-        elif kind in ("R_e", "residual_correlation"):
-            for l, one in enumerate(traits):
-                for q, other in enumerate(traits):
-                    if labels == f"{one}, {other}" and not together[l, q]:
-                        notes.append(f"{PRIOR_ONLY}: never on one record")
-        elif kind == "beta":
-            for i, env in enumerate(envs):
-                for l, trait in enumerate(traits):
-                    if labels == f"{env}, {trait}" and not recorded[i, l]:
-                        notes.append("no record: from the other environments")
+        if quantity.kind in ("Sigma_E", "heritability") and unseen[quantity.first]:
+            notes.append(PRIOR_ONLY)
+        if quantity.kind in ("R_e", "residual_correlation") and not together[quantity.first, quantity.second]:
+            notes.append(f"{PRIOR_ONLY}: never on one record")
+        if quantity.kind == "beta" and not recorded[quantity.first, quantity.second]:
+            notes.append("no record: from the other environments")
         if r_hat[k] > GOOD_R_HAT:
             notes.append(f"R-hat above {GOOD_R_HAT}")
         if min(bulk[k], tail[k]) < GOOD_ESS:
             notes.append(f"fewer than {GOOD_ESS} effective draws")
-        flat = values.ravel()
-        rows.append(
-            (
-                flat.mean(),
-                flat.std(ddof=1) if flat.size > 1 else 0.0,
-                *np.quantile(flat, (0.05, 0.95)),
-                bulk[k],
-                tail[k],
-                r_hat[k],
-                "; ".join(notes),
-            )
-        )
-    return pd.DataFrame(rows, columns=list(COLUMNS), index=pd.Index([q[0] for q in quantities], name="parameter"))
+        flat = quantity.draws.ravel()
+        spread = flat.std(ddof=1) if flat.size > 1 else 0.0
+        low, high = np.quantile(flat, (0.05, 0.95))
+        rows.append((flat.mean(), spread, low, high, bulk[k], tail[k], r_hat[k], "; ".join(notes)))
+    names = pd.Index([quantity.name for quantity in quantities], name="parameter")
+    return pd.DataFrame(rows, columns=list(COLUMNS), index=names)
 
 
 def describe_convergence(summary: pd.DataFrame) -> str:

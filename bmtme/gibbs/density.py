@@ -1,0 +1,338 @@
+"""Log density of the covariances with means and effects integrated out, and its gradient.
+
+Conditional on the completed data and tau (or s2_b). With H and h the information of the data on the means
+(`bmtme.kernels.beta`), P = H + P0 and b = P^-1 (h + P0 b0),
+
+log p(y | C, R) = -1/2 [sum_j log|V_j| + sum_j y_j' V_j^-1 y_j - (h + P0 b0)' b + log|P|] + constant.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bmtme.gibbs.steps import factor_pair, fill_cell
+from bmtme.kernels.beta import FLAT
+from bmtme.kernels.collapsed import sum_density_terms, sum_pair, sum_weighted, turn_to_scores
+from bmtme.kernels.compile import compiled
+from bmtme.kernels.covariance import DIAGONAL
+from bmtme.kernels.genetic import invert_observed
+from bmtme.kernels.linalg import factor_cholesky, invert_lower
+from bmtme.kernels.pair import transform_forward
+from bmtme.kernels.parameters import (
+    LIMIT,
+    count_parameters,
+    finish_covariance,
+    finish_environment_variances,
+    unpack_covariance,
+)
+from bmtme.kernels.residual import sum_log_density
+
+
+@compiled()
+def unpack_trial(theta, p, h):
+    """Covariances of a trial point; False where it is out of bounds."""
+    for t in theta:
+        if not (abs(t) < LIMIT):
+            return False
+    L = p.n_trait
+    nt = count_parameters(p.prior_t.shape, L)
+    last = theta.shape[0] - count_parameters(p.prior_e.shape, L)
+    unpack_covariance(theta[:nt], p.prior_t.shape, h.KT, h.Sigma_t)
+    unpack_covariance(theta[last:], p.prior_e.shape, h.KR, h.R_e)
+    if p.interaction:
+        for a in range(p.seen.shape[0]):
+            s = theta[nt + a] if p.prior_E.shape == DIAGONAL else theta[nt]
+            h.s2_E[p.seen[a]] = s * s
+    return True
+
+
+@compiled()
+def sum_within(p, s, h):
+    """Cross-products of plots around their completed cell mean, imputed plots counted: data for R_e alone.
+
+    A cell of n recorded plots and one mean of unseen plots has n degrees of freedom within it; without unseen
+    plots n - 1.
+    """
+    for i in range(p.n_env):
+        h.within[i] = p.within[i]
+        h.n_within[i] = p.n_recorded[i] - p.n_cells[i]
+    mean = np.empty(p.n_trait)
+    for i in p.seen:
+        first = p.env_first[i]
+        traits = p.col_trait[first : first + p.env_width[i]]
+        for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
+            fill_cell(p, s, c, mean)
+            if p.cell_pad[c] > 0.0 and (p.cell_count[c] > 0.0 or p.part_offset[c + 1] > p.part_offset[c]):
+                h.n_within[i] += 1.0
+            for a in traits:
+                for b in traits:
+                    t = 0.0
+                    if p.cell_pad[c] > 0.0:
+                        t += p.cell_pad[c] * (s.pad[c, a] - mean[a]) * (s.pad[c, b] - mean[b])
+                    if p.cell_count[c] > 0.0:
+                        t += p.cell_count[c] * (p.cell_mean[c, a] - mean[a]) * (p.cell_mean[c, b] - mean[b])
+                    for q in range(p.part_offset[c], p.part_offset[c + 1]):
+                        t += (s.part[q, a] - mean[a]) * (s.part[q, b] - mean[b])
+                    h.within[i, a, b] += t
+
+
+@compiled(inline=True)
+def add_within(p, h, G):
+    """Log density of the cross-products within cells; adds its derivative in R_e to G."""
+    L = p.n_trait
+    lp = 0.0
+    Ri = np.empty((L, L))
+    RW = np.empty((L, L))
+    for i in p.seen:
+        n = h.n_within[i]
+        if n <= 0.0:
+            continue
+        lp += sum_log_density(h.within[i], n, p.recorded[i], h.R_e)
+        if not invert_observed(h.R_e, p.recorded[i], Ri):
+            return -np.inf
+        for a in range(L):
+            for b in range(L):
+                t = 0.0
+                for k in range(L):
+                    t += Ri[a, k] * h.within[i, k, b]
+                RW[a, b] = t
+        for a in range(L):
+            for b in range(L):
+                t = -n * Ri[a, b]
+                for k in range(L):
+                    t += RW[a, k] * Ri[k, b]
+                G[a, b] += 0.5 * t
+    return lp
+
+
+@compiled(inline=True)
+def log_determinant_residual(p, h):
+    """log|R| up to the constant of the plots, from the Cholesky factor of R_e where every trait is recorded."""
+    total = 0.0
+    if p.product:
+        for l in range(p.n_trait):
+            total += 2.0 * math.log(h.KR[l, l])
+        return total * p.seen.shape[0]
+    empty = np.zeros((p.n_trait, p.n_trait))
+    for i in p.seen:
+        total -= 2.0 * sum_log_density(empty, 1.0, p.recorded[i], h.R_e) + p.env_width[i] * math.log(2.0 * math.pi)
+    return total
+
+
+@compiled()
+def evaluate(theta, p, s, w, h, gradient):
+    """Log density of the parameters given the completed data, and its gradient; -inf where it is not defined."""
+    if not unpack_trial(theta, p, h) or not factor_pair(p, h.Sigma_t, h.s2_E, h.R_e, w):
+        return -np.inf
+    M, J = s.Y.shape
+    pair = w.pair
+    transform_forward(s.Y, p.product, p.seen.shape[0], pair, w.temporary, w.Z)
+    product = w.noise
+    product[:] = 1.0
+    logs = 0.0
+    squares = 0.0
+    for m in range(M):
+        w.sxx[m], w.sxz[m], szz = sum_density_terms(w.Z[m], p.x, p.d, pair.lam[m], w.weight[m], product)
+        squares += szz
+        if m % 8 == 7 or m == M - 1:
+            for j in range(J):
+                logs += math.log(product[j])
+                product[j] = 1.0
+    log_R = log_determinant_residual(p, h)
+    flat = p.means.kind == FLAT
+    log_P = solve_transformed_means(p, w, flat)
+    for m in range(M):
+        squares -= w.sxz[m] * w.tilde[m]
+    lp = -0.5 * (logs + squares + log_P + (J - 1.0) * log_R)
+    if not (lp > -np.inf and lp < np.inf):
+        return -np.inf
+    L = p.n_trait
+    GS = np.zeros((L, L))
+    Gr = np.zeros((L, L))
+    gE = np.zeros(p.n_env)
+    if p.product:
+        differentiate_product(p, w, h, flat, GS, Gr, gE)
+    else:
+        differentiate_general(p, w, h, GS, Gr, gE)
+    lp += add_within(p, h, Gr)
+    nt = count_parameters(p.prior_t.shape, L)
+    last = theta.shape[0] - count_parameters(p.prior_e.shape, L)
+    lp += finish_covariance(p.prior_t, h.KT, h.Sigma_t, GS, gradient[:nt])
+    lp += finish_covariance(p.prior_e, h.KR, h.R_e, Gr, gradient[last:])
+    if p.interaction:
+        lp += finish_environment_variances(p.prior_E, theta[nt:last], p.seen, gE, gradient[nt:last])
+    return lp if lp < np.inf and lp > -np.inf else -np.inf
+
+
+@compiled(inline=True)
+def solve_transformed_means(p, w, flat):
+    """b~ into w.tilde and K into w.K_means; sxz gains the prior's part. Returns log|diag(sxx) + Ti P0 Ti'|."""
+    M = w.sxx.shape[0]
+    log_P = 0.0
+    if flat:
+        w.K_means[:] = 0.0
+        for m in range(M):
+            w.tilde[m] = w.sxz[m] / w.sxx[m]
+            w.K_means[m, m] = 1.0 / w.sxx[m]
+            log_P += math.log(w.sxx[m])
+        return log_P
+    Ti = w.pair.Ti
+    half = np.dot(Ti, w.P0)
+    P = np.dot(half, Ti.T)
+    K = np.empty((M, M))
+    Ki = np.empty((M, M))
+    for m in range(M):
+        P[m, m] += w.sxx[m]
+        t = 0.0
+        for a in range(M):
+            t += Ti[m, a] * w.P0b0[a]
+        w.sxz[m] += t
+    if not factor_cholesky(P, K):
+        return np.inf
+    invert_lower(K, Ki)
+    for m in range(M):
+        log_P += 2.0 * math.log(K[m, m])
+    np.dot(Ki.T, Ki, w.K_means)
+    for m in range(M):
+        t = 0.0
+        for a in range(M):
+            t += w.K_means[m, a] * w.sxz[a]
+        w.tilde[m] = t
+    return log_P
+
+
+@compiled(inline=True)
+def differentiate_product(p, w, h, flat, GS, Gr, gE):
+    """d/dSigma_t, d/dR_e and d/dsigma2_E of the log likelihood, C and R being Kronecker products."""
+    L = p.n_trait
+    I = p.seen.shape[0]
+    M = I * L
+    pair = w.pair
+    S = np.zeros((L, L))
+    R = np.zeros((L, L))
+    E = np.zeros((I, I))
+    lam_E = np.empty(I)
+    lam_t = np.empty(L)
+    split_eigenvalues(p, w, h, lam_E, lam_t)
+    K = w.K_means
+    for m in range(M):
+        a = m // L
+        l = m % L
+        s, t = turn_to_scores(w.Z[m], h.PZ[m], p.x, p.d, w.weight[m], w.tilde[m])
+        R[l, l] -= s
+        S[l, l] -= lam_E[a] * t
+        E[a, a] -= lam_t[l] * t
+    for a in range(I):
+        for l in range(L):
+            m = a * L + l
+            for k in range(l + 1):
+                n = a * L + k
+                s, t = sum_pair(w.Z[m], w.Z[n], p.d)
+                if not flat or k == l:
+                    s1, t1 = sum_pair(h.PZ[m], h.PZ[n], p.d)
+                    s += K[m, n] * s1
+                    t += K[m, n] * t1
+                R[l, k] += s
+                S[l, k] += lam_E[a] * t
+                if k == l:
+                    E[a, a] += lam_t[l] * t
+            if p.interaction:
+                for b in range(a):
+                    n = b * L + l
+                    t = sum_weighted(w.Z[m], w.Z[n], p.d)
+                    if not flat:
+                        t += K[m, n] * sum_weighted(h.PZ[m], h.PZ[n], p.d)
+                    E[a, b] += lam_t[l] * t
+    for l in range(L):
+        for k in range(l):
+            R[k, l] = R[l, k]
+            S[k, l] = S[l, k]
+    for a in range(I):
+        for b in range(a):
+            E[b, a] = E[a, b]
+    for a in range(L):
+        for b in range(L):
+            s = 0.0
+            t = 0.0
+            for k in range(L):
+                for l in range(L):
+                    weight = 0.5 * pair.TL[a, k] * pair.TL[b, l]
+                    s += weight * S[k, l]
+                    t += weight * R[k, l]
+            GS[a, b] = s
+            Gr[a, b] = t
+    if p.interaction:
+        for a in range(I):
+            t = 0.0
+            for b in range(I):
+                for c in range(I):
+                    t += pair.TE[a, b] * pair.TE[a, c] * E[b, c]
+            gE[p.seen[a]] = 0.5 * t
+
+
+@compiled(inline=True)
+def split_eigenvalues(p, w, h, lam_E, lam_t):
+    """The environment and trait factors of lam: diag(TE' (11' + Sigma_E) TE) and diag(TL' Sigma_t TL)."""
+    pair = w.pair
+    I = p.seen.shape[0]
+    for a in range(I):
+        s = 0.0
+        t = 0.0
+        for b in range(I):
+            s += pair.TE[b, a]
+            t += pair.TE[b, a] ** 2 * h.s2_E[p.seen[b]]
+        lam_E[a] = s * s + t
+    for l in range(p.n_trait):
+        t = 0.0
+        for a in range(p.n_trait):
+            for b in range(p.n_trait):
+                t += pair.TL[a, l] * h.Sigma_t[a, b] * pair.TL[b, l]
+        lam_t[l] = t
+
+
+@compiled(inline=True)
+def differentiate_general(p, w, h, GS, Gr, gE):
+    """The same for any recorded columns: full M x M derivatives, summed over what they have in common."""
+    M = w.sxx.shape[0]
+    pair = w.pair
+    plain = np.empty(M)
+    weighted = np.empty(M)
+    for m in range(M):
+        plain[m], weighted[m] = turn_to_scores(w.Z[m], h.PZ[m], p.x, p.d, w.weight[m], w.tilde[m])
+    np.dot(w.Z, w.Z.T, h.GR)
+    inner = np.dot(h.PZ, h.PZ.T)
+    for m in range(M):
+        for n in range(M):
+            h.GR[m, n] += w.K_means[m, n] * inner[m, n]
+        h.GR[m, m] -= plain[m]
+        for j in range(p.d.shape[0]):
+            w.temporary[m, j] = p.d[j] * w.Z[m, j]
+    np.dot(w.temporary, w.Z.T, h.GC)
+    for m in range(M):
+        for j in range(p.d.shape[0]):
+            w.temporary[m, j] = p.d[j] * h.PZ[m, j]
+    np.dot(w.temporary, h.PZ.T, inner)
+    for m in range(M):
+        for n in range(M):
+            h.GC[m, n] += w.K_means[m, n] * inner[m, n]
+        h.GC[m, m] -= weighted[m]
+    inner = np.dot(pair.T, h.GC)
+    full = np.dot(inner, pair.T.T)
+    for m in range(M):
+        i = p.col_env[m]
+        for n in range(M):
+            g = 0.5 * full[m, n]
+            l, q = p.col_trait[m], p.col_trait[n]
+            GS[l, q] += g
+            if p.col_env[n] == i:
+                GS[l, q] += h.s2_E[i] * g
+                gE[i] += g * h.Sigma_t[l, q]
+    inner = np.dot(pair.T, h.GR)
+    np.dot(inner, pair.T.T, full)
+    for m in range(M):
+        i = p.col_env[m]
+        for n in range(M):
+            if p.col_env[n] == i:
+                Gr[p.col_trait[m], p.col_trait[n]] += 0.5 * full[m, n] / p.k[i]
