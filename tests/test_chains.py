@@ -154,7 +154,7 @@ def test_failure_names_matrix_and_sweep(problem, sampler, cores):
 
 
 def test_failure_of_the_collapsed_sampler(problem):
-    problem.within[:] = np.nan
+    problem.fixed[:] = np.nan
     with pytest.raises(NumericalError, match=r"sweep 1: .*\(C, R\).* is not positive definite"):
         run(problem, "collapsed", tune=0)
 

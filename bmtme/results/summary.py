@@ -90,7 +90,7 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
     """
     recorded, together = np.array(facts["recorded"], bool), np.array(facts["together"], bool)
     # One variance of all environments is informed by those with records.
-    unseen = ~recorded.any(axis=1) & (not facts["shared_variance"])
+    unseen = np.array([not facts["shared_variance"] and not row.any() for row in recorded])
     quantities = list(derive_quantities(posterior, facts["mean_diagonal"]))
     draws = np.stack([quantity.draws for quantity in quantities])
     constant = np.ptp(draws.reshape(len(draws), -1), axis=1) == 0
