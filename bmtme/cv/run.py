@@ -102,7 +102,7 @@ def cross_validate(
         Progress on stderr; default where it is a terminal.
     unrelated : {"error", "drop"}
         What to do about lines with records but no relationship.
-    sampler : {"gibbs", "stepwise"}, optional
+    sampler : {"collapsed", "gibbs", "stepwise"}, optional
         As for `bmtme.fit`.
 
     Returns

@@ -6,17 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bmtme.gibbs.collapsed import Walk, pack_state
+from bmtme.gibbs.collapsed import LONGEST_STEP, Walk
 from bmtme.gibbs.problem import Problem
-from bmtme.gibbs.state import State
 from bmtme.kernels.covariance import DIAGONAL
 from bmtme.kernels.parameters import count_parameters
 
 #: Shares of the warm-up: plain Gibbs sweeps into the bulk, then three stages of Hamiltonian moves.
 SHARES = (0.1, 0.2, 0.3, 0.4)
-#: Step sizes each Hamiltonian stage starts from; longest step of the kept sweeps.
+#: Step sizes each Hamiltonian stage starts from.
 FIRST_STEPS = (0.1, 0.2, 0.4)
-LONGEST_STEP = 0.5
 #: A signed root this many standard deviations or more away from zero does not cross it.
 CROSSING = 4.0
 #: Aim of step size times leapfrogs: a quarter turn of a standard normal, and a bit.
@@ -30,18 +28,15 @@ def plan_stages(tune: int) -> list[int]:
 
 
 def start_stage(
-    stage: int, p: Problem, s: State, h: Walk, trail: np.ndarray, curve: Callable[[np.ndarray], bool]
+    stage: int, p: Problem, h: Walk, trail: np.ndarray, curve: Callable[[np.ndarray], bool]
 ) -> None:
     """Set metric, centre and step size for Hamiltonian stage 0, 1, 2, or 3 for the kept sweeps.
 
-    trail : (n, q) parameters drawn in the stage before (none for stage 0)
+    trail : (n, q) parameters drawn in the stage before (none for stage 0); the walk holds the current ones
     curve : fills minus the Hessian at the walk's centre, False where it is not defined
     """
     roots = _signed_roots(p, len(h.theta))
-    if stage == 0:
-        pack_state(p, s, h)
-    else:
-        h.theta[roots] = np.abs(h.theta[roots])
+    h.theta[roots] = np.abs(h.theta[roots])
     if stage < 3:
         draws = trail[len(trail) // 5 :].copy()
         draws[:, roots] = np.abs(draws[:, roots])

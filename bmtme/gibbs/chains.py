@@ -17,7 +17,8 @@ from bmtme.gibbs.collapsed import Walk, allocate_walk, hold_walk
 from bmtme.gibbs.draws import Draws, allocate_draws, hold_draws
 from bmtme.gibbs.problem import Problem, hold_problem
 from bmtme.gibbs.state import State, Work, allocate_work, hold_state, hold_work, start_state
-from bmtme.gibbs.sweep import COLLAPSED, CURVATURE, FAILURES, GIBBS, run_stepwise, run_sweeps
+from bmtme.gibbs.stepwise import run_stepwise
+from bmtme.gibbs.sweep import COLLAPSED, CURVATURE, FAILURES, GIBBS, START, run_sweeps
 
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
 
@@ -83,14 +84,15 @@ class Chain:
         lengths = plan_stages(self.tune)
         self._sweep(call_gibbs, lengths[0], False, 0, report, stop)
         done = lengths[0]
+        self._run(START, 0, 0, False)
         for stage, length in enumerate(lengths[1:]):
-            start_stage(stage, self.problem, self.state, self.walk, self.trail, curve)
+            start_stage(stage, self.problem, self.walk, self.trail, curve)
             self.trail = np.empty((length, len(self.walk.theta)))
             self._sweep(call, length, False, done, report, stop)
             if stop.is_set():
                 return
             done += length
-        start_stage(3, self.problem, self.state, self.walk, self.trail, curve)
+        start_stage(3, self.problem, self.walk, self.trail, curve)
         self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
 
     def _run(self, kind: int, start: int, last: int, keep: bool) -> tuple[int, int]:

@@ -13,15 +13,17 @@ import numpy as np
 
 from bmtme.gibbs.density import evaluate, sum_within, unpack_trial
 from bmtme.gibbs.problem import Problem
-from bmtme.gibbs.state import State
 from bmtme.gibbs.steps import factor_pair, prepare_mean_prior
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import DIAGONAL
+from bmtme.kernels.linalg import factor_cholesky
 from bmtme.kernels.parameters import count_parameters, pack_covariance
 from bmtme.kernels.record import define_record
 
 #: Energy error beyond which a trajectory counts as divergent.
 DIVERGENT = 1000.0
+#: Longest step, in standard deviations of the whitened parameters; long trajectories are traps.
+LONGEST_STEP = 0.5
 
 
 class Walk(NamedTuple):
@@ -33,6 +35,7 @@ class Walk(NamedTuple):
     settings: np.ndarray  # (2,) step size, number of leapfrogs
     adapt: np.ndarray  # (5,) dual averaging: on/off, count, mean error, log step average, anchor
     outcome: np.ndarray  # (3,) acceptance probability, step size, divergent
+    swept: np.ndarray  # (1,) sweeps made
     Sigma_t: np.ndarray  # covariances of a trial point
     s2_E: np.ndarray
     R_e: np.ndarray
@@ -72,6 +75,7 @@ def allocate_walk(p: Problem) -> Walk:
         settings=np.array([0.1, 4.0]),
         adapt=new(5),
         outcome=new(3),
+        swept=new(1),
         Sigma_t=new(L, L),
         s2_E=new(I),
         R_e=new(L, L),
@@ -85,15 +89,19 @@ def allocate_walk(p: Problem) -> Walk:
     )
 
 
-def pack_state(p: Problem, s: State, h: Walk) -> None:
-    """Parameters of the state's covariances into the walk."""
+@compiled()
+def pack_state(p, s, h):
+    """Parameters of the state's covariances into the walk; False where one is not positive definite."""
     L = p.n_trait
-    nt, ne = count_parameters(p.prior_t.shape, L), count_parameters(p.prior_e.shape, L)
-    pack_covariance(s.Sigma_t, p.prior_t.shape, np.linalg.cholesky(s.Sigma_t), h.theta[:nt])
-    pack_covariance(s.R_e, p.prior_e.shape, np.linalg.cholesky(s.R_e), h.theta[len(h.theta) - ne :])
-    if p.interaction:
-        roots = np.sqrt(s.s2_E[p.seen])
-        h.theta[nt : len(h.theta) - ne] = roots if p.prior_E.shape == DIAGONAL else roots[:1]
+    nt = count_parameters(p.prior_t.shape, L)
+    last = h.theta.shape[0] - count_parameters(p.prior_e.shape, L)
+    if not factor_cholesky(s.Sigma_t, h.KT) or not factor_cholesky(s.R_e, h.KR):
+        return False
+    pack_covariance(s.Sigma_t, p.prior_t.shape, h.KT, h.theta[:nt])
+    pack_covariance(s.R_e, p.prior_e.shape, h.KR, h.theta[last:])
+    for a in range(nt, last):
+        h.theta[a] = math.sqrt(s.s2_E[p.seen[a - nt]])
+    return True
 
 
 @compiled(inline=True)
@@ -194,7 +202,7 @@ def adapt_step(h):
     t = a[1]
     a[2] += (0.8 - h.outcome[0] - a[2]) / (t + 10.0)
     log_step = a[4] - math.sqrt(t) / 0.05 * a[2]
-    log_step = min(max(log_step, math.log(1e-4)), math.log(0.9))
+    log_step = min(max(log_step, math.log(1e-4)), math.log(LONGEST_STEP))
     weight = t**-0.75
     a[3] = weight * log_step + (1.0 - weight) * a[3]
     h.settings[0] = math.exp(log_step)

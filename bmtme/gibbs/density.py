@@ -14,7 +14,7 @@ import numpy as np
 
 from bmtme.gibbs.steps import factor_pair, fill_cell
 from bmtme.kernels.beta import FLAT
-from bmtme.kernels.collapsed import sum_density_terms, sum_pair, sum_weighted, turn_to_scores
+from bmtme.kernels.collapsed import sum_density_terms, sum_pair, sum_two_pairs, turn_to_scores
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import DIAGONAL
 from bmtme.kernels.genetic import invert_observed
@@ -28,6 +28,9 @@ from bmtme.kernels.parameters import (
     unpack_covariance,
 )
 from bmtme.kernels.residual import sum_log_density
+
+#: Relative error of an eigenvalue against the largest, and what it may do to one term of the log density.
+ROUNDING, RESOLUTION = 1e-15, 1e-6
 
 
 @compiled()
@@ -122,9 +125,21 @@ def log_determinant_residual(p, h):
 
 
 @compiled()
+def is_resolved(p, w):
+    """Whether the eigenvalues of the pair carry the density: those near the rounding error of the largest would
+    come out as zero, and a far-off point of a long trajectory would then look better than it is."""
+    low = np.inf
+    high = 0.0
+    for value in w.pair.lam:
+        low = min(low, value)
+        high = max(high, value)
+    return p.d_top * high * ROUNDING <= RESOLUTION * (1.0 + p.d_top * low)
+
+
+@compiled()
 def evaluate(theta, p, s, w, h, gradient):
     """Log density of the parameters given the completed data, and its gradient; -inf where it is not defined."""
-    if not unpack_trial(theta, p, h) or not factor_pair(p, h.Sigma_t, h.s2_E, h.R_e, w):
+    if not unpack_trial(theta, p, h) or not factor_pair(p, h.Sigma_t, h.s2_E, h.R_e, w) or not is_resolved(p, w):
         return -np.inf
     M, J = s.Y.shape
     pair = w.pair
@@ -136,7 +151,7 @@ def evaluate(theta, p, s, w, h, gradient):
     for m in range(M):
         w.sxx[m], w.sxz[m], szz = sum_density_terms(w.Z[m], p.x, p.d, pair.lam[m], w.weight[m], product)
         squares += szz
-        if m % 8 == 7 or m == M - 1:
+        if m % 12 == 11 or m == M - 1:
             for j in range(J):
                 logs += math.log(product[j])
                 product[j] = 1.0
@@ -229,11 +244,10 @@ def differentiate_product(p, w, h, flat, GS, Gr, gE):
             m = a * L + l
             for k in range(l + 1):
                 n = a * L + k
-                s, t = sum_pair(w.Z[m], w.Z[n], p.d)
-                if not flat or k == l:
-                    s1, t1 = sum_pair(h.PZ[m], h.PZ[n], p.d)
-                    s += K[m, n] * s1
-                    t += K[m, n] * t1
+                if flat and k != l:
+                    s, t = sum_pair(w.Z[m], w.Z[n], p.d)
+                else:
+                    s, t = sum_two_pairs(w.Z[m], w.Z[n], K[m, n], h.PZ[m], h.PZ[n], p.d)
                 R[l, k] += s
                 S[l, k] += lam_E[a] * t
                 if k == l:
@@ -241,9 +255,10 @@ def differentiate_product(p, w, h, flat, GS, Gr, gE):
             if p.interaction:
                 for b in range(a):
                     n = b * L + l
-                    t = sum_weighted(w.Z[m], w.Z[n], p.d)
-                    if not flat:
-                        t += K[m, n] * sum_weighted(h.PZ[m], h.PZ[n], p.d)
+                    if flat:
+                        s, t = sum_pair(w.Z[m], w.Z[n], p.d)
+                    else:
+                        s, t = sum_two_pairs(w.Z[m], w.Z[n], K[m, n], h.PZ[m], h.PZ[n], p.d)
                     E[a, b] += lam_t[l] * t
     for l in range(L):
         for k in range(l):

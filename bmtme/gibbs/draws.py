@@ -112,13 +112,23 @@ def record_draw(rng, p, s, w, t, out):
     slot = out.slot[t]
     if slot >= 0:
         out.W1[slot] = s.W1
-        if p.interaction:
-            for m in range(s.W.shape[0]):
-                w.W2[m] = s.W[m] - s.W1[p.col_trait[m]]
-            if not complete_interaction(
-                rng, s.Sigma_t, s.s2_E, p.recorded, p.col_env, p.col_trait, p.rank, w.W2, w.noise, out.W2[slot]
-            ):
-                return 1
+    # Absent columns take their normals in every draw, so that the chain does not depend on what is stored.
+    if p.interaction and (absent or slot >= 0):
+        for m in range(s.W.shape[0]):
+            w.W2[m] = s.W[m] - s.W1[p.col_trait[m]]
+        if not complete_interaction(
+            rng,
+            s.Sigma_t,
+            s.s2_E,
+            p.recorded,
+            p.col_env,
+            p.col_trait,
+            p.rank,
+            w.W2,
+            w.noise,
+            out.W2[slot] if slot >= 0 else w.full,
+        ):
+            return 1
     return 0
 
 

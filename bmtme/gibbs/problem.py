@@ -39,6 +39,7 @@ class Problem(NamedTuple):
     d: np.ndarray  # (J,)
     root_d: np.ndarray  # (J,)
     x: np.ndarray  # (J,)
+    d_top: float  # largest eigenvalue
     rank: int
     rotated: bool  # False: identity relationship, rows are lines
     rows: np.ndarray  # (S, J) rows of U of the touched cells (0 x J where not rotated)
@@ -117,6 +118,7 @@ def build_problem(
         d=np.ascontiguousarray(basis.values),
         root_d=np.sqrt(basis.values),
         x=np.ascontiguousarray(basis.rotated_ones),
+        d_top=float(basis.values.max()),
         rank=basis.rank,
         rotated=basis.vectors is not None,
         rows=rows,

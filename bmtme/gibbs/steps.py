@@ -13,7 +13,6 @@ from bmtme.kernels.beta import (
     EXCHANGEABLE,
     PAPER,
     draw_beta,
-    draw_beta_given_effects,
     draw_mu,
     draw_paper_scale,
     draw_tau,
@@ -23,12 +22,15 @@ from bmtme.kernels.beta import (
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import (
     DIAGONAL,
+    HALF_T,
+    SCALAR,
     draw_auxiliaries,
     draw_covariance,
     draw_environment_variances,
+    draw_inverse_gamma,
     draw_variance_from_prior,
 )
-from bmtme.kernels.genetic import draw_effect, invert_observed, shrink_column
+from bmtme.kernels.genetic import shrink_column
 from bmtme.kernels.interaction import draw_main, fill_split, subtract_main, sum_cross_products, trace_product
 from bmtme.kernels.linalg import invert_spd
 from bmtme.kernels.missing import (
@@ -299,6 +301,19 @@ def draw_genetic_covariances(rng, p, s, w):
     return 0
 
 
+@compiled()
+def draw_all_auxiliaries(rng, p, s):
+    """Auxiliaries of the half-t priors | covariances (A.7, A.9, A.11), for covariances that were moved without them."""
+    if not draw_auxiliaries(rng, s.Sigma_t, p.prior_t, s.aux_t) or not draw_auxiliaries(rng, s.R_e, p.prior_e, s.aux_e):
+        return False
+    if p.interaction and p.prior_E.family == HALF_T:
+        for i in p.seen[: 1 if p.prior_E.shape == SCALAR else p.seen.shape[0]]:
+            k = 0 if p.prior_E.shape == SCALAR else i
+            rate = p.prior_E.nu / s.s2_E[i] + 1.0 / p.prior_E.scale[k] ** 2
+            s.aux_E[k] = draw_inverse_gamma(rng, 0.5 * (p.prior_E.nu + 1.0), rate)
+    return True
+
+
 @compiled(inline=True)
 def draw_unseen_variances(rng, p, s):
     """Sigma_E of environments without any record, from the prior (entries of one shared variance excepted)."""
@@ -316,74 +331,3 @@ def draw_mean_scales(rng, p, s):
         draw_tau(rng, s.beta, s.mu, p.col_trait, p.n_trait, q.tau_nu, q.tau_scale, s.tau2, s.aux_tau)
     elif q.kind == PAPER:
         draw_paper_scale(rng, s.beta, p.col_trait, q.scale, q.centre, q.s2_nu, q.s2_scale, s.s2_b, s.aux_b)
-
-
-@compiled()
-def draw_means_given_effects(rng, p, s, w):
-    """beta | b1, b2 (A.1), then mu | beta: the paper's separate step."""
-    prepare_mean_prior(p, s, w)
-    if not draw_beta_given_effects(rng, s.Y, s.W, p.x, p.root_d, w.pair.T, w.P0, w.P0b0, s.beta):
-        return False
-    if p.means.kind == EXCHANGEABLE:
-        draw_mu(rng, s.beta, p.col_trait, p.n_trait, p.means.mu_mean, p.means.mu_precision, s.tau2, s.mu)
-    return True
-
-
-@compiled()
-def draw_main_given_interaction(rng, p, s, w):
-    """b1 | beta, b2 (A.4); w.W2 must be current."""
-    L, J = p.n_trait, p.d.shape[0]
-    P = np.zeros((L, L))
-    B = np.zeros((L, J))
-    Ri = np.empty((L, L))
-    for i in p.seen:
-        if not invert_observed(s.R_e, p.recorded[i], Ri):
-            return False
-        P += p.k[i] * Ri
-        add_weighted_residuals(p, s, w.W2, i, Ri, B)
-    if not draw_effect(rng, s.Sigma_t, P, B, p.d, p.root_d, p.rank, s.W1):
-        return False
-    for m in range(s.W.shape[0]):
-        s.W[m] = s.W1[p.col_trait[m]] + w.W2[m]
-    return True
-
-
-@compiled()
-def add_weighted_residuals(p, s, effect, i, Ri, B):
-    """B += k_i R_i^-1 (y - x beta - sqrt(d) effect) over an environment's columns."""
-    first = p.env_first[i]
-    for a in range(p.env_width[i]):
-        m = first + a
-        e = s.Y[m] - p.x * s.beta[m] - p.root_d * effect[m]
-        for l in range(p.n_trait):
-            B[l] += p.k[i] * Ri[l, p.col_trait[m]] * e
-
-
-@compiled()
-def draw_interaction_given_main(rng, p, s, w):
-    """Each b2_i | beta, b1 (A.5), over its recorded traits."""
-    L, J = p.n_trait, p.d.shape[0]
-    Ri = np.empty((L, L))
-    for i in p.seen:
-        first, width = p.env_first[i], p.env_width[i]
-        traits = p.col_trait[first : first + width]
-        if not invert_observed(s.R_e, p.recorded[i], Ri):
-            return False
-        main = np.empty((s.W.shape[0], J))
-        for m in range(s.W.shape[0]):
-            main[m] = s.W1[p.col_trait[m]]
-        B = np.zeros((L, J))
-        add_weighted_residuals(p, s, main, i, Ri, B)
-        Sigma = np.empty((width, width))
-        P = np.empty((width, width))
-        Bi = np.empty((width, J))
-        for a in range(width):
-            Bi[a] = B[traits[a]]
-            for b in range(width):
-                Sigma[a, b] = s.s2_E[i] * s.Sigma_t[traits[a], traits[b]]
-                P[a, b] = p.k[i] * Ri[traits[a], traits[b]]
-        if not draw_effect(rng, Sigma, P, Bi, p.d, p.root_d, p.rank, w.W2[first : first + width]):
-            return False
-        for m in range(first, first + width):
-            s.W[m] = s.W1[p.col_trait[m]] + w.W2[m]
-    return True

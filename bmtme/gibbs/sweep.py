@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from bmtme.gibbs.collapsed import measure_curvature, move_covariances
+from bmtme.gibbs.collapsed import measure_curvature, move_covariances, pack_state
 from bmtme.gibbs.draws import record_draw
 from bmtme.gibbs.steps import (
     complete_data,
+    draw_all_auxiliaries,
     draw_genetic_covariances,
-    draw_interaction_given_main,
-    draw_main_given_interaction,
     draw_mean_scales,
     draw_means_and_genetic,
-    draw_means_given_effects,
     draw_residual,
     draw_unseen_variances,
     factor_pair,
@@ -22,7 +20,9 @@ from bmtme.gibbs.steps import (
 )
 from bmtme.kernels.compile import compiled
 
-GIBBS, COLLAPSED, CURVATURE = 0, 1, 2
+GIBBS, COLLAPSED, CURVATURE, START = 0, 1, 2, 3
+#: Sweeps of `COLLAPSED` between draws of the covariances given the effects.
+REFRESH = 4
 
 #: What a sweep's return code says: the matrix that was not positive definite.
 FAILURES = {
@@ -43,7 +43,9 @@ def sweep(rng, kind, p, s, w, h):
     (R_e, unseen plots) is one block. Every other step is a full conditional.
 
     Collapsed: the covariances with (mu, beta, u) integrated out and tau held; then at once (mu, beta, u) in one
-    block, and the rest but for the covariances. Imputed plots count as data of the covariances here.
+    block, and the rest. Imputed plots count as data of the covariances here. Every `REFRESH` sweeps the covariances
+    are also drawn given the effects as in Gibbs: that leaves a corner (a residual variance near zero) in which the
+    step of the trajectories is too long.
     """
     if kind == COLLAPSED:
         if not move_covariances(rng, p, s, w, h):
@@ -60,40 +62,20 @@ def sweep(rng, kind, p, s, w, h):
             fill_fitted(p, s, w)
     if not split_effects(rng, p, s, w):
         return 1
-    if kind == GIBBS:
+    refresh = kind == COLLAPSED and h.swept[0] % REFRESH == 0
+    if kind == GIBBS or refresh:
+        if refresh and not draw_all_auxiliaries(rng, p, s):
+            return 1
         code = draw_genetic_covariances(rng, p, s, w)
         if code != 0:
             return code
         if not draw_residual(rng, p, s, w):
             return 3
+        if refresh and not pack_state(p, s, h):
+            return 1
+    h.swept[0] += 1.0
     draw_mean_scales(rng, p, s)
     return 0 if impute(rng, p, s, w) else 3
-
-
-@compiled()
-def sweep_stepwise(rng, p, s, w):
-    """The paper's separate steps A.1, A.4, A.5 in place of the block draw: slower to mix, for comparison."""
-    if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
-        return 4
-    for m in range(s.W.shape[0]):
-        w.W2[m] = s.W[m] - s.W1[p.col_trait[m]]
-    if not draw_means_given_effects(rng, p, s, w):
-        return 5
-    if not draw_main_given_interaction(rng, p, s, w):
-        return 1
-    if p.interaction and not draw_interaction_given_main(rng, p, s, w):
-        return 1
-    if len(p.cell_line) > 0:
-        fill_fitted(p, s, w)
-    code = draw_genetic_covariances(rng, p, s, w)
-    if code != 0:
-        return code
-    if not draw_residual(rng, p, s, w):
-        return 3
-    draw_mean_scales(rng, p, s)
-    if not impute(rng, p, s, w):
-        return 3
-    return 0
 
 
 @compiled()
@@ -101,10 +83,14 @@ def run_sweeps(rng, kind, p, s, w, h, start, stop, keep, out, trail):
     """Sweeps start .. stop - 1 of a kind, written to their rows of the draws where `keep`.
 
     All arguments are heap records: one compiled entry serves both samplers. Sweeps that are not kept leave the
-    parameters of their Hamiltonian moves in `trail` (stop, q). CURVATURE makes no sweep: `trail` (q, q) gets minus
-    the Hessian at the walk's centre. Returns the sweep that failed (or stop) and the code of the failure (or 0).
+    parameters of their Hamiltonian moves in `trail` (stop, q). No sweep: CURVATURE puts minus the Hessian at the
+    walk's centre into `trail` (q, q), START the state's covariances into the walk.
+
+    Returns the sweep that failed (or stop) and the code of the failure (or 0).
     """
     complete_data(p, s, w)
+    if kind == START:
+        return 0, 0 if pack_state(p, s, h) else 4
     if kind == CURVATURE:
         return 0, 0 if measure_curvature(p, s, w, h, trail) else 4
     for t in range(start, stop):
@@ -120,18 +106,4 @@ def run_sweeps(rng, kind, p, s, w, h, start, stop, keep, out, trail):
                 out.diverging[t] = h.outcome[2] > 0.0
             else:
                 trail[t] = h.theta
-    return stop, 0
-
-
-@compiled()
-def run_stepwise(rng, p, s, w, start, stop, keep, out):
-    """The same for `sweep_stepwise`, compiled only where it is asked for."""
-    complete_data(p, s, w)
-    for t in range(start, stop):
-        code = sweep_stepwise(rng, p, s, w)
-        if code == 0 and keep:
-            measure_likelihood(p, s, w)
-            code = record_draw(rng, p, s, w, t, out)
-        if code != 0:
-            return t, code
     return stop, 0

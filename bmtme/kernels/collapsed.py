@@ -56,9 +56,12 @@ def sum_pair(a, b, d):
 
 
 @compiled(relaxed=True)
-def sum_weighted(a, b, d):
-    """sum_j d_j a_j b_j."""
+def sum_two_pairs(a, b, weight, p, q, d):
+    """sum_j (a_j b_j + weight p_j q_j), and the same weighted with d_j."""
+    s = 0.0
     t = 0.0
     for j in range(d.shape[0]):
-        t += a[j] * b[j] * d[j]
-    return t
+        v = a[j] * b[j] + weight * (p[j] * q[j])
+        s += v
+        t += v * d[j]
+    return s, t

@@ -157,20 +157,22 @@ def add_four_rows(w0, w1, w2, w3, r0, r1, r2, r3, out):
 
 @compiled()
 def rotate_rows_forward(rows, y, out):
-    """out (p, J) += y' (p, S) rows (S, J), four rows at a time."""
-    S = rows.shape[0]
+    """out (p, J) += y' (p, S) rows (S, J): four rows at a time, in stretches that stay in the fastest cache."""
+    S, J = rows.shape
     p = out.shape[0]
-    s = 0
-    while s + 4 <= S:
-        for a in range(p):
-            add_four_rows(
-                y[s, a], y[s + 1, a], y[s + 2, a], y[s + 3, a], rows[s], rows[s + 1], rows[s + 2], rows[s + 3], out[a]
-            )
-        s += 4
-    while s < S:
-        for a in range(p):
-            add_row(y[s, a], rows[s], out[a])
-        s += 1
+    for start in range(0, J, 512):
+        stop = min(start + 512, J)
+        s = 0
+        while s + 4 <= S:
+            r0, r1 = rows[s, start:stop], rows[s + 1, start:stop]
+            r2, r3 = rows[s + 2, start:stop], rows[s + 3, start:stop]
+            for a in range(p):
+                add_four_rows(y[s, a], y[s + 1, a], y[s + 2, a], y[s + 3, a], r0, r1, r2, r3, out[a, start:stop])
+            s += 4
+        while s < S:
+            for a in range(p):
+                add_row(y[s, a], rows[s, start:stop], out[a, start:stop])
+            s += 1
 
 
 @compiled()

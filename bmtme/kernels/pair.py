@@ -143,20 +143,37 @@ def fill_pair(Sigma_t, s2_E, R_e, k, col_env, col_trait, C, R):
 
 @compiled(relaxed=True)
 def combine_rows(weights, X, out):
-    """out = sum_k weights[k] X[k], rows contiguous."""
-    n = X.shape[1]
-    K = X.shape[0]
-    w = weights[0]
-    row = X[0]
-    for j in range(n):
-        out[j] = w * row[j]
-    for k in range(1, K):
-        w = weights[k]
-        if w == 0.0:
-            continue
-        row = X[k]
+    """out = sum_k weights[k] X[k], rows contiguous, three rows a pass."""
+    K, n = X.shape
+    r0 = X[0]
+    w0 = weights[0]
+    if K == 1:
         for j in range(n):
-            out[j] += w * row[j]
+            out[j] = w0 * r0[j]
+        return
+    r1 = X[1]
+    w1 = weights[1]
+    if K == 2:
+        for j in range(n):
+            out[j] = w0 * r0[j] + w1 * r1[j]
+        return
+    r2 = X[2]
+    w2 = weights[2]
+    for j in range(n):
+        out[j] = w0 * r0[j] + w1 * r1[j] + w2 * r2[j]
+    k = 3
+    while k + 3 <= K:
+        r0, r1, r2 = X[k], X[k + 1], X[k + 2]
+        w0, w1, w2 = weights[k], weights[k + 1], weights[k + 2]
+        for j in range(n):
+            out[j] += w0 * r0[j] + w1 * r1[j] + w2 * r2[j]
+        k += 3
+    while k < K:
+        r0 = X[k]
+        w0 = weights[k]
+        for j in range(n):
+            out[j] += w0 * r0[j]
+        k += 1
 
 
 @compiled()

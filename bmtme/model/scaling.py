@@ -38,7 +38,7 @@ class Scaling:
 
     def restore_residual(self, R_e: np.ndarray) -> np.ndarray:
         """R_e (..., L, L) in the user's units."""
-        return R_e * self.scale[:, None] * self.scale[None, :]
+        return R_e * np.outer(self.scale, self.scale)
 
 
 def measure_traits(values: np.ndarray, traits: Sequence[str], pooled: bool) -> tuple[np.ndarray, np.ndarray]:

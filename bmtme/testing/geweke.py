@@ -20,11 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from bmtme.gibbs.collapsed import Walk, allocate_walk, hold_walk, pack_state
+from bmtme.gibbs.collapsed import Walk, allocate_walk, hold_walk
 from bmtme.gibbs.draws import Draws, allocate_draws, hold_draws
 from bmtme.gibbs.problem import Problem, hold_problem, load_values
 from bmtme.gibbs.state import State, Work, allocate_work, hold_state, hold_work
-from bmtme.gibbs.sweep import COLLAPSED, GIBBS, run_stepwise, run_sweeps
+from bmtme.gibbs.stepwise import run_stepwise
+from bmtme.gibbs.sweep import COLLAPSED, GIBBS, START, run_sweeps
 from bmtme.testing.cases import Case
 from bmtme.testing.dense import Unknowns
 
@@ -56,7 +57,7 @@ def sweep_collapsed(rng: np.random.Generator, p: Problem, s: State, w: Work, n: 
     """Hamiltonian moves of the covariances with a fixed metric, step and length: nothing adapts."""
     walk = allocate_walk(p)
     walk.settings[:] = 0.2, 5
-    pack_state(p, s, walk)
+    _run_sweeps(rng, START, p, s, w, walk, 0, draws)
     return _run_sweeps(rng, COLLAPSED, p, s, w, walk, n, draws)
 
 

@@ -1,4 +1,6 @@
-"""Simulation-based calibration of a whole sampler: start, warm-up, draws, predictions (Talts et al. 2018, arXiv:1804.06788).
+"""Simulation-based calibration of a whole sampler: start, warm-up, draws, predictions.
+
+After Talts, Betancourt, Simpson, Vehtari & Gelman (2018, arXiv:1804.06788).
 
 Unknowns are drawn from the prior, data given them; a chain that knows nothing of the truth is run on these data.
 Then the rank of the truth among L independent draws is uniform on 0 .. L, for every quantity, and a 90% interval of
@@ -6,9 +8,10 @@ a plot that was held out covers it in 90% of the replicates. Unlike the joint-di
 `bmtme.testing.geweke` this sees a chain that has not converged, and the predictions that a user reads. One of the
 quantities is the log likelihood, which depends on data and unknowns together (Modrak et al. 2023, Bayesian Analysis).
 
-Replicates are independent, so uniformity is tested over replicates; draws within a chain are thinned. What
-autocorrelation is left widens the distribution of the rank: with tau the integrated autocorrelation time of the
-thinned draws, the variance of rank / L grows from 1/12 by (tau - 1) / (6 L). `uniformity` reports it.
+Replicates are independent, so uniformity is tested over replicates; draws within a chain are thinned. A chain that
+mixed slowly all the same is thrown away, and a fresh one is run `PATIENCE` times as long and as much thinned, which
+counts whatever it looks like. What autocorrelation is left widens the distribution of the rank: with tau the
+integrated autocorrelation time of the ranked draws, the variance of rank / L grows from 1/12 by (tau - 1) / (6 L).
 
 Needs proper priors. Replicates go to a file, one line each, and a run that was interrupted goes on where it stopped.
 """
@@ -48,6 +51,9 @@ DESIGN = (
 
 #: Kept draws between two that are ranked: these show the autocorrelation and make the intervals.
 BETWEEN = 5
+#: A chain with fewer effective draws per ranked draw, of any quantity, has mixed slowly.
+SLOW = 0.3
+PATIENCE = 6
 
 Values = list[tuple[str, float | np.ndarray]]
 
@@ -78,15 +84,16 @@ class Study:
     def describe(self) -> dict[str, Any]:
         """Settings that the numbers depend on."""
         chain = {"sampler": self.sampler, "tune": self.tune, "ranked": self.ranked, "thin": self.thin}
+        chain |= {"slow": SLOW, "patience": PATIENCE}
         return {**self.settings, **chain, "sources": hash_sources()}
 
 
 def make_study(
     sampler: str = "collapsed",
     *,
-    tune: int = 800,
+    tune: int = 600,
     ranked: int = 59,
-    thin: int = 30,
+    thin: int = 25,
     design: tuple[tuple[str, ...], ...] = DESIGN,
     distort: Callable[[Problem], Problem] | None = None,
     **options: Any,
@@ -210,54 +217,69 @@ def fit_held(study: Study, targets: Targets, draws: Draws) -> tuple[np.ndarray, 
     return fitted, extra
 
 
+def run_chain(
+    study: Study, problem: Problem, longer: int, seed: np.random.SeedSequence, stop: threading.Event
+) -> Draws:
+    """Draws of one chain, effects kept where a draw is; `longer` multiplies warm-up and thinning."""
+    every = study.thin * longer // BETWEEN
+    slots = np.full(study.ranked * study.thin * longer, -1)
+    slots[every - 1 :: every] = np.arange(study.ranked * BETWEEN)
+    chain = Chain(problem, study.sampler, study.tune * longer, slots, True, seed)
+    chain.advance(lambda done: None, stop)
+    return chain.draws
+
+
 def run_replicate(study: Study, seed: int, number: int, stop: threading.Event | None = None) -> dict[str, Any] | None:
     """One replicate: ranks of the truth, whether each held plot was covered, effective draws per ranked draw.
 
     Returns
     -------
     dict
-        ``replicate``, ``ranks``, ``covered`` (held x L), ``efficiency``, ``diverging``; or ``error`` with the
-        message of a sampler that failed. None where `stop` was set on the way.
+        ``replicate``, ``ranks``, ``covered`` (held x L), ``efficiency``, ``diverging`` (share of the draws), ``again``
+        (whether the first chain mixed slowly); or ``error`` with the message of a sampler that failed. None where
+        `stop` was set on the way.
     """
     stop = stop or threading.Event()
-    source, chain_seed = np.random.SeedSequence(seed, spawn_key=(number,)).spawn(2)
+    source, *chain_seeds = np.random.SeedSequence(seed, spawn_key=(number,)).spawn(3)
     rng = np.random.default_rng(source)
     t = study.model.draw(rng)
     values = study.model.draw_values(rng, t)
     line, env = (np.array(x) for x in zip(*study.held.values(), strict=True))
     new_plots = replace(study.model, line=line, env=env, plots=np.ones(len(line)))
     plots = new_plots.draw_values(rng, t)
+    truth = true_quantities(study, t, values, plots)
     problem = study.case.problem(values)
     if study.distort is not None:
         problem = study.distort(problem)
-    every = study.thin // BETWEEN
-    slots = np.full(study.ranked * study.thin, -1)
-    slots[every - 1 :: every] = np.arange(study.ranked * BETWEEN)
-    try:
-        chain = Chain(problem, study.sampler, study.tune, slots, True, chain_seed)
-        chain.advance(lambda done: None, stop)
-    except NumericalError as error:
-        return {"replicate": number, "error": str(error)}
-    if stop.is_set():
-        return None
     targets = choose_targets(study)
-    fitted, extra = fit_held(study, targets, chain.draws)
-    truth = true_quantities(study, t, values, plots)
-    drawn = drawn_quantities(study, chain.draws, fitted, extra, rng.standard_normal(fitted.shape))
-    assert [name for name, _ in truth] == [name for name, _ in drawn]
-    X = np.array([x for _, x in drawn])
+    for longer, chain_seed in zip((1, PATIENCE), chain_seeds, strict=True):
+        try:
+            draws = run_chain(study, problem, longer, chain_seed, stop)
+        except NumericalError as error:
+            return {"replicate": number, "error": str(error)}
+        if stop.is_set():
+            return None
+        fitted, extra = fit_held(study, targets, draws)
+        drawn = drawn_quantities(study, draws, fitted, extra, rng.standard_normal(fitted.shape))
+        assert [name for name, _ in truth] == [name for name, _ in drawn]
+        X = np.array([x for _, x in drawn])
+        efficiency = np.array([effective_draws(x) for x in X]) / study.ranked
+        if efficiency.min() >= SLOW:
+            break
     ranks = (X[:, BETWEEN - 1 :: BETWEEN] < np.array([x for _, x in truth])[:, None]).sum(axis=1)
     cells = np.zeros((len(targets.recorded), *study.case.recorded.shape), bool)
     cells[line, env] = True
     L = values.shape[1]
-    lower, upper = predict_cells([chain.draws], study.case.basis, Scaling(np.zeros(L), np.ones(L), 1.0), targets, cells)[2:]
+    units = Scaling(np.zeros(L), np.ones(L), 1.0)
+    lower, upper = predict_cells([draws], study.case.basis, units, targets, cells)[2:]
     covered = (lower[line, env] <= plots) & (plots <= upper[line, env])
     return {
         "replicate": number,
         "ranks": ranks.tolist(),
         "covered": covered.astype(int).ravel().tolist(),
-        "efficiency": np.round([effective_draws(x) / study.ranked for x in X], 2).tolist(),
-        "diverging": int(chain.draws.diverging.sum()),
+        "efficiency": np.round(efficiency, 2).tolist(),
+        "diverging": float(draws.diverging.mean().round(5)),
+        "again": longer > 1,
     }
 
 
@@ -360,5 +382,6 @@ def collect_replicates(study: Study, replicates: list[dict[str, Any]]) -> Calibr
         efficiency=np.array([r["efficiency"] for r in good]),
         covered=np.array([r["covered"] for r in good]),
         failed=len(replicates) - len(good),
-        diverging=sum(r["diverging"] for r in good),
+        diverging=float(np.mean([r["diverging"] for r in good])),
+        again=sum(r["again"] for r in good),
     )

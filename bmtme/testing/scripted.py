@@ -19,7 +19,7 @@ import numpy as np
 
 COMPILED = {
     "kernels": ("linalg", "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "parameters"),
-    "gibbs": ("problem", "state", "steps", "draws", "collapsed", "sweep"),
+    "gibbs": ("problem", "state", "steps", "draws", "density", "collapsed", "stepwise", "sweep"),
 }
 
 #: Value of every scripted standard gamma draw: the Bartlett factor of a Wishart draw is then the identity, so that

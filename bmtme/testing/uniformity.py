@@ -58,7 +58,7 @@ def find_ecdf_p(ranks: np.ndarray, values: int) -> float:
 
 
 def find_band(n: int, values: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest counts below 1, ..., values - 1 of a simultaneous band: `level` of uniform samples stay inside."""
+    """Simultaneous band of the counts below 1, ..., values - 1: `level` of the uniform samples stay inside."""
     below, above = 0.0, 1.0
     for _ in range(40):
         gamma = (below + above) / 2
@@ -102,6 +102,8 @@ class Calibration:
     efficiency : (n, quantities) effective draws per ranked draw
     covered : (n, plots) 0 or 1
     failed : replicates whose sampler failed
+    diverging : share of divergent draws
+    again : replicates that needed a longer chain
     """
 
     names: tuple[str, ...]
@@ -111,7 +113,8 @@ class Calibration:
     efficiency: np.ndarray
     covered: np.ndarray
     failed: int
-    diverging: int
+    diverging: float
+    again: int
 
     def uniformity(self) -> list[dict[str, Any]]:
         """Per quantity: p-values, largest ECDF departure, mean rank, median and low effective draws per ranked draw.
@@ -156,7 +159,8 @@ class Calibration:
         if self.failed:
             return 0.0
         ranks = self.uniformity()
-        return combine_p([row[key] for row in ranks for key in ("p_ecdf", "p_chi2")] + [c["p"] for c in self.coverage()])
+        p_values = [row[key] for row in ranks for key in ("p_ecdf", "p_chi2")]
+        return combine_p(p_values + [row["p"] for row in self.coverage()])
 
 
 def combine_p(p_values: list[float]) -> float:
