@@ -43,6 +43,7 @@ from bmtme.results.posterior import collect_effects, collect_variables, make_dat
 from bmtme.results.predictions import KEPT, Targets, predict_cells, spread_evenly, tabulate_predictions
 
 DEFAULT_SAMPLER = "collapsed"
+STAGES = ("prepare", "compile", "sample", "collect")
 KEEP = ("auto", "all", "thin", "none")
 #: Above this many bytes of effects, keep_effects="auto" thins.
 LARGE = 512 * 2**20
@@ -133,7 +134,17 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
         kind, np.zeros(L), np.zeros(L), TAU_NU, np.ones(L), scale, centre, PAPER_NU, PAPER_SCALE
     )
     values = (prepared.values - centre) / scale
-    return build_problem(prepared.layout, prepared.basis, values, prior_t, prior_E, prior_e, means), scaling
+    inner = choose_inner(prepared.layout.imputed_share)
+    return build_problem(prepared.layout, prepared.basis, values, prior_t, prior_E, prior_e, means, inner), scaling
+
+
+def choose_inner(imputed_share: float) -> int:
+    """Augmentation sweeps (means and effects, then imputation) for each move of the covariances.
+
+    What is imputed from the current effects, and the effects from it, mix slowly where much is missing and the
+    residual variance is small; repeating these two steps costs less than repeating the whole sweep.
+    """
+    return 1 if imputed_share < 0.1 else 2 if imputed_share < 0.4 else 4
 
 
 def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
@@ -268,6 +279,13 @@ def fit(
     warn_short(draws, tune, chains)
     clock = [time.perf_counter()]
     prepared = prepare(trial, relationship, unrelated)
+    if prepared.dropped:
+        warnings.warn(
+            f"{len(prepared.dropped)} lines of the trial are not in the relationship and were left out: "
+            f"{list_names(prepared.dropped)}.",
+            UserWarning,
+            stacklevel=2,
+        )
     problem, scaling = build(prepared, model)
     targets = None if keep_effects == "none" else choose_targets(prepared, prepared.relationship.lines)
     clock.append(time.perf_counter())
@@ -291,6 +309,7 @@ def fit(
     try:
         announce_compilation(bar)
         rehearse(sampler)
+        clock.append(time.perf_counter())
         slots, seeds = plan_slots(draws, chains, keep), spawn_seeds(seed, chains)
         sampled = run_chains(problem, sampler, tune, slots, keep != "none", seeds, cores, report)
     finally:
@@ -316,7 +335,7 @@ def fit(
         "data": describe_data(prepared),
         "facts": find_facts(prepared, model),
         "versions": find_versions(),
-        "seconds": dict(zip(("prepare", "sample", "collect"), np.round(np.diff(clock), 3).tolist(), strict=True)),
+        "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
     }
     return Fit(groups, run, predictions)
 
@@ -374,7 +393,7 @@ def collect(
     lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
     record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
-    stats = ("log_likelihood", "acceptance", "step_size", "diverging")
+    stats = ("completed_log_density", "acceptance", "step_size", "diverging")
     groups["sample_stats"] = xarray.Dataset(
         {name: (("chain", "draw"), np.stack([getattr(chain, name) for chain in sampled])) for name in stats},
         index,

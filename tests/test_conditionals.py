@@ -212,7 +212,7 @@ def test_means_given_effects(scene):
     def draw(rng):
         s, w = scene.state(), PLAIN.state.allocate_work(p)
         assert PLAIN.steps.factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
-        assert PLAIN.steps.draw_means_given_effects(rng, p, s, w)
+        assert PLAIN.stepwise.draw_means_given_effects(rng, p, s, w)
         return np.concatenate([getattr(s, name) for name in names])
 
     assert_normal(draw, mean[places], covariance[np.ix_(places, places)])
@@ -228,7 +228,7 @@ def test_main_effects_given_interaction(scene):
         s, w = scene.state(), PLAIN.state.allocate_work(p)
         w.W2[:] = s.W - s.W1[p.col_trait] if p.interaction else 0.0
         before = w.W2.copy()
-        assert PLAIN.steps.draw_main_given_interaction(rng, p, s, w)
+        assert PLAIN.stepwise.draw_main_given_interaction(rng, p, s, w)
         np.testing.assert_allclose(s.W, s.W1[p.col_trait] + before, rtol=0, atol=1e-12)
         return case.basis.rotate_back(s.W1).T.ravel()
 
@@ -245,7 +245,7 @@ def test_interaction_given_main_effects(scene):
 
     def draw(rng):
         s, w = scene.state(), PLAIN.state.allocate_work(p)
-        assert PLAIN.steps.draw_interaction_given_main(rng, p, s, w)
+        assert PLAIN.stepwise.draw_interaction_given_main(rng, p, s, w)
         np.testing.assert_allclose(s.W, s.W1[p.col_trait] + w.W2, rtol=0, atol=1e-12)
         return case.basis.rotate_back(w.W2).ravel()
 

@@ -111,14 +111,14 @@ def test_residual_cross_products_of_recorded_plots(scene):
             assert p.n_recorded[i] == (model.env == i).sum()
 
 
-def test_log_likelihood_of_completed_records(scene):
+def test_completed_log_density_of_completed_records(scene):
     """Of the recorded plots, their missing traits as imputed."""
     case, model = scene.case, scene.case.model
     p, s, w = fresh(scene)
     PLAIN.steps.fill_fitted(p, s, w)
-    PLAIN.steps.measure_likelihood(p, s, w)
-    wanted = model.log_likelihood(scene.t, case.without_absent(model.env, scene.values))
-    assert s.log_likelihood[0] == pytest.approx(wanted, rel=1e-9)
+    PLAIN.steps.measure_completed_density(p, s, w)
+    wanted = model.completed_log_density(scene.t, case.without_absent(model.env, scene.values))
+    assert s.completed_log_density[0] == pytest.approx(wanted, rel=1e-9)
 
 
 def interaction_prior(scene):

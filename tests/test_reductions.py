@@ -1,11 +1,16 @@
 """Special cases that must agree with each other, with an exact integration, and over the three samplers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
 from bmtme import BMTME, Relationship, Trial, fit, simulate
+from bmtme.gibbs.chains import run_chains
+from bmtme.model.eigenbasis import decompose_relationship
+from bmtme.model.layout import lay_out
+from bmtme.pipeline import Prepared, build, choose_targets, plan_slots, predict, spawn_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run", "ignore:the effects b1 and b2")
 
@@ -26,7 +31,7 @@ def unconstrain(result):
     for name in ("Sigma_t", "R_e"):
         S = p[name].values
         sd = np.sqrt(np.einsum("cdll->cdl", S))
-        out[f"log sd {name}"] = np.log(sd)
+        out[f"sd {name}"] = sd
         l, q = np.triu_indices(S.shape[-1], 1)
         if len(l) and np.any(S[..., l, q] != 0):
             out[f"correlation {name}"] = np.arctanh((S / sd[..., :, None] / sd[..., None, :])[..., l, q])
@@ -60,20 +65,27 @@ def assert_same_posterior(one, two, limit=4.5):
     for name in a:
         m1, s1, e1, f1 = measure(a[name])
         m2, s2, e2, f2 = measure(b[name])
-        assert (np.hypot(e1, e2) < 0.12 * s1).all(), f"{name}: too few effective draws to tell"
-        assert (np.abs(m1 - m2) < limit * np.hypot(e1, e2)).all(), f"mean of {name}"
-        assert (np.abs(s1 - s2) < limit * np.hypot(f1, f2)).all(), f"sd of {name}"
+        assert (np.hypot(e1, e2) < 0.15 * s1).all(), f"{name}: too few effective draws to tell"
+        assert (np.abs(m1 - m2) < limit * np.hypot(e1, e2)).all(), f"mean of {name}: {m1}, {m2}, {e1}, {e2}"
+        assert (np.abs(s1 - s2) < limit * np.hypot(f1, f2)).all(), f"sd of {name}: {s1}, {s2}, {f1}, {f2}"
 
 
-def assert_same_predictions(one, two, share=0.12):
-    """Means within a share of their standard deviation; standard deviations and intervals likewise."""
-    P, Q = one.predictions(), two.predictions()
+def assert_same_predictions(one, two):
+    """Means within 15% of their standard deviation; ends of intervals (of fewer draws) within 10% of their width.
+
+    Half as strict where a column has no record: the spread of its mean is heavy-tailed.
+    """
+    P, Q = (x if isinstance(x, pd.DataFrame) else x.predictions() for x in (one, two))
     keys = ["line", "env", "trait"]
     both = P.merge(Q, on=keys, suffixes=("", "_2"), validate="one_to_one")
     assert len(both) == len(P) == len(Q)
-    for column in ("mean", "sd", "lower", "upper"):
-        wide = both["upper"] - both["lower"] if column in ("lower", "upper") else both["sd"]
-        assert (np.abs(both[column] - both[f"{column}_2"]) < share * wide).all(), column
+    width = both["upper"] - both["lower"]
+    ease = np.where(both.groupby(["env", "trait"])["n_obs"].transform("sum") == 0, 2.0, 1.0)
+    for column, tolerance in (
+        ("mean", 0.15 * both["sd"]), ("sd", 0.3 * both["sd"]), ("lower", 0.1 * width), ("upper", 0.1 * width)
+    ):  # fmt: skip
+        off = np.abs(both[column] - both[f"{column}_2"]) / (ease * tolerance)
+        assert off.max() < 1.0, f"{column}: {both.loc[off.idxmax(), keys].tolist()} off by {off.max():.2f} of what may be"
 
 
 # --- exact: one trait in one environment --------------------------------------------------------------------------
@@ -175,7 +187,8 @@ def test_one_environment_and_one_trait_have_what_they_need():
     np.testing.assert_allclose(result.predictions()["mean"], cells.values.ravel(), rtol=1e-9)
     assert not result.summary().index.str.startswith("Sigma_E").any()
     sim = simulate(lines=10, envs=2, traits=1, seed=2)
-    p = fit(trial_of(sim.frame, ["T1"]), sim.relationship, draws=50, tune=20, chains=1, keep_effects="all").idata.posterior
+    result = fit(trial_of(sim.frame, ["T1"]), sim.relationship, draws=50, tune=20, chains=1, keep_effects="all")
+    p = result.idata.posterior
     assert p["Sigma_t"].shape == (1, 50, 1, 1)
     assert set(p.data_vars) == {"beta", "b1", "b2", "Sigma_t", "Sigma_E", "R_e", "mu", "tau"}
 
@@ -187,7 +200,7 @@ def test_one_environment_and_one_trait_have_what_they_need():
 def awkward():
     """Missing cells and traits, an absent column, unequal replication, lines without a record."""
     sim = simulate(
-        lines=24, envs=3, traits=2, reps=2, missing=0.15, missing_traits=0.1, relationship="markers",
+        lines=30, envs=3, traits=2, reps=2, missing=0.15, missing_traits=0.1, relationship="markers",
         heritability=0.5, interaction=1.0, genetic_correlation=0.5, residual_correlation=0.3, seed=6,
     )  # fmt: skip
     frame = sim.frame.drop(index=sim.frame.index[::5])
@@ -196,7 +209,7 @@ def awkward():
     return trial_of(frame, ["T1", "T2"]), sim.relationship
 
 
-DRAWS = {"gibbs": 30000, "collapsed": 8000, "stepwise": 30000}
+DRAWS = {"gibbs": 20000, "collapsed": 5000, "stepwise": 20000}
 
 
 def run_sampler(data, structure, sampler, seed=1, **keywords):
@@ -239,14 +252,14 @@ def test_order_of_rows_lines_environments_and_traits(awkward, collapsed):
 
 @pytest.mark.parametrize("sampler", ["gibbs", "collapsed"])
 def test_imputing_what_need_not_be_imputed_changes_nothing(monkeypatch, sampler):
-    """Complete data on a layout with room for two plots a cell: half of it is imputed, the posterior is the same."""
-    sim = simulate(lines=20, envs=2, traits=2, relationship="blocks", heritability=0.5, seed=8)
+    """Complete data on a layout with room for three plots a cell where there are two: the posterior is the same."""
+    sim = simulate(lines=30, envs=2, traits=2, reps=2, relationship="blocks", heritability=0.5, seed=8)
     data = trial_of(sim.frame, ["T1", "T2"]), sim.relationship
     plain = run_sampler(data, "unstructured", "collapsed")
-    monkeypatch.setattr("bmtme.model.layout.choose_plots", lambda n: (np.full(n.shape[1], 2.0), np.ones(n.shape[0])))
+    monkeypatch.setattr("bmtme.model.layout.choose_plots", lambda n: (np.full(n.shape[1], 3.0), np.ones(n.shape[0])))
     padded = run_sampler(data, "unstructured", sampler, seed=2)
     assert plain.run["data"]["imputed_share"] == 0.0
-    assert padded.run["data"]["imputed_share"] == 0.5
+    assert padded.run["data"]["imputed_share"] == pytest.approx(1 / 3, abs=1e-6)
     assert_same_posterior(plain, padded)
     assert_same_predictions(plain, padded)
 
@@ -277,18 +290,16 @@ def test_long_and_wide_input():
 
 
 def test_dense_multiple_of_the_identity():
-    """Twice the identity as a matrix is the identity with half of Sigma_t; replicates and gaps included."""
-    sim = simulate(lines=15, reps=2, missing=0.1, missing_traits=0.1, seed=4)
-    frame = sim.frame.drop(index=sim.frame.index[::6])
+    """Twice the identity, as a matrix: its eigenvectors are the lines, so that the draws are those of the identity."""
+    sim = simulate(lines=15, missing=0.1, missing_traits=0.1, seed=4)
     lines = sim.relationship.lines
     one, two = (
-        fit(trial_of(frame), relationship, draws=40, tune=40, chains=2, sampler="gibbs", keep_effects="all")
+        fit(trial_of(sim.frame), relationship, draws=40, tune=40, chains=2, sampler="gibbs", keep_effects="all")
         for relationship in (Relationship.identity(lines), Relationship(2.0 * np.eye(15), lines=lines))
     )
-    p, q = one.idata.posterior, two.idata.posterior
-    np.testing.assert_allclose(2.0 * q["Sigma_t"].values.mean(), p["Sigma_t"].values.mean(), rtol=0.5)
-    kept = one.predictions(), two.predictions()
-    assert np.corrcoef(kept[0]["mean"], kept[1]["mean"])[0, 1] > 0.99
+    for name, factor in (("Sigma_t", 2.0), ("R_e", 1.0), ("beta", 1.0), ("b1", 1.0), ("b2", 1.0)):
+        expected = one.idata.posterior[name].values
+        np.testing.assert_allclose(factor * two.idata.posterior[name].values, expected, rtol=1e-7, atol=1e-7)
 
 
 def test_identity_agrees_with_its_dense_form():
@@ -320,27 +331,22 @@ def test_line_without_a_record_does_not_touch_the_fit():
 
 
 def test_predicting_a_line_is_carrying_it_through_the_sampler():
-    """The posterior of everything else is that of a trial without the line; its own is the dense conditional.
-
-    With one value of it in one environment, spread to nothing by a huge residual, the line is carried by the sampler:
-    it must come out as where it is predicted afterwards.
-    """
-    sim = simulate(lines=16, envs=2, traits=2, relationship="blocks", heritability=0.5, seed=12)
-    full = trial_of(sim.frame, ["T1", "T2"])
-    place = full.lines.index("L04")
-    gone = full.drop_lines("L04")
-    # Carried: only trait T2 of the line in E2 is recorded, at the value the model expects there.
-    one = run_sampler((gone, sim.relationship), "unstructured", "collapsed")
-    table = one.predictions().set_index(["line", "env", "trait"])
-    keep = (full.line_index == place) & (np.array(full.envs)[full.env_index] == "E2")
-    mask = np.repeat((full.line_index == place)[:, None], 2, axis=1)
-    mask[keep, 1] = False
-    values = np.array(full.values)
-    values[keep, 1] = table.loc[("L04", "E2", "T2"), "mean"]
-    carried = Trial(full.lines, full.envs, full.traits, full.line_index, full.env_index, values, full.reps).hide(mask)
-    two = run_sampler((carried, sim.relationship), "unstructured", "collapsed", seed=2)
-    again = two.predictions().set_index(["line", "env", "trait"])
-    cells = [("L04", env, trait) for env in ("E1", "E2") for trait in ("T1", "T2")]
-    assert (np.abs(again.loc[cells, "mean"] - table.loc[cells, "mean"]) < 0.2 * table.loc[cells, "sd"]).all()
-    assert (again.loc[cells, "sd"] < 1.05 * table.loc[cells, "sd"]).all()
-    assert again.loc[("L04", "E2", "T2"), "sd"] < table.loc[("L04", "E2", "T2"), "sd"]
+    """A line without a record, imputed in every sweep, comes out as where it leaves the sampler and is predicted."""
+    sim = simulate(lines=30, envs=3, traits=2, relationship="markers", heritability=0.7, interaction=0.5, seed=12)
+    trial = trial_of(sim.frame[sim.frame["line"] != "L04"], ["T1", "T2"])
+    after = run_sampler((trial, sim.relationship), "unstructured", "collapsed")
+    lines = (*trial.lines, "L04")
+    layout = lay_out(~np.isnan(trial.values), trial.line_index, trial.env_index, len(lines), 3)
+    assert layout.cell_pad.tolist() == [1.0, 1.0, 1.0]
+    index = sim.relationship.index(lines)
+    basis = decompose_relationship(sim.relationship.matrix[np.ix_(index, index)], layout.multiples)
+    carried = Prepared(trial, sim.relationship, (), lines, trial.values, layout, basis)
+    problem, scaling = build(carried, BMTME())
+    draws = run_chains(problem, "collapsed", 1000, plan_slots(6000, 2, "thin"), True, spawn_seeds(2, 2))
+    table = predict(carried, scaling, draws, trial, choose_targets(carried, sim.relationship.lines))
+    assert_same_predictions(after, table)
+    Sigma_t = np.stack([scaling.restore_genetic(chain.Sigma_t) for chain in draws])
+    for place in ((0, 0), (0, 1), (1, 1)):
+        one, two = (x[..., *place][..., None] for x in (after.idata.posterior["Sigma_t"].values, Sigma_t))
+        (m1, _, e1, _), (m2, _, e2, _) = measure(one), measure(two)
+        assert abs(m1 - m2) < 4.5 * np.hypot(e1, e2)

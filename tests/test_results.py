@@ -120,8 +120,8 @@ def test_other_groups(awkward):
     assert constant["recorded"].values.tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 0], [0, 0, 0]]
     assert float(constant["relationship_mean_diagonal"]) == pytest.approx(awkward.run["facts"]["mean_diagonal"])
     stats = idata["sample_stats"]
-    assert stats["log_likelihood"].dims == ("chain", "draw")
-    assert np.isfinite(stats["log_likelihood"].values).all()
+    assert stats["completed_log_density"].dims == ("chain", "draw")
+    assert np.isfinite(stats["completed_log_density"].values).all()
 
 
 def test_divergences_are_true_or_false():

@@ -51,7 +51,10 @@ def start_stage(
             weight = n / (n + (10.0 if stage == 1 else 5.0) * q)
             covariance = weight * np.cov(draws, rowvar=False).reshape(q, q) + (1.0 - weight) * covariance
             _decouple_crossing(covariance, draws, roots)
-        h.metric[:] = np.linalg.cholesky(covariance)
+        try:
+            h.metric[:] = np.linalg.cholesky(covariance)
+        except np.linalg.LinAlgError:  # a stage that hardly moved: keep the scales, forget the correlations
+            h.metric[:] = np.diag(np.sqrt(np.maximum(np.diag(covariance), 1e-8)))
         h.settings[:] = FIRST_STEPS[stage], 8 if stage == 0 else 4
         h.adapt[:] = 1.0, 0.0, 0.0, np.log(FIRST_STEPS[stage]), np.log(2 * FIRST_STEPS[stage])
     else:

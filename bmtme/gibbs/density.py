@@ -18,7 +18,7 @@ from bmtme.kernels.collapsed import sum_density_terms, sum_pair, sum_two_pairs, 
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import DIAGONAL
 from bmtme.kernels.genetic import invert_observed
-from bmtme.kernels.linalg import factor_cholesky, invert_lower
+from bmtme.kernels.linalg import factor_cholesky, invert_lower, multiply_small
 from bmtme.kernels.pair import transform_forward
 from bmtme.kernels.parameters import (
     LIMIT,
@@ -66,8 +66,10 @@ def sum_within(p, s, h):
         first = p.env_first[i]
         traits = p.col_trait[first : first + p.env_width[i]]
         for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
+            if p.cell_count[c] == 0.0 and p.part_offset[c + 1] == p.part_offset[c]:
+                continue  # nothing recorded: the unseen plots are their own mean
             fill_cell(p, s, c, mean)
-            if p.cell_pad[c] > 0.0 and (p.cell_count[c] > 0.0 or p.part_offset[c + 1] > p.part_offset[c]):
+            if p.cell_pad[c] > 0.0:
                 h.n_within[i] += 1.0
             for a in traits:
                 for b in traits:
@@ -194,9 +196,10 @@ def solve_transformed_means(p, w, flat):
             log_P += math.log(w.sxx[m])
         return log_P
     Ti = w.pair.Ti
-    half = np.dot(Ti, w.P0)
-    P = np.dot(half, Ti.T)
+    P = np.empty((M, M))
     K = np.empty((M, M))
+    multiply_small(Ti, False, w.P0, False, K)
+    multiply_small(K, False, Ti, True, P)
     Ki = np.empty((M, M))
     for m in range(M):
         P[m, m] += w.sxx[m]
@@ -209,7 +212,7 @@ def solve_transformed_means(p, w, flat):
     invert_lower(K, Ki)
     for m in range(M):
         log_P += 2.0 * math.log(K[m, m])
-    np.dot(Ki.T, Ki, w.K_means)
+    multiply_small(Ki, True, Ki, False, w.K_means)
     for m in range(M):
         t = 0.0
         for a in range(M):

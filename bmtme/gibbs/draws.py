@@ -24,7 +24,7 @@ class Draws(NamedTuple):
     beta: np.ndarray  # (n, I, L) absent columns from their prior given mu, tau
     mu: np.ndarray  # (n, L)
     tau: np.ndarray  # (n, L)
-    log_likelihood: np.ndarray  # (n,)
+    completed_log_density: np.ndarray  # (n,)
     acceptance: np.ndarray  # (n,) of Hamiltonian moves, like the next two
     step_size: np.ndarray  # (n,)
     diverging: np.ndarray  # (n,) bool
@@ -57,7 +57,7 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
         beta=np.empty((n, I, L)),
         mu=np.empty((n, L)),
         tau=np.empty((n, L)),
-        log_likelihood=np.empty(n),
+        completed_log_density=np.empty(n),
         acceptance=np.full(n, np.nan),
         step_size=np.full(n, np.nan),
         diverging=np.zeros(n, bool),
@@ -78,7 +78,7 @@ def record_draw(rng, p, s, w, t, out):
     out.s2_E[t] = s.s2_E
     out.R_e[t] = s.R_e
     out.mu[t] = s.mu
-    out.log_likelihood[t] = s.log_likelihood[0]
+    out.completed_log_density[t] = s.completed_log_density[0]
     for l in range(L):
         out.tau[t, l] = math.sqrt(s.tau2[l])
     absent = False

@@ -33,7 +33,7 @@ class State(NamedTuple):
     Y: np.ndarray  # (M, J) completed, rotated data
     part: np.ndarray  # (P, L) partly seen records, imputed
     pad: np.ndarray  # (S, L) means of the unseen plots
-    log_likelihood: np.ndarray  # (1,) of the recorded plots given means, effects and R_e
+    completed_log_density: np.ndarray  # (1,) of the recorded plots given means, effects and R_e
 
 
 class Work(NamedTuple):
@@ -151,5 +151,5 @@ def start_state(p: Problem, rng: np.random.Generator) -> State:
         Y=p.fixed.copy(),
         part=part,
         pad=np.zeros((S, L)),
-        log_likelihood=np.zeros(1),
+        completed_log_density=np.zeros(1),
     )

@@ -230,16 +230,16 @@ def sum_residuals(p, s, w, i, out):
 
 
 @compiled(inline=True)
-def measure_likelihood(p, s, w):
+def measure_completed_density(p, s, w):
     """Log density of the recorded plots given means, effects and R_e; `fill_fitted` must be current.
 
     Missing traits of partly seen records count with their imputed values: a trace to look at, not for WAIC or LOO.
     """
-    s.log_likelihood[0] = 0.0
+    s.completed_log_density[0] = 0.0
     one = np.empty((p.n_trait, p.n_trait))
     for i in p.seen:
         sum_residuals(p, s, w, i, one)
-        s.log_likelihood[0] += sum_log_density(one, p.n_recorded[i], p.recorded[i], s.R_e)
+        s.completed_log_density[0] += sum_log_density(one, p.n_recorded[i], p.recorded[i], s.R_e)
 
 
 @compiled(inline=True)

@@ -16,7 +16,7 @@ from bmtme.gibbs.steps import (
     factor_pair,
     fill_fitted,
     impute,
-    measure_likelihood,
+    measure_completed_density,
     prepare_mean_prior,
 )
 from bmtme.kernels.beta import EXCHANGEABLE, draw_beta_given_effects, draw_mu
@@ -128,7 +128,7 @@ def run_stepwise(rng, p, s, w, start, stop, keep, out):
     for t in range(start, stop):
         code = sweep_stepwise(rng, p, s, w)
         if code == 0 and keep:
-            measure_likelihood(p, s, w)
+            measure_completed_density(p, s, w)
             code = record_draw(rng, p, s, w, t, out)
         if code != 0:
             return t, code

@@ -15,7 +15,7 @@ from bmtme.gibbs.steps import (
     factor_pair,
     fill_fitted,
     impute,
-    measure_likelihood,
+    measure_completed_density,
     split_effects,
 )
 from bmtme.kernels.compile import compiled
@@ -96,7 +96,7 @@ def run_sweeps(rng, kind, p, s, w, h, start, stop, keep, out, trail):
     for t in range(start, stop):
         code = sweep(rng, kind, p, s, w, h)
         if code == 0 and keep:
-            measure_likelihood(p, s, w)
+            measure_completed_density(p, s, w)
             code = record_draw(rng, p, s, w, t, out)
         if code != 0:
             return t, code

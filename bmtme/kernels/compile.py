@@ -7,10 +7,14 @@ package in place, and the cached caller still runs the old helper. So the cache 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
+import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,9 @@ import numba
 
 PACKAGE = Path(__file__).resolve().parent.parent
 COMPILED_FOLDERS = ("kernels", "gibbs")
+
+#: Compiled code of other versions is removed after so many days without use.
+STALE_DAYS = 90
 
 #: Floating-point liberties: sums may be reordered (vectorised), but NaN and infinity stay honest.
 RELAXED = {"reassoc", "contract", "nsz", "arcp"}
@@ -47,10 +54,27 @@ def find_cache_folder() -> str | None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
-                return str(folder)
+                pass
         except OSError:
             continue
+        remove_stale(base, keep=folder)
+        return str(folder)
+    warnings.warn(
+        f"compiled code cannot be kept, because {bases[0]} cannot be written: every start will take a minute. Set "
+        "NUMBA_CACHE_DIR to a folder that can be written.",
+        UserWarning,
+        stacklevel=2,
+    )
     return None
+
+
+def remove_stale(base: Path, keep: Path) -> None:
+    """Remove folders of other versions that were not used for `STALE_DAYS`."""
+    with contextlib.suppress(OSError):
+        keep.touch()
+        for folder in base.glob("compiled-*"):
+            if folder != keep and time.time() - folder.stat().st_mtime > STALE_DAYS * 86400:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 CACHE_FOLDER = find_cache_folder()

@@ -162,3 +162,23 @@ def dot(a, b, n):
     for j in range(n):
         s += a[j] * b[j]
     return s
+
+
+@compiled()
+def multiply_small(A, transpose_A, B, transpose_B, out):
+    """out = A B, one of them transposed on request, of square matrices: by hand while a call of BLAS costs more."""
+    n = A.shape[0]
+    if n > 24:
+        if transpose_A:
+            out[:] = np.dot(A.T, B)
+        elif transpose_B:
+            out[:] = np.dot(A, B.T)
+        else:
+            out[:] = np.dot(A, B)
+        return
+    for a in range(n):
+        for b in range(n):
+            s = 0.0
+            for k in range(n):
+                s += (A[k, a] if transpose_A else A[a, k]) * (B[b, k] if transpose_B else B[k, b])
+            out[a, b] = s

@@ -142,38 +142,29 @@ def fill_pair(Sigma_t, s2_E, R_e, k, col_env, col_trait, C, R):
 
 
 @compiled(relaxed=True)
-def combine_rows(weights, X, out):
-    """out = sum_k weights[k] X[k], rows contiguous, three rows a pass."""
-    K, n = X.shape
-    r0 = X[0]
-    w0 = weights[0]
-    if K == 1:
-        for j in range(n):
-            out[j] = w0 * r0[j]
-        return
-    r1 = X[1]
-    w1 = weights[1]
-    if K == 2:
-        for j in range(n):
-            out[j] = w0 * r0[j] + w1 * r1[j]
-        return
-    r2 = X[2]
-    w2 = weights[2]
-    for j in range(n):
-        out[j] = w0 * r0[j] + w1 * r1[j] + w2 * r2[j]
-    k = 3
-    while k + 3 <= K:
-        r0, r1, r2 = X[k], X[k + 1], X[k + 2]
-        w0, w1, w2 = weights[k], weights[k + 1], weights[k + 2]
-        for j in range(n):
+def add_scaled_rows(fresh, w0, r0, w1, r1, w2, r2, out):
+    """out = or += w0 r0 + w1 r1 + w2 r2, all contiguous."""
+    if fresh:
+        for j in range(out.shape[0]):
+            out[j] = w0 * r0[j] + w1 * r1[j] + w2 * r2[j]
+    else:
+        for j in range(out.shape[0]):
             out[j] += w0 * r0[j] + w1 * r1[j] + w2 * r2[j]
-        k += 3
+
+
+@compiled()
+def combine_rows(weights, X, first, step, out):
+    """out = sum_k weights[k] X[first + k step], three rows a pass."""
+    K = weights.shape[0]
+    k = 0
     while k < K:
-        r0 = X[k]
-        w0 = weights[k]
-        for j in range(n):
-            out[j] += w0 * r0[j]
-        k += 1
+        w1 = weights[k + 1] if k + 1 < K else 0.0
+        w2 = weights[k + 2] if k + 2 < K else 0.0
+        a = first + k * step
+        b = first + min(k + 1, K - 1) * step
+        c = first + min(k + 2, K - 1) * step
+        add_scaled_rows(k == 0, weights[k], X[a], w1, X[b], w2, X[c], out)
+        k += 3
 
 
 @compiled()
@@ -185,12 +176,12 @@ def transform_product(X, P, Q, n_env, temporary, out):
         for b in range(L):
             for l in range(L):
                 weights[l] = P[l, b]
-            combine_rows(weights[:L], X[i * L : (i + 1) * L], temporary[i * L + b])
+            combine_rows(weights[:L], X, i * L, 1, temporary[i * L + b])
     for a in range(n_env):
         for i in range(n_env):
             weights[i] = Q[i, a]
         for b in range(L):
-            combine_rows(weights[:n_env], temporary[b::L], out[a * L + b])
+            combine_rows(weights[:n_env], temporary, b, L, out[a * L + b])
 
 
 @compiled()
@@ -202,7 +193,7 @@ def transform_general(X, D, out):
         for a in range(M):
             for k in range(M):
                 weights[k] = D[k, a]
-            combine_rows(weights, X, out[a])
+            combine_rows(weights, X, 0, 1, out[a])
     else:
         np.dot(D.T, X, out)
 

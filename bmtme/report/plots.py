@@ -154,7 +154,7 @@ def plot_chains(fit: Fit, names: Sequence[str] | None = None) -> Figure:
         for c, chain in enumerate(values):
             colour = COLOURS[c % len(COLOURS)]
             left.plot(chain, color=colour, linewidth=0.5, alpha=0.8)
-            right.stairs(np.histogram(ranks[c], edges)[0], edges, color=colour, linewidth=1.2)
+            right.stairs(np.histogram(ranks[c], edges)[0], edges, baseline=None, color=colour, linewidth=1.2)
         right.axhline(values.shape[1] / (len(edges) - 1), color="0.5", linestyle=":")
         right.set_ylim(bottom=0)
         right.set_yticks([])

@@ -211,7 +211,7 @@ class DenseModel:
         beta, b2 = np.nan_to_num(t.beta), np.nan_to_num(t.b2)
         return values - X @ beta - Z1 @ t.b1 - Z2 @ b2.reshape(-1, values.shape[1])
 
-    def log_likelihood(self, t: Unknowns, values: np.ndarray) -> float:
+    def completed_log_density(self, t: Unknowns, values: np.ndarray) -> float:
         """log p(values | means, effects, R_e), values that are NaN integrated out."""
         result = 0.0
         for e, plots in zip(self.residuals(t, values), self.plots, strict=True):
@@ -232,7 +232,7 @@ class DenseModel:
 
     def log_joint(self, t: Unknowns, values: np.ndarray) -> float:
         """log p(values, means, effects, covariances, auxiliaries), up to the constants of flat priors."""
-        result = self.log_likelihood(t, values) + self.log_effects(t) + self.law_beta.log_density(t)
+        result = self.completed_log_density(t, values) + self.log_effects(t) + self.law_beta.log_density(t)
         result += self.law_t.log_density(t.Sigma_t, t.aux_t) + self.law_e.log_density(t.R_e, t.aux_e)
         if self.interaction:
             result += self.law_E.log_density(np.diag(t.s2_E), t.aux_E)

@@ -160,7 +160,7 @@ def true_quantities(study: Study, t: Unknowns, values: np.ndarray, plots: np.nda
     """The truth of each quantity; `values` (N, L) of every trait, `plots` (held, L)."""
     case, L = study.case, values.shape[1]
     out = list_quantities(study, t.Sigma_t, t.s2_E, t.R_e, t.beta, t.mu, np.sqrt(t.tau2))
-    out.append(("log likelihood", study.model.log_likelihood(t, case.without_absent(case.model.env, values))))
+    out.append(("log likelihood", study.model.completed_log_density(t, case.without_absent(case.model.env, values))))
     for l in range(L):
         out += [(f"b1[{j},{l}]", t.b1[j, l]) for j in (0, len(case.model.G) - 1)]
         if case.model.interaction:
@@ -177,7 +177,7 @@ def drawn_quantities(study: Study, draws: Draws, fitted: np.ndarray, extra: np.n
     kept = draws.slot >= 0
     small = (draws.Sigma_t, draws.s2_E, draws.R_e, draws.beta, draws.mu, draws.tau)
     out = list_quantities(study, *(x[kept] for x in small))
-    out.append(("log likelihood", draws.log_likelihood[kept]))
+    out.append(("log likelihood", draws.completed_log_density[kept]))
     L, I = draws.R_e.shape[1], case.model.n_env
     b1 = case.basis.rotate_back(draws.W1)
     b2 = case.basis.rotate_back(draws.W2)

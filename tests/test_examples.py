@@ -1,0 +1,191 @@
+"""The examples and the code of the README run, here with tiny settings; figures are drawn from what they should show."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import bmtme
+from bmtme.cli.main import main as shell
+from bmtme.report.plots import plot_accuracy, plot_chains
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+TINY = ["--lines", "20", "--partitions", "2", "--draws", "20", "--tune", "20"]
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty working directory, and no windows."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg", force=True)
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "a short run", UserWarning)
+        warnings.filterwarnings("ignore", "few effective draws", UserWarning)
+        yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+def run_example(name: str, *words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+def test_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run_example("demo.py", "--out", "demo", *TINY, monkeypatch=monkeypatch)
+    text = capsys.readouterr().out
+    for what in ("convergence", "heritability[E3, T3]", "without plots", "unstructured", "All files are in demo"):
+        assert what in text
+    assert sorted(path.name for path in Path("demo").iterdir()) == ["cv", "fit", "sim"]
+
+
+def test_demo_cleans_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run_example("demo.py", *TINY, monkeypatch=monkeypatch)
+    assert list(tmp_path.iterdir()) == []
+    assert Path.cwd() == tmp_path
+
+
+def test_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_example("accuracy.py", "--out", "accuracy.png", *TINY, monkeypatch=monkeypatch)
+    assert Path("accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_diagnostics(capsys: pytest.CaptureFixture[str]) -> None:
+    source = (EXAMPLES / "diagnostics.py").read_text(encoding="utf-8")
+    source, found = re.subn(r"(?m)^LINES, DRAWS, TUNE = .*$", "LINES, DRAWS, TUNE = 20, 100, 50", source)
+    assert found == 1
+    exec(compile(source, "diagnostics.py", "exec"), {"__name__": "__main__"})
+    names = {path.stem for path in Path("figures").iterdir()}
+    assert names == {"bad", "good", "effective", "predictive"}
+    assert "R-hat above 1.01" in capsys.readouterr().out
+
+
+def test_diagnostics_is_a_notebook() -> None:
+    """Text in cells of text, code in cells of code: what jupytext's percent format needs."""
+    source = (EXAMPLES / "diagnostics.py").read_text(encoding="utf-8")
+    header, *cells = re.split(r"(?m)^# %%", source)
+    assert all(line.startswith("#") for line in header.splitlines() if line)
+    texts = [cell for cell in cells if cell.startswith(" [markdown]\n")]
+    assert 5 <= len(texts) < len(cells)
+    for text in texts:
+        assert all(line.startswith("#") for line in text.splitlines()[1:] if line)
+    for cell in cells:
+        if cell not in texts:
+            compile(cell.split("\n", 1)[1], "cell", "exec")
+
+
+def readme_blocks(language: str) -> list[str]:
+    source = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", source)
+
+
+def test_readme_python() -> None:
+    """The blocks in their order, one session; on a small trial of the names they use."""
+    make_files()
+    session: dict[str, object] = {}
+    blocks = readme_blocks("python")
+    assert blocks
+    for block in blocks:
+        block = re.sub(r"draws=\d+, tune=\d+", "draws=20, tune=20", block)
+        block = re.sub(r"partitions=\d+", "partitions=2", block)
+        if "draws=" not in block:
+            block = re.sub(r"(bmtme\.fit\([^()]*)\)", r"\1, draws=20, tune=20)", block)
+        exec(compile(block, "README.md", "exec"), session)
+    assert Path("run", "summary.csv").is_file()
+
+
+def test_readme_shell() -> None:
+    """Every bmtme command, with fewer draws."""
+    make_files()
+    commands = [
+        command
+        for block in readme_blocks("sh")
+        for command in block.replace("\\\n", " ").splitlines()
+        if command.startswith("bmtme ")
+    ]
+    assert len(commands) >= 2
+    for command in commands:
+        words = shlex.split(command, comments=True)[1:]
+        if words[0] != "simulate":
+            words += ["--draws", "20", "--tune", "20", "--chains", "2"]
+        if "--partitions" in words:
+            words[words.index("--partitions") + 1] = "2"
+        assert shell(words) == 0, command
+
+
+def make_files() -> None:
+    """pheno.csv, long.csv, markers.csv and grm.csv of 20 lines, of which the last has markers but no record."""
+    simulation = bmtme.simulate(lines=20, reps=2, traits=2, relationship="markers", missing=0.1, seed=1)
+    wide = simulation.frame.rename(columns={"T1": "Yield", "T2": "PH"})
+    wide = wide[wide["line"] != simulation.relationship.lines[-1]]
+    wide.to_csv("pheno.csv", index=False)
+    wide.melt(["line", "env", "rep"], ["Yield", "PH"], "trait", "value").to_csv("long.csv", index=False)
+    assert simulation.markers is not None
+    simulation.markers.to_csv("markers.csv")
+    lines = simulation.relationship.lines
+    pd.DataFrame(simulation.relationship.matrix, lines, lines).to_csv("grm.csv")
+
+
+# --- figures ----------------------------------------------------------------------------------------------------
+
+
+def make_summary(partitions: int = 5) -> pd.DataFrame:
+    rows = [
+        {"model": model, "env": env, "trait": trait, "n_partitions": partitions}
+        | {f"{score}_mean": k / 10, f"{score}_se": 0.05 if partitions > 1 else float("nan")}
+        | {"msep_mean": k, "msep_se": 0.5}
+        for score in ("pearson",)
+        for trait in ("Yield", "PH")
+        for env in ("North", "South", "East")
+        for k, model in enumerate(("un", "st"))
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_plot_accuracy() -> None:
+    figure = plot_accuracy(make_summary())
+    panels = figure.axes
+    assert [panel.get_title() for panel in panels] == ["Yield", "PH"]
+    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["North", "South", "East"]
+    points = panels[0].containers[1][0]  # the second model
+    assert points.get_ydata().tolist() == [0.1, 0.1, 0.1]
+    (bars,) = panels[0].containers[1][2]
+    assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([0.05, 0.15])
+    assert "naive standard error, 5 partitions" in figure.get_supxlabel()
+
+
+def test_plot_accuracy_of_one_partition() -> None:
+    assert "one partition" in plot_accuracy(make_summary(partitions=1), "msep").get_supxlabel()
+
+
+def test_plot_accuracy_refuses() -> None:
+    with pytest.raises(bmtme.UsageError, match="score must be one of .*'pearson'"):
+        plot_accuracy(make_summary(), "Pearson's r")
+    with pytest.raises(bmtme.UsageError, match="no column 'msep_mean'"):
+        plot_accuracy(make_summary().drop(columns="msep_mean"), "msep")
+
+
+def test_plot_chains() -> None:
+    simulation = bmtme.simulate(lines=10, envs=2, traits=2, seed=1)
+    trial = bmtme.Trial.from_frame(simulation.frame, line="line", env="env", rep="rep", traits=["T1", "T2"])
+    fit = bmtme.fit(trial, simulation.relationship, draws=30, tune=20, chains=3)
+    assert len(plot_chains(fit).axes) == 8
+    name = "genetic_correlation[T1, T2]"
+    left, right = plot_chains(fit, [name]).axes
+    assert left.get_title(loc="left") == name
+    assert [len(line.get_ydata()) for line in left.lines] == [30, 30, 30]
+    assert sum(patch.get_data().values.sum() for patch in right.patches) == 90
+    with pytest.raises(bmtme.UsageError, match="no parameter 'Sigma_t"):
+        plot_chains(fit, ["Sigma_t[T9, T9]"])

@@ -1,0 +1,179 @@
+"""Moves of the collapsed sweep that a test of whole sweeps is too blunt for: exact, from scripted numbers."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bmtme.testing.cases import make_scene
+from bmtme.testing.dense import log_inverse_gamma
+from bmtme.testing.scripted import HALF, ScriptedGenerator, import_plain
+
+PLAIN = import_plain()
+#: Scenes, with a step at which some trajectories are accepted and others not.
+SCENES = [
+    ("missing", "unstructured", 0.25),
+    ("absent", "unstructured-iw", 0.08),
+    ("missing", "standard", 0.25),
+    ("unseen", "diagonal", 0.4),
+]
+LENGTH = 4
+
+by_names = pytest.mark.parametrize("design, variant", [scene[:2] for scene in SCENES], ids=lambda name: name)
+
+
+class ScriptedWalk(ScriptedGenerator):
+    """Scripted normals, and scripted uniforms: the jitter of the step, then the throw for acceptance."""
+
+    def __init__(self, normals=None, uniforms=(0.5, 0.5)):
+        super().__init__(normals)
+        self.uniforms = list(uniforms)
+
+    def random(self):
+        return self.uniforms.pop(0)
+
+
+def start_walk(scene, step=0.1):
+    """A walk at the scene's covariances, with a centre and a metric of its own."""
+    p, s, w = scene.problem, scene.state(), PLAIN.state.allocate_work(scene.problem)
+    h = PLAIN.collapsed.allocate_walk(p)
+    PLAIN.collapsed.pack_state(p, s, h)
+    q = len(h.theta)
+    rng = np.random.default_rng(8)
+    h.centre[:] = h.theta + 0.1 * rng.standard_normal(q)
+    h.metric[:] = np.tril(0.1 * rng.standard_normal((q, q)), -1) + np.diag(rng.uniform(0.3, 0.6, q))
+    h.settings[:] = step, LENGTH
+    return p, s, w, h
+
+
+def follow_trajectory(scene, momentum, step):
+    """Leapfrog (Neal 2011, section 5.2) in whitened coordinates: end point and acceptance probability."""
+    p, s, w, h = start_walk(scene)
+    PLAIN.steps.prepare_mean_prior(p, s, w)
+    PLAIN.density.sum_within(p, s, h)
+
+    def evaluate(xi):
+        slope = np.empty(len(xi))
+        value = PLAIN.density.evaluate(h.centre + h.metric @ xi, p, s, w, h, slope)
+        return value, h.metric.T @ slope
+
+    xi, momentum = np.linalg.solve(h.metric, h.theta - h.centre), momentum.copy()
+    value, slope = evaluate(xi)
+    before = value - 0.5 * momentum @ momentum
+    for _ in range(LENGTH):
+        momentum += 0.5 * step * slope
+        xi = xi + step * momentum
+        value, slope = evaluate(xi)
+        momentum += 0.5 * step * slope
+    change = value - 0.5 * momentum @ momentum - before
+    return h.centre + h.metric @ xi, math.exp(min(0.0, change))
+
+
+def check_pair(scene, s, w):
+    """The eigenvectors at hand are those of the state's covariances."""
+    p, here = scene.problem, scene.case.recorded.ravel()
+    C = np.kron(np.ones((p.n_env, p.n_env)) + np.diag(s.s2_E), s.Sigma_t)[np.ix_(here, here)]
+    R = np.kron(np.diag(1 / p.k), s.R_e)[np.ix_(here, here)]
+    np.testing.assert_allclose(w.pair.T.T @ R @ w.pair.T, np.eye(here.sum()), atol=1e-9)
+    np.testing.assert_allclose(w.pair.T.T @ C @ w.pair.T, np.diag(w.pair.lam), atol=1e-8 * w.pair.lam.max())
+
+
+@pytest.mark.parametrize("design, variant, longest", SCENES, ids=[f"{scene[0]}-{scene[1]}" for scene in SCENES])
+def test_hamiltonian_move(design, variant, longest):
+    """Trajectory, probability, and both of its ends: state, parameters and eigenvectors belong together."""
+    scene = make_scene(design, variant)
+    q = len(start_walk(scene)[3].theta)
+    jitter = 0.3
+    step = longest * (0.8 + 0.4 * jitter)
+    tried = [np.random.default_rng(seed).standard_normal(q) for seed in range(40)]
+    ends = [follow_trajectory(scene, momentum, step) for momentum in tried]
+    chosen = [k for k, (_, probability) in enumerate(ends) if 0.02 < probability < 0.95]
+    assert chosen, "no trajectory that may be accepted or not"
+    for k in chosen[:2]:
+        end, probability = ends[k]
+        for throw in (probability - 1e-6, probability + 1e-6):
+            p, s, w, h = start_walk(scene, longest)
+            start = h.theta.copy()
+            seen = [s.Sigma_t.copy(), s.s2_E[p.seen].copy(), s.R_e.copy()]
+            assert PLAIN.collapsed.move_covariances(ScriptedWalk(tried[k], (jitter, throw)), p, s, w, h)
+            assert h.outcome[0] == pytest.approx(probability, rel=1e-7)
+            accepted = throw < probability
+            np.testing.assert_allclose(h.theta, end if accepted else start, rtol=1e-9, atol=1e-9)
+            assert PLAIN.density.unpack_trial(h.theta, p, h)
+            now = [s.Sigma_t, s.s2_E[p.seen], s.R_e]
+            for got, wanted in zip(now, (h.Sigma_t, h.s2_E[p.seen], h.R_e), strict=True):
+                np.testing.assert_allclose(got, wanted, rtol=1e-10)
+            assert all(np.allclose(x, y, rtol=1e-9) for x, y in zip(now, seen, strict=True)) != accepted
+            check_pair(scene, s, w)
+
+
+@pytest.mark.parametrize("kind", ["gibbs", "collapsed"])
+def test_unseen_environments_follow_their_prior(kind):
+    """Sigma_E of an environment without a record is a draw from its prior in every sweep: see the scripted gammas."""
+    scene = make_scene("unseen", "unstructured")
+    p, s, w, h = start_walk(scene)
+    law = scene.case.model.law_E
+    unseen = np.flatnonzero(~scene.case.recorded.any(axis=1))
+    assert len(unseen) == 1
+    code = {"gibbs": PLAIN.sweep.GIBBS, "collapsed": PLAIN.sweep.COLLAPSED}[kind]
+    h.swept[0] = 1.0  # no sweep that draws the covariances given the effects as well
+    assert PLAIN.sweep.sweep(ScriptedWalk(), code, p, s, w, h) == 0
+    assert s.s2_E[unseen[0]] == pytest.approx(law.nu * law.scale[unseen[0]] ** 2)
+
+
+@by_names
+def test_covariances_drawn_given_the_effects_reach_the_walk(design, variant):
+    """Whether a sweep moved the covariances once or twice, the next trajectory starts where it left them."""
+    scene = make_scene(design, variant)
+    for swept in (0.0, 1.0):
+        p, s, w, h = start_walk(scene)
+        h.swept[0] = swept
+        assert PLAIN.sweep.sweep(ScriptedWalk(), PLAIN.sweep.COLLAPSED, p, s, w, h) == 0
+        assert PLAIN.density.unpack_trial(h.theta, p, h)
+        for got, wanted in ((s.Sigma_t, h.Sigma_t), (s.s2_E[p.seen], h.s2_E[p.seen]), (s.R_e, h.R_e)):
+            np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
+
+
+@by_names
+def test_collapsed_sweep_does_not_read_auxiliaries(design, variant):
+    """They are integrated out of the trajectories, so what they were before is of no account."""
+    scene = make_scene(design, variant)
+    results = []
+    for factor in (1.0, 7.0):
+        p, s, w, h = start_walk(scene)
+        for aux in (s.aux_t, s.aux_E, s.aux_e):
+            aux *= factor
+        for _ in range(2):
+            assert PLAIN.sweep.sweep(ScriptedWalk(), PLAIN.sweep.COLLAPSED, p, s, w, h) == 0
+        results.append([s.Sigma_t, s.s2_E, s.R_e, s.beta, s.W, s.W1, s.Y])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@by_names
+def test_auxiliaries_given_covariances(design, variant):
+    """Log density of the draw less that of the dense law's joint (covariance, auxiliaries) is constant."""
+    scene = make_scene(design, variant)
+    p, s, model = scene.problem, scene.state(), scene.case.model
+    rng = ScriptedGenerator()
+    assert PLAIN.steps.draw_all_auxiliaries(rng, p, s)
+    shapes = list(rng.shapes)
+    seen = scene.case.recorded.any(axis=1)
+    laws = [(model.law_t, s.Sigma_t, s.aux_t, np.ones(len(s.aux_t), bool))]
+    laws += [(model.law_e, s.R_e, s.aux_e, np.ones(len(s.aux_e), bool))]
+    laws += [(model.law_E, np.diag(s.s2_E), s.aux_E, seen)] if p.interaction else []
+    for law, M, drawn, here in laws:
+        if law.family != "half-t":
+            continue
+        places = [0] if law.shape == "scalar" else np.flatnonzero(here)
+        parts = [(k, shapes.pop(0), drawn[k] * HALF) for k in places]  # shape and rate of each
+        differences = []
+        for x in (0.3, 0.7, 1.9):
+            a = np.where(here, x, 1.0) * np.linspace(1.0, 2.0, len(drawn))
+            if law.shape == "scalar":
+                a[:] = x
+            conditional = sum(log_inverse_gamma(a[k], shape, rate) for k, shape, rate in parts)
+            fixed = np.where(here, a, 1.0)
+            differences.append(conditional - law.log_density(M, fixed))
+        assert np.ptp(differences) < 1e-9 * max(1.0, np.abs(differences).max())
+    assert not shapes
