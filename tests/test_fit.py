@@ -142,7 +142,8 @@ def test_lines_without_a_relationship(data):
     partial = relationship.subset([name for name in relationship.lines if name not in ("L02", "L05")])
     with pytest.raises(DataError, match="'L02', 'L05'"):
         fit(trial, partial, **SHORT)
-    result = fit(trial, partial, unrelated="drop", **SHORT)
+    with pytest.warns(UserWarning, match="'L02', 'L05'"):
+        result = fit(trial, partial, unrelated="drop", **SHORT)
     assert result.run["data"]["lines_dropped"] == ["L02", "L05"]
     assert not {"L02", "L05"} & set(result.predictions()["line"])
     assert not {"L02", "L05"} & set(result.idata.posterior["line"].values.tolist())

@@ -85,7 +85,7 @@ def assert_same_predictions(one, two):
         ("mean", 0.15 * both["sd"]), ("sd", 0.3 * both["sd"]), ("lower", 0.1 * width), ("upper", 0.1 * width)
     ):  # fmt: skip
         off = np.abs(both[column] - both[f"{column}_2"]) / (ease * tolerance)
-        assert off.max() < 1.0, f"{column}: {both.loc[off.idxmax(), keys].tolist()} off by {off.max():.2f} of what may be"
+        assert off.max() < 1.0, f"{column}: {both.loc[off.idxmax(), keys].tolist()}: {off.max():.2f} of what may be"
 
 
 # --- exact: one trait in one environment --------------------------------------------------------------------------

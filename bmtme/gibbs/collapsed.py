@@ -91,7 +91,10 @@ def allocate_walk(p: Problem) -> Walk:
 
 @compiled()
 def pack_state(p, s, h):
-    """Parameters of the state's covariances into the walk; False where one is not positive definite."""
+    """Parameters of the state's covariances into the walk; False where one is not positive definite.
+
+    The roots of Sigma_E keep their signs: given these, the draw of the variances is a draw of the roots.
+    """
     L = p.n_trait
     nt = count_parameters(p.prior_t.shape, L)
     last = h.theta.shape[0] - count_parameters(p.prior_e.shape, L)
@@ -100,7 +103,7 @@ def pack_state(p, s, h):
     pack_covariance(s.Sigma_t, p.prior_t.shape, h.KT, h.theta[:nt])
     pack_covariance(s.R_e, p.prior_e.shape, h.KR, h.theta[last:])
     for a in range(nt, last):
-        h.theta[a] = math.sqrt(s.s2_E[p.seen[a - nt]])
+        h.theta[a] = math.copysign(math.sqrt(s.s2_E[p.seen[a - nt]]), h.theta[a])
     return True
 
 
@@ -138,8 +141,7 @@ def evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch):
 def move_covariances(rng, p, s, w, h):
     """One Hamiltonian trajectory on the covariances, accepted or rejected (leapfrog; Neal 2011).
 
-    Returns False where the density at the current state is not defined. Afterwards the state holds the new
-    covariances and `factor_pair` is current for them.
+    Afterwards the state holds the new covariances and `factor_pair` is current for them; False where that fails.
     """
     q = h.theta.shape[0]
     theta = h.theta.copy()
@@ -168,7 +170,9 @@ def move_covariances(rng, p, s, w, h):
         after = evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch)
         if n == 0:
             if after == -np.inf:
-                return False
+                # Not resolved here: stay (which leaves any density as it is); the Gibbs draws lead out.
+                h.outcome[0], h.outcome[1], h.outcome[2] = 0.0, step, 0.0
+                return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
             before = after
             for a in range(q):
                 before -= 0.5 * momentum[a] ** 2

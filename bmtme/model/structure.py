@@ -189,13 +189,15 @@ def scale_matrix(prior: InverseWishart, names: Sequence[str], what: str, free: b
             raise UsageError(f"the scale of {what} must have rows and columns named {list_names(names)}.")
         given = given.set_axis(list(map(str, given.index)), axis=0).set_axis(list(map(str, given.columns)), axis=1)
         given = given.loc[list(names), list(names)].to_numpy()
-    if isinstance(given, Mapping) or np.ndim(given) == 0:
+    if isinstance(given, Mapping) or np.isscalar(given):
         matrix = np.diag(spread_by_name(given, names, f"the scale of {what}"))
     else:
         try:
             matrix = np.array(given, dtype=float)
         except (TypeError, ValueError) as error:
             raise UsageError(f"the scale of {what} must be a {p} x {p} matrix of numbers, got {given!r}.") from error
+        if matrix.ndim == 0:
+            matrix = np.diag(spread_by_name(float(matrix), names, f"the scale of {what}"))
     if matrix.shape != (p, p):
         raise UsageError(f"the scale of {what} must be {p} x {p} ({list_names(names)}), got shape {matrix.shape}.")
     if not np.all(np.isfinite(matrix)) or np.abs(matrix - matrix.T).max() > 1e-8 * np.abs(matrix).max():

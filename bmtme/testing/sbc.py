@@ -36,6 +36,7 @@ from bmtme.gibbs.problem import Problem
 from bmtme.gibbs.rehearsal import rehearse
 from bmtme.kernels.compile import hash_sources
 from bmtme.model.scaling import Scaling
+from bmtme.pipeline import choose_inner
 from bmtme.results.predictions import Targets, predict_cells
 from bmtme.testing.cases import Case, make_case
 from bmtme.testing.dense import DenseModel, Unknowns
@@ -248,7 +249,7 @@ def run_replicate(study: Study, seed: int, number: int, stop: threading.Event | 
     new_plots = replace(study.model, line=line, env=env, plots=np.ones(len(line)))
     plots = new_plots.draw_values(rng, t)
     truth = true_quantities(study, t, values, plots)
-    problem = study.case.problem(values)
+    problem = study.case.problem(values, choose_inner(study.case.layout.imputed_share))
     if study.distort is not None:
         problem = study.distort(problem)
     targets = choose_targets(study)

@@ -1,0 +1,21 @@
+"""Planted errors, and for each the tests that must find it (run by `validation.mutants`).
+
+Every mutant replaces a piece of source text that occurs exactly once in its file, so that the list cannot rot:
+where the source moves on, ``tests/test_mutant_list.py`` says which entry to bring up to date.
+"""
+
+from validation.planted import conditionals, data, sweeps
+from validation.planted.mutant import Mutant
+
+__all__ = ["MUTANTS", "Mutant"]
+
+MUTANTS = (
+    *conditionals.MEANS,
+    *conditionals.EFFECTS,
+    *conditionals.COVARIANCES,
+    *sweeps.UNRECORDED,
+    *sweeps.INTEGRATED,
+    *sweeps.ORDER,
+    *data.DATA,
+    *data.PREDICTED,
+)

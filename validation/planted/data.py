@@ -1,0 +1,139 @@
+"""Errors on the way of the data into the sampler, and of its draws to what is reported."""
+
+from __future__ import annotations
+
+from validation.planted.mutant import Mutant
+
+LAYOUT = "test_layout.py::"
+EIGENBASIS = "test_eigenbasis.py::"
+PRIORS = "test_priors.py::"
+PREDICTIONS = "test_predictions.py::"
+LEAK = "test_cross_validate.py::test_hidden_values_do_not_leak[model0-1]"
+
+DATA = (
+    Mutant(
+        "layout: recorded plots not taken off what is imputed",
+        "model/layout.py",
+        "pad = k * c[:, None] - counts",
+        "pad = k * c[:, None] - (counts > 0)",
+        (LAYOUT + "test_plots_seen_and_imputed_fill_the_layout[missing]",),
+    ),
+    Mutant(
+        "layout: plots k of an environment too few",
+        "model/layout.py",
+        "k = np.where(seen, (counts / c[:, None]).max(axis=0), 1.0)",
+        "k = np.where(seen, (counts / c[:, None]).mean(axis=0), 1.0)",
+        (LAYOUT + "test_chosen_plots_cover_every_cell",),
+    ),
+    Mutant(
+        "eigenbasis: wrong rank, every direction counted",
+        "model/eigenbasis.py",
+        "rank = int(np.count_nonzero(values))",
+        "rank = J",
+        (EIGENBASIS + "test_decomposition[False-True]",),
+    ),
+    Mutant(
+        "eigenbasis: plot multiples forgotten",
+        "model/eigenbasis.py",
+        "np.linalg.eigh(matrix / scale * root[:, None] * root[None, :])",
+        "np.linalg.eigh(matrix / scale)",
+        (EIGENBASIS + "test_decomposition[True-False]",),
+    ),
+    Mutant(
+        "eigenbasis: signs of the eigenvectors left to LAPACK",
+        "model/eigenbasis.py",
+        "vectors *= np.where(vectors[first, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)",
+        "vectors *= 1.0",
+        (EIGENBASIS + "test_signs_are_fixed",),
+    ),
+    Mutant(
+        "units: scaling by m forgotten in reported Sigma_t",
+        "model/scaling.py",
+        "return self.restore_residual(Sigma_t) / self.m",
+        "return self.restore_residual(Sigma_t)",
+        (PRIORS + "test_user_units_and_back",),
+    ),
+    Mutant(
+        "units: prior scale of Sigma_t with m squared",
+        "model/scaling.py",
+        "genetic = scaling.scale / np.sqrt(scaling.m)",
+        "genetic = scaling.scale / scaling.m",
+        (PRIORS + "test_half_t_scales_are_for_what_is_reported", PRIORS + "test_inverse_wishart_scales"),
+    ),
+    Mutant(
+        "units: m forgotten in heritabilities",
+        "results/summary.py",
+        "genetic = mean_diagonal * S[:, :, l, l]",
+        "genetic = S[:, :, l, l]",
+        ("test_results.py::test_heritability",),
+    ),
+    Mutant(
+        "cross-validation: nothing hidden from the training part",
+        "cv/run.py",
+        "prepare(trial.hide(partition.record_mask(trial)), relationship",
+        "prepare(trial, relationship",
+        (LEAK,),
+    ),
+    Mutant(
+        "cross-validation: centre and scale from hidden data",
+        "cv/tasks.py",
+        "                self._built = build(self.prepared, self.model)\n",
+        "                from bmtme.model.scaling import measure_traits\n"
+        "                problem, scaling = build(self.prepared, self.model)\n"
+        "                found = measure_traits(self.trial.values, self.trial.traits, False)\n"
+        "                self._built = problem, Scaling(*found, scaling.m)\n",
+        (LEAK,),
+    ),
+)
+
+PREDICTED = (
+    Mutant(
+        "predictions: interval of a new plot without R_e",
+        "results/predictions.py",
+        "fill_mixture_quantiles(fitted, extra + residual[:, l, l], LOW, HIGH, interval)",
+        "fill_mixture_quantiles(fitted, extra + 0.0 * residual[:, l, l], LOW, HIGH, interval)",
+        (PREDICTIONS + "test_predictions_are_those_of_the_draws[one environment]",),
+    ),
+    Mutant(
+        "predictions: quantiles of the wrong sides",
+        "results/predictions.py",
+        "LOW, HIGH = 0.05, 0.95",
+        "LOW, HIGH = 0.95, 0.05",
+        (PREDICTIONS + "test_predictions_are_those_of_the_draws[one environment]",),
+    ),
+    Mutant(
+        "quantile: bisection towards the wrong side",
+        "kernels/mixture.py",
+        "x = centre + spread * (1.6448536269514722 if p > 0.5 else -1.6448536269514722)",
+        "p = 1.0 - p\n    x = centre + spread * (1.6448536269514722 if p > 0.5 else -1.6448536269514722)",
+        (PREDICTIONS + "test_mixture_quantiles[0.05-30]", PREDICTIONS + "test_rows_of_mixtures"),
+    ),
+    Mutant(
+        "predictions: spare variance of a new line forgotten",
+        "results/predictions.py",
+        "spare[new] = targets.spare",
+        "spare[new] = 0.0 * targets.spare",
+        (PREDICTIONS + "test_predictions_are_those_of_the_draws[one environment]",),
+    ),
+    Mutant(
+        "predictions: variance of a new line without its interaction",
+        "results/predictions.py",
+        "(genetic[:, l, l] * (1.0 + s2[:, i]))",
+        "genetic[:, l, l]",
+        (PREDICTIONS + "test_predictions_are_those_of_the_draws[identity]",),
+    ),
+    Mutant(
+        "predictions: effects of the wrong environment",
+        "results/predictions.py",
+        "m = i * n_trait + l",
+        "m = l * n_env + i",
+        (PREDICTIONS + "test_predictions_are_those_of_the_draws[identity]",),
+    ),
+    Mutant(
+        "new lines: multiples of the recorded ones forgotten",
+        "model/eigenbasis.py",
+        "A = covariance * np.sqrt(self.multiples) / self.scale",
+        "A = covariance / self.scale",
+        (EIGENBASIS + "test_lines_without_a_record[False]",),
+    ),
+)

@@ -1,0 +1,213 @@
+"""Errors in what is imputed or integrated out, and in the order of the sweep."""
+
+from __future__ import annotations
+
+from validation.planted.mutant import Mutant
+
+CONDITIONALS = "test_conditionals.py::"
+MISSING = "test_missing.py::"
+LAYOUT = "test_layout.py::"
+GAPS = "test_mutants_gaps.py::"
+SWEEPS = "test_geweke.py::test_sweeps_leave_the_joint_distribution"
+COLLAPSED = CONDITIONALS + "test_covariances_with_means_and_effects_integrated_out"
+
+UNRECORDED = (
+    Mutant(
+        "missing trait taken for data: never imputed",
+        "gibbs/steps.py",
+        "draw_missing(rng, p.patterns[t], w.B[t], w.Kp[t], fitted, 1.0, e, s.part[q])",
+        "e[:] = 0.0",
+        (MISSING + "test_imputation[missing-unstructured]",),
+    ),
+    Mutant(
+        "missing trait taken for data: the record counts as complete",
+        "model/layout.py",
+        "complete = ~(codes == MISSING).any(axis=1)",
+        "complete = np.ones(len(codes), bool)",
+        (LAYOUT + "test_partly_seen_records_stand_in_their_cells[missing]",),
+    ),
+    Mutant(
+        "imputation: observed traits not taken as deviations",
+        "kernels/missing.py",
+        "s += B[l, q] * (y[q] - fitted[q])",
+        "s += B[l, q] * y[q]",
+        (MISSING + "test_imputation[missing-unstructured]",),
+    ),
+    Mutant(
+        "imputation: mean of several unseen plots as spread as one",
+        "gibbs/steps.py",
+        "1.0 / math.sqrt(p.cell_pad[c])",
+        "1.0",
+        (MISSING + "test_imputation[missing-unstructured]",),
+    ),
+    Mutant(
+        "absent cross-products: rows of the recorded traits counted twice",
+        "kernels/missing.py",
+        "rest = n - span",
+        "rest = n",
+        (MISSING + "test_cross_products_of_absent_columns[4-given2]",),
+    ),
+    Mutant(
+        "absent b2: variance of the environment forgotten",
+        "kernels/missing.py",
+        "root = math.sqrt(s2_E[i])",
+        "root = 1.0",
+        (MISSING + "test_absent_interaction[absent-unstructured]",),
+    ),
+    Mutant(
+        "absent columns: main effect regressed along with the interaction",
+        "kernels/missing.py",
+        "add_row(-B[l, q], main[q], out)",
+        "add_row(0.0, main[q], out)",
+        (MISSING + "test_expected_genetic_effects_of_absent_columns[absent-unstructured]",),
+    ),
+    Mutant(
+        "absent columns: draws averaged in place of conditional means",
+        "gibbs/draws.py",
+        "out.sum_beta[i, l] += centre",
+        "out.sum_beta[i, l] += out.beta[t, i, l]",
+        (MISSING + "test_expected_genetic_effects_of_absent_columns[absent-unstructured]",),
+    ),
+)
+
+INTEGRATED = (
+    Mutant(
+        "collapsed: Jacobian of a covariance off by one",
+        "kernels/parameters.py",
+        "lp += (p - a + 1.0) * math.log(K[a, a])",
+        "lp += (p - a) * math.log(K[a, a])",
+        (COLLAPSED + "[complete-unstructured]",),
+    ),
+    Mutant(
+        "collapsed: marginal half-t prior with too few degrees of freedom",
+        "kernels/parameters.py",
+        "lp -= (prior.nu + 2.0 * p) * log_root",
+        "lp -= (prior.nu + p) * log_root",
+        (COLLAPSED + "[complete-unstructured]",),
+    ),
+    Mutant(
+        "collapsed: log|P| of the means forgotten",
+        "gibbs/density.py",
+        "lp = -0.5 * (logs + squares + log_P + (J - 1.0) * log_R)",
+        "lp = -0.5 * (logs + squares + (J - 1.0) * log_R)",
+        (COLLAPSED + "[missing-unstructured]", COLLAPSED + "[missing-unstructured-flat]"),
+    ),
+    Mutant(
+        "collapsed: unseen plots without a degree of freedom",
+        "gibbs/density.py",
+        "h.n_within[i] += 1.0",
+        "h.n_within[i] += 0.0",
+        (COLLAPSED + "[missing-unstructured]",),
+    ),
+    Mutant(
+        "collapsed: gradient in R_e without the plots k",
+        "gibbs/density.py",
+        "0.5 * full[m, n] / p.k[i]",
+        "0.5 * full[m, n]",
+        (COLLAPSED + "[absent-unstructured]",),
+    ),
+    Mutant(
+        "collapsed: every trajectory accepted",
+        "gibbs/collapsed.py",
+        "if rng.random() < probability:",
+        "if rng.random() < 1.0:",
+        (GAPS + "test_hamiltonian_move[missing-unstructured]",),
+    ),
+    Mutant(
+        "collapsed: kinetic energy at the end forgotten",
+        "gibbs/collapsed.py",
+        "        after -= 0.5 * momentum[a] ** 2",
+        "        after -= 0.0",
+        (GAPS + "test_hamiltonian_move[missing-unstructured]",),
+    ),
+    Mutant(
+        "collapsed: cross-products within cells from before the imputation",
+        "gibbs/collapsed.py",
+        "    sum_within(p, s, h)\n    step = ",
+        "    step = ",
+        (GAPS + "test_hamiltonian_move[missing-unstructured]",),
+    ),
+)
+
+ORDER = (
+    Mutant(
+        "sweep: stale eigenvectors of (C, R)",
+        "gibbs/sweep.py",
+        "    elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):",
+        "    elif w.pair.lam[0] == 0.0 and not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):",
+        (SWEEPS + "[unstructured-sweep_gibbs]",),
+    ),
+    Mutant(
+        "sweep: stale eigenvectors after a rejected trajectory",
+        "gibbs/collapsed.py",
+        "    return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)",
+        "    return True",
+        (GAPS + "test_hamiltonian_move[missing-unstructured]",),
+    ),
+    Mutant(
+        "sweep: R_e after the imputation",
+        "gibbs/sweep.py",
+        "        if not draw_residual(rng, p, s, w):\n            return 3\n"
+        "        if refresh and not pack_state(p, s, h):\n            return 1\n    h.swept[0] += 1.0\n"
+        "    draw_mean_scales(rng, p, s)\n    return 0 if impute(rng, p, s, w) else 3",
+        "        if not impute(rng, p, s, w) or not draw_residual(rng, p, s, w):\n            return 3\n"
+        "    draw_mean_scales(rng, p, s)\n    return 0",
+        (SWEEPS + "[unstructured-sweep_gibbs]",),
+    ),
+    Mutant(
+        "sweep: imputation between the collapsed update and u",
+        "gibbs/sweep.py",
+        "        draw_unseen_variances(rng, p, s)\n    elif",
+        "        draw_unseen_variances(rng, p, s)\n        impute(rng, p, s, w)\n    elif",
+        (SWEEPS + "[standard-sweep_collapsed]",),
+    ),
+    Mutant(
+        "sweep: Sigma_E of unseen environments forgotten in the collapsed sweep",
+        "gibbs/sweep.py",
+        "        draw_unseen_variances(rng, p, s)\n    elif",
+        "    elif",
+        (GAPS + "test_unseen_environments_follow_their_prior[collapsed]",),
+    ),
+    Mutant(
+        "sweep: covariances drawn given the effects not handed to the walk",
+        "gibbs/sweep.py",
+        "        if refresh and not pack_state(p, s, h):\n            return 1\n",
+        "",
+        (GAPS + "test_covariances_drawn_given_the_effects_reach_the_walk[missing-unstructured]",),
+    ),
+    Mutant(
+        "sweep: stale auxiliaries after the collapsed update",
+        "gibbs/sweep.py",
+        "        if refresh and not draw_all_auxiliaries(rng, p, s):\n            return 1\n",
+        "",
+        (GAPS + "test_collapsed_sweep_does_not_read_auxiliaries[missing-unstructured]",),
+    ),
+    Mutant(
+        "auxiliaries of Sigma_E: degrees of freedom forgotten",
+        "gibbs/steps.py",
+        "rate = p.prior_E.nu / s.s2_E[i] + 1.0 / p.prior_E.scale[k] ** 2",
+        "rate = 1.0 / s.s2_E[i] + 1.0 / p.prior_E.scale[k] ** 2",
+        (GAPS + "test_auxiliaries_given_covariances[missing-unstructured]",),
+    ),
+    Mutant(
+        "sweep: tau before mu, which is drawn without it",
+        "gibbs/steps.py",
+        "    if not draw_beta(rng, w.pair.T, w.sxx, w.sxz, w.P0, w.P0b0, s.beta):\n        return False\n",
+        "    if not draw_beta(rng, w.pair.T, w.sxx, w.sxz, w.P0, w.P0b0, s.beta):\n        return False\n"
+        "    draw_mean_scales(rng, p, s)\n",
+        (SWEEPS + "[unstructured-sweep_gibbs]",),
+    ),
+    Mutant(
+        "sweep: split of the effects of the sweep before",
+        "gibbs/sweep.py",
+        "    for inner in range(p.inner):\n        if inner > 0 and not impute(rng, p, s, w):\n            return 3\n"
+        "        if not draw_means_and_genetic(rng, p, s, w):\n            return 5\n"
+        "        if len(p.cell_line) > 0:\n            fill_fitted(p, s, w)\n"
+        "    if not split_effects(rng, p, s, w):\n        return 1\n",
+        "    if not split_effects(rng, p, s, w):\n        return 1\n"
+        "    for inner in range(p.inner):\n        if inner > 0 and not impute(rng, p, s, w):\n            return 3\n"
+        "        if not draw_means_and_genetic(rng, p, s, w):\n            return 5\n"
+        "        if len(p.cell_line) > 0:\n            fill_fitted(p, s, w)\n",
+        (SWEEPS + "[unstructured-sweep_gibbs]",),
+    ),
+)

@@ -1,0 +1,127 @@
+"""What a study has to offer, and how its results are written down.
+
+A study is a module or package of this folder that, when it is imported, calls
+
+    register("speed", quick=check_quickly, full=check_fully)
+
+with functions from `Options` to a list of `Row`, one a line of the printed table. `full` also writes
+``validation/results/<name>.md`` with `write_report`, and may be left out.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bmtme.gibbs.chains import count_cores
+from bmtme.kernels.compile import hash_sources
+from bmtme.pipeline import find_versions
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run.
+
+    Attributes
+    ----------
+    cores : threads at most
+    seed : of everything random
+    results : folder of the written results
+    replicates : folder where long studies keep what they have done, to go on after an interruption
+    """
+
+    cores: int
+    seed: int
+    results: Path
+    replicates: Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes
+    ----------
+    check : what was checked
+    size : how much of it
+    statistic : what `figure` is
+    figure : a p-value, or a number with its Monte Carlo error
+    ok : the verdict
+    """
+
+    check: str
+    size: str
+    statistic: str
+    figure: str
+    ok: bool
+
+
+Run = Callable[[Options], list[Row]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A registered study."""
+
+    name: str
+    quick: Run
+    full: Run | None
+
+
+STUDIES: dict[str, Study] = {}
+
+
+def register(name: str, quick: Run, full: Run | None = None) -> None:
+    """Add a study to the table of `validation.run`."""
+    STUDIES[name] = Study(name, quick, full)
+
+
+def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, padded so that it also reads as plain text."""
+    cells = [list(head), *[list(row) for row in rows]]
+    widths = [max(len(row[c]) for row in cells) for c in range(len(head))]
+    lines = ["| " + " | ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+def tabulate(rows: Sequence[Row]) -> str:
+    """Rows as the table that is printed."""
+    head = ("check", "size", "statistic", "figure", "verdict")
+    return make_table(head, [(r.check, r.size, r.statistic, r.figure, "ok" if r.ok else "FAILED") for r in rows])
+
+
+def write_report(options: Options, name: str, title: str, text: str, seconds: float) -> Path:
+    """Write ``<name>.md`` with the date, the versions and the command that made it."""
+    versions = ", ".join(f"{library} {version}" for library, version in find_versions().items())
+    head = [
+        f"# {title}",
+        "",
+        f"- Date: {datetime.date.today().isoformat()}",
+        f"- Command: `python -m validation.run --only {name} --seed {options.seed}`",
+        f"- Versions: {versions}; compiled sources {hash_sources()}",
+        f"- Wall time: {seconds / 60:.0f} minutes, {options.cores} thread{'s' if options.cores > 1 else ''}",
+    ]
+    options.results.mkdir(parents=True, exist_ok=True)
+    path = options.results / f"{name}.md"
+    path.write_text("\n".join(head) + "\n\n" + text.strip() + "\n", encoding="utf-8")
+    return path
+
+
+def report_progress(what: str) -> Callable[[int, int], None]:
+    """A callback that shows how far a study is, on stderr, where that is a terminal."""
+
+    def report(done: int, total: int) -> None:
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(f"\r{what}: {done} of {total}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+
+    return report
+
+
+def default_options() -> Options:
+    """All processors, seed 1, the folders of this package."""
+    return Options(count_cores(), 1, RESULTS, Path("build") / "validation")
