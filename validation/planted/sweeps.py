@@ -140,8 +140,8 @@ ORDER = (
     Mutant(
         "sweep: stale eigenvectors after a rejected trajectory",
         "gibbs/collapsed.py",
-        "    return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)",
-        "    return True",
+        "    adapt_step(h)\n    return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)",
+        "    adapt_step(h)\n    return True",
         (GAPS + "test_hamiltonian_move[missing-unstructured]",),
     ),
     Mutant(
