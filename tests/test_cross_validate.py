@@ -157,7 +157,7 @@ def test_predictions_are_those_of_the_pipeline(data, finished):
     problem, scaling = build(prepared, MODELS["bd"])
     slots = plan_slots(SHORT["draws"], SHORT["chains"], "thin")
     chains = run_chains(problem, DEFAULT_SAMPLER, SHORT["tune"], slots, True, spawn_seeds(SHORT["seed"], 2, 1, 1, 1))
-    table = predict(prepared, scaling, chains, trial, partition.scored(trial))
+    table = predict(prepared, scaling, chains, trial, choose_targets(prepared, trial.lines), partition.scored(trial))
     found = finished.predictions.query("model == 'bd' and partition == '2'").reset_index(drop=True)
     pd.testing.assert_frame_equal(found[COLUMNS[2:]], table, check_exact=True)
 
@@ -379,7 +379,7 @@ def test_traces_are_the_draws_behind_the_predictions(data):
     loadings = load_lines(prepared.basis, targets)
     traces = np.concatenate([trace_cells(chain, loadings, places, 2) for chain in chains])
     assert traces.shape == (120, 2)
-    table = predict(prepared, scaling, chains, trial, cells)
+    table = predict(prepared, scaling, chains, trial, choose_targets(prepared, trial.lines), cells)
     scale, centre = scaling.scale[[1, 0]], scaling.centre[[1, 0]]
     np.testing.assert_allclose(table["mean"], scale * traces.mean(axis=0) + centre)
     np.testing.assert_allclose(table["sd"][1], scale[1] * traces[:, 1].std(ddof=1))  # line 2 has some variance left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,15 +111,20 @@ def make_dataset(
     return xarray.Dataset(variables, {name: coords[name] for name in coords if name in used}, attrs)
 
 
+def import_arviz() -> Any:
+    """ArviZ, without its announcements to developers (both lines make one, at import or at first use)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import arviz
+    return arviz
+
+
 def make_tree(groups: dict[str, Any]) -> Any:
     """What users get: InferenceData with ArviZ 0.x, an xarray DataTree with ArviZ 1.x."""
     import xarray
 
     tree = xarray.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
-    import arviz
-
-    if hasattr(arviz, "InferenceData") and hasattr(arviz.InferenceData, "from_datatree"):
-        major = int(arviz.__version__.split(".")[0])
-        if major < 1:
-            return arviz.InferenceData.from_datatree(tree)
+    arviz = import_arviz()
+    if int(arviz.__version__.split(".")[0]) < 1:
+        return arviz.InferenceData.from_datatree(tree)
     return tree

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bmtme.results.posterior import import_arviz
+
 #: Below these, numbers are not to be leaned on; the note says so.
 GOOD_R_HAT = 1.01
 GOOD_ESS = 400
@@ -67,8 +69,9 @@ def diagnose(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n = len(draws)
     if draws.shape[2] < 4:
         return np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    import arviz
     import xarray
+
+    arviz = import_arviz()
 
     data = xarray.Dataset({"x": (("chain", "draw", "parameter"), np.moveaxis(draws, 0, 2))})
     with warnings.catch_warnings(), np.errstate(all="ignore"):
