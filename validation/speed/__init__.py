@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,10 +133,12 @@ def find_prototype() -> Any:
     path = os.environ.get("BMTME_PROTOTYPE")
     if not path:
         return None
-    spec = importlib.util.spec_from_file_location("prototype_collapsed", path)
+    name = Path(path).stem
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # compiled code that was kept looks its module up by name
     spec.loader.exec_module(module)
     return module
 
