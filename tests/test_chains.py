@@ -154,8 +154,9 @@ def test_failure_names_matrix_and_sweep(problem, sampler, cores):
 
 
 def test_failure_of_the_collapsed_sampler(problem):
+    """Where the density is nowhere defined the moves stay, and the draws given the effects name the matrix."""
     problem.fixed[:] = np.nan
-    with pytest.raises(NumericalError, match=r"sweep 1: .*\(C, R\).* is not positive definite"):
+    with pytest.raises(NumericalError, match=r"sweep 1: Sigma_t .* is not positive definite"):
         run(problem, "collapsed", tune=0)
 
 

@@ -336,6 +336,6 @@ def test_wrong_conditionals_are_caught(monkeypatch):
         for test in (test_genetic_covariances_and_auxiliaries, test_residual_covariance_and_auxiliaries):
             with pytest.raises(AssertionError):
                 test(scene)
-    monkeypatch.setattr(PLAIN.steps, "prepare_mean_prior", lambda p, s, w: None)
+    monkeypatch.setattr(PLAIN.stepwise, "prepare_mean_prior", lambda p, s, w: None)
     with pytest.raises(AssertionError):
         test_means_given_effects(scene)
