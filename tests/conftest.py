@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,11 @@ def long_frame(wide_frame: pd.DataFrame) -> pd.DataFrame:
     """The records of `wide_frame` with one row per value, in shuffled rows; missing values have no row."""
     frame = wide_frame.melt(["line", "env", "rep"], ["Yield", "PH"], "trait", "value").dropna()
     return frame.sample(frac=1, random_state=8).reset_index(drop=True)
+
+
+@pytest.fixture(autouse=True)
+def answered_interruptions() -> Iterator[None]:
+    """Interruptions reach the tests also where they were started in the background, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -295,7 +295,7 @@ def test_interruption_by_a_signal(data):
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         cross_validate(*data, MODELS, CV1(2), workers=2, **SHORT | {"tune": 10**6})
-    assert time.perf_counter() - sent[0] < 3.0  # about half a second where nothing else runs
+    assert time.perf_counter() - sent[0] < 10.0  # about half a second where nothing else runs
     timer.join()
     assert not cv_threads()
 
