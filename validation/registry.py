@@ -95,8 +95,8 @@ def tabulate(rows: Sequence[Row]) -> str:
     return make_table(head, [(r.check, r.size, r.statistic, r.figure, "ok" if r.ok else "FAILED") for r in rows])
 
 
-def write_report(options: Options, name: str, title: str, text: str, seconds: float) -> Path:
-    """Write ``<name>.md`` with the date, the versions and the command that made it."""
+def write_report(options: Options, name: str, title: str, text: str, seconds: float | None = None) -> Path:
+    """Write ``<name>.md`` with the date, the versions and the command that made it (and its wall time, if known)."""
     versions = ", ".join(f"{library} {version}" for library, version in find_versions().items())
     head = [
         f"# {title}",
@@ -104,8 +104,10 @@ def write_report(options: Options, name: str, title: str, text: str, seconds: fl
         f"- Date: {datetime.date.today().isoformat()}",
         f"- Command: `python -m validation.run --only {name} --seed {options.seed}`",
         f"- Versions: {versions}; compiled sources {hash_sources()}",
-        f"- Wall time: {seconds / 60:.0f} minutes, {options.cores} thread{'s' if options.cores > 1 else ''}",
     ]
+    if seconds is not None:
+        threads = f"{options.cores} thread{'s' if options.cores > 1 else ''}"
+        head.append(f"- Wall time: {seconds / 60:.1f} minutes, {threads}")
     options.results.mkdir(parents=True, exist_ok=True)
     path = options.results / f"{name}.md"
     path.write_text("\n".join(head) + "\n\n" + text.strip() + "\n", encoding="utf-8")
