@@ -83,7 +83,7 @@ def register(name: str, quick: Run, full: Run | None = None) -> None:
 
 def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, padded so that it also reads as plain text."""
-    cells = [list(head), *[list(row) for row in rows]]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
     widths = [max(len(row[c]) for row in cells) for c in range(len(head))]
     lines = ["| " + " | ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)) + " |" for row in cells]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
