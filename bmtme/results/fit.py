@@ -17,8 +17,6 @@ from bmtme.errors import DataError, UsageError
 from bmtme.results.posterior import make_tree
 from bmtme.results.summary import summarise_posterior
 
-FILES = ("summary.csv", "predictions.csv", "idata.nc", "run.json")
-
 
 class Fit:
     """Result of `bmtme.fit`.

@@ -27,5 +27,3 @@ VARIABLES = {
         Variable("tau", ("trait",), "standard deviation between environment means (exchangeable means)"),
     )
 }
-EFFECTS = ("b1", "b2")
-COVARIANCES = ("Sigma_t", "Sigma_E", "R_e")
