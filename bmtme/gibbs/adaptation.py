@@ -8,8 +8,8 @@ import numpy as np
 
 from bmtme.gibbs.collapsed import LONGEST_STEP, Walk
 from bmtme.gibbs.problem import Problem
-from bmtme.kernels.covariance import DIAGONAL
-from bmtme.kernels.parameters import count_parameters
+from bmtme.kernels.covariance import FULL
+from bmtme.kernels.parameters import count_parameters, count_roots
 
 #: Shares of the warm-up: plain Gibbs sweeps into the bulk, then three stages of Hamiltonian moves.
 SHARES = (0.1, 0.2, 0.3, 0.4)
@@ -35,11 +35,10 @@ def start_stage(
     trail : (n, q) parameters drawn in the stage before (none for stage 0); the walk holds the current ones
     curve : fills minus the Hessian at the walk's centre, False where it is not defined
     """
-    roots = _signed_roots(p, len(h.theta))
-    h.theta[roots] = np.abs(h.theta[roots])
+    factors = _list_factors(p, len(h.theta))
+    h.theta[:] = _turn_positive(h.theta, *factors)
     if stage < 3:
-        draws = trail[len(trail) // 5 :].copy()
-        draws[:, roots] = np.abs(draws[:, roots])
+        draws = _turn_positive(trail[len(trail) // 5 :], *factors)
         n, q = draws.shape
         centre = draws.mean(axis=0) if stage and n else h.theta.copy()
         h.centre[:] = centre
@@ -50,7 +49,7 @@ def start_stage(
         if stage and n > 1:
             weight = n / (n + (10.0 if stage == 1 else 5.0) * q)
             covariance = weight * np.cov(draws, rowvar=False).reshape(q, q) + (1.0 - weight) * covariance
-            _decouple_crossing(covariance, draws, roots)
+            _decouple_crossing(covariance, draws, *factors)
         try:
             h.metric[:] = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:  # a stage that hardly moved: keep the scales, forget the correlations
@@ -63,26 +62,43 @@ def start_stage(
         h.adapt[0] = 0.0
 
 
-def _signed_roots(p: Problem, q: int) -> slice:
-    """Where the signed roots of Sigma_E stand among the parameters."""
-    start = count_parameters(p.prior_t.shape, p.n_trait)
-    if not p.interaction:
-        return slice(start, start)
-    return slice(start, start + (len(p.seen) if p.prior_E.shape == DIAGONAL else 1))
+def _list_factors(p: Problem, q: int) -> tuple[list[int], list[tuple[int, int, int]]]:
+    """Places of the signed roots among the parameters, and of each t: (t, root, root) of the traits it correlates."""
+    L = p.n_trait
+    first, last = int(count_parameters(p.prior_t.shape, L)), q - int(count_parameters(p.prior_e.shape, L))
+    roots, correlations = list(range(first, last)), []
+    for start, shape in ((0, p.prior_t.shape), (last, p.prior_e.shape)):
+        roots += range(start, start + int(count_roots(shape, L)))
+        if shape == FULL:
+            pairs = [(a, c) for a in range(L) for c in range(a)]
+            correlations += [(start + L + k, start + a, start + c) for k, (a, c) in enumerate(pairs)]
+    return roots, correlations
 
 
-def _decouple_crossing(covariance: np.ndarray, draws: np.ndarray, roots: slice) -> None:
-    """Take out the correlations of signed roots that may cross zero, in place.
+def _turn_positive(draws: np.ndarray, roots: list[int], correlations: list[tuple[int, int, int]]) -> np.ndarray:
+    """The same covariances (..., q) with every root positive."""
+    signs = np.where(draws < 0.0, -1.0, 1.0)
+    turned = draws.copy()
+    turned[..., roots] = np.abs(draws[..., roots])
+    for t, a, c in correlations:
+        turned[..., t] *= signs[..., a] * signs[..., c]
+    return turned
 
-    The density is the same at s and -s, but what a root's correlation with the rest is at s, it is with the other
-    sign at -s: a metric with that correlation fits one side only, and trajectories on the other diverge.
+
+def _decouple_crossing(
+    covariance: np.ndarray, draws: np.ndarray, roots: list[int], correlations: list[tuple[int, int, int]]
+) -> None:
+    """Take out the correlations of roots that may cross zero, and of the t that then change sign, in place.
+
+    The density is the same on both sides, but what a correlation with the rest is on one, it is with the other sign
+    on the other: a metric with that correlation fits one side only, and trajectories on the other diverge.
     """
-    for k in range(len(covariance))[roots]:
-        if draws[:, k].mean() < CROSSING * draws[:, k].std():
-            variance = covariance[k, k]
-            covariance[k, :] = 0.0
-            covariance[:, k] = 0.0
-            covariance[k, k] = variance
+    crossing = {k for k in roots if draws[:, k].mean() < CROSSING * draws[:, k].std()}
+    for k in crossing | {t for t, a, c in correlations if a in crossing or c in crossing}:
+        variance = covariance[k, k]
+        covariance[k, :] = 0.0
+        covariance[:, k] = 0.0
+        covariance[k, k] = variance
 
 
 def _bounded_inverse(curvature: np.ndarray) -> np.ndarray:

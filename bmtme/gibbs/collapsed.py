@@ -17,7 +17,7 @@ from bmtme.gibbs.steps import factor_pair, prepare_mean_prior
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import DIAGONAL
 from bmtme.kernels.linalg import factor_cholesky
-from bmtme.kernels.parameters import count_parameters, pack_covariance
+from bmtme.kernels.parameters import count_parameters, count_roots, pack_covariance, spread_roots
 from bmtme.kernels.record import define_record
 
 #: Energy error beyond which a trajectory counts as divergent.
@@ -38,6 +38,7 @@ class Walk(NamedTuple):
     swept: np.ndarray  # (1,) sweeps made
     Sigma_t: np.ndarray  # covariances of a trial point
     s2_E: np.ndarray
+    roots: np.ndarray  # signed roots of Sigma_E at the trial point
     R_e: np.ndarray
     KT: np.ndarray
     KR: np.ndarray
@@ -78,6 +79,7 @@ def allocate_walk(p: Problem) -> Walk:
         swept=new(1),
         Sigma_t=new(L, L),
         s2_E=new(I),
+        roots=new(count_parameters(p.prior_E.shape, len(p.seen))),
         R_e=new(L, L),
         KT=new(L, L),
         KR=new(L, L),
@@ -91,19 +93,18 @@ def allocate_walk(p: Problem) -> Walk:
 
 @compiled()
 def pack_state(p, s, h):
-    """Parameters of the state's covariances into the walk; False where one is not positive definite.
-
-    The roots of Sigma_E keep their signs: given these, the draw of the variances is a draw of the roots.
-    """
+    """Parameters of the state's covariances into the walk; False where one is not positive definite."""
     L = p.n_trait
     nt = count_parameters(p.prior_t.shape, L)
     last = h.theta.shape[0] - count_parameters(p.prior_e.shape, L)
     if not factor_cholesky(s.Sigma_t, h.KT) or not factor_cholesky(s.R_e, h.KR):
         return False
-    pack_covariance(s.Sigma_t, p.prior_t.shape, h.KT, h.theta[:nt])
-    pack_covariance(s.R_e, p.prior_e.shape, h.KR, h.theta[last:])
-    for a in range(nt, last):
-        h.theta[a] = math.copysign(math.sqrt(s.s2_E[p.seen[a - nt]]), h.theta[a])
+    pack_covariance(p.prior_t.shape, h.KT, h.theta[:nt])
+    pack_covariance(p.prior_e.shape, h.KR, h.theta[last:])
+    if p.interaction:
+        for a in range(nt, last):
+            h.theta[a] = math.copysign(math.asinh(math.sqrt(s.s2_E[p.seen[a - nt]])), h.theta[a])
+        h.theta[: count_roots(p.prior_t.shape, L)] *= spread_roots(h.theta[nt:last], h.roots)
     return True
 
 

@@ -21,10 +21,13 @@ from bmtme.kernels.genetic import invert_observed
 from bmtme.kernels.linalg import factor_cholesky, invert_lower, multiply_small
 from bmtme.kernels.pair import transform_forward
 from bmtme.kernels.parameters import (
-    LIMIT,
+    LARGEST_ASINH,
     count_parameters,
+    count_roots,
     finish_covariance,
-    finish_environment_variances,
+    finish_roots,
+    finish_total,
+    spread_roots,
     unpack_covariance,
 )
 from bmtme.kernels.residual import sum_log_density
@@ -36,18 +39,22 @@ ROUNDING, RESOLUTION = 1e-15, 1e-6
 @compiled()
 def unpack_trial(theta, p, h):
     """Covariances of a trial point; False where it is out of bounds."""
-    for t in theta:
-        if not (abs(t) < LIMIT):
-            return False
     L = p.n_trait
     nt = count_parameters(p.prior_t.shape, L)
     last = theta.shape[0] - count_parameters(p.prior_e.shape, L)
-    unpack_covariance(theta[:nt], p.prior_t.shape, h.KT, h.Sigma_t)
-    unpack_covariance(theta[last:], p.prior_e.shape, h.KR, h.R_e)
+    if not unpack_covariance(theta[:nt], p.prior_t.shape, h.KT, h.Sigma_t):
+        return False
+    if not unpack_covariance(theta[last:], p.prior_e.shape, h.KR, h.R_e):
+        return False
     if p.interaction:
+        for t in theta[nt:last]:
+            if not (abs(t) < LARGEST_ASINH):
+                return False
+        q = spread_roots(theta[nt:last], h.roots)
+        h.KT[:] /= q
+        h.Sigma_t[:] /= q**2
         for a in range(p.seen.shape[0]):
-            s = theta[nt + a] if p.prior_E.shape == DIAGONAL else theta[nt]
-            h.s2_E[p.seen[a]] = s * s
+            h.s2_E[p.seen[a]] = h.roots[a if p.prior_E.shape == DIAGONAL else 0] ** 2
     return True
 
 
@@ -118,7 +125,7 @@ def log_determinant_residual(p, h):
     total = 0.0
     if p.product:
         for l in range(p.n_trait):
-            total += 2.0 * math.log(h.KR[l, l])
+            total += 2.0 * math.log(abs(h.KR[l, l]))
         return total * p.seen.shape[0]
     empty = np.zeros((p.n_trait, p.n_trait))
     for i in p.seen:
@@ -179,7 +186,10 @@ def evaluate(theta, p, s, w, h, gradient):
     lp += finish_covariance(p.prior_t, h.KT, h.Sigma_t, GS, gradient[:nt])
     lp += finish_covariance(p.prior_e, h.KR, h.R_e, Gr, gradient[last:])
     if p.interaction:
-        lp += finish_environment_variances(p.prior_E, theta[nt:last], p.seen, gE, gradient[nt:last])
+        lp += finish_roots(p.prior_E, h.roots, p.seen, gE, gradient[nt:last])
+        q = math.sqrt(1.0 + np.mean(h.roots**2))
+        n = count_roots(p.prior_t.shape, L)
+        lp += finish_total(theta[:n], theta[nt:last], h.roots, q, gradient[:n], gradient[nt:last])
     return lp if lp < np.inf and lp > -np.inf else -np.inf
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from bmtme.gibbs.problem import Problem
 from bmtme.kernels.beta import EXCHANGEABLE, PAPER
 from bmtme.kernels.compile import compiled
-from bmtme.kernels.interaction import fill_split
+from bmtme.kernels.interaction import add_row, fill_split
 from bmtme.kernels.missing import complete_interaction, expect_genetic
 from bmtme.kernels.record import define_record
 
@@ -105,10 +105,10 @@ def record_draw(rng, p, s, w, t, out):
             if not expect_genetic(s.Sigma_t, p.recorded, p.col_env, p.col_trait, s.W, w.A, w.main, w.full):
                 return 1
             for m in range(w.full.shape[0]):
-                add_into(w.full[m], out.sum_W[m])
+                add_row(1.0, w.full[m], out.sum_W[m])
         else:
             for m in range(s.W.shape[0]):
-                add_into(s.W[m], out.sum_W[m])
+                add_row(1.0, s.W[m], out.sum_W[m])
     slot = out.slot[t]
     if slot >= 0:
         out.W1[slot] = s.W1
@@ -130,10 +130,3 @@ def record_draw(rng, p, s, w, t, out):
         ):
             return 1
     return 0
-
-
-@compiled(relaxed=True)
-def add_into(row, total):
-    """total += row."""
-    for j in range(row.shape[0]):
-        total[j] += row[j]

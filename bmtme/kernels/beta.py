@@ -13,22 +13,32 @@ import numpy as np
 
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import draw_inverse_gamma
+from bmtme.kernels.lanes import WIDTH, add_up, load, spread, store
 from bmtme.kernels.linalg import factor_cholesky, solve_lower, solve_lower_transposed
 
 FLAT, EXCHANGEABLE, PAPER = 0, 1, 2
 
 
-@compiled(relaxed=True)
+@compiled()
 def sum_mean_information(z, x, d, lam, weight):
     """(sxx, sxz) of one transformed column; leaves 1 / (1 + d lam) in `weight`."""
-    sxx = 0.0
-    sxz = 0.0
-    for j in range(x.shape[0]):
+    end = x.shape[0] // WIDTH * WIDTH
+    one, lams = spread(1.0), spread(lam)
+    xx = spread(0.0)
+    xz = spread(0.0)
+    for j in range(0, end, WIDTH):
+        vs = one / (one + load(d, j) * lams)
+        store(weight, j, vs)
+        xs = load(x, j)
+        xv = xs * vs
+        xx += xs * xv
+        xz += load(z, j) * xv
+    sxx, sxz = add_up(xx), add_up(xz)
+    for j in range(end, x.shape[0]):
         v = 1.0 / (1.0 + d[j] * lam)
         weight[j] = v
-        xv = x[j] * v
-        sxx += x[j] * xv
-        sxz += z[j] * xv
+        sxx += x[j] * (x[j] * v)
+        sxz += z[j] * (x[j] * v)
     return sxx, sxz
 
 
@@ -72,11 +82,15 @@ def draw_beta(rng, T, sxx, sxz, P0, P0b0, out):
     return True
 
 
-@compiled(relaxed=True)
+@compiled()
 def sum_residual_products(y, w, x, root_d):
     """sum_j x_j (y_j - sqrt(d_j) w_j) of one column."""
-    s = 0.0
-    for j in range(x.shape[0]):
+    end = x.shape[0] // WIDTH * WIDTH
+    total = spread(0.0)
+    for j in range(0, end, WIDTH):
+        total += load(x, j) * (load(y, j) - load(root_d, j) * load(w, j))
+    s = add_up(total)
+    for j in range(end, x.shape[0]):
         s += x[j] * (y[j] - root_d[j] * w[j])
     return s
 

@@ -27,9 +27,6 @@ COMPILED_FOLDERS = ("kernels", "gibbs")
 #: Compiled code of other versions is removed after so many days without use.
 STALE_DAYS = 90
 
-#: Floating-point liberties: sums may be reordered (vectorised), but NaN and infinity stay honest.
-RELAXED = {"reassoc", "contract", "nsz", "arcp"}
-
 
 def hash_sources() -> str:
     """Hash every source file that holds compiled functions, with the versions that compile them."""
@@ -80,16 +77,15 @@ def remove_stale(base: Path, keep: Path) -> None:
 CACHE_FOLDER = find_cache_folder()
 
 
-def compiled(relaxed: bool = False, inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
+def compiled(inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Decorator: compile without the GIL, cached in `CACHE_FOLDER`.
 
-    relaxed : allow vectorised sums
     inline : make the function part of its one caller. Every function is optimised again in each function above
         it, so that large steps with a single caller would double the time of the first start.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        options: dict[str, Any] = {"nogil": True, "fastmath": RELAXED if relaxed else False}
+        options: dict[str, Any] = {"nogil": True}
         if inline:
             options["inline"] = "always"
         if CACHE_FOLDER is None:

@@ -14,7 +14,7 @@ from bmtme.kernels.compile import compiled
 from bmtme.kernels.linalg import decompose_jacobi, factor_cholesky, invert_lower
 
 
-@compiled(relaxed=True)
+@compiled()
 def shrink_column(z, x, root_d, lam, weight, beta, noise, rank):
     """Turn z into a draw of w~ in place; directions beyond the rank carry no effect."""
     for j in range(rank):

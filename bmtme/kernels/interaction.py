@@ -43,7 +43,7 @@ def fill_split(Sigma_t, s2_E, recorded, seen, col_env, col_trait, A, K):
     return True
 
 
-@compiled(relaxed=True)
+@compiled()
 def add_row(weight, row, out):
     """out += weight row."""
     for j in range(out.shape[0]):

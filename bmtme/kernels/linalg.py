@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from bmtme.kernels.compile import compiled
+from bmtme.kernels.lanes import WIDTH, add_up, load, spread
 
 
 @compiled()
@@ -66,12 +67,9 @@ def solve_lower_transposed(K, b):
 
 
 @compiled()
-def invert_spd(A, out):
-    """Inverse of a symmetric positive definite matrix; False where it is not."""
-    n = A.shape[0]
-    K = np.empty((n, n))
-    if not factor_cholesky(A, K):
-        return False
+def invert_factored(K, out):
+    """Inverse of K K', K lower triangular."""
+    n = K.shape[0]
     Ki = np.empty((n, n))
     invert_lower(K, Ki)
     for a in range(n):
@@ -81,6 +79,15 @@ def invert_spd(A, out):
                 s += Ki[k, a] * Ki[k, b]
             out[a, b] = s
             out[b, a] = s
+
+
+@compiled()
+def invert_spd(A, out):
+    """Inverse of a symmetric positive definite matrix; False where it is not."""
+    K = np.empty(A.shape)
+    if not factor_cholesky(A, K):
+        return False
+    invert_factored(K, out)
     return True
 
 
@@ -155,11 +162,18 @@ def decompose_jacobi(A, w, V):
     fix_signs(V)
 
 
-@compiled(relaxed=True)
+@compiled()
 def dot(a, b, n):
     """Sum of products of the first n entries."""
-    s = 0.0
-    for j in range(n):
+    step = 2 * WIDTH
+    end = n // step * step
+    even = spread(0.0)
+    odd = spread(0.0)
+    for j in range(0, end, step):
+        even += load(a, j) * load(b, j)
+        odd += load(a, j + WIDTH) * load(b, j + WIDTH)
+    s = add_up(even + odd)
+    for j in range(end, n):
         s += a[j] * b[j]
     return s
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.interaction import add_row
-from bmtme.kernels.linalg import decompose_jacobi, factor_cholesky, solve_lower, solve_lower_transposed
+from bmtme.kernels.lanes import WIDTH, add_up, load, spread
+from bmtme.kernels.linalg import decompose_jacobi, dot, factor_cholesky, solve_lower, solve_lower_transposed
 from bmtme.kernels.pair import combine_rows
 
 OBSERVED, MISSING, ABSENT = 0, 1, 2
@@ -79,55 +80,64 @@ def fill_regressions(R_e, patterns, B, K):
     return True
 
 
-@compiled(relaxed=True)
+@compiled()
 def dot_four(u, a, b, c, e):
     """Four inner products with one row, read once."""
-    s0 = 0.0
-    s1 = 0.0
-    s2 = 0.0
-    s3 = 0.0
-    for j in range(u.shape[0]):
-        t = u[j]
-        s0 += t * a[j]
-        s1 += t * b[j]
-        s2 += t * c[j]
-        s3 += t * e[j]
+    end = u.shape[0] // WIDTH * WIDTH
+    t0 = spread(0.0)
+    t1 = spread(0.0)
+    t2 = spread(0.0)
+    t3 = spread(0.0)
+    for j in range(0, end, WIDTH):
+        us = load(u, j)
+        t0 += us * load(a, j)
+        t1 += us * load(b, j)
+        t2 += us * load(c, j)
+        t3 += us * load(e, j)
+    s0, s1, s2, s3 = add_up(t0), add_up(t1), add_up(t2), add_up(t3)
+    for j in range(end, u.shape[0]):
+        s0 += u[j] * a[j]
+        s1 += u[j] * b[j]
+        s2 += u[j] * c[j]
+        s3 += u[j] * e[j]
     return s0, s1, s2, s3
 
 
-@compiled(relaxed=True)
+@compiled()
 def dot_three(u, a, b, c):
     """Three inner products with one row, read once."""
-    s0 = 0.0
-    s1 = 0.0
-    s2 = 0.0
-    for j in range(u.shape[0]):
-        t = u[j]
-        s0 += t * a[j]
-        s1 += t * b[j]
-        s2 += t * c[j]
+    end = u.shape[0] // WIDTH * WIDTH
+    t0 = spread(0.0)
+    t1 = spread(0.0)
+    t2 = spread(0.0)
+    for j in range(0, end, WIDTH):
+        us = load(u, j)
+        t0 += us * load(a, j)
+        t1 += us * load(b, j)
+        t2 += us * load(c, j)
+    s0, s1, s2 = add_up(t0), add_up(t1), add_up(t2)
+    for j in range(end, u.shape[0]):
+        s0 += u[j] * a[j]
+        s1 += u[j] * b[j]
+        s2 += u[j] * c[j]
     return s0, s1, s2
 
 
-@compiled(relaxed=True)
+@compiled()
 def dot_two(u, a, b):
     """Two inner products with one row, read once."""
-    s0 = 0.0
-    s1 = 0.0
-    for j in range(u.shape[0]):
-        t = u[j]
-        s0 += t * a[j]
-        s1 += t * b[j]
-    return s0, s1
-
-
-@compiled(relaxed=True)
-def dot_one(u, a):
-    """One inner product."""
-    s0 = 0.0
-    for j in range(u.shape[0]):
+    end = u.shape[0] // WIDTH * WIDTH
+    t0 = spread(0.0)
+    t1 = spread(0.0)
+    for j in range(0, end, WIDTH):
+        us = load(u, j)
+        t0 += us * load(a, j)
+        t1 += us * load(b, j)
+    s0, s1 = add_up(t0), add_up(t1)
+    for j in range(end, u.shape[0]):
         s0 += u[j] * a[j]
-    return s0
+        s1 += u[j] * b[j]
+    return s0, s1
 
 
 @compiled()
@@ -145,10 +155,10 @@ def rotate_rows_back(rows, X, out):
         elif a + 2 == p:
             out[s, a], out[s, a + 1] = dot_two(u, X[a], X[a + 1])
         elif a + 1 == p:
-            out[s, a] = dot_one(u, X[a])
+            out[s, a] = dot(u, X[a], u.shape[0])
 
 
-@compiled(relaxed=True)
+@compiled()
 def add_four_rows(w0, w1, w2, w3, r0, r1, r2, r3, out):
     """out += the weighted sum of four rows."""
     for j in range(out.shape[0]):

@@ -141,7 +141,7 @@ def fill_pair(Sigma_t, s2_E, R_e, k, col_env, col_trait, C, R):
                 R[a, b] = R_e[l, q] / k[i]
 
 
-@compiled(relaxed=True)
+@compiled()
 def add_scaled_rows(fresh, w0, r0, w1, r1, w2, r2, out):
     """out = or += w0 r0 + w1 r1 + w2 r2, all contiguous."""
     if fresh:

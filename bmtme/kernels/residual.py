@@ -16,7 +16,7 @@ from bmtme.kernels.compile import compiled
 from bmtme.kernels.linalg import dot, factor_cholesky, invert_lower
 
 
-@compiled(relaxed=True)
+@compiled()
 def subtract_fit(y, w, x, root_d, beta, out):
     """e = y - x beta - sqrt(d) w of one column."""
     for j in range(y.shape[0]):

@@ -74,8 +74,8 @@ INTEGRATED = (
     Mutant(
         "collapsed: Jacobian of a covariance off by one",
         "kernels/parameters.py",
-        "lp += (p - a + 1.0) * math.log(K[a, a])",
-        "lp += (p - a) * math.log(K[a, a])",
+        "lp += (p - a) * math.log(abs(K[a, a]))",
+        "lp += (p - a + 1.0) * math.log(abs(K[a, a]))",
         (COLLAPSED + "[complete-unstructured]",),
     ),
     Mutant(
