@@ -14,11 +14,11 @@ import numpy as np
 
 from bmtme.gibbs.steps import factor_pair, fill_cell
 from bmtme.kernels.beta import FLAT
-from bmtme.kernels.collapsed import sum_density_terms, sum_pair, sum_two_pairs, turn_to_scores
+from bmtme.kernels.collapsed import sum_density_terms, sum_logs, sum_pair, sum_two_pairs, turn_to_scores
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import DIAGONAL
 from bmtme.kernels.genetic import invert_observed
-from bmtme.kernels.linalg import factor_cholesky, invert_lower, multiply_small
+from bmtme.kernels.linalg import factor_cholesky, invert_factored, transform_symmetric
 from bmtme.kernels.pair import transform_forward
 from bmtme.kernels.parameters import (
     LARGEST_ASINH,
@@ -158,12 +158,11 @@ def evaluate(theta, p, s, w, h, gradient):
     logs = 0.0
     squares = 0.0
     for m in range(M):
-        w.sxx[m], w.sxz[m], szz = sum_density_terms(w.Z[m], p.x, p.d, pair.lam[m], w.weight[m], product)
+        w.sxx[m], w.sxz[m], szz = sum_density_terms(w.Z, m, p.x, p.d, pair.lam[m], w.weight, product)
         squares += szz
         if m % 12 == 11 or m == M - 1:
-            for j in range(J):
-                logs += math.log(product[j])
-                product[j] = 1.0
+            logs += sum_logs(product)
+            product[:] = 1.0
     log_R = log_determinant_residual(p, h)
     flat = p.means.kind == FLAT
     log_P = solve_transformed_means(p, w, flat)
@@ -208,9 +207,7 @@ def solve_transformed_means(p, w, flat):
     Ti = w.pair.Ti
     P = np.empty((M, M))
     K = np.empty((M, M))
-    multiply_small(Ti, False, w.P0, False, K)
-    multiply_small(K, False, Ti, True, P)
-    Ki = np.empty((M, M))
+    transform_symmetric(Ti, w.P0, P)
     for m in range(M):
         P[m, m] += w.sxx[m]
         t = 0.0
@@ -219,10 +216,9 @@ def solve_transformed_means(p, w, flat):
         w.sxz[m] += t
     if not factor_cholesky(P, K):
         return np.inf
-    invert_lower(K, Ki)
+    invert_factored(K, w.K_means)
     for m in range(M):
         log_P += 2.0 * math.log(K[m, m])
-    multiply_small(Ki, True, Ki, False, w.K_means)
     for m in range(M):
         t = 0.0
         for a in range(M):
@@ -248,7 +244,7 @@ def differentiate_product(p, w, h, flat, GS, Gr, gE):
     for m in range(M):
         a = m // L
         l = m % L
-        s, t = turn_to_scores(w.Z[m], h.PZ[m], p.x, p.d, w.weight[m], w.tilde[m])
+        s, t = turn_to_scores(w.Z, h.PZ, m, p.x, p.d, w.weight, w.tilde[m])
         R[l, l] -= s
         S[l, l] -= lam_E[a] * t
         E[a, a] -= lam_t[l] * t
@@ -328,7 +324,7 @@ def differentiate_general(p, w, h, GS, Gr, gE):
     plain = np.empty(M)
     weighted = np.empty(M)
     for m in range(M):
-        plain[m], weighted[m] = turn_to_scores(w.Z[m], h.PZ[m], p.x, p.d, w.weight[m], w.tilde[m])
+        plain[m], weighted[m] = turn_to_scores(w.Z, h.PZ, m, p.x, p.d, w.weight, w.tilde[m])
     np.dot(w.Z, w.Z.T, h.GR)
     inner = np.dot(h.PZ, h.PZ.T)
     for m in range(M):

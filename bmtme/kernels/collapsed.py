@@ -8,13 +8,15 @@ p = D x everything needed is sums over j of q_m q_n and p_m p_n, plain for R and
 
 from __future__ import annotations
 
+import math
+
 from bmtme.kernels.compile import compiled
-from bmtme.kernels.lanes import WIDTH, add_up, load, spread, store
+from bmtme.kernels.lanes import WIDTH, add_up, load, load_row, spread, store, store_row
 
 
 @compiled()
-def sum_density_terms(z, x, d, lam, weight, product):
-    """(sxx, sxz, szz) of one transformed column; fills D and multiplies 1 + d lam into `product`."""
+def sum_density_terms(Z, m, x, d, lam, weight, product):
+    """(sxx, sxz, szz) of transformed column m; fills D (row m of `weight`) and multiplies 1 + d lam into `product`."""
     end = x.shape[0] // WIDTH * WIDTH
     one, lams = spread(1.0), spread(lam)
     xx = spread(0.0)
@@ -23,9 +25,9 @@ def sum_density_terms(z, x, d, lam, weight, product):
     for j in range(0, end, WIDTH):
         vs = one + load(d, j) * lams
         ts = one / vs
-        store(weight, j, ts)
+        store_row(weight, m, j, ts)
         store(product, j, load(product, j) * vs)
-        xs, zs = load(x, j), load(z, j)
+        xs, zs = load(x, j), load_row(Z, m, j)
         xt = xs * ts
         xx += xs * xt
         xz += zs * xt
@@ -34,35 +36,48 @@ def sum_density_terms(z, x, d, lam, weight, product):
     for j in range(end, x.shape[0]):
         v = 1.0 + d[j] * lam
         t = 1.0 / v
-        weight[j] = t
+        weight[m, j] = t
         product[j] *= v
         sxx += x[j] * (x[j] * t)
-        sxz += z[j] * (x[j] * t)
-        szz += z[j] * z[j] * t
+        sxz += Z[m, j] * (x[j] * t)
+        szz += Z[m, j] * Z[m, j] * t
     return sxx, sxz, szz
 
 
 @compiled()
-def turn_to_scores(z, p, x, d, weight, mean):
-    """z becomes q = D (z - x mean), p becomes D x; returns the sums of D and of d D."""
+def sum_logs(product):
+    """sum_j log product_j of numbers between 1 and 1e150: one logarithm for as many as fit into one number."""
+    logs = 0.0
+    running = 1.0
+    for j in range(product.shape[0]):
+        running *= product[j]
+        if not (running < 1e150):
+            logs += math.log(running)
+            running = 1.0
+    return logs + math.log(running)
+
+
+@compiled()
+def turn_to_scores(Z, P, m, x, d, weight, mean):
+    """Row m of Z becomes q = D (z - x mean), that of P becomes D x; returns the sums of D and of d D."""
     end = x.shape[0] // WIDTH * WIDTH
     means = spread(mean)
     plain = spread(0.0)
     weighted = spread(0.0)
     for j in range(0, end, WIDTH):
-        vs = load(weight, j)
+        vs = load_row(weight, m, j)
         plain += vs
         weighted += load(d, j) * vs
         ps = vs * load(x, j)
-        store(p, j, ps)
-        store(z, j, vs * load(z, j) - ps * means)
+        store_row(P, m, j, ps)
+        store_row(Z, m, j, vs * load_row(Z, m, j) - ps * means)
     s, t = add_up(plain), add_up(weighted)
     for j in range(end, x.shape[0]):
-        v = weight[j]
+        v = weight[m, j]
         s += v
         t += d[j] * v
-        p[j] = v * x[j]
-        z[j] = v * z[j] - p[j] * mean
+        P[m, j] = v * x[j]
+        Z[m, j] = v * Z[m, j] - P[m, j] * mean
     return s, t
 
 

@@ -55,7 +55,7 @@ def draw_main(rng, W, A, K, rank, noise, W1):
     """Draw w1 | w into W1 (L, J)."""
     L = W1.shape[0]
     for l in range(L):
-        combine_rows(A[l], W, 0, 1, W1[l])
+        combine_rows(A[l], W, 0, 1, W1, l)
     for k in range(L):
         for j in range(rank):
             noise[j] = rng.standard_normal()

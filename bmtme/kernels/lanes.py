@@ -18,6 +18,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
+from numba.core.cgutils import unpack_tuple
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
@@ -52,15 +53,23 @@ def _point(context: Any, builder: Any, kinds: Any, args: Any) -> Any:
     return builder.bitcast(builder.gep(array.data, [args[1]]), VECTOR.as_pointer())
 
 
-def _require_contiguous(array: Any) -> None:
-    if not (isinstance(array, numba_types.Array) and array.layout == "C" and array.ndim == 1):
-        raise numba.TypingError(f"lanes are read from contiguous vectors, not from {array}")
+def _point_row(context: Any, builder: Any, kinds: Any, args: Any) -> Any:
+    """Address of entry (args[1], args[2]) of a contiguous matrix, as a vector."""
+    array = context.make_array(kinds.args[0])(context, builder, args[0])
+    _, width = unpack_tuple(builder, array.shape, 2)
+    place = builder.add(builder.mul(args[1], width), args[2])
+    return builder.bitcast(builder.gep(array.data, [place]), VECTOR.as_pointer())
+
+
+def _require_contiguous(array: Any, dimensions: int) -> None:
+    if not (isinstance(array, numba_types.Array) and array.layout == "C" and array.ndim == dimensions):
+        raise numba.TypingError(f"lanes are read from contiguous arrays of {dimensions} dimensions, not from {array}")
 
 
 @intrinsic
 def load(typing_context: Any, array: Any, j: Any) -> Any:
     """Entries j .. j + 3 of a contiguous vector; nobody checks the bounds."""
-    _require_contiguous(array)
+    _require_contiguous(array, 1)
 
     def generate(context: Any, builder: Any, kinds: Any, args: Any) -> Any:
         value = builder.load(_point(context, builder, kinds, args))
@@ -73,13 +82,38 @@ def load(typing_context: Any, array: Any, j: Any) -> Any:
 @intrinsic
 def store(typing_context: Any, array: Any, j: Any, lanes: Any) -> Any:
     """Entries j .. j + 3 of a contiguous vector become the four; nobody checks the bounds."""
-    _require_contiguous(array)
+    _require_contiguous(array, 1)
 
     def generate(context: Any, builder: Any, kinds: Any, args: Any) -> Any:
         builder.store(args[2], _point(context, builder, kinds, args)).align = 8
         return context.get_dummy_value()
 
     return numba_types.void(array, types.intp, LANES), generate
+
+
+@intrinsic
+def load_row(typing_context: Any, array: Any, row: Any, j: Any) -> Any:
+    """The same of a row of a matrix, without a view of the row (its references would be counted)."""
+    _require_contiguous(array, 2)
+
+    def generate(context: Any, builder: Any, kinds: Any, args: Any) -> Any:
+        value = builder.load(_point_row(context, builder, kinds, args))
+        value.align = 8
+        return value
+
+    return LANES(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_row(typing_context: Any, array: Any, row: Any, j: Any, lanes: Any) -> Any:
+    """The same of a row of a matrix."""
+    _require_contiguous(array, 2)
+
+    def generate(context: Any, builder: Any, kinds: Any, args: Any) -> Any:
+        builder.store(args[3], _point_row(context, builder, kinds, args)).align = 8
+        return context.get_dummy_value()
+
+    return numba_types.void(array, types.intp, types.intp, LANES), generate
 
 
 @intrinsic
@@ -134,6 +168,12 @@ if numba.config.DISABLE_JIT:
 
     def store(array, j, lanes):
         array[j : j + WIDTH] = lanes
+
+    def load_row(array, row, j):
+        return np.array(array[row, j : j + WIDTH])
+
+    def store_row(array, row, j, lanes):
+        array[row, j : j + WIDTH] = lanes
 
     def spread(number):
         return np.full(WIDTH, number)

@@ -179,20 +179,21 @@ def dot(a, b, n):
 
 
 @compiled()
-def multiply_small(A, transpose_A, B, transpose_B, out):
-    """out = A B, one of them transposed on request, of square matrices: by hand while a call of BLAS costs more."""
+def transform_symmetric(A, S, out):
+    """out = A S A', S symmetric: by hand while a call of BLAS costs more."""
     n = A.shape[0]
     if n > 24:
-        if transpose_A:
-            out[:] = np.dot(A.T, B)
-        elif transpose_B:
-            out[:] = np.dot(A, B.T)
-        else:
-            out[:] = np.dot(A, B)
+        out[:] = np.dot(np.dot(A, S), A.T)
         return
+    row = np.empty(n)
     for a in range(n):
-        for b in range(n):
+        row[:] = 0.0
+        for k in range(n):
+            for b in range(n):
+                row[b] += A[a, k] * S[k, b]
+        for b in range(a + 1):
             s = 0.0
             for k in range(n):
-                s += (A[k, a] if transpose_A else A[a, k]) * (B[b, k] if transpose_B else B[k, b])
+                s += row[k] * A[b, k]
             out[a, b] = s
+            out[b, a] = s

@@ -343,7 +343,7 @@ def expect_genetic(Sigma_t, recorded, col_env, col_trait, W, A, main, full):
     B = np.empty((L, L))
     K = np.empty((L, L))
     for l in range(L):
-        combine_rows(A[l], W, 0, 1, main[l])
+        combine_rows(A[l], W, 0, 1, main, l)
     for m in range(W.shape[0]):
         full[col_env[m] * L + col_trait[m]] = W[m]
     for i in range(I):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bmtme.kernels.compile import compiled
+from bmtme.kernels.lanes import WIDTH, load_row, spread, store_row
 from bmtme.kernels.linalg import decompose_jacobi, factor_cholesky, fix_signs, invert_lower
 
 
@@ -142,19 +143,27 @@ def fill_pair(Sigma_t, s2_E, R_e, k, col_env, col_trait, C, R):
 
 
 @compiled()
-def add_scaled_rows(fresh, w0, r0, w1, r1, w2, r2, out):
-    """out = or += w0 r0 + w1 r1 + w2 r2, all contiguous."""
+def add_scaled_rows(fresh, w0, r0, w1, r1, w2, r2, X, out, row):
+    """Row `row` of out = or += w0 X[r0] + w1 X[r1] + w2 X[r2]."""
+    J = out.shape[1]
+    end = J // WIDTH * WIDTH
+    v0, v1, v2 = spread(w0), spread(w1), spread(w2)
     if fresh:
-        for j in range(out.shape[0]):
-            out[j] = w0 * r0[j] + w1 * r1[j] + w2 * r2[j]
+        for j in range(0, end, WIDTH):
+            store_row(out, row, j, v0 * load_row(X, r0, j) + v1 * load_row(X, r1, j) + v2 * load_row(X, r2, j))
+        for j in range(end, J):
+            out[row, j] = w0 * X[r0, j] + w1 * X[r1, j] + w2 * X[r2, j]
     else:
-        for j in range(out.shape[0]):
-            out[j] += w0 * r0[j] + w1 * r1[j] + w2 * r2[j]
+        for j in range(0, end, WIDTH):
+            more = v0 * load_row(X, r0, j) + v1 * load_row(X, r1, j) + v2 * load_row(X, r2, j)
+            store_row(out, row, j, load_row(out, row, j) + more)
+        for j in range(end, J):
+            out[row, j] += w0 * X[r0, j] + w1 * X[r1, j] + w2 * X[r2, j]
 
 
 @compiled()
-def combine_rows(weights, X, first, step, out):
-    """out = sum_k weights[k] X[first + k step], three rows a pass."""
+def combine_rows(weights, X, first, step, out, row):
+    """Row `row` of out = sum_k weights[k] X[first + k step], three rows a pass."""
     K = weights.shape[0]
     k = 0
     while k < K:
@@ -163,7 +172,7 @@ def combine_rows(weights, X, first, step, out):
         a = first + k * step
         b = first + min(k + 1, K - 1) * step
         c = first + min(k + 2, K - 1) * step
-        add_scaled_rows(k == 0, weights[k], X[a], w1, X[b], w2, X[c], out)
+        add_scaled_rows(k == 0, weights[k], a, w1, b, w2, c, X, out, row)
         k += 3
 
 
@@ -171,17 +180,18 @@ def combine_rows(weights, X, first, step, out):
 def transform_product(X, P, Q, n_env, temporary, out):
     """out[(a, b)] = sum_(i, l) Q[i, a] P[l, b] X[(i, l)]: two small products, row by row."""
     L = P.shape[0]
-    weights = np.empty(max(L, n_env))
-    for i in range(n_env):
-        for b in range(L):
-            for l in range(L):
-                weights[l] = P[l, b]
-            combine_rows(weights[:L], X, i * L, 1, temporary[i * L + b])
+    weights = np.empty(L)
+    for b in range(L):
+        for l in range(L):
+            weights[l] = P[l, b]
+        for i in range(n_env):
+            combine_rows(weights, X, i * L, 1, temporary, i * L + b)
+    weights = np.empty(n_env)
     for a in range(n_env):
         for i in range(n_env):
             weights[i] = Q[i, a]
         for b in range(L):
-            combine_rows(weights[:n_env], temporary, b, L, out[a * L + b])
+            combine_rows(weights, temporary, b, L, out, a * L + b)
 
 
 @compiled()
@@ -193,7 +203,7 @@ def transform_general(X, D, out):
         for a in range(M):
             for k in range(M):
                 weights[k] = D[k, a]
-            combine_rows(weights, X, 0, 1, out[a])
+            combine_rows(weights, X, 0, 1, out, a)
     else:
         np.dot(D.T, X, out)
 

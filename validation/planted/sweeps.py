@@ -74,8 +74,8 @@ INTEGRATED = (
     Mutant(
         "collapsed: Jacobian of a covariance off by one",
         "kernels/parameters.py",
-        "lp += (p - a) * math.log(abs(K[a, a]))",
-        "lp += (p - a + 1.0) * math.log(abs(K[a, a]))",
+        "lp += p * math.log(abs(d)) - (p + 1.0) * math.log(n)",
+        "lp += p * math.log(abs(d)) - p * math.log(n)",
         (COLLAPSED + "[complete-unstructured]",),
     ),
     Mutant(
