@@ -93,3 +93,26 @@ def test_every_compiled_file_is_hashed():
     for file in root.rglob("*.py"):
         if "@compiled(" in file.read_text(encoding="utf-8") or "njit" in file.read_text(encoding="utf-8"):
             assert file in hashed, file
+
+
+DIGEST = """
+import hashlib
+import bmtme
+
+sim = bmtme.simulate(lines=14, envs=2, traits=2, missing=0.1, missing_traits=0.1, relationship="markers", seed=4)
+trial = bmtme.Trial.from_frame(sim.frame, line="line", env="env", traits=["T1", "T2"], rep="rep")
+result = bmtme.fit(trial, sim.relationship, draws=300, tune=300, chains=2, seed=1, keep_effects="none")
+digest = hashlib.sha256(result.idata.posterior["Sigma_t"].values.tobytes()).hexdigest()
+"""
+
+
+@pytest.mark.filterwarnings("ignore:a short run")
+def test_the_same_numbers_compiled_or_from_the_cache():
+    """This process has compiled what it runs (on a machine that is new to it), the other one reads it from disk."""
+    names = {}
+    exec(DIGEST, names)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", DIGEST + "print(digest)"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == names["digest"]

@@ -165,13 +165,14 @@ def test_inverse_of_the_observed_block():
 @pytest.mark.parametrize("rows", [0, 1, 4, 7])
 def test_skinny_rotations(rows, columns):
     rng = np.random.default_rng(rows)
-    U, X, y = (rng.standard_normal(shape) for shape in ((rows, 11), (columns, 11), (rows, columns)))
+    U, X, y = (rng.standard_normal(shape) for shape in ((11, 11), (columns, 11), (rows, columns)))
+    lines = rng.permutation(11)[:rows]
     back = np.full((rows, columns), np.nan)
-    rotate_rows_back(U, X, back)
-    np.testing.assert_allclose(back, U @ X.T, atol=1e-12)
+    rotate_rows_back(U, lines, X, back)
+    np.testing.assert_allclose(back, U[lines] @ X.T, atol=1e-12)
     forward = X.copy()
-    rotate_rows_forward(U, y, forward)
-    np.testing.assert_allclose(forward, X + y.T @ U, atol=1e-12)
+    rotate_rows_forward(U, lines, y, forward)
+    np.testing.assert_allclose(forward, X + y.T @ U[lines], atol=1e-12)
 
 
 def draw_many(S, df, n=20_000, seed=3):

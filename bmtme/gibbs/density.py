@@ -14,7 +14,6 @@ import numpy as np
 
 from bmtme.gibbs.steps import factor_pair, fill_cell
 from bmtme.kernels.beta import FLAT
-from bmtme.kernels.collapsed import sum_density_terms, sum_logs, sum_pair, sum_two_pairs, turn_to_scores
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import DIAGONAL
 from bmtme.kernels.genetic import invert_observed
@@ -31,6 +30,7 @@ from bmtme.kernels.parameters import (
     unpack_covariance,
 )
 from bmtme.kernels.residual import sum_log_density
+from bmtme.kernels.scores import sum_density_terms, sum_logs, sum_pair, sum_two_pairs, turn_to_scores
 
 #: Relative error of an eigenvalue against the largest, and what it may do to one term of the log density.
 ROUNDING, RESOLUTION = 1e-15, 1e-6

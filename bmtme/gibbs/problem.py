@@ -42,7 +42,7 @@ class Problem(NamedTuple):
     d_top: float  # largest eigenvalue
     rank: int
     rotated: bool  # False: identity relationship, rows are lines
-    rows: np.ndarray  # (S, J) rows of U of the touched cells (0 x J where not rotated)
+    U: np.ndarray  # (J, J) eigenvectors, shared with the basis (0 x J where not rotated)
     # columns
     n_env: int
     n_trait: int
@@ -113,7 +113,6 @@ def build_problem(
     width = layout.recorded.sum(axis=1).astype(np.int64)
     seen = np.flatnonzero(width).astype(np.int64)
     S, P, M = len(layout.cell_line), len(layout.part_record), len(col_env)
-    rows = np.zeros((0, J)) if basis.vectors is None else np.ascontiguousarray(basis.vectors[layout.cell_line])
     problem = Problem(
         d=np.ascontiguousarray(basis.values),
         root_d=np.sqrt(basis.values),
@@ -121,7 +120,7 @@ def build_problem(
         d_top=float(basis.values.max()),
         rank=basis.rank,
         rotated=basis.vectors is not None,
-        rows=rows,
+        U=np.zeros((0, J)) if basis.vectors is None else np.ascontiguousarray(basis.vectors),
         n_env=I,
         n_trait=L,
         recorded=layout.recorded,

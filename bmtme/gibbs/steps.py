@@ -123,7 +123,7 @@ def fill_fitted(p, s, w):
                     w.temporary[first + a, j] = p.root_d[j] * s.W[first + a, j]
                 for j in range(p.rank, p.d.shape[0]):
                     w.temporary[first + a, j] = 0.0
-            rotate_rows_back(p.rows[start:stop], w.temporary[first : first + width], w.fitted[start:stop])
+            rotate_rows_back(p.U, p.cell_line[start:stop], w.temporary[first : first + width], w.fitted[start:stop])
             for c in range(start, stop):
                 for a in range(width):
                     w.fitted[c, a] = s.beta[first + a] + w.fitted[c, a] / p.cell_root[c]
@@ -173,7 +173,7 @@ def complete_data(p, s, w):
         Y = s.Y[first : first + width]
         Y[:] = p.fixed[first : first + width]
         if p.rotated:
-            rotate_rows_forward(p.rows[start:stop], w.cell_y[start:stop], Y)
+            rotate_rows_forward(p.U, p.cell_line[start:stop], w.cell_y[start:stop], Y)
         else:
             for c in range(start, stop):
                 for a in range(width):

@@ -141,11 +141,11 @@ def dot_two(u, a, b):
 
 
 @compiled()
-def rotate_rows_back(rows, X, out):
-    """out (S, p) = rows (S, J) X' (J, p): skinny, so by hand, each row read once per four columns."""
+def rotate_rows_back(U, lines, X, out):
+    """out (S, p) = U[lines] X' of X (p, J): skinny, so by hand, each row read once per four columns."""
     p = X.shape[0]
-    for s in range(rows.shape[0]):
-        u = rows[s]
+    for s in range(lines.shape[0]):
+        u = U[lines[s]]
         a = 0
         while a + 4 <= p:
             out[s, a], out[s, a + 1], out[s, a + 2], out[s, a + 3] = dot_four(u, X[a], X[a + 1], X[a + 2], X[a + 3])
@@ -166,22 +166,22 @@ def add_four_rows(w0, w1, w2, w3, r0, r1, r2, r3, out):
 
 
 @compiled()
-def rotate_rows_forward(rows, y, out):
-    """out (p, J) += y' (p, S) rows (S, J): four rows at a time, in stretches that stay in the fastest cache."""
-    S, J = rows.shape
-    p = out.shape[0]
+def rotate_rows_forward(U, lines, y, out):
+    """out (p, J) += y' U[lines] of y (S, p): four rows at a time, in stretches that stay in the fastest cache."""
+    S = lines.shape[0]
+    p, J = out.shape
     for start in range(0, J, 512):
         stop = min(start + 512, J)
         s = 0
         while s + 4 <= S:
-            r0, r1 = rows[s, start:stop], rows[s + 1, start:stop]
-            r2, r3 = rows[s + 2, start:stop], rows[s + 3, start:stop]
+            r0, r1 = U[lines[s], start:stop], U[lines[s + 1], start:stop]
+            r2, r3 = U[lines[s + 2], start:stop], U[lines[s + 3], start:stop]
             for a in range(p):
                 add_four_rows(y[s, a], y[s + 1, a], y[s + 2, a], y[s + 3, a], r0, r1, r2, r3, out[a, start:stop])
             s += 4
         while s < S:
             for a in range(p):
-                add_row(y[s, a], rows[s, start:stop], out[a, start:stop])
+                add_row(y[s, a], U[lines[s], start:stop], out[a, start:stop])
             s += 1
 
 

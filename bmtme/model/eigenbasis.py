@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh
 from threadpoolctl import threadpool_limits
 
 from bmtme.errors import DataError
@@ -99,9 +100,12 @@ def decompose_relationship(
     if is_identity:
         return Eigenbasis(None, c.copy(), J, 1.0, c)
     scale = float(np.mean(np.diag(matrix)))
-    root = np.sqrt(c)
+    # In place, as a matrix of some thousand lines fills memory: LAPACK wants columns, a symmetric matrix has the same.
+    scaled = matrix * (np.sqrt(c) / scale)
+    scaled *= np.sqrt(c)[:, None]
     with threadpool_limits(1):
-        values, vectors = np.linalg.eigh(matrix / scale * root[:, None] * root[None, :])
+        values, vectors = eigh(scaled.T, overwrite_a=True, check_finite=False, driver="evd")
+    del scaled
     values, vectors = values[::-1].copy(), np.ascontiguousarray(vectors[:, ::-1])
     top = values[0]
     if values[-1] < -NEGATIVE * top:
@@ -143,6 +147,8 @@ def _settle_repeated(values: np.ndarray, vectors: np.ndarray, rank: int) -> None
                 left = left - (block @ row) ** 2
             vectors[:, start:stop] = block @ basis.T
         start = stop
-    largest = np.abs(vectors).max(axis=0)
-    first = np.argmax(np.abs(vectors) >= largest * (1.0 - 1e-9), axis=0)
-    vectors *= np.where(vectors[first, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
+    for start in range(0, vectors.shape[1], 256):
+        block = vectors[:, start : start + 256]
+        size = np.abs(block)
+        first = np.argmax(size >= size.max(axis=0) * (1.0 - 1e-9), axis=0)
+        block *= np.where(block[first, np.arange(block.shape[1])] < 0, -1.0, 1.0)

@@ -18,9 +18,12 @@ import numba
 import numpy as np
 
 COMPILED = {
-    "kernels": ("linalg", "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "parameters"),
+    "kernels": (
+        "lanes", "linalg", "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "parameters",
+        "scores",
+    ),
     "gibbs": ("problem", "state", "steps", "draws", "density", "collapsed", "stepwise", "sweep"),
-}
+}  # fmt: skip
 
 #: Value of every scripted standard gamma draw: the Bartlett factor of a Wishart draw is then the identity, so that
 #: IW(S, n) gives S, and IG(a, b) gives 2 b.

@@ -35,15 +35,15 @@ DATA = (
     Mutant(
         "eigenbasis: plot multiples forgotten",
         "model/eigenbasis.py",
-        "np.linalg.eigh(matrix / scale * root[:, None] * root[None, :])",
-        "np.linalg.eigh(matrix / scale)",
+        "scaled *= np.sqrt(c)[:, None]",
+        "scaled *= 1.0",
         (EIGENBASIS + "test_decomposition[True-False]",),
     ),
     Mutant(
         "eigenbasis: signs of the eigenvectors left to LAPACK",
         "model/eigenbasis.py",
-        "vectors *= np.where(vectors[first, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)",
-        "vectors *= 1.0",
+        "block *= np.where(block[first, np.arange(block.shape[1])] < 0, -1.0, 1.0)",
+        "block *= 1.0",
         (EIGENBASIS + "test_signs_are_fixed",),
     ),
     Mutant(

@@ -122,8 +122,8 @@ def time_floor(problem: Problem, repeats: int = 200) -> float:
             if stop > start:
                 first, width = problem.env_first[i], problem.env_width[i]
                 y = np.empty((stop - start, width))
-                rotate_rows_back(problem.rows[start:stop], data[first : first + width], y)
-                rotate_rows_forward(problem.rows[start:stop], y, out[first : first + width])
+                rotate_rows_back(problem.U, problem.cell_line[start:stop], data[first : first + width], y)
+                rotate_rows_forward(problem.U, problem.cell_line[start:stop], y, out[first : first + width])
         best = min(best, time.perf_counter() - began)
     return 1e3 * best
 
