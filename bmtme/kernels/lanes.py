@@ -140,7 +140,7 @@ def add_up(typing_context: Any, lanes: Any) -> Any:
 
 
 def _define_operator(operation: Any, instruction: str) -> None:
-    class Template(AbstractTemplate):  # type: ignore[misc]
+    class Template(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
             return signature(LANES, LANES, LANES) if tuple(args) == (LANES, LANES) else None
 
