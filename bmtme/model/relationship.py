@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import MISSING_CODES, list_names, normalise_name, number, unique_names
-from bmtme.model.tables import read_rows
+from bmtme.model.cells import list_names, normalise_name, unique_names
+from bmtme.model.relationship_entries import from_labelled, from_square, is_identity, validated
 from bmtme.model.trial import Trial
 
-__all__ = ["Relationship", "match_lines", "read_relationship"]
-
-#: Largest difference between an entry and its mirror image, relative to the largest diagonal entry.
-SYMMETRY_TOLERANCE = 1e-8
+__all__ = ["Relationship", "match_lines"]
 
 
 class Relationship:
@@ -40,6 +35,8 @@ class Relationship:
         Exactly symmetric, C-contiguous, read-only.
     is_identity : bool
         Whether the lines are unrelated with unit variance. No matrix is stored then; `matrix` is made on demand.
+    notes : tuple of str
+        What `blend` and `bend` did to the matrix, with numbers.
 
     Raises
     ------
@@ -53,35 +50,39 @@ class Relationship:
     Names are text: white space around them is dropped, whole numbers become their decimal text, ``001`` stays.
     """
 
-    __slots__ = ("_lines", "_matrix", "_position")
+    __slots__ = ("_lines", "_matrix", "_notes", "_position")
 
     _lines: tuple[str, ...]
     _matrix: np.ndarray | None
+    _notes: tuple[str, ...]
     _position: dict[str, int]
 
     def __init__(self, matrix: np.ndarray | pd.DataFrame, lines: Iterable[Any] | None = None) -> None:
         name = "the relationship matrix"
         if isinstance(matrix, pd.DataFrame):
-            entries, names = _from_labelled(matrix, lines, name)
+            entries, names = from_labelled(matrix, lines, name)
         elif lines is None:
             raise UsageError("lines= is needed: the names of the lines in the order of the matrix's rows.")
         else:
             names = unique_names(lines, "lines=")
-            entries = _square(matrix, names, name)
-        self._store(names, _validated(entries, names, name))
+            entries = from_square(matrix, names, name)
+        self._store(names, validated(entries, names, name))
 
-    def _store(self, lines: tuple[str, ...], matrix: np.ndarray | None) -> None:
+    def _store(self, lines: tuple[str, ...], matrix: np.ndarray | None, notes: tuple[str, ...] = ()) -> None:
         if matrix is not None:
             matrix.setflags(write=False)
         self._lines = lines
         self._matrix = matrix
+        self._notes = notes
         self._position = {line: j for j, line in enumerate(lines)}
 
     @classmethod
-    def _stored(cls, lines: tuple[str, ...], matrix: np.ndarray | None) -> Relationship:
+    def _stored(
+        cls, lines: tuple[str, ...], matrix: np.ndarray | None, notes: tuple[str, ...] = ()
+    ) -> Relationship:
         """Wrap lines and a matrix that are known to be valid."""
         relationship = cls.__new__(cls)
-        relationship._store(lines, matrix)
+        relationship._store(lines, matrix, notes)
         return relationship
 
     @classmethod
@@ -91,7 +92,7 @@ class Relationship:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through _stored, as unpickled arrays are writeable.
-        return Relationship._stored, (self._lines, self._matrix)
+        return Relationship._stored, (self._lines, self._matrix, self._notes)
 
     def __repr__(self) -> str:
         if self._matrix is None:
@@ -120,6 +121,11 @@ class Relationship:
         """Whether the matrix is the identity."""
         return self._matrix is None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the matrix, a sentence with numbers each."""
+        return self._notes
+
     def index(self, lines: Iterable[str]) -> np.ndarray:
         """Places of `lines` in this relationship: int64 array. A DataError names the lines that are not there."""
         wanted = list(lines)
@@ -133,44 +139,103 @@ class Relationship:
         names = unique_names(lines, "lines=")
         places = self.index(names)
         if self._matrix is None:
-            return Relationship._stored(names, None)
+            return Relationship._stored(names, None, self._notes)
         matrix = self._matrix[np.ix_(places, places)]
-        return Relationship._stored(names, None if _is_identity(matrix) else matrix)
+        return Relationship._stored(names, None if is_identity(matrix) else matrix, self._notes)
 
+    def blend(self, weight: float, other: Relationship | None = None) -> Relationship:
+        r"""Average with another relationship, :math:`(1 - w) G + w A`.
 
-def read_relationship(path: str | os.PathLike[str]) -> Relationship:
-    """Read a labelled square matrix from a CSV or TSV file, possibly compressed with gzip.
+        Parameters
+        ----------
+        weight : float
+            w, from 0 to 1; 0.01 to 0.2 is usual.
+        other : Relationship, optional
+            A, matched by name; it may hold more lines. By default the identity, which makes G positive definite and
+            lets every line deviate from its relatives.
 
-    The first column holds the names of the lines and the header the same names (the header of the first column is
-    free, or empty). Rows and columns are matched by name and may stand in different orders; the lines of the result
-    are in the order of the rows. The format is that of R's ``write.csv(G)``.
+        Returns
+        -------
+        Relationship
+            With what was done added to its `notes`.
 
-    Raises
-    ------
-    DataError
-        If the file cannot be read; for a name that repeats or stands among the rows or the columns only; and as for
-        `Relationship`, with the file's name.
-    """
-    name = Path(path).name
-    rows = read_rows(path)
-    _, header = next(rows)
-    columns = unique_names(header[1:], f"the header of {name}")
-    n = len(columns)
-    entries = np.empty((n, n))
-    labels: list[str] = []
-    for row, cells in rows:
-        label = cells[0].strip()
-        if not label:
-            raise DataError(f"{name} has no line name in row {row}: the first column must hold the names of the lines.")
-        if len(labels) < n:
-            # A surplus row cannot be stored, but its name is needed to tell which one it is.
-            entries[len(labels)] = _parse_row(cells[1:], label, columns, f"{name}, row {row}")
-        labels.append(label)
-    lines = unique_names(labels, f"the first column of {name}")
-    order = _match_columns(lines, columns, name)
-    if not np.array_equal(order, np.arange(n)):
-        entries = entries[:, order]
-    return Relationship._stored(lines, _validated(entries, lines, name))
+        Raises
+        ------
+        UsageError
+            If the weight is no number from 0 to 1.
+        DataError
+            If `other` lacks a line.
+
+        Notes
+        -----
+        VanRaden (2008), J. Dairy Sci. 91:4414-4423, blends G with A by w. The mean diagonals of the two should be
+        alike, as w is not a share of the variance otherwise.
+        """
+        if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 <= weight <= 1:
+            raise UsageError(f"weight must be a number from 0 to 1, got {weight!r}.")
+        if other is not None and not isinstance(other, Relationship):
+            raise UsageError(f"other must be a Relationship, got {type(other).__name__}.")
+        matrix = (1.0 - weight) * self.matrix
+        if other is None:
+            matrix[np.diag_indices_from(matrix)] += weight
+        else:
+            matrix += weight * other.subset(self.lines).matrix
+        before, after = np.trace(self.matrix) / len(self), np.trace(matrix) / len(self)
+        note = (
+            f"blended: {1 - weight:g} x itself + {weight:g} x {'identity' if other is None else 'the other'}, mean "
+            f"diagonal {before:.6g} before, {after:.6g} after"
+        )
+        return Relationship._stored(self.lines, None if is_identity(matrix) else matrix, (*self.notes, note))
+
+    def bend(self, floor: float = 1e-6) -> Relationship:
+        r"""Raise low eigenvalues, so that the matrix is positive definite.
+
+        Parameters
+        ----------
+        floor : float
+            Least eigenvalue relative to the largest, above 0 and below 1. Lower ones, negative ones among them, are
+            set to it; the eigenvectors stay.
+
+        Returns
+        -------
+        Relationship
+            With what was done added to its `notes`: how many eigenvalues were raised, from where, and the largest
+            change of an entry. Without an eigenvalue to raise, the matrix is the same.
+
+        Raises
+        ------
+        UsageError
+            If `floor` is out of its range.
+
+        Notes
+        -----
+        Unweighted bending of Jorjani, Klei and Emanuelson (2003), J. Dairy Sci. 86:677-679,
+        doi 10.3168/jds.S0022-0302(03)73646-7, in one step and with a floor relative to the largest eigenvalue. A
+        matrix that is far from positive semi-definite is wrong in some entry: look at the smallest eigenvalue first.
+        """
+        if isinstance(floor, bool) or not isinstance(floor, (int, float, np.number)) or not 0 < floor < 1:
+            raise UsageError(f"floor must be a number above 0 and below 1, got {floor!r}.")
+        if self._matrix is None:
+            return Relationship._stored(self.lines, None, (*self.notes, "bent: the identity needs none"))
+        values, vectors = np.linalg.eigh(self._matrix)
+        smallest, largest = float(values[0]), float(values[-1])
+        least = floor * largest
+        low = int(np.searchsorted(values, least))
+        if not low:
+            note = (
+                f"bent: no eigenvalue is below {floor:g} of the largest, the matrix is unchanged (smallest "
+                f"{smallest:.3g}, largest {largest:.3g})"
+            )
+            return Relationship._stored(self.lines, self._matrix, (*self.notes, note))
+        # Only what is added to the matrix is computed: entries that need no change get none from rounding.
+        added = (vectors[:, :low] * (least - values[:low])) @ vectors[:, :low].T
+        matrix = self._matrix + (added + added.T) / 2
+        note = (
+            f"bent: {low} of {len(values)} eigenvalues raised to {least:.3g}, {floor:g} of the largest "
+            f"({largest:.3g}), the smallest from {smallest:.3g}; largest change of an entry {np.abs(added).max():.3g}, "
+            f"mean diagonal {np.trace(self._matrix) / len(self):.6g} before, {np.trace(matrix) / len(self):.6g} after"
+        )
+        return Relationship._stored(self.lines, None if is_identity(matrix) else matrix, (*self.notes, note))
 
 
 def match_lines(
@@ -229,130 +294,8 @@ def match_lines(
 # --- names ------------------------------------------------------------------------------------------------------
 
 
-def _match_columns(lines: Sequence[str], columns: Sequence[str], name: str) -> np.ndarray:
-    """Place among the columns of each line."""
-    without_column = sorted(set(lines).difference(columns))
-    without_row = sorted(set(columns).difference(lines))
-    if without_column or without_row:
-        parts = [f"{list_names(without_column)} only among the rows"] if without_column else []
-        parts += [f"{list_names(without_row)} only among the columns"] if without_row else []
-        raise DataError(
-            f"{name} has {' and '.join(parts)}: expected a square matrix with the names of the lines in the first "
-            "column and the same names in the header."
-        )
-    place = {column: k for k, column in enumerate(columns)}
-    return np.array([place[line] for line in lines], dtype=np.int64)
-
-
 def _look_alikes(names: Sequence[str], known: Sequence[str], limit: int = 10) -> str:
     """Words for those of the known names that differ in case, spaces, punctuation or leading zeros only."""
     bare = {normalise_name(line): line for line in reversed(known)}
     pairs = [(name, bare[normalise_name(name)]) for name in names[:limit] if normalise_name(name) in bare]
     return f" (close: {', '.join(f'{name!r} and {other!r}' for name, other in pairs)})" if pairs else ""
-
-
-# --- entries ----------------------------------------------------------------------------------------------------
-
-
-def _parse_row(cells: Sequence[str], line: str, columns: Sequence[str], where: str) -> np.ndarray:
-    """Numbers of one row of a file. All at once if they are plain; else one by one, to name the first that is not."""
-    joined = "".join(cells)
-    if joined.isascii() and "_" not in joined:  # Python reads 1_0 and digits of other scripts as numbers
-        try:
-            values = np.array([float(cell) for cell in cells])
-        except ValueError:
-            pass
-        else:
-            if np.isfinite(values).all():
-                return values
-    return np.array([_entry(cell, line, column, where) for cell, column in zip(cells, columns, strict=True)])
-
-
-def _entry(value: Any, line: str, column: str, where: str) -> float:
-    place = f"{where}: the entry of lines {line!r} (row) and {column!r} (column)"
-    try:
-        parsed = number(value)
-    except DataError as error:
-        raise DataError(f"{place} is {error}, expected a number.") from None
-    if np.isnan(parsed):
-        shown = str(value).strip()
-        text = f" ({shown!r})" if shown and shown.lower() in MISSING_CODES else ""
-        raise DataError(f"{place} is missing{text}: every pair of lines needs a number.")
-    if np.isinf(parsed):
-        raise DataError(f"{place} is infinite, expected a finite number.")
-    return parsed
-
-
-def _square(matrix: Any, lines: Sequence[str], name: str) -> np.ndarray:
-    entries = np.asarray(matrix)
-    if entries.ndim != 2 or entries.shape[0] != entries.shape[1]:
-        raise DataError(f"{name} must be square, got shape {entries.shape}.")
-    if len(lines) != len(entries):
-        raise DataError(f"{name} has {len(entries)} rows but {len(lines)} lines are named.")
-    return _numbers(entries, lines, lines, name)
-
-
-def _from_labelled(frame: pd.DataFrame, lines: Iterable[Any] | None, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Entries and lines of a frame, its columns (and under `lines` its rows too) matched by name."""
-    rows = unique_names(frame.index, f"the index of {name}")
-    columns = unique_names(frame.columns, f"the header of {name}")
-    order = _match_columns(rows, columns, name)
-    try:
-        entries = frame.to_numpy(dtype=np.float64, na_value=np.nan)[:, order]
-    except (TypeError, ValueError):
-        entries = frame.to_numpy(dtype=object)[:, order]
-    entries = _numbers(entries, rows, rows, name)
-    if lines is None:
-        return entries, rows
-    wanted = unique_names(lines, "lines=")
-    if set(wanted) != set(rows):
-        raise DataError(
-            f"lines= and the index of {name} name different lines "
-            f"({list_names(sorted(set(wanted) ^ set(rows)))} in one only). Lines are matched by name; to label the "
-            "rows by position, pass frame.to_numpy()."
-        )
-    place = {line: j for j, line in enumerate(rows)}
-    again = np.array([place[line] for line in wanted], dtype=np.int64)
-    return entries[np.ix_(again, again)], wanted
-
-
-def _numbers(entries: np.ndarray, lines: Sequence[str], columns: Sequence[str], name: str) -> np.ndarray:
-    """Entries as finite floats; the first that is none is named."""
-    if entries.dtype.kind in "fiu":
-        values = np.array(entries, dtype=np.float64, order="C")
-        suspects = np.argwhere(~np.isfinite(values))
-    else:
-        values = np.empty(entries.shape)
-        suspects = np.argwhere(np.ones(entries.shape, dtype=bool))
-    for j, k in suspects:
-        value = entries[j, k]
-        values[j, k] = _entry(value.item() if isinstance(value, np.generic) else value, lines[j], columns[k], name)
-    return values
-
-
-def _validated(entries: np.ndarray, lines: Sequence[str], name: str) -> np.ndarray | None:
-    """Exactly symmetric matrix, or None if it is the identity. `entries` are finite, square and ours to keep."""
-    diagonal = entries.diagonal()
-    if diagonal.min() <= 0:
-        j = int(diagonal.argmin())
-        raise DataError(
-            f"{name} has {diagonal[j]:.10g} on the diagonal for line {lines[j]!r}: a line's relationship with itself "
-            "must be positive."
-        )
-    if _is_identity(entries):
-        return None
-    difference = np.abs(entries - entries.T)
-    worst = np.unravel_index(int(difference.argmax()), difference.shape)
-    j, k = int(worst[0]), int(worst[1])
-    if difference[j, k] > SYMMETRY_TOLERANCE * diagonal.max():
-        raise DataError(
-            f"{name} is not symmetric: the entry of lines {lines[j]!r} and {lines[k]!r} is {entries[j, k]:.10g} but "
-            f"that of {lines[k]!r} and {lines[j]!r} is {entries[k, j]:.10g} (the worst of all pairs)."
-        )
-    matrix = entries + entries.T
-    matrix *= 0.5
-    return matrix
-
-
-def _is_identity(entries: np.ndarray) -> bool:
-    return bool((entries.diagonal() == 1.0).all()) and np.count_nonzero(entries) == len(entries)

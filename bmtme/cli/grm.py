@@ -1,0 +1,218 @@
+"""``bmtme grm``: a relationship matrix from markers, checked, and written in the format that is wanted."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bmtme.cli.arguments import Parser, add_common_options, number
+from bmtme.cli.streams import say
+from bmtme.errors import UsageError
+
+if TYPE_CHECKING:
+    from bmtme.model.relationship import Relationship
+
+METHODS = ("1", "2", "gaussian")
+CODINGS = ("auto", "012", "-101", "01")
+#: Options about markers.
+MARKER_OPTIONS = (
+    "coding",
+    "missing",
+    "min_call_rate_line",
+    "min_call_rate_marker",
+    "min_maf",
+    "identical",
+    "method",
+    "bandwidth",
+)
+#: Duplicated lines that are listed; of more, the number is said.
+LISTED = 20
+
+USAGE = """\
+bmtme grm MARKERS --out GRM [options]
+       bmtme grm GRM --matrix --out GRM [--blend W] [--bend]"""
+
+EPILOG = """\
+example:
+  bmtme grm markers.vcf.gz --min-call-rate-marker 0.8 --min-maf 0.05 \\
+      --out grm.csv.gz
+  bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env \\
+      --traits Yield,PH --out run
+
+MARKERS, by its ending:
+  .bed                PLINK, with .bim and .fam (pip install 'bmtme[plink]')
+  .vcf .vcf.gz .bcf   GT of every sample (pip install 'bmtme[vcf]')
+  .npz                NumPy arrays: markers (lines x markers), line (the lines'
+                      names) and, optionally, snp (the markers' names)
+  any other           table as .csv or .tsv, plain or gzipped: lines in rows,
+                      their names first, the markers' names in the header
+Genotypes of tables and arrays are copies of one allele, 0, 1 or 2, or -1, 0, 1;
+missing ones are empty, NA, NaN, a point, -9, -127 or -128. They are replaced by
+the marker's mean.
+
+GRM, by its ending:
+  .csv .csv.gz .tsv .tsv.gz   labelled square table, every digit kept
+  .parquet                    the same (pip install 'bmtme[parquet]')
+  .grm.bin                    GCTA, with .grm.id and .grm.N.bin: 32-bit floats,
+                              seven digits; so is a name without an ending
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "grm",
+        help="make a genomic relationship matrix from markers",
+        description="Make the relationship matrix of lines from their markers (VanRaden 2008), with quality control; "
+        "or blend, bend or convert one.",
+        usage=USAGE,
+        epilog=EPILOG,
+    )
+    parser.add_argument("markers", metavar="MARKERS", help="file of marker genotypes")
+    group = parser.add_argument_group("genotypes")
+    group.add_argument(
+        "--coding",
+        choices=CODINGS,
+        default=CODINGS[0],
+        help="of tables and arrays: copies of an allele; copies less one; 1 for two copies. auto tells the first two "
+        "apart and says so (default: %(default)s)",
+    )
+    group.add_argument(
+        "--missing", action="append", metavar="CODE", help="a further code for missing genotypes; may be given again"
+    )
+    group = parser.add_argument_group("quality control: lines first, then markers among the lines that stay")
+    for option, text in (
+        ("--min-call-rate-line", "least share of the markers with a genotype, for a line to stay (default: 0)"),
+        ("--min-call-rate-marker", "least share of the lines with a genotype, for a marker to stay (default: 0)"),
+        ("--min-maf", "least frequency of the rarer allele; markers alike in all lines never stay (default: 0)"),
+    ):
+        group.add_argument(option, type=number, default=0.0, metavar="F", help=text)
+    group.add_argument(
+        "--identical",
+        type=number,
+        default=0.99,
+        metavar="F",
+        help="lines with at least this share of equal genotypes are listed as duplicated; they stay (default: "
+        "%(default)s)",
+    )
+    group = parser.add_argument_group("relationship")
+    group.add_argument(
+        "--method",
+        choices=METHODS,
+        default=METHODS[0],
+        help="VanRaden's first or second method, or a Gaussian kernel (default: %(default)s)",
+    )
+    group.add_argument(
+        "--bandwidth", type=number, metavar="H", help="of the Gaussian kernel exp(-H d^2 / median d^2) (default: 1)"
+    )
+    group.add_argument(
+        "--blend", type=number, metavar="W", help="take (1 - W) of the matrix and W of the identity, or of --with"
+    )
+    group.add_argument("--with", dest="other", metavar="GRM", help="relationship to blend with, such as a pedigree's")
+    group.add_argument(
+        "--bend",
+        nargs="?",
+        type=number,
+        const=1e-6,
+        metavar="F",
+        help="raise eigenvalues below F of the largest to it (default F: %(const)s)",
+    )
+    group.add_argument(
+        "--matrix", action="store_true", help="MARKERS is a relationship matrix already: blend, bend or convert it"
+    )
+    add_common_options(parser, "GRM", "file for the relationship; new")
+    parser.set_defaults(parser=parser, check=check, check_out=check_out, run=run)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that do not belong together."""
+    parser: Parser = args.parser
+    if args.other is not None and args.blend is None:
+        parser.error("argument --with: needs --blend W, the weight of that relationship")
+    if args.bandwidth is not None and args.method != "gaussian":
+        parser.error("argument --bandwidth: is for --method gaussian")
+    if args.matrix:
+        for option in MARKER_OPTIONS:
+            if getattr(args, option) != parser.get_default(option):
+                parser.error(f"argument --{option.replace('_', '-')}: is about markers, which --matrix excludes")
+
+
+def check_out(name: str) -> Path:
+    """The output file (of GCTA's three, the matrix), refused before any work where it could not be written.
+
+    Raises
+    ------
+    UsageError
+    """
+    from bmtme.model.relationship_files import relationship_targets
+
+    if not name.strip():
+        raise UsageError("argument --out: the name of the file is empty.")
+    return relationship_targets(name)[-1]
+
+
+def run(args: argparse.Namespace, out: Path) -> int:
+    """Compute, write the file `out`, and say what came out."""
+    from bmtme.model.relationship_files import read_relationship, relationship_targets, write_relationship
+
+    other = None if args.other is None else read_relationship(args.other)
+    if args.matrix:
+        relationship, n_markers = read_relationship(args.markers), 0
+        say(f"read: {len(relationship)} lines")
+    else:
+        relationship, n_markers = _from_markers(args)
+    if args.blend is not None:
+        relationship = relationship.blend(args.blend, other)
+    if args.bend is not None:
+        relationship = relationship.bend(args.bend)
+    for note in relationship.notes:
+        say(note)
+    _say_range(relationship)
+    targets = relationship_targets(out)
+    write_relationship(relationship, out, markers=n_markers)
+    say(f"written to {', '.join(str(target) for target in targets)}")
+    return 0
+
+
+def _from_markers(args: argparse.Namespace) -> tuple[Relationship, int]:
+    """Relationship and the number of markers behind it; the quality of the markers is said."""
+    from bmtme.model.genomic import gaussian_kernel, vanraden
+    from bmtme.model.marker_files import read_markers
+    from bmtme.model.marker_quality import duplicated_lines, filter_markers
+
+    markers, quality = filter_markers(
+        read_markers(args.markers, coding=args.coding, missing=args.missing or ()),
+        min_call_rate_marker=args.min_call_rate_marker,
+        min_call_rate_line=args.min_call_rate_line,
+        min_maf=args.min_maf,
+    )
+    say(quality.describe())
+    if args.method == "gaussian":
+        relationship = gaussian_kernel(markers, bandwidth=1.0 if args.bandwidth is None else args.bandwidth)
+        made = f"Gaussian kernel, bandwidth {1.0 if args.bandwidth is None else args.bandwidth:g}"
+    else:
+        relationship = vanraden(markers, method=int(args.method))
+        made = f"VanRaden's method {args.method}"
+    twins = duplicated_lines(markers, relationship, least=args.identical)
+    say(f"duplicated lines: {len(twins)} with at least {100 * args.identical:g}% of the genotypes of an earlier line")
+    for line, same_as, identical, compared in twins.head(LISTED).to_numpy(dtype=object):
+        say(f"  {line} and {same_as}: {100 * identical:.2f}% of {compared:,} markers")
+    if len(twins) > LISTED:
+        say(f"  and {len(twins) - LISTED} more")
+    say(f"computed: {made}, {len(relationship)} lines, {len(markers.names):,} markers")
+    return relationship, len(markers.names)
+
+
+def _say_range(relationship: Relationship) -> None:
+    import numpy as np
+
+    matrix = relationship.matrix
+    diagonal = matrix.diagonal()
+    text = f"diagonal: mean {diagonal.mean():.4g}, {diagonal.min():.4g} to {diagonal.max():.4g}"
+    if len(diagonal) > 1:
+        least = min(float(row[:j].min()) for j, row in enumerate(matrix) if j)
+        most = max(float(row[:j].max()) for j, row in enumerate(matrix) if j)
+        mean = (float(np.sum(matrix)) - float(diagonal.sum())) / (len(diagonal) * (len(diagonal) - 1))
+        text += f"; off it: mean {mean:.4g}, {least:.4g} to {most:.4g}"
+    say(text)
