@@ -14,7 +14,7 @@ import pandas as pd
 
 from bmtme.arguments import whole_number
 from bmtme.errors import DataError, UsageError
-from bmtme.model.kinship import vanraden
+from bmtme.model.genomic import vanraden
 from bmtme.model.relationship import Relationship
 
 FloatArray = npt.NDArray[np.float64]

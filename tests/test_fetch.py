@@ -1,0 +1,349 @@
+"""Public data sets: from a folder, from a server with checksums, and the parsers of their files."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from bmtme.datasets import fetch, list_sets, parsers, public
+from bmtme.datasets.sources import SOURCES, RemoteFile
+from bmtme.errors import DataError, UsageError
+
+SETS = list(SOURCES)
+
+
+# --- the list ---------------------------------------------------------------------------------------------------
+
+
+def test_list_of_sets():
+    table = list_sets()
+    assert list(table.columns) == ["name", "title", "traits", "licence", "cite"]
+    assert table["name"].tolist() == SETS
+    assert table.map(bool).all(axis=None)
+
+
+def test_the_package_knows_its_data_sets():
+    code = "import bmtme; assert bmtme.datasets.simulate is bmtme.simulate; assert 'datasets' in dir(bmtme)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_source_is_complete():
+    assert parsers.PARSERS.keys() == SOURCES.keys()
+    for source in SOURCES.values():
+        assert set(source.units) == set(source.traits)
+        assert len({file.name for file in source.files}) == len(source.files)
+        for file in source.files:
+            assert re.fullmatch("[0-9a-f]{40}", file.commit)
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+    sums = [file.sha256 for source in SOURCES.values() for file in source.files]
+    assert len(set(sums)) == len(sums)
+
+
+# --- a folder ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_real_sets(data_folder, name):
+    data = fetch(name, folder=data_folder)
+    trial = data.trial
+    assert trial.traits == data.source.traits
+    assert trial.n_records == len(data.frame)
+    assert (data.relationship is not None) == (name not in ("belamkar_augmented", "gryphon", "potato_hancock"))
+    assert (data.pedigree is not None) == (name in ("gryphon", "potato_hancock"))
+    assert (data.markers is not None) == (name in ("barley_steptoe_morex152", "wheat599"))
+    assert repr(data).startswith(f"DataSet({name}: ")
+
+
+def test_plain_folder(tmp_path):
+    folder = tmp_path / "toys" / "WheatToy"
+    folder.mkdir(parents=True)
+    (folder / "pheno.csv").write_text("line,env,note,DTHD,PTHT\n001,E,,1.5,2\nNA,E,x,NA,3\n")
+    (folder / "grm.csv").write_text("line,001,NA\n001,1,0.5\nNA,0.5,1\n")
+    (folder / "pedigree.csv").write_text("id,sire,dam\n001,,\n")
+    np.savez(folder / "markers.npz", markers=np.array([[0, 2], [1, -128]], np.int8), line=["001", "NA"], snp=["a", "b"])
+    data = fetch("toys/WheatToy", folder=tmp_path)
+    assert data.trial.lines == ("001", "NA")
+    assert data.frame["note"].tolist() == [None, "x"]
+    assert data.relationship.lines == ("001", "NA")
+    assert data.pedigree["id"].tolist() == ["001"]
+    np.testing.assert_array_equal(data.markers.to_numpy(), [[0, 2], [1, np.nan]])
+    (folder / "markers.npz").write_bytes(b"rubbish")
+    with pytest.raises(DataError, match=r"markers.npz cannot be read as markers, line and snp"):
+        fetch("toys/WheatToy", folder=tmp_path)
+
+
+def test_folder_without_the_set(tmp_path):
+    with pytest.raises(DataError, match=r"holds neither toys/WheatToy/pheno.csv nor .* \('WheatToy.rda' lacking\)"):
+        fetch("toys/WheatToy", folder=tmp_path)
+    (tmp_path / "WheatToy.rda").write_bytes(b"another")
+    found = hashlib.sha256(b"another").hexdigest()
+    with pytest.raises(DataError, match=rf"WheatToy.rda is not the file .* should be {TOY.sha256}, got {found}"):
+        fetch("toys/WheatToy", folder=tmp_path)
+
+
+def test_bad_arguments(tmp_path):
+    with pytest.raises(UsageError, match=r"no data set 'wheat59'\. Did you mean 'wheat599'\? There are 'barley"):
+        fetch("wheat59")
+    with pytest.raises(UsageError, match="folder= and mirror= exclude each other"):
+        fetch("wheat599", folder=tmp_path, mirror="http://localhost")
+
+
+# --- a server ---------------------------------------------------------------------------------------------------
+
+(TOY,) = SOURCES["toys/WheatToy"].files
+
+
+@pytest.fixture
+def toy_file(tmp_path: Path) -> bytes:
+    """An R data file as that of WheatToy, with three lines and two environments."""
+    rdata = pytest.importorskip("rdata")
+    pytest.importorskip("pooch")
+    rows = [("7", env, 1.5 + j, 10.0 - j) for j, env in enumerate(("Drip", "Bed"))] + [("12", "Drip", -1.0, 4.0)]
+    pheno = pd.DataFrame(rows, columns=["Gid", "Env", "DTHD", "PTHT"]).astype({"Gid": "category", "Env": "category"})
+    names = pd.Index(["7", "12"], dtype=object)
+    matrix = pd.DataFrame([[1.0, 0.25], [0.25, 1.0]], index=names, columns=names)
+    rdata.write_rda(tmp_path / "toy.rda", {"phenoWheatToy": pheno, "genoWheatToy": matrix})
+    return (tmp_path / "toy.rda").read_bytes()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, toy_file: bytes) -> Iterator[Callable[[bytes], str]]:
+    """Serve a content at the place of WheatToy.rda on this machine, and give the address."""
+    root = tmp_path / "root"
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *given: object) -> None:
+            super().__init__(*given, directory=str(root))  # type: ignore[arg-type]
+
+        def log_message(self, *given: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+
+    def put(content: bytes) -> str:
+        path = root / TOY.repository / TOY.commit / TOY.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield put
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch, toy_file: bytes) -> None:
+    """The checksum of the made-up file in place of the real one."""
+    source = SOURCES["toys/WheatToy"]
+    file = RemoteFile(TOY.repository, TOY.commit, TOY.path, hashlib.sha256(toy_file).hexdigest())
+    monkeypatch.setitem(public.SOURCES, "toys/WheatToy", replace(source, files=(file,)))
+
+
+@pytest.mark.usefixtures("known")
+def test_fetched_from_a_mirror_and_kept(serve, toy_file, tmp_path, capsys):
+    mirror = serve(toy_file)
+    data = fetch("toys/WheatToy", mirror=mirror + "/", cache=tmp_path / "cache")
+    assert data.trial.lines == ("7", "12")
+    assert data.trial.envs == ("Drip", "Bed")
+    np.testing.assert_array_equal(data.trial.values, [[1.5, 10], [2.5, 9], [-1, 4]])
+    assert data.relationship.lines == ("7", "12")
+    assert data.relationship.matrix[0, 1] == 0.25
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"{TOY.commit[:12]}-WheatToy.rda"]
+    serve(b"changed since")
+    again = fetch("toys/WheatToy", mirror=mirror, cache=tmp_path / "cache")  # from the cache
+    pd.testing.assert_frame_equal(again.frame, data.frame)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("known")
+def test_wrong_checksum_is_refused_and_not_kept(serve, tmp_path):
+    mirror = serve(b"something else")
+    with pytest.raises(DataError, match=r"http://127.*/WheatToy.rda is not the file that was expected: its SHA-256"):
+        fetch("toys/WheatToy", mirror=mirror, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_server_that_has_no_such_file_or_is_not_there(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("BMTME_DATA_CACHE", str(tmp_path / "cache"))
+    mirror = serve(b"x")
+    words = r"could not be fetched from http://127.*name a mirror=, or put the file into a folder"
+    with pytest.raises(DataError, match=r"Gryphon.RData " + words):
+        fetch("gryphon", mirror=mirror)
+    with pytest.raises(DataError, match=r"Gryphon.RData " + words):
+        fetch("gryphon", mirror="http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(DataError, match=r"Gryphon.RData could not be fetched from nowhere/cran"):
+        fetch("gryphon", mirror="nowhere")
+    assert not (tmp_path / "cache").exists() or list((tmp_path / "cache").iterdir()) == []
+
+
+def test_file_that_is_not_of_r(tmp_path):
+    pytest.importorskip("rdata")
+    (tmp_path / "x.rda").write_bytes(b"rubbish")
+    with pytest.raises(DataError, match=r"x.rda is no R data file"):
+        parsers.read_r(tmp_path / "x.rda")
+    with pytest.raises(DataError, match=r"none.rda cannot be read: No such file"):
+        parsers.read_r(tmp_path / "none.rda")
+
+
+# --- parsers ----------------------------------------------------------------------------------------------------
+
+
+def parse(name: str, monkeypatch: pytest.MonkeyPatch, **objects: dict[str, object]) -> parsers.Parts:
+    """Parse R objects by the names of their files (a point written as two underscores)."""
+    files = {file.name: Path(file.name) for file in SOURCES[name].files}
+    by_file = {file.replace("__", "."): held for file, held in objects.items()}
+    monkeypatch.setattr(parsers, "read_r", lambda path: by_file[path.name])
+    return parsers.PARSERS[name](files)
+
+
+def matrix(values: object, rows: list[str] | None, columns: list[str] | None) -> xr.DataArray:
+    """As rdata gives a matrix with names."""
+    names = {"dim_0": rows, "dim_1": columns}
+    coords = {dim: name for dim, name in names.items() if name is not None}
+    return xr.DataArray(np.asarray(values, dtype=float), dims=["dim_0", "dim_1"], coords=coords)
+
+
+def test_steptoe_morex(tmp_path, monkeypatch):
+    table = tmp_path / "steptoe.morex.pheno.txt"
+    table.write_text("gen\tenv\tamylase\tyield\nSM1\tMN92\tNA\t5.5\nSM2\tMN92\t22.7\t6\n")
+    genotypes = {"1": {"data": matrix([[1, 2], [2, np.nan]], None, ["m1", "m2"])}}
+    cross = {"pheno": pd.DataFrame({"gen": ["SM1", "SM2"]}), "geno": genotypes}
+    monkeypatch.setattr(parsers, "read_r", lambda path: {"steptoe.morex.geno": cross})
+    with pytest.warns(UserWarning, match="1 of 2 markers"):
+        parts = parsers.PARSERS["barley_steptoe_morex152"](
+            {"steptoe.morex.pheno.txt": table, "steptoe.morex.geno.rda": Path("x")}
+        )
+    assert list(parts.frame.columns) == ["line", "env", "amylase", "yield"]
+    np.testing.assert_array_equal(parts.frame["amylase"], [np.nan, 22.7])
+    np.testing.assert_array_equal(parts.markers.to_numpy(), [[0, 2], [2, np.nan]])
+    assert parts.relationship.lines == ("SM1", "SM2")
+
+
+def test_belamkar(tmp_path):
+    path = tmp_path / "belamkar.augmented.txt"
+    path.write_text(
+        '"loc"\t"rep"\t"iblock"\t"gen_new"\t"gen_check"\t"gen"\t"col"\t"row"\t"yield"\n'
+        '"Alliance"\t"R1"\t"I01"\t0\t"Camelot"\t"Camelot"\t1\t16\t71.4\n'
+        '"Alliance"\t"R1"\t"I01"\t1\t"0"\t"007"\t1\t17\tNA\n'
+    )
+    frame = parsers.PARSERS["belamkar_augmented"]({path.name: path}).frame
+    assert frame["line"].tolist() == ["Camelot", "007"]
+    assert frame["block"].tolist() == ["I01", "I01"]
+    np.testing.assert_array_equal(frame["yield"], [71.4, np.nan])
+
+
+def test_gryphon(monkeypatch):
+    animals = pd.DataFrame(
+        {"ID": [5, 6], "sex": ["1", "2"], "year": ["968", "970"], "mother": ["1", "1"], "BWT": [1.0, np.nan]}
+    ).assign(TARSUS=[np.nan, 2.0])
+    pedigree = pd.DataFrame(
+        {"ID": [1, 5], "Dam": pd.array([None, 1], "Int32"), "Sire": pd.array([None, None], "Int32")}
+    )
+    objects = {"Gryphon_df": animals.astype({"ID": "Int32", "sex": "category"}), "Gryphon_pedigree": pedigree}
+    parts = parse("gryphon", monkeypatch, Gryphon__RData=objects)
+    assert parts.frame["line"].tolist() == ["5", "6"]
+    assert parts.frame["env"].tolist() == ["all", "all"]
+    assert parts.pedigree.to_numpy().tolist() == [["1", None, None], ["5", None, "1"]]  # id, sire, dam
+
+
+def test_maize(monkeypatch):
+    rows = [(line, env, trait) for trait in ("Yield", "ASI", "PH") for env in ("B", "A") for line in ("L2", "L1")]
+    long = pd.DataFrame(rows, columns=["Line", "Env", "Trait"])
+    long["Response"] = np.arange(12.0)
+    long["Line"] = pd.Categorical(long["Line"], categories=["L1", "L2"])
+    objects = {"Maize_GFR": long, "Maize_GenomicMatrix": matrix([[1, 0.2], [0.2, 2]], ["V1", "V2"], ["V1", "V2"])}
+    parts = parse("maize309_mtme", monkeypatch, Maize_GFR__rda=objects)
+    assert parts.frame.to_numpy().tolist() == [
+        ["L2", "B", 0, 4, 8],
+        ["L1", "B", 1, 5, 9],
+        ["L2", "A", 2, 6, 10],
+        ["L1", "A", 3, 7, 11],
+    ]
+    assert parts.relationship.lines == ("L1", "L2")  # the levels of the factor, not the rows
+    assert parts.relationship.matrix[1, 1] == 2
+
+
+def test_potato(tmp_path):
+    texts = {
+        "pheno1a.csv": "env,id,block,total.yield,vine.maturity,fry.color,stand.count\nH15,007,2,68.1,8,NA,15\n",
+        "pheno1b.csv": "env,expt,row,range,id,total.yield,vine.maturity,fry.color,stand.count\n"
+        "H20,x,1,4,W,44,3,58,15\n",
+        "ped.csv": "id,parent1,parent2\n007,NA,NA\nW,007,NA\n",
+    }
+    files = {name: tmp_path / name for name in texts}
+    for name, path in files.items():
+        path.write_text(texts[name])
+    parts = parsers.PARSERS["potato_hancock"](files)
+    assert parts.frame["line"].tolist() == ["007", "W"]
+    assert parts.frame["col"].tolist() == [pd.NA, 4]
+    assert parts.pedigree["parent1"].fillna("").tolist() == ["", "007"]
+
+
+def test_wheat250_mends_the_swapped_names(monkeypatch):
+    first = pd.DataFrame({"Gid": [1, 2, 1, 2], "Env": ["Bed5IR", "Bed5IR", "Bed2IR", "Bed2IR"]})
+    first["DTHD"], first["PTHT"] = [1.0, 2, 3, 4], [5.0, 6, 7, 8]
+    rows = [(gid, trait, env) for trait in ("DH", "GY", "NDVI", "PH") for env in ("Bed2IR", "Bed5IR") for gid in (1, 2)]
+    long = pd.DataFrame(rows, columns=["GID", "Trait", "Env"])
+    long["Response"] = [1.0, 2, 3, 4, 10, 20, 30, 40, 0.1, 0.2, 0.3, 0.4, 5, 6, 7, 8]
+    related = pd.DataFrame(np.eye(2), index=["1", "2"], columns=["1", "2"])
+    parts = parse(
+        "wheat250_mtme",
+        monkeypatch,
+        MultiEnvWheat__RData={"Trigo.Data": first, "G": related},
+        Wheat_IBCF__rda={"Wheat_IBCF": long},
+    )
+    assert parts.frame.to_numpy().tolist() == [
+        ["1", "Bed5IR", 1, 10, 0.1, 5, "Bed2IR"],
+        ["2", "Bed5IR", 2, 20, 0.2, 6, "Bed2IR"],
+        ["1", "Bed2IR", 3, 30, 0.3, 7, "Bed5IR"],
+        ["2", "Bed2IR", 4, 40, 0.4, 8, "Bed5IR"],
+    ]
+
+
+def test_wheat599(monkeypatch):
+    lines = ["775", "2166", "2167"]
+    objects = {
+        "wheat.Y": matrix([[1, 2], [3, 4], [5, 6]], lines, ["1", "4"]),
+        "wheat.X": matrix([[0, 1], [1, 1], [1, 0]], None, ["m1", "m2"]),
+        "wheat.A": matrix(2 * np.eye(3), lines, lines),
+        "wheat.sets": np.array([1, 2, 3]),
+    }
+    parts = parse("wheat599", monkeypatch, wheat__RData=objects)
+    assert parts.frame["env"].tolist() == ["E1"] * 3 + ["E4"] * 3
+    assert parts.frame["GY"].tolist() == [1, 3, 5, 2, 4, 6]
+    assert parts.frame["cv_set"].tolist() == [1, 2, 3, 1, 2, 3]
+    # markers standardised by their own SD: (-2, 1, 1) / sqrt(3) and (1, 1, -2) / sqrt(3)
+    np.testing.assert_allclose(parts.relationship.matrix[0], [(4 + 1) / 6, (-2 + 1) / 6, (-2 - 2) / 6], atol=1e-15)
+    assert parts.others["A_pedigree"].matrix[0, 0] == 2
+
+
+def test_toy_with_a_named_matrix(monkeypatch):
+    pheno = pd.DataFrame({"Line": ["a", "b"], "Env": ["E", "E"], "Yield": [1.0, 2], "ASI": [1.0, 2], "PH": [1.0, 2]})
+    objects = {"phenoMaizeToy": pheno, "genoMaizeToy": matrix(np.eye(2), ["b", "a"], ["b", "a"])}
+    parts = parse("toys/MaizeToy", monkeypatch, MaizeToy__rda=objects)
+    assert list(parts.frame.columns) == ["line", "env", "Yield", "ASI", "PH"]
+    assert parts.relationship.lines == ("b", "a")
+
+
+def test_libraries_that_are_not_installed(monkeypatch, tmp_path):
+    for module in ("rdata", "pooch"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match=r"reading x.rda needs the Python library rdata.*bmtme\[datasets\]"):
+        parsers.read_r(tmp_path / "x.rda")
+    with pytest.raises(UsageError, match=r"fetching data needs the Python library pooch.*bmtme\[datasets\]"):
+        fetch("gryphon")
