@@ -17,9 +17,17 @@ _WHERE = {
     "Trial": "bmtme.model.trial",
     "read_trial": "bmtme.model.trial",
     "Relationship": "bmtme.model.relationship",
-    "read_relationship": "bmtme.model.relationship",
-    "vanraden": "bmtme.model.kinship",
-    "pedigree_relationship": "bmtme.model.kinship",
+    "read_relationship": "bmtme.model.relationship_files",
+    "write_relationship": "bmtme.model.relationship_files",
+    "Markers": "bmtme.model.markers",
+    "read_markers": "bmtme.model.marker_files",
+    "filter_markers": "bmtme.model.marker_quality",
+    "duplicated_lines": "bmtme.model.marker_quality",
+    "vanraden": "bmtme.model.genomic",
+    "gaussian_kernel": "bmtme.model.genomic",
+    "pedigree_relationship": "bmtme.model.pedigree",
+    "pedigree_inverse": "bmtme.model.pedigree",
+    "read_pedigree": "bmtme.model.pedigree",
     "fit": "bmtme.pipeline",
     "Fit": "bmtme.results.fit",
     "load": "bmtme.results.fit",
@@ -33,15 +41,21 @@ _WHERE = {
     "NumericalError": "bmtme.errors",
 }
 
-__all__ = ["__version__", *_WHERE]
+__all__ = ["__version__", "datasets", *_WHERE]
 
 if TYPE_CHECKING:
+    from bmtme import datasets
     from bmtme.cv.run import cross_validate
     from bmtme.cv.schemes import CV1, CV2
     from bmtme.datasets import simulate
     from bmtme.errors import BmtmeError, DataError, NumericalError, UsageError
-    from bmtme.model.kinship import pedigree_relationship, vanraden
-    from bmtme.model.relationship import Relationship, read_relationship
+    from bmtme.model.genomic import gaussian_kernel, vanraden
+    from bmtme.model.marker_files import read_markers
+    from bmtme.model.marker_quality import duplicated_lines, filter_markers
+    from bmtme.model.markers import Markers
+    from bmtme.model.pedigree import pedigree_inverse, pedigree_relationship, read_pedigree
+    from bmtme.model.relationship import Relationship
+    from bmtme.model.relationship_files import read_relationship, write_relationship
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
     from bmtme.model.trial import Trial, read_trial
     from bmtme.pipeline import fit
@@ -49,6 +63,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "datasets":
+        return import_module("bmtme.datasets")
     if name in _WHERE:
         value = getattr(import_module(_WHERE[name]), name)
         globals()[name] = value
@@ -57,4 +73,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_WHERE})
+    return sorted({*globals(), "datasets", *_WHERE})

@@ -61,6 +61,19 @@ def long_frame(wide_frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sample(frac=1, random_state=8).reset_index(drop=True)
 
 
+@pytest.fixture
+def clean() -> pd.DataFrame:
+    """Thirty lines in three environments with two replicates, Yield and PH; nothing strange in it."""
+    rng = np.random.default_rng(4)
+    lines = [f"L{j:02d}" for j in range(1, 31)]
+    plots = pd.MultiIndex.from_product([lines, ["East", "North", "West"], ["1", "2"]], names=["line", "env", "rep"])
+    frame = plots.to_frame(index=False)
+    # Spread evenly enough that no value is an outlier, without two alike.
+    frame["Yield"] = rng.permutation(np.linspace(4, 7, len(frame))).round(3)
+    frame["PH"] = rng.permutation(np.linspace(150, 220, len(frame))).round(2)
+    return frame
+
+
 @pytest.fixture(autouse=True)
 def answered_interruptions() -> Iterator[None]:
     """Interruptions reach the tests also where they were started in the background, with SIGINT ignored."""

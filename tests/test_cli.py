@@ -22,7 +22,8 @@ import bmtme
 from bmtme.cli import arguments, streams
 from bmtme.cli.main import main
 from bmtme.errors import NumericalError
-from bmtme.report.tables import align, describe_cv, describe_fit
+from bmtme.report.layout import align
+from bmtme.report.tables import describe_cv, describe_fit
 
 SMALL = ["--draws", "30", "--tune", "20", "--chains", "2", "--seed", "3"]
 COLUMNS = ["--line", "line", "--env", "env"]

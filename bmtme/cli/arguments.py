@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import re
+import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bmtme.errors import UsageError
 
@@ -36,15 +38,17 @@ KEEP = ("auto", "all", "thin", "none")
 RELATIONSHIPS = ("compound", "blocks", "markers")
 
 DATA_FORMAT = """\
-PHENO is a table with a header as .csv or .tsv, plain or gzipped. Wide: a row is
-a plot or an adjusted mean, with a column for each trait. Long: a row is one
-value, with a column for the trait's name (--trait) and one for the value
-(--value). Rows may stand in any order; missing values are empty, NA, NaN or a
-point. Names are text: line 001 is not line 1.
+PHENO is a table with a header as .csv or .tsv, plain or gzipped, as .xlsx or as
+.parquet. Wide: a row is a plot or an adjusted mean, with a column for each
+trait. Long: a row is one value, with a column for the trait's name (--trait)
+and one for the value (--value). Rows may stand in any order; missing values are
+empty, NA, NaN, a point, or a code of --missing. Names are text: line 001 is not
+line 1.
 
 GRM is a square table with the names of the lines in its first column and in its
-header, such as R's write.csv(G) makes. Lines are matched by name, whatever
-their order; lines without a record are predicted too.
+header, such as R's write.csv(G) makes; or such a table as .parquet; or GCTA's
+.grm.bin with its .grm.id. 'bmtme grm' makes one from markers. Lines are matched
+by name, whatever their order; lines without a record are predicted too.
 """
 
 
@@ -54,6 +58,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: object) -> None:
         layout = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
         super().__init__(**{**layout, **settings})  # type: ignore[arg-type]
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse, with ``--missing -9`` taken as ``--missing=-9``, which argparse would read as two options."""
+        words: list[str] = []
+        for word in sys.argv[1:] if args is None else args:
+            if words and words[-1] == "--missing" and re.match(r"-[0-9.,]", word):
+                words[-1] += f"={word}"
+            else:
+                words.append(word)
+        return super().parse_known_args(words, namespace)  # type: ignore[no-any-return, unused-ignore]
 
     def error(self, message: str) -> NoReturn:
         """Raise the complaint with a hint.
@@ -111,19 +125,21 @@ def split_names(parser: Parser, option: str, texts: Sequence[str] | None) -> lis
 # --- shared options ---------------------------------------------------------------------------------------------
 
 
-def add_common_options(parser: Parser) -> None:
+def add_common_options(
+    parser: Parser, metavar: str = "DIR", text: str = "folder for the results; new or empty", required: bool = True
+) -> None:
     """What every command has: where to write, and the traceback for reports."""
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results; new or empty")
+    parser.add_argument("--out", required=required, metavar=metavar, help=text)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error (or set BMTME_DEBUG=1)")
 
 
-def add_data_options(parser: Parser) -> None:
+def add_data_options(parser: Parser, relationship_required: bool = True) -> None:
     """Phenotypes and relationship."""
     group = parser.add_argument_group("data")
     group.add_argument("phenotypes", metavar="PHENO", help="table of phenotypes")
     group.add_argument(
         "--relationship",
-        required=True,
+        required=relationship_required,
         metavar="GRM",
         help="table of the relationship matrix, or the word identity for unrelated lines",
     )
@@ -145,6 +161,20 @@ def add_data_options(parser: Parser) -> None:
     group.add_argument("--trait", metavar="COL", help="long table: column with the names of the traits")
     group.add_argument("--value", metavar="COL", help="long table: column with the values")
     group.add_argument(
+        "--missing",
+        action="append",
+        metavar="CODE,...",
+        help="further codes for a missing value, such as -9,x; they count among the values only",
+    )
+    group.add_argument(
+        "--decimal",
+        choices=(".", ","),
+        default=".",
+        metavar="SIGN",
+        help="decimal sign, a point or a comma; with a comma, semicolons may separate the columns (default: a point)",
+    )
+    group.add_argument("--sheet", metavar="NAME", help="sheet of an Excel workbook (default: the first)")
+    group.add_argument(
         "--drop-unrelated", action="store_true", help="leave out lines that GRM does not hold, instead of refusing them"
     )
 
@@ -157,6 +187,7 @@ def check_data_options(args: argparse.Namespace) -> None:
         parser.error(f"argument {given}: needs {lacking} too: a long table has both columns, a wide one neither")
     args.traits = split_names(parser, "--traits", args.traits)
     args.rep = split_names(parser, "--rep", args.rep)
+    args.missing = split_names(parser, "--missing", args.missing)
 
 
 def add_model_options(parser: Parser, chains: int, several: bool) -> None:

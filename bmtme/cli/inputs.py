@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,21 @@ from bmtme.cli.streams import complain
 from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
+    from bmtme.model.cells import NumberFormat
     from bmtme.model.relationship import Relationship
     from bmtme.model.structure import BMTME
     from bmtme.model.trial import Trial
 
-__all__ = ["IDENTITY", "Inputs", "check_out", "make_model", "read_inputs"]
+__all__ = [
+    "IDENTITY",
+    "Inputs",
+    "check_out",
+    "make_model",
+    "name_columns",
+    "name_format",
+    "read_inputs",
+    "warn_of_unnamed_traits",
+]
 
 #: In place of a file: unrelated lines.
 IDENTITY = "identity"
@@ -39,18 +50,37 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
     ------
     DataError
     """
-    from bmtme.model.relationship import Relationship, read_relationship
+    from bmtme.model.relationship import Relationship
+    from bmtme.model.relationship_files import read_relationship
     from bmtme.model.trial import read_trial
 
-    names = {"line": args.line, "env": args.env, "rep": args.rep, "trait": args.trait, "value": args.value}
-    trial = read_trial(args.phenotypes, traits=args.traits, **names)
-    if args.traits is None and args.trait is None:
-        complain(f"warning: no --traits given: every numeric column is taken as one ({', '.join(trial.traits)}).")
+    trial = read_trial(
+        args.phenotypes, **name_columns(args), missing=args.missing, decimal=args.decimal, sheet=args.sheet
+    )
+    warn_of_unnamed_traits(args, trial.traits)
     files: dict[str, Any] = {"phenotypes": describe_file(args.phenotypes)}
     if args.relationship == IDENTITY:
         return Inputs(trial, Relationship.identity(trial.lines), files | {"relationship": IDENTITY})
     relationship = read_relationship(args.relationship)
     return Inputs(trial, relationship, files | {"relationship": describe_file(args.relationship)})
+
+
+def name_columns(args: argparse.Namespace) -> dict[str, Any]:
+    """The columns of the phenotypes that the options name, in the order of `bmtme.model.records.read_records`."""
+    return {name: getattr(args, name) for name in ("line", "env", "traits", "rep", "trait", "value")}
+
+
+def name_format(args: argparse.Namespace) -> NumberFormat:
+    """How the phenotypes are written, by the options."""
+    from bmtme.model.cells import NumberFormat
+
+    return NumberFormat.of(args.missing, args.decimal)
+
+
+def warn_of_unnamed_traits(args: argparse.Namespace, traits: Sequence[str]) -> None:
+    """Say which columns are taken as traits where none was named."""
+    if args.traits is None and args.trait is None:
+        complain(f"warning: no --traits given: every numeric column is taken as one ({', '.join(traits)}).")
 
 
 def describe_file(path: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from bmtme import __version__
-from bmtme.cli import cv, fit, simulate
+from bmtme.cli import check, cv, fit, grm, simulate
 from bmtme.cli.arguments import Parser
 from bmtme.cli.inputs import check_out
 from bmtme.cli.streams import complain, flush, plain_warnings
@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _end_on_sigterm(), plain_warnings():
             args = parse(words)
-            out = check_out(args.out)
+            # Most commands write a folder; one that does not has a check of its own.
+            out = getattr(args, "check_out", check_out)(args.out)
             code: int = args.run(args, out)
             return code
     except SystemExit as stop:  # --help and --version
@@ -95,7 +96,7 @@ def parse(words: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--version", action="version", version=f"bmtme {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (fit, cv, simulate):
+    for module in (check, fit, cv, simulate, grm):
         module.add_command(commands)
     args, unknown = parser.parse_known_args(words)
     if "run" not in args:
@@ -103,7 +104,7 @@ def parse(words: Sequence[str]) -> Namespace:
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "run" not in args:
-        parser.error("a command is needed: fit, cv or simulate")
+        parser.error("a command is needed: check, fit, cv, simulate or grm")
     args.check(args)
     args.words = ["bmtme", *words]
     return args
@@ -127,9 +128,9 @@ def explain(error: Exception, out: Path | None) -> str:
 
 
 def _state(out: Path | None) -> str:
-    """Whether the output folder, empty or absent at the start, has been written: it is, as a whole, or is not."""
+    """Whether the output, absent or an empty folder at the start, has been written: it is, as a whole, or is not."""
     try:
-        written = out is not None and out.is_dir() and any(out.iterdir())
+        written = out is not None and (out.is_file() or (out.is_dir() and any(out.iterdir())))
     except OSError:
         written = False
     return f"the results are complete in {out}" if written else "nothing was written"

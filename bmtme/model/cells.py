@@ -8,23 +8,30 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Hashable, Iterable
+import unicodedata
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bmtme.errors import DataError
+from bmtme.errors import DataError, UsageError
 
 __all__ = [
     "MISSING_CODES",
     "MISSING_WORDS",
+    "PLAIN",
+    "NumberFormat",
+    "blur_name",
+    "count_noun",
     "first_repeat",
     "identifier",
     "list_names",
     "normalise_name",
     "number",
+    "some_names",
     "suggest",
     "unique_names",
 ]
@@ -41,6 +48,62 @@ _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 _LARGEST_EXACT = 2.0**53
 
 
+@dataclass(frozen=True)
+class NumberFormat:
+    """How a table writes its numbers.
+
+    Parameters
+    ----------
+    decimal : {".", ","}
+        Sign between the whole part and the fraction.
+    missing : sequence of str
+        Texts that stand for a missing value, beside the empty cell, NA, NaN and the point. One that is a number stands
+        for every way to write it: -9 also means -9.0.
+
+    Raises
+    ------
+    UsageError
+        For another decimal sign, or an empty code.
+    """
+
+    decimal: str = "."
+    missing: tuple[str, ...] = ()
+    codes: frozenset[str] = field(init=False, repr=False, compare=False)
+    values: frozenset[float] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.decimal not in (".", ","):
+            raise UsageError(f"decimal must be '.' or ',', got {self.decimal!r}.")
+        texts = [code.strip() for code in self.missing]
+        if not all(texts):
+            raise UsageError("missing names an empty code: an empty cell is missing anyway.")
+        plain = [self.to_plain(text) for text in texts]
+        object.__setattr__(self, "codes", MISSING_CODES.union(text.lower() for text in texts))
+        object.__setattr__(self, "values", frozenset(float(text) for text in plain if _NUMBER.fullmatch(text)))
+
+    @classmethod
+    def of(cls, missing: str | float | Iterable[str | float] | None, decimal: str) -> NumberFormat:
+        """The format that a user's keywords name: one code or several, as text or number."""
+        given = [] if missing is None else [missing] if isinstance(missing, (str, int, float)) else list(missing)
+        return cls(decimal, tuple(dict.fromkeys(str(code) for code in given)))
+
+    @property
+    def missing_words(self) -> str:
+        """What stands for a missing value, for messages."""
+        extra = [code for code in self.missing if code.lower() not in MISSING_CODES]
+        return ", ".join([MISSING_WORDS.replace(" or", ","), *extra]) if extra else MISSING_WORDS
+
+    def to_plain(self, text: str) -> str:
+        """The text with a decimal point, if it is one of a number of this format."""
+        if self.decimal == "," and "." not in text:
+            return text.replace(",", ".", 1)
+        return "" if self.decimal == "," else text
+
+
+#: Decimal points, and the usual codes for a missing value.
+PLAIN = NumberFormat()
+
+
 # --- names in messages ------------------------------------------------------------------------------------------
 
 
@@ -52,10 +115,39 @@ def list_names(names: Iterable[object], limit: int = 10) -> str:
     return ", ".join(quoted[:limit]) + f" and {len(quoted) - limit} more"
 
 
+def some_names(names: Sequence[str], most: int = 8) -> str:
+    """The first names for a text, plain where none holds a comma, and how many more there are."""
+    if any("," in name or name != name.strip() for name in names):
+        return list_names(names, most)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def count_noun(number: int, noun: str) -> str:
+    """``1 line``, ``2 lines``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def normalise_name(name: str) -> str:
     """Reduce a name to what survives sloppy typing: no case, no spaces or punctuation, no leading zeros."""
     bare = re.sub(r"[\s_.\-/]+", "", name.casefold())
     return re.sub(r"(?<![0-9])0+(?=[0-9])", "", bare)
+
+
+def blur_name(name: str) -> str:
+    """Reduce a name as `normalise_name` does, but keep numbers apart: ``W1-11`` is not ``W11-1``.
+
+    Names with one blurred form differ in case, spaces, punctuation between letters or beside them, the kind of
+    punctuation between numbers, leading zeros, or in look-alikes of Unicode (a no-break space, a full-width letter).
+    """
+    text = unicodedata.normalize("NFKC", name).casefold()
+    parts = re.findall(r"[0-9]+|[^\W0-9_]+", text)
+    blurred = ""
+    for part in parts:
+        number_part = part[0] in "0123456789"
+        between = "-" if number_part and blurred[-1:].isdigit() else ""
+        blurred += between + (part.lstrip("0") or "0" if number_part else part)
+    return blurred or text.strip()
 
 
 def suggest(name: str, candidates: Iterable[str]) -> str:
@@ -113,7 +205,7 @@ def identifier(value: Any) -> str | None:
     raise DataError(f"{value!r}, which is neither text nor a whole number: give identifiers as text")
 
 
-def number(value: Any) -> float:
+def number(value: Any, form: NumberFormat = PLAIN) -> float:
     """Value of a cell as a float, NaN if it is missing, plus or minus infinity if it says so.
 
     Raises
@@ -123,19 +215,29 @@ def number(value: Any) -> float:
     """
     if isinstance(value, str):
         text = value.strip()
-        if _NUMBER.fullmatch(text):
-            return float(text)
-        if text.lower() in MISSING_CODES:
+        plain = form.to_plain(text)
+        if _NUMBER.fullmatch(plain):
+            return _or_missing(float(plain), form)
+        if text.lower() in form.codes:
             return math.nan
         if _INFINITE.fullmatch(text):
             return -math.inf if text.startswith("-") else math.inf
-        hint = " (write decimals with a point)" if _DECIMAL_COMMA.fullmatch(text) else ""
-        raise DataError(f"{text!r}{hint}")
+        raise DataError(f"{text!r}{_decimal_hint(text, form)}")
     if isinstance(value, (int, float, np.integer, np.floating, Decimal)) and not isinstance(value, bool):
-        return float(value)
+        return _or_missing(float(value), form)
     if value is None or value is pd.NA or value is pd.NaT:
         return math.nan
     raise DataError(repr(value))
+
+
+def _or_missing(value: float, form: NumberFormat) -> float:
+    return math.nan if value in form.values else value
+
+
+def _decimal_hint(text: str, form: NumberFormat) -> str:
+    if form.decimal == "." and _DECIMAL_COMMA.fullmatch(text):
+        return " (write decimals with a point)"
+    return " (write decimals with a comma)" if form.decimal == "," and _NUMBER.fullmatch(text) else ""
 
 
 def unique_names(names: Iterable[Any], place: str) -> tuple[str, ...]:

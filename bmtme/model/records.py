@@ -180,7 +180,7 @@ def _numeric_columns(table: Table, used: set[str]) -> list[str]:
         seen, text = False, None
         for position, value in enumerate(table.frame[name].astype(object)):
             try:
-                seen |= not math.isnan(number(value))
+                seen |= not math.isnan(number(value, table.form))
             except DataError as error:
                 text = text or f"{error} in {table.row(position)}"
         if seen and text is None:

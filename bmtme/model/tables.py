@@ -14,16 +14,18 @@ import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bmtme.errors import DataError
-from bmtme.model.cells import MISSING_WORDS, first_repeat, identifier, list_names, number, suggest
+from bmtme.errors import DataError, UsageError
+from bmtme.model.cells import PLAIN, NumberFormat, first_repeat, identifier, list_names, number, suggest
+from bmtme.model.workbooks import EXCEL_SUFFIXES, PARQUET_SUFFIXES, read_parquet, read_sheet
 
-__all__ = ["Table", "check_header", "read_rows", "read_table"]
+__all__ = ["Table", "check_header", "read_rows", "read_table", "suffix"]
 
 _TAB_SUFFIXES = frozenset({".tsv", ".tab"})
 _Bytes = io.BufferedReader | gzip.GzipFile
@@ -44,20 +46,23 @@ class Table:
         The file's name, or "the table".
     from_file : bool
         Whether the index counts rows of a file.
+    form : NumberFormat
+        How its values are written.
     """
 
     frame: pd.DataFrame
     name: str
     from_file: bool = False
+    form: NumberFormat = PLAIN
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, name: str = "the table") -> Table:
+    def from_frame(cls, frame: pd.DataFrame, name: str = "the table", form: NumberFormat = PLAIN) -> Table:
         """Wrap a user's frame (not changed): column names become trimmed text and must be unique."""
         columns = [str(column).strip() for column in frame.columns]
         repeat = first_repeat(columns)
         if repeat is not None:
             raise DataError(f"{name} has two columns named {columns[repeat[1]]!r}: column names must be unique.")
-        return cls(frame.set_axis(columns, axis=1), name)
+        return cls(frame.set_axis(columns, axis=1), name, form=form)
 
     @property
     def columns(self) -> list[str]:
@@ -121,29 +126,39 @@ class Table:
         values = np.empty(len(positions))
         for k, value in enumerate(column.iloc[positions].astype(object)):
             try:
-                values[k] = number(value)
+                values[k] = number(value, self.form)
             except DataError as error:
                 raise DataError(
                     f"The {role} column {name!r} of {self.name} holds {error} in {self.row(int(positions[k]))}: "
-                    f"expected a number, or {MISSING_WORDS} for a missing value."
+                    f"expected a number, or {self.form.missing_words} for a missing value."
+                    f"{_keyword_hint(str(error))}"
                 ) from None
             if math.isinf(values[k]):
                 raise DataError(
                     f"The {role} column {name!r} of {self.name} holds an infinite value, {str(value).strip()!r}, in "
-                    f"{self.row(int(positions[k]))}: expected a finite number, or {MISSING_WORDS} for a missing value."
+                    f"{self.row(int(positions[k]))}: expected a finite number, or {self.form.missing_words} for a "
+                    "missing value."
                 )
         return values
+
+
+def _keyword_hint(error: str) -> str:
+    """How to have decimal commas or points read, where a cell shows that the whole table may have them."""
+    for sign, keyword in (("point", "decimal=',' (in the shell --decimal ,)"), ("comma", "decimal='.' (the default)")):
+        if error.endswith(f"(write decimals with a {sign})"):
+            return f" If all its decimals are such, say {keyword}."
+    return ""
 
 
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
+def read_rows(path: str | os.PathLike[str], decimal: str = ".") -> Iterator[tuple[int, list[str]]]:
     """Read a delimited text file row by row, the header first.
 
     The text is UTF-8 (a byte order mark is skipped), possibly compressed with gzip. Columns are separated by tabs in
-    ``.tsv`` and ``.tab``, by commas in ``.csv``; elsewhere by tabs if the header holds one, else by commas. Blank
-    lines are skipped.
+    ``.tsv`` and ``.tab``, by commas in ``.csv``; elsewhere by tabs if the header holds one, else by commas. Under a
+    decimal comma, semicolons separate if the header holds one. Blank lines are skipped.
 
     Yields
     ------
@@ -161,7 +176,7 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
     try:
         with open(path, "rb") as raw, _decompressed(raw) as plain:
             with io.TextIOWrapper(plain, encoding="utf-8-sig", newline="") as lines:
-                yield from _split_rows(lines, name, _suffix(path))
+                yield from _split_rows(lines, name, suffix(path), decimal)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{name} is not UTF-8 text (byte 0x{error.object[error.start]:02x}): save it as CSV in UTF-8."
@@ -172,7 +187,8 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
 
 
-def _suffix(path: str | os.PathLike[str]) -> str:
+def suffix(path: str | os.PathLike[str]) -> str:
+    """The ending of a file's name in lower case, without that of gzip."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
@@ -186,7 +202,7 @@ def _decompressed(raw: io.BufferedReader) -> _Bytes:
     return raw
 
 
-def _split_rows(lines: io.TextIOWrapper, name: str, suffix: str) -> Iterator[tuple[int, list[str]]]:
+def _split_rows(lines: io.TextIOWrapper, name: str, ending: str, decimal: str) -> Iterator[tuple[int, list[str]]]:
     skipped = 0
     first = lines.readline()
     while first and not first.strip():
@@ -194,9 +210,10 @@ def _split_rows(lines: io.TextIOWrapper, name: str, suffix: str) -> Iterator[tup
         first = lines.readline()
     if not first:
         raise DataError(f"{name} is empty: expected a header row and one row per record.")
-    tabs = suffix in _TAB_SUFFIXES or (suffix != ".csv" and "\t" in first)
+    tabs = ending in _TAB_SUFFIXES or (ending != ".csv" and "\t" in first)
+    semicolons = decimal == "," and not tabs and ";" in first
     # Without skipinitialspace, the quotes of a cell written after a comma and a space would become part of it.
-    delimiter = "\t" if tabs else ","
+    delimiter = "\t" if tabs else ";" if semicolons else ","
     reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
     width = 0
     start = skipped + 1
@@ -222,7 +239,12 @@ def _check_separator(header: str, width: int, tabs: bool, name: str) -> None:
         found = {";": "semicolons", "\t": "tabs", ",": "commas"}[other]
         raise DataError(
             f"{name} seems to separate its columns by {found}; by its name, {'tabs' if tabs else 'commas'} were "
-            "expected. Save it as .csv with commas (and decimal points) or as .tsv with tabs."
+            "expected. Save it as .csv with commas (and decimal points) or as .tsv with tabs"
+            + (
+                "; phenotypes with decimal commas can be read as they are, with decimal=',' (in the shell --decimal ,)."
+                if other == ";"
+                else "."
+            )
         )
 
 
@@ -233,31 +255,54 @@ def _ragged(name: str, row: int, cells: int, width: int) -> str:
     return message
 
 
-def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read a delimited text file (see `read_rows`) as a table of text.
+def read_table(
+    path: str | os.PathLike[str], form: NumberFormat = PLAIN, sheet: str | None = None, name: str | None = None
+) -> Table:
+    """Read a file as a table: delimited text (see `read_rows`), an Excel workbook or a Parquet file, by its ending.
+
+    Parameters
+    ----------
+    path : str or path
+    form : NumberFormat, optional
+        How the values are written.
+    sheet : str, optional
+        Sheet of a workbook; by default the first, with a warning if there are others.
+    name : str, optional
+        What messages call the table; by default the file's name.
 
     Returns
     -------
     Table
-        Every cell is the text of the file; the index holds the file's row numbers.
+        Every cell of delimited text is its text; cells of a workbook or a Parquet file may be numbers. The index holds
+        the row numbers of the file (records of a Parquet file).
 
     Raises
     ------
     DataError
         As for `read_rows`, and if two columns have the same name or more than one has none.
+    UsageError
+        If a library is needed that is not installed, or a sheet is named of a file that has none.
     """
-    name = Path(path).name
-    rows = read_rows(path)
+    name = name or Path(path).name
+    ending = suffix(path)
+    if sheet is not None and ending not in EXCEL_SUFFIXES:
+        raise UsageError(f"sheet {sheet!r} was named, but {name} is no Excel workbook (.xlsx, .xlsm).")
+    if ending in PARQUET_SUFFIXES:
+        frame = read_parquet(path)
+        check_header([str(column).strip() for column in frame.columns], name)
+        return replace(Table.from_frame(frame, name, form), from_file=True)
+    rows: Iterator[tuple[int, list[Any]]]
+    rows = read_sheet(path, sheet) if ending in EXCEL_SUFFIXES else read_rows(path, form.decimal)
     _, header = next(rows)
-    columns = [cell.strip() for cell in header]
+    columns = ["" if cell is None else str(cell).strip() for cell in header]
     check_header(columns, name)
     numbers: list[int] = []
-    body: list[list[str]] = []
+    body: list[list[Any]] = []
     for row, cells in rows:
         numbers.append(row)
         body.append(cells)
     frame = pd.DataFrame(body, columns=columns, index=pd.Index(numbers, dtype=np.int64), dtype=object)
-    return Table(frame, name, from_file=True)
+    return Table(frame, name, from_file=True, form=form)
 
 
 def check_header(columns: Sequence[str], name: str) -> None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import first_repeat, list_names
+from bmtme.model.cells import NumberFormat, first_repeat, list_names
 from bmtme.model.records import Names, as_names, read_records
 from bmtme.model.tables import Table, read_table
 
+if TYPE_CHECKING:
+    from bmtme.model.checkup import Checkup
+    from bmtme.model.relationship import Relationship
+
 __all__ = ["Trial", "read_trial"]
+
+Codes = str | float | Iterable[str | float]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,6 +117,8 @@ class Trial:
         rep: Names | None = None,
         trait: str | None = None,
         value: str | None = None,
+        missing: Codes | None = None,
+        decimal: str = ".",
     ) -> Trial:
         """Make a trial from a wide table (one row = one record) or a long one (one row = one value).
 
@@ -129,6 +137,11 @@ class Trial:
             replicates. In a long table, the values of one line, environment and rep are one record.
         trait, value : str, optional
             Columns of a long table with the trait's name and its value. Both or neither.
+        missing : str, number or list of these, optional
+            Further codes for a missing value, such as ``[-9, "x"]``. They count among the values of the traits only; a
+            number stands for every way to write it.
+        decimal : {".", ","}
+            Decimal sign of values that are text.
 
         Returns
         -------
@@ -146,11 +159,12 @@ class Trial:
             If a column is not there or named twice; for an empty identifier, a value that is text or infinite, a
             repeated plot, a trait without any value, no records, or fewer than two lines with a value.
         UsageError
-            If only one of `trait` and `value` is given.
+            If only one of `trait` and `value` is given, or for another decimal sign.
         """
         if not isinstance(df, pd.DataFrame):
             raise UsageError(f"expected a pandas DataFrame, got {type(df).__name__}; read_trial reads files.")
-        return cls(*read_records(Table.from_frame(df), line, env, traits, rep, trait, value))
+        table = Table.from_frame(df, form=NumberFormat.of(missing, decimal))
+        return cls(*read_records(table, line, env, traits, rep, trait, value))
 
     def hide(self, mask: np.ndarray) -> Trial:
         """The same trial with the values under `mask` missing.
@@ -212,6 +226,39 @@ class Trial:
             None if self.reps is None else tuple(self.reps[record] for record in records),
         )
 
+    def report(
+        self,
+        relationship: Relationship | None = None,
+        *,
+        outlier: float = 3.5,
+        unrelated: Literal["error", "drop"] = "error",
+    ) -> Checkup:
+        """Look the trial over: what is there, what is missing, and what may be mistakes. Nothing is changed.
+
+        Parameters
+        ----------
+        relationship : Relationship, optional
+            Compared with the trial by name, and looked over itself.
+        outlier : float
+            Robust z from which on a value is listed as an outlier; see `bmtme.model.oddities.find_outliers`.
+        unrelated : {"error", "drop"}
+            What the fit is to do about lines without a relationship: with "drop", they are no reason to refuse it.
+
+        Returns
+        -------
+        Checkup
+            ``print`` it for the text; its `findings` is a DataFrame for programs.
+
+        Raises
+        ------
+        UsageError
+            If `outlier` is not positive or `relationship` is something else.
+        """
+        # Imported here, as the check-up looks at trials.
+        from bmtme.model.checkup import look_over
+
+        return look_over(self, relationship, outlier, unrelated)
+
     def to_frame(self, *, line: str = "line", env: str = "env", rep: str = "rep") -> pd.DataFrame:
         """Wide table, one row per record: the line, the environment, the rep if there is one, and the traits.
 
@@ -241,21 +288,43 @@ def read_trial(
     rep: Names | None = None,
     trait: str | None = None,
     value: str | None = None,
+    missing: Codes | None = None,
+    decimal: str = ".",
+    sheet: str | None = None,
 ) -> Trial:
-    """Read a trial from a CSV or TSV file, possibly compressed with gzip.
+    """Read a trial from a file: CSV or TSV, possibly compressed with gzip, Excel (.xlsx) or Parquet (.parquet).
 
-    Everything is read as text; see `Trial.from_frame` for the keywords and for what is an identifier, a value and a
-    missing value, and `bmtme.model.tables.read_rows` for the format. Rows in messages are rows of the file, the
-    header being row 1.
+    Parameters
+    ----------
+    path : str or path
+        The ending of its name tells the format. CSV and TSV are read as text, so that line ``001`` stays ``001``; with
+        ``decimal=","``, semicolons may separate the columns. Cells of a workbook that are text stay as they are too; a
+        cell that shows a number in a format of zeros only (``001``) is taken as shown.
+    line, env, traits, rep, trait, value, missing, decimal
+        As for `Trial.from_frame`.
+    sheet : str, optional
+        Sheet of a workbook; by default the first, with a warning if there are others.
+
+    Returns
+    -------
+    Trial
+
+    Notes
+    -----
+    See `Trial.from_frame` for what is an identifier, a value and a missing value, and
+    `bmtme.model.tables.read_rows` for the format of delimited text. Rows in messages are rows of the file, the header
+    being row 1; those of a Parquet file are its records.
 
     Raises
     ------
     DataError
         If the file cannot be read, and as for `Trial.from_frame`.
     UsageError
-        If only one of `trait` and `value` is given.
+        As for `Trial.from_frame`, and if a library is needed that is not installed (openpyxl for Excel, pyarrow for
+        Parquet).
     """
-    return Trial(*read_records(read_table(path), line, env, traits, rep, trait, value))
+    table = read_table(path, NumberFormat.of(missing, decimal), sheet)
+    return Trial(*read_records(table, line, env, traits, rep, trait, value))
 
 
 # --- checks of the parts ----------------------------------------------------------------------------------------

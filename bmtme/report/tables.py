@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bmtme.model.cells import list_names
+from bmtme.model.cells import count_noun, some_names
 from bmtme.model.trial import Trial
+from bmtme.report.layout import MOST_ROWS, align, label_facts, share
 from bmtme.results.summary import PRIOR_ONLY, describe_convergence
 
-__all__ = ["align", "describe_cv", "describe_fit"]
+__all__ = ["describe_cv", "describe_fit"]
 
-#: Rows of a table at most; the files hold all.
-MOST_ROWS = 40
 ABSENT = "-"
 MOST_DECIMALS = 7
 
@@ -45,10 +44,10 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     if settings["keep_effects"] == "none":
         facts.append(("predicted", "nothing, as no effects were kept"))
     elif new:
-        facts.append(("predicted", f"also {_count(new, 'line')} of the relationship without records"))
+        facts.append(("predicted", f"also {count_noun(new, 'line')} of the relationship without records"))
     facts += list_sampling_facts("model", f"{settings['model']['structure']},", run)
     facts.append(("convergence", describe_convergence(summary)))
-    parts = [_label(facts, width)]
+    parts = [label_facts(facts, width)]
     parts.append(
         _tabulate(
             "Heritability of a plot",
@@ -79,28 +78,28 @@ def list_data_facts(data: dict[str, Any], trial: Trial) -> list[tuple[str, str]]
         (
             "data",
             f"{data['lines']:,} line{'' if data['lines'] == 1 else 's'} with records, "
-            f"{_count(len(trial.envs), 'environment')} ({_some(trial.envs)}), "
-            f"{_count(len(trial.traits), 'trait')} ({_some(trial.traits)})",
+            f"{count_noun(len(trial.envs), 'environment')} ({some_names(trial.envs)}), "
+            f"{count_noun(len(trial.traits), 'trait')} ({some_names(trial.traits)})",
         )
     ]
     gaps = []
     if data["missing_values"]:
-        gaps.append(f"{_share(data['missing_values'], data['records'] * data['traits'])} of their values missing")
+        gaps.append(f"{share(data['missing_values'], data['records'] * data['traits'])} of their values missing")
     if not cells.all():
-        gaps.append(f"{_share(cells.size - cells.sum(), cells.size)} of the line x environment cells without one")
-    facts.append(("", f"{_count(data['records'], 'record')}, {'; '.join(gaps) if gaps else 'nothing missing'}"))
+        gaps.append(f"{share(cells.size - cells.sum(), cells.size)} of the line x environment cells without one")
+    facts.append(("", f"{count_noun(data['records'], 'record')}, {'; '.join(gaps) if gaps else 'nothing missing'}"))
     absent = counts.sum(axis=0) == 0
     if absent.any():
         per_trait = [f"{trait} in {n}" for trait, n in zip(trial.traits, absent.sum(axis=0), strict=True) if n]
         facts.append(
             (
                 "no records",
-                f"{_some(per_trait)} of {_count(len(trial.envs), 'environment')}: known only through the other "
-                "environments and traits",
+                f"{some_names(per_trait)} of {count_noun(len(trial.envs), 'environment')}: known only through the "
+                "other environments and traits",
             )
         )
     if dropped:
-        facts.append(("dropped", f"{_count(len(dropped), 'line')} without a relationship: {_some(dropped)}"))
+        facts.append(("dropped", f"{count_noun(len(dropped), 'line')} without a relationship: {some_names(dropped)}"))
     return facts
 
 
@@ -108,8 +107,8 @@ def list_sampling_facts(label: str, what: str, run: dict[str, Any]) -> list[tupl
     """Length, sampler, seed and time of a run; as (label, text)."""
     settings = run["settings"]
     length = (
-        f"{_count(settings['chains'], 'chain')} of {_count(settings['draws'], 'draw')} after "
-        f"{_count(settings['tune'], 'warm-up sweep')}"
+        f"{count_noun(settings['chains'], 'chain')} of {count_noun(settings['draws'], 'draw')} after "
+        f"{count_noun(settings['tune'], 'warm-up sweep')}"
     )
     seconds = sum(run["seconds"].values())
     return [
@@ -134,7 +133,7 @@ def describe_cv(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width:
     """
     scheme = run["settings"]["scheme"]
     partitions = len(run["data"]["partitions"])
-    what = f"{scheme['name']}, {_count(partitions, 'partition')}"
+    what = f"{scheme['name']}, {count_noun(partitions, 'partition')}"
     if "test_fraction" in scheme:
         what += f", {100 * scheme['test_fraction']:g}% of the lines of every environment hidden"
     facts = [*list_data_facts(run["data"], trial), ("scheme", what), *list_sampling_facts("fits", "each", run)]
@@ -153,7 +152,7 @@ def describe_cv(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width:
     text = [align(rows, header, left=3, width=width)]
     if more:
         text.append(f"({more} more rows in summary.csv)")
-    return "\n".join([_label(facts, width), "", *notes, "", *text])
+    return "\n".join([label_facts(facts, width), "", *notes, "", *text])
 
 
 def tabulate_scores(summary: pd.DataFrame, trial: Trial) -> tuple[list[list[str]], int]:
@@ -180,36 +179,6 @@ def tabulate_scores(summary: pd.DataFrame, trial: Trial) -> tuple[list[list[str]
                 labels = ["", ""]
     most = MOST_ROWS * len(models)
     return rows[:most], max(0, len(rows) - most)
-
-
-def align(rows: Sequence[Sequence[str]], header: Sequence[str], left: int, width: int) -> str:
-    """Cells in columns; where they are wider than the terminal, blocks of columns one below the other.
-
-    Parameters
-    ----------
-    rows, header : sequences of as many texts
-    left : int
-        How many columns stand on the left of every block, flush left; the others are flush right.
-    width : int
-        Columns of the terminal.
-    """
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    margin = sum(widths[:left]) + 2 * (left - 1)
-    blocks: list[list[int]] = [[]]
-    used = margin
-    for k in range(left, len(header)):
-        if blocks[-1] and used + 2 + widths[k] > width:
-            blocks.append([])
-            used = margin
-        blocks[-1].append(k)
-        used += 2 + widths[k]
-    texts = []
-    for block in blocks:
-        for cells in (header, *rows):
-            fixed = [cells[k].ljust(widths[k]) for k in range(left)]
-            texts.append("  ".join([*fixed, *(cells[k].rjust(widths[k]) for k in block)]).rstrip())
-        texts.append("")
-    return "\n".join(texts[:-1])
 
 
 def _tabulate(
@@ -251,39 +220,6 @@ def _tabulate(
     if any(star(name) for _, row in shown for name in row if name in means):
         lines.append("  * known from the prior only")
     return "\n".join(lines)
-
-
-def _label(facts: Iterable[tuple[str, str]], width: int) -> str:
-    """Short labels on the left, wrapped texts beside them."""
-    lines = []
-    for label, text in facts:
-        lines += textwrap.wrap(
-            text,
-            width,
-            initial_indent=label.ljust(13),
-            subsequent_indent=" " * 13,
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-    return "\n".join(lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _share(part: int, whole: int) -> str:
-    """Part of a whole in per cent, never rounded to none."""
-    share = 100 * part / whole
-    return f"{share:.1f}%" if share >= 0.05 else "less than 0.1%"
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    """Names, plain where none holds a comma."""
-    if any("," in name or name != name.strip() for name in names):
-        return list_names(names, most)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _fixed(value: float, decimals: int) -> str:

@@ -1,0 +1,162 @@
+"""``bmtme check``: a look at the phenotypes, and at how they fit a relationship, before any fit."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bmtme.cli.arguments import (
+    DATA_FORMAT,
+    Parser,
+    add_common_options,
+    add_data_options,
+    check_data_options,
+    number,
+    split_names,
+)
+from bmtme.cli.inputs import IDENTITY, check_out, name_columns, name_format, warn_of_unnamed_traits
+from bmtme.cli.streams import complain, say, width
+from bmtme.errors import DataError
+
+if TYPE_CHECKING:
+    from bmtme.model.checkup import Checkup
+    from bmtme.model.relationship import Relationship
+    from bmtme.model.trial import Trial
+
+USAGE = """\
+bmtme check PHENO --line COL --env COL --traits A,B,... [--rep COL,...]
+                   [--relationship GRM | --pedigree PED] [--out DIR] [options]"""
+
+EPILOG = f"""\
+example:
+  bmtme check pheno.csv --line line --env env --traits Yield,PH --rep rep \\
+      --relationship grm.csv.gz
+
+What it says, the most important first: for what a fit would be refused (lines
+without a relationship, values that are no numbers, repeated plots, a matrix
+that is no covariance matrix); what may be mistakes (names that are nearly the
+same, outliers, codes for missing values, mixed units, copies); what is good to
+know (absent environment x trait blocks, sparseness, checks). No data are
+changed or left out.
+
+{DATA_FORMAT}
+PED is a table with a row for each individual and the columns of
+--pedigree-columns; an unknown parent is 0, empty, NA, NaN or a point.
+
+With --out, DIR holds:
+  report.txt        the text
+  findings.csv      every case: severity (stop, warning, note), kind, trait, env,
+                    line, other, rep, row, value, z, message
+  columns.csv       every environment x trait: lines, records, range, mean, SD
+  lines.csv         every line: records, environments, traits, relationship
+  common_lines.csv  lines in common of each two environments
+Exit status 0: a fit would take the data; 3: it would refuse them, or they cannot
+be read.
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "check",
+        help="look the data over before a fit: gaps, names, strange values",
+        description="Look phenotypes over before a fit, alone or beside a relationship.",
+        usage=USAGE,
+        epilog=EPILOG,
+    )
+    add_data_options(parser, relationship_required=False)
+    group = parser.add_argument_group("check")
+    group.add_argument("--pedigree", metavar="PED", help="table of a pedigree, in place of --relationship")
+    group.add_argument(
+        "--pedigree-columns",
+        action="append",
+        metavar="ID,SIRE,DAM",
+        help="its columns with the individual and its parents (default: id,sire,dam)",
+    )
+    group.add_argument(
+        "--outlier",
+        type=number,
+        default=3.5,
+        metavar="Z",
+        help="list values at least so many robust standard deviations from the median of their trait and environment "
+        "(default: %(default)s)",
+    )
+    add_common_options(parser, text="folder for the text and the tables; new or empty", required=False)
+    parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that do not belong together."""
+    parser: Parser = args.parser
+    check_data_options(args)
+    if args.outlier <= 0:
+        parser.error(f"argument --outlier: expected a positive number, got {args.outlier:g}")
+    if args.pedigree is not None and args.relationship is not None:
+        parser.error("argument --pedigree: takes the place of --relationship; give one of them")
+    columns = split_names(parser, "--pedigree-columns", args.pedigree_columns)
+    if columns is not None and args.pedigree is None:
+        parser.error("argument --pedigree-columns: needs --pedigree")
+    args.pedigree_columns = columns or ["id", "sire", "dam"]
+    if len(args.pedigree_columns) != 3:
+        parser.error(
+            f"argument --pedigree-columns: expected three columns (individual, sire, dam), got {len(columns or [])}"
+        )
+
+
+def check_optional_out(folder: str | None) -> Path | None:
+    """The output folder, if there is to be one."""
+    return None if folder is None else check_out(folder)
+
+
+def run(args: argparse.Namespace, out: Path | None) -> int:
+    """Look the data over, say what was found, and write it if that is wanted."""
+    from bmtme.model.checkup import look_over
+    from bmtme.model.faults import read_in_spite
+    from bmtme.model.tables import read_table
+    from bmtme.model.trial import Trial
+    from bmtme.report.checkup import describe_checkup
+
+    names = name_columns(args)
+    table = read_table(args.phenotypes, name_format(args), args.sheet)
+    records, faults = read_in_spite(table, *names.values())
+    trial = Trial(*records)
+    warn_of_unnamed_traits(args, trial.traits)
+    relationship = read_kin(args, trial)
+    checkup = look_over(trial, relationship, args.outlier, "drop" if args.drop_unrelated else "error", faults)
+    if out is not None:
+        write(checkup, out)
+    say(describe_checkup(checkup, width()))
+    if out is not None:
+        say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    if checkup.ok:
+        return 0
+    complain("bmtme: error: a fit of these data would be refused, for the reasons named in the report.")
+    return DataError.exit_code
+
+
+def read_kin(args: argparse.Namespace, trial: Trial) -> Relationship | None:
+    """The relationship, or that of the pedigree, if one is named."""
+    from bmtme.model.pedigree import pedigree_relationship, read_pedigree
+    from bmtme.model.relationship import Relationship
+    from bmtme.model.relationship_files import read_relationship
+
+    if args.pedigree is not None:
+        columns = args.pedigree_columns
+        return pedigree_relationship(read_pedigree(args.pedigree, *columns), *columns)
+    if args.relationship is None:
+        return None
+    return Relationship.identity(trial.lines) if args.relationship == IDENTITY else read_relationship(args.relationship)
+
+
+def write(checkup: Checkup, out: Path) -> None:
+    """Write the text and the tables, all or nothing."""
+    from bmtme.report.checkup import describe_checkup
+    from bmtme.results.fit import new_folder
+
+    with new_folder(out) as folder:
+        (folder / "report.txt").write_text(describe_checkup(checkup) + "\n", encoding="utf-8")
+        checkup.findings.to_csv(folder / "findings.csv", index=False)
+        checkup.columns.to_csv(folder / "columns.csv", index=False)
+        checkup.lines.to_csv(folder / "lines.csv", index=False)
+        checkup.common_lines.to_csv(folder / "common_lines.csv", index_label="env")

@@ -1,0 +1,208 @@
+"""A trial and a relationship beside each other: lines in one only, and what the matrix itself shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from bmtme.model.cells import count_noun, some_names
+from bmtme.model.eigenbasis import NEGATIVE, ZERO
+from bmtme.model.findings import Finding, Severity
+from bmtme.model.naming import describe_matches, match_look_alikes
+from bmtme.model.relationship import Relationship
+from bmtme.model.trial import Trial
+from bmtme.progress import Progress
+
+__all__ = ["find_identical_lines", "find_rank", "find_unmatched"]
+
+#: Rows of a relationship that differ by less, as a share of the largest diagonal entry, are the same.
+SAME = 1e-8
+#: A correlation of two lines' genetic values from which on they are nearly identical.
+NEARLY = 0.99
+#: Lines from which on eigenvalues take seconds, and it is said what is being done.
+MANY = 2000
+
+
+def find_unmatched(
+    trial: Trial, relationship: Relationship, unrelated: Literal["error", "drop"] = "error"
+) -> list[Finding]:
+    """Lines of the trial without a relationship, and lines of the relationship without a record.
+
+    unrelated : with "drop", lines without a relationship are no reason to refuse a fit
+    """
+    related = set(relationship.lines)
+    with_value = np.zeros(len(trial.lines), dtype=bool)
+    with_value[trial.line_index[~np.isnan(trial.values).all(axis=1)]] = True
+    recorded = [line for line, there in zip(trial.lines, with_value, strict=True) if there]
+    lacking = [line for line in recorded if line not in related]
+    found = []
+    if lacking:
+        close = match_look_alikes(lacking, relationship.lines)
+        few = len(recorded) - len(lacking) < 2
+        text = (
+            f"{len(lacking):,} of {count_noun(len(recorded), 'line')} with records "
+            f"{'has' if len(lacking) == 1 else 'have'} no relationship: {some_names(lacking)}. "
+        )
+        if close:
+            text += f"Mistyped? {_start(describe_matches(close))}. "
+        if few:
+            text += (
+                "Hardly a line of the trial is in the relationship (it has names such as "
+                f"{some_names(relationship.lines, 3)}): a fit is refused."
+            )
+        elif unrelated == "drop":
+            text += "A fit leaves them out."
+        else:
+            text += (
+                "A fit is refused as it stands: correct the names, add the lines to the relationship, or leave them "
+                "out with --drop-unrelated (unrelated='drop')."
+            )
+        items = [
+            {
+                "line": line,
+                "other": close.get(line),
+                "message": "records but no relationship" + (f"; nearly {close[line]!r}" if line in close else ""),
+            }
+            for line in lacking
+        ]
+        severity: Severity = "stop" if few or unrelated == "error" else "warning"
+        found.append(Finding.of(severity, "line without relationship", text, items))
+    names = set(recorded)
+    spare = [line for line in relationship.lines if line not in names]
+    if spare:
+        found.append(
+            Finding.of(
+                "note",
+                "line without record",
+                f"{count_noun(len(spare), 'line')} of the relationship without records: {some_names(spare)}. A fit "
+                "predicts them through their relatives.",
+                [{"line": line, "message": "in the relationship, without records"} for line in spare],
+            )
+        )
+    return found
+
+
+def find_rank(trial: Trial, relationship: Relationship) -> list[Finding]:
+    """Eigenvalues of the relationship among the lines with a record: negative ones, and how many are zero."""
+    lines = _recorded_and_related(trial, relationship)
+    if relationship.is_identity or len(lines) < 2:
+        return []
+    values = _eigenvalues(relationship, lines)
+    if values[0] < -NEGATIVE * values[-1]:
+        text = (
+            f"The relationship is no covariance matrix: among {count_noun(len(lines), 'line')} with records its "
+            f"smallest eigenvalue is {values[0]:.3g} and its largest {values[-1]:.3g}. A fit is refused: check how the "
+            "matrix was made, or bend it (add a small number to its diagonal)."
+        )
+        return [Finding.of("stop", "negative eigenvalue", text, [{"value": float(values[0]), "message": text}])]
+    found = []
+    rank = int((values >= ZERO * values[-1]).sum())
+    if rank < len(lines):
+        text = (
+            f"The relationship has rank {rank:,} among {count_noun(len(lines), 'line')} with records: some lines are "
+            "combinations of others (clones, few markers, centred markers). A fit copes."
+        )
+        found.append(Finding.of("note", "rank", text, [{"value": rank, "message": text}]))
+    if len(lines) < len(relationship):
+        every = _eigenvalues(relationship, relationship.lines)
+        if every[0] < -NEGATIVE * every[-1]:
+            text = (
+                f"With the lines without records, the relationship is no covariance matrix: its smallest eigenvalue is "
+                f"{every[0]:.3g} and its largest {every[-1]:.3g}. A fit may be refused when it comes to predict these: "
+                "bend the matrix, or leave them out."
+            )
+            item = {"value": float(every[0]), "message": text}
+            found.append(Finding.of("warning", "negative eigenvalue", text, [item]))
+    return found
+
+
+def _eigenvalues(relationship: Relationship, lines: Sequence[str]) -> np.ndarray:
+    """Eigenvalues of the relationship of these lines, in ascending order."""
+    index = relationship.index(lines)
+    progress = Progress(1, "relationship")
+    if len(lines) >= MANY:
+        progress.write(f"eigenvalues of the relationship of {count_noun(len(lines), 'line')} ...")
+    try:
+        with threadpool_limits(1):
+            return np.linalg.eigvalsh(relationship.matrix[np.ix_(index, index)])
+    finally:
+        progress.close()
+
+
+def find_identical_lines(relationship: Relationship) -> list[Finding]:
+    """Groups of lines with the same row in the relationship, and pairs that are nearly identical."""
+    if relationship.is_identity:
+        return []
+    matrix, lines = relationship.matrix, relationship.lines
+    found = []
+    groups = _same_rows(matrix)
+    if groups:
+        texts = [" = ".join(lines[j] for j in group[:5]) + (" = ..." if len(group) > 5 else "") for group in groups]
+        found.append(
+            Finding.of(
+                "note",
+                "identical lines",
+                f"{count_noun(len(groups), 'group')} of lines with identical rows in the relationship (clones, or "
+                f"one line under two names): {some_names(texts, 6)}.",
+                [
+                    {"line": lines[j], "other": lines[group[0]], "message": f"identical with {lines[group[0]]}"}
+                    for group in groups
+                    for j in group[1:]
+                ],
+            )
+        )
+    together = {(a, b) for group in groups for a in group for b in group}
+    root = np.sqrt(matrix.diagonal())
+    rows, columns = np.nonzero(np.triu(matrix >= NEARLY * np.outer(root, root), 1))
+    pairs = [(int(j), int(k)) for j, k in zip(rows, columns, strict=True) if (int(j), int(k)) not in together]
+    if pairs and len(pairs) <= len(lines):  # more: a coarse matrix, not look-alikes
+        texts = [f"{lines[j]} and {lines[k]}" for j, k in pairs]
+        found.append(
+            Finding.of(
+                "note",
+                "nearly identical lines",
+                f"{count_noun(len(pairs), 'pair')} of lines with a relationship of {NEARLY:g} or more (as a "
+                f"correlation): {some_names(texts, 6)}.",
+                [
+                    {
+                        "line": lines[j],
+                        "other": lines[k],
+                        "value": float(matrix[j, k] / (root[j] * root[k])),
+                        "message": "nearly identical by the relationship",
+                    }
+                    for j, k in pairs
+                ],
+            )
+        )
+    return found
+
+
+def _same_rows(matrix: np.ndarray) -> list[list[int]]:
+    """Groups of equal rows: neighbours in a random projection, then compared."""
+    projection = matrix @ np.random.default_rng(0).standard_normal(len(matrix))
+    order = np.argsort(projection, kind="stable")
+    limit = SAME * matrix.diagonal().max()
+    groups: list[list[int]] = []
+    for before, here in pairwise(order):
+        if projection[here] - projection[before] > limit * len(matrix):
+            continue
+        if np.abs(matrix[here] - matrix[before]).max() <= limit:
+            if groups and groups[-1][-1] == before:
+                groups[-1].append(int(here))
+            else:
+                groups.append([int(before), int(here)])
+    return [sorted(group) for group in groups]
+
+
+def _recorded_and_related(trial: Trial, relationship: Relationship) -> list[str]:
+    related = set(relationship.lines)
+    places = np.unique(trial.line_index[~np.isnan(trial.values).all(axis=1)])
+    return [trial.lines[j] for j in places if trial.lines[j] in related]
+
+
+def _start(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,62 @@
+"""Text laid out for a terminal: columns, labelled facts, shares."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+__all__ = ["MOST_ROWS", "align", "label_facts", "share"]
+
+#: Rows of a table at most; the files hold all.
+MOST_ROWS = 40
+
+
+def align(rows: Sequence[Sequence[str]], header: Sequence[str], left: int, width: int) -> str:
+    """Cells in columns; where they are wider than the terminal, blocks of columns one below the other.
+
+    Parameters
+    ----------
+    rows, header : sequences of as many texts
+    left : int
+        How many columns stand on the left of every block, flush left; the others are flush right.
+    width : int
+        Columns of the terminal.
+    """
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    margin = sum(widths[:left]) + 2 * (left - 1)
+    blocks: list[list[int]] = [[]]
+    used = margin
+    for k in range(left, len(header)):
+        if blocks[-1] and used + 2 + widths[k] > width:
+            blocks.append([])
+            used = margin
+        blocks[-1].append(k)
+        used += 2 + widths[k]
+    texts = []
+    for block in blocks:
+        for cells in (header, *rows):
+            fixed = [cells[k].ljust(widths[k]) for k in range(left)]
+            texts.append("  ".join([*fixed, *(cells[k].rjust(widths[k]) for k in block)]).rstrip())
+        texts.append("")
+    return "\n".join(texts[:-1])
+
+
+def label_facts(facts: Iterable[tuple[str, str]], width: int) -> str:
+    """Lay out facts: short labels on the left, wrapped texts beside them."""
+    lines = []
+    for label, text in facts:
+        lines += textwrap.wrap(
+            text,
+            width,
+            initial_indent=label.ljust(13),
+            subsequent_indent=" " * 13,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    return "\n".join(lines)
+
+
+def share(part: int, whole: int) -> str:
+    """Part of a whole in per cent, never rounded to none."""
+    share = 100 * part / whole
+    return f"{share:.1f}%" if share >= 0.05 else "less than 0.1%"

@@ -1,0 +1,210 @@
+"""``bmtme check``: what it says and writes, bad tables, exit statuses, and real data."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bmtme.cli.main import main
+from bmtme.model.findings import COLUMNS
+
+LINES = [f"L{j:02d}" for j in range(1, 31)]
+WORDS = ["--line", "line", "--env", "env", "--traits", "Yield,PH", "--rep", "rep"]
+
+
+@pytest.fixture
+def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Write the phenotypes and run ``bmtme check``."""
+
+    def call(frame: pd.DataFrame, *words: object, columns: list[str] | None = None) -> tuple[int, str, str]:
+        frame.to_csv(tmp_path / "pheno.csv", index=False)
+        given = WORDS if columns is None else columns
+        code = main(["check", str(tmp_path / "pheno.csv"), *given, *map(str, words)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_shell(clean, check, tmp_path):
+    code, said, complained = check(clean, "--relationship", "identity")
+    assert (code, complained) == (0, "")
+    assert "identity: the lines are taken as unrelated" in said
+    pd.DataFrame(np.eye(29), LINES[1:], LINES[1:]).to_csv(tmp_path / "grm.csv")
+    code, said, complained = check(clean, "--relationship", tmp_path / "grm.csv", "--out", tmp_path / "out")
+    assert code == 3
+    assert complained == ("bmtme: error: a fit of these data would be refused, for the reasons named in the report.\n")
+    assert "1 of 30 lines with records has no relationship: L01." in said
+    names = ["columns.csv", "common_lines.csv", "findings.csv", "lines.csv", "report.txt"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    table = pd.read_csv(tmp_path / "out" / "findings.csv")
+    assert list(table.columns) == list(COLUMNS)
+    assert table[["severity", "line"]].values.tolist() == [["stop", "L01"]]
+    assert "1 of 30 lines" in (tmp_path / "out" / "report.txt").read_text()
+    code, said, complained = check(clean, "--out", tmp_path / "out")
+    assert (code, said) == (2, "")
+    assert "is not empty" in complained
+    code, said, complained = check(clean, "--relationship", tmp_path / "grm.csv", "--drop-unrelated")
+    assert (code, complained) == (0, "")
+
+
+def test_shell_with_a_pedigree(clean, check, tmp_path):
+    pedigree = pd.DataFrame({"clone": LINES[:20], "father": ["A"] * 20, "mother": ["B"] * 20})
+    pedigree.to_csv(tmp_path / "ped.csv", index=False)
+    columns = ["--pedigree-columns", "clone,father,mother"]
+    code, said, _ = check(clean, "--pedigree", tmp_path / "ped.csv", *columns)
+    assert code == 3
+    assert "10 of 30 lines with records have no relationship: L21, L22," in said
+    assert "2 lines of the relationship without records: A, B" in said
+    code, said, complained = check(clean, "--pedigree", tmp_path / "ped.csv")
+    assert (code, said) == (3, "")
+    assert "ped.csv has no column 'id', given as the id column" in complained
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--outlier", "0"], "argument --outlier: expected a positive number, got 0"),
+        (["--pedigree", "p.csv", "--relationship", "identity"], "argument --pedigree: takes the place of"),
+        (["--pedigree-columns", "a,b,c"], "argument --pedigree-columns: needs --pedigree"),
+        (["--pedigree", "p.csv", "--pedigree-columns", "a,b"], "expected three columns (individual, sire, dam), got 2"),
+        (["--trait", "t"], "argument --trait: needs --value too"),
+    ],
+)
+def test_bad_options(clean, check, words, message):
+    code, said, complained = check(clean, *words)
+    assert (code, said) == (2, "")
+    assert message in complained
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--line", "Line"], "no column 'Line', given as the line column. Did you mean 'line'?"),
+        (["--traits", "Yeild"], "no column 'Yeild', given as the trait column. Did you mean 'Yield'?"),
+        (["--relationship", "none.csv"], "none.csv cannot be read"),
+        (["--pedigree", "none.csv"], "none.csv cannot be read"),
+    ],
+)
+def test_files_and_columns_that_are_not_there(clean, check, words, message):
+    columns = ["--line", "line", "--env", "env", "--rep", "rep"]
+    code, said, complained = check(clean, *words, columns=columns)
+    assert (code, said) == (3, "")
+    complained = complained.replace(
+        "warning: no --traits given: every numeric column is taken as one (Yield, PH).\n", ""
+    )
+    assert message in complained
+    assert complained.count("\n") == 1
+
+
+def test_all_faults_of_a_table_at_once(clean, check):
+    frame = clean.astype(object)
+    frame.loc[2, "Yield"] = "low"
+    frame.loc[7, "PH"] = "1,75"
+    frame.loc[9, "PH"] = "inf"
+    frame.loc[11, "line"] = " "
+    frame.loc[14, "env"] = None
+    frame.loc[21, ["line", "env", "rep"]] = frame.loc[20, ["line", "env", "rep"]].to_numpy()
+    code, said, complained = check(frame)
+    assert code == 3
+    assert complained.count("\n") == 1
+    said = " ".join(said.split())
+    assert "2 rows without a name in 'line', 'env' (row 13, 16 of pheno.csv)" in said
+    assert "3 values that are no numbers, such as 'low', '1,75' (write decimals with a point), infinite" in said
+    assert "decimal commas are read with --decimal ," in said
+    assert "1 row with the same line, env, rep as an earlier one" in said
+    assert "4 Yield East L01 'low' is no number" not in said  # row, trait, environment and line stand in a table
+    for row in ("4 Yield North L01 'low' is no number", "9 PH East L02", "11 PH North L02 infinite", "23 North L04"):
+        assert row in said
+    assert "178 records" in said
+
+
+def test_faults_as_rows(clean, tmp_path, check):
+    frame = clean.astype(object)
+    frame.loc[2, "Yield"] = "low"
+    check(frame, "--out", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "findings.csv")
+    (row,) = table[table["kind"] == "bad value"].to_dict("records")
+    assert (row["severity"], row["row"], row["line"], row["env"], row["trait"]) == ("stop", 4, "L01", "North", "Yield")
+
+
+def test_repeated_plots_with_the_column_that_tells_them_apart(clean, check):
+    frame = clean.assign(block=clean["rep"], note="x").assign(rep="1")
+    code, said, _ = check(frame)
+    said = " ".join(said.split())
+    assert code == 3
+    assert "90 rows with the same line, env, rep as an earlier one, taken as further plots" in said
+    assert "block would tell them apart: --rep rep,block" in said
+    assert "2 records per line and environment" in said
+    assert check(frame, columns=[*WORDS[:-1], "rep,block"])[0] == 0
+
+
+def test_repeated_values_of_a_long_table(clean, check):
+    long = clean.melt(["line", "env", "rep"], ["Yield", "PH"], "trait", "value")
+    long = pd.concat([long, long.iloc[[4]]]).astype(object)
+    long.iloc[8, 4] = "?"
+    words = [*WORDS[:4], "--rep", "rep", "--trait", "trait", "--value", "value"]
+    code, said, _ = check(long, columns=words)
+    said = " ".join(said.split())
+    assert code == 3
+    assert "1 row with the same line, env, rep, trait as an earlier one, left out" in said
+    assert "1 value that is no number, such as '?'" in said
+    assert "180 records" in said
+    assert check(clean.melt(["line", "env", "rep"], ["Yield", "PH"], "trait", "value"), columns=words)[0] == 0
+
+
+def test_check_imports_no_sampler(tmp_path):
+    """A look at the data is quick: numba and ArviZ stay out."""
+    (tmp_path / "p.csv").write_text("line,env,y\na,E,1\nb,E,2\nc,E,4\n")
+    code = (
+        "import sys; from bmtme.cli.main import main; "
+        f"assert main(['check', {str(tmp_path / 'p.csv')!r}, '--line', 'line', '--env', 'env', '--traits', 'y']) == 0; "
+        "sys.exit(sum(name in sys.modules for name in ('numba', 'arviz', 'matplotlib')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# --- real data --------------------------------------------------------------------------------------------------
+
+
+def look(data_file, name: str, traits: str, *words: str, capsys) -> tuple[int, str]:
+    path = data_file(f"{name}/pheno.csv")
+    code = main(["check", str(path), "--line", "line", "--env", "env", "--traits", traits, *words])
+    return code, " ".join(capsys.readouterr().out.split())
+
+
+def test_steptoe_morex(data_file, capsys):
+    grm = str(data_file("barley_steptoe_morex152/grm.csv.gz"))
+    traits = "amylase,diapow,hddate,lodging,malt,height,protein,yield"
+    code, said = look(data_file, "barley_steptoe_morex152", traits, "--relationship", grm, capsys=capsys)
+    assert code == 3
+    assert "3 of 152 lines with records have no relationship: Steptoe, Morex, SM8." in said
+    assert "1 line of the relationship without records: SM9." in said
+    assert "38 absent blocks" in said
+    assert "amylase, diapow, malt, protein in 7 of 16 environments (MTd91, NY92," in said
+    assert "lodging in 10 of 16 environments" in said
+
+
+def test_potato_hancock(data_file, capsys):
+    words = ["--pedigree", str(data_file("potato_hancock/pedigree.csv")), "--pedigree-columns", "id,parent1,parent2"]
+    code, said = look(data_file, "potato_hancock", "total.yield,vine.maturity,fry.color", *words, capsys=capsys)
+    assert code == 3
+    assert "359 of 1,318 lines with records have no relationship" in said
+    assert (
+        "21.1% of the line x environment cells are filled, and 1,063 of 1,318 lines are in one environment only" in said
+    )
+    assert "'MSV033-01' and 'MSV033-1'" in said
+
+
+def test_belamkar(data_file, capsys):
+    code, said = look(data_file, "belamkar_augmented", "yield", "--rep", "row,col", capsys=capsys)
+    assert code == 0
+    for name in ("Camelot", "Freeman", "GOODSTREAK"):
+        assert f"{name} (90 plots in 8 environments; 10 to 20 each)" in said
