@@ -23,7 +23,7 @@ from bmtme.gibbs.problem import MeanPrior, Problem, build_problem
 from bmtme.gibbs.rehearsal import is_compiled, rehearse
 from bmtme.kernels.beta import EXCHANGEABLE, FLAT
 from bmtme.model.cells import list_names
-from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
+from bmtme.model.eigenbasis import BENDING, Eigenbasis, decompose_relationship
 from bmtme.model.layout import Layout, lay_out
 from bmtme.model.relationship import Relationship, match_lines
 from bmtme.model.scaling import (
@@ -106,8 +106,10 @@ def prepare(
     if relationship.is_identity:
         basis = decompose(np.empty((len(lines), 0)), layout.multiples, True)
     else:
-        index = relationship.index(lines)
-        basis = decompose(relationship.matrix[np.ix_(index, index)], layout.multiples, False)
+        index, matrix = relationship.index(lines), relationship.matrix
+        if not np.array_equal(index, np.arange(len(matrix))):  # thousands of lines: no copy without need
+            matrix = matrix[np.ix_(index, index)]
+        basis = decompose(matrix, layout.multiples, False)
     return Prepared(trial, relationship, dropped, lines, trial.values[records], layout, basis)
 
 
@@ -182,7 +184,7 @@ def choose_targets(prepared: Prepared, lines: tuple[str, ...]) -> Targets:
         raise DataError(
             f"the relationship of line {new[worst]!r} (without records) with the lines that have records cannot be: "
             f"they explain {100 * explained[worst] / total[worst]:.4g}% of its variance, so the matrix is not positive "
-            "semi-definite. Check how it was made, or bend it (add a small number to its diagonal)."
+            f"semi-definite. Check how it was made, or {BENDING}."
         )
     return Targets(recorded, A, np.maximum(spare, 0.0))
 

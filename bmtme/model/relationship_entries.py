@@ -14,6 +14,8 @@ from bmtme.model.cells import MISSING_CODES, list_names, number, unique_names
 __all__ = ["from_labelled", "from_square", "is_identity", "match_columns", "parse_entry", "validated"]
 
 #: Largest difference between an entry and its mirror image, relative to the largest diagonal entry.
+#: Rows worked on at once.
+_BLOCK = 256
 SYMMETRY_TOLERANCE = 1e-8
 
 
@@ -107,17 +109,31 @@ def validated(entries: np.ndarray, lines: Sequence[str], name: str) -> np.ndarra
         )
     if is_identity(entries):
         return None
-    difference = np.abs(entries - entries.T)
-    worst = np.unravel_index(int(difference.argmax()), difference.shape)
-    j, k = int(worst[0]), int(worst[1])
-    if difference[j, k] > SYMMETRY_TOLERANCE * diagonal.max():
+    gap, j, k = _find_asymmetry(entries)
+    if gap > SYMMETRY_TOLERANCE * diagonal.max():
         raise DataError(
             f"{name} is not symmetric: the entry of lines {lines[j]!r} and {lines[k]!r} is {entries[j, k]:.10g} but "
             f"that of {lines[k]!r} and {lines[j]!r} is {entries[k, j]:.10g} (the worst of all pairs)."
         )
-    matrix = entries + entries.T
-    matrix *= 0.5
-    return matrix
+    if gap > 0.0:
+        for start in range(0, len(entries), _BLOCK):  # in place: a matrix of thousands of lines fills memory
+            rows = slice(start, start + _BLOCK)
+            mean = 0.5 * (entries[rows, start:] + entries[start:, rows].T)
+            entries[rows, start:] = mean
+            entries[start:, rows] = mean.T
+    return np.ascontiguousarray(entries.T if entries.flags.f_contiguous else entries)
+
+
+def _find_asymmetry(entries: np.ndarray) -> tuple[float, int, int]:
+    """Largest difference between an entry and its mirror image, and where it is."""
+    worst = (-1.0, 0, 0)
+    for start in range(0, len(entries), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        difference = np.abs(entries[rows] - entries[:, rows].T)
+        j, k = np.unravel_index(int(difference.argmax()), difference.shape)
+        if difference[j, k] > worst[0]:
+            worst = (float(difference[j, k]), start + int(j), int(k))
+    return worst
 
 
 def is_identity(entries: np.ndarray) -> bool:
