@@ -13,7 +13,8 @@ import pytest
 from bmtme import BMTME, NumericalError, Trial, fit, simulate
 from bmtme.gibbs import chains as chains_module
 from bmtme.gibbs.chains import SAMPLERS, Chain, run_chains
-from bmtme.pipeline import build, plan_slots, prepare, spawn_seeds
+from bmtme.pipeline import plan_slots, spawn_seeds
+from bmtme.preparation import build, prepare
 from bmtme.progress import Progress
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")

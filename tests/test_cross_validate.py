@@ -19,7 +19,8 @@ from bmtme.cv.precision import count_effective, load_lines, trace_cells
 from bmtme.cv.run import DecompositionCache, label_models
 from bmtme.cv.scores import SCORE_COLUMNS, SUMMARY_COLUMNS
 from bmtme.gibbs.chains import SAMPLERS, Chain, run_chains
-from bmtme.pipeline import DEFAULT_SAMPLER, build, choose_targets, plan_slots, predict, prepare, spawn_seeds
+from bmtme.pipeline import DEFAULT_SAMPLER, choose_targets, plan_slots, predict, spawn_seeds
+from bmtme.preparation import build, prepare
 
 COLUMNS = ["model", "partition", "line", "env", "trait", "n_obs", "observed", "mean", "sd", "lower", "upper"]
 SHORT = {"draws": 12, "tune": 6, "chains": 2, "seed": 5}

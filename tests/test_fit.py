@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from bmtme import BMTME, DataError, NumericalError, Relationship, Trial, UsageError, fit, simulate
-from bmtme.pipeline import KEPT, plan_slots, prepare, spawn_seeds
+from bmtme.pipeline import KEPT, plan_slots, spawn_seeds
+from bmtme.preparation import prepare
 
 SHORT = {"draws": 30, "tune": 20, "chains": 2}
 quiet = pytest.mark.filterwarnings("ignore:a short run")

@@ -10,7 +10,8 @@ from bmtme import BMTME, Relationship, Trial, fit, simulate
 from bmtme.gibbs.chains import run_chains
 from bmtme.model.eigenbasis import decompose_relationship
 from bmtme.model.layout import lay_out
-from bmtme.pipeline import Prepared, build, choose_targets, plan_slots, predict, spawn_seeds
+from bmtme.pipeline import choose_targets, plan_slots, predict, spawn_seeds
+from bmtme.preparation import Prepared, build
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run", "ignore:the effects b1 and b2")
 

@@ -27,15 +27,13 @@ from bmtme.model.structure import BMTME
 from bmtme.model.trial import Trial
 from bmtme.pipeline import (
     DEFAULT_SAMPLER,
-    Prepared,
     announce_compilation,
-    build,
     describe_data,
     find_versions,
-    prepare,
     spawn_seeds,
     warn_short,
 )
+from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress
 
 Models = Mapping[str, BMTME] | Sequence[BMTME] | BMTME

@@ -19,7 +19,8 @@ from bmtme.gibbs.problem import Problem
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.model.trial import Trial
-from bmtme.pipeline import Prepared, build, choose_targets, plan_slots, predict
+from bmtme.pipeline import choose_targets, plan_slots, predict
+from bmtme.preparation import Prepared, build
 from bmtme.progress import Progress
 
 

@@ -36,7 +36,7 @@ from bmtme.gibbs.problem import Problem
 from bmtme.gibbs.rehearsal import rehearse
 from bmtme.kernels.compile import hash_sources
 from bmtme.model.scaling import Scaling
-from bmtme.pipeline import choose_inner
+from bmtme.preparation import choose_inner
 from bmtme.results.predictions import Targets, predict_cells
 from bmtme.testing.cases import Case, make_case
 from bmtme.testing.dense import DenseModel, Unknowns

@@ -8,7 +8,7 @@ import numpy as np
 
 import bmtme
 from bmtme.gibbs.problem import Problem
-from bmtme.pipeline import build, prepare
+from bmtme.preparation import build, prepare
 
 
 class Data(NamedTuple):
