@@ -27,7 +27,7 @@ _WHERE = {
     "gaussian_kernel": "bmtme.model.genomic",
     "pedigree_relationship": "bmtme.model.pedigree",
     "pedigree_inverse": "bmtme.model.pedigree",
-    "read_pedigree": "bmtme.model.pedigree",
+    "read_pedigree": "bmtme.model.pedigree_table",
     "fit": "bmtme.pipeline",
     "Fit": "bmtme.results.fit",
     "load": "bmtme.results.fit",
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from bmtme.model.marker_files import read_markers
     from bmtme.model.marker_quality import duplicated_lines, filter_markers
     from bmtme.model.markers import Markers
-    from bmtme.model.pedigree import pedigree_inverse, pedigree_relationship, read_pedigree
+    from bmtme.model.pedigree import pedigree_inverse, pedigree_relationship
+    from bmtme.model.pedigree_table import read_pedigree
     from bmtme.model.relationship import Relationship
     from bmtme.model.relationship_files import read_relationship, write_relationship
     from bmtme.model.structure import BMTME, HalfT, InverseWishart

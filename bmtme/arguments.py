@@ -2,14 +2,118 @@
 
 from __future__ import annotations
 
+import math
 import operator
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bmtme.errors import UsageError
 
-__all__ = ["whole_number"]
+__all__ = [
+    "as_list",
+    "as_text",
+    "check_memory",
+    "check_place",
+    "file_path",
+    "is_number",
+    "is_one_of",
+    "show",
+    "whole_number",
+]
+
+#: Counts and seeds are 64-bit numbers in compiled code and in files.
+_LARGEST = 2**63 - 1
+
+
+def show(value: Any, most: int = 100) -> str:
+    """A value as it stands in a message: on one line, and cut where it is long."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a whole number of thousands of digits has no decimal text
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def is_number(value: Any) -> bool:
+    """Whether the value is a finite number (True is none)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
+def is_one_of(value: Any, allowed: Collection[str]) -> bool:
+    """Whether the value is a text and among those allowed."""
+    return isinstance(value, str) and value in allowed
+
+
+def as_text(value: Any, name: str) -> str:
+    """The value without white space around it; a UsageError if it is no text."""
+    if not isinstance(value, str):
+        raise UsageError(f"{name} must be a text, got {show(value)}.")
+    return value.strip()
+
+
+def as_list(values: Any, name: str) -> list[Any]:
+    """One text as a list, or the members of a list; a UsageError if it is neither."""
+    if isinstance(values, str):
+        return [values]
+    if isinstance(values, bytes) or not isinstance(values, Iterable):
+        raise UsageError(f"{name} must be a name or a list of names, got {show(values)}.")
+    try:
+        return list(values)
+    except TypeError:  # an array without dimensions
+        raise UsageError(f"{name} must be a name or a list of names, got {show(values)}.") from None
+
+
+def file_path(value: Any, name: str = "path") -> str:
+    """The name of a file or folder as a text.
+
+    Raises
+    ------
+    UsageError
+        If the value is neither text nor path, is empty, or holds what no name of a file can.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise UsageError(f"{name} must be the name of a file or folder, got {show(value)}.")
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text.strip():
+        raise UsageError(f"{name} must be the name of a file or folder as a text, got {show(text)}.")
+    try:
+        valid = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise UsageError(f"{name} holds a sign that no name of a file can have: {show(text)}.")
+    return text
+
+
+def check_memory(needed: float, what: str) -> None:
+    """Refuse what this machine's memory could not hold.
+
+    Parameters
+    ----------
+    needed : float
+        Bytes.
+    what : str
+        What was asked for, with the names of the arguments.
+
+    Raises
+    ------
+    UsageError
+    """
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise UsageError(
+            f"{what} would take about {needed / 2**30:,.0f} GB of memory, of which this machine has "
+            f"{there / 2**30:,.0f} GB: ask for less."
+        )
 
 
 def whole_number(value: Any, name: str, least: int) -> int:
@@ -27,12 +131,41 @@ def whole_number(value: Any, name: str, least: int) -> int:
     Raises
     ------
     UsageError
-        If the value is no integer (True and 2.0 are none) or below `least`.
+        If the value is no integer (True and 2.0 are none), below `least` or above 2^63 - 1.
     """
     try:
         number = operator.index(value)
     except TypeError:
         number = least - 1
     if isinstance(value, (bool, np.bool_)) or number < least:
-        raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+        raise UsageError(f"{name} must be a whole number of at least {least}, got {show(value)}.")
+    if number > _LARGEST:
+        raise UsageError(f"{name} must be a whole number of at most 2^63 - 1, got {show(value)}.")
     return number
+
+
+def check_place(path: Path, what: str) -> None:
+    """Refuse a new file or folder that could not be made in its place.
+
+    Parameters
+    ----------
+    path : Path
+        Folders above it may have to be made too.
+    what : str
+        Words for it, for the message.
+
+    Raises
+    ------
+    UsageError
+        If what should be the folder above is a file, or must not be written in.
+    """
+    try:
+        above = path.absolute().parent
+        while not above.exists():
+            above = above.parent
+    except OSError as error:
+        raise UsageError(f"{what} cannot be made: {error.strerror}.") from None
+    if not above.is_dir():
+        raise UsageError(f"{what} cannot be made: {above} is a file.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{what} cannot be made: no permission to write in {above}.")

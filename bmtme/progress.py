@@ -6,6 +6,9 @@ import sys
 import time
 from typing import TextIO
 
+from bmtme.arguments import show as show_value
+from bmtme.errors import UsageError
+
 
 class Progress:
     """Share done and an honest time left, from the rate since the first sweep was finished.
@@ -21,6 +24,8 @@ class Progress:
     """
 
     def __init__(self, total: int, what: str, show: bool | None = None, stream: TextIO | None = None) -> None:
+        if show is not None and not isinstance(show, bool):
+            raise UsageError(f"progress must be True, False or None, got {show_value(show)}.")
         self.stream: TextIO | None = stream or sys.stderr
         # Without a console (pythonw, a closed stream) sys.stderr is None.
         self.show = self.stream is not None and (self.stream.isatty() if show is None else show)

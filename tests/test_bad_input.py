@@ -104,7 +104,7 @@ def write(frame: pd.DataFrame, path: Path, change: Change | None = None, index: 
         (set_cell(0, "PH", "inf"), ["'PH'", "infinite", "'inf'", "row 2"]),
         (set_cell(7, "line", ""), ["'line'", "empty", "row 9"]),
         (set_cell(2, "env", " "), ["'env'", "empty", "row 4"]),
-        (set_cell(4, "line", "L05"), ["1 line has records", "'L05'", "close: 'L05' and 'L5'", "--drop-unrelated"]),
+        (set_cell(4, "line", "L05"), ["1 line has records", "'L05'", "'L05' is nearly 'L5'", "--drop-unrelated"]),
         (lambda frame: frame.assign(PH=""), ["'PH'", "no value", "pheno.csv"]),
         (lambda frame: frame[frame["line"] == "L2"], ["one line only", "pheno.csv"]),
         (lambda frame: frame.iloc[:0], ["pheno.csv", "no records"]),

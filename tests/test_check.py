@@ -52,7 +52,7 @@ def test_clean_data_have_no_findings(clean):
         "30 lines, 3 environments (East, North, West), 2 traits (Yield, PH)",
         "180 records; nothing missing",
         "2 records per line and environment",
-        "30 lines, among them 30 of the 30 with records",
+        "30 lines, among them all 30 lines with records",
     ):
         assert part in text
     assert repr(checkup) == "Checkup(180 records; findings: 0 stop, 0 warning, 0 note; print() shows them)"
@@ -70,6 +70,20 @@ def test_tables(clean):
     lines = checkup.lines.set_index("line")
     assert lines.loc["L02"].to_dict() == {"records": 4, "envs": 2, "traits": 2}
     assert checkup.common_lines.loc["East", "West"] == checkup.common_lines.loc["West", "West"] == 29
+
+
+def test_means_in_the_text(clean):
+    """With the digits that the spread leaves, none in their hundreds, and a dash where nothing was recorded."""
+    clean["PH"] *= 1e100
+    clean.loc[clean["env"] == "West", "Yield"] = np.nan
+    lines = str(report(clean)).splitlines()
+    start = lines.index("Mean and, in brackets, standard deviation of the records")
+    table = {words[0]: words[1:] for words in (line.split() for line in lines[start + 2 :])}
+    seen = clean.loc[clean["env"] == "East", "Yield"]
+    assert seen.std() > 0.1
+    assert table["East"][:2] == [f"{seen.mean():.2f}", f"({seen.std():.2f})"]
+    assert table["West"][0] == "-"
+    assert table["West"][1].endswith("e+102")
 
 
 def test_width_of_the_text(clean):
@@ -113,7 +127,7 @@ def test_relationship_of_other_lines(clean):
 def test_what_a_fit_says_agrees(clean):
     """A report is ok exactly where a fit takes the data."""
     from bmtme.errors import DataError
-    from bmtme.pipeline import prepare
+    from bmtme.preparation import prepare
 
     indefinite = 0.5 * np.eye(30) + 0.5
     indefinite[0, 1] = indefinite[1, 0] = 1.6
@@ -240,8 +254,8 @@ def test_outliers_are_listed_and_kept(clean):
     assert "A fit leaves none of them out." in str(checkup)
     assert np.nanmax(trial.values[:, 0]) == 51
     shown = [line.split() for line in str(checkup).splitlines()]
-    assert ["trait", "env", "line", "rep", "value", "robust", "z"] in shown
-    assert ["Yield", "North", "L03", "2", "51", f"{row['z']:+.1f}"] in shown
+    assert ["trait", "env", "line", "rep", "value", "median", "robust", "z"] in shown
+    assert ["Yield", "North", "L03", "2", "51", f"{median:.6g}", f"{row['z']:+.1f}"] in shown
     # Each environment is a population of its own, and the limit is the user's.
     assert kinds(report(clean, outlier=100)) == set()
     shifted = clean.assign(Yield=clean["Yield"] + 3 * clean["env"].map({"East": 0, "North": 1, "West": 2}))
@@ -340,7 +354,7 @@ def test_a_trait_whose_values_are_hidden(clean):
     assert found(checkup, "empty trait").severity == "stop"
     nothing = trial.hide(~np.zeros_like(mask)).report(Relationship(0.6 * np.eye(30) + 0.4, lines=LINES))
     assert not nothing.ok
-    assert "0 of the 0 with records" in " ".join(str(nothing).split())
+    assert "0 of the 0 lines with records" in " ".join(str(nothing).split())
 
 
 def test_classes(clean):

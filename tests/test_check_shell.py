@@ -62,6 +62,11 @@ def test_shell_with_a_pedigree(clean, check, tmp_path):
     assert code == 3
     assert "10 of 30 lines with records have no relationship: L21, L22," in said
     assert "2 lines of the relationship without records: A, B" in said
+    assert "both sire and dam" not in said
+    pedigree.loc[1, ["father", "mother"]] = ["B", "A"]  # plants may be either
+    pedigree.to_csv(tmp_path / "ped.csv", index=False)
+    _, said, _ = check(clean, "--pedigree", tmp_path / "ped.csv", *columns)
+    assert "2 individuals of the pedigree are both sire and dam: A, B." in said
     code, said, complained = check(clean, "--pedigree", tmp_path / "ped.csv")
     assert (code, said) == (3, "")
     assert "ped.csv has no column 'id', given as the id column" in complained

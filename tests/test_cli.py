@@ -261,11 +261,11 @@ def test_simulate(tmp_path: Path, run: Run) -> None:
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; from bmtme.cli.main import main; codes = [main([*word, '--help']) for word in "
-        "([], ['fit'], ['cv'], ['simulate'])]; print(codes, sorted({'numpy', 'pandas', 'numba', 'arviz'} & "
-        "set(sys.modules)))"
+        "([], ['check'], ['grm'], ['fit'], ['cv'], ['simulate'])]; "
+        "print(codes, sorted({'numpy', 'pandas', 'numba', 'arviz'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0] []"
+    assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0, 0, 0] []"
     for part in ("bmtme fit PHENO", "--keep-effects", "predictions.csv", "exit status:", "cv2  one trait is hidden"):
         assert part in done.stdout
 

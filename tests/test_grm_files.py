@@ -135,6 +135,22 @@ def test_bad_gcta_files(relationship, tmp_path, ending, content, words):
         read_relationship(tmp_path / "g.grm.bin")
 
 
+def broken_metadata_and_texts(frame, path, refused):
+    """What shows only when the file is decoded."""
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.Table.from_pandas(frame)
+    parquet.write_table(table.replace_schema_metadata({b"pandas": b"{ no JSON"}), path)
+    refused("g.parquet is no Parquet file, or a damaged one")
+    names = [b"\xff" + str(name).encode() for name in frame.index]
+    texts = pyarrow.array(names, pyarrow.binary()).view(pyarrow.string())
+    columns = [texts, *(pyarrow.array(frame[name].to_numpy()) for name in frame)]
+    parquet.write_table(pyarrow.table(columns, names=["name", *frame]), path)
+    refused("g.parquet is no Parquet file, or a damaged one")
+    columns[0] = pyarrow.array(list(frame.index))
+    parquet.write_table(pyarrow.table(columns, names=["name", frame.columns[1], *frame.columns[1:]]), path)
+    refused(f"the header of g.parquet names line '{frame.columns[1]}' twice")
+
+
 def test_bad_parquet_files(relationship, tmp_path):
     pytest.importorskip("pyarrow")
     path = tmp_path / "g.parquet"
@@ -147,6 +163,7 @@ def test_bad_parquet_files(relationship, tmp_path):
     refused("g.parquet cannot be read: No such file")
     path.write_text("line,a\na,1\n")
     refused("g.parquet is no Parquet file, or a damaged one")
+    broken_metadata_and_texts(frame, path, refused)
     frame.reset_index(drop=True).to_parquet(path)
     refused("g.parquet has 8 rows and 8 columns: expected the names of the lines in the first column")
     frame.iloc[:5].to_parquet(path)
@@ -213,7 +230,8 @@ def test_nothing_half_written(tmp_path, monkeypatch, name, failure):
 
 
 def test_missing_library(relationship, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for module in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, module, None)
     words = r"{} g.parquet needs .* pyarrow, .*pip install 'bmtme\[parquet\]'"
     with pytest.raises(UsageError, match=words.format("writing")):
         write_relationship(relationship, tmp_path / "g.parquet")

@@ -250,7 +250,7 @@ def test_parquet(tmp_path):
     frame.set_index("line").to_parquet(path)  # an index is a column like others
     assert read_trial(path, **COLUMNS, traits="y").lines == ("001", "NA", "x")
     path.write_bytes(b"PAR1 rubbish PAR1")
-    with pytest.raises(DataError, match=r"pheno.parquet is no Parquet file that can be read"):
+    with pytest.raises(DataError, match=r"pheno.parquet is no Parquet file, or a damaged one"):
         read_trial(path, **COLUMNS)
     with pytest.raises(DataError, match=r"none.parquet cannot be read: No such file"):
         read_trial(tmp_path / "none.parquet", **COLUMNS)

@@ -522,18 +522,18 @@ GOOD = "1 5 m1 A C . . . GT 0/1 1/1 0/0"
     ("text", "words"),
     [
         (vcf_text(GOOD, "1 6 m2 A C . . . GT 0/1 1/1"), "m.vcf has 11 columns in row 7: expected 12, as in the header"),
-        (vcf_text(GOOD, "1 x m2 A C . . . GT 0/1 1/1 0/0"), "cannot be read as VCF or BCF: .*position 'x'"),
-        (vcf_text(GOOD, "1 6 m2 A C . . . GT 0/1 AT 0/0"), "cannot be read as VCF or BCF: .*GT"),
+        (vcf_text(GOOD, "1 x m2 A C . . . GT 0/1 1/1 0/0"), "cannot be read as VCF: .*position 'x'"),
+        (vcf_text(GOOD, "1 6 m2 A C . . . GT 0/1 AT 0/0"), "cannot be read as VCF: .*GT"),
         (vcf_text(GOOD, "1 6 m2 A C . . . DP 3 4 5"), "m.vcf, marker m2 at 1:6 has no genotypes: expected GT"),
         (vcf_text(GOOD, "1 6 m2 A C . . . GT 0/1 0/0/1/1 0/0"), "m2 at 1:6: .* line 'b' has more than two alleles"),
         (vcf_text(GOOD, "1 6 m2 A C . . . GT 0/1 0/2 0/0"), "m2 at 1:6: .* line 'b' has allele 2, but .* names 1"),
-        (vcf_text(GOOD, lines=("a", "b", "a")), "cannot be read as VCF or BCF: .*sample name 'a'"),
+        (vcf_text(GOOD, lines=("a", "b", "a")), "cannot be read as VCF: .*sample name 'a'"),
         (vcf_text(GOOD, "2\x00" + GOOD), "m.vcf holds a zero byte in row 7"),
         (vcf_text(GOOD, "2"), "m.vcf has 1 columns in row 7: expected 12"),
-        (vcf_text(GOOD, GOOD.replace("1 5", "1e\xad 5", 1)), "cannot be read as VCF or BCF: Invalid contig name"),
+        (vcf_text(GOOD, GOOD.replace("1 5", "1e\xad 5", 1)), "cannot be read as VCF: Invalid contig name"),
         (vcf_text(), "has no site with a single alternative allele"),
-        ("", "cannot be read as VCF or BCF"),
-        ("line,m1\na,0\n", "m.vcf is no VCF or BCF: expected ##fileformat=VCFv4.2 in its first row"),
+        ("", "cannot be read as VCF"),
+        ("line,m1\na,0\n", "m.vcf is no VCF: expected ##fileformat=VCFv4.2 in its first row"),
         (vcf_text(GOOD).replace("v4.2\n", "v4.2ø", 1), "expected ##fileformat=VCFv4.2 in its first row"),
     ],
 )
@@ -552,6 +552,16 @@ def test_vcf_that_is_cut_off(tmp_path):
     path.write_bytes(gzip.compress(vcf_text(*[GOOD] * 3000).encode())[:-60])
     with pytest.raises(DataError, match=r"m.vcf.gz is a damaged gzip file \(Compressed file ended"):
         read_markers(path)
+
+
+@pytest.mark.parametrize("name", ["m.bcf", "m.vcf.gz"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_bcf_is_refused(tmp_path, name, pack):
+    """Before the C library sees it: a damaged one may end the process."""
+    pytest.importorskip("cyvcf2")
+    (tmp_path / name).write_bytes(pack(b"BCF\x02\x02" + bytes(range(100))))
+    with pytest.raises(DataError, match=rf"{name} is a BCF file, .* bcftools view -Oz {name} > "):
+        read_markers(tmp_path / name)
 
 
 def test_stderr_is_given_back(tmp_path, capfd):
@@ -627,6 +637,7 @@ def test_filters_and_their_numbers(poor):
         "read: 6 lines x 6 markers, 19.4% of the genotypes missing",
         "call rate of lines: least 0.333 (z)",
         "call rate of markers: least 0.4 (thin)",
+        "minor allele frequency: median 0.4, 1 marker below 0.01",
         "lines left out: 1 with a call rate below 0.5: 'z'",
         "1 with a call rate below 0.5, 1 with one genotype in all lines, or none, 1 with a minor allele frequency",
         "left: 5 lines x 3 markers",

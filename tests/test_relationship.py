@@ -176,7 +176,7 @@ def test_index_and_subset():
     part = rel.subset(["L3", "001"])
     assert part.lines == ("L3", "001")
     np.testing.assert_array_equal(part.matrix, [[0.9, -0.1], [-0.1, 1.0]])
-    with pytest.raises(DataError, match=r"no line 'l-03', 'x' \(close: 'l-03' and 'L3'\)"):
+    with pytest.raises(DataError, match=r"no line 'l-03', 'x' \('l-03' is nearly 'L3'\)"):
         rel.index(["l-03", "NA", "x"])
     with pytest.raises(DataError, match="names line 'NA' twice"):
         rel.subset(["NA", "NA"])
@@ -287,8 +287,8 @@ def test_unrelated_lines_are_an_error_that_suggests_names():
     with pytest.raises(DataError) as error:
         match_lines(trial_of("L1", "cml12", "X", "Q"), rel)
     message = str(error.value)
-    assert message.startswith("3 lines have records in the trial but no relationship: 'L1', 'cml12', 'Q' (close: ")
-    assert "'L1' and 'L001', 'cml12' and 'CML 12')" in message
+    assert message.startswith("3 lines have records in the trial but no relationship: 'L1', 'cml12', 'Q' (")
+    assert "('L1' is nearly 'L001', 'cml12' is nearly 'CML 12')" in message
     assert "--drop-unrelated" in message
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bmtme.cli.arguments import (
     DATA_FORMAT,
@@ -21,6 +21,7 @@ from bmtme.errors import DataError
 
 if TYPE_CHECKING:
     from bmtme.model.checkup import Checkup
+    from bmtme.model.findings import Finding
     from bmtme.model.relationship import Relationship
     from bmtme.model.trial import Trial
 
@@ -42,12 +43,14 @@ changed or left out.
 
 {DATA_FORMAT}
 PED is a table with a row for each individual and the columns of
---pedigree-columns; an unknown parent is 0, empty, NA, NaN or a point.
+--pedigree-columns; an unknown parent is 0, empty, NA, NaN or a point. For a fit,
+bmtme.pedigree_relationship makes the matrix of it, in Python.
 
 With --out, DIR holds:
   report.txt        the text
   findings.csv      every case: severity (stop, warning, note), kind, trait, env,
-                    line, other, rep, row, value, z, message
+                    line, other, rep, row, value, median and z (outliers),
+                    message
   columns.csv       every environment x trait: lines, records, range, mean, SD
   lines.csv         every line: records, environments, traits, relationship
   common_lines.csv  lines in common of each two environments
@@ -122,8 +125,9 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     records, faults = read_in_spite(table, *names.values())
     trial = Trial(*records)
     warn_of_unnamed_traits(args, trial.traits)
-    relationship = read_kin(args, trial)
-    checkup = look_over(trial, relationship, args.outlier, "drop" if args.drop_unrelated else "error", faults)
+    relationship, oddities = read_kin(args, trial)
+    unrelated: Literal["error", "drop"] = "drop" if args.drop_unrelated else "error"
+    checkup = look_over(trial, relationship, args.outlier, unrelated, [*faults, *oddities])
     if out is not None:
         write(checkup, out)
     say(describe_checkup(checkup, width()))
@@ -135,18 +139,25 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     return DataError.exit_code
 
 
-def read_kin(args: argparse.Namespace, trial: Trial) -> Relationship | None:
-    """The relationship, or that of the pedigree, if one is named."""
-    from bmtme.model.pedigree import pedigree_relationship, read_pedigree
+def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | None, list[Finding]]:
+    """The relationship, or that of the pedigree, if one is named; and what a look at the pedigree finds."""
+    from bmtme.model.kin import find_both_sexes
+    from bmtme.model.pedigree import pedigree_relationship
+    from bmtme.model.pedigree_table import read_pedigree
     from bmtme.model.relationship import Relationship
     from bmtme.model.relationship_files import read_relationship
 
     if args.pedigree is not None:
         columns = args.pedigree_columns
-        return pedigree_relationship(read_pedigree(args.pedigree, *columns), *columns)
+        frame = read_pedigree(args.pedigree, *columns)
+        # Plants may be both; of animals, the note tells.
+        relationship = pedigree_relationship(frame, *columns, separate_sexes=False)
+        return relationship, find_both_sexes(frame, *columns[1:])
     if args.relationship is None:
-        return None
-    return Relationship.identity(trial.lines) if args.relationship == IDENTITY else read_relationship(args.relationship)
+        return None, []
+    if args.relationship == IDENTITY:
+        return Relationship.identity(trial.lines), []
+    return read_relationship(args.relationship), []
 
 
 def write(checkup: Checkup, out: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmtme.cli.arguments import Parser, add_common_options, number
-from bmtme.cli.streams import say
+from bmtme.cli.streams import say, width
 from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ example:
 
 MARKERS, by its ending:
   .bed                PLINK, with .bim and .fam (pip install 'bmtme[plink]')
-  .vcf .vcf.gz .bcf   GT of every sample (pip install 'bmtme[vcf]')
+  .vcf .vcf.gz        GT of every sample (pip install 'bmtme[vcf]')
   .npz                NumPy arrays: markers (lines x markers), line (the lines'
                       names) and, optionally, snp (the markers' names)
   any other           table as .csv or .tsv, plain or gzipped: lines in rows,
@@ -64,8 +66,8 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "grm",
         help="make a genomic relationship matrix from markers",
-        description="Make the relationship matrix of lines from their markers (VanRaden 2008), with quality control; "
-        "or blend, bend or convert one.",
+        description="Make the relationship matrix of lines from their markers (VanRaden 2008), with\n"
+        "quality control; or blend, bend or convert one.",
         usage=USAGE,
         epilog=EPILOG,
     )
@@ -166,9 +168,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
         relationship = relationship.blend(args.blend, other)
     if args.bend is not None:
         relationship = relationship.bend(args.bend)
-    for note in relationship.notes:
-        say(note)
-    _say_range(relationship)
+    _say_wrapped([*relationship.notes, _describe_range(relationship)])
     targets = relationship_targets(out)
     write_relationship(relationship, out, markers=n_markers)
     say(f"written to {', '.join(str(target) for target in targets)}")
@@ -187,7 +187,7 @@ def _from_markers(args: argparse.Namespace) -> tuple[Relationship, int]:
         min_call_rate_line=args.min_call_rate_line,
         min_maf=args.min_maf,
     )
-    say(quality.describe())
+    _say_wrapped(quality.describe().splitlines())
     if args.method == "gaussian":
         relationship = gaussian_kernel(markers, bandwidth=1.0 if args.bandwidth is None else args.bandwidth)
         made = f"Gaussian kernel, bandwidth {1.0 if args.bandwidth is None else args.bandwidth:g}"
@@ -204,7 +204,12 @@ def _from_markers(args: argparse.Namespace) -> tuple[Relationship, int]:
     return relationship, len(markers.names)
 
 
-def _say_range(relationship: Relationship) -> None:
+def _say_wrapped(texts: Sequence[str]) -> None:
+    for text in texts:
+        say(textwrap.fill(text, width(), subsequent_indent="  ", break_on_hyphens=False, break_long_words=False))
+
+
+def _describe_range(relationship: Relationship) -> str:
     import numpy as np
 
     matrix = relationship.matrix
@@ -214,5 +219,5 @@ def _say_range(relationship: Relationship) -> None:
         least = min(float(row[:j].min()) for j, row in enumerate(matrix) if j)
         most = max(float(row[:j].max()) for j, row in enumerate(matrix) if j)
         mean = (float(np.sum(matrix)) - float(diagonal.sum())) / (len(diagonal) * (len(diagonal) - 1))
-        text += f"; off it: mean {mean:.4g}, {least:.4g} to {most:.4g}"
-    say(text)
+        text += f"; off the diagonal: mean {mean:.4g}, {least:.4g} to {most:.4g}"
+    return text

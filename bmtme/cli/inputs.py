@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +111,7 @@ def check_out(folder: str) -> Path:
     ------
     UsageError
     """
+    from bmtme.arguments import check_place
     from bmtme.results.fit import check_new_folder
 
     if not folder.strip():
@@ -123,13 +123,7 @@ def check_out(folder: str) -> Path:
             raise UsageError(f"the output folder {path} is in use as it is: name a new folder, for example in it.")
         if path.is_symlink():
             path = path.resolve()
-        above = path.absolute().parent
-        while not above.exists():
-            above = above.parent
     except OSError as error:
         raise UsageError(f"the output folder {folder} cannot be used: {error.strerror}.") from None
-    if not above.is_dir():
-        raise UsageError(f"the output folder {path} cannot be made: {above} is a file.")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"the output folder {path} cannot be made: no permission to write in {above}.")
+    check_place(path, f"the output folder {path}")
     return path

@@ -25,6 +25,8 @@ INTERRUPTED, TERMINATED, FAILED = 130, 143, 1
 EPILOG = """\
 example:
   bmtme simulate --out sim
+  bmtme check sim/phenotypes.csv --relationship sim/relationship.csv \\
+      --line line --env env --traits T1,T2,T3
   bmtme fit sim/phenotypes.csv --relationship sim/relationship.csv \\
       --line line --env env --traits T1,T2,T3 --out run
   bmtme cv sim/phenotypes.csv --relationship sim/relationship.csv \\
@@ -96,7 +98,7 @@ def parse(words: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--version", action="version", version=f"bmtme {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (check, fit, cv, simulate, grm):
+    for module in (check, grm, fit, cv, simulate):
         module.add_command(commands)
     args, unknown = parser.parse_known_args(words)
     if "run" not in args:
@@ -104,7 +106,7 @@ def parse(words: Sequence[str]) -> Namespace:
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "run" not in args:
-        parser.error("a command is needed: check, fit, cv, simulate or grm")
+        parser.error("a command is needed: check, grm, fit, cv or simulate")
     args.check(args)
     args.words = ["bmtme", *words]
     return args

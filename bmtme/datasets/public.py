@@ -15,6 +15,7 @@ from bmtme.datasets.sources import SOURCES, RemoteFile, Source
 from bmtme.errors import DataError, UsageError
 from bmtme.extras import require
 from bmtme.model.cells import list_names, suggest
+from bmtme.model.marker_files import load_archive
 from bmtme.model.relationship import Relationship
 from bmtme.model.relationship_files import read_relationship
 from bmtme.model.tables import read_table
@@ -162,14 +163,10 @@ def _read_plain(folder: Path, source: Source) -> Parts:
 
 
 def _read_markers(path: Path) -> pd.DataFrame:
-    """Genotypes from ``markers``, ``line`` and ``snp`` of a NumPy archive; negative codes are missing."""
-    try:
-        with np.load(path) as held:
-            codes, lines, snps = (held[key] for key in ("markers", "line", "snp"))
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as markers, line and snp: {error}.") from None
+    """Genotypes of a NumPy archive; negative codes are missing."""
+    codes, lines, names = load_archive(path)
     values = np.where(codes < 0, np.nan, codes.astype(np.float64))
-    return pd.DataFrame(values, index=pd.Index(lines.astype(str), name="line"), columns=snps.astype(str))
+    return pd.DataFrame(values, index=pd.Index(lines, name="line"), columns=names)
 
 
 def _download(file: RemoteFile, home: str, cache: str | os.PathLike[str] | None) -> Path:
@@ -189,9 +186,11 @@ def _download(file: RemoteFile, home: str, cache: str | os.PathLike[str] | None)
             raise DataError(f"{file.name} could not be fetched from {url}: {error}.") from None
         raise DataError(_describe_mismatch(url, file)) from None
     except OSError as error:  # of the net as well as of the disc: requests' errors are such
+        # Of the many words for a server that cannot be reached, none helps.
+        reason = "no connection" if type(error).__name__ == "ConnectionError" else " ".join(str(error).split())
         raise DataError(
-            f"{file.name} could not be fetched from {url} ({' '.join(str(error).split())}): name a mirror=, or put the "
-            "file into a folder and name that as folder=."
+            f"{file.name} could not be fetched from {url} ({reason}): name a mirror=, or put the file into a folder "
+            "and name that as folder=."
         ) from None
     finally:
         logger.setLevel(level)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import as_list, is_one_of, show
 from bmtme.errors import DataError, UsageError
 
 __all__ = [
@@ -26,9 +27,12 @@ __all__ = [
     "NumberFormat",
     "blur_name",
     "count_noun",
+    "describe_matches",
     "first_repeat",
     "identifier",
+    "list_codes",
     "list_names",
+    "match_look_alikes",
     "normalise_name",
     "number",
     "some_names",
@@ -72,8 +76,8 @@ class NumberFormat:
     values: frozenset[float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.decimal not in (".", ","):
-            raise UsageError(f"decimal must be '.' or ',', got {self.decimal!r}.")
+        if not is_one_of(self.decimal, (".", ",")):
+            raise UsageError(f"decimal must be '.' or ',', got {show(self.decimal)}.")
         texts = [code.strip() for code in self.missing]
         if not all(texts):
             raise UsageError("missing names an empty code: an empty cell is missing anyway.")
@@ -84,8 +88,7 @@ class NumberFormat:
     @classmethod
     def of(cls, missing: str | float | Iterable[str | float] | None, decimal: str) -> NumberFormat:
         """The format that a user's keywords name: one code or several, as text or number."""
-        given = [] if missing is None else [missing] if isinstance(missing, (str, int, float)) else list(missing)
-        return cls(decimal, tuple(dict.fromkeys(str(code) for code in given)))
+        return cls(decimal, tuple(dict.fromkeys(list_codes(missing))))
 
     @property
     def missing_words(self) -> str:
@@ -102,6 +105,21 @@ class NumberFormat:
 
 #: Decimal points, and the usual codes for a missing value.
 PLAIN = NumberFormat()
+
+
+def list_codes(missing: Any) -> list[str]:
+    """Codes for missing values as texts: those of a user's keyword, one text or number or several.
+
+    Raises
+    ------
+    UsageError
+        If one is neither text nor number.
+    """
+    given = [] if missing is None else [missing] if isinstance(missing, (int, float)) else as_list(missing, "missing")
+    for code in given:
+        if not isinstance(code, (str, int, float, np.integer, np.floating)):
+            raise UsageError(f"missing must hold texts or numbers, got {show(code)}.")
+    return [show(code) if isinstance(code, int) else str(code) for code in given]
 
 
 # --- names in messages ------------------------------------------------------------------------------------------
@@ -162,6 +180,18 @@ def suggest(name: str, candidates: Iterable[str]) -> str:
     return f" Did you mean {by_folded[close[0]]!r}?" if close else ""
 
 
+def match_look_alikes(names: Iterable[str], known: Sequence[str]) -> dict[str, str]:
+    """For each name that is nearly one of the known ones, that one."""
+    bare = {normalise_name(line): line for line in reversed(known)}
+    return {name: bare[normalise_name(name)] for name in names if normalise_name(name) in bare}
+
+
+def describe_matches(matches: dict[str, str], most: int = 5) -> str:
+    """Words for such pairs, for the end of a sentence; none for none."""
+    texts = [f"{name!r} is nearly {other!r}" for name, other in matches.items()]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
+
+
 def first_repeat(keys: Iterable[Hashable]) -> tuple[int, int] | None:
     """Positions of the first key that stood there before and of its earlier twin, as (earlier, later), or None."""
     seen: dict[Hashable, int] = {}
@@ -192,7 +222,10 @@ def identifier(value: Any) -> str | None:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (int, np.integer)):
-        return str(int(value))
+        try:
+            return str(int(value))
+        except ValueError:
+            raise DataError("a whole number of thousands of digits: give identifiers as text") from None
     if isinstance(value, (float, np.floating)):
         plain = float(value)
         if math.isnan(plain):
@@ -202,7 +235,7 @@ def identifier(value: Any) -> str | None:
         raise DataError(f"{plain!r}, which is no whole number: give identifiers as text")
     if value is None or value is pd.NA or value is pd.NaT:
         return None
-    raise DataError(f"{value!r}, which is neither text nor a whole number: give identifiers as text")
+    raise DataError(f"{show(value)}, which is neither text nor a whole number: give identifiers as text")
 
 
 def number(value: Any, form: NumberFormat = PLAIN) -> float:
@@ -222,12 +255,15 @@ def number(value: Any, form: NumberFormat = PLAIN) -> float:
             return math.nan
         if _INFINITE.fullmatch(text):
             return -math.inf if text.startswith("-") else math.inf
-        raise DataError(f"{text!r}{_decimal_hint(text, form)}")
+        raise DataError(f"{show(text)}{_decimal_hint(text, form)}")
     if isinstance(value, (int, float, np.integer, np.floating, Decimal)) and not isinstance(value, bool):
-        return _or_missing(float(value), form)
+        try:
+            return _or_missing(float(value), form)
+        except (OverflowError, ValueError):  # beyond all floats; a NaN of Decimal that signals
+            raise DataError(f"{show(value)}, which is too large or no number") from None
     if value is None or value is pd.NA or value is pd.NaT:
         return math.nan
-    raise DataError(repr(value))
+    raise DataError(show(value))
 
 
 def _or_missing(value: float, form: NumberFormat) -> float:
@@ -243,7 +279,7 @@ def _decimal_hint(text: str, form: NumberFormat) -> str:
 def unique_names(names: Iterable[Any], place: str) -> tuple[str, ...]:
     """Identifiers as unique texts, at least one; `place` says in messages where they stand."""
     checked = []
-    for k, value in enumerate([names] if isinstance(names, str) else names):
+    for k, value in enumerate(as_list(names, place)):
         try:
             text = identifier(value)
         except DataError as error:

@@ -64,7 +64,7 @@ class Checkup:
         -------
         DataFrame
             severity (``stop``: a fit would be refused; ``warning``: may be a mistake; ``note``), kind, trait, env,
-            line, other (the second of a pair), rep, row (of the file), value, z (of outliers), message.
+            line, other (the second of a pair), rep, row (of the file), value, median and z (of outliers), message.
         """
         return tabulate_findings(self.notes)
 
@@ -144,7 +144,7 @@ def _measure(trial: Trial, relationship: Relationship | None) -> dict[str, Any]:
     filled = plots > 0
     sizes: dict[str, Any] = {
         "lines": len(trial.lines),
-        "lines_with_values": int(filled.any(axis=1).sum()),
+        "lines_with_values": len(trial.recorded_lines),
         "envs": list(trial.envs),
         "traits": list(trial.traits),
         "records": trial.n_records,
@@ -160,10 +160,9 @@ def _measure(trial: Trial, relationship: Relationship | None) -> dict[str, Any]:
     }
     if relationship is not None:
         related = set(relationship.lines)
-        recorded = [line for line, there in zip(trial.lines, filled.any(axis=1), strict=True) if there]
         sizes["relationship"] = {
             "lines": len(relationship),
             "identity": relationship.is_identity,
-            "matched": sum(line in related for line in recorded),
+            "matched": sum(line in related for line in trial.recorded_lines),
         }
     return sizes

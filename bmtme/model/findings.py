@@ -13,8 +13,9 @@ __all__ = ["COLUMNS", "SEVERITIES", "Finding", "Severity", "tabulate_findings"]
 Severity = Literal["stop", "warning", "note"]
 #: In the order in which people want to read them: a fit would be refused; look at it; good to know.
 SEVERITIES: tuple[Severity, ...] = ("stop", "warning", "note")
-#: Columns of the table of findings; `other` is the second line, environment or trait of a pair.
-COLUMNS = ("severity", "kind", "trait", "env", "line", "other", "rep", "row", "value", "z", "message")
+#: Columns of the table of findings; `other` is the second line, environment or trait of a pair, `median` that of an
+#: outlier's trait and environment.
+COLUMNS = ("severity", "kind", "trait", "env", "line", "other", "rep", "row", "value", "median", "z", "message")
 
 
 @dataclass(frozen=True)
@@ -51,5 +52,5 @@ def tabulate_findings(findings: Sequence[Finding]) -> pd.DataFrame:
         for item in finding.items or ({"message": finding.summary},):
             rows.append({"severity": finding.severity, "kind": finding.kind, **item})
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    numbers = {"value": "float64", "z": "float64", "row": "Int64"}
+    numbers = {"value": "float64", "median": "float64", "z": "float64", "row": "Int64"}
     return frame.astype({name: numbers.get(name, "object") for name in COLUMNS}).where(frame.notna(), None)

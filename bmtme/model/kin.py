@@ -7,17 +7,18 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bmtme.model.cells import count_noun, some_names
-from bmtme.model.eigenbasis import NEGATIVE, ZERO
+from bmtme.model.cells import count_noun, describe_matches, match_look_alikes, some_names
+from bmtme.model.eigenbasis import BENDING, NEGATIVE, ZERO
 from bmtme.model.findings import Finding, Severity
-from bmtme.model.naming import describe_matches, match_look_alikes
+from bmtme.model.pedigree_table import list_both_sexes
 from bmtme.model.relationship import Relationship
 from bmtme.model.trial import Trial
 from bmtme.progress import Progress
 
-__all__ = ["find_identical_lines", "find_rank", "find_unmatched"]
+__all__ = ["find_both_sexes", "find_identical_lines", "find_rank", "find_unmatched"]
 
 #: Rows of a relationship that differ by less, as a share of the largest diagonal entry, are the same.
 SAME = 1e-8
@@ -25,6 +26,21 @@ SAME = 1e-8
 NEARLY = 0.99
 #: Lines from which on eigenvalues take seconds, and it is said what is being done.
 MANY = 2000
+
+
+def find_both_sexes(pedigree: pd.DataFrame, sire: str, dam: str) -> list[Finding]:
+    """Individuals of a pedigree that are sires and dams."""
+    both = list_both_sexes(pedigree, sire, dam)
+    if not both:
+        return []
+    one = len(both) == 1
+    text = (
+        f"{count_noun(len(both), 'individual')} of the pedigree {'is' if one else 'are'} both sire and dam: "
+        f"{some_names(both)}. Plants may be that (in Python, pass separate_sexes=False); of an animal it is a mistake."
+    )
+    return [
+        Finding.of("note", "both sexes", text, [{"line": name, "message": "both a sire and a dam"} for name in both])
+    ]
 
 
 def find_unmatched(
@@ -35,9 +51,7 @@ def find_unmatched(
     unrelated : with "drop", lines without a relationship are no reason to refuse a fit
     """
     related = set(relationship.lines)
-    with_value = np.zeros(len(trial.lines), dtype=bool)
-    with_value[trial.line_index[~np.isnan(trial.values).all(axis=1)]] = True
-    recorded = [line for line, there in zip(trial.lines, with_value, strict=True) if there]
+    recorded = trial.recorded_lines
     lacking = [line for line in recorded if line not in related]
     found = []
     if lacking:
@@ -55,7 +69,7 @@ def find_unmatched(
                 f"{some_names(relationship.lines, 3)}): a fit is refused."
             )
         elif unrelated == "drop":
-            text += "A fit leaves them out."
+            text += f"A fit leaves {'it' if len(lacking) == 1 else 'them'} out."
         else:
             text += (
                 "A fit is refused as it stands: correct the names, add the lines to the relationship, or leave them "
@@ -79,7 +93,7 @@ def find_unmatched(
                 "note",
                 "line without record",
                 f"{count_noun(len(spare), 'line')} of the relationship without records: {some_names(spare)}. A fit "
-                "predicts them through their relatives.",
+                f"predicts {'it through its' if len(spare) == 1 else 'them through their'} relatives.",
                 [{"line": line, "message": "in the relationship, without records"} for line in spare],
             )
         )
@@ -88,7 +102,8 @@ def find_unmatched(
 
 def find_rank(trial: Trial, relationship: Relationship) -> list[Finding]:
     """Eigenvalues of the relationship among the lines with a record: negative ones, and how many are zero."""
-    lines = _recorded_and_related(trial, relationship)
+    related = set(relationship.lines)
+    lines = [line for line in trial.recorded_lines if line in related]
     if relationship.is_identity or len(lines) < 2:
         return []
     values = _eigenvalues(relationship, lines)
@@ -96,7 +111,7 @@ def find_rank(trial: Trial, relationship: Relationship) -> list[Finding]:
         text = (
             f"The relationship is no covariance matrix: among {count_noun(len(lines), 'line')} with records its "
             f"smallest eigenvalue is {values[0]:.3g} and its largest {values[-1]:.3g}. A fit is refused: check how the "
-            "matrix was made, or bend it (add a small number to its diagonal)."
+            f"matrix was made, or {BENDING}."
         )
         return [Finding.of("stop", "negative eigenvalue", text, [{"value": float(values[0]), "message": text}])]
     found = []
@@ -113,7 +128,7 @@ def find_rank(trial: Trial, relationship: Relationship) -> list[Finding]:
             text = (
                 f"With the lines without records, the relationship is no covariance matrix: its smallest eigenvalue is "
                 f"{every[0]:.3g} and its largest {every[-1]:.3g}. A fit may be refused when it comes to predict these: "
-                "bend the matrix, or leave them out."
+                f"check how the matrix was made, leave them out, or {BENDING}."
             )
             item = {"value": float(every[0]), "message": text}
             found.append(Finding.of("warning", "negative eigenvalue", text, [item]))
@@ -196,12 +211,6 @@ def _same_rows(matrix: np.ndarray) -> list[list[int]]:
             else:
                 groups.append([int(before), int(here)])
     return [sorted(group) for group in groups]
-
-
-def _recorded_and_related(trial: Trial, relationship: Relationship) -> list[str]:
-    related = set(relationship.lines)
-    places = np.unique(trial.line_index[~np.isnan(trial.values).all(axis=1)])
-    return [trial.lines[j] for j in places if trial.lines[j] in related]
 
 
 def _start(text: str) -> str:

@@ -21,7 +21,7 @@ from bmtme.model.tables import check_header, read_rows
 from bmtme.model.vcf import VCF_ENDINGS, read_vcf
 from bmtme.progress import Progress
 
-__all__ = ["read_markers"]
+__all__ = ["load_archive", "read_markers"]
 
 #: Arrays of a NumPy archive by what they hold: the name of ours first, then others that are understood.
 _ARRAYS = {
@@ -46,7 +46,7 @@ def read_markers(
 
         - ``.bed`` (with its ``.bim`` and ``.fam``): PLINK, the copies of allele 1; needs the extra ``plink``. Lines
           are named by the individual's ID.
-        - ``.vcf``, ``.vcf.gz``, ``.bcf``: copies of the alternative allele from GT; needs the extra ``vcf``. Sites
+        - ``.vcf``, ``.vcf.gz``: copies of the alternative allele from GT; needs the extra ``vcf``. Sites
           with several alternative alleles are left out, with their number in a warning.
         - ``.npz``: arrays ``markers`` (n x m numbers), ``line`` (n names) and, if there are names of markers,
           ``snp`` (m).
@@ -85,7 +85,7 @@ def read_markers(
             )
         return read_plink(path) if plain.endswith(PLINK_SUFFIXES) else read_vcf(path, progress)
     if plain.endswith(".npz"):
-        return _read_archive(path, coding, absent)
+        return Markers.from_codes(*load_archive(path), Path(path).name, coding, absent)
     return _read_table(path, coding, absent, progress)
 
 
@@ -173,7 +173,14 @@ def _as_floats(codes: np.ndarray) -> np.ndarray:
 # --- NumPy archives ---------------------------------------------------------------------------------------------
 
 
-def _read_archive(path: str | os.PathLike[str], coding: str, missing: MissingCodes) -> Markers:
+def load_archive(path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
+    """Codes (n, m) of a NumPy archive as they are, the names of the lines and of the markers (else their numbers).
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or is damaged, lacks an array, or one is of another shape or type.
+    """
     source = Path(path).name
     try:
         archive = np.load(path, allow_pickle=False)
@@ -208,7 +215,7 @@ def _read_archive(path: str | os.PathLike[str], coding: str, missing: MissingCod
             )
     lines = unique_names(arrays["lines"].tolist(), f"the array {keys['lines']!r} of {source}")
     names = [str(name) for name in arrays.get("markers", np.arange(1, codes.shape[1] + 1)).tolist()]
-    return Markers.from_codes(codes, lines, names, source, coding, missing)
+    return codes, lines, names
 
 
 def _wanted() -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import list_names
+from bmtme.model.cells import count_noun, list_names
 from bmtme.model.markers import Markers
 from bmtme.model.relationship import Relationship
 
@@ -62,31 +62,37 @@ class MarkerQuality:
     def describe(self) -> str:
         """The numbers as lines of text."""
         counts = self.counts()
-        rates = self.lines["call_rate"]
-        marker_rates, maf = self.markers["call_rate"], self.markers["maf"]
-        left_out = [
-            f"{counts['markers_call_rate']:,} with a call rate below {self.thresholds['call_rate_marker']:g}",
-            f"{counts['markers_one_genotype']:,} with one genotype in all lines, or none",
-            f"{counts['markers_maf']:,} with a minor allele frequency below {self.thresholds['maf']:g}",
-        ]
+        rates, maf = self.lines["call_rate"], self.markers["maf"]
+        reasons = {
+            "markers_call_rate": f"with a call rate below {self.thresholds['call_rate_marker']:g}",
+            "markers_one_genotype": "with one genotype in all lines, or none",
+            "markers_maf": f"with a minor allele frequency below {self.thresholds['maf']:g}",
+        }
+        left_out = [f"{counts[reason]:,} {words}" for reason, words in reasons.items() if counts[reason]]
         dropped = self.lines.index[self.lines["reason"] != ""]
-        lines_out = f"{len(dropped):,} with a call rate below {self.thresholds['call_rate_line']:g}"
+        lines_out = "none"
         if len(dropped):
-            lines_out += f": {list_names(dropped)}"
+            below = f"with a call rate below {self.thresholds['call_rate_line']:g}"
+            lines_out = f"{len(dropped):,} {below}: {list_names(dropped)}"
         return "\n".join(
             (
                 f"read: {counts['lines']:,} lines x {counts['markers']:,} markers, "
                 f"{100 * (1 - rates.mean()):.3g}% of the genotypes missing",
-                f"call rate of lines: least {rates.min():.3g} ({rates.idxmin()}), median {rates.median():.3g}",
-                f"call rate of markers: least {marker_rates.min():.3g} ({marker_rates.idxmin()}), "
-                f"median {marker_rates.median():.3g}",
-                f"minor allele frequency: median {maf.median():.3g}, {int((maf < 0.01).sum()):,} markers below 0.01, "
-                f"{int((maf < 0.05).sum()):,} below 0.05",
+                f"call rate of lines: {_describe_rates(rates)}",
+                f"call rate of markers: {_describe_rates(self.markers['call_rate'])}",
+                f"minor allele frequency: median {maf.median():.3g}, {count_noun(int((maf < 0.01).sum()), 'marker')} "
+                f"below 0.01, {int((maf < 0.05).sum()):,} below 0.05",
                 f"lines left out: {lines_out}",
-                f"markers left out: {', '.join(left_out)}",
+                f"markers left out: {', '.join(left_out) or 'none'}",
                 f"left: {counts['lines_left']:,} lines x {counts['markers_left']:,} markers",
             )
         )
+
+
+def _describe_rates(rates: pd.Series) -> str:
+    if rates.min() == 1:
+        return "1 in all"
+    return f"least {rates.min():.3g} ({rates.idxmin()}), median {rates.median():.3g}"
 
 
 def filter_markers(

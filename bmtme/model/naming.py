@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bmtme.model.cells import blur_name, count_noun, normalise_name, some_names
+from bmtme.model.cells import blur_name, count_noun
 from bmtme.model.findings import Finding
 
-__all__ = ["describe_matches", "find_look_alikes", "find_odd_names", "match_look_alikes"]
+__all__ = ["find_look_alikes", "find_odd_names"]
 
 #: Names that say that there is none, in lower case and without surrounding punctuation.
 NOTHING = frozenset(
@@ -92,14 +92,3 @@ def find_odd_names(names: Sequence[str], noun: str) -> list[Finding]:
             )
         )
     return found
-
-
-def match_look_alikes(names: Iterable[str], known: Sequence[str]) -> dict[str, str]:
-    """For each name that is nearly one of the known ones, that one."""
-    bare = {normalise_name(line): line for line in reversed(known)}
-    return {name: bare[normalise_name(name)] for name in names if normalise_name(name) in bare}
-
-
-def describe_matches(matches: dict[str, str], most: int = 5) -> str:
-    """Words for such pairs, for the end of a sentence."""
-    return some_names([f"{name!r} is nearly {other!r}" for name, other in matches.items()], most)

@@ -68,6 +68,7 @@ def find_outliers(trial: Trial, threshold: float) -> list[Finding]:
                 | {
                     "trait": trial.traits[l],
                     "value": float(values[k]),
+                    "median": float(middle),
                     "z": float(z[k]),
                     "message": f"{trial.traits[l]} {values[k]:.6g}, where the median is {middle:.6g} (robust z "
                     f"{z[k]:+.1f})",

@@ -12,6 +12,7 @@ from bmtme.extras import require
 from bmtme.model.cells import unique_names
 from bmtme.model.marker_codes import FloatArray
 from bmtme.model.markers import Markers
+from bmtme.model.tables import read_words
 
 __all__ = ["PLINK_SUFFIXES", "read_plink"]
 
@@ -53,27 +54,15 @@ def read_plink(path: str | os.PathLike[str]) -> Markers:
 
 def _columns(path: Path, what: str, places: tuple[int, ...]) -> list[tuple[str, ...]]:
     """Words of some of the six columns of every row of a .fam or .bim file."""
-    rows = []
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, text in enumerate(file, start=1):
-                words = text.split()
-                if len(words) != 6:
-                    raise DataError(
-                        f"{path.name} has {len(words)} columns in row {number}: expected the six of a PLINK "
-                        f"{path.suffix} file, one row for each {what}."
-                    )
-                rows.append(tuple(words[place] for place in places))
-    except UnicodeDecodeError:
-        raise DataError(f"{path.name} is not UTF-8 text: expected a PLINK {path.suffix} file.") from None
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror or error}. PLINK genotypes are three files side by side, .bed, "
-            ".bim and .fam, with one name."
-        ) from None
+    rows = read_words(
+        path,
+        6,
+        f"the six columns of a PLINK {path.suffix} file, one row for each {what}",
+        "PLINK genotypes are three files side by side, .bed, .bim and .fam, with one name.",
+    )
     if not rows:
         raise DataError(f"{path.name} is empty: expected one row for each {what}.")
-    return rows
+    return [tuple(words[place] for place in places) for words in rows]
 
 
 def _check_size(bed: Path, lines: int, markers: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bmtme.arguments import as_list, as_text
 from bmtme.errors import DataError, UsageError
 from bmtme.model.cells import first_repeat, list_names, number, suggest
 from bmtme.model.tables import Table
@@ -42,8 +43,10 @@ def read_records(
     """Turn a wide or a long table into records; see `Trial.from_frame` for the keywords, the rules and the errors."""
     if (trait is None) != (value is None):
         raise UsageError("trait= and value= belong together: a long table needs both, a wide one neither.")
-    rep_columns = [] if rep is None else as_names(rep)
-    wanted = None if traits is None else as_names(traits)
+    line, env = as_text(line, "line"), as_text(env, "env")
+    trait, value = (None if name is None else as_text(name, role) for name, role in ((trait, "trait"), (value, "value")))
+    rep_columns = [] if rep is None else as_names(rep, "rep")
+    wanted = None if traits is None else as_names(traits, "traits")
     _check_names(line, env, rep_columns, wanted, trait, value)
     if table.frame.empty:
         raise DataError(f"{table.name} has no records: expected at least one row below the header.")
@@ -81,9 +84,9 @@ def read_records(
     return records
 
 
-def as_names(names: Names) -> list[str]:
-    """One name or several as a list of trimmed texts."""
-    return [names.strip()] if isinstance(names, str) else [str(name).strip() for name in names]
+def as_names(names: Names, argument: str) -> list[str]:
+    """One name or several, given as an argument, as a list of trimmed texts."""
+    return [str(name).strip() for name in as_list(names, argument)]
 
 
 def _check_names(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import list_names, normalise_name, unique_names
+from bmtme.model.cells import describe_matches, list_names, match_look_alikes, unique_names
 from bmtme.model.relationship_entries import from_labelled, from_square, is_identity, validated
 from bmtme.model.trial import Trial
 
@@ -131,7 +131,8 @@ class Relationship:
         wanted = list(lines)
         unknown = [line for line in wanted if line not in self._position]
         if unknown:
-            raise DataError(f"The relationship has no line {list_names(unknown)}{_look_alikes(unknown, self._lines)}.")
+            close = describe_matches(match_look_alikes(unknown, self._lines))
+            raise DataError(f"The relationship has no line {list_names(unknown)}{f' ({close})' if close else ''}.")
         return np.array([self._position[line] for line in wanted], dtype=np.int64)
 
     def subset(self, lines: Iterable[str]) -> Relationship:
@@ -270,15 +271,13 @@ def match_lines(
     unknown = tuple(line for line in trial.lines if line not in related)
     if not unknown:
         return trial, ()
-    recorded = np.zeros(len(trial.lines), dtype=bool)
-    recorded[trial.line_index[~np.isnan(trial.values).all(axis=1)]] = True
-    with_value = {line for line, any_value in zip(trial.lines, recorded, strict=True) if any_value}
+    with_value = set(trial.recorded_lines)
     missing = [line for line in unknown if line in with_value]
     if missing and unrelated == "error":
         lines = "1 line has" if len(missing) == 1 else f"{len(missing)} lines have"
+        close = describe_matches(match_look_alikes(missing, relationship.lines))
         raise DataError(
-            f"{lines} records in the trial but no relationship: "
-            f"{list_names(missing)}{_look_alikes(missing, relationship.lines)}. "
+            f"{lines} records in the trial but no relationship: {list_names(missing)}{f' ({close})' if close else ''}. "
             "Correct the names, add the lines to the relationship, or have them dropped (unrelated='drop', in the "
             "shell --drop-unrelated)."
         )
@@ -289,13 +288,3 @@ def match_lines(
             f"match names such as {list_names(relationship.lines[:3])}."
         )
     return trial.drop_lines(unknown), unknown
-
-
-# --- names ------------------------------------------------------------------------------------------------------
-
-
-def _look_alikes(names: Sequence[str], known: Sequence[str], limit: int = 10) -> str:
-    """Words for those of the known names that differ in case, spaces, punctuation or leading zeros only."""
-    bare = {normalise_name(line): line for line in reversed(known)}
-    pairs = [(name, bare[normalise_name(name)]) for name in names[:limit] if normalise_name(name) in bare]
-    return f" (close: {', '.join(f'{name!r} and {other!r}' for name, other in pairs)})" if pairs else ""

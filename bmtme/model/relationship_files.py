@@ -14,12 +14,14 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import check_place
 from bmtme.errors import DataError, UsageError
 from bmtme.extras import require
 from bmtme.model.cells import unique_names
 from bmtme.model.relationship import Relationship
 from bmtme.model.relationship_entries import from_labelled, match_columns, parse_entry, validated
-from bmtme.model.tables import read_rows
+from bmtme.model.tables import read_rows, read_words
+from bmtme.model.workbooks import load_parquet
 
 __all__ = ["read_relationship", "relationship_targets", "write_relationship"]
 
@@ -101,17 +103,7 @@ def _parse_row(cells: Sequence[str], line: str, columns: Sequence[str], where: s
 
 def _read_parquet(path: str | os.PathLike[str]) -> Relationship:
     name = Path(path).name
-    require("pyarrow", "parquet", f"reading {name}")
-    try:
-        file = open(path, "rb")
-    except OSError as error:
-        raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
-    with file:
-        try:
-            frame = pd.read_parquet(file, engine="pyarrow")
-        except (OSError, ValueError) as error:  # of these kinds are pyarrow's own
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise DataError(f"{name} is no Parquet file, or a damaged one ({reason}).") from None
+    frame = load_parquet(path, _decode_matrix)
     if frame.shape[1] == len(frame) + 1:  # else the names are the index that pandas keeps in the file
         frame = frame.set_index(frame.columns[0])
     elif isinstance(frame.index, pd.RangeIndex) or frame.shape[1] != len(frame):
@@ -121,6 +113,15 @@ def _read_parquet(path: str | os.PathLike[str]) -> Relationship:
         )
     entries, lines = from_labelled(frame, None, name)
     return Relationship._stored(lines, validated(entries, lines, name))
+
+
+def _decode_matrix(table: Any) -> pd.DataFrame:
+    """The table with pandas' index, if it has one; texts as Python's, as Arrow's are decoded only when used."""
+    frame: pd.DataFrame = table.to_pandas()
+    texts = [k for k, kind in enumerate(frame.dtypes) if not pd.api.types.is_numeric_dtype(kind)]
+    for k in texts:
+        frame.isetitem(k, frame.iloc[:, k].to_numpy(dtype=object))
+    return frame if isinstance(frame.index, pd.RangeIndex) else frame.set_axis(frame.index.astype(object), axis=0)
 
 
 def _gcta_prefix(path: str | os.PathLike[str]) -> str | None:
@@ -136,20 +137,12 @@ def _gcta_prefix(path: str | os.PathLike[str]) -> str | None:
 
 def _read_gcta(prefix: str) -> Relationship:
     id_file, _, grm_file = (Path(prefix + ending) for ending in GCTA_ENDINGS)
-    labels = []
+    together = f"GCTA's matrices are files side by side with one name, {', '.join(GCTA_ENDINGS)}."
+    rows = read_words(id_file, 2, "two, the family's and the individual's ID", together)
+    lines = unique_names([name for _, name in rows], f"the second column of {id_file.name}")
+    n = len(lines)
+    expected = 4 * n * (n + 1) // 2
     try:
-        with open(id_file, encoding="utf-8") as file:
-            for number, text in enumerate(file, start=1):
-                words = text.split()
-                if len(words) != 2:
-                    raise DataError(
-                        f"{id_file.name} has {len(words)} columns in row {number}: expected two, the family's and the "
-                        "individual's ID."
-                    )
-                labels.append(words[1])
-        lines = unique_names(labels, f"the second column of {id_file.name}")
-        n = len(lines)
-        expected = 4 * n * (n + 1) // 2
         size = grm_file.stat().st_size
         if size != expected:
             raise DataError(
@@ -157,13 +150,8 @@ def _read_gcta(prefix: str) -> Relationship:
                 f"lines of {id_file.name}: the two files do not belong together, or one is cut off."
             )
         triangle = np.fromfile(grm_file, dtype="<f4")
-    except UnicodeDecodeError:
-        raise DataError(f"{id_file.name} is not UTF-8 text: expected the IDs of a GCTA matrix.") from None
     except OSError as error:
-        raise DataError(
-            f"{error.filename} cannot be read: {error.strerror or error}. GCTA's matrices are files side by side with "
-            f"one name, {', '.join(GCTA_ENDINGS)}."
-        ) from None
+        raise DataError(f"{grm_file} cannot be read: {error.strerror or error}. {together}") from None
     entries = np.empty((n, n))
     start = 0
     for j in range(n):
@@ -235,13 +223,7 @@ def relationship_targets(path: str | os.PathLike[str]) -> list[Path]:
     for target in targets:
         if target.exists() or target.is_symlink():
             raise UsageError(f"{target} is there already: choose another name, or remove it.")
-    above = targets[0].absolute().parent
-    while not above.exists():
-        above = above.parent
-    if not above.is_dir():
-        raise UsageError(f"{targets[0]} cannot be made: {above} is a file.")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"{targets[0]} cannot be made: no permission to write in {above}.")
+    check_place(targets[0], str(targets[0]))
     return targets
 
 

@@ -25,7 +25,7 @@ from bmtme.errors import DataError, UsageError
 from bmtme.model.cells import PLAIN, NumberFormat, first_repeat, identifier, list_names, number, suggest
 from bmtme.model.workbooks import EXCEL_SUFFIXES, PARQUET_SUFFIXES, read_parquet, read_sheet
 
-__all__ = ["Table", "check_header", "read_rows", "read_table", "suffix"]
+__all__ = ["Table", "check_header", "read_rows", "read_table", "read_words", "suffix"]
 
 _TAB_SUFFIXES = frozenset({".tsv", ".tab"})
 _Bytes = io.BufferedReader | gzip.GzipFile
@@ -185,6 +185,39 @@ def read_rows(path: str | os.PathLike[str], decimal: str = ".") -> Iterator[tupl
         raise DataError(f"{name} is a damaged gzip file ({error}).") from None
     except OSError as error:
         raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
+
+
+def read_words(path: str | os.PathLike[str], n: int, expected: str, hint: str) -> list[list[str]]:
+    """Words of every row of a text without a header, as PLINK and GCTA write them.
+
+    Parameters
+    ----------
+    path : str or path
+    n : int
+        Words that every row must have.
+    expected : str
+        What they are, for messages.
+    hint : str
+        A sentence for the message that the file cannot be opened.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is no UTF-8 text, or has another number of words in a row.
+    """
+    name = Path(path).name
+    rows = []
+    try:
+        with open(path, encoding="utf-8") as file:
+            for row, text in enumerate(file, start=1):
+                rows.append(text.split())
+                if len(rows[-1]) != n:
+                    raise DataError(f"{name} has {len(rows[-1])} columns in row {row}: expected {expected}.")
+    except UnicodeDecodeError:
+        raise DataError(f"{name} is not UTF-8 text: expected {expected}.") from None
+    except OSError as error:
+        raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}. {hint}") from None
+    return rows
 
 
 def suffix(path: str | os.PathLike[str]) -> str:

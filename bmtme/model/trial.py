@@ -106,6 +106,12 @@ class Trial:
         """Number N of records, those without any value included."""
         return len(self.values)
 
+    @property
+    def recorded_lines(self) -> list[str]:
+        """The lines with a value, in the order of `lines`."""
+        places = np.unique(self.line_index[~np.isnan(self.values).all(axis=1)])
+        return [self.lines[j] for j in places]
+
     @classmethod
     def from_frame(
         cls,

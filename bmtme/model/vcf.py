@@ -1,4 +1,4 @@
-"""Genotypes of VCF and BCF files."""
+"""Genotypes of VCF files."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from bmtme.progress import Progress
 
 __all__ = ["VCF_ENDINGS", "read_vcf"]
 
+#: BCF among them, to be refused with the reason.
 VCF_ENDINGS = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 
 #: Records read between two looks at the progress.
@@ -36,7 +37,7 @@ _PADDING = -2
 
 
 def read_vcf(path: str | os.PathLike[str], progress: bool | None = None) -> Markers:
-    """Markers of a VCF or BCF file: copies of the alternative allele in each sample's GT.
+    """Markers of a VCF file: copies of the alternative allele in each sample's GT.
 
     A genotype with an allele unknown (``./1``) is missing; a haploid one counts twice. Sites with several alternative
     alleles are left out, with their number in a warning. All genotypes are kept in memory, a byte for each.
@@ -44,8 +45,8 @@ def read_vcf(path: str | os.PathLike[str], progress: bool | None = None) -> Mark
     Raises
     ------
     DataError
-        If the file cannot be read or is damaged, a record has no GT or more than two alleles in it, or two samples
-        have one name.
+        If the file cannot be read, is damaged or a BCF file; if a record has no GT or more than two alleles in it, or
+        two samples have one name.
     UsageError
         If cyvcf2 is not installed.
     """
@@ -68,7 +69,7 @@ def read_vcf(path: str | os.PathLike[str], progress: bool | None = None) -> Mark
                 # Of a record that ends early cyvcf2 may have no more than this: touching the rest would be a crash.
                 if record.end <= record.start:
                     raise DataError(
-                        f"{source} cannot be read as VCF or BCF: record {len(names) + several + 1} is incomplete."
+                        f"{source} cannot be read as VCF: record {len(names) + several + 1} is incomplete."
                     )
                 if len(record.ALT) > 1:
                     several += 1
@@ -102,22 +103,25 @@ def read_vcf(path: str | os.PathLike[str], progress: bool | None = None) -> Mark
 
 
 def _check_columns(path: str | os.PathLike[str], source: str) -> None:
-    """Refuse a text with a wrong first row, zero bytes, or records of too few or too many columns.
+    """Refuse BCF, and a text with a wrong first row, zero bytes, or records of too few or too many columns.
 
-    They may crash the C library.
+    All of them, damaged BCF above all, may crash the C library and Python with it.
     """
     try:
         with open(path, "rb") as raw:
             packed = raw.peek(2)[:2] == b"\x1f\x8b"
             with gzip.GzipFile(fileobj=raw) if packed else contextlib.nullcontext(raw) as file:
                 if file.peek(3)[:3] == b"BCF":
-                    return
+                    raise DataError(
+                        f"{source} is a BCF file, which is not read, as a damaged one cannot be told from a sound one: "
+                        f"convert it: bcftools view -Oz {source} > converted.vcf.gz"
+                    )
                 tabs = 0
                 for row, text in enumerate(file, start=1):
                     if b"\x00" in text:
                         raise DataError(f"{source} holds a zero byte in row {row}: it is no text, or damaged.")
                     if row == 1 and not re.fullmatch(rb"##fileformat=VCFv[0-9.]+\s*", text):
-                        raise DataError(f"{source} is no VCF or BCF: expected ##fileformat=VCFv4.2 in its first row.")
+                        raise DataError(f"{source} is no VCF: expected ##fileformat=VCFv4.2 in its first row.")
                     if text.startswith(b"#"):
                         tabs = text.count(b"\t")
                     elif text.count(b"\t") != tabs and text.strip():
@@ -166,7 +170,7 @@ def _reasons(source: str) -> Iterator[None]:
         except Exception as error:  # cyvcf2 raises plain exceptions
             failed = _grave_reason(heard) or str(error)
         if failed:
-            raise DataError(f"{source} cannot be read as VCF or BCF: {failed}.")
+            raise DataError(f"{source} cannot be read as VCF: {failed}.")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bmtme.errors import DataError
 from bmtme.extras import require
 from bmtme.model.cells import list_names, suggest
 
-__all__ = ["EXCEL_SUFFIXES", "PARQUET_SUFFIXES", "read_parquet", "read_sheet"]
+__all__ = ["EXCEL_SUFFIXES", "PARQUET_SUFFIXES", "load_parquet", "read_parquet", "read_sheet"]
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
@@ -137,12 +137,30 @@ def _below_header(rows: Iterator[tuple[int, list[Any]]], place: str) -> Iterator
 
 
 def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a Parquet file as a frame with its records numbered from 1.
+    """Read a Parquet file as a frame with its records numbered from 1; as `load_parquet` with the errors."""
+
+    def decode(table: Any) -> pd.DataFrame:
+        # Whole numbers beside gaps stay whole: as floats, long ones would lose their last digits. As Python's own
+        # objects, since columns that stay Arrow's are decoded only when they are used.
+        frame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True).astype(object)
+        return pd.DataFrame(frame.set_axis(pd.RangeIndex(1, len(frame) + 1), axis=0))
+
+    return load_parquet(path, decode)
+
+
+def load_parquet(path: str | os.PathLike[str], decode: Callable[[Any], pd.DataFrame]) -> pd.DataFrame:
+    """Read a Parquet file.
+
+    Parameters
+    ----------
+    path : str or path
+    decode : callable
+        Makes a frame of the file's ``pyarrow.Table``; must look at every cell, so that damaged ones show here.
 
     Raises
     ------
     DataError
-        If the file cannot be read.
+        If the file cannot be read or decoded.
     UsageError
         If pyarrow is not installed.
     """
@@ -150,15 +168,11 @@ def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
     parquet = require("pyarrow.parquet", "parquet", f"reading {name}")
     try:
         with open(path, "rb") as file:
-            # Whole numbers beside gaps stay whole: as floats, long ones would lose their last digits. As Python's own
-            # objects, since columns that stay Arrow's are decoded only when they are used.
-            table = parquet.read_table(file).to_pandas(ignore_metadata=True, integer_object_nulls=True)
-            frame: pd.DataFrame = table.astype(object)
+            return decode(parquet.ParquetFile(file).read())  # read_table refuses a name that repeats
     except OSError as error:
         raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or _plain(error)}.") from None
     except Exception as error:  # damaged parts come as errors of many kinds
-        raise DataError(f"{name} is no Parquet file that can be read ({_plain(error)}).") from None
-    return frame.set_axis(pd.RangeIndex(1, len(frame) + 1), axis=0)
+        raise DataError(f"{name} is no Parquet file, or a damaged one ({_plain(error)}).") from None
 
 
 def _plain(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bmtme.model.cells import count_noun, some_names
-from bmtme.report.layout import MOST_ROWS, align, label_facts, share
+from bmtme.report.layout import MOST_ROWS, align, fixed, label_facts, share
 
 if TYPE_CHECKING:
     from bmtme.model.checkup import Checkup
@@ -44,7 +45,7 @@ def describe_checkup(checkup: Checkup, width: int = 100) -> str:
         found = [note for note in checkup.notes if note.severity == severity]
         if found:
             parts.append("\n".join([heading, *(_describe(note, width) for note in found)]))
-    parts.append(_tabulate_lines(checkup.columns, width))
+    parts += [_tabulate_lines(checkup.columns, width), _tabulate_means(checkup.columns, width)]
     if _is_sparse(checkup):
         parts.append(_tabulate_common(checkup.common_lines, width))
     return "\n\n".join(parts)
@@ -59,7 +60,7 @@ def _list_facts(checkup: Checkup) -> list[tuple[str, str]]:
     if stops:
         verdict = f"a fit would be refused, for {count_noun(stops, 'reason')}"
     rest = [count_noun(warnings, "thing") + " to look at"] * bool(warnings) + [count_noun(notes, "note")] * bool(notes)
-    verdict += f"; {', '.join(rest) if rest else 'nothing strange'}"
+    verdict += f"; {', '.join(rest) or ('nothing else' if stops else 'nothing strange')}"
     facts = [
         ("verdict", verdict),
         (
@@ -71,15 +72,15 @@ def _list_facts(checkup: Checkup) -> list[tuple[str, str]]:
         ("replicates", _describe_plots(sizes)),
     ]
     if "relationship" in sizes:
-        related = sizes["relationship"]
-        text = (
-            "identity: the lines are taken as unrelated"
-            if related["identity"]
-            else f"{count_noun(related['lines'], 'line')}, among them {related['matched']:,} of the "
-            f"{sizes['lines_with_values']:,} with records"
-        )
-        facts.append(("relationship", text))
+        facts.append(("relationship", _describe_relationship(sizes["relationship"], sizes["lines_with_values"])))
     return facts
+
+
+def _describe_relationship(related: Mapping[str, Any], recorded: int) -> str:
+    if related["identity"]:
+        return "identity: the lines are taken as unrelated"
+    part = "all" if related["matched"] == recorded > 1 else f"{related['matched']:,} of the"
+    return f"{count_noun(related['lines'], 'line')}, among them {part} {recorded:,} lines with records"
 
 
 def _describe_records(sizes: Mapping[str, Any]) -> str:
@@ -123,7 +124,7 @@ def _describe(note: Finding, width: int) -> str:
     if not most or not note.items:
         return text
     names = [name for name in ("row", "trait", "env", "line", "rep") if any(item.get(name) for item in note.items)]
-    numbers = [name for name in ("value", "z") if any(item.get(name) is not None for item in note.items)]
+    numbers = [name for name in ("value", "median", "z") if any(item.get(name) is not None for item in note.items)]
     if note.kind == "bad value":
         names.append("message")
     rows = [
@@ -148,9 +149,27 @@ def _tabulate_lines(columns: pd.DataFrame, width: int) -> str:
     grown = dict(zip(columns["env"], columns["lines_grown"], strict=True))
     counted = {(env, trait): n for env, trait, n in columns[["env", "trait", "lines"]].itertuples(index=False)}
     rows = [[f"  {env}", f"{n}", *(str(counted[env, trait] or "-") for trait in traits)] for env, n in grown.items()]
-    text = align(rows[:MOST_ROWS], ["", "grown", *traits], left=1, width=width)
+    return _tabulate_envs("Lines grown, and lines with a value of each trait (- none)", rows, ["grown", *traits], width)
+
+
+def _tabulate_means(columns: pd.DataFrame, width: int) -> str:
+    """Mean and standard deviation of each trait in each environment, the latter with two digits."""
+    traits = list(dict.fromkeys(columns["trait"]))
+    decimals = {}
+    for trait, least in columns.groupby("trait")["sd"].min().items():
+        decimals[trait] = max(0, 1 - math.floor(math.log10(least))) if 0 < least < math.inf else 2
+    cells: dict[str, list[str]] = {}
+    for env, trait, mean, sd in columns[["env", "trait", "mean", "sd"]].itertuples(index=False):
+        text = "-" if math.isnan(mean) else fixed(mean, decimals[trait])
+        cells.setdefault(env, []).append(text + ("" if math.isnan(sd) else f" ({fixed(sd, decimals[trait])})"))
+    rows = [[f"  {env}", *texts] for env, texts in cells.items()]
+    return _tabulate_envs("Mean and, in brackets, standard deviation of the records", rows, traits, width)
+
+
+def _tabulate_envs(title: str, rows: list[list[str]], header: list[str], width: int) -> str:
+    """A table with an environment in each row, the first ones if there are many."""
     more = [f"  ({len(rows) - MOST_ROWS} more environments)"] if len(rows) > MOST_ROWS else []
-    return "\n".join(["Lines grown, and lines with a value of each trait (- none)", text, *more])
+    return "\n".join([title, align(rows[:MOST_ROWS], ["", *header], 1, width), *more])
 
 
 def _is_sparse(checkup: Checkup) -> bool:

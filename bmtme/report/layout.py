@@ -5,10 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-__all__ = ["MOST_ROWS", "align", "label_facts", "share"]
+__all__ = ["MOST_ROWS", "align", "fixed", "label_facts", "share"]
 
 #: Rows of a table at most; the files hold all.
 MOST_ROWS = 40
+#: Decimals of a number at most.
+MOST_DECIMALS = 7
+#: A number from which on its digits are too many to be written out.
+TOO_LARGE = 1e9
 
 
 def align(rows: Sequence[Sequence[str]], header: Sequence[str], left: int, width: int) -> str:
@@ -54,6 +58,14 @@ def label_facts(facts: Iterable[tuple[str, str]], width: int) -> str:
             break_long_words=False,
         )
     return "\n".join(lines)
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number without the sign of a rounded zero; in powers of ten where digits would be many."""
+    if decimals > MOST_DECIMALS or abs(value) >= TOO_LARGE:
+        return f"{value:.3g}"
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text
 
 
 def share(part: int, whole: int) -> str:

@@ -12,13 +12,12 @@ import pandas as pd
 
 from bmtme.model.cells import count_noun, some_names
 from bmtme.model.trial import Trial
-from bmtme.report.layout import MOST_ROWS, align, label_facts, share
+from bmtme.report.layout import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.results.summary import PRIOR_ONLY, describe_convergence
 
 __all__ = ["describe_cv", "describe_fit"]
 
 ABSENT = "-"
-MOST_DECIMALS = 7
 
 Cell = Callable[[str], str]
 
@@ -197,10 +196,10 @@ def _tabulate(
         return "*" if PRIOR_ONLY in notes[name] else ""
 
     def short(name: str) -> str:
-        return f"{_fixed(means[name], 2)}{star(name)}"
+        return f"{fixed(means[name], 2)}{star(name)}"
 
     def long(name: str) -> str:
-        return f"{_fixed(means[name], 2)} ({_fixed(lower[name], 2)}, {_fixed(upper[name], 2)}){star(name)}"
+        return f"{fixed(means[name], 2)} ({fixed(lower[name], 2)}, {fixed(upper[name], 2)}){star(name)}"
 
     def lay_out(cell: Cell) -> str:
         rows = []
@@ -222,15 +221,7 @@ def _tabulate(
     return "\n".join(lines)
 
 
-def _fixed(value: float, decimals: int) -> str:
-    """A number without the sign of a rounded zero; in powers of ten where decimals would be many."""
-    if decimals > MOST_DECIMALS:
-        return f"{value:.3g}"
-    text = f"{value:.{decimals}f}"
-    return text.lstrip("-") if float(text) == 0 else text
-
-
 def _score(mean: float, error: float, decimals: int) -> str:
     if math.isnan(mean):
         return ABSENT
-    return _fixed(mean, decimals) + ("" if math.isnan(error) else f" ({_fixed(error, decimals)})")
+    return fixed(mean, decimals) + ("" if math.isnan(error) else f" ({fixed(error, decimals)})")
