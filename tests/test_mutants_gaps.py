@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from bmtme.gibbs.adaptation import _list_factors, _turn_positive
 from bmtme.testing.cases import make_scene
 from bmtme.testing.dense import log_inverse_gamma
 from bmtme.testing.scripted import HALF, ScriptedGenerator, import_plain
@@ -177,3 +178,30 @@ def test_auxiliaries_given_covariances(design, variant):
             differences.append(conditional - law.log_density(M, fixed))
         assert np.ptp(differences) < 1e-9 * max(1.0, np.abs(differences).max())
     assert not shapes
+
+
+@by_names
+def test_signs_of_roots(design, variant):
+    """A standard deviation and its correlations turned: the same covariances and density, and packing keeps them so."""
+    scene = make_scene(design, variant)
+    p, s, w, h = start_walk(scene)
+    PLAIN.steps.prepare_mean_prior(p, s, w)
+    PLAIN.density.sum_within(p, s, h)
+    theta = h.theta.copy()
+    slope, other = np.empty(len(theta)), np.empty(len(theta))
+    value = PLAIN.density.evaluate(theta, p, s, w, h, slope)
+    roots, correlations = _list_factors(p, len(theta))
+    for root in roots:
+        signs = np.ones(len(theta))
+        signs[root] = -1.0
+        signs[[t for t, a, c in correlations if root in (a, c)]] = -1.0
+        assert PLAIN.density.evaluate(signs * theta, p, s, w, h, other) == pytest.approx(value, rel=1e-12)
+        np.testing.assert_allclose(other, signs * slope, rtol=1e-8, atol=1e-8)
+        h.theta[:] = signs * np.abs(np.random.default_rng(root).standard_normal(len(theta)))
+        PLAIN.collapsed.pack_state(p, s, h)
+        np.testing.assert_allclose(h.theta[roots], (signs * theta)[roots], rtol=1e-12)
+        assert PLAIN.density.unpack_trial(h.theta, p, h)
+        np.testing.assert_allclose(h.Sigma_t, s.Sigma_t, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(h.R_e, s.R_e, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(h.s2_E[p.seen], s.s2_E[p.seen], rtol=1e-10)
+        np.testing.assert_allclose(_turn_positive(h.theta, roots, correlations), theta, rtol=1e-9)
