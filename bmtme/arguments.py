@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import operator
 import os
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.errors import UsageError
+from bmtme.errors import DataError, UsageError
 
 __all__ = [
+    "as_array",
     "as_list",
     "as_text",
     "check_memory",
@@ -21,6 +23,7 @@ __all__ = [
     "file_path",
     "is_number",
     "is_one_of",
+    "is_unicode",
     "show",
     "whole_number",
 ]
@@ -53,10 +56,31 @@ def is_one_of(value: Any, allowed: Collection[str]) -> bool:
     return isinstance(value, str) and value in allowed
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: Python's may hold halves of pairs, which tables and files cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """The values as an array; a DataError if they are nested lists of different lengths."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise DataError(f"{name} must be an array, got rows of different lengths: {show(values)}.") from None
+
+
 def as_text(value: Any, name: str) -> str:
     """The value without white space around it; a UsageError if it is no text."""
     if not isinstance(value, str):
         raise UsageError(f"{name} must be a text, got {show(value)}.")
+    if not is_unicode(value):
+        raise UsageError(f"{name} holds half of a pair of Unicode surrogates, which is no text: {show(value)}.")
     return value.strip()
 
 
@@ -78,7 +102,7 @@ def file_path(value: Any, name: str = "path") -> str:
     Raises
     ------
     UsageError
-        If the value is neither text nor path, is empty, or holds what no name of a file can.
+        If the value is neither text nor path, is empty, too long, or holds what no name of a file can.
     """
     if not isinstance(value, (str, os.PathLike)):
         raise UsageError(f"{name} must be the name of a file or folder, got {show(value)}.")
@@ -86,11 +110,12 @@ def file_path(value: Any, name: str = "path") -> str:
     if not isinstance(text, str) or not text.strip():
         raise UsageError(f"{name} must be the name of a file or folder as a text, got {show(text)}.")
     try:
-        valid = b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        valid = False
-    if not valid:
-        raise UsageError(f"{name} holds a sign that no name of a file can have: {show(text)}.")
+        os.lstat(text)
+    except ValueError:  # a zero byte, or half of a pair of surrogates
+        raise UsageError(f"{name} holds a sign that no name of a file can have: {show(text)}.") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{name} is too long for the name of a file: {show(text)}.") from None
     return text
 
 

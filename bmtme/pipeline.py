@@ -13,7 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from bmtme import __version__
-from bmtme.arguments import whole_number
+from bmtme.arguments import check_memory, is_one_of, show, whole_number
 from bmtme.errors import DataError, UsageError
 from bmtme.gibbs.chains import SAMPLERS, count_cores, run_chains
 from bmtme.gibbs.draws import Draws
@@ -166,13 +166,18 @@ def fit(
     chains, seed = whole_number(chains, "chains", 1), whole_number(seed, "seed", 0)
     cores = count_cores() if cores is None else whole_number(cores, "cores", 1)
     sampler = DEFAULT_SAMPLER if sampler is None else sampler
-    if sampler not in SAMPLERS:
-        raise UsageError(f"sampler must be one of {list_names(SAMPLERS)}, got {sampler!r}.")
-    if keep_effects not in KEEP:
-        raise UsageError(f"keep_effects must be one of {list_names(KEEP)}, got {keep_effects!r}.")
+    if not is_one_of(sampler, SAMPLERS):
+        raise UsageError(f"sampler must be one of {list_names(SAMPLERS)}, got {show(sampler)}.")
+    if not is_one_of(keep_effects, KEEP):
+        raise UsageError(f"keep_effects must be one of {list_names(KEEP)}, got {show(keep_effects)}.")
     warn_short(draws, tune, chains)
     clock = [time.perf_counter()]
     prepared = prepare(trial, relationship, unrelated)
+    effect_bytes = count_bytes(prepared, draws, chains) if keep_effects == "all" else 0
+    check_memory(
+        count_draw_bytes(prepared, draws, chains) + effect_bytes,
+        f"draws={draws}, chains={chains}, keep_effects={keep_effects!r}",
+    )
     if prepared.dropped:
         warnings.warn(
             f"{len(prepared.dropped)} lines of the trial are not in the relationship and were left out: "
@@ -251,6 +256,12 @@ def warn_short(draws: int, tune: int, chains: int) -> None:
         reasons.append(f"{tune} warm-up sweeps may not reach the posterior (use 1000)")
     if reasons:
         warnings.warn("a short run: " + "; ".join(reasons) + ".", UserWarning, stacklevel=3)
+
+
+def count_draw_bytes(prepared: Prepared, draws: int, chains: int) -> int:
+    """Size of all draws of the means and the covariances."""
+    I, L = prepared.layout.recorded.shape
+    return 8 * draws * chains * (I * L + 2 * L * L + I * I)
 
 
 def count_bytes(prepared: Prepared, draws: int, chains: int) -> int:

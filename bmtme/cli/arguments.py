@@ -24,6 +24,7 @@ __all__ = [
     "add_data_options",
     "add_model_options",
     "check_data_options",
+    "file_name",
     "number",
     "split_names",
     "whole",
@@ -108,6 +109,13 @@ def number(text: str) -> float:
     return value
 
 
+def file_name(text: str) -> str:
+    """Type of an option: the name of a file, which is not empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of the file is empty")
+    return text
+
+
 def split_names(parser: Parser, option: str, texts: Sequence[str] | None) -> list[str] | None:
     """Names given by an option.
 
@@ -136,9 +144,10 @@ def add_common_options(
 def add_data_options(parser: Parser, relationship_required: bool = True) -> None:
     """Phenotypes and relationship."""
     group = parser.add_argument_group("data")
-    group.add_argument("phenotypes", metavar="PHENO", help="table of phenotypes")
+    group.add_argument("phenotypes", type=file_name, metavar="PHENO", help="table of phenotypes")
     group.add_argument(
         "--relationship",
+        type=file_name,
         required=relationship_required,
         metavar="GRM",
         help="table of the relationship matrix, or the word identity for unrelated lines",

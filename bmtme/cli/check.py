@@ -12,6 +12,7 @@ from bmtme.cli.arguments import (
     add_common_options,
     add_data_options,
     check_data_options,
+    file_name,
     number,
     split_names,
 )
@@ -70,7 +71,9 @@ def add_command(commands: Any) -> None:
     )
     add_data_options(parser, relationship_required=False)
     group = parser.add_argument_group("check")
-    group.add_argument("--pedigree", metavar="PED", help="table of a pedigree, in place of --relationship")
+    group.add_argument(
+        "--pedigree", type=file_name, metavar="PED", help="table of a pedigree, in place of --relationship"
+    )
     group.add_argument(
         "--pedigree-columns",
         action="append",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.cli.arguments import Parser, add_common_options, number
+from bmtme.cli.arguments import Parser, add_common_options, file_name, number
 from bmtme.cli.streams import say, width
 from bmtme.errors import UsageError
 
@@ -71,7 +71,7 @@ def add_command(commands: Any) -> None:
         usage=USAGE,
         epilog=EPILOG,
     )
-    parser.add_argument("markers", metavar="MARKERS", help="file of marker genotypes")
+    parser.add_argument("markers", type=file_name, metavar="MARKERS", help="file of marker genotypes")
     group = parser.add_argument_group("genotypes")
     group.add_argument(
         "--coding",
@@ -111,7 +111,9 @@ def add_command(commands: Any) -> None:
     group.add_argument(
         "--blend", type=number, metavar="W", help="take (1 - W) of the matrix and W of the identity, or of --with"
     )
-    group.add_argument("--with", dest="other", metavar="GRM", help="relationship to blend with, such as a pedigree's")
+    group.add_argument(
+        "--with", dest="other", type=file_name, metavar="GRM", help="relationship to blend with, such as a pedigree's"
+    )
     group.add_argument(
         "--bend",
         nargs="?",

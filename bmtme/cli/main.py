@@ -21,6 +21,8 @@ from bmtme.cli.streams import complain, flush, plain_warnings
 from bmtme.errors import BmtmeError
 
 INTERRUPTED, TERMINATED, FAILED = 130, 143, 1
+#: Signs of a message; more are cut out of its middle.
+LONGEST = 2_000
 
 EPILOG = """\
 example:
@@ -115,7 +117,9 @@ def parse(words: Sequence[str]) -> Namespace:
 def explain(error: Exception, out: Path | None) -> str:
     """One message for any error."""
     if isinstance(error, BmtmeError):
-        return str(error)
+        text = str(error)
+        # A cell or a header of a file that is no table may fill many screens.
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 3 :]}"
     if isinstance(error, MemoryError):
         detail = f" ({str(error).rstrip('.')})" if str(error) else ""
         return f"not enough memory{detail}; {_state(out)}. Ask for fewer draws, or take fewer lines."

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bmtme.arguments import whole_number
+from bmtme.arguments import check_memory, is_one_of, show, whole_number
 from bmtme.cv.precision import ENOUGH
 from bmtme.cv.result import PREDICTION_COLUMNS, CrossValidation
 from bmtme.cv.schemes import CV1, Partition, Scheme
@@ -28,6 +28,7 @@ from bmtme.model.trial import Trial
 from bmtme.pipeline import (
     DEFAULT_SAMPLER,
     announce_compilation,
+    count_draw_bytes,
     describe_data,
     find_versions,
     spawn_seeds,
@@ -129,14 +130,15 @@ def cross_validate(
     chains, seed = whole_number(chains, "chains", 1), whole_number(seed, "seed", 0)
     workers = count_cores() if workers is None else whole_number(workers, "workers", 1)
     sampler = DEFAULT_SAMPLER if sampler is None else sampler
-    if sampler not in SAMPLERS:
-        raise UsageError(f"sampler must be one of {list_names(SAMPLERS)}, got {sampler!r}.")
+    if not is_one_of(sampler, SAMPLERS):
+        raise UsageError(f"sampler must be one of {list_names(SAMPLERS)}, got {show(sampler)}.")
     warn_short(draws, tune, chains)
     sampling = Sampling(sampler, tune, draws, chains)
     clock = [time.perf_counter()]
     decompose = DecompositionCache()
     with threadpool_limits(1):
         whole = prepare(trial, relationship, unrelated, decompose)
+        check_memory(count_draw_bytes(whole, draws, chains), f"draws={draws}, chains={chains}")
         trial = whole.trial
         partitions = draw_partitions(scheme, trial, seed)
         trained = [prepare_training(trial, relationship, partition, decompose) for partition in partitions]
@@ -213,15 +215,15 @@ def label_models(models: Models | None) -> dict[str, BMTME]:
     elif isinstance(models, (list, tuple)):
         pairs = [(getattr(model, "structure", None), model) for model in models]
     else:
-        raise UsageError(f"models must be a BMTME, a list of them, or a dict of them by label, got {models!r}.")
+        raise UsageError(f"models must be a BMTME, a list of them, or a dict of them by label, got {show(models)}.")
     if not pairs:
         raise UsageError("models is empty: name at least one, such as {'un': BMTME('unstructured')}.")
     for label, model in pairs:
         if not isinstance(model, BMTME):
-            where = f" under {label!r}" if isinstance(models, Mapping) else ""
-            raise UsageError(f"models must hold BMTME models, got {model!r}{where}.")
+            where = f" under {show(label)}" if isinstance(models, Mapping) else ""
+            raise UsageError(f"models must hold BMTME models, got {show(model)}{where}.")
         if not isinstance(label, str) or not label.strip():
-            raise UsageError(f"the label of a model must be a text and not empty, got {label!r}.")
+            raise UsageError(f"the label of a model must be a text and not empty, got {show(label)}.")
     labels = [label.strip() for label, _ in pairs]
     repeat = first_repeat(labels)
     if repeat is not None:
@@ -235,7 +237,7 @@ def label_models(models: Models | None) -> dict[str, BMTME]:
 def check_scheme(scheme: Any) -> Scheme:
     """Refuse what makes no masks."""
     if isinstance(scheme, type) or not callable(getattr(scheme, "masks", None)):
-        raise UsageError(f"scheme must be a scheme such as bmtme.CV1() or bmtme.CV2(), got {scheme!r}.")
+        raise UsageError(f"scheme must be a scheme such as bmtme.CV1() or bmtme.CV2(), got {show(scheme)}.")
     checked: Scheme = scheme
     return checked
 

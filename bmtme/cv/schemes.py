@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bmtme.arguments import whole_number
+from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.errors import DataError, UsageError
 from bmtme.model.cells import list_names, suggest
+from bmtme.model.records import as_names
 from bmtme.model.trial import Trial
 
 BoolArray = npt.NDArray[np.bool_]
@@ -124,16 +125,12 @@ class CV1:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "partitions", whole_number(self.partitions, "partitions", least=1))
-        try:
-            fraction = float(self.test_fraction)
-        except (TypeError, ValueError):
-            fraction = math.nan
-        if isinstance(self.test_fraction, bool) or not 0.0 < fraction < 1.0:
+        if not is_number(self.test_fraction) or not 0.0 < self.test_fraction < 1.0:
             raise UsageError(
-                f"test_fraction must lie strictly between 0 and 1, got {self.test_fraction!r}: "
+                f"test_fraction must lie strictly between 0 and 1, got {show(self.test_fraction)}: "
                 "0.2 hides a fifth of the lines of every environment."
             )
-        object.__setattr__(self, "test_fraction", fraction)
+        object.__setattr__(self, "test_fraction", float(self.test_fraction))
 
     def masks(self, trial: Trial, seed: int) -> list[Partition]:
         """Draw the partitions.
@@ -159,7 +156,8 @@ class CV1:
             If the seed is not a whole number of at least 0.
         """
         seed = whole_number(seed, "seed", least=0)
-        counts = trial.counts()
+        counts = _checked_trial(trial).counts()
+        check_memory(self.partitions * counts.size, f"the masks of partitions={self.partitions}")
         recorded = np.asarray((counts > 0).any(axis=2))
         needed = np.array([math.floor(self.test_fraction * n + 0.5) for n in recorded.sum(axis=0)], dtype=np.int64)
         if not needed.any():
@@ -261,6 +259,7 @@ class CV2:
             If a name is not in the trial, or if a partition would leave nothing to score, a line without any
             record or a trait without any training value.
         """
+        _checked_trial(trial)
         traits = _positions(self.traits, trial.traits, "trait")
         envs = _positions(self.envs, trial.envs, "environment")
         counts = trial.counts()
@@ -285,6 +284,12 @@ class CV2:
     def table(self, trial: Trial, seed: int = 0) -> pd.DataFrame:
         """The test cells (hidden and recorded) with the columns partition, line, env, trait."""
         return _table(self.masks(trial, seed), trial)
+
+
+def _checked_trial(trial: Trial) -> Trial:
+    if not isinstance(trial, Trial):
+        raise UsageError(f"expected a Trial (bmtme.read_trial or Trial.from_frame), got {type(trial).__name__}.")
+    return trial
 
 
 def _check(partition: Partition, trial: Trial, counts: npt.NDArray[np.integer]) -> None:
@@ -333,7 +338,7 @@ def _names(names: Iterable[str] | None, what: str) -> tuple[str, ...] | None:
     """Names as a tuple of text; one name alone may stand without a list."""
     if names is None:
         return None
-    found = (names.strip(),) if isinstance(names, str) else tuple(str(name).strip() for name in names)
+    found = tuple(as_names(names, what))
     if not found:
         raise UsageError(f"CV2: the list of {what} is empty: leave it out to take all of them.")
     twice = sorted({name for name in found if found.count(name) > 1})

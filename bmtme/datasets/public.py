@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import file_path, is_one_of, show
 from bmtme.datasets.parsers import PARSERS, Parts
 from bmtme.datasets.sources import SOURCES, RemoteFile, Source
 from bmtme.errors import DataError, UsageError
@@ -109,13 +110,14 @@ def fetch(
     -----
     Every file comes from a fixed commit of a public repository. The licence of each set is in ``source.licence``.
     """
-    if name not in SOURCES:
-        raise UsageError(f"there is no data set {name!r}.{suggest(name, SOURCES)} There are {list_names(SOURCES, 20)}.")
+    if not is_one_of(name, SOURCES):
+        close = suggest(name, SOURCES) if isinstance(name, str) else ""
+        raise UsageError(f"there is no data set {show(name)}.{close} There are {list_names(SOURCES, 20)}.")
     if folder is not None and mirror is not None:
         raise UsageError("folder= and mirror= exclude each other: a folder is read, a mirror is downloaded from.")
     source = SOURCES[name]
     if folder is not None:
-        parts = _read_folder(name, Path(folder), source)
+        parts = _read_folder(name, Path(file_path(folder, "folder")), source)
     else:
         parts = PARSERS[name]({file.name: _download(file, mirror or HOME, cache) for file in source.files})
     return DataSet(name, parts.frame, source, parts.relationship, parts.pedigree, parts.markers, parts.others)

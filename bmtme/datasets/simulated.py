@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bmtme.arguments import whole_number
+from bmtme.arguments import check_memory, file_path, is_number, is_one_of, show, whole_number
 from bmtme.errors import DataError, UsageError
 from bmtme.model.genomic import vanraden
 from bmtme.model.relationship import Relationship
@@ -69,7 +69,7 @@ class Simulation:
         UsageError
             If one of the files is there already.
         """
-        folder = Path(folder)
+        folder = Path(file_path(folder, "folder"))
         lines = list(self.relationship.lines)
         grm = pd.DataFrame(self.relationship.matrix, index=pd.Index(lines, name="line"), columns=lines)
         texts = {
@@ -154,14 +154,18 @@ def simulate(
         for value, what in ((lines, "lines"), (envs, "envs"), (traits, "traits"), (reps, "reps"))
     )
     seed = whole_number(seed, "seed", 0)
+    check_memory(
+        8.0 * (4 * lines**2 + 4 * traits**2 + 4 * envs * lines * reps * traits),
+        f"lines={lines}, envs={envs}, traits={traits}, reps={reps}",
+    )
     if heritability is HERITABILITY:
         heritability = [HERITABILITY[k % len(HERITABILITY)] for k in range(traits)]
     h2 = _numbers(heritability, traits, "heritability", "trait")
     if not ((h2 > 0) & (h2 < 1)).all():
-        raise UsageError(f"heritability must lie strictly between 0 and 1, got {heritability!r}.")
+        raise UsageError(f"heritability must lie strictly between 0 and 1, got {show(heritability)}.")
     sigma_e = _numbers(interaction, envs, "interaction", "environment")
     if not (np.isfinite(sigma_e) & (sigma_e >= 0)).all():
-        raise UsageError(f"interaction must be finite and not negative, got {interaction!r}.")
+        raise UsageError(f"interaction must be finite and not negative, got {show(interaction)}.")
     streams = {
         name: np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_DATA_STREAM, number)))
         for number, name in enumerate(_STREAMS)
@@ -220,16 +224,16 @@ def _relationship(
         return kind, None
     names = _labels("L", lines)
     family = np.arange(lines) // FAMILY
+    if not is_one_of(kind, RELATIONSHIPS):
+        raise UsageError(f"relationship must be one of {', '.join(RELATIONSHIPS)} or a Relationship, got {show(kind)}.")
     if kind == "compound":
         return Relationship(0.3 * np.eye(lines) + 0.7, lines=names), None
     if kind == "blocks":
         return Relationship(0.3 * np.eye(lines) + 0.7 * (family[:, None] == family), lines=names), None
-    if kind == "markers":
-        counts = _genotypes(family, rng)
-        counts = counts[:, counts.min(axis=0) < counts.max(axis=0)]
-        markers = pd.DataFrame(counts, index=pd.Index(names, name="line"), columns=_labels("M", counts.shape[1]))
-        return vanraden(markers, method=1), markers
-    raise UsageError(f"relationship must be one of {', '.join(RELATIONSHIPS)} or a Relationship, got {kind!r}.")
+    counts = _genotypes(family, rng)
+    counts = counts[:, counts.min(axis=0) < counts.max(axis=0)]
+    markers = pd.DataFrame(counts, index=pd.Index(names, name="line"), columns=_labels("M", counts.shape[1]))
+    return vanraden(markers, method=1), markers
 
 
 def _genotypes(
@@ -270,8 +274,8 @@ def _root(matrix: FloatArray) -> FloatArray:
 def _correlation(value: float, size: int, name: str) -> FloatArray:
     """Correlation matrix with one value off the diagonal."""
     lowest = -1.0 / (size - 1) if size > 1 else -math.inf
-    if size > 1 and not lowest < value < 1.0:
-        raise UsageError(f"{name} must lie between {lowest:.3g} and 1 for {size} traits, got {value!r}.")
+    if not is_number(value) or (size > 1 and not lowest < value < 1.0):
+        raise UsageError(f"{name} must lie between {lowest:.3g} and 1 for {size} traits, got {show(value)}.")
     matrix = np.full((size, size), float(value))
     np.fill_diagonal(matrix, 1.0)
     return matrix
@@ -282,9 +286,11 @@ def _absent(
 ) -> npt.NDArray[np.bool_]:
     """Cells which are missing: a random share of all, with one cell of every row spared."""
     most = (columns - 1) / columns
-    count = math.floor(share * rows * columns + 0.5) if 0.0 <= share <= most else -1
+    count = math.floor(share * rows * columns + 0.5) if is_number(share) and 0.0 <= share <= most else -1
     if count < 0:
-        raise UsageError(f"{name} must lie between 0 and {most:.3g}, as every {row} keeps one {column}; got {share!r}.")
+        raise UsageError(
+            f"{name} must lie between 0 and {most:.3g}, as every {row} keeps one {column}; got {show(share)}."
+        )
     spared = np.zeros((rows, columns), dtype=bool)
     spared[np.arange(rows), rng.integers(columns, size=rows)] = True
     absent = np.zeros(rows * columns, dtype=bool)
@@ -297,10 +303,10 @@ def _numbers(value: float | Sequence[float], size: int, name: str, of: str) -> F
     """One number for all, or one for each."""
     try:
         numbers = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise UsageError(f"{name} must be a number or one number for each {of}, got {value!r}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{name} must be a number or one number for each {of}, got {show(value)}.") from None
     if numbers.ndim and numbers.shape != (size,):
-        raise UsageError(f"{name} must be a number or one number for each of the {size} {of}s, got {value!r}.")
+        raise UsageError(f"{name} must be a number or one number for each of the {size} {of}s, got {show(value)}.")
     return np.array(np.broadcast_to(numbers, (size,)))
 
 

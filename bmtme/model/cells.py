@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bmtme.arguments import as_list, is_one_of, show
+from bmtme.arguments import as_list, is_one_of, is_unicode, show
 from bmtme.errors import DataError, UsageError
 
 __all__ = [
+    "HUGE",
     "MISSING_CODES",
     "MISSING_WORDS",
     "PLAIN",
@@ -50,6 +51,8 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 _LARGEST_EXACT = 2.0**53
+#: No value and no relationship is as large as this: squares of variances would not be finite.
+HUGE = 1e50
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,8 @@ def identifier(value: Any) -> str | None:
         text nor number. The message holds the reason only: the caller knows the place.
     """
     if isinstance(value, str):
+        if not is_unicode(value):
+            raise DataError(f"{show(value)}, which holds half of a pair of Unicode surrogates: write it anew")
         return value.strip() or None
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))

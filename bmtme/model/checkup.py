@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import is_number, is_one_of, show
 from bmtme.errors import UsageError
 from bmtme.model.coverage import (
     count_common_lines,
@@ -105,10 +105,10 @@ def look_over(
             "expected a Relationship (bmtme.read_relationship or bmtme.Relationship), got "
             f"{type(relationship).__name__}."
         )
-    if isinstance(outlier, bool) or not isinstance(outlier, (int, float)) or not 0 < outlier < math.inf:
-        raise UsageError(f"outlier must be a positive number, got {outlier!r}.")
-    if unrelated not in ("error", "drop"):
-        raise UsageError(f"unrelated must be 'error' or 'drop', got {unrelated!r}.")
+    if not is_number(outlier) or outlier <= 0:
+        raise UsageError(f"outlier must be a positive number, got {show(outlier)}.")
+    if not is_one_of(unrelated, ("error", "drop")):
+        raise UsageError(f"unrelated must be 'error' or 'drop', got {show(unrelated)}.")
     found = list(before)
     fitted = trial
     if relationship is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bmtme.errors import DataError
-from bmtme.model.cells import count_noun, identifier, number, some_names
+from bmtme.model.cells import HUGE, count_noun, identifier, number, some_names
 from bmtme.model.findings import Finding
 from bmtme.model.records import Names, Records, as_names, read_records
 from bmtme.model.tables import Table
@@ -40,7 +40,7 @@ def read_in_spite(
     UsageError
         As for `read_records`.
     """
-    reps = [] if rep is None else as_names(rep)
+    reps = [] if rep is None else as_names(rep, "rep")
     try:
         return read_records(table, line, env, traits, reps or None, trait, value), []
     except DataError:
@@ -50,7 +50,7 @@ def read_in_spite(
             names.append((trait.strip(), "trait"))
             columns = [value.strip()]
         else:
-            columns = [] if traits is None else as_names(traits)
+            columns = [] if traits is None else as_names(traits, "traits")
         # A wrong column is no fault of a row: the same message as ever.
         for name, role in [*names, *((name, "trait") for name in columns)]:
             table.column(name, role)
@@ -109,7 +109,8 @@ def _without_bad_values(
         cells = frame[name].astype(object).copy()
         for position, value in enumerate(cells):
             try:
-                problem = "infinite" if math.isinf(number(value, table.form)) else None
+                parsed = number(value, table.form)
+                problem = "infinite" if math.isinf(parsed) else "too large" if abs(parsed) > HUGE else None
             except DataError as error:
                 problem = str(error)
             if problem is not None:
@@ -117,7 +118,7 @@ def _without_bad_values(
                 place = {
                     role: identifier(frame[column].iloc[position]) for column, role in names if role in ("line", "env")
                 }
-                text = problem if problem == "infinite" else f"{problem} is no number"
+                text = problem if problem in ("infinite", "too large") else f"{problem} is no number"
                 cases.append(_case(table, position) | place | {"trait": name, "message": text})
                 texts[problem] = None
         frame[name] = cells

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.linalg.blas import dsyrk
 
+from bmtme.arguments import is_number, show
 from bmtme.errors import DataError, UsageError
 from bmtme.model.markers import Markers
 from bmtme.model.relationship import Relationship
@@ -58,8 +58,8 @@ def vanraden(markers: pd.DataFrame | Markers, method: int = 1, progress: bool | 
     doi 10.3168/jds.2007-0980), allele frequencies being those of the lines given. Markers are taken in blocks: beside
     the n x n result, memory holds one block.
     """
-    if isinstance(method, bool) or method not in (1, 2):
-        raise UsageError(f"method must be 1 or 2, got {method!r}.")
+    if not is_number(method) or method not in (1, 2):
+        raise UsageError(f"method must be 1 or 2, got {show(method)}.")
     chosen = markers if isinstance(markers, Markers) else Markers.from_frame(markers)
     product, used, heterozygosity = _products(chosen, method == 2, progress)
     product /= used if method == 2 else heterozygosity
@@ -105,12 +105,12 @@ def gaussian_kernel(
     (de los Campos et al. 2010, Genet. Res. 92:295-308, doi 10.1017/S0016672310000285; the scaling by the median as in
     Pérez-Elizalde et al. 2015, JABES 20:512-532, doi 10.1007/s13253-015-0229-y).
     """
-    if isinstance(bandwidth, bool) or not isinstance(bandwidth, (int, float, np.number)):
-        raise UsageError(f"bandwidth must be a positive number, got {bandwidth!r}.")
-    if not (math.isfinite(bandwidth) and bandwidth > 0):
-        raise UsageError(f"bandwidth must be a positive number, got {bandwidth!r}.")
+    if not is_number(bandwidth) or bandwidth <= 0:
+        raise UsageError(f"bandwidth must be a positive number, got {show(bandwidth)}.")
     chosen = markers if isinstance(markers, Markers) else Markers.from_frame(markers)
     product, _, _ = _products(chosen, False, progress)
+    if len(product) < 2:
+        raise DataError(f"{chosen.source}: a Gaussian kernel needs at least two lines, got {chosen.lines[0]!r} only.")
     squares = product.diagonal().copy()
     # d_ij^2 = z_i'z_i + z_j'z_j - 2 z_i'z_j, in place.
     product *= -2.0
@@ -127,7 +127,9 @@ def gaussian_kernel(
             f"{chosen.source}: at least half of all pairs of lines have the same genotypes, so that the median "
             "distance, the unit of the bandwidth, is zero."
         )
-    product *= -bandwidth / median
+    product /= median
+    with np.errstate(over="ignore"):  # a similarity of zero
+        product *= -bandwidth
     np.exp(product, out=product)
     return Relationship(product, lines=chosen.lines)
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bmtme.arguments import is_one_of, show
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import MISSING_CODES, number
+from bmtme.model.cells import MISSING_CODES, list_codes, number
 
-__all__ = ["AUTO", "CODINGS", "Coding", "MissingCodes", "choose_coding"]
+__all__ = ["AUTO", "CODINGS", "Coding", "MissingCodes", "check_coding", "choose_coding"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -73,8 +74,8 @@ class MissingCodes:
 
     def __init__(self, more: Iterable[Any] = ()) -> None:
         texts, numbers = set(MISSING_CODES), set(_NEVER_A_GENOTYPE)
-        for code in [more] if isinstance(more, (str, int, float)) else more:
-            texts.add(str(code).strip().casefold())
+        for code in list_codes(more):
+            texts.add(code.strip().casefold())
             try:
                 value = number(code)
             except DataError:
@@ -98,6 +99,12 @@ class MissingCodes:
         for value in self._numbers:
             codes[codes == value] = np.nan
         return codes
+
+
+def check_coding(coding: Any) -> None:
+    """Raise a UsageError if there is no such coding."""
+    if not is_one_of(coding, (AUTO, *CODINGS)):
+        raise UsageError(f"coding must be one of {AUTO}, {', '.join(CODINGS)}, got {show(coding)}.")
 
 
 @dataclass
@@ -133,8 +140,7 @@ def choose_coding(
     UsageError
         If there is no such coding.
     """
-    if coding != AUTO and coding not in CODINGS:
-        raise UsageError(f"coding must be one of {AUTO}, {', '.join(CODINGS)}, got {coding!r}.")
+    check_coding(coding)
     lowest, highest = _Extreme(), _Extreme()
     fractions = False
     for start, codes in blocks:

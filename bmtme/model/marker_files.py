@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from bmtme.arguments import file_path
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import list_names, unique_names
-from bmtme.model.marker_codes import AUTO, CODINGS, MissingCodes
+from bmtme.model.cells import list_codes, list_names, unique_names
+from bmtme.model.marker_codes import AUTO, MissingCodes, check_coding
 from bmtme.model.markers import Markers
 from bmtme.model.plink import PLINK_SUFFIXES, read_plink
 from bmtme.model.tables import check_header, read_rows
@@ -73,12 +74,12 @@ def read_markers(
     UsageError
         If the library for this format is not installed, or there is no such coding.
     """
-    if coding != AUTO and coding not in CODINGS:
-        raise UsageError(f"coding must be one of {AUTO}, {', '.join(CODINGS)}, got {coding!r}.")
+    check_coding(coding)
+    path = file_path(path)
     absent = MissingCodes(missing)
     plain = Path(path).name.lower()
     if plain.endswith(PLINK_SUFFIXES) or plain.endswith(VCF_ENDINGS):
-        if coding != AUTO or tuple(missing):
+        if coding != AUTO or list_codes(missing):
             raise UsageError(
                 f"{Path(path).name} says itself what its genotypes are: coding and missing codes are for tables and "
                 ".npz files."

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bmtme.arguments import is_number, show
 from bmtme.errors import DataError, UsageError
 from bmtme.model.cells import count_noun, list_names
 from bmtme.model.markers import Markers
@@ -130,11 +131,12 @@ def filter_markers(
     DataError
         If no line or no marker stays.
     """
+    check_markers(markers)
     thresholds = {"call_rate_marker": min_call_rate_marker, "call_rate_line": min_call_rate_line, "maf": min_maf}
     for name, value in thresholds.items():
         most = 0.5 if name == "maf" else 1.0
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= most:
-            raise UsageError(f"min_{name} must be a number from 0 to {most:g}, got {value!r}.")
+        if not is_number(value) or not 0 <= value <= most:
+            raise UsageError(f"min_{name} must be a number from 0 to {most:g}, got {show(value)}.")
     by_line, by_marker, copies, varies = _count(markers, progress)
     line_rate = by_line / len(markers.names)
     stays = line_rate >= min_call_rate_line - _ROUNDING
@@ -172,6 +174,14 @@ def filter_markers(
             f"frequency below {min_maf:g}."
         )
     return chosen.select(markers=reason == ""), quality
+
+
+def check_markers(markers: Any) -> None:
+    """Raise a UsageError if these are no Markers."""
+    if not isinstance(markers, Markers):
+        raise UsageError(
+            f"markers must be Markers (bmtme.read_markers or bmtme.Markers.from_frame), got {type(markers).__name__}."
+        )
 
 
 def _count(
@@ -216,8 +226,11 @@ def duplicated_lines(
         ``line``, ``same_as`` (an earlier line), ``identical`` (share of equal genotypes) and ``compared`` (number of
         markers with a genotype in both), in the order of the lines.
     """
-    if not 0 < least <= 1:
-        raise UsageError(f"least must be a number above 0 and up to 1, got {least!r}.")
+    check_markers(markers)
+    if not isinstance(relationship, Relationship):
+        raise UsageError(f"relationship must be a Relationship, got {type(relationship).__name__}.")
+    if not is_number(least) or not 0 < least <= 1:
+        raise UsageError(f"least must be a number above 0 and up to 1, got {show(least)}.")
     partner = _closest_before(markers, relationship, progress)
     later = np.flatnonzero(partner >= 0)
     earlier = partner[later]

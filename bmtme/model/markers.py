@@ -180,7 +180,7 @@ def _frame_codes(
         return codes
     try:
         return frame.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     codes = np.empty(frame.shape)
     for k, name in enumerate(names):

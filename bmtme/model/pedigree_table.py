@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import as_text, is_number, show
 from bmtme.errors import DataError, UsageError
 from bmtme.model.cells import MISSING_CODES, first_repeat, list_names
 from bmtme.model.tables import Table, read_table
@@ -48,7 +49,7 @@ def read_pedigree(path: str | os.PathLike[str], id: str = "id", sire: str = "sir
     """
     table = read_table(path)
     for column, role in ((id, "id"), (sire, "sire"), (dam, "dam")):
-        table.column(column.strip(), role)
+        table.column(as_text(column, role), role)
     frame = table.frame.copy()
     frame.attrs["file"] = Path(path).name
     return frame
@@ -65,13 +66,16 @@ def number_pedigree(
 ) -> Pedigree:
     """Check a pedigree and number its individuals with parents before offspring; see `pedigree_relationship`."""
     table = _as_table(frame)
-    columns = [id.strip(), sire.strip(), dam.strip(), *([selfing.strip()] if isinstance(selfing, str) else [])]
+    id, sire, dam = as_text(id, "id"), as_text(sire, "sire"), as_text(dam, "dam")
+    columns = [id, sire, dam, *([selfing.strip()] if isinstance(selfing, str) else [])]
+    if not isinstance(separate_sexes, bool):
+        raise UsageError(f"separate_sexes must be True or False, got {show(separate_sexes)}.")
     if len(set(columns)) < len(columns):
         what = "id, sire and dam" if len(columns) == 3 else "id, sire, dam and selfing"
         raise DataError(f"{what} must be different columns, got {', '.join(map(repr, columns))}.")
     if table.frame.empty:
         raise DataError(f"{table.name} has no rows: expected one per individual.")
-    names = table.identifiers(id.strip(), "id")
+    names = table.identifiers(id, "id")
     for position, name in enumerate(names):
         if _is_unknown(name):
             raise DataError(
@@ -84,7 +88,7 @@ def number_pedigree(
             f"{table.name} has the individual {names[repeat[1]]!r} twice, in {table.row(repeat[0])} and "
             f"{table.row(repeat[1])}: every individual must have one row."
         )
-    parents = _parents(table, sire.strip(), dam.strip())
+    parents = _parents(table, sire, dam)
     _refuse_own_parents(table, names, parents)
     if separate_sexes and selfing is None:
         _refuse_both_sexes(table, parents)
@@ -158,8 +162,8 @@ def _generations(table: Table, names: Sequence[str], selfing: str | float | None
     if selfing is None:
         return np.zeros(n)
     if not isinstance(selfing, str):
-        if not isinstance(selfing, (int, float, np.integer)) or not float(selfing).is_integer() or selfing < 0:
-            raise UsageError(f"selfing must be a column or a whole number of generations, got {selfing!r}.")
+        if not is_number(selfing) or not float(selfing).is_integer() or selfing < 0:
+            raise UsageError(f"selfing must be a column or a whole number of generations, got {show(selfing)}.")
         return np.full(n, float(selfing))
     given = np.zeros(n)
     given[: len(names)] = np.nan_to_num(table.numbers(selfing.strip(), "selfing"))

@@ -44,38 +44,39 @@ def read_records(
     if (trait is None) != (value is None):
         raise UsageError("trait= and value= belong together: a long table needs both, a wide one neither.")
     line, env = as_text(line, "line"), as_text(env, "env")
-    trait, value = (None if name is None else as_text(name, role) for name, role in ((trait, "trait"), (value, "value")))
+    if trait is not None and value is not None:
+        trait, value = as_text(trait, "trait"), as_text(value, "value")
     rep_columns = [] if rep is None else as_names(rep, "rep")
     wanted = None if traits is None else as_names(traits, "traits")
     _check_names(line, env, rep_columns, wanted, trait, value)
     if table.frame.empty:
         raise DataError(f"{table.name} has no records: expected at least one row below the header.")
-    line_index, lines = _encode(table.identifiers(line.strip(), "line"))
-    env_index, envs = _encode(table.identifiers(env.strip(), "env"))
+    line_index, lines = _encode(table.identifiers(line, "line"))
+    env_index, envs = _encode(table.identifiers(env, "env"))
     parts = _rep_parts(table, rep_columns)
     plots = list(zip(line_index.tolist(), env_index.tolist(), *parts, strict=True))
     reps = tuple(":".join(labels) for labels in zip(*parts, strict=True)) if parts else None
 
     if trait is None or value is None:
-        chosen = _numeric_columns(table, {line.strip(), env.strip(), *rep_columns}) if wanted is None else wanted
+        chosen = _numeric_columns(table, {line, env, *rep_columns}) if wanted is None else wanted
         values = np.column_stack([table.numbers(name, "trait") for name in chosen])
         if parts:
             _refuse_repeats(table, plots, lines, envs, reps)
     else:
-        trait_index, names = _encode(table.identifiers(trait.strip(), "trait"))
+        trait_index, names = _encode(table.identifiers(trait, "trait"))
         _refuse_repeats(table, list(zip(plots, trait_index.tolist(), strict=True)), lines, envs, reps, names)
         chosen = list(names) if wanted is None else wanted
         for name in chosen:
             if name not in names:
                 raise DataError(
-                    f"The trait column {trait.strip()!r} of {table.name} holds no trait {name!r}."
+                    f"The trait column {trait!r} of {table.name} holds no trait {name!r}."
                     f"{suggest(name, names)} Its traits are {list_names(names, 20)}."
                 )
         record, first = _records(plots)
         column = np.array([chosen.index(name) if name in chosen else -1 for name in names])[trait_index]
         rows = np.flatnonzero(column >= 0)
         values = np.full((len(first), len(chosen)), np.nan)
-        values[record[rows], column[rows]] = table.numbers(value.strip(), "value", rows)
+        values[record[rows], column[rows]] = table.numbers(value, "value", rows)
         line_index, env_index = line_index[first], env_index[first]
         reps = None if reps is None else tuple(reps[row] for row in first)
 
@@ -104,10 +105,10 @@ def _check_names(
         repeat = first_repeat(traits)
         if repeat is not None:
             raise DataError(f"The trait {traits[repeat[1]]!r} is named twice: name every trait once.")
-    roles: list[tuple[str, str]] = [("line", line.strip()), ("env", env.strip())]
+    roles: list[tuple[str, str]] = [("line", line), ("env", env)]
     roles += [("rep", name) for name in rep_columns]
     if trait is not None and value is not None:
-        roles += [("trait", trait.strip()), ("value", value.strip())]
+        roles += [("trait", trait), ("value", value)]
     else:
         roles += [("trait", name) for name in traits or ()]
     repeat = first_repeat(name for _, name in roles)

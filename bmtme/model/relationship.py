@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import as_list, is_number, is_one_of, show
 from bmtme.errors import DataError, UsageError
 from bmtme.model.cells import describe_matches, list_names, match_look_alikes, unique_names
 from bmtme.model.relationship_entries import from_labelled, from_square, is_identity, validated
@@ -128,7 +129,7 @@ class Relationship:
 
     def index(self, lines: Iterable[str]) -> np.ndarray:
         """Places of `lines` in this relationship: int64 array. A DataError names the lines that are not there."""
-        wanted = list(lines)
+        wanted = [line if isinstance(line, str) else show(line) for line in as_list(lines, "lines=")]
         unknown = [line for line in wanted if line not in self._position]
         if unknown:
             close = describe_matches(match_look_alikes(unknown, self._lines))
@@ -172,8 +173,8 @@ class Relationship:
         VanRaden (2008), J. Dairy Sci. 91:4414-4423, blends G with A by w. The mean diagonals of the two should be
         alike, as w is not a share of the variance otherwise.
         """
-        if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not 0 <= weight <= 1:
-            raise UsageError(f"weight must be a number from 0 to 1, got {weight!r}.")
+        if not is_number(weight) or not 0 <= weight <= 1:
+            raise UsageError(f"weight must be a number from 0 to 1, got {show(weight)}.")
         if other is not None and not isinstance(other, Relationship):
             raise UsageError(f"other must be a Relationship, got {type(other).__name__}.")
         matrix = (1.0 - weight) * self.matrix
@@ -214,8 +215,8 @@ class Relationship:
         doi 10.3168/jds.S0022-0302(03)73646-7, in one step and with a floor relative to the largest eigenvalue. A
         matrix that is far from positive semi-definite is wrong in some entry: look at the smallest eigenvalue first.
         """
-        if isinstance(floor, bool) or not isinstance(floor, (int, float, np.number)) or not 0 < floor < 1:
-            raise UsageError(f"floor must be a number above 0 and below 1, got {floor!r}.")
+        if not is_number(floor) or not 0 < floor < 1:
+            raise UsageError(f"floor must be a number above 0 and below 1, got {show(floor)}.")
         if self._matrix is None:
             return Relationship._stored(self.lines, None, (*self.notes, "bent: the identity needs none"))
         values, vectors = np.linalg.eigh(self._matrix)
@@ -265,8 +266,8 @@ def match_lines(
     DataError
         If a line with a value has no relationship and is not to be dropped, or fewer than two lines with a value stay.
     """
-    if unrelated not in ("error", "drop"):
-        raise UsageError(f"unrelated must be 'error' or 'drop', got {unrelated!r}.")
+    if not is_one_of(unrelated, ("error", "drop")):
+        raise UsageError(f"unrelated must be 'error' or 'drop', got {show(unrelated)}.")
     related = set(relationship.lines)
     unknown = tuple(line for line in trial.lines if line not in related)
     if not unknown:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import as_array
 from bmtme.errors import DataError
-from bmtme.model.cells import MISSING_CODES, list_names, number, unique_names
+from bmtme.model.cells import HUGE, MISSING_CODES, list_names, number, unique_names
 
 __all__ = ["from_labelled", "from_square", "is_identity", "match_columns", "parse_entry", "validated"]
 
@@ -52,7 +53,7 @@ def parse_entry(value: Any, line: str, column: str, where: str) -> float:
 
 def from_square(matrix: Any, lines: Sequence[str], name: str) -> np.ndarray:
     """Entries of a bare matrix whose rows and columns are `lines`."""
-    entries = np.asarray(matrix)
+    entries = as_array(matrix, name)
     if entries.ndim != 2 or entries.shape[0] != entries.shape[1]:
         raise DataError(f"{name} must be square, got shape {entries.shape}.")
     if len(lines) != len(entries):
@@ -67,7 +68,7 @@ def from_labelled(frame: pd.DataFrame, lines: Iterable[Any] | None, name: str) -
     order = match_columns(rows, columns, name)
     try:
         entries = frame.to_numpy(dtype=np.float64, na_value=np.nan)[:, order]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         entries = frame.to_numpy(dtype=object)[:, order]
     entries = _numbers(entries, rows, rows, name)
     if lines is None:
@@ -109,6 +110,14 @@ def validated(entries: np.ndarray, lines: Sequence[str], name: str) -> np.ndarra
         )
     if is_identity(entries):
         return None
+    if diagonal.min() < 1 / HUGE or max(entries.max(), -entries.min()) > HUGE:
+        extreme = (entries > HUGE) | (entries < -HUGE)
+        np.fill_diagonal(extreme, extreme.diagonal() | (diagonal < 1 / HUGE))
+        j, k = np.argwhere(extreme)[0]
+        raise DataError(
+            f"{name} has {entries[j, k]:.10g} for lines {lines[j]!r} and {lines[k]!r}: expected entries up to "
+            f"{HUGE:g}, on the diagonal at least {1 / HUGE:g}."
+        )
     gap, j, k = _find_asymmetry(entries)
     if gap > SYMMETRY_TOLERANCE * diagonal.max():
         raise DataError(

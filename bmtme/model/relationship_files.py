@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from bmtme.arguments import check_place
+from bmtme.arguments import check_place, file_path, whole_number
 from bmtme.errors import DataError, UsageError
 from bmtme.extras import require
 from bmtme.model.cells import unique_names
@@ -56,6 +56,7 @@ def read_relationship(path: str | os.PathLike[str]) -> Relationship:
     UsageError
         If the library for this format is not installed.
     """
+    path = file_path(path)
     prefix = _gcta_prefix(path)
     if prefix is not None:
         return _read_gcta(prefix)
@@ -187,8 +188,11 @@ def write_relationship(relationship: Relationship, path: str | os.PathLike[str],
     UsageError
         If a file is there already or cannot be written, the ending is not known, or the library is not installed.
     DataError
-        If GCTA's files cannot hold a name, as there is white space in it.
+        If GCTA's files cannot hold a name, as there is white space in it, or an entry, as it is too large or small.
     """
+    if not isinstance(relationship, Relationship):
+        raise UsageError(f"relationship must be a Relationship, got {type(relationship).__name__}.")
+    markers = whole_number(markers, "markers", 0)
     targets = relationship_targets(path)
     kind = _kind(Path(path).name)
     if kind == "gcta":
@@ -209,19 +213,23 @@ def relationship_targets(path: str | os.PathLike[str]) -> list[Path]:
     UsageError
         If they could not be written, as far as can be told before.
     """
+    path = file_path(path)
     name = Path(path).name
     if not name:
-        raise UsageError(f"{os.fspath(path)!r} names no file for the relationship.")
+        raise UsageError(f"{path!r} names no file for the relationship.")
     kind = _kind(name)
     targets = [Path(path)]
     if kind == "parquet":
         require("pyarrow", "parquet", f"writing {name}")
     elif kind == "gcta":
-        text = os.fspath(path)
-        prefix = text[: -len(".grm.bin")] if text.lower().endswith(".grm.bin") else text
+        prefix = path[: -len(".grm.bin")] if path.lower().endswith(".grm.bin") else path
         targets = [Path(prefix + ending) for ending in GCTA_ENDINGS]
     for target in targets:
-        if target.exists() or target.is_symlink():
+        try:
+            there = target.exists() or target.is_symlink()
+        except OSError as error:
+            raise UsageError(f"{target} cannot be made: {error.strerror}.") from None
+        if there:
             raise UsageError(f"{target} is there already: choose another name, or remove it.")
     check_place(targets[0], str(targets[0]))
     return targets
@@ -285,6 +293,13 @@ def _write_gcta(relationship: Relationship, targets: Sequence[Path], markers: in
                 f"GCTA's files cannot hold the name {line!r}, as there is white space in it: rename the line, or write "
                 "another format."
             )
+    limits = np.finfo(np.float32)
+    matrix = relationship.matrix
+    if max(matrix.max(), -matrix.min()) > limits.max or matrix.diagonal().min() < limits.tiny:
+        raise DataError(
+            f"GCTA's files cannot hold the relationship: its entries go from {matrix.min():.3g} to {matrix.max():.3g}, "
+            f"and 32-bit floats from {limits.tiny:.3g} to {limits.max:.3g}. Write another format."
+        )
     with _new_files(targets) as (ids, counts, entries):
         ids.write_text("".join(f"{line}\t{line}\n" for line in relationship.lines), encoding="utf-8")
         with open(entries, "wb") as file:

@@ -10,6 +10,7 @@ import numpy as np
 from bmtme.errors import DataError, UsageError
 from bmtme.kernels.beta import EXCHANGEABLE, FLAT, PAPER
 from bmtme.kernels.covariance import DIAGONAL, FULL, HALF_T, INVERSE_WISHART, SCALAR, CovariancePrior
+from bmtme.model.cells import HUGE
 from bmtme.model.structure import BMTME, HalfT, InverseWishart, Prior, scale_matrix, spread_by_name
 
 SHAPES = {"unstructured": (FULL, DIAGONAL, FULL), "diagonal": (DIAGONAL,) * 3, "standard": (SCALAR,) * 3}
@@ -62,6 +63,11 @@ def measure_traits(values: np.ndarray, traits: Sequence[str], pooled: bool) -> t
             raise DataError(
                 f"trait {trait!r} has the same value ({seen[0]:g}) in all of its {len(seen)} records: there is no "
                 "variation to explain. Leave the trait out."
+            )
+        if scale[l] < 1 / HUGE:
+            raise DataError(
+                f"trait {trait!r} has a standard deviation of {scale[l]:.3g}, too small to compute with: give it in "
+                "another unit."
             )
     if pooled:
         scale = np.full(len(traits), np.sqrt(np.mean(scale**2)))

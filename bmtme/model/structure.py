@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bmtme.arguments import is_one_of, show
 from bmtme.errors import UsageError
 from bmtme.model.cells import list_names, suggest
 
@@ -21,10 +22,10 @@ UNITS = ("scaled", "raw")
 def _positive(value: Any, name: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = np.nan
-    if not (np.isfinite(number) and number > 0):
-        raise UsageError(f"{name} must be a positive finite number, got {value!r}.")
+    if isinstance(value, bool) or not (np.isfinite(number) and number > 0):
+        raise UsageError(f"{name} must be a positive finite number, got {show(value)}.")
     return number
 
 
@@ -126,17 +127,15 @@ class BMTME:
     def __post_init__(self) -> None:
         for name, allowed in (("structure", STRUCTURES), ("means", MEANS), ("units", UNITS)):
             value = getattr(self, name)
-            if value not in allowed:
-                raise UsageError(
-                    f"{name} of a model must be one of {list_names(allowed)}, got {value!r}."
-                    f"{suggest(str(value), allowed)}"
-                )
+            if not is_one_of(value, allowed):
+                close = suggest(value, allowed) if isinstance(value, str) else ""
+                raise UsageError(f"{name} of a model must be one of {list_names(allowed)}, got {show(value)}.{close}")
         if self.units == "raw" and self.structure != "standard":
             raise UsageError("units='raw' belongs to the standard model only: the others have a variance per trait.")
         for name in ("prior_t", "prior_E", "prior_e"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, (HalfT, InverseWishart)):
-                raise UsageError(f"{name} must be a HalfT or an InverseWishart, got {value!r}.")
+                raise UsageError(f"{name} must be a HalfT or an InverseWishart, got {show(value)}.")
 
     def describe(self) -> dict[str, Any]:
         """The model in plain values, for records of a run."""
@@ -194,8 +193,10 @@ def scale_matrix(prior: InverseWishart, names: Sequence[str], what: str, free: b
     else:
         try:
             matrix = np.array(given, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"the scale of {what} must be a {p} x {p} matrix of numbers, got {given!r}.") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UsageError(
+                f"the scale of {what} must be a {p} x {p} matrix of numbers, got {show(given)}."
+            ) from error
         if matrix.ndim == 0:
             matrix = np.diag(spread_by_name(float(matrix), names, f"the scale of {what}"))
     if matrix.shape != (p, p):

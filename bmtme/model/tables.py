@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import as_text, file_path
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import PLAIN, NumberFormat, first_repeat, identifier, list_names, number, suggest
+from bmtme.model.cells import HUGE, PLAIN, NumberFormat, first_repeat, identifier, list_names, number, suggest
 from bmtme.model.workbooks import EXCEL_SUFFIXES, PARQUET_SUFFIXES, read_parquet, read_sheet
 
 __all__ = ["Table", "check_header", "read_rows", "read_table", "read_words", "suffix"]
@@ -133,11 +134,12 @@ class Table:
                     f"expected a number, or {self.form.missing_words} for a missing value."
                     f"{_keyword_hint(str(error))}"
                 ) from None
-            if math.isinf(values[k]):
+            if abs(values[k]) > HUGE:
+                what = "an infinite value" if math.isinf(values[k]) else "a value that is too large"
                 raise DataError(
-                    f"The {role} column {name!r} of {self.name} holds an infinite value, {str(value).strip()!r}, in "
-                    f"{self.row(int(positions[k]))}: expected a finite number, or {self.form.missing_words} for a "
-                    "missing value."
+                    f"The {role} column {name!r} of {self.name} holds {what}, {str(value).strip()!r}, in "
+                    f"{self.row(int(positions[k]))}: expected a finite number up to {HUGE:g}, or "
+                    f"{self.form.missing_words} for a missing value."
                 )
         return values
 
@@ -316,8 +318,10 @@ def read_table(
     UsageError
         If a library is needed that is not installed, or a sheet is named of a file that has none.
     """
+    path = file_path(path)
     name = name or Path(path).name
     ending = suffix(path)
+    sheet = None if sheet is None else as_text(sheet, "sheet")
     if sheet is not None and ending not in EXCEL_SUFFIXES:
         raise UsageError(f"sheet {sheet!r} was named, but {name} is no Excel workbook (.xlsx, .xlsm).")
     if ending in PARQUET_SUFFIXES:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import as_array, as_list, as_text, is_unicode, show
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import NumberFormat, first_repeat, list_names
+from bmtme.model.cells import HUGE, NumberFormat, first_repeat, list_names
 from bmtme.model.records import Names, as_names, read_records
 from bmtme.model.tables import Table, read_table
 
@@ -45,7 +46,7 @@ class Trial:
     Raises
     ------
     DataError
-        If labels repeat, shapes disagree, an index points nowhere or a value is infinite.
+        If labels repeat, shapes disagree, an index points nowhere or a value is infinite or beyond 1e50.
     """
 
     lines: tuple[str, ...]
@@ -59,22 +60,26 @@ class Trial:
     def __post_init__(self) -> None:
         for field in ("lines", "envs", "traits"):
             object.__setattr__(self, field, _checked_labels(getattr(self, field), field))
-        values = np.array(self.values, dtype=np.float64, order="C")
+        try:
+            values = np.array(self.values, dtype=np.float64, order="C")
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(f"values must be numbers, NaN where missing, got {show(self.values)}.") from None
         if values.ndim != 2 or values.shape[1] != len(self.traits):
             raise DataError(
                 f"values must have one row per record and one column per trait: "
                 f"expected (N, {len(self.traits)}), got {values.shape}."
             )
-        if np.isinf(values).any():
-            record, column = np.argwhere(np.isinf(values))[0]
-            raise DataError(f"values holds an infinite value of trait {self.traits[column]!r} in record {record}.")
+        if (np.abs(values) > HUGE).any():
+            record, column = np.argwhere(np.abs(values) > HUGE)[0]
+            what = "an infinite value" if np.isinf(values[record, column]) else f"a value beyond {HUGE:g}"
+            raise DataError(f"values holds {what} of trait {self.traits[column]!r} in record {record}.")
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
         for field, labels in (("line_index", self.lines), ("env_index", self.envs)):
             index = _checked_index(getattr(self, field), field, len(values), len(labels))
             object.__setattr__(self, field, index)
         if self.reps is not None:
-            reps = tuple(self.reps)
+            reps = tuple(as_list(self.reps, "reps"))
             if len(reps) != len(values) or not all(isinstance(rep, str) for rep in reps):
                 raise DataError(f"reps must hold one text per record: expected {len(values)}, got {len(reps)}.")
             object.__setattr__(self, "reps", reps)
@@ -180,7 +185,7 @@ class Trial:
         mask : (N, L) bool array
             True where a value is to be hidden.
         """
-        mask = np.asarray(mask)
+        mask = as_array(mask, "mask")
         if mask.dtype != np.bool_ or mask.shape != self.values.shape:
             raise UsageError(
                 f"mask must be a boolean array of shape {self.values.shape}, got {mask.dtype} of shape {mask.shape}."
@@ -212,7 +217,7 @@ class Trial:
         DataError
             If one of the lines is not in the trial.
         """
-        dropped = set(as_names(lines))
+        dropped = set(as_names(lines, "lines"))
         unknown = dropped.difference(self.lines)
         if unknown:
             raise DataError(f"The trial has no line {list_names(sorted(unknown))}.")
@@ -273,6 +278,7 @@ class Trial:
         line, env, rep : str
             Names for these columns; they must differ from the traits'.
         """
+        line, env, rep = as_text(line, "line"), as_text(env, "env"), as_text(rep, "rep")
         labels = {line: [self.lines[j] for j in self.line_index], env: [self.envs[i] for i in self.env_index]}
         if self.reps is not None:
             labels[rep] = list(self.reps)
@@ -337,12 +343,12 @@ def read_trial(
 
 
 def _checked_labels(labels: Iterable[str], field: str) -> tuple[str, ...]:
-    checked = tuple(labels) if not isinstance(labels, str) else (labels,)
+    checked = tuple(as_list(labels, field))
     if not checked:
         raise DataError(f"{field} is empty: at least one label is needed.")
     for label in checked:
-        if not isinstance(label, str) or not label:
-            raise DataError(f"{field} holds {label!r}: labels are texts and not empty.")
+        if not isinstance(label, str) or not label or not is_unicode(label):
+            raise DataError(f"{field} holds {show(label)}: labels are texts and not empty.")
     repeat = first_repeat(checked)
     if repeat is not None:
         raise DataError(f"{field} holds {checked[repeat[1]]!r} twice: labels must be unique.")
@@ -350,7 +356,7 @@ def _checked_labels(labels: Iterable[str], field: str) -> tuple[str, ...]:
 
 
 def _checked_index(index: np.ndarray, field: str, n_records: int, n_labels: int) -> np.ndarray:
-    given = np.asarray(index)
+    given = as_array(index, field)
     if given.shape != (n_records,) or (given.size and given.dtype.kind not in "iu"):
         raise DataError(
             f"{field} must hold one integer per record: expected ({n_records},), got {given.dtype} {given.shape}."

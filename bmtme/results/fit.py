@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from bmtme.arguments import file_path
 from bmtme.errors import DataError, UsageError
 from bmtme.results.posterior import make_tree
 from bmtme.results.summary import summarise_posterior
@@ -111,7 +112,7 @@ def load(folder: str | os.PathLike[str]) -> Fit:
     """
     import xarray
 
-    path = Path(folder)
+    path = Path(file_path(folder, "folder"))
     for name in ("idata.nc", "run.json"):
         if not (path / name).is_file():
             raise DataError(f"{path} holds no {name}: expected a folder written by Fit.save or 'bmtme fit'.")
@@ -133,7 +134,7 @@ def load(folder: str | os.PathLike[str]) -> Fit:
 
 def check_new_folder(folder: str | os.PathLike[str]) -> Path:
     """The path of an output folder, refused where something is there already."""
-    path = Path(folder)
+    path = Path(file_path(folder, "folder"))
     if path.is_dir() and any(path.iterdir()):
         raise UsageError(f"the output folder {path} is not empty: name another one, or remove what is in it.")
     if path.exists() and not path.is_dir():
@@ -162,6 +163,9 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
         else:
             os.chmod(draft, 0o777 & ~_umask())
             draft.rename(path)
+    except OSError as error:  # of HDF5, too, which has words of its own
+        reason = error.strerror or " ".join(str(error).split())
+        raise UsageError(f"cannot write the output folder {path}: {reason}.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
