@@ -191,8 +191,9 @@ def check_shell(
         assert lines[-1] == errors[0], complained
         names = [os.path.basename(word.partition("=")[0]) for word in words]
         names += [word.partition("=")[2] for word in words]
-        # Long values are cut in messages.
-        named = [name[:60] for name in [*names, *places] if name.strip()]
+        # In messages, long values are cut, white space is one space, and what is no text is shown by its code.
+        shown = [" ".join(name[:60].split()) for name in [*names, *places]]
+        named = [name.encode(errors="backslashreplace").decode() for name in shown if name]
         assert len(errors[0]) < 2_500, errors[0]
         check_message(errors[0].removeprefix("bmtme: error: "), [*named, "argument ", "in the report"])
         # Both write a whole folder: the report of a check says what it refuses, a cross-validation what failed.

@@ -74,7 +74,7 @@ def test_tables(clean):
 
 def test_means_in_the_text(clean):
     """With the digits that the spread leaves, none in their hundreds, and a dash where nothing was recorded."""
-    clean["PH"] *= 1e100
+    clean["PH"] *= 1e40
     clean.loc[clean["env"] == "West", "Yield"] = np.nan
     lines = str(report(clean)).splitlines()
     start = lines.index("Mean and, in brackets, standard deviation of the records")
@@ -83,7 +83,7 @@ def test_means_in_the_text(clean):
     assert seen.std() > 0.1
     assert table["East"][:2] == [f"{seen.mean():.2f}", f"({seen.std():.2f})"]
     assert table["West"][0] == "-"
-    assert table["West"][1].endswith("e+102")
+    assert table["West"][1].endswith("e+42")
 
 
 def test_width_of_the_text(clean):

@@ -98,6 +98,11 @@ def pedigree() -> pd.DataFrame:
     return pd.DataFrame({"id": LINES, "sire": ["", "", "L1", "L3", "L3"], "dam": ["", "", "L2", "L2", ""]})
 
 
+def fetch_here(name: Any, folder: Any, mirror: Any) -> Any:
+    """Always with a folder, as nothing is to be downloaded."""
+    return datasets.fetch(name, folder="nowhere" if folder is None else folder, mirror=mirror)
+
+
 @pytest.fixture(scope="module")
 def every(folder: Path) -> dict[str, Target]:
     return targets(folder)
@@ -186,7 +191,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "save": Target(stored.save, {"folder": folder / "pheno.csv"}),
         "simulate": Target(bmtme.simulate, {**sim, "seed": 1}, ("missing",)),
         "Simulation.save": Target(bmtme.simulate(**sim).save, {"folder": folder / "pheno.csv"}),
-        "fetch": Target(datasets.fetch, {"name": "wheat599", "folder": folder, "mirror": None}, ("pheno", "data set")),
+        "fetch": Target(fetch_here, {"name": "wheat599", "folder": folder, "mirror": None}, ("pheno", "data set")),
     }
 
 
@@ -288,7 +293,7 @@ def copied(folder: Path) -> Iterator[Path]:
 def test_options(data: st.DataObject, folder: Path) -> None:
     words = odd_command(data.draw)
     with copied(folder) as here:
-        names = [word.lstrip("-") for word in words]
+        names = [word.lstrip("-").replace("-", "_") for word in words]
         check_shell(run_here, words, here, None, [*names, "command", "T1", "T2", "line", "env"])
 
 
@@ -331,5 +336,5 @@ def test_process(data: st.DataObject, folder: Path) -> None:
         return done.returncode, done.stdout, done.stderr
 
     with copied(folder) as here:
-        names = [word.lstrip("-") for word in words]
+        names = [word.lstrip("-").replace("-", "_") for word in words]
         check_shell(run, words, here, None, [*names, "command", "T1", "T2", "line", "env"])

@@ -123,7 +123,10 @@ def split_names(parser: Parser, option: str, texts: Sequence[str] | None) -> lis
     """
     if texts is None:
         return None
-    parts = next(csv.reader(texts, skipinitialspace=True), []) if len(texts) == 1 else texts
+    try:
+        parts = next(csv.reader(texts, skipinitialspace=True), []) if len(texts) == 1 else texts
+    except csv.Error as error:
+        parser.error(f"argument {option}: {', '.join(map(repr, texts))} cannot be split into names ({error})")
     names = [part.strip() for part in parts]
     if not names or not all(names):
         parser.error(f"argument {option}: a name is empty in {', '.join(map(repr, texts))}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bmtme.arguments import file_path, is_one_of, show
+from bmtme.arguments import as_text, file_path, is_one_of, show
 from bmtme.datasets.parsers import PARSERS, Parts
 from bmtme.datasets.sources import SOURCES, RemoteFile, Source
 from bmtme.errors import DataError, UsageError
@@ -113,13 +113,15 @@ def fetch(
     if not is_one_of(name, SOURCES):
         close = suggest(name, SOURCES) if isinstance(name, str) else ""
         raise UsageError(f"there is no data set {show(name)}.{close} There are {list_names(SOURCES, 20)}.")
+    mirror = None if mirror is None else as_text(mirror, "mirror")
     if folder is not None and mirror is not None:
         raise UsageError("folder= and mirror= exclude each other: a folder is read, a mirror is downloaded from.")
     source = SOURCES[name]
     if folder is not None:
         parts = _read_folder(name, Path(file_path(folder, "folder")), source)
     else:
-        parts = PARSERS[name]({file.name: _download(file, mirror or HOME, cache) for file in source.files})
+        place = None if cache is None else file_path(cache, "cache")
+        parts = PARSERS[name]({file.name: _download(file, mirror or HOME, place) for file in source.files})
     return DataSet(name, parts.frame, source, parts.relationship, parts.pedigree, parts.markers, parts.others)
 
 
@@ -185,7 +187,7 @@ def _download(file: RemoteFile, home: str, cache: str | os.PathLike[str] | None)
         )
     except ValueError as error:
         if "hash" not in str(error):
-            raise DataError(f"{file.name} could not be fetched from {url}: {error}.") from None
+            raise DataError(f"{file.name} could not be fetched from {url}: {str(error).rstrip('.')}.") from None
         raise DataError(_describe_mismatch(url, file)) from None
     except OSError as error:  # of the net as well as of the disc: requests' errors are such
         # Of the many words for a server that cannot be reached, none helps.

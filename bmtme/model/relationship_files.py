@@ -293,17 +293,17 @@ def _write_gcta(relationship: Relationship, targets: Sequence[Path], markers: in
                 f"GCTA's files cannot hold the name {line!r}, as there is white space in it: rename the line, or write "
                 "another format."
             )
-    limits = np.finfo(np.float32)
-    matrix = relationship.matrix
-    if max(matrix.max(), -matrix.min()) > limits.max or matrix.diagonal().min() < limits.tiny:
-        raise DataError(
-            f"GCTA's files cannot hold the relationship: its entries go from {matrix.min():.3g} to {matrix.max():.3g}, "
-            f"and 32-bit floats from {limits.tiny:.3g} to {limits.max:.3g}. Write another format."
-        )
     with _new_files(targets) as (ids, counts, entries):
+        limits = np.finfo(np.float32)
+        matrix = relationship.matrix
+        if max(matrix.max(), -matrix.min()) > limits.max or matrix.diagonal().min() < limits.tiny:
+            raise DataError(
+                f"GCTA's files cannot hold the relationship: its entries go from {matrix.min():.3g} to "
+                f"{matrix.max():.3g}, 32-bit floats from {limits.tiny:.3g} to {limits.max:.3g}. Write another format."
+            )
         ids.write_text("".join(f"{line}\t{line}\n" for line in relationship.lines), encoding="utf-8")
         with open(entries, "wb") as file:
-            for j, row in enumerate(relationship.matrix):
+            for j, row in enumerate(matrix):
                 file.write(row[: j + 1].astype("<f4").tobytes())
         with open(counts, "wb") as file:
             for j in range(len(relationship)):

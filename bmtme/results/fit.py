@@ -97,6 +97,7 @@ class Fit:
             self.summary().to_csv(path / "summary.csv")
             if self._predictions is not None:
                 self._predictions.to_csv(path / "predictions.csv", index=False)
+            _reserve(path / "idata.nc", sum(dataset.nbytes for dataset in self._groups.values()))
             for k, (name, dataset) in enumerate(self._groups.items()):
                 dataset.to_netcdf(path / "idata.nc", mode="a" if k else "w", group=name, engine="h5netcdf")
             (path / "run.json").write_text(json.dumps(self.run, indent=2) + "\n", encoding="utf-8")
@@ -168,6 +169,25 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
         raise UsageError(f"cannot write the output folder {path}: {reason}.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Make sure that a file of about so many bytes can be written: HDF5 may crash where a disc is full halfway.
+
+    Raises
+    ------
+    OSError
+    """
+    size += size // 20 + 2**20  # what HDF5 adds: names, trees, alignment
+    try:
+        with open(path, "wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:  # macOS
+                for _ in range(size // 2**20 + 1):
+                    file.write(bytes(2**20))
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
