@@ -134,6 +134,14 @@ def check(args: argparse.Namespace) -> None:
     parser: Parser = args.parser
     if args.other is not None and args.blend is None:
         parser.error("argument --with: needs --blend W, the weight of that relationship")
+    # In Python these have other names.
+    for option, value, fits, range_ in (
+        ("--blend", args.blend, args.blend is None or 0 <= args.blend <= 1, "from 0 to 1"),
+        ("--bend", args.bend, args.bend is None or 0 < args.bend < 1, "above 0 and below 1"),
+        ("--identical", args.identical, 0 < args.identical <= 1, "above 0 and up to 1"),
+    ):
+        if not fits:
+            parser.error(f"argument {option}: expected a number {range_}, got {value:g}")
     if args.bandwidth is not None and args.method != "gaussian":
         parser.error("argument --bandwidth: is for --method gaussian")
     if args.matrix:

@@ -215,7 +215,7 @@ def relationship_targets(path: str | os.PathLike[str]) -> list[Path]:
     """
     path = file_path(path)
     name = Path(path).name
-    if not name:
+    if not name or path.endswith("/"):
         raise UsageError(f"{path!r} names no file for the relationship.")
     kind = _kind(name)
     targets = [Path(path)]
