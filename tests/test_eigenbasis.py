@@ -120,3 +120,17 @@ def test_negative_eigenvalues():
     basis = decompose_relationship(np.diag([2.0, 1.0, -1e-9]))  # rounding
     assert basis.rank == 2
     assert (basis.values >= 0).all()
+
+
+def test_many_lines(monkeypatch):
+    """LAPACK's other driver, and signs fixed in blocks of eigenvectors: the same basis."""
+    n = 300
+    root = np.random.default_rng(4).standard_normal((n, 2 * n))
+    G = root @ root.T / n
+    one = decompose_relationship(G)
+    monkeypatch.setattr("bmtme.model.eigenbasis.LARGE", 2)
+    two = decompose_relationship(G)
+    np.testing.assert_allclose(two.values, one.values, rtol=1e-10)
+    np.testing.assert_allclose(two.vectors, one.vectors, atol=1e-8)
+    largest = np.abs(two.vectors).argmax(axis=0)
+    assert (two.vectors[largest, np.arange(n)] > 0).all()

@@ -335,3 +335,20 @@ def test_real_trial_and_relationship(data_file):
     assert set(dropped) == {"Steptoe", "Morex", "SM8"}
     assert len(smaller.lines) == 149
     assert smaller.n_records == 149 * 16
+
+
+def test_symmetry_of_more_lines_than_a_block():
+    """Worked on in blocks of rows: rounding is averaged out in all of them, and a real gap is named where it is."""
+    n = 600
+    names = [f"L{j}" for j in range(n)]
+    rng = np.random.default_rng(3)
+    root = rng.standard_normal((n, 5))
+    exact = root @ root.T + np.eye(n)
+    exact = (exact + exact.T) / 2
+    rounded = exact + 1e-12 * rng.standard_normal((n, n))
+    matrix = Relationship(rounded, lines=names).matrix
+    np.testing.assert_array_equal(matrix, (rounded + rounded.T) / 2)
+    apart = exact.copy()
+    apart[550, 300] += 0.5
+    with pytest.raises(DataError, match=r"'L(550|300)' and 'L(550|300)'"):
+        Relationship(apart, lines=names)
