@@ -15,10 +15,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bmtme.gibbs.chains import count_cores
 from bmtme.kernels.compile import hash_sources
 from bmtme.pipeline import find_versions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -51,14 +55,19 @@ class Row:
     size : how much of it
     statistic : what `figure` is
     figure : a p-value, or a number with its Monte Carlo error
-    ok : the verdict
+    ok : the verdict; None where nothing was run, and `figure` says why
     """
 
     check: str
     size: str
     statistic: str
     figure: str
-    ok: bool
+    ok: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """In one word."""
+        return "not run" if self.ok is None else "ok" if self.ok else "FAILED"
 
 
 Run = Callable[[Options], list[Row]]
@@ -66,11 +75,12 @@ Run = Callable[[Options], list[Row]]
 
 @dataclass(frozen=True)
 class Study:
-    """A registered study."""
+    """A registered study; `group` is the module or package of this folder that it is in."""
 
     name: str
     quick: Run
     full: Run | None
+    group: str
 
 
 STUDIES: dict[str, Study] = {}
@@ -78,7 +88,13 @@ STUDIES: dict[str, Study] = {}
 
 def register(name: str, quick: Run, full: Run | None = None) -> None:
     """Add a study to the table of `validation.run`."""
-    STUDIES[name] = Study(name, quick, full)
+    STUDIES[name] = Study(name, quick, full, quick.__module__.split(".")[1])
+
+
+def find_studies(names: Sequence[str]) -> list[str]:
+    """Names of studies from names of studies and of groups, each once."""
+    chosen = [study.name for name in names for study in STUDIES.values() if name in (study.name, study.group)]
+    return list(dict.fromkeys(chosen))
 
 
 def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -92,7 +108,7 @@ def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def tabulate(rows: Sequence[Row]) -> str:
     """Rows as the table that is printed."""
     head = ("check", "size", "statistic", "figure", "verdict")
-    return make_table(head, [(r.check, r.size, r.statistic, r.figure, "ok" if r.ok else "FAILED") for r in rows])
+    return make_table(head, [(r.check, r.size, r.statistic, r.figure, r.verdict) for r in rows])
 
 
 def write_report(options: Options, name: str, title: str, text: str, seconds: float | None = None) -> Path:
@@ -112,6 +128,13 @@ def write_report(options: Options, name: str, title: str, text: str, seconds: fl
     path = options.results / f"{name}.md"
     path.write_text("\n".join(head) + "\n\n" + text.strip() + "\n", encoding="utf-8")
     return path
+
+
+def write_figure(options: Options, name: str, figure: Figure) -> str:
+    """Write ``<name>.png`` beside the reports and return its name, for ``![caption](name)``."""
+    options.results.mkdir(parents=True, exist_ok=True)
+    figure.savefig(options.results / f"{name}.png", dpi=120, bbox_inches="tight", metadata={"Software": None})
+    return f"{name}.png"
 
 
 def report_progress(what: str) -> Callable[[int, int], None]:

@@ -1,15 +1,12 @@
 """The samplers have the same posterior: means of every covariance entry and environment mean, collapsed against gibbs.
 
-On two simulated sets, and on the maize trial of 309 lines where BMTME_DATA names a folder with
-``maize309_mtme/pheno.csv`` and ``grm.csv.gz``.
+On two simulated sets, and on the maize trial of 309 lines where it is there (see `validation.trials`).
 """
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 from scipy.stats import norm
@@ -17,6 +14,7 @@ from scipy.stats import norm
 import bmtme
 from bmtme.results.summary import diagnose
 from validation.registry import Options, Row, make_table, register, write_report
+from validation.trials import read_trial
 
 #: Draws of four chains; `gibbs` mixes a hundred times more slowly.
 DRAWS = {"collapsed": (1000, 3000), "gibbs": (5000, 60_000)}
@@ -36,15 +34,6 @@ def simulate(lines: int, heritability: float, seed: int) -> Set:
     )  # fmt: skip
     names = ["T1", "T2", "T3"]
     return bmtme.Trial.from_frame(sim.frame, line="line", env="env", traits=names, rep="rep"), sim.relationship
-
-
-def read_maize() -> Set | None:
-    """The maize trial, or None where it is not."""
-    folder = Path(os.environ.get("BMTME_DATA", "")) / "maize309_mtme"
-    if "BMTME_DATA" not in os.environ or not folder.is_dir():
-        return None
-    trial = bmtme.read_trial(folder / "pheno.csv", line="line", env="env", traits=["Yield", "ASI", "PH"])
-    return trial, bmtme.read_relationship(folder / "grm.csv.gz")
 
 
 def collect(data: Set, sampler: str, share: float, seed: int) -> tuple[list[str], np.ndarray]:
@@ -100,7 +89,7 @@ def run_full(options: Options) -> list[Row]:
         "150 lines, heritability 0.5": simulate(150, 0.5, options.seed),
         "309 lines, heritability 0.3": simulate(309, 0.3, options.seed + 1),
     }
-    maize = read_maize()
+    maize = read_trial("maize309_mtme")
     if maize is not None:
         sets["maize, 309 lines"] = maize
     rows, parts = [], []
