@@ -125,4 +125,4 @@ def choose_inner(imputed_share: float) -> int:
     What is imputed from the current effects, and the effects from it, mix slowly where much is missing and the
     residual variance is small; repeating these two steps costs less than repeating the whole sweep.
     """
-    return 1 if imputed_share < 0.1 else 2 if imputed_share < 0.4 else 4
+    return 1 if imputed_share < 0.25 else 2 if imputed_share < 0.4 else 4

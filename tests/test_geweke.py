@@ -112,7 +112,7 @@ def run_late(rng, p, s, w, start, stop, out):
         if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w) or not draw_means_and_genetic(rng, p, s, w):
             return 4
         fill_fitted(p, s, w)
-        if not impute(rng, p, s, w) or not split_effects(rng, p, s, w):
+        if not impute(rng, p, s, w, True) or not split_effects(rng, p, s, w):
             return 1
         if draw_genetic_covariances(rng, p, s, w) != 0 or not draw_residual(rng, p, s, w):
             return 3

@@ -2,13 +2,14 @@
 
 import importlib
 import os
+from fractions import Fraction
 
 import numba
 import numpy as np
 import pytest
 
-from bmtme.kernels import beta, interaction, linalg, missing, pair, scores
-from bmtme.kernels.lanes import add_up, load, load_row, spread, store, store_row
+from bmtme.kernels import beta, interaction, linalg, pair, rotation, scores
+from bmtme.kernels.lanes import FUSED, add_up, load, load_row, multiply_add, spread, store, store_row
 from bmtme.testing.scripted import COMPILED, import_plain
 
 compiled_only = pytest.mark.skipif(
@@ -25,6 +26,7 @@ def compute(x, X, out, rows):
     store(out, 4, a - b)
     store(out, 8, a * b)
     store(out, 12, a / b)
+    store(out, 16, multiply_add(a, b, a))
     total = spread(0.5)
     total += a
     store_row(rows, 1, 1, total)
@@ -34,11 +36,12 @@ def compute(x, X, out, rows):
 def test_arithmetic():
     rng = np.random.default_rng(1)
     x, X = rng.standard_normal(6), rng.standard_normal((3, 7))
-    out, rows = np.full(17, np.nan), np.full((2, 6), np.nan)
+    out, rows = np.full(21, np.nan), np.full((2, 6), np.nan)
     total = compute(x, X, out, rows)
     a, b = x[1:5], X[1, 2:6]
     np.testing.assert_array_equal(out[:16], np.concatenate([a + b, a - b, a * b, a / b]))
-    assert np.isnan(out[16])
+    np.testing.assert_array_equal(out[16:20], multiply_add_exactly(a, b, a))
+    assert np.isnan(out[20])
     np.testing.assert_array_equal(rows[1], [np.nan, *(0.5 + a), np.nan])
     assert np.isnan(rows[0]).all()
     assert total == (a[0] + a[2]) + (a[1] + a[3])
@@ -63,18 +66,18 @@ def call(module, name, n):
     Z, P = rng.standard_normal((3, n)), rng.standard_normal((3, n))
     d = np.abs(d)
     weight, product, rows = np.abs(rng.standard_normal((3, n))), np.abs(e) + 1.0, np.zeros((2, n))
+    four = rng.standard_normal((4, n))
     function = getattr(module, name)
     arguments = {
         "dot": (a, b, n),
-        "dot_two": (a, b, c),
-        "dot_three": (a, b, c, d),
-        "dot_four": (a, b, c, d, e),
+        "dot_four_rows": (four, 2, 0, 1, 3, Z, 1),
+        "add_four_rows": (0.3, -0.2, 0.9, 0.4, four, 2, 0, 1, 3, P, 1),
         "sum_mean_information": (a, b, d, 0.7, c),
         "sum_residual_products": (a, b, c, d),
         "sum_density_terms": (Z, 1, b, d, 0.7, weight, product),
         "turn_to_scores": (Z, P, 1, b, d, weight, 0.3),
-        "sum_pair": (a, b, d),
-        "sum_two_pairs": (a, b, 0.3, c, e, d),
+        "sum_pair": (Z, 0, 2, d),
+        "sum_two_pairs": (Z, P, 2, 1, 0.3, d),
         "combine_rows": (np.array([0.3, -0.2, 0.9, 0.4]), rng.standard_normal((4, n)), 0, 1, rows, 1),
         "add_row": (0.3, a, b),
     }[name]
@@ -85,9 +88,8 @@ def call(module, name, n):
 
 SUMS = (
     (linalg, "dot"),
-    (missing, "dot_two"),
-    (missing, "dot_three"),
-    (missing, "dot_four"),
+    (rotation, "dot_four_rows"),
+    (rotation, "add_four_rows"),
     (beta, "sum_mean_information"),
     (beta, "sum_residual_products"),
     (scores, "sum_density_terms"),
@@ -99,11 +101,19 @@ SUMS = (
 )
 
 
+def multiply_add_exactly(a, b, c):
+    """What the processor does: rounded once where it multiplies and adds in one instruction."""
+    if not FUSED:
+        return a * b + c
+    return np.array([float(Fraction(x) * Fraction(y) + Fraction(z)) for x, y, z in zip(a, b, c, strict=True)])
+
+
 @pytest.mark.parametrize("n", LENGTHS)
 @pytest.mark.parametrize(("module", "name"), SUMS, ids=[name for _, name in SUMS])
-def test_compiled_sums_are_those_of_the_source(module, name, n):
+def test_compiled_sums_are_those_of_the_source(module, name, n, monkeypatch):
     """To the last bit: a compiler that reorders or contracts would give others."""
     plain = getattr(import_plain(), module.__name__.rpartition(".")[2])
+    monkeypatch.setattr(plain, "multiply_add", multiply_add_exactly, raising=False)
     for one, two in zip(call(module, name, n), call(plain, name, n), strict=True):
         np.testing.assert_array_equal(one, two)
 

@@ -18,8 +18,8 @@ from bmtme.kernels.linalg import (
     solve_lower,
     solve_lower_transposed,
 )
-from bmtme.kernels.missing import rotate_rows_back, rotate_rows_forward
 from bmtme.kernels.pair import whiten
+from bmtme.kernels.rotation import rotate_back, rotate_forward
 
 SIZES = [1, 2, 3, 5, 12]
 
@@ -161,18 +161,23 @@ def test_inverse_of_the_observed_block():
     assert not out.any()
 
 
-@pytest.mark.parametrize("columns", range(1, 10))
-@pytest.mark.parametrize("rows", [0, 1, 4, 7])
+@pytest.mark.parametrize("columns", [1, 2, 3, 5])
+@pytest.mark.parametrize("rows", range(9))
 def test_skinny_rotations(rows, columns):
+    """Of rows 1 to `rows` and columns 2 to `columns`, and of nothing else."""
     rng = np.random.default_rng(rows)
-    U, X, y = (rng.standard_normal(shape) for shape in ((11, 11), (columns, 11), (rows, columns)))
-    lines = rng.permutation(11)[:rows]
-    back = np.full((rows, columns), np.nan)
-    rotate_rows_back(U, lines, X, back)
-    np.testing.assert_allclose(back, U[lines] @ X.T, atol=1e-12)
+    U, X, y = (rng.standard_normal(shape) for shape in ((11, 11), (columns + 3, 11), (11, columns + 1)))
+    lines = rng.permutation(11)
+    back = np.full((11, columns + 1), np.nan)
+    rotate_back(U, lines, 1, 1 + rows, X, 2, columns, back)
+    wanted = np.full_like(back, np.nan)
+    wanted[1 : 1 + rows, :columns] = U[lines[1 : 1 + rows]] @ X[2 : 2 + columns].T
+    np.testing.assert_allclose(back, wanted, atol=1e-12)
     forward = X.copy()
-    rotate_rows_forward(U, lines, y, forward)
-    np.testing.assert_allclose(forward, X + y.T @ U[lines], atol=1e-12)
+    rotate_forward(U, lines, 1, 1 + rows, y, forward, 2, columns)
+    wanted = X.copy()
+    wanted[2 : 2 + columns] += y[1 : 1 + rows, :columns].T @ U[lines[1 : 1 + rows]]
+    np.testing.assert_allclose(forward, wanted, atol=1e-12)
 
 
 def draw_many(S, df, n=20_000, seed=3):

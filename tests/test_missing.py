@@ -50,7 +50,8 @@ def test_loading_values_again_is_building_again(scene):
         np.testing.assert_array_equal(getattr(problem, name), getattr(scene.problem, name))
 
 
-def test_imputation(scene):
+@pytest.mark.parametrize("known", [True, False])
+def test_imputation(scene, known):
     """Unseen plots and missing traits are one normal draw given everything else: log draw - log joint is constant."""
     case, p = scene.case, scene.problem
     model = case.completed()
@@ -62,8 +63,10 @@ def test_imputation(scene):
 
     def draw(rng):
         _, s, w = fresh(scene)
-        PLAIN.steps.fill_fitted(p, s, w)
-        assert PLAIN.steps.impute(rng, p, s, w)
+        w.fitted[:] = np.nan
+        if known:
+            PLAIN.steps.fill_fitted(p, s, w)
+        assert PLAIN.steps.impute(rng, p, s, w, known)
         values = scene.values.copy()
         values[case.layout.part_record] = s.part
         return np.vstack([values, s.pad[here]])[wanted]

@@ -240,11 +240,12 @@ def differentiate_product(p, w, h, flat, GS, Gr, gE):
     lam_E = np.empty(I)
     lam_t = np.empty(L)
     split_eigenvalues(p, w, h, lam_E, lam_t)
-    K = w.K_means
+    # Held by name: each reading of a field of a record counts a reference.
+    Z, P, K, d = w.Z, h.PZ, w.K_means, p.d
     for m in range(M):
         a = m // L
         l = m % L
-        s, t = turn_to_scores(w.Z, h.PZ, m, p.x, p.d, w.weight, w.tilde[m])
+        s, t = turn_to_scores(Z, P, m, p.x, d, w.weight, w.tilde[m])
         R[l, l] -= s
         S[l, l] -= lam_E[a] * t
         E[a, a] -= lam_t[l] * t
@@ -254,9 +255,9 @@ def differentiate_product(p, w, h, flat, GS, Gr, gE):
             for k in range(l + 1):
                 n = a * L + k
                 if flat and k != l:
-                    s, t = sum_pair(w.Z[m], w.Z[n], p.d)
+                    s, t = sum_pair(Z, m, n, d)
                 else:
-                    s, t = sum_two_pairs(w.Z[m], w.Z[n], K[m, n], h.PZ[m], h.PZ[n], p.d)
+                    s, t = sum_two_pairs(Z, P, m, n, K[m, n], d)
                 R[l, k] += s
                 S[l, k] += lam_E[a] * t
                 if k == l:
@@ -265,9 +266,9 @@ def differentiate_product(p, w, h, flat, GS, Gr, gE):
                 for b in range(a):
                     n = b * L + l
                     if flat:
-                        s, t = sum_pair(w.Z[m], w.Z[n], p.d)
+                        s, t = sum_pair(Z, m, n, d)
                     else:
-                        s, t = sum_two_pairs(w.Z[m], w.Z[n], K[m, n], h.PZ[m], h.PZ[n], p.d)
+                        s, t = sum_two_pairs(Z, P, m, n, K[m, n], d)
                     E[a, b] += lam_t[l] * t
     for l in range(L):
         for k in range(l):

@@ -5,8 +5,6 @@ A step returns True, or False where a matrix was not positive definite; the swee
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from bmtme.kernels.beta import (
@@ -30,18 +28,18 @@ from bmtme.kernels.covariance import (
     draw_inverse_gamma,
     draw_variance_from_prior,
 )
-from bmtme.kernels.genetic import shrink_column
+from bmtme.kernels.genetic import fill_normals, shrink_column
 from bmtme.kernels.interaction import draw_main, fill_split, subtract_main, sum_cross_products, trace_product
 from bmtme.kernels.linalg import invert_spd
 from bmtme.kernels.missing import (
+    average_cells,
     complete_cross_products,
-    draw_missing,
+    draw_cells,
     fill_regressions,
-    rotate_rows_back,
-    rotate_rows_forward,
 )
 from bmtme.kernels.pair import factor_product, fill_pair, transform_back, transform_forward, whiten
-from bmtme.kernels.residual import add_outer, sum_log_density, sum_rotated_residuals
+from bmtme.kernels.residual import exchange_cells, sum_log_density, sum_rotated_residuals
+from bmtme.kernels.rotation import copy_rows, count_stretch, rotate_back, rotate_forward, scale_rows
 
 
 @compiled()
@@ -81,14 +79,12 @@ def draw_means_and_genetic(rng, p, s, w):
         w.tilde[c] = t
     if p.product:
         for m in range(M):
-            for j in range(p.rank):
-                w.noise[j] = rng.standard_normal()
+            fill_normals(rng, p.rank, w.noise)
             shrink_column(w.Z[m], p.x, p.root_d, w.pair.lam[m], w.weight[m], w.tilde[m], w.noise, p.rank)
     else:
         # Noise turned by V: the draw then does not depend on which eigenvectors a repeated eigenvalue got.
         for m in range(M):
-            for j in range(p.rank):
-                w.W2[m, j] = rng.standard_normal()
+            fill_normals(rng, p.rank, w.W2[m])
         np.dot(w.pair.V.T, w.W2, w.temporary)
         for m in range(M):
             shrink_column(w.Z[m], p.x, p.root_d, w.pair.lam[m], w.weight[m], w.tilde[m], w.temporary[m], p.rank)
@@ -110,36 +106,25 @@ def split_effects(rng, p, s, w):
 
 
 @compiled()
-def fill_fitted(p, s, w):
-    """beta + u of the touched cells, in the original space."""
-    for i in p.seen:
-        start, stop = p.cell_offset[i], p.cell_offset[i + 1]
-        if start == stop:
-            continue
-        first, width = p.env_first[i], p.env_width[i]
-        if p.rotated:
-            for a in range(width):
-                for j in range(p.rank):
-                    w.temporary[first + a, j] = p.root_d[j] * s.W[first + a, j]
-                for j in range(p.rank, p.d.shape[0]):
-                    w.temporary[first + a, j] = 0.0
-            rotate_rows_back(p.U, p.cell_line[start:stop], w.temporary[first : first + width], w.fitted[start:stop])
-            for c in range(start, stop):
-                for a in range(width):
-                    w.fitted[c, a] = s.beta[first + a] + w.fitted[c, a] / p.cell_root[c]
-        else:
-            for c in range(start, stop):
-                j = p.cell_line[c]
-                for a in range(width):
-                    w.fitted[c, a] = s.beta[first + a] + p.root_d[j] * s.W[first + a, j] / p.cell_root[c]
+def fit_cells(p, s, w, i, start, stop):
+    """beta + u of touched cells of one environment, in the original space; w.temporary holds sqrt(d) w there."""
+    first, width = p.env_first[i], p.env_width[i]
+    if p.rotated:
+        rotate_back(p.U, p.cell_line, start, stop, w.temporary, first, width, w.fitted)
+    fitted, scaled, beta, lines, roots, rotated = w.fitted, w.temporary, s.beta, p.cell_line, p.cell_root, p.rotated
+    for c in range(start, stop):
+        for a in range(width):
+            u = fitted[c, a] if rotated else scaled[first + a, lines[c]]
+            fitted[c, a] = beta[first + a] + u / roots[c]
 
 
 @compiled()
-def spread_traits(p, i, compact, full):
-    """Values of an environment's recorded traits, in order, to their places among all traits."""
-    first = p.env_first[i]
-    for a in range(p.env_width[i]):
-        full[p.col_trait[first + a]] = compact[a]
+def fill_fitted(p, s, w):
+    """beta + u of all touched cells."""
+    for i in p.seen:
+        if p.cell_offset[i] < p.cell_offset[i + 1]:
+            scale_rows(s.W, p.env_first[i], p.env_width[i], p.root_d, p.rank, w.temporary)
+            fit_cells(p, s, w, i, p.cell_offset[i], p.cell_offset[i + 1])
 
 
 @compiled()
@@ -158,72 +143,73 @@ def fill_cell(p, s, c, mean):
 
 
 @compiled()
-def complete_data(p, s, w):
-    """Rotate the completed touched cells into Y."""
-    mean = np.empty(p.n_trait)
-    for i in p.seen:
-        start, stop = p.cell_offset[i], p.cell_offset[i + 1]
-        if start == stop:
-            continue
-        first, width = p.env_first[i], p.env_width[i]
+def add_cells(p, s, w, i, start, stop):
+    """Add touched cells of one environment, as completed, to Y."""
+    first, width = p.env_first[i], p.env_width[i]
+    average_cells(
+        start, stop, p.col_trait[first : first + width], p.cell_count, p.cell_mean, p.cell_pad, s.pad, p.part_offset,
+        s.part, p.cell_root, w.cell_y,
+    )  # fmt: skip
+    if p.rotated:
+        rotate_forward(p.U, p.cell_line, start, stop, w.cell_y, s.Y, first, width)
+    else:
         for c in range(start, stop):
-            fill_cell(p, s, c, mean)
             for a in range(width):
-                w.cell_y[c, a] = mean[p.col_trait[first + a]] * p.cell_root[c]
-        Y = s.Y[first : first + width]
-        Y[:] = p.fixed[first : first + width]
-        if p.rotated:
-            rotate_rows_forward(p.U, p.cell_line[start:stop], w.cell_y[start:stop], Y)
-        else:
-            for c in range(start, stop):
-                for a in range(width):
-                    Y[a, p.cell_line[c]] += w.cell_y[c, a]
+                s.Y[first + a, p.cell_line[c]] += w.cell_y[c, a]
 
 
 @compiled()
-def impute(rng, p, s, w):
-    """Unseen plots and missing traits | beta, u, R_e; `fill_fitted` must be current."""
+def complete_data(p, s, w):
+    """Rotate the completed touched cells into Y."""
+    for i in p.seen:
+        if p.cell_offset[i] < p.cell_offset[i + 1]:
+            copy_rows(p.fixed, p.env_first[i], p.env_width[i], s.Y)
+            add_cells(p, s, w, i, p.cell_offset[i], p.cell_offset[i + 1])
+
+
+@compiled()
+def impute(rng, p, s, w, known):
+    """Unseen plots and missing traits | beta, u, R_e, and Y with them.
+
+    known : whether `fill_fitted` is current; otherwise it is done on the way, some cells at a time, so that the
+        eigenvectors are read from memory once
+    """
     if len(p.cell_line) == 0:
         return True
     if not fill_regressions(s.R_e, p.patterns, w.B, w.Kp):
         return False
-    fitted = np.zeros(p.n_trait)
-    e = np.zeros(p.n_trait)
+    step = count_stretch(p.d.shape[0])
     for i in p.seen:
-        for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
-            spread_traits(p, i, w.fitted[c], fitted)
-            if p.cell_pad[c] > 0.0:
-                t = p.cell_pattern[c]
-                draw_missing(
-                    rng, p.patterns[t], w.B[t], w.Kp[t], fitted, 1.0 / math.sqrt(p.cell_pad[c]), e, s.pad[c]
-                )
-            for q in range(p.part_offset[c], p.part_offset[c + 1]):
-                t = p.part_pattern[q]
-                draw_missing(rng, p.patterns[t], w.B[t], w.Kp[t], fitted, 1.0, e, s.part[q])
-    complete_data(p, s, w)
+        if p.cell_offset[i] == p.cell_offset[i + 1]:
+            continue
+        first, width = p.env_first[i], p.env_width[i]
+        copy_rows(p.fixed, first, width, s.Y)
+        if not known:
+            scale_rows(s.W, first, width, p.root_d, p.rank, w.temporary)
+        for start in range(p.cell_offset[i], p.cell_offset[i + 1], step):
+            stop = min(start + step, p.cell_offset[i + 1])
+            if not known:
+                fit_cells(p, s, w, i, start, stop)
+            draw_cells(
+                rng, start, stop, p.col_trait[first : first + width], w.fitted, p.patterns, w.B, w.Kp, p.cell_pad,
+                p.cell_pattern, p.part_offset, p.part_pattern, s.pad, s.part,
+            )  # fmt: skip
+            add_cells(p, s, w, i, start, stop)
     return True
 
 
 @compiled()
 def sum_residuals(p, s, w, i, out):
     """Cross-products of the recorded plots' residuals in one environment, into (L, L) `out`."""
-    L = p.n_trait
     first, width = p.env_first[i], p.env_width[i]
     traits = p.col_trait[first : first + width]
-    out[:] = 0.0
     sum_rotated_residuals(
         s.Y, s.W, p.x, p.root_d, s.beta, first, traits, p.k[i], w.temporary[first : first + width], out
     )
-    fitted = np.zeros(L)
-    mean = np.empty(L)
-    for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
-        spread_traits(p, i, w.fitted[c], fitted)
-        plots = fill_cell(p, s, c, mean)
-        add_outer(-plots, mean, fitted, traits, out)
-        if p.cell_count[c] > 0.0:
-            add_outer(p.cell_count[c], p.cell_mean[c], fitted, traits, out)
-        for q in range(p.part_offset[c], p.part_offset[c + 1]):
-            add_outer(1.0, s.part[q], fitted, traits, out)
+    exchange_cells(
+        p.cell_offset[i], p.cell_offset[i + 1], traits, w.fitted, p.cell_count, p.cell_mean, p.cell_pad, s.pad,
+        p.part_offset, s.part, out,
+    )  # fmt: skip
     for a in traits:
         for b in traits:
             out[a, b] += p.within[i, a, b]

@@ -108,15 +108,14 @@ def sweep_stepwise(rng, p, s, w):
         return 1
     if p.interaction and not draw_interaction_given_main(rng, p, s, w):
         return 1
-    if len(p.cell_line) > 0:
-        fill_fitted(p, s, w)
+    fill_fitted(p, s, w)
     code = draw_genetic_covariances(rng, p, s, w)
     if code != 0:
         return code
     if not draw_residual(rng, p, s, w):
         return 3
     draw_mean_scales(rng, p, s)
-    if not impute(rng, p, s, w):
+    if not impute(rng, p, s, w, True):
         return 3
     return 0
 

@@ -54,16 +54,16 @@ def sweep(rng, kind, p, s, w, h):
     elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
         return 4
     for inner in range(p.inner):
-        if inner > 0 and not impute(rng, p, s, w):
+        if inner > 0 and not impute(rng, p, s, w, inner == 0):
             return 3
         if not draw_means_and_genetic(rng, p, s, w):
             return 5
-        if len(p.cell_line) > 0:
-            fill_fitted(p, s, w)
     if not split_effects(rng, p, s, w):
         return 1
     refresh = kind == COLLAPSED and h.swept[0] % REFRESH == 0
-    if kind == GIBBS or refresh:
+    given_effects = kind == GIBBS or refresh
+    if given_effects:
+        fill_fitted(p, s, w)
         if refresh and not draw_all_auxiliaries(rng, p, s):
             return 1
         code = draw_genetic_covariances(rng, p, s, w)
@@ -75,7 +75,7 @@ def sweep(rng, kind, p, s, w, h):
             return 1
     h.swept[0] += 1.0
     draw_mean_scales(rng, p, s)
-    return 0 if impute(rng, p, s, w) else 3
+    return 0 if impute(rng, p, s, w, given_effects) else 3
 
 
 @compiled()

@@ -13,7 +13,7 @@ import numpy as np
 
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import draw_inverse_gamma
-from bmtme.kernels.lanes import WIDTH, add_up, load, spread, store
+from bmtme.kernels.lanes import WIDTH, add_up, load, multiply_add, spread, store
 from bmtme.kernels.linalg import factor_cholesky, solve_lower, solve_lower_transposed
 
 FLAT, EXCHANGEABLE, PAPER = 0, 1, 2
@@ -27,12 +27,12 @@ def sum_mean_information(z, x, d, lam, weight):
     xx = spread(0.0)
     xz = spread(0.0)
     for j in range(0, end, WIDTH):
-        vs = one / (one + load(d, j) * lams)
+        vs = one / multiply_add(load(d, j), lams, one)
         store(weight, j, vs)
         xs = load(x, j)
         xv = xs * vs
-        xx += xs * xv
-        xz += load(z, j) * xv
+        xx = multiply_add(xs, xv, xx)
+        xz = multiply_add(load(z, j), xv, xz)
     sxx, sxz = add_up(xx), add_up(xz)
     for j in range(end, x.shape[0]):
         v = 1.0 / (1.0 + d[j] * lam)

@@ -15,6 +15,13 @@ from bmtme.kernels.linalg import decompose_jacobi, factor_cholesky, invert_lower
 
 
 @compiled()
+def fill_normals(rng, n, out):
+    """n standard normals."""
+    for j in range(n):
+        out[j] = rng.standard_normal()
+
+
+@compiled()
 def shrink_column(z, x, root_d, lam, weight, beta, noise, rank):
     """Turn z into a draw of w~ in place; directions beyond the rank carry no effect."""
     for j in range(rank):

@@ -1,10 +1,11 @@
 """Four numbers side by side: fast sums over lines whose order of additions is written down.
 
-A processor adds four numbers at a time only if the sum may be reordered. Leaving that to the compiler (fastmath)
+A processor adds several numbers at a time only if the sum may be reordered. Leaving that to the compiler (fastmath)
 gives bits that depend on what a function was inlined into: code compiled in this process and the same code read
 from the cache then part ways, and with them two chains of one seed. Here the order is part of the source: four
 partial sums, then (0 + 2) + (1 + 3). The type is an LLVM vector, so it lives in a register; on a processor without
-wide registers the same additions are done one after another.
+wide registers the same additions are done one after another. A product and a sum are rounded once together only where
+`multiply_add` says so, and where the processor can.
 
 As plain Python (numba switched off) an array of four stands in.
 """
@@ -12,13 +13,15 @@ As plain Python (numba switched off) an array of four stands in.
 from __future__ import annotations
 
 import operator
+import platform
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba.core import types
-from numba.core.cgutils import unpack_tuple
+from numba.core.cgutils import get_or_insert_function, unpack_tuple
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
@@ -139,6 +142,26 @@ def add_up(typing_context: Any, lanes: Any) -> Any:
     return numba_types.float64(LANES), generate
 
 
+#: Whether one instruction multiplies and adds, rounding once; otherwise that would be a slow call.
+FUSED = not numba.config.DISABLE_JIT and bool(
+    platform.machine() in ("arm64", "aarch64") or get_host_cpu_features().get("fma")
+)
+
+
+@intrinsic
+def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once where `FUSED`."""
+
+    def generate(context: Any, builder: Any, kinds: Any, args: Any) -> Any:
+        if not FUSED:
+            return builder.fadd(builder.fmul(args[0], args[1]), args[2])
+        kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
+        fused = get_or_insert_function(builder.module, kind, f"llvm.fma.v{WIDTH}f64")
+        return builder.call(fused, args)
+
+    return LANES(LANES, LANES, LANES), generate
+
+
 def _define_operator(operation: Any, instruction: str) -> None:
     class Template(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
@@ -180,3 +203,6 @@ if numba.config.DISABLE_JIT:
 
     def add_up(lanes):
         return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+
+    def multiply_add(a, b, c):
+        return a * b + c

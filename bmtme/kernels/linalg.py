@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from bmtme.kernels.compile import compiled
-from bmtme.kernels.lanes import WIDTH, add_up, load, spread
+from bmtme.kernels.lanes import WIDTH, add_up, load, multiply_add, spread
 
 
 @compiled()
@@ -170,8 +170,8 @@ def dot(a, b, n):
     even = spread(0.0)
     odd = spread(0.0)
     for j in range(0, end, step):
-        even += load(a, j) * load(b, j)
-        odd += load(a, j + WIDTH) * load(b, j + WIDTH)
+        even = multiply_add(load(a, j), load(b, j), even)
+        odd = multiply_add(load(a, j + WIDTH), load(b, j + WIDTH), odd)
     s = add_up(even + odd)
     for j in range(end, n):
         s += a[j] * b[j]

@@ -13,8 +13,7 @@ import numpy as np
 
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.interaction import add_row
-from bmtme.kernels.lanes import WIDTH, add_up, load, spread
-from bmtme.kernels.linalg import decompose_jacobi, dot, factor_cholesky, solve_lower, solve_lower_transposed
+from bmtme.kernels.linalg import decompose_jacobi, factor_cholesky, solve_lower, solve_lower_transposed
 from bmtme.kernels.pair import combine_rows
 
 OBSERVED, MISSING, ABSENT = 0, 1, 2
@@ -81,129 +80,62 @@ def fill_regressions(R_e, patterns, B, K):
 
 
 @compiled()
-def dot_four(u, a, b, c, e):
-    """Four inner products with one row, read once."""
-    end = u.shape[0] // WIDTH * WIDTH
-    t0 = spread(0.0)
-    t1 = spread(0.0)
-    t2 = spread(0.0)
-    t3 = spread(0.0)
-    for j in range(0, end, WIDTH):
-        us = load(u, j)
-        t0 += us * load(a, j)
-        t1 += us * load(b, j)
-        t2 += us * load(c, j)
-        t3 += us * load(e, j)
-    s0, s1, s2, s3 = add_up(t0), add_up(t1), add_up(t2), add_up(t3)
-    for j in range(end, u.shape[0]):
-        s0 += u[j] * a[j]
-        s1 += u[j] * b[j]
-        s2 += u[j] * c[j]
-        s3 += u[j] * e[j]
-    return s0, s1, s2, s3
-
-
-@compiled()
-def dot_three(u, a, b, c):
-    """Three inner products with one row, read once."""
-    end = u.shape[0] // WIDTH * WIDTH
-    t0 = spread(0.0)
-    t1 = spread(0.0)
-    t2 = spread(0.0)
-    for j in range(0, end, WIDTH):
-        us = load(u, j)
-        t0 += us * load(a, j)
-        t1 += us * load(b, j)
-        t2 += us * load(c, j)
-    s0, s1, s2 = add_up(t0), add_up(t1), add_up(t2)
-    for j in range(end, u.shape[0]):
-        s0 += u[j] * a[j]
-        s1 += u[j] * b[j]
-        s2 += u[j] * c[j]
-    return s0, s1, s2
-
-
-@compiled()
-def dot_two(u, a, b):
-    """Two inner products with one row, read once."""
-    end = u.shape[0] // WIDTH * WIDTH
-    t0 = spread(0.0)
-    t1 = spread(0.0)
-    for j in range(0, end, WIDTH):
-        us = load(u, j)
-        t0 += us * load(a, j)
-        t1 += us * load(b, j)
-    s0, s1 = add_up(t0), add_up(t1)
-    for j in range(end, u.shape[0]):
-        s0 += u[j] * a[j]
-        s1 += u[j] * b[j]
-    return s0, s1
-
-
-@compiled()
-def rotate_rows_back(U, lines, X, out):
-    """out (S, p) = U[lines] X' of X (p, J): skinny, so by hand, each row read once per four columns."""
-    p = X.shape[0]
-    for s in range(lines.shape[0]):
-        u = U[lines[s]]
-        a = 0
-        while a + 4 <= p:
-            out[s, a], out[s, a + 1], out[s, a + 2], out[s, a + 3] = dot_four(u, X[a], X[a + 1], X[a + 2], X[a + 3])
-            a += 4
-        if a + 3 == p:
-            out[s, a], out[s, a + 1], out[s, a + 2] = dot_three(u, X[a], X[a + 1], X[a + 2])
-        elif a + 2 == p:
-            out[s, a], out[s, a + 1] = dot_two(u, X[a], X[a + 1])
-        elif a + 1 == p:
-            out[s, a] = dot(u, X[a], u.shape[0])
-
-
-@compiled()
-def add_four_rows(w0, w1, w2, w3, r0, r1, r2, r3, out):
-    """out += the weighted sum of four rows."""
-    for j in range(out.shape[0]):
-        out[j] += w0 * r0[j] + w1 * r1[j] + w2 * r2[j] + w3 * r3[j]
-
-
-@compiled()
-def rotate_rows_forward(U, lines, y, out):
-    """out (p, J) += y' U[lines] of y (S, p): four rows at a time, in stretches that stay in the fastest cache."""
-    S = lines.shape[0]
-    p, J = out.shape
-    for start in range(0, J, 512):
-        stop = min(start + 512, J)
-        s = 0
-        while s + 4 <= S:
-            r0, r1 = U[lines[s], start:stop], U[lines[s + 1], start:stop]
-            r2, r3 = U[lines[s + 2], start:stop], U[lines[s + 3], start:stop]
-            for a in range(p):
-                add_four_rows(y[s, a], y[s + 1, a], y[s + 2, a], y[s + 3, a], r0, r1, r2, r3, out[a, start:stop])
-            s += 4
-        while s < S:
-            for a in range(p):
-                add_row(y[s, a], U[lines[s], start:stop], out[a, start:stop])
-            s += 1
-
-
-@compiled()
-def draw_missing(rng, pattern, B, K, fitted, spread, e, y):
-    """Impute the missing traits of one record (or one mean of unseen plots) in place.
+def draw_missing(rng, patterns, B, K, t, fitted, spread, e, values, row):
+    """Impute the missing traits of one record (or one mean of unseen plots), a row of `values`, of pattern t.
 
     y_m | y_o ~ N(fitted_m + B (y_o - fitted_o), spread^2 K K').
     """
-    L = pattern.shape[0]
+    L = patterns.shape[1]
     for l in range(L):
-        if pattern[l] == MISSING:
+        if patterns[t, l] == MISSING:
             e[l] = rng.standard_normal()
     for l in range(L):
-        if pattern[l] == MISSING:
+        if patterns[t, l] == MISSING:
             s = 0.0
             for q in range(L):
-                if pattern[q] == MISSING:
-                    s += K[l, q] * e[q] * spread
-                elif pattern[q] == OBSERVED:
-                    s += B[l, q] * (y[q] - fitted[q])
-            y[l] = fitted[l] + s
+                if patterns[t, q] == MISSING:
+                    s += K[t, l, q] * e[q] * spread
+                elif patterns[t, q] == OBSERVED:
+                    s += B[t, l, q] * (values[row, q] - fitted[q])
+            values[row, l] = fitted[l] + s
+
+
+@compiled()
+def draw_cells(
+    rng, start, stop, traits, fitted, patterns, B, K, cell_pad, cell_pattern, part_offset, part_pattern, pad, part
+):  # fmt: skip
+    """Impute cells start .. stop - 1 of one environment: their means of unseen plots, and their partly seen records.
+
+    fitted (S, width) at the environment's recorded `traits`; pad (S, L) and part (P, L) are changed in place.
+    """
+    L = patterns.shape[1]
+    values = np.zeros(L)
+    e = np.empty(L)
+    for c in range(start, stop):
+        for a in range(traits.shape[0]):
+            values[traits[a]] = fitted[c, a]
+        if cell_pad[c] > 0.0:
+            spread = 1.0 / math.sqrt(cell_pad[c])
+            draw_missing(rng, patterns, B, K, cell_pattern[c], values, spread, e, pad, c)
+        for q in range(part_offset[c], part_offset[c + 1]):
+            draw_missing(rng, patterns, B, K, part_pattern[q], values, 1.0, e, part, q)
+
+
+@compiled()
+def average_cells(start, stop, traits, cell_count, cell_mean, cell_pad, pad, part_offset, part, cell_root, out):
+    """Completed means of cells over their k_i c_j plots, seen and imputed, times sqrt(c_j), into (S, width) `out`."""
+    for c in range(start, stop):
+        first, last = part_offset[c], part_offset[c + 1]
+        plots = cell_count[c] + cell_pad[c] + (last - first)
+        weight = cell_root[c] / plots
+        for a in range(traits.shape[0]):
+            l = traits[a]
+            t = cell_pad[c] * pad[c, l]
+            if cell_count[c] > 0.0:
+                t += cell_count[c] * cell_mean[c, l]
+            for q in range(first, last):
+                t += part[q, l]
+            out[c, a] = t * weight
 
 
 @compiled()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bmtme.kernels.compile import compiled
-from bmtme.kernels.lanes import WIDTH, load_row, spread, store_row
+from bmtme.kernels.lanes import WIDTH, load_row, multiply_add, spread, store_row
 from bmtme.kernels.linalg import decompose_jacobi, factor_cholesky, fix_signs, invert_lower
 
 
@@ -150,13 +150,15 @@ def add_scaled_rows(fresh, w0, r0, w1, r1, w2, r2, X, out, row):
     v0, v1, v2 = spread(w0), spread(w1), spread(w2)
     if fresh:
         for j in range(0, end, WIDTH):
-            store_row(out, row, j, v0 * load_row(X, r0, j) + v1 * load_row(X, r1, j) + v2 * load_row(X, r2, j))
+            ts = multiply_add(v1, load_row(X, r1, j), v0 * load_row(X, r0, j))
+            store_row(out, row, j, multiply_add(v2, load_row(X, r2, j), ts))
         for j in range(end, J):
             out[row, j] = w0 * X[r0, j] + w1 * X[r1, j] + w2 * X[r2, j]
     else:
         for j in range(0, end, WIDTH):
-            more = v0 * load_row(X, r0, j) + v1 * load_row(X, r1, j) + v2 * load_row(X, r2, j)
-            store_row(out, row, j, load_row(out, row, j) + more)
+            ts = multiply_add(v0, load_row(X, r0, j), load_row(out, row, j))
+            ts = multiply_add(v1, load_row(X, r1, j), ts)
+            store_row(out, row, j, multiply_add(v2, load_row(X, r2, j), ts))
         for j in range(end, J):
             out[row, j] += w0 * X[r0, j] + w1 * X[r1, j] + w2 * X[r2, j]
 

@@ -1,7 +1,7 @@
 """Unconstrained parameters of the covariances: values, priors with Jacobians, gradients carried back.
 
 With a half-t prior a standard deviation has mass at zero. In logs that is a long, narrow tail in which chains lose
-themselves (seen: 12 effective draws in 5,000 for the residual covariance of 29 lines), in a Cholesky factor a spike
+themselves (seen: 12 effective draws in 10,000 for the residual covariance of 29 lines), in a Cholesky factor a spike
 (a row of it goes to zero as a whole). So a free p x p covariance has signed standard deviations d_a, in which the
 marginal prior is smooth and flat at zero, and t_ac, c < a, for its correlations: row a of the Cholesky factor is
 K_a = d_a (sinh t_a1, ..., sinh t_a,a-1, 1) / n_a with n_a^2 = 1 + sum_c sinh^2 t_ac; for two traits t is Fisher's z.

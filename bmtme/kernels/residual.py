@@ -40,11 +40,40 @@ def sum_rotated_residuals(Y, W, x, root_d, beta, first, traits, k, E, out):
 
 
 @compiled()
-def add_outer(weight, a, b, traits, out):
-    """out += weight (a - b)(a - b)' over `traits`."""
+def add_outer(weight, e, traits, out):
+    """out += weight e e' over `traits`."""
     for p in traits:
+        t = weight * e[p]
         for q in traits:
-            out[p, q] += weight * (a[p] - b[p]) * (a[q] - b[q])
+            out[p, q] += t * e[q]
+
+
+@compiled()
+def exchange_cells(
+    start, stop, traits, fitted, cell_count, cell_mean, cell_pad, pad, part_offset, part, out
+):  # fmt: skip
+    """Take the residuals of completed cells off `out` and put those of their recorded plots on."""
+    e = np.zeros(pad.shape[1])
+    for c in range(start, stop):
+        first, last = part_offset[c], part_offset[c + 1]
+        plots = cell_count[c] + cell_pad[c] + (last - first)
+        for a in range(traits.shape[0]):
+            l = traits[a]
+            t = cell_pad[c] * pad[c, l]
+            if cell_count[c] > 0.0:
+                t += cell_count[c] * cell_mean[c, l]
+            for q in range(first, last):
+                t += part[q, l]
+            e[l] = t / plots - fitted[c, a]
+        add_outer(-plots, e, traits, out)
+        if cell_count[c] > 0.0:
+            for a in range(traits.shape[0]):
+                e[traits[a]] = cell_mean[c, traits[a]] - fitted[c, a]
+            add_outer(cell_count[c], e, traits, out)
+        for q in range(first, last):
+            for a in range(traits.shape[0]):
+                e[traits[a]] = part[q, traits[a]] - fitted[c, a]
+            add_outer(1.0, e, traits, out)
 
 
 @compiled()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from bmtme.kernels.compile import compiled
-from bmtme.kernels.lanes import WIDTH, add_up, load, load_row, spread, store, store_row
+from bmtme.kernels.lanes import WIDTH, add_up, load, load_row, multiply_add, spread, store, store_row
 
 
 @compiled()
@@ -23,15 +23,15 @@ def sum_density_terms(Z, m, x, d, lam, weight, product):
     xz = spread(0.0)
     zz = spread(0.0)
     for j in range(0, end, WIDTH):
-        vs = one + load(d, j) * lams
+        vs = multiply_add(load(d, j), lams, one)
         ts = one / vs
         store_row(weight, m, j, ts)
         store(product, j, load(product, j) * vs)
         xs, zs = load(x, j), load_row(Z, m, j)
         xt = xs * ts
-        xx += xs * xt
-        xz += zs * xt
-        zz += zs * zs * ts
+        xx = multiply_add(xs, xt, xx)
+        xz = multiply_add(zs, xt, xz)
+        zz = multiply_add(zs * zs, ts, zz)
     sxx, sxz, szz = add_up(xx), add_up(xz), add_up(zz)
     for j in range(end, x.shape[0]):
         v = 1.0 + d[j] * lam
@@ -61,16 +61,16 @@ def sum_logs(product):
 def turn_to_scores(Z, P, m, x, d, weight, mean):
     """Row m of Z becomes q = D (z - x mean), that of P becomes D x; returns the sums of D and of d D."""
     end = x.shape[0] // WIDTH * WIDTH
-    means = spread(mean)
+    minus = spread(-mean)
     plain = spread(0.0)
     weighted = spread(0.0)
     for j in range(0, end, WIDTH):
         vs = load_row(weight, m, j)
         plain += vs
-        weighted += load(d, j) * vs
+        weighted = multiply_add(load(d, j), vs, weighted)
         ps = vs * load(x, j)
         store_row(P, m, j, ps)
-        store_row(Z, m, j, vs * load_row(Z, m, j) - ps * means)
+        store_row(Z, m, j, multiply_add(ps, minus, vs * load_row(Z, m, j)))
     s, t = add_up(plain), add_up(weighted)
     for j in range(end, x.shape[0]):
         v = weight[m, j]
@@ -82,37 +82,52 @@ def turn_to_scores(Z, P, m, x, d, weight, mean):
 
 
 @compiled()
-def sum_pair(a, b, d):
-    """sum_j a_j b_j, and the same weighted with d_j."""
-    end = d.shape[0] // WIDTH * WIDTH
+def sum_pair(Z, m, n, d):
+    """sum_j Z_mj Z_nj, and the same weighted with d_j."""
+    step = 2 * WIDTH
+    end = d.shape[0] // step * step
     plain = spread(0.0)
     weighted = spread(0.0)
-    for j in range(0, end, WIDTH):
-        vs = load(a, j) * load(b, j)
+    plain_odd = spread(0.0)
+    weighted_odd = spread(0.0)
+    for j in range(0, end, step):
+        vs = load_row(Z, m, j) * load_row(Z, n, j)
         plain += vs
-        weighted += vs * load(d, j)
-    s, t = add_up(plain), add_up(weighted)
+        weighted = multiply_add(vs, load(d, j), weighted)
+        vs = load_row(Z, m, j + WIDTH) * load_row(Z, n, j + WIDTH)
+        plain_odd += vs
+        weighted_odd = multiply_add(vs, load(d, j + WIDTH), weighted_odd)
+    s, t = add_up(plain + plain_odd), add_up(weighted + weighted_odd)
     for j in range(end, d.shape[0]):
-        v = a[j] * b[j]
+        v = Z[m, j] * Z[n, j]
         s += v
         t += v * d[j]
     return s, t
 
 
 @compiled()
-def sum_two_pairs(a, b, weight, p, q, d):
-    """sum_j (a_j b_j + weight p_j q_j), and the same weighted with d_j."""
-    end = d.shape[0] // WIDTH * WIDTH
+def sum_two_pairs(Z, P, m, n, weight, d):
+    """sum_j (Z_mj Z_nj + weight P_mj P_nj), and the same weighted with d_j."""
+    step = 2 * WIDTH
+    end = d.shape[0] // step * step
     weights = spread(weight)
     plain = spread(0.0)
     weighted = spread(0.0)
-    for j in range(0, end, WIDTH):
-        vs = load(a, j) * load(b, j) + weights * (load(p, j) * load(q, j))
+    plain_odd = spread(0.0)
+    weighted_odd = spread(0.0)
+    for j in range(0, end, step):
+        vs = load_row(P, m, j) * load_row(P, n, j)
+        vs = multiply_add(load_row(Z, m, j), load_row(Z, n, j), vs * weights)
         plain += vs
-        weighted += vs * load(d, j)
-    s, t = add_up(plain), add_up(weighted)
+        weighted = multiply_add(vs, load(d, j), weighted)
+        k = j + WIDTH
+        vs = load_row(P, m, k) * load_row(P, n, k)
+        vs = multiply_add(load_row(Z, m, k), load_row(Z, n, k), vs * weights)
+        plain_odd += vs
+        weighted_odd = multiply_add(vs, load(d, k), weighted_odd)
+    s, t = add_up(plain + plain_odd), add_up(weighted + weighted_odd)
     for j in range(end, d.shape[0]):
-        v = a[j] * b[j] + weight * (p[j] * q[j])
+        v = Z[m, j] * Z[n, j] + weight * (P[m, j] * P[n, j])
         s += v
         t += v * d[j]
     return s, t

@@ -20,7 +20,7 @@ import numpy as np
 COMPILED = {
     "kernels": (
         "lanes", "linalg", "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "parameters",
-        "scores",
+        "rotation", "scores",
     ),
     "gibbs": ("problem", "state", "steps", "draws", "density", "collapsed", "stepwise", "sweep"),
 }  # fmt: skip

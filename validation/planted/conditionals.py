@@ -53,9 +53,9 @@ MEANS = (
     Mutant(
         "mean of the wrong environment behind imputed values",
         "gibbs/steps.py",
-        "w.fitted[c, a] = s.beta[first + a] + w.fitted[c, a] / p.cell_root[c]",
-        "w.fitted[c, a] = s.beta[a] + w.fitted[c, a] / p.cell_root[c]",
-        (MISSING + "test_imputation[missing-unstructured]",),
+        "fitted[c, a] = beta[first + a] + u / roots[c]",
+        "fitted[c, a] = beta[a] + u / roots[c]",
+        (MISSING + "test_imputation[missing-unstructured-True]",),
     ),
 )
 
@@ -208,9 +208,9 @@ COVARIANCES = (
     ),
     Mutant(
         "R_e: unseen plots not taken off",
-        "gibbs/steps.py",
-        "add_outer(-plots, mean, fitted, traits, out)",
-        "add_outer(-p.cell_count[c], mean, fitted, traits, out)",
+        "kernels/residual.py",
+        "add_outer(-plots, e, traits, out)",
+        "add_outer(-cell_count[c], e, traits, out)",
         (CROSS_PRODUCTS + "[missing-unstructured]",),
     ),
 )

@@ -14,10 +14,10 @@ COLLAPSED = CONDITIONALS + "test_covariances_with_means_and_effects_integrated_o
 UNRECORDED = (
     Mutant(
         "missing trait taken for data: never imputed",
-        "gibbs/steps.py",
-        "draw_missing(rng, p.patterns[t], w.B[t], w.Kp[t], fitted, 1.0, e, s.part[q])",
+        "kernels/missing.py",
+        "draw_missing(rng, patterns, B, K, part_pattern[q], values, 1.0, e, part, q)",
         "e[:] = 0.0",
-        (MISSING + "test_imputation[missing-unstructured]",),
+        (MISSING + "test_imputation[missing-unstructured-True]",),
     ),
     Mutant(
         "missing trait taken for data: the record counts as complete",
@@ -29,16 +29,16 @@ UNRECORDED = (
     Mutant(
         "imputation: observed traits not taken as deviations",
         "kernels/missing.py",
-        "s += B[l, q] * (y[q] - fitted[q])",
-        "s += B[l, q] * y[q]",
-        (MISSING + "test_imputation[missing-unstructured]",),
+        "s += B[t, l, q] * (values[row, q] - fitted[q])",
+        "s += B[t, l, q] * values[row, q]",
+        (MISSING + "test_imputation[missing-unstructured-True]",),
     ),
     Mutant(
         "imputation: mean of several unseen plots as spread as one",
-        "gibbs/steps.py",
-        "1.0 / math.sqrt(p.cell_pad[c])",
+        "kernels/missing.py",
+        "1.0 / math.sqrt(cell_pad[c])",
         "1.0",
-        (MISSING + "test_imputation[missing-unstructured]",),
+        (MISSING + "test_imputation[missing-unstructured-True]",),
     ),
     Mutant(
         "absent cross-products: rows of the recorded traits counted twice",
@@ -177,8 +177,8 @@ ORDER = (
         "gibbs/sweep.py",
         "        if not draw_residual(rng, p, s, w):\n            return 3\n"
         "        if refresh and not pack_state(p, s, h):\n            return 1\n    h.swept[0] += 1.0\n"
-        "    draw_mean_scales(rng, p, s)\n    return 0 if impute(rng, p, s, w) else 3",
-        "        if not impute(rng, p, s, w) or not draw_residual(rng, p, s, w):\n            return 3\n"
+        "    draw_mean_scales(rng, p, s)\n    return 0 if impute(rng, p, s, w, given_effects) else 3",
+        "        if not impute(rng, p, s, w, given_effects) or not draw_residual(rng, p, s, w):\n            return 3\n"
         "    draw_mean_scales(rng, p, s)\n    return 0",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
     ),
@@ -186,7 +186,7 @@ ORDER = (
         "sweep: imputation between the collapsed update and u",
         "gibbs/sweep.py",
         "        draw_unseen_variances(rng, p, s)\n    elif",
-        "        draw_unseen_variances(rng, p, s)\n        impute(rng, p, s, w)\n    elif",
+        "        draw_unseen_variances(rng, p, s)\n        impute(rng, p, s, w, kind < 0)\n    elif",
         (SWEEPS + "[standard-sweep_collapsed]",),
     ),
     Mutant(
@@ -228,14 +228,35 @@ ORDER = (
     Mutant(
         "sweep: split of the effects of the sweep before",
         "gibbs/sweep.py",
-        "    for inner in range(p.inner):\n        if inner > 0 and not impute(rng, p, s, w):\n            return 3\n"
+        "    for inner in range(p.inner):\n"
+        "        if inner > 0 and not impute(rng, p, s, w, inner == 0):\n            return 3\n"
         "        if not draw_means_and_genetic(rng, p, s, w):\n            return 5\n"
-        "        if len(p.cell_line) > 0:\n            fill_fitted(p, s, w)\n"
         "    if not split_effects(rng, p, s, w):\n        return 1\n",
         "    if not split_effects(rng, p, s, w):\n        return 1\n"
-        "    for inner in range(p.inner):\n        if inner > 0 and not impute(rng, p, s, w):\n            return 3\n"
-        "        if not draw_means_and_genetic(rng, p, s, w):\n            return 5\n"
-        "        if len(p.cell_line) > 0:\n            fill_fitted(p, s, w)\n",
+        "    for inner in range(p.inner):\n"
+        "        if inner > 0 and not impute(rng, p, s, w, inner == 0):\n            return 3\n"
+        "        if not draw_means_and_genetic(rng, p, s, w):\n            return 5\n",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
+    ),
+    Mutant(
+        "sweep: imputed from the fitted values of another sweep",
+        "gibbs/sweep.py",
+        "return 0 if impute(rng, p, s, w, given_effects) else 3",
+        "return 0 if impute(rng, p, s, w, kind == COLLAPSED) else 3",
+        (SWEEPS + "[unstructured-sweep_collapsed]",),
+    ),
+    Mutant(
+        "rotation: the last line of an incomplete block counted again",
+        "kernels/rotation.py",
+        "w1 = y[s1, a] if s + 1 < stop else 0.0",
+        "w1 = y[s1, a]",
+        ("test_linalg.py::test_skinny_rotations",),
+    ),
+    Mutant(
+        "rotation: lines beyond a whole number of blocks of three traits lost",
+        "kernels/rotation.py",
+        "for j in range(J // WIDTH * WIDTH, J):",
+        "for j in range(J, J):",
+        ("test_linalg.py::test_skinny_rotations",),
     ),
 )

@@ -14,7 +14,7 @@ import numpy as np
 
 from bmtme.gibbs.chains import Chain
 from bmtme.gibbs.problem import Problem
-from bmtme.kernels.missing import rotate_rows_back, rotate_rows_forward
+from bmtme.kernels.rotation import rotate_back, rotate_forward
 from validation.speed.problems import Data
 
 TUNE = 1000
@@ -91,17 +91,16 @@ def time_floor(problem: Problem, repeats: int = 200) -> float:
     rng = np.random.default_rng(0)
     M, J = problem.fixed.shape
     data, out = rng.standard_normal((M, J)), np.empty((M, J))
+    y = np.empty((len(problem.cell_line), problem.n_trait))
     best = np.inf
     for _ in range(repeats):
         began = time.perf_counter()
         rng.standard_normal(out=out)
         np.multiply(data, out, out=out)
         for i in range(problem.n_env):
-            lines = problem.cell_line[problem.cell_offset[i] : problem.cell_offset[i + 1]]
-            if len(lines):
-                first, width = problem.env_first[i], problem.env_width[i]
-                y = np.empty((len(lines), width))
-                rotate_rows_back(problem.U, lines, data[first : first + width], y)
-                rotate_rows_forward(problem.U, lines, y, out[first : first + width])
+            first, width = problem.env_first[i], problem.env_width[i]
+            start, stop = problem.cell_offset[i], problem.cell_offset[i + 1]
+            rotate_back(problem.U, problem.cell_line, start, stop, data, first, width, y)
+            rotate_forward(problem.U, problem.cell_line, start, stop, y, out, first, width)
         best = min(best, time.perf_counter() - began)
     return 1e3 * best
