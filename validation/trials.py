@@ -1,7 +1,8 @@
 """The real trials that studies use, where BMTME_DATA names the folder that holds them.
 
 ``maize309_mtme``, ``wheat250_mtme`` and ``wheat599`` hold ``pheno.csv`` and ``grm.csv.gz``; ``gryphon`` holds
-``pheno.csv`` and ``pedigree.csv``.
+``pheno.csv`` and ``pedigree.csv``; ``toys`` holds a folder with ``pheno.csv`` and ``grm.csv`` for each of ``MaizeToy``,
+``WheatToy`` and ``WheatIranianToy``, the examples of the R package BMTME.
 """
 
 from __future__ import annotations

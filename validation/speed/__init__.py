@@ -2,7 +2,8 @@
 
 Both samplers on simulated sets; the floor (the normals, the rotations of the imputed rows and one pass over the
 transformed data, measured alone); and, where BMTME_PROTOTYPE names a file ``collapsed.py`` with the functions
-``sample`` and ``unpack``, that program on the same data. How the time of a sweep grows, and a large fit.
+``sample`` and ``unpack``, that program on the same data. Programs in R, where R has them. How the time of a sweep
+grows, and a large fit.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from validation.registry import Options, Row, make_table, register, write_report
 from validation.speed.growth import fit_large, measure_growth
 from validation.speed.problems import simulate
 from validation.speed.programs import find_prototype, time_floor, time_prototype, time_sampler
+from validation.speed.rivals import measure_rivals
 
 SIZES = ((80, 3, 3, 0.2), (309, 3, 3, 0.2), (309, 3, 3, 0.0), (1000, 5, 3, 0.2))
 #: Kept sweeps of `gibbs` for each of `collapsed`: its worst entries take that many to be measured at all.
@@ -63,20 +65,21 @@ def run_quick(options: Options) -> list[Row]:
 
 
 def run_full(options: Options) -> list[Row]:
-    """All sizes, three sets each; growth; the large fit."""
+    """All sizes, three sets each; programs in R; growth; the large fit."""
     began = time.perf_counter()
     rows, text = measure(options, SIZES, 3)
+    others, rivals = measure_rivals(options)
     large, sentence = fit_large(options)
     text = (
-        "Medians over three simulated sets on a shared machine: trust ratios, not single figures. Effective draws per "
-        "second are bulk ESS over all entries of Sigma_t, Sigma_E and R_e, one chain, after warm-up; `square`: of "
+        "Medians over three simulated sets on a shared machine: trust ratios, not single figures; seconds are the "
+        "processor's. Effective draws per second are bulk ESS over all entries of Sigma_t, Sigma_E and R_e, one chain, after warm-up; `square`: of "
         "squared deviations; `floors`: multiples of the normals, the rotations of the imputed rows and one pass over "
-        f"the data, measured alone.\n\n{text}\n\n## Growth\n\nMilliseconds a sweep, one size changed at a time from "
-        "309 lines x 3 environments x 3 traits with 20% of the cells missing; exponents over the larger half of the "
-        f"sizes.\n\n{measure_growth(options)}\n\n## A large fit\n\n{sentence}"
+        f"the data, measured alone.\n\n{text}\n\n## Programs in R\n\n{rivals}\n\n## Growth\n\nMilliseconds a sweep, "
+        "one size changed at a time from 309 lines x 3 environments x 3 traits with 20% of the cells missing; "
+        f"exponents over the larger half of the sizes.\n\n{measure_growth(options)}\n\n## A large fit\n\n{sentence}"
     )
     write_report(options, "speed", "Speed", text, time.perf_counter() - began)
-    return [*rows, large]
+    return [*rows, *others, large]
 
 
 register("speed", run_quick, run_full)

@@ -36,10 +36,14 @@ class Data(NamedTuple):
         return np.where(mask[:, :, None], 0.0, values), mask, G / np.diag(G).mean()
 
 
-def simulate(lines: int, envs: int, traits: int, missing: float, seed: int) -> Data:
-    """The design of `bmtme.simulate`: heritability one half, markers, a share of the cells missing."""
+def simulate(lines: int, envs: int, traits: int, missing: float, seed: int, correlation: float = 0.85) -> Data:
+    """The design of `bmtme.simulate`: heritability one half, markers, a share of the cells missing.
+
+    correlation : of the traits, genetic and residual
+    """
     sim = bmtme.simulate(
-        lines=lines, envs=envs, traits=traits, missing=missing, heritability=0.5, relationship="markers", seed=seed
-    )
+        lines=lines, envs=envs, traits=traits, missing=missing, heritability=0.5, relationship="markers", seed=seed,
+        genetic_correlation=correlation, residual_correlation=correlation,
+    )  # fmt: skip
     names = [f"T{l + 1}" for l in range(traits)]
     return Data(bmtme.Trial.from_frame(sim.frame, line="line", env="env", traits=names, rep="rep"), sim.relationship)

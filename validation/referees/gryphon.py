@@ -1,0 +1,110 @@
+"""Additive and residual covariances of a pedigreed population: bmtme beside ASReml-R's printed REML estimates.
+
+The data (`gryphon`, where BMTME_DATA names a folder with it) are those of a tutorial that prints what ASReml-R finds in
+them. Between the two stands a third program, REML by dense algebra (`validation.referees.reml`): its estimates must be
+ASReml-R's, and its likelihood times the prior must be bmtme's posterior. Without the data, the latter on a simulated
+pedigree.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from validation.referees.animals import Animals, read_gryphon, simulate_animals
+from validation.referees.gryphon_page import describe, draw_results
+from validation.referees.gryphon_results import ANALYSES, BOTH, BY_SEX, DRAWS, IMPORTANCE, Result, analyse
+from validation.referees.posteriors import ENOUGH, LEVEL
+from validation.registry import Options, Row, register, write_figure, write_report
+from validation.trials import skip
+
+#: Estimates by two REML programs that have both converged differ by no larger a share.
+SAME, SAME_ERROR = 1e-5, 1e-3
+#: A posterior median further from the REML estimate, in posterior SDs, would want an explanation.
+NEAR = 0.5
+
+
+def check_posterior(label: str, result: Result) -> Row:
+    """Is bmtme's posterior the exact one?"""
+    a = result.agreement
+    enough = min(a.effective, result.exact.effective) >= ENOUGH
+    figure = f"{np.abs(a.z).max():.1f}; p (x {len(a.z)}) {a.p:.2g}"
+    return Row(
+        f"{label}: bmtme and the exact posterior, {result.analysis.name}",
+        f"{result.records} values, {len(a.z)} moments", "largest difference, in errors", figure,
+        bool(a.p > LEVEL and enough),
+    )  # fmt: skip
+
+
+def list_rows(result: Result) -> list[Row]:
+    """The three verdicts on one analysis."""
+    share, error = result.differ()
+    distance = float(np.abs(result.place()).max())
+    name, size = result.analysis.name, f"{result.records} values"
+    return [
+        Row(
+            f"gryphon: our REML and ASReml-R's print, {name}", size, "largest share by which estimates, errors differ",
+            f"{share:.1e}, {error:.1e}", share < SAME and error < SAME_ERROR,
+        ),
+        check_posterior("gryphon", result),
+        Row(
+            f"gryphon: ASReml-R's print in bmtme's posterior, {name}", size, "largest distance from a median, in SDs",
+            f"{distance:.2f}", distance < NEAR,
+        ),
+    ]  # fmt: skip
+
+
+def check_pedigree(animals: Animals) -> tuple[Row, str]:
+    """What the pedigree must be, counted; and what it is."""
+    pedigree, A = animals.pedigree.fillna(""), np.asarray(animals.relationship.matrix)
+    dams = dict(zip(pedigree["id"], pedigree["dam"], strict=True))
+    agree = sum(dams.get(line) == mother for line, mother in animals.frame[["line", "mother"]].to_numpy())
+    place = {name: k for k, name in enumerate(pedigree["id"])}
+    parents = [(k, name) for column in ("sire", "dam") for k, name in enumerate(pedigree[column]) if name]
+    ordered = all(place[name] < k for k, name in parents)
+    inbreeding = np.diag(A) - 1
+    some = inbreeding > 1e-9
+    seen = animals.frame[["BWT", "TARSUS"]].notna().to_numpy()
+    where = "before" if ordered else "NOT always before"
+    one = "1 animal is" if some.sum() == 1 else f"{some.sum()} animals are"
+    text = (
+        f"{len(pedigree)} animals in the pedigree ({(pedigree['sire'] == '').sum()} without a known sire, "
+        f"{(pedigree['dam'] == '').sum()} without a known dam; parents stand {where} their offspring), "
+        f"{len(animals.frame)} of them in the table of phenotypes: {seen[:, 0].sum()} with a birth weight (BWT, kg in "
+        f"the tutorial), {seen[:, 1].sum()} with a tarsus length (TARSUS), {seen.all(axis=1).sum()} with both, "
+        f"{(~seen.any(axis=1)).sum()} with neither. For {agree} of {len(animals.frame)} the pedigree names the mother "
+        f"that the phenotypes name. {one} inbred (largest coefficient {inbreeding.max():.3g}); the mean diagonal of A "
+        f"is {np.diag(A).mean():.5f}."
+    )
+    size, counted = f"{len(pedigree)} animals", f"{agree} of {len(animals.frame)}"
+    ok = bool(ordered and agree == len(animals.frame))
+    return Row("gryphon: pedigree and phenotypes name the same dams", size, "dams in common", counted, ok), text
+
+
+def run_quick(options: Options) -> list[Row]:
+    """A simulated pedigree: one trait with means by sex, and two traits."""
+    animals = simulate_animals(options.seed)
+    sizes = {BY_SEX: 4000, BOTH: 4000}
+    results = [analyse(animals, analysis, draws, 1000, options) for analysis, draws in sizes.items()]
+    return [check_posterior("simulated pedigree", result) for result in results]
+
+
+def run_full(options: Options) -> list[Row]:
+    """The gryphon data, written to ``gryphon.md``."""
+    animals = read_gryphon()
+    if animals is None:
+        return [skip("gryphon: bmtme and ASReml-R", "gryphon")]
+    began = time.perf_counter()
+    row, facts = check_pedigree(animals)
+    results = {a: analyse(animals, a, DRAWS[a], IMPORTANCE, options) for a in ANALYSES}
+    rows = [row, *[r for result in results.values() for r in list_rows(result)]]
+    figure = write_figure(options, "gryphon", draw_results(results))
+    write_report(
+        options, "gryphon", "Animal models: ASReml-R, REML and bmtme",
+        describe(animals, results, rows, facts, figure, options), time.perf_counter() - began,
+    )  # fmt: skip
+    return rows
+
+
+register("gryphon", run_quick, run_full)
