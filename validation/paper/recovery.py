@@ -239,8 +239,8 @@ def summarise_means(results: Results, reading: str) -> str:
         k = int(np.abs(bias).argmax())
         told.append(
             f"with {priors} priors {counts[-1]} of {len(here)} are off by more than two standard errors, "
-            f"{r.names[here[k]]} most, by {bias[k]:+.2f} (SE {error[k]:.2f}), {100 * abs(bias[k]) / r.truth[here[k]]:.0f}% "
-            "of the truth"
+            f"{r.names[here[k]]} most, by {bias[k]:+.2f} (SE {error[k]:.2f}), "
+            f"{100 * abs(bias[k]) / r.truth[here[k]]:.0f}% of the truth"
         )
     text = f"- *beta*, {reading}: {'; '.join(told)}."
     if counts[0] > counts[1]:
