@@ -74,8 +74,8 @@ def run_full(options: Options) -> list[Row]:
         "Medians over three simulated sets on a shared machine: trust ratios, not single figures; seconds are the "
         "processor's. Effective draws per second are bulk ESS over all entries of Sigma_t, Sigma_E and R_e, one chain, "
         "after warm-up; `square`: of squared deviations; `floors`: multiples of the normals, the rotations of the "
-        "after warm-up; `square`: of squared deviations; `floors`: multiples of the normals, the rotations of the "
-        "imputed rows and one pass over "
+        f"imputed rows and one pass over the data, measured alone.\n\n{text}\n\n## Programs in R\n\n{rivals}\n\n"
+        "## Growth\n\nMilliseconds a sweep, "
         "one size changed at a time from 309 lines x 3 environments x 3 traits with 20% of the cells missing; "
         f"exponents over the larger half of the sizes.\n\n{measure_growth(options)}\n\n## A large fit\n\n{sentence}"
     )
