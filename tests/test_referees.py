@@ -62,7 +62,7 @@ def test_importance_sampling_and_the_grid_agree(related: tuple[np.ndarray, np.nd
     traits = make_traits(related, 1)
     maximum = traits.maximise()
     grid = integrate_posterior(traits, maximum, 2.0, 5.0)
-    drawn = sample_posterior(traits, maximum, 2.0, np.array([5.0]), 3000, 1, 1)
+    drawn = sample_posterior(traits, maximum, 2.0, np.array([5.0]), 8000, 1, 1)
     exact, _ = grid.mean(lambda theta: np.sqrt(theta))
     mean, error = drawn.mean(lambda theta: np.sqrt(theta))
     assert drawn.effective > 1000
