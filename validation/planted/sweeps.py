@@ -250,13 +250,13 @@ ORDER = (
         "kernels/rotation.py",
         "w1 = y[s1, a] if s + 1 < stop else 0.0",
         "w1 = y[s1, a]",
-        ("test_linalg.py::test_skinny_rotations",),
+        ("test_linalg.py::test_skinny_rotations[5-3]",),
     ),
     Mutant(
         "rotation: lines beyond a whole number of blocks of three traits lost",
         "kernels/rotation.py",
         "for j in range(J // WIDTH * WIDTH, J):",
         "for j in range(J, J):",
-        ("test_linalg.py::test_skinny_rotations",),
+        ("test_linalg.py::test_skinny_rotations[5-3]",),
     ),
 )
