@@ -60,14 +60,14 @@ def check_pair(pair: Pair) -> Row:
     """Have both programs the same posterior?"""
     c = pair.comparison
     figure = f"{c.largest}; p (x {c.z.size}) {c.p:.2g}; least effective draws {c.fewest:.0f}"
-    return Row(f"{CHECK}: {pair.data.label}", pair.data.size, STATISTIC, figure, bool(c.p > LEVEL and c.converged))
+    return Row(f"{CHECK}: {pair.data.label}", pair.data.size, STATISTIC, figure, c.p > LEVEL and pair.converged)
 
 
 def check_planted(pair: Pair, what: str) -> Row:
     """Is a planted error seen?"""
     c = pair.comparison
     figure = f"{c.largest}; p (x {c.z.size}) {c.p:.2g}"
-    return Row(f"planted error seen: {what}", pair.data.size, STATISTIC, figure, bool(c.p < LEVEL and c.converged))
+    return Row(f"planted error seen: {what}", pair.data.size, STATISTIC, figure, c.p < LEVEL and pair.converged)
 
 
 def run_quick(options: Options) -> list[Row]:

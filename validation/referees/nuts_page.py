@@ -24,7 +24,9 @@ from validation.registry import Row, make_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OURS, THEIRS, WRONG = "#56B4E9", "#D55E00", "#CC79A7"
+OURS, THEIRS = "#56B4E9", "#D55E00"
+#: A larger share of divergent transitions says that NUTS may have missed a corner.
+MOST_DIVERGENT = 0.001
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class Pair:
         """Of every entry: bmtme's figures, then the referee's."""
         names, ours = self.take(self.ours)
         return Comparison(names, measure(ours), measure(self.take(self.theirs)[1]))
+
+    @property
+    def converged(self) -> bool:
+        """Whether the chains of both programs allow a verdict."""
+        divergent = int(self.theirs.notes["divergent"]) / self.theirs.draws["tau"][..., 0].size
+        return self.comparison.converged and divergent <= MOST_DIVERGENT
 
 
 def draw_densities(pair: Pair) -> Figure:
@@ -201,8 +209,9 @@ sets also leave the priors a part in the posterior, so that an error there shows
 {make_table(("set", "what", "structure", "lines x envs x traits", "largest difference", "verdict"), summary)}
 
 Differences are in Monte Carlo errors of both programs together. A set fails where its smallest p-value times the number
-of figures is below {LEVEL:g}, where either program has fewer than {ENOUGH} effective draws of an entry, or an R-hat
-above {MOST_R_HAT:g}. Errors come from effective draws of the values, of their squared distances from the mean, and of
+of figures is below {LEVEL:g}, where either program has fewer than {ENOUGH} effective draws of an entry or an R-hat
+above {MOST_R_HAT:g}, or where more than {MOST_DIVERGENT:.1%} of the referee's
+transitions diverge. Errors come from effective draws of the values, of their squared distances from the mean, and of
 being below the quantile.
 
 {make_table(("set", "bmtme: draws", "NUTS: draws", "bmtme: least effective", "NUTS", "bmtme: largest R-hat", "NUTS",

@@ -61,7 +61,7 @@ class Set:
     trial: bmtme.Trial
     relationship: bmtme.Relationship
     form: str = "dense"
-    nuts: tuple[int, int] = (600, 1500)
+    nuts: tuple[int, int] = (500, 1000)
     bmtme: tuple[int, int] = (2000, 20_000)
 
     @property
@@ -81,7 +81,8 @@ class Run:
 
 
 def simulate(
-    label: str, what: str, structure: Structure, lines: int, envs: int, traits: int, seed: int, gap: bool = False
+    label: str, what: str, structure: Structure, lines: int, envs: int, traits: int, heritability: float, seed: int,
+    gap: bool = False,
 ) -> Set:
     """A quarter of the values missing: 12% of the records, 15% of the values in the others.
 
@@ -91,8 +92,8 @@ def simulate(
     """
     simulation = bmtme.simulate(
         lines=lines, envs=envs, traits=traits, reps=2 if gap else 1, missing=0.12, missing_traits=0.15,
-        heritability=0.5, interaction=0.7, genetic_correlation=0.6, residual_correlation=0.3, relationship="markers",
-        seed=seed,
+        heritability=heritability, interaction=0.5, genetic_correlation=0.6, residual_correlation=0.3,
+        relationship="markers", seed=seed,
     )  # fmt: skip
     frame, names = simulation.frame.copy(), [f"T{k + 1}" for k in range(traits)]
     frame["T2"] = 30 * frame["T2"] + 100
@@ -107,8 +108,8 @@ def simulate(
 
 
 def make_small(seed: int) -> Set:
-    """The smallest set."""
-    return simulate("small", "two traits, two environments", "unstructured", 25, 2, 2, seed)
+    """The smallest set; little is known from it, so that priors count."""
+    return simulate("small", "two traits, two environments", "unstructured", 25, 2, 2, 0.5, seed)
 
 
 def make_sets(seed: int) -> list[Set]:
@@ -116,15 +117,15 @@ def make_sets(seed: int) -> list[Set]:
     gap = "plots repeated for a third of the records; T2 never recorded in E3"
     sets = [
         make_small(seed),
-        simulate("three traits", "three traits, two environments", "unstructured", 20, 2, 3, seed + 1),
-        simulate("gap", gap, "unstructured", 20, 3, 2, seed + 2, gap=True),
-        simulate("diagonal", "three traits, two environments", "diagonal", 20, 2, 3, seed + 3),
-        simulate("standard", "two traits, three environments", "standard", 20, 3, 2, seed + 4),
+        simulate("three traits", "three traits, two environments", "unstructured", 22, 2, 3, 0.8, seed + 1),
+        simulate("gap", gap, "unstructured", 20, 3, 2, 0.8, seed + 2, gap=True),
+        simulate("diagonal", "three traits, two environments", "diagonal", 20, 2, 3, 0.8, seed + 3),
+        simulate("standard", "two traits, three environments", "standard", 20, 3, 2, 0.8, seed + 4),
     ]
     maize = read_trial("maize309_mtme")
     if maize is not None:
         what = "the maize trial of the paper, complete"
-        sets.append(Set("maize", what, "unstructured", *maize, "rotated", nuts=(500, 1000), bmtme=(1000, 8000)))
+        sets.append(Set("maize", what, "unstructured", *maize, "rotated", bmtme=(1000, 8000)))
     return sets
 
 

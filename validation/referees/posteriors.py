@@ -143,7 +143,7 @@ class Comparison:
 
     @property
     def converged(self) -> bool:
-        """Whether the chains of both programs allow a verdict."""
+        """Whether there are enough effective draws, and chains that agree with each other."""
         worst = max(self.one.r_hat.max(), self.other.r_hat.max())
         return bool(self.fewest >= ENOUGH and worst < MOST_R_HAT)
 
