@@ -27,7 +27,6 @@ class Estimate:
     error: np.ndarray
     effective: np.ndarray
 
-
     def show(self, k: int, digits: int = 2) -> str:
         """Mean and interval of an entry."""
         return f"{self.mean[k]:.{digits}f} ({self.lower[k]:.{digits}f} to {self.upper[k]:.{digits}f})"
@@ -58,7 +57,12 @@ def name_triangle(names: Sequence[str]) -> list[str]:
     return [names[a] if a == b else f"{names[b]}, {names[a]}" for a, b in zip(rows, columns, strict=True)]
 
 
+def find_smallest_p(z: np.ndarray) -> float:
+    """Smallest p-value of standard normal differences, times their number (Bonferroni)."""
+    return min(1.0, z.size * float(2 * norm.sf(np.abs(z).max())))
+
+
 def compare(one: Estimate, other: Estimate) -> tuple[np.ndarray, float]:
     """Differences of the means in Monte Carlo errors, and the smallest p-value times their number."""
     z = (one.mean - other.mean) / np.hypot(one.error, other.error)
-    return z, min(1.0, len(z) * float(2 * norm.sf(np.abs(z).max())))
+    return z, find_smallest_p(z)

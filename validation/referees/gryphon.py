@@ -13,9 +13,10 @@ import time
 import numpy as np
 
 from validation.referees.animals import Animals, read_gryphon, simulate_animals
+from validation.referees.estimates import LEVEL
 from validation.referees.gryphon_page import describe, draw_results
 from validation.referees.gryphon_results import ANALYSES, BOTH, BY_SEX, DRAWS, IMPORTANCE, Result, analyse
-from validation.referees.posteriors import ENOUGH, LEVEL
+from validation.referees.posteriors import ENOUGH
 from validation.registry import Options, Row, register, write_figure, write_report
 from validation.trials import skip
 

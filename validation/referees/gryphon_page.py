@@ -10,6 +10,7 @@ from scipy.stats import gaussian_kde
 from threadpoolctl import threadpool_limits
 
 from validation.referees.animals import CHAINS, NU, SCALE, Analysis, Animals, find_mode, fit_animals, set_up
+from validation.referees.estimates import LEVEL
 from validation.referees.gryphon_results import (
     ALONE,
     BOTH,
@@ -20,7 +21,6 @@ from validation.referees.gryphon_results import (
     SOURCE,
     Result,
 )
-from validation.referees.posteriors import LEVEL
 from validation.registry import Options, Row, make_table
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from validation.referees.estimates import LEVEL
 from validation.referees.nuts_page import Pair, describe, draw_densities, draw_differences
 from validation.referees.nuts_sets import (
     PLANTED,
@@ -28,7 +29,6 @@ from validation.referees.nuts_sets import (
     run_bmtme,
     run_nuts,
 )
-from validation.referees.posteriors import LEVEL
 from validation.registry import Options, Row, register, report_progress, write_figure, write_report
 
 CHECK = "bmtme and NUTS"

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray
-from scipy.stats import norm
 
 from bmtme.results.posterior import import_arviz
 from bmtme.results.summary import diagnose
+from validation.referees.estimates import find_smallest_p
 
 #: What is compared of each entry.
 STATISTICS = ("mean", "SD", "5%", "50%", "95%")
 QUANTILES = (0.05, 0.5, 0.95)
-#: A comparison fails where its smallest p-value, times the number of figures compared, is below this.
-LEVEL = 1e-3
-#: Fewer effective draws than this give no Monte Carlo error to speak of.
+#: Fewer effective draws than this give no Monte Carlo error of a quantile to speak of.
 ENOUGH = 200
 #: Chains that differ by more have not found the same posterior.
 MOST_R_HAT = 1.02
@@ -121,7 +119,7 @@ class Comparison:
     @property
     def p(self) -> float:
         """Smallest p-value, times the number of differences."""
-        return min(1.0, self.z.size * float(2 * norm.sf(np.abs(self.z).max())))
+        return find_smallest_p(self.z)
 
     @property
     def largest(self) -> str:
