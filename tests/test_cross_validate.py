@@ -15,7 +15,6 @@ import bmtme.cv.run
 import bmtme.cv.tasks
 from bmtme import BMTME, CV1, CV2, DataError, NumericalError, Relationship, Trial, UsageError, cross_validate, simulate
 from bmtme.cv import Partition, score, summarise
-from bmtme.cv.precision import count_effective, load_lines, trace_cells
 from bmtme.cv.run import DecompositionCache, label_models
 from bmtme.cv.scores import SCORE_COLUMNS, SUMMARY_COLUMNS
 from bmtme.gibbs.chains import SAMPLERS, Chain, run_chains
@@ -26,7 +25,7 @@ COLUMNS = ["model", "partition", "line", "env", "trait", "n_obs", "observed", "m
 SHORT = {"draws": 12, "tune": 6, "chains": 2, "seed": 5}
 MODELS = {"un": BMTME(), "bd": BMTME("diagonal")}
 
-pytestmark = pytest.mark.filterwarnings("ignore:a short run", "ignore:few effective draws")
+pytestmark = pytest.mark.filterwarnings("ignore:a short run", "ignore:few effective", "ignore:the differences between")
 
 
 def make_trial(seed=3, **settings):
@@ -338,79 +337,6 @@ def test_save(finished, tmp_path):
     with pytest.raises(UsageError, match="is not empty"):
         finished.save(folder)
     assert "CV1; 2 models x 3 partitions; 2 chains of 12 draws" in repr(finished)
-
-
-@pytest.mark.filterwarnings("default:few effective draws")
-def test_few_effective_draws_are_told(data):
-    with pytest.warns(UserWarning, match="few effective draws behind the predictions") as caught:
-        cv = cross_validate(*data, MODELS, CV1(2), **SHORT)
-    (text,) = [str(entry.message) for entry in caught if "few effective" in str(entry.message)]
-    assert cv.warnings == [text]
-    assert "model 'un' about" in text
-    assert "model 'bd' about" in text
-    assert "2 of 2 partitions below 100" in text
-    assert all(value <= 24 for entries in cv.run["effective_draws"].values() for value in entries.values())
-
-
-def test_enough_effective_draws_are_silent(data):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        cv = cross_validate(*data, BMTME("standard"), CV1(1), draws=3000, tune=200, chains=2, seed=1)
-    assert cv.warnings == []
-    assert cv.run["effective_draws"]["standard"]["1"] > 100
-
-
-def sampled_chains(data, hidden_lines=()):
-    """Two short chains and what they were run on."""
-    trial, relationship = data
-    mask = np.isin(trial.line_index, hidden_lines)[:, None] & np.ones(len(trial.traits), dtype=bool)
-    prepared = prepare(trial.hide(mask), relationship)
-    problem, scaling = build(prepared, BMTME())
-    chains = run_chains(problem, "gibbs", 20, plan_slots(60, 2, "thin"), True, spawn_seeds(1, 2))
-    return prepared, scaling, chains
-
-
-def test_traces_are_the_draws_behind_the_predictions(data):
-    trial, _ = data
-    prepared, scaling, chains = sampled_chains(data, hidden_lines=(2,))
-    cells = np.zeros(trial.counts().shape, dtype=bool)
-    cells[[2, 4], [0, 1], [1, 0]] = True
-    targets = choose_targets(prepared, (trial.lines[2], trial.lines[4]))
-    places = np.array([[0, 0, 1], [1, 1, 0]])
-    loadings = load_lines(prepared.basis, targets)
-    traces = np.concatenate([trace_cells(chain, loadings, places, 2) for chain in chains])
-    assert traces.shape == (120, 2)
-    table = predict(prepared, scaling, chains, trial, choose_targets(prepared, trial.lines), cells)
-    scale, centre = scaling.scale[[1, 0]], scaling.centre[[1, 0]]
-    np.testing.assert_allclose(table["mean"], scale * traces.mean(axis=0) + centre)
-    np.testing.assert_allclose(table["sd"][1], scale[1] * traces[:, 1].std(ddof=1))  # line 2 has some variance left
-
-
-def test_effective_draws_of_known_series(data):
-    # The trace of an unrecorded effect is that of beta: put series of known autocorrelation there.
-    prepared, _, chains = sampled_chains(data)
-    targets = choose_targets(prepared, prepared.lines[:1])
-    n, rho = 500, 0.9
-    rng = np.random.default_rng(4)
-    places = np.array([[0, 0, l] for l in range(2)] + [[0, i, l] for i in (1, 2) for l in range(2)])
-
-    def effective(series):
-        made = []
-        for chain, beta in zip(chains, series, strict=True):
-            zero = np.zeros((n, *chain.W1.shape[1:])), np.zeros((n, *chain.W2.shape[1:]))
-            made.append(chain._replace(slot=np.arange(n), beta=beta, W1=zero[0], W2=zero[1]))
-        return count_effective(made, prepared.basis, targets, places, 2)
-
-    white = rng.normal(size=(2, n, 3, 2))
-    assert 500 < effective(white) <= 2 * n
-    slow = np.zeros_like(white)
-    for t in range(1, n):
-        slow[:, t] = rho * slow[:, t - 1] + white[:, t]
-    truth = 2 * n * (1 - rho) / (1 + rho)
-    assert truth / 2 < effective(slow) < truth * 2
-    apart = white + np.array([-3.0, 3.0])[:, None, None, None]
-    assert effective(apart) < 25  # chains that disagree
-    assert effective(np.ones_like(white)) == 2 * n
 
 
 def test_labels():

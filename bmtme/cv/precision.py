@@ -1,4 +1,4 @@
-"""Monte Carlo error of predictions: how many independent draws the means of hidden cells are worth."""
+"""Monte Carlo error of predictions: what it is beside the posterior, and beside the differences between lines."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ CELLS = 40
 BATCHES = 20
 #: Below this the Monte Carlo error of a mean is above a tenth of the posterior standard deviation.
 ENOUGH = 100
+#: Lines among which the noise is measured, evenly spread.
+LINES = 100
+#: Of the variance between lines of their predicted means; a correlation with anything loses half as large a share.
+MOST_NOISE = 0.1
 
 
 def count_effective(
@@ -57,6 +61,52 @@ def count_effective(
     moving = between > 0
     ratio = np.divide(variance, between, out=np.ones_like(variance), where=moving)
     return float(min(np.median(total * ratio), total))
+
+
+def measure_noise(chains: Sequence[Draws], basis: Eigenbasis, targets: Targets, cells: np.ndarray) -> np.ndarray:
+    """What of the differences between predicted lines is Monte Carlo noise, by trait.
+
+    With p_nc the mean of b1 + b2 of line n over all draws of chain c, and p_n that over the C chains, all less their
+    means over lines: the noise in p_n has the variance ``sum_nc (p_nc - p_n)^2 / (C (C - 1) (N - 1))`` and p_n itself
+    ``sum_n p_n^2 / (N - 1)``. A posterior may be wide while its means hardly differ between lines (a trait in small
+    units, a variance shared with traits in large ones): then many effective draws can still be too few.
+
+    Parameters
+    ----------
+    chains : sequence of Draws
+        With sums of conditional means.
+    targets : Targets
+        The N lines.
+    cells : (N, I, L) bool array
+        Cells looked at; an environment with fewer than two lines for a trait says nothing.
+
+    Returns
+    -------
+    (2, L) float array
+        Both variances, summed over environments; NaN for a single chain.
+    """
+    n_line, n_env, n_trait = cells.shape
+    C = len(chains)
+    loadings = load_lines(basis, targets)
+    means = np.array([loadings @ (chain.sum_W / len(chain.slot)).T for chain in chains])
+    means = means.reshape(C, n_line, n_env, n_trait)
+    out = np.zeros((2, n_trait))
+    if C < 2:
+        out[:] = np.nan
+    for i, l in np.argwhere(cells.sum(axis=0) > 1):
+        here = means[:, cells[:, i, l], i, l]
+        here = here - here.mean(axis=1, keepdims=True)
+        joined = here.mean(axis=0)
+        lines = here.shape[1] - 1
+        out[0, l] += ((here - joined) ** 2).sum() / (C * max(1, C - 1) * lines)
+        out[1, l] += (joined**2).sum() / lines
+    return out
+
+
+def choose_lines(cells: np.ndarray) -> np.ndarray:
+    """Some of the lines with one of the (J, I, L) cells, evenly spread."""
+    places = np.flatnonzero(cells.any(axis=(1, 2)))
+    return places[spread_evenly(len(places), LINES)] if len(places) else places
 
 
 def choose_cells(cells: np.ndarray) -> np.ndarray:

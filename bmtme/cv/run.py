@@ -13,7 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
-from bmtme.cv.precision import ENOUGH
+from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.result import PREDICTION_COLUMNS, CrossValidation
 from bmtme.cv.schemes import CV1, Partition, Scheme
 from bmtme.cv.tasks import Job, Sampling, run_jobs
@@ -170,7 +170,9 @@ def cross_validate(
         raise NumericalError(
             f"all {len(jobs)} fits failed; the first, model {name!r} on partition {label!r}: {message}"
         )
-    found = [text for text in (describe_failures(failures, len(jobs)), describe_precision(labels)) if text]
+    noise = share_noise(labels, trial.traits)
+    sentences = (describe_failures(failures, len(jobs)), describe_precision(labels), describe_noise(noise))
+    found = [text for text in sentences if text]
     for text in found:
         warnings.warn(text, UserWarning, stacklevel=2)
     run = {
@@ -194,6 +196,9 @@ def cross_validate(
         "effective_draws": {
             name: {label: round(job.effective, 1) for key, label, job in labels if key == name and not job.failure}
             for name in named
+        },
+        "monte_carlo_noise": {
+            name: {trait: round(share, 5) for trait, share in shares.items()} for name, shares in noise.items()
         },
         "versions": find_versions(),
         "workers": workers,
@@ -323,4 +328,33 @@ def describe_precision(labels: Sequence[tuple[str, str, Job]]) -> str:
         f"few effective draws behind the predictions: {'; '.join(parts)}. The Monte Carlo error of a predicted mean is "
         "then above 10% of its posterior standard deviation (1 / sqrt(effective draws)), and scores that are close "
         "cannot be told apart: use more draws."
+    )
+
+
+def share_noise(labels: Sequence[tuple[str, str, Job]], traits: Sequence[str]) -> dict[str, dict[str, float]]:
+    """By model and trait, the share of the variance between predicted lines that is Monte Carlo noise.
+
+    Both variances are averaged over partitions; traits without anything to tell are left out.
+    """
+    shares: dict[str, dict[str, float]] = {name: {} for name, _, _ in labels}
+    for name, held in shares.items():
+        noise, spread = np.nansum([job.noise for key, _, job in labels if key == name], axis=0)
+        for trait, part, whole in zip(traits, noise, spread, strict=True):
+            if whole > 0:
+                held[trait] = float(min(1.0, part / whole))
+    return shares
+
+
+def describe_noise(noise: Mapping[str, Mapping[str, float]]) -> str:
+    """A sentence on differences between lines that are Monte Carlo noise, empty if there are none."""
+    parts = []
+    for name, shares in noise.items():
+        much = [f"{trait} {share:.0%}" for trait, share in shares.items() if share > MOST_NOISE]
+        if much:
+            parts.append(f"model {name!r}: {', '.join(much)}")
+    if not parts:
+        return ""
+    return (
+        f"the differences between predicted lines are in good part Monte Carlo noise ({'; '.join(parts)} of their "
+        "variance); their scores are worse for it: use more draws."
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bmtme.cv.precision import choose_cells, count_effective
+from bmtme.cv.precision import choose_cells, choose_lines, count_effective, measure_noise
 from bmtme.errors import NumericalError
 from bmtme.gibbs.chains import Chain
 from bmtme.gibbs.draws import Draws
@@ -65,6 +65,8 @@ class Job:
         What went wrong, in the first of the chains that failed.
     effective : float
         Effective draws behind the predicted mean of the median cell.
+    noise : (2, L) float array
+        By trait, the variance between predicted lines that is Monte Carlo noise, and all of it.
     seconds : float
         Spent by all chains.
     """
@@ -83,6 +85,7 @@ class Job:
         self.predictions: pd.DataFrame | None = None
         self.failure: str | None = None
         self.effective = np.nan
+        self.noise = np.full((2, len(trial.traits)), np.nan)
         self.seconds = 0.0
         self.stops = [threading.Event() for _ in seeds]
         self._lock = threading.Lock()
@@ -140,6 +143,9 @@ class Job:
             targets = choose_targets(self.prepared, self.trial.lines)
             self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
             self.effective = self._count_effective(chains)
+            lines = choose_lines(self.cells)
+            some = choose_targets(self.prepared, tuple(self.trial.lines[j] for j in lines))
+            self.noise = measure_noise(chains, self.prepared.basis, some, self.cells[lines])
         self._draws, self._built = [], None
 
     def _count_effective(self, chains: list[Draws]) -> float:
