@@ -118,7 +118,7 @@ def write_report(options: Options, name: str, title: str, text: str, seconds: fl
         f"# {title}",
         "",
         f"- Date: {datetime.date.today().isoformat()}",
-        f"- Command: `python -m validation.run --only {name} --seed {options.seed}`",
+        f"- Command: `python -m validation.run --only {name} --seed {options.seed}` ([what it needs](../README.md))",
         f"- Versions: {versions}; compiled sources {hash_sources()}",
     ]
     if seconds is not None:
