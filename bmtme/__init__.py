@@ -16,18 +16,18 @@ _WHERE = {
     "InverseWishart": "bmtme.model.structure",
     "Trial": "bmtme.model.trial",
     "read_trial": "bmtme.model.trial",
-    "Relationship": "bmtme.model.relationship",
-    "read_relationship": "bmtme.model.relationship_files",
-    "write_relationship": "bmtme.model.relationship_files",
-    "Markers": "bmtme.model.markers",
-    "read_markers": "bmtme.model.marker_files",
-    "filter_markers": "bmtme.model.marker_quality",
-    "duplicated_lines": "bmtme.model.marker_quality",
-    "vanraden": "bmtme.model.genomic",
-    "gaussian_kernel": "bmtme.model.genomic",
-    "pedigree_relationship": "bmtme.model.pedigree",
-    "pedigree_inverse": "bmtme.model.pedigree",
-    "read_pedigree": "bmtme.model.pedigree_table",
+    "Relationship": "bmtme.model.relationship.matrix",
+    "read_relationship": "bmtme.model.relationship.files",
+    "write_relationship": "bmtme.model.relationship.files",
+    "Markers": "bmtme.model.markers.genotypes",
+    "read_markers": "bmtme.model.markers.files",
+    "filter_markers": "bmtme.model.markers.quality",
+    "duplicated_lines": "bmtme.model.markers.quality",
+    "vanraden": "bmtme.model.relationship.genomic",
+    "gaussian_kernel": "bmtme.model.relationship.genomic",
+    "pedigree_relationship": "bmtme.model.relationship.pedigree",
+    "pedigree_inverse": "bmtme.model.relationship.pedigree",
+    "read_pedigree": "bmtme.model.relationship.pedigree_table",
     "fit": "bmtme.pipeline",
     "Fit": "bmtme.results.fit",
     "load": "bmtme.results.fit",
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
     from bmtme.cv.schemes import CV1, CV2
     from bmtme.datasets import simulate
     from bmtme.errors import BmtmeError, DataError, NumericalError, UsageError
-    from bmtme.model.genomic import gaussian_kernel, vanraden
-    from bmtme.model.marker_files import read_markers
-    from bmtme.model.marker_quality import duplicated_lines, filter_markers
-    from bmtme.model.markers import Markers
-    from bmtme.model.pedigree import pedigree_inverse, pedigree_relationship
-    from bmtme.model.pedigree_table import read_pedigree
-    from bmtme.model.relationship import Relationship
-    from bmtme.model.relationship_files import read_relationship, write_relationship
+    from bmtme.model.markers.files import read_markers
+    from bmtme.model.markers.genotypes import Markers
+    from bmtme.model.markers.quality import duplicated_lines, filter_markers
+    from bmtme.model.relationship.files import read_relationship, write_relationship
+    from bmtme.model.relationship.genomic import gaussian_kernel, vanraden
+    from bmtme.model.relationship.matrix import Relationship
+    from bmtme.model.relationship.pedigree import pedigree_inverse, pedigree_relationship
+    from bmtme.model.relationship.pedigree_table import read_pedigree
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
     from bmtme.model.trial import Trial, read_trial
     from bmtme.pipeline import fit

@@ -20,13 +20,13 @@ from bmtme.gibbs.draws import Draws
 from bmtme.gibbs.problem import Problem
 from bmtme.gibbs.rehearsal import is_compiled, rehearse
 from bmtme.kernels.beta import EXCHANGEABLE
-from bmtme.model.cells import list_names
 from bmtme.model.eigenbasis import BENDING
-from bmtme.model.relationship import Relationship
+from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.scaling import (
     Scaling,
 )
 from bmtme.model.structure import BMTME
+from bmtme.model.tables.cells import list_names
 from bmtme.model.trial import Trial
 from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress

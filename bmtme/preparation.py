@@ -11,10 +11,9 @@ import numpy as np
 from bmtme.errors import DataError, UsageError
 from bmtme.gibbs.problem import MeanPrior, Problem, build_problem
 from bmtme.kernels.beta import FLAT
-from bmtme.model.cells import list_names
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.layout import Layout, lay_out
-from bmtme.model.relationship import Relationship, match_lines
+from bmtme.model.relationship.matrix import Relationship, match_lines
 from bmtme.model.scaling import (
     MEAN_KINDS,
     PAPER_NU,
@@ -25,6 +24,7 @@ from bmtme.model.scaling import (
     scale_priors,
 )
 from bmtme.model.structure import BMTME
+from bmtme.model.tables.cells import list_names
 from bmtme.model.trial import Trial
 
 Decompose = Callable[[np.ndarray, np.ndarray, bool], Eigenbasis]

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from bmtme.errors import UsageError
-from bmtme.model.checkup import Checkup
-from bmtme.model.findings import COLUMNS, Finding
-from bmtme.model.oddities import robust_z
-from bmtme.model.relationship import Relationship
+from bmtme.model.checkup.findings import COLUMNS, Finding
+from bmtme.model.checkup.oddities import robust_z
+from bmtme.model.checkup.overview import Checkup
+from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.trial import Trial
 from bmtme.report.checkup import describe_checkup
 

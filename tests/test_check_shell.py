@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bmtme.cli.main import main
-from bmtme.model.findings import COLUMNS
+from bmtme.model.checkup.findings import COLUMNS
 
 LINES = [f"L{j:02d}" for j in range(1, 31)]
 WORDS = ["--line", "line", "--env", "env", "--traits", "Yield,PH", "--rep", "rep"]

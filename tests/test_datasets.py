@@ -9,8 +9,8 @@ import pytest
 
 from bmtme.datasets import PAPER_MEANS, simulate
 from bmtme.errors import UsageError
-from bmtme.model.relationship import Relationship
-from bmtme.model.relationship_files import read_relationship
+from bmtme.model.relationship.files import read_relationship
+from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.trial import read_trial
 
 

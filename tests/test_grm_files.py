@@ -12,8 +12,8 @@ import pytest
 
 import bmtme
 from bmtme.errors import DataError, UsageError
-from bmtme.model.relationship import Relationship
-from bmtme.model.relationship_files import read_relationship, write_relationship
+from bmtme.model.relationship.files import read_relationship, write_relationship
+from bmtme.model.relationship.matrix import Relationship
 
 LINES = ("001", "1", "NA", "é", "x,y", "it's", 'quo"te', "line")
 #: GCTA's files hold no white space; all else goes.

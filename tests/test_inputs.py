@@ -14,7 +14,7 @@ import pytest
 
 from bmtme.cli.main import main
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import NumberFormat, blur_name, number
+from bmtme.model.tables.cells import NumberFormat, blur_name, number
 from bmtme.model.trial import Trial, read_trial
 
 COLUMNS = {"line": "line", "env": "env"}

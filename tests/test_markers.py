@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 
 from bmtme.errors import DataError, UsageError
-from bmtme.model import markers as markers_module
-from bmtme.model.genomic import gaussian_kernel, vanraden
-from bmtme.model.marker_files import read_markers
-from bmtme.model.marker_quality import duplicated_lines, filter_markers
-from bmtme.model.markers import Markers
-from bmtme.model.relationship_files import read_relationship
+from bmtme.model.markers import genotypes as markers_module
+from bmtme.model.markers.files import read_markers
+from bmtme.model.markers.genotypes import Markers
+from bmtme.model.markers.quality import duplicated_lines, filter_markers
+from bmtme.model.relationship.files import read_relationship
+from bmtme.model.relationship.genomic import gaussian_kernel, vanraden
 
 LINES = ("001", "1", "NA", "L 4", "é", "x6", "x7", "x8")
 

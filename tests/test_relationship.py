@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from bmtme.errors import DataError, UsageError
-from bmtme.model.relationship import Relationship, match_lines
-from bmtme.model.relationship_files import read_relationship
+from bmtme.model.relationship.files import read_relationship
+from bmtme.model.relationship.matrix import Relationship, match_lines
 from bmtme.model.trial import Trial, read_trial
 
 LINES = ("001", "NA", "L3")

@@ -21,9 +21,9 @@ from bmtme.cli.streams import complain, say, width
 from bmtme.errors import DataError
 
 if TYPE_CHECKING:
-    from bmtme.model.checkup import Checkup
-    from bmtme.model.findings import Finding
-    from bmtme.model.relationship import Relationship
+    from bmtme.model.checkup.findings import Finding
+    from bmtme.model.checkup.overview import Checkup
+    from bmtme.model.relationship.matrix import Relationship
     from bmtme.model.trial import Trial
 
 USAGE = """\
@@ -117,9 +117,9 @@ def check_optional_out(folder: str | None) -> Path | None:
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
     """Look the data over, say what was found, and write it if that is wanted."""
-    from bmtme.model.checkup import look_over
-    from bmtme.model.faults import read_in_spite
-    from bmtme.model.tables import read_table
+    from bmtme.model.checkup.faults import read_in_spite
+    from bmtme.model.checkup.overview import look_over
+    from bmtme.model.tables.files import read_table
     from bmtme.model.trial import Trial
     from bmtme.report.checkup import describe_checkup
 
@@ -144,11 +144,11 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
 
 def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | None, list[Finding]]:
     """The relationship, or that of the pedigree, if one is named; and what a look at the pedigree finds."""
-    from bmtme.model.kin import find_both_sexes
-    from bmtme.model.pedigree import pedigree_relationship
-    from bmtme.model.pedigree_table import read_pedigree
-    from bmtme.model.relationship import Relationship
-    from bmtme.model.relationship_files import read_relationship
+    from bmtme.model.checkup.kin import find_both_sexes
+    from bmtme.model.relationship.files import read_relationship
+    from bmtme.model.relationship.matrix import Relationship
+    from bmtme.model.relationship.pedigree import pedigree_relationship
+    from bmtme.model.relationship.pedigree_table import read_pedigree
 
     if args.pedigree is not None:
         columns = args.pedigree_columns

@@ -13,9 +13,9 @@ from bmtme.cli.streams import complain
 from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
-    from bmtme.model.cells import NumberFormat
-    from bmtme.model.relationship import Relationship
+    from bmtme.model.relationship.matrix import Relationship
     from bmtme.model.structure import BMTME
+    from bmtme.model.tables.cells import NumberFormat
     from bmtme.model.trial import Trial
 
 __all__ = [
@@ -49,8 +49,8 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
     ------
     DataError
     """
-    from bmtme.model.relationship import Relationship
-    from bmtme.model.relationship_files import read_relationship
+    from bmtme.model.relationship.files import read_relationship
+    from bmtme.model.relationship.matrix import Relationship
     from bmtme.model.trial import read_trial
 
     trial = read_trial(
@@ -71,7 +71,7 @@ def name_columns(args: argparse.Namespace) -> dict[str, Any]:
 
 def name_format(args: argparse.Namespace) -> NumberFormat:
     """How the phenotypes are written, by the options."""
-    from bmtme.model.cells import NumberFormat
+    from bmtme.model.tables.cells import NumberFormat
 
     return NumberFormat.of(args.missing, args.decimal)
 

@@ -20,10 +20,10 @@ from bmtme.cv.tasks import Job, Sampling, run_jobs
 from bmtme.errors import DataError, NumericalError, UsageError
 from bmtme.gibbs.chains import SAMPLERS, count_cores
 from bmtme.gibbs.rehearsal import rehearse
-from bmtme.model.cells import first_repeat, list_names
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
-from bmtme.model.relationship import Relationship
+from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.structure import BMTME
+from bmtme.model.tables.cells import first_repeat, list_names
 from bmtme.model.trial import Trial
 from bmtme.pipeline import (
     DEFAULT_SAMPLER,

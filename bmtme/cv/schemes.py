@@ -17,8 +17,8 @@ import pandas as pd
 
 from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import list_names, suggest
 from bmtme.model.records import as_names
+from bmtme.model.tables.cells import list_names, suggest
 from bmtme.model.trial import Trial
 
 BoolArray = npt.NDArray[np.bool_]

@@ -13,8 +13,8 @@ import pandas as pd
 
 from bmtme.errors import DataError
 from bmtme.extras import require
-from bmtme.model.genomic import vanraden
-from bmtme.model.relationship import Relationship
+from bmtme.model.relationship.genomic import vanraden
+from bmtme.model.relationship.matrix import Relationship
 
 __all__ = ["PARSERS", "Parts", "read_r"]
 

@@ -15,11 +15,11 @@ from bmtme.datasets.parsers import PARSERS, Parts
 from bmtme.datasets.sources import SOURCES, RemoteFile, Source
 from bmtme.errors import DataError, UsageError
 from bmtme.extras import require
-from bmtme.model.cells import list_names, suggest
-from bmtme.model.marker_files import load_archive
-from bmtme.model.relationship import Relationship
-from bmtme.model.relationship_files import read_relationship
-from bmtme.model.tables import read_table
+from bmtme.model.markers.files import load_archive
+from bmtme.model.relationship.files import read_relationship
+from bmtme.model.relationship.matrix import Relationship
+from bmtme.model.tables.cells import list_names, suggest
+from bmtme.model.tables.files import read_table
 from bmtme.model.trial import Trial
 
 __all__ = ["DataSet", "fetch", "list_sets"]

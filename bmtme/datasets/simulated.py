@@ -14,8 +14,8 @@ import pandas as pd
 
 from bmtme.arguments import check_memory, file_path, is_number, is_one_of, show, whole_number
 from bmtme.errors import DataError, UsageError
-from bmtme.model.genomic import vanraden
-from bmtme.model.relationship import Relationship
+from bmtme.model.relationship.genomic import vanraden
+from bmtme.model.relationship.matrix import Relationship
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from bmtme.arguments import as_list, as_text
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import first_repeat, list_names, number, suggest
-from bmtme.model.tables import Table
+from bmtme.model.tables.cells import first_repeat, list_names, number, suggest
+from bmtme.model.tables.files import Table
 
 __all__ = ["Names", "Records", "as_names", "read_records"]
 

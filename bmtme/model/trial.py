@@ -12,13 +12,13 @@ import pandas as pd
 
 from bmtme.arguments import as_array, as_list, as_text, is_unicode, show
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import HUGE, NumberFormat, first_repeat, list_names
 from bmtme.model.records import Names, as_names, read_records
-from bmtme.model.tables import Table, read_table
+from bmtme.model.tables.cells import HUGE, NumberFormat, first_repeat, list_names
+from bmtme.model.tables.files import Table, read_table
 
 if TYPE_CHECKING:
-    from bmtme.model.checkup import Checkup
-    from bmtme.model.relationship import Relationship
+    from bmtme.model.checkup.overview import Checkup
+    from bmtme.model.relationship.matrix import Relationship
 
 __all__ = ["Trial", "read_trial"]
 
@@ -251,7 +251,7 @@ class Trial:
         relationship : Relationship, optional
             Compared with the trial by name, and looked over itself.
         outlier : float
-            Robust z from which on a value is listed as an outlier; see `bmtme.model.oddities.find_outliers`.
+            Robust z from which on a value is listed as an outlier; see `bmtme.model.checkup.oddities.find_outliers`.
         unrelated : {"error", "drop"}
             What the fit is to do about lines without a relationship: with "drop", they are no reason to refuse it.
 
@@ -266,7 +266,7 @@ class Trial:
             If `outlier` is not positive or `relationship` is something else.
         """
         # Imported here, as the check-up looks at trials.
-        from bmtme.model.checkup import look_over
+        from bmtme.model.checkup.overview import look_over
 
         return look_over(self, relationship, outlier, unrelated)
 
@@ -324,8 +324,8 @@ def read_trial(
     Notes
     -----
     See `Trial.from_frame` for what is an identifier, a value and a missing value, and
-    `bmtme.model.tables.read_rows` for the format of delimited text. Rows in messages are rows of the file, the header
-    being row 1; those of a Parquet file are its records.
+    `bmtme.model.tables.files.read_rows` for the format of delimited text. Rows in messages are rows of the file, the
+    header being row 1; those of a Parquet file are its records.
 
     Raises
     ------

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bmtme.model.cells import count_noun, some_names
+from bmtme.model.tables.cells import count_noun, some_names
 from bmtme.report.layout import MOST_ROWS, align, fixed, label_facts, share
 
 if TYPE_CHECKING:
-    from bmtme.model.checkup import Checkup
-    from bmtme.model.findings import Finding
+    from bmtme.model.checkup.findings import Finding
+    from bmtme.model.checkup.overview import Checkup
 
 __all__ = ["describe_checkup"]
 

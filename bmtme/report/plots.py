@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.errors import UsageError
-from bmtme.model.cells import list_names, suggest
+from bmtme.model.tables.cells import list_names, suggest
 from bmtme.results.fit import Fit
 from bmtme.results.summary import derive_quantities
 

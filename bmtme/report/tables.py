@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bmtme.model.cells import count_noun, some_names
+from bmtme.model.tables.cells import count_noun, some_names
 from bmtme.model.trial import Trial
 from bmtme.report.layout import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.results.summary import PRIOR_ONLY, describe_convergence

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bmtme.model.cells import count_noun, describe_matches, match_look_alikes, some_names
+from bmtme.model.checkup.findings import Finding, Severity
 from bmtme.model.eigenbasis import BENDING, NEGATIVE, ZERO
-from bmtme.model.findings import Finding, Severity
-from bmtme.model.pedigree_table import list_both_sexes
-from bmtme.model.relationship import Relationship
+from bmtme.model.relationship.matrix import Relationship
+from bmtme.model.relationship.pedigree_table import list_both_sexes
+from bmtme.model.tables.cells import count_noun, describe_matches, match_look_alikes, some_names
 from bmtme.model.trial import Trial
 from bmtme.progress import Progress
 

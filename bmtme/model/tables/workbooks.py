@@ -13,7 +13,7 @@ import pandas as pd
 
 from bmtme.errors import DataError
 from bmtme.extras import require
-from bmtme.model.cells import list_names, suggest
+from bmtme.model.tables.cells import list_names, suggest
 
 __all__ = ["EXCEL_SUFFIXES", "PARQUET_SUFFIXES", "load_parquet", "read_parquet", "read_sheet"]
 

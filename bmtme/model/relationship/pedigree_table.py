@@ -12,8 +12,8 @@ import pandas as pd
 
 from bmtme.arguments import as_text, is_number, show
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import MISSING_CODES, first_repeat, list_names
-from bmtme.model.tables import Table, read_table
+from bmtme.model.tables.cells import MISSING_CODES, first_repeat, list_names
+from bmtme.model.tables.files import Table, read_table
 
 __all__ = ["Pedigree", "list_both_sexes", "number_pedigree", "read_pedigree"]
 

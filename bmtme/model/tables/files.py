@@ -23,8 +23,8 @@ import pandas as pd
 
 from bmtme.arguments import as_text, file_path
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import HUGE, PLAIN, NumberFormat, first_repeat, identifier, list_names, number, suggest
-from bmtme.model.workbooks import EXCEL_SUFFIXES, PARQUET_SUFFIXES, read_parquet, read_sheet
+from bmtme.model.tables.cells import HUGE, PLAIN, NumberFormat, first_repeat, identifier, list_names, number, suggest
+from bmtme.model.tables.workbooks import EXCEL_SUFFIXES, PARQUET_SUFFIXES, read_parquet, read_sheet
 
 __all__ = ["Table", "check_header", "read_rows", "read_table", "read_words", "suffix"]
 

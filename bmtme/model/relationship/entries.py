@@ -10,7 +10,7 @@ import pandas as pd
 
 from bmtme.arguments import as_array
 from bmtme.errors import DataError
-from bmtme.model.cells import HUGE, MISSING_CODES, list_names, number, unique_names
+from bmtme.model.tables.cells import HUGE, MISSING_CODES, list_names, number, unique_names
 
 __all__ = ["from_labelled", "from_square", "is_identity", "match_columns", "parse_entry", "validated"]
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import unique_names
-from bmtme.model.marker_codes import AUTO, Coding, FloatArray, MissingCodes, choose_coding
+from bmtme.model.markers.codes import AUTO, Coding, FloatArray, MissingCodes, choose_coding
+from bmtme.model.tables.cells import unique_names
 from bmtme.progress import Progress
 
 __all__ = ["Markers"]

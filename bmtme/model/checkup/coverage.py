@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
-from bmtme.model.cells import count_noun, some_names
-from bmtme.model.findings import Finding
+from bmtme.model.checkup.findings import Finding
+from bmtme.model.tables.cells import count_noun, some_names
 from bmtme.model.trial import Trial
 
 __all__ = [

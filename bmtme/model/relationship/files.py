@@ -17,11 +17,11 @@ import pandas as pd
 from bmtme.arguments import check_place, file_path, whole_number
 from bmtme.errors import DataError, UsageError
 from bmtme.extras import require
-from bmtme.model.cells import unique_names
-from bmtme.model.relationship import Relationship
-from bmtme.model.relationship_entries import from_labelled, match_columns, parse_entry, validated
-from bmtme.model.tables import read_rows, read_words
-from bmtme.model.workbooks import load_parquet
+from bmtme.model.relationship.entries import from_labelled, match_columns, parse_entry, validated
+from bmtme.model.relationship.matrix import Relationship
+from bmtme.model.tables.cells import unique_names
+from bmtme.model.tables.files import read_rows, read_words
+from bmtme.model.tables.workbooks import load_parquet
 
 __all__ = ["read_relationship", "relationship_targets", "write_relationship"]
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from bmtme.arguments import file_path
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import list_codes, list_names, unique_names
-from bmtme.model.marker_codes import AUTO, MissingCodes, check_coding
-from bmtme.model.markers import Markers
-from bmtme.model.plink import PLINK_SUFFIXES, read_plink
-from bmtme.model.tables import check_header, read_rows
-from bmtme.model.vcf import VCF_ENDINGS, read_vcf
+from bmtme.model.markers.codes import AUTO, MissingCodes, check_coding
+from bmtme.model.markers.genotypes import Markers
+from bmtme.model.markers.plink import PLINK_SUFFIXES, read_plink
+from bmtme.model.markers.vcf import VCF_ENDINGS, read_vcf
+from bmtme.model.tables.cells import list_codes, list_names, unique_names
+from bmtme.model.tables.files import check_header, read_rows
 from bmtme.progress import Progress
 
 __all__ = ["load_archive", "read_markers"]

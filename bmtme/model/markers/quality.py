@@ -11,9 +11,9 @@ import pandas as pd
 
 from bmtme.arguments import is_number, show
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import count_noun, list_names
-from bmtme.model.markers import Markers
-from bmtme.model.relationship import Relationship
+from bmtme.model.markers.genotypes import Markers
+from bmtme.model.relationship.matrix import Relationship
+from bmtme.model.tables.cells import count_noun, list_names
 
 __all__ = ["MarkerQuality", "duplicated_lines", "filter_markers"]
 

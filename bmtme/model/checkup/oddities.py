@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.model.cells import count_noun, some_names
-from bmtme.model.coverage import describe_range, place_record
-from bmtme.model.findings import Finding
+from bmtme.model.checkup.coverage import describe_range, place_record
+from bmtme.model.checkup.findings import Finding
+from bmtme.model.tables.cells import count_noun, some_names
 from bmtme.model.trial import Trial
 
 __all__ = ["find_constants", "find_copies", "find_missing_codes", "find_outliers", "find_unit_mixes", "robust_z"]

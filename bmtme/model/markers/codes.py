@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bmtme.arguments import is_one_of, show
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import MISSING_CODES, list_codes, number
+from bmtme.model.tables.cells import MISSING_CODES, list_codes, number
 
 __all__ = ["AUTO", "CODINGS", "Coding", "MissingCodes", "check_coding", "choose_coding"]
 

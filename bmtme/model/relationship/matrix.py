@@ -10,8 +10,8 @@ import pandas as pd
 
 from bmtme.arguments import as_list, is_number, is_one_of, show
 from bmtme.errors import DataError, UsageError
-from bmtme.model.cells import describe_matches, list_names, match_look_alikes, unique_names
-from bmtme.model.relationship_entries import from_labelled, from_square, is_identity, validated
+from bmtme.model.relationship.entries import from_labelled, from_square, is_identity, validated
+from bmtme.model.tables.cells import describe_matches, list_names, match_look_alikes, unique_names
 from bmtme.model.trial import Trial
 
 __all__ = ["Relationship", "match_lines"]

@@ -11,8 +11,8 @@ import pandas as pd
 import scipy.sparse
 
 from bmtme.errors import DataError
-from bmtme.model.pedigree_table import Pedigree, number_pedigree
-from bmtme.model.relationship import Relationship
+from bmtme.model.relationship.matrix import Relationship
+from bmtme.model.relationship.pedigree_table import Pedigree, number_pedigree
 
 __all__ = ["PedigreeInverse", "pedigree_inverse", "pedigree_relationship"]
 

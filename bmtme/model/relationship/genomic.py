@@ -11,8 +11,8 @@ from scipy.linalg.blas import dsyrk
 
 from bmtme.arguments import is_number, show
 from bmtme.errors import DataError, UsageError
-from bmtme.model.markers import Markers
-from bmtme.model.relationship import Relationship
+from bmtme.model.markers.genotypes import Markers
+from bmtme.model.relationship.matrix import Relationship
 
 __all__ = ["gaussian_kernel", "vanraden"]
 

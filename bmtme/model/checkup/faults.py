@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from bmtme.errors import DataError
-from bmtme.model.cells import HUGE, count_noun, identifier, number, some_names
-from bmtme.model.findings import Finding
+from bmtme.model.checkup.findings import Finding
 from bmtme.model.records import Names, Records, as_names, read_records
-from bmtme.model.tables import Table
+from bmtme.model.tables.cells import HUGE, count_noun, identifier, number, some_names
+from bmtme.model.tables.files import Table
 
 __all__ = ["read_in_spite"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bmtme.model.cells import blur_name, count_noun
-from bmtme.model.findings import Finding
+from bmtme.model.checkup.findings import Finding
+from bmtme.model.tables.cells import blur_name, count_noun
 
 __all__ = ["find_look_alikes", "find_odd_names"]
 

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from bmtme.errors import DataError
 from bmtme.extras import require
-from bmtme.model.cells import unique_names
-from bmtme.model.marker_codes import FloatArray
-from bmtme.model.markers import Markers
+from bmtme.model.markers.codes import FloatArray
+from bmtme.model.markers.genotypes import Markers
+from bmtme.model.tables.cells import unique_names
 from bmtme.progress import Progress
 
 __all__ = ["VCF_ENDINGS", "read_vcf"]

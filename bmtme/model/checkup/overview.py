@@ -11,7 +11,7 @@ import pandas as pd
 
 from bmtme.arguments import is_number, is_one_of, show
 from bmtme.errors import UsageError
-from bmtme.model.coverage import (
+from bmtme.model.checkup.coverage import (
     count_common_lines,
     find_checks,
     find_gaps,
@@ -19,11 +19,11 @@ from bmtme.model.coverage import (
     tabulate_columns,
     tabulate_lines,
 )
-from bmtme.model.findings import SEVERITIES, Finding, tabulate_findings
-from bmtme.model.kin import find_identical_lines, find_rank, find_unmatched
-from bmtme.model.naming import find_look_alikes, find_odd_names
-from bmtme.model.oddities import find_constants, find_copies, find_missing_codes, find_outliers, find_unit_mixes
-from bmtme.model.relationship import Relationship
+from bmtme.model.checkup.findings import SEVERITIES, Finding, tabulate_findings
+from bmtme.model.checkup.kin import find_identical_lines, find_rank, find_unmatched
+from bmtme.model.checkup.naming import find_look_alikes, find_odd_names
+from bmtme.model.checkup.oddities import find_constants, find_copies, find_missing_codes, find_outliers, find_unit_mixes
+from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.trial import Trial
 
 __all__ = ["OUTLIER", "Checkup", "look_over"]
@@ -43,7 +43,7 @@ class Checkup:
     notes : tuple of Finding
         What was found, the most important first.
     columns : pandas.DataFrame
-        One row per environment and trait; see `bmtme.model.coverage.tabulate_columns`.
+        One row per environment and trait; see `bmtme.model.checkup.coverage.tabulate_columns`.
     lines : pandas.DataFrame
         One row per line: records, environments, traits, and (given a relationship) whether it is in that.
     common_lines : pandas.DataFrame

@@ -9,10 +9,10 @@ import numpy as np
 
 from bmtme.errors import DataError
 from bmtme.extras import require
-from bmtme.model.cells import unique_names
-from bmtme.model.marker_codes import FloatArray
-from bmtme.model.markers import Markers
-from bmtme.model.tables import read_words
+from bmtme.model.markers.codes import FloatArray
+from bmtme.model.markers.genotypes import Markers
+from bmtme.model.tables.cells import unique_names
+from bmtme.model.tables.files import read_words
 
 __all__ = ["PLINK_SUFFIXES", "read_plink"]
 

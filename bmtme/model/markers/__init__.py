@@ -1,0 +1,1 @@
+"""Marker genotypes: codes, files, quality."""

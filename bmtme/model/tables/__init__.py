@@ -1,0 +1,1 @@
+"""Tables and their cells: text, identifiers and numbers, from text files, workbooks and Parquet."""
