@@ -10,11 +10,8 @@ from matplotlib.figure import Figure
 from bmtme.report.plots import COLOURS, MARKS
 from validation.paper.accuracy_sets import ALONE, BD, KNOWN, ST, UN, Accuracy
 
-PAIRS = {"unstructured against diagonal": (UN, BD), "unstructured against standard": (UN, ST)}
-PANELS = {
-    "msep": "MSEP saved by the unstructured model (%)",
-    "pearson": "its gain in Pearson's correlation",
-}
+PAIRS = {"gain of the unstructured model over the diagonal one": (UN, BD), "the same over the standard one": (UN, ST)}
+PANELS = {"msep": "MSEP saved (%)", "pearson": "gain in Pearson's correlation"}
 
 
 def draw_gains(results: Sequence[Accuracy]) -> Figure:
@@ -34,7 +31,7 @@ def draw_gains(results: Sequence[Accuracy]) -> Figure:
                 )  # fmt: skip
             panel.plot(
                 r.gain(KNOWN, ALONE, score).mean(axis=0), place, "x", color="black", markersize=6,
-                label="with known covariances (mean)",
+                label="correlations used against not used, covariances known",
             )  # fmt: skip
             panel.axvline(0, color="0.4", linewidth=0.9, zorder=0)
             panel.set_yticks(place, [*labels, "all traits"], fontsize=8)
@@ -47,7 +44,8 @@ def draw_gains(results: Sequence[Accuracy]) -> Figure:
         panel.set_xlabel(label, fontsize=10)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(
-        handles, names, loc="outside upper center", ncols=3, frameon=False, fontsize=9, title_fontsize=9,
+        [*handles[1:], handles[0]], [*names[1:], names[0]], loc="outside upper center", ncols=3, frameon=False,
+        fontsize=9, title_fontsize=9,
         title=f"right of zero: the unstructured model is better; bars: two standard errors over {results[0].sets} sets",
     )  # fmt: skip
     return figure

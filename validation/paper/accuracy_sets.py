@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from bmtme.cv.schemes import Partition
 from bmtme.cv.scores import msep, pearson
 from bmtme.datasets.simulated import Simulation
 from validation.paper.kept import keep
-from validation.paper.simulated import simulate
+from validation.paper.simulated import SIZES, simulate
 from validation.registry import Options, report_progress
 
 CHAINS = {"draws": 1200, "tune": 300, "chains": 2}
@@ -55,28 +55,31 @@ DESIGNS = tuple(
 
 
 def predict_known(
-    simulation: Simulation, trial: bmtme.Trial, seen: np.ndarray, Sigma_t: np.ndarray, R_e: np.ndarray
+    simulation: Simulation, means: np.ndarray, seen: np.ndarray, Sigma_t: np.ndarray, R: np.ndarray
 ) -> np.ndarray:
     """Best linear unbiased predictions of all cells from the means of the cells seen, covariances given.
 
-    With C = G (x) (11' + Sigma_E) (x) Sigma_t and R = I (x) R_e / plots, cells in the order line, environment, trait,
-    and X their columns of means: ``X b + C V^-1 (y - X b)``, V = C + R, b by generalised least squares.
+    With C = G (x) (11' + Sigma_E) (x) Sigma_t, cells in the order line, environment, trait, and X their columns of
+    means: ``X b + C V^-1 (y - X b)``, V = C + I (x) R, b by generalised least squares.
 
     Parameters
     ----------
+    means : (J, I, L) array
+        Of the plots of a cell.
     seen : (J, I, L) bool
-        Whole records; every cell seen has equally many plots.
+        Whole records.
+    R : (L, L) array
+        Residual covariance of these means: R_e / plots.
 
     Returns
     -------
     (J, I, L) array
     """
     J, I, L = seen.shape
-    y, here = trial.cell_means().ravel(), seen.ravel()
-    plots = trial.counts()[seen].mean()
+    y, here = means.ravel(), seen.ravel()
     between = np.ones((I, I)) + simulation.truth["Sigma_E"].to_numpy()
     C = np.kron(np.asarray(simulation.relationship.matrix), np.kron(between, Sigma_t))
-    V = (C + np.kron(np.eye(J * I), R_e / plots))[np.ix_(here, here)]
+    V = (C + np.kron(np.eye(J * I), R))[np.ix_(here, here)]
     X = np.tile(np.eye(I * L), (J, 1))
     solved = np.linalg.solve(V, np.column_stack([X, y])[here])
     b = np.linalg.solve(X[here].T @ solved[:, :-1], X[here].T @ solved[:, -1])
@@ -116,12 +119,11 @@ def score_set(design: Design, seed: int, partitions: int, cores: int) -> pd.Data
         raise RuntimeError(f"{len(cv.failures)} fits failed; the first: {cv.failures[0]}")
     effective = {name: min(cv.run["effective_draws"][name].values()) for name in MODELS}
     cubes = place_predictions(cv.predictions, trial)
-    truth = {name: simulation.truth[name].to_numpy() for name in ("Sigma_t", "R_e")}
     means, within = trial.cell_means(), measure_within(trial)
     scores: dict[tuple[str, int, int], list[tuple[float, ...]]] = {}
     for partition in scheme.masks(trial, seed):
         predicted = {name: cubes[name, partition.label] for name in MODELS}
-        predicted |= predict_both(simulation, trial, partition, truth)
+        predicted |= predict_both(simulation, means, partition)
         for name in PREDICTORS:
             for i, l in np.ndindex(means.shape[1:]):
                 lines = partition.hidden[:, i, l]
@@ -134,14 +136,13 @@ def score_set(design: Design, seed: int, partitions: int, cores: int) -> pd.Data
     return pd.DataFrame(rows, columns=["predictor", "env", "trait", *SCORES, "effective"])
 
 
-def predict_both(
-    simulation: Simulation, trial: bmtme.Trial, partition: Partition, truth: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def predict_both(simulation: Simulation, means: np.ndarray, partition: Partition) -> dict[str, np.ndarray]:
     """Predictions with known covariances, and with their diagonals."""
-    diagonal = {name: np.diag(np.diag(value)) for name, value in truth.items()}
+    truth = [simulation.truth["Sigma_t"].to_numpy(), simulation.truth["R_e"].to_numpy() / SIZES["reps"]]
+    alone = [np.diag(np.diag(value)) for value in truth]
     return {
-        name: predict_known(simulation, trial, ~partition.hidden, **given)
-        for name, given in ((KNOWN, truth), (ALONE, diagonal))
+        name: predict_known(simulation, means, ~partition.hidden, *given)
+        for name, given in ((KNOWN, truth), (ALONE, alone))
     }
 
 

@@ -26,6 +26,9 @@ TABLE_2_WINS = {
     },
 }
 
+#: Its advice: the unstructured model where correlations of traits are above this, a simpler one where they are low.
+HIGH_CORRELATION = 0.5
+
 # --- Tables 3 to 8: maize and wheat ---------------------------------------------------------------------------------
 # What the text says of them; the cells of these tables are not known here, but for those below.
 

@@ -6,21 +6,21 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bmtme.report.plots import COLOURS
-from validation.paper.recovery_sets import DEFAULT, GROUPS, READINGS, VAGUE, Recovery, label_entry
+from validation.paper.recovery_sets import DEFAULT, READINGS, VAGUE, Recovery, label_entry
 
 
 def draw_recovery(results: dict[tuple[str, str], Recovery]) -> Figure:
     """Posterior means over the sets against the truth, by parameter."""
-    figure = Figure(figsize=(11.0, 8.6), layout="constrained")
+    figure = Figure(figsize=(11.0, 10.0), layout="constrained")
     left, right = figure.subfigures(1, 2)
     vague = {reading: results[reading, VAGUE] for reading in READINGS}
     default = {reading: results[reading, DEFAULT] for reading in READINGS}
     panels = [
         *zip(left.subplots(2, 1, sharex=True), ("beta", "beta"), (default, vague), strict=True),
         *zip(
-            right.subplots(4, 1, sharex=True, height_ratios=(6, 6, 3, 3)),
-            (*GROUPS[1:], "Sigma_E"),
-            (default, default, default, vague),
+            right.subplots(5, 1, sharex=True, height_ratios=(6, 6, 3, 3, 6)),
+            ("Sigma_t", "Sigma_t", "Sigma_E", "Sigma_E", "R_e"),
+            (default, vague, default, vague, default),
             strict=True,
         ),
     ]
@@ -37,10 +37,13 @@ def draw_recovery(results: dict[tuple[str, str], Recovery]) -> Figure:
             low, q1, q3, high = np.quantile(off, (0.05, 0.25, 0.75, 0.95), axis=0)
             panel.hlines(place, low, high, color=colour, linewidth=1.0)
             panel.hlines(place, q1, q3, color=colour, linewidth=3.5, alpha=0.55)
-            panel.plot(off.mean(axis=0), place, "o", color=colour, markersize=4.5, label=f"{reading}: mean")
             panel.plot(
-                middle.mean(axis=0), place, "D", color="white", markeredgecolor=colour, markersize=4.5,
-                label=f"{reading}: mean of the posterior medians",
+                off.mean(axis=0), place, "o", color=colour, markersize=4.5, label=f"{reading}: mean of posterior means"
+            )
+            # Below the line, as most medians are next to their mean.
+            panel.plot(
+                middle.mean(axis=0), place + 0.12, "D", color="white", markeredgecolor=colour, markersize=2.8,
+                markeredgewidth=0.8, label=f"{reading}: mean of posterior medians",
             )  # fmt: skip
         panel.axvline(0, color="0.4", linewidth=0.9, zorder=0)
         panel.set_yticks(range(len(names)), names, fontsize=8)
@@ -48,12 +51,11 @@ def draw_recovery(results: dict[tuple[str, str], Recovery]) -> Figure:
         panel.grid(axis="x", color="0.92")
         panel.set_axisbelow(True)
         panel.set_title(f"{group}, {DEFAULT if by_reading is default else VAGUE} priors", fontsize=10, loc="left")
-    left.supxlabel("posterior mean - truth (units of the trait)", fontsize=10)
-    right.supxlabel("posterior mean - truth (% of the truth)", fontsize=10)
+    left.supxlabel("estimate - truth (units of the trait)", fontsize=10)
+    right.supxlabel("estimate - truth (% of the truth)", fontsize=10)
     handles, labels = panels[0][0].get_legend_handles_labels()
-    order = [0, 2, 1, 3]
     figure.legend(
-        [handles[k] for k in order], [labels[k] for k in order], loc="outside upper center", ncols=4, frameon=False,
-        fontsize=9, title="thin: 90% of the sets; thick: half of them", title_fontsize=9,
+        handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9, title_fontsize=9,
+        title="lines: posterior means of 90% of the sets (thin) and of half of them (thick)",
     )  # fmt: skip
     return figure

@@ -95,9 +95,17 @@ class Recovery:
         """Median - truth in posterior standard deviations, mean over a group."""
         return mean_error(((self.median - self.truth) / self.sd)[:, self.of(group)].mean(axis=1))
 
+    def shift_by_mean(self, group: str) -> tuple[float, float]:
+        """The same in mean posterior standard deviations, over the sets, so that all sets weigh alike."""
+        return mean_error(((self.median - self.truth) / self.sd.mean(axis=0))[:, self.of(group)].mean(axis=1))
+
+    def follow(self, group: str) -> float:
+        """Correlation over the sets of the median and the posterior standard deviation, mean over a group."""
+        return float(np.mean([np.corrcoef(self.median[:, k], self.sd[:, k])[0, 1] for k in self.of(group)]))
+
     def excess(self, group: str, estimates: np.ndarray) -> np.ndarray:
-        """(sets,) percentage by which the variances of a group are above the truth, mean over them."""
-        here = [k for k in self.of(group) if is_variance(self.names[k])]
+        """(sets,) percentage above the truth, mean over the means of a group or, of a covariance, the variances."""
+        here = [k for k in self.of(group) if group == "beta" or is_variance(self.names[k])]
         return 100 * (estimates[:, here] / self.truth[here] - 1.0).mean(axis=1)
 
 

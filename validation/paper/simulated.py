@@ -1,4 +1,4 @@
-"""What the two studies on simulated data share: the paper's design, and errors over independent sets."""
+"""What the two studies on simulated data share: the paper's design, errors over independent sets, and how they read."""
 
 from __future__ import annotations
 
@@ -23,3 +23,25 @@ def simulate(seed: int, **design: Any) -> tuple[Simulation, bmtme.Trial]:
 def mean_error(values: np.ndarray) -> tuple[float, float]:
     """Mean over independent sets and its standard error."""
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def compare_zero(mean: float, error: float, errors: float = 2.0) -> int:
+    """Sign of a mean that is more than so many standard errors from zero; else zero."""
+    return int(np.sign(mean)) if abs(mean) > errors * error else 0
+
+
+def write_number(value: float, digits: int, sign: str = "") -> str:
+    """A number with so many decimals; what rounds to zero has no sign."""
+    rounded = round(value, digits)
+    return f"{rounded:{sign}.{digits}f}" if rounded else f"{0:.{digits}f}"
+
+
+def write_mean(values: np.ndarray, digits: int, sign: str = "") -> str:
+    """Mean over independent sets, and in brackets its standard error."""
+    mean, error = mean_error(values)
+    return f"{write_number(mean, digits, sign)} ({error:.{digits}f})"
+
+
+def join_words(words: list[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
