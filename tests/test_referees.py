@@ -8,10 +8,26 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bmtme.results.summary import diagnose
 from bmtme.testing.dense import CovarianceLaw
-from validation.referees.nuts_sets import PRIORS, make_small, write_problem
-from validation.referees.posteriors import Comparison, measure, take_entries
-from validation.referees.reml import Traits, integrate_posterior, log_half_t_prior, sample_posterior, stack
+from validation.referees.animals import Analysis, compare_moments
+from validation.referees.estimates import LEVEL, find_smallest_p
+from validation.referees.gryphon_page import describe_summary
+from validation.referees.gryphon_results import Result
+from validation.referees.nuts import check_forms, check_pair, check_planted
+from validation.referees.nuts_page import Pair, describe_planted, describe_verdict
+from validation.referees.nuts_sets import PLANTED, PRIORS, Run, find_program, make_small, write_problem
+from validation.referees.posteriors import Comparison, find_limit, measure, show_p, take_entries
+from validation.referees.reml import (
+    Maximum,
+    Sample,
+    Traits,
+    integrate_posterior,
+    log_half_t_prior,
+    sample_posterior,
+    stack,
+)
+from validation.registry import Options
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +133,86 @@ def test_errors_of_statistics_are_their_spread() -> None:
         x[..., n] = 0.5 * x[..., n - 1] + np.sqrt(0.75) * noise[..., n]
     found = measure(x[..., 1:])
     assert found.values.std(axis=0) == pytest.approx(found.errors.mean(axis=0), rel=0.2)
+
+
+def test_effective_draws_are_those_of_the_worst_statistic() -> None:
+    """Draws whose spread changes slowly: a mean soon known, quantiles and SD not."""
+    rng = np.random.default_rng(4)
+    spread = np.repeat(rng.gamma(0.5, 1.0, (1, 4, 20)), 100, axis=2)
+    x = spread * rng.standard_normal((1, 4, 2000))
+    assert diagnose(x)[0][0] > 1000
+    assert measure(x).effective[0] < 400
+
+
+def test_limit_is_where_the_verdict_turns() -> None:
+    for figures in (1, 55, 135):
+        z = np.zeros(figures)
+        z[0] = find_limit(figures)
+        assert find_smallest_p(z) == pytest.approx(LEVEL)
+    x = np.random.default_rng(6).standard_normal((3, 4, 2000))
+    comparison = Comparison(["a", "b", "c"], measure(x), measure(x))
+    # 8000 independent draws by each: limit x sqrt(2 / 8000)
+    assert comparison.blind == pytest.approx((find_limit(15) * np.sqrt(2 / 8000),) * 2, rel=0.15)
+
+
+def test_p_values_without_a_number() -> None:
+    assert show_p(find_smallest_p(np.array([40.0]))) == "< 1e-300"
+    assert show_p(0.0412) == "0.041"
+
+
+def make_pair(shift: float, draws: int, divergent: int) -> Pair:
+    """Both programs with independent draws of everything, the referee's off by a shift."""
+    data = make_small(1)
+    rng = np.random.default_rng(7)
+
+    def make_run(shift: float) -> Run:
+        sizes = {"Sigma_t": (2, 2), "R_e": (2, 2), "s2_E": (2,), "beta": (2, 2), "tau": (2,)}
+        found = {name: rng.gamma(9.0, 1.0, (4, draws, *size)) + shift for name, size in sizes.items()}
+        return Run(found, 1.0, {"divergent": np.array(divergent)})
+
+    return Pair(data, make_run(0.0), make_run(shift))
+
+
+def test_one_rule_for_what_is_found() -> None:
+    """p decides only where the chains allow a verdict, in the rows and in the sentences."""
+    same, wrong = make_pair(0.0, 1000, 0), make_pair(2.0, 1000, 0)
+    assert check_pair(same).ok
+    assert not check_pair(wrong).ok
+    assert check_planted(wrong, "").ok
+    assert not check_planted(same, "").ok
+    assert describe_verdict([same]).startswith("**No difference found on 1 sets.**")
+    assert "differ" in describe_verdict([same, wrong])
+    assert describe_planted([(PLANTED[0], wrong)]).startswith("All 1 errors")
+    assert "NOT found" in describe_planted([(PLANTED[0], wrong), (PLANTED[1], same)])
+    for doubtful in (make_pair(2.0, 40, 0), make_pair(2.0, 1000, 100)):
+        assert doubtful.comparison.p < LEVEL
+        assert not check_planted(doubtful, "").ok
+        assert "NOT found" in describe_planted([(PLANTED[0], doubtful)])
+
+
+def test_both_forms_of_the_referee_are_the_same(tmp_path: Path) -> None:
+    python = find_program()
+    if python is None:
+        pytest.skip("needs an environment with numpyro")
+    row = check_forms(python, Options(1, 3, tmp_path, tmp_path))
+    assert row.ok, row.figure
+
+
+def test_means_above_reml_are_told_where_they_are() -> None:
+    analysis = Analysis("one", ("BWT",))
+    draws = np.random.default_rng(1).gamma(9.0, 1.0, (4, 500, 2))
+    exact = Sample(draws.reshape(-1, 2), np.full(2000, 1 / 2000))
+
+    def describe(estimates: float) -> str:
+        theta = np.full(2, estimates)
+        agreement = compare_moments(analysis, draws, exact, theta)
+        maximum = Maximum(theta, np.eye(2), 1)
+        result = Result(analysis, 10, maximum, theta, np.ones(2), exact, draws, np.zeros((4, 500, 1)), agreement)
+        return describe_summary({analysis: result})
+
+    assert "above the REML estimates on average" in describe(8.0)
+    assert "above" not in describe(9.5)
+    assert "*median*" in describe(9.5)
 
 
 def test_entries_follow_the_structure() -> None:

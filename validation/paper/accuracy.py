@@ -21,7 +21,7 @@ from validation.paper.pages import reflow
 from validation.paper.simulated import SIZES, mean_error
 from validation.registry import Options, Row, register, write_figure, write_report
 
-SETS = 20
+SETS = 14
 QUICK_SETS, QUICK_PARTITIONS = 4, 3
 #: By so many percent may the MSEP of estimated covariances be above that of known ones,
 COST = 2.5

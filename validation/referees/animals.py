@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import gaussian_kde, norm
 from threadpoolctl import threadpool_limits
 
 import bmtme
-from validation.referees.posteriors import count_effective
+from validation.referees.estimates import count_effective, find_smallest_p
 from validation.referees.reml import Maximum, Sample, Traits, integrate_posterior, sample_posterior, stack
 from validation.trials import find_trial
 
@@ -168,7 +167,7 @@ class Agreement:
     @property
     def p(self) -> float:
         """Smallest p-value, times the number of differences."""
-        return min(1.0, len(self.z) * float(2 * norm.sf(np.abs(self.z).max())))
+        return find_smallest_p(self.z)
 
 
 def compare_moments(analysis: Analysis, draws: np.ndarray, exact: Sample, centre: np.ndarray) -> Agreement:
@@ -191,17 +190,3 @@ def compare_moments(analysis: Analysis, draws: np.ndarray, exact: Sample, centre
     return Agreement(
         found.mean(axis=0), found.std(axis=0) / np.sqrt(effective), mean, error, float(effective.min())
     )
-
-
-def find_mode(draws: np.ndarray) -> tuple[float, float]:
-    """Where the smoothed density of draws (chain, draw) is highest, and its error by the spread over the chains."""
-    every = max(1, draws.shape[1] // 3000)
-
-    def locate(x: np.ndarray) -> float:
-        low, high = np.quantile(x, (0.02, 0.98))
-        grid = np.linspace(low, high, 300)
-        return float(grid[np.argmax(gaussian_kde(x)(grid))])
-
-    thinned = draws[:, ::every]
-    modes = [locate(chain) for chain in thinned]
-    return locate(thinned.ravel()), float(np.std(modes, ddof=1) / np.sqrt(len(modes)))

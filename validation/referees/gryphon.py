@@ -13,24 +13,30 @@ import time
 import numpy as np
 
 from validation.referees.animals import Animals, read_gryphon, simulate_animals
-from validation.referees.estimates import LEVEL
+from validation.referees.estimates import ENOUGH, LEVEL
 from validation.referees.gryphon_page import describe, draw_results
-from validation.referees.gryphon_results import ANALYSES, BOTH, BY_SEX, DRAWS, IMPORTANCE, Result, analyse
-from validation.referees.posteriors import ENOUGH
+from validation.referees.gryphon_results import (
+    ANALYSES,
+    BOTH,
+    BY_SEX,
+    DRAWS,
+    IMPORTANCE,
+    NEAR,
+    SAME,
+    SAME_ERROR,
+    Result,
+    analyse,
+)
+from validation.referees.posteriors import show_p
 from validation.registry import Options, Row, register, write_figure, write_report
 from validation.trials import skip
-
-#: Estimates by two REML programs that have both converged differ by no larger a share.
-SAME, SAME_ERROR = 1e-5, 1e-3
-#: A posterior median further from the REML estimate, in posterior SDs, would want an explanation.
-NEAR = 0.5
 
 
 def check_posterior(label: str, result: Result) -> Row:
     """Is bmtme's posterior the exact one?"""
     a = result.agreement
     enough = min(a.effective, result.exact.effective) >= ENOUGH
-    figure = f"{np.abs(a.z).max():.1f}; p (x {len(a.z)}) {a.p:.2g}"
+    figure = f"{np.abs(a.z).max():.1f}; p (x {len(a.z)}) {show_p(a.p)}"
     return Row(
         f"{label}: bmtme and the exact posterior, {result.analysis.name}",
         f"{result.records} values, {len(a.z)} moments", "largest difference, in errors", figure,

@@ -16,6 +16,7 @@ from validation.referees.animals import (
     fit_animals,
     set_up,
 )
+from validation.referees.posteriors import find_limit
 from validation.referees.reml import Maximum, Sample
 from validation.registry import Options
 
@@ -25,14 +26,20 @@ BOTH = Analysis("BWT and TARSUS", ("BWT", "TARSUS"))
 ANALYSES = (ALONE, BY_SEX, BOTH)
 #: Kept sweeps of a chain; where sexes stand for environments, half the cells are imputed.
 DRAWS = {ALONE: 10_000, BY_SEX: 6000, BOTH: 10_000}
+#: Estimates by two REML programs that have both converged differ by no larger a share.
+SAME, SAME_ERROR = 1e-5, 1e-3
+#: A posterior median further from the REML estimate, in posterior SDs, would want an explanation.
+NEAR = 0.5
 #: Draws of the importance sampler for two traits.
 IMPORTANCE = 1500
 
 SOURCE = (
     "\"How to fit an animal model\" (J. Martin and others, https://github.com/JulienGAMartin/wam_tuto, CC-BY 4.0; "
-    "chapters on ASReml-R, run of March 2024)"
+    "chapters on ASReml-R: \"ASReml Version 4.2 26/03/2024\")"
 )
-#: ASReml-R 4.2 as printed there: estimates and standard errors, in the order of `Analysis.labels` and `ratios`.
+#: The program, by that line of its output.
+PROGRAM = "ASReml-R 4.2"
+#: As printed there: estimates and standard errors, in the order of `Analysis.labels` and `ratios`.
 PRINTED = {
     ALONE: ((3.395398, 0.6349915), (3.828602, 0.5185919), (0.4700163, 0.07650881)),
     BY_SEX: ((3.060441, 0.5243571), (2.938412, 0.4161473), (0.510171, 0.07432388)),
@@ -71,6 +78,19 @@ class Result:
         printed = np.array(PRINTED[self.analysis])
         share = np.abs(np.column_stack([self.estimates, self.errors]) / printed - 1).max(axis=0)
         return float(share[0]), float(share[1])
+
+    def blind(self) -> float:
+        """The shift of a mean, in posterior SDs, that just fails, of the entry or ratio least surely known."""
+        a, flat = self.agreement, self.values.reshape(-1, self.values.shape[2])
+        errors = np.hypot(a.our_errors, a.exact_errors)[: flat.shape[1]]
+        return find_limit(len(a.z)) * float((errors / flat.std(axis=0)).max())
+
+    def rise(self) -> tuple[np.ndarray, np.ndarray]:
+        """How far bmtme's means of variances lie above REML, and their Monte Carlo errors, in posterior SDs."""
+        chosen = [k for k, label in enumerate(self.analysis.labels) if "covariance" not in label]
+        sd = self.values.reshape(-1, self.values.shape[2]).std(axis=0)[chosen]
+        a = self.agreement
+        return (a.ours[chosen] - self.estimates[chosen]) / sd, a.our_errors[chosen] / sd
 
     def place(self) -> np.ndarray:
         """How far the printed estimates are from bmtme's medians, in posterior SDs."""

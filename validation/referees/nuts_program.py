@@ -1,9 +1,11 @@
 """The posterior of the model by NUTS: a program for an environment that holds numpyro and knows nothing of bmtme.
 
-    python nuts_program.py PROBLEM.npz DRAWS.npz
+    python nuts_program.py sample PROBLEM.npz DRAWS.npz
+    python nuts_program.py compare PROBLEM.npz DIFFERENCES.npz
 
-`validation.referees.nuts_sets` writes the problem (`write_problem` says what is in it) and reads the draws. Written
-from the model's formulas, in the units of the data, with nothing rescaled:
+`validation.referees.nuts_sets` writes the problem (`write_problem` says what is in it) and reads what comes out: the
+draws, or how far the two forms of the covariance below are from each other. Written from the model's formulas, in the
+units of the data, with nothing rescaled:
 
     y_n = beta_i + b1_j + b2_ij + e_n       record n of line j in environment i; L traits, any of them missing
     b1 ~ N(0, G (x) Sigma_t),  b2_i ~ N(0, s2_Ei G (x) Sigma_t),  e_n ~ N(0, R_e)
@@ -174,7 +176,7 @@ def join_means(XX, Xy, tau, I):
 
 
 def make_model(problem):
-    """The numpyro model, and the function that draws beta from its states."""
+    """The numpyro model, its log likelihood, and the function that draws beta from its states."""
     structure, independent = str(problem["structure"]), bool(problem["independent"])
     values, line, env, G = (problem[name] for name in ("values", "line", "env", "G"))
     nu_t, nu_E, nu_e, nu_tau = (float(problem[f"nu_{name}"]) for name in ("t", "E", "e", "tau"))
@@ -219,14 +221,14 @@ def make_model(problem):
         noise = solve_triangular(K, jax.random.normal(key, a.shape), lower=True, trans=1)
         return (cho_solve((K, True), a) + noise)[: data.I * data.L].reshape(data.I, data.L)
 
-    return model, draw_beta
+    return model, log_likelihood, draw_beta
 
 
 def run(problem):
     """Sample, one chain after the other; arrays (chain, draw, ...)."""
-    model, draw_beta = make_model(problem)
-    chains, tune, draws, seed = (int(problem[name]) for name in ("chains", "tune", "draws", "seed"))
-    key, key_beta = jax.random.split(jax.random.PRNGKey(seed))
+    model, _, draw_beta = make_model(problem)
+    chains, tune, draws = (int(problem[name]) for name in ("chains", "tune", "draws"))
+    key, key_beta = jax.random.split(jax.random.PRNGKey(int(problem["seed"])))
     mcmc = MCMC(
         NUTS(model, target_accept_prob=0.95), num_warmup=tune, num_samples=draws, num_chains=chains,
         chain_method="sequential", progress_bar=False,
@@ -246,9 +248,44 @@ def run(problem):
     }
 
 
+def compare(problem, points=5):
+    """Dense and rotated form at random covariances: largest differences, as shares of the largest value of each kind.
+
+    Compared are the log likelihood, its gradient, and draws of beta with the same key.
+    """
+    rng = np.random.default_rng(int(problem["seed"]))
+    values, envs = problem["values"], int(problem["env"].max()) + 1
+    L, sizes = values.shape[1], np.nanstd(values, axis=0)
+
+    def draw_covariance(scale):
+        K = rng.standard_normal((L, 2 * L)) * scale[:, None]
+        return K @ K.T / (2 * L)
+
+    scale = sizes / np.sqrt(np.mean(np.diag(problem["G"])))
+    states = [
+        (draw_covariance(scale), rng.gamma(2.0, 0.5, envs), draw_covariance(sizes), sizes * rng.gamma(2.0, 0.5, L))
+        for _ in range(points)
+    ]
+    found = []
+    for form in ("dense", "rotated"):
+        _, log_likelihood, draw_beta = make_model(problem | {"form": form})
+        look = jax.jit(jax.value_and_grad(log_likelihood, argnums=(0, 1, 2, 3)))
+        draw = jax.jit(draw_beta)
+        rows = []
+        for k, state in enumerate(states):
+            height, gradient = look(*state)
+            # Per relative change: entries of the gradient have different units.
+            slopes = [np.ravel(part * slope) for part, slope in zip(state, gradient, strict=True)]
+            rows.append([np.ravel(height), np.concatenate(slopes), np.ravel(draw(jax.random.PRNGKey(k), *state))])
+        found.append([np.array(part) for part in zip(*rows, strict=True)])
+    shares = [np.abs(one - other).max() / np.abs(one).max() for one, other in zip(*found, strict=True)]
+    return {"shares": np.array(shares)}
+
+
 if __name__ == "__main__":
     # Chains are compiled one by one: all after the first find it done.
-    jax.config.update("jax_compilation_cache_dir", str(Path(sys.argv[2]).parent / "compiled"))
-    with np.load(sys.argv[1]) as held:
-        found = run(dict(held))
-    np.savez(sys.argv[2], **found)
+    task, source, target = sys.argv[1:]
+    jax.config.update("jax_compilation_cache_dir", str(Path(target).parent / "compiled"))
+    with np.load(source) as held:
+        found = {"sample": run, "compare": compare}[task](dict(held))
+    np.savez(target, **found)

@@ -8,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ PROGRAM = Path(__file__).with_name("nuts_program.py")
 #: The variable that names the other environment's Python.
 VARIABLE = "BMTME_NUMPYRO"
 CHAINS = 4
+#: Sweeps of NUTS (warming up, kept): of `small` and of the set with most entries; and where an error is planted.
+MANY, FEW = (500, 2000), (500, 500)
 #: Of the simulated relationships.
 MEAN_DIAGONAL = 0.04
 
@@ -53,13 +55,19 @@ PLANTED = (
 
 @dataclass(frozen=True)
 class Set:
-    """A trial, its relationship and the model; sweeps of both programs."""
+    """A trial, its relationship and the model; sweeps (warming up, kept) of both programs.
+
+    heritability : that a trial was simulated with
+    units : of the traits, in words
+    """
 
     label: str
     what: str
     structure: Structure
     trial: bmtme.Trial
     relationship: bmtme.Relationship
+    heritability: float | None = None
+    units: str = ""
     form: str = "dense"
     nuts: tuple[int, int] = (500, 1000)
     bmtme: tuple[int, int] = (2000, 20_000)
@@ -82,16 +90,18 @@ class Run:
 
 def simulate(
     label: str, what: str, structure: Structure, lines: int, envs: int, traits: int, heritability: float, seed: int,
-    gap: bool = False,
+    gap: bool = False, complete: bool = False, nuts: tuple[int, int] = Set.nuts,
 ) -> Set:
     """A quarter of the values missing: 12% of the records, 15% of the values in the others.
 
     Traits get units of their own: the second is 30 times as large, and shifted.
 
     gap : two plots for a third of the records, and no record of the last trait in the last environment
+    complete : nothing missing
     """
+    records, values = (0.0, 0.0) if complete else (0.12, 0.15)
     simulation = bmtme.simulate(
-        lines=lines, envs=envs, traits=traits, reps=2 if gap else 1, missing=0.12, missing_traits=0.15,
+        lines=lines, envs=envs, traits=traits, reps=2 if gap else 1, missing=records, missing_traits=values,
         heritability=heritability, interaction=0.5, genetic_correlation=0.6, residual_correlation=0.3,
         relationship="markers", seed=seed,
     )  # fmt: skip
@@ -104,29 +114,41 @@ def simulate(
     trial = bmtme.Trial.from_frame(frame, line="line", env="env", traits=names, rep="rep")
     G = np.asarray(simulation.relationship.matrix)
     relationship = bmtme.Relationship(G * MEAN_DIAGONAL / np.diag(G).mean(), lines=simulation.relationship.lines)
-    return Set(label, what, structure, trial, relationship)
+    return Set(label, what, structure, trial, relationship, heritability, nuts=nuts)
 
 
 def make_small(seed: int) -> Set:
     """The smallest set; little is known from it, so that priors count."""
-    return simulate("small", "two traits, two environments", "unstructured", 25, 2, 2, 0.5, seed)
+    what = "two traits, two environments"
+    return simulate("small", what, "unstructured", 25, 2, 2, 0.5, seed, nuts=MANY)
 
 
 def make_sets(seed: int) -> list[Set]:
     """All of them; the maize trial where it is there."""
-    gap = "plots repeated for a third of the records; T2 never recorded in E3"
+    three, gap = "three traits, two environments", "plots repeated for a third of the records; T2 never recorded in E3"
     sets = [
         make_small(seed),
-        simulate("three traits", "three traits, two environments", "unstructured", 22, 2, 3, 0.8, seed + 1),
+        simulate("three traits", three, "unstructured", 22, 2, 3, 0.8, seed + 1, nuts=MANY),
         simulate("gap", gap, "unstructured", 20, 3, 2, 0.8, seed + 2, gap=True),
-        simulate("diagonal", "three traits, two environments", "diagonal", 20, 2, 3, 0.8, seed + 3),
+        simulate("diagonal", three, "diagonal", 20, 2, 3, 0.8, seed + 3),
         simulate("standard", "two traits, three environments", "standard", 20, 3, 2, 0.8, seed + 4),
     ]
     maize = read_trial("maize309_mtme")
     if maize is not None:
         what = "the maize trial of the paper, complete"
-        sets.append(Set("maize", what, "unstructured", *maize, "rotated", bmtme=(1000, 8000)))
+        # The file names no units; sizes leave no doubt.
+        units = "Yield in t/ha, ASI in days, PH in cm"
+        sets.append(Set("maize", what, "unstructured", *maize, units=units, form="rotated", bmtme=(1000, 8000)))
     return sets
+
+
+def make_complete(seed: int) -> Set:
+    """A small complete set, which both forms of the referee can take."""
+    what = "two traits, three environments, complete"
+    data = simulate("complete", what, "unstructured", 12, 3, 2, 0.5, seed, complete=True)
+    # Not centred: of a G with G 1 = 0, environment means would not depend on any genetic variance.
+    G = np.asarray(data.relationship.matrix) + MEAN_DIAGONAL / 4
+    return replace(data, relationship=bmtme.Relationship(G, lines=data.relationship.lines))
 
 
 def find_program() -> str | None:
@@ -166,9 +188,14 @@ def write_problem(path: Path, data: Set, priors: Mapping[str, float], seed: int)
     )  # fmt: skip
 
 
-def run_nuts(python: str, data: Set, changes: Mapping[str, float], seed: int) -> Run:
-    """The referee's draws, in a process of its own with one thread.
+def run_program(
+    python: str, task: str, data: Set, changes: Mapping[str, float], seed: int
+) -> dict[str, np.ndarray]:
+    """What the referee writes, in a process of its own with one thread.
 
+    Parameters
+    ----------
+    task : sample or compare
     changes : in place of some of `PRIORS`: a planted error, or nothing
 
     Raises
@@ -178,18 +205,23 @@ def run_nuts(python: str, data: Set, changes: Mapping[str, float], seed: int) ->
     """
     serial = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1", "OMP_NUM_THREADS": "1",
               "OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}  # fmt: skip
-    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        problem, draws = Path(name) / "problem.npz", Path(name) / "draws.npz"
+        problem, found = Path(name) / "problem.npz", Path(name) / "found.npz"
         write_problem(problem, data, PRIORS | dict(changes), seed)
         done = subprocess.run(
-            [python, str(PROGRAM), str(problem), str(draws)], capture_output=True, text=True, check=False,
+            [python, str(PROGRAM), task, str(problem), str(found)], capture_output=True, text=True, check=False,
             env=os.environ | serial,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"NUTS on {data.label} stopped: {' '.join(done.stderr.split()[-30:])}")
-        with np.load(draws) as held:
-            found = dict(held)
+        with np.load(found) as held:
+            return dict(held)
+
+
+def run_nuts(python: str, data: Set, changes: Mapping[str, float], seed: int) -> Run:
+    """The referee's draws."""
+    began = time.perf_counter()
+    found = run_program(python, "sample", data, changes, seed)
     notes = {name: found.pop(name) for name in ("divergent", "steps", "versions")}
     return Run(found, time.perf_counter() - began, notes)
 

@@ -6,19 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray
+from scipy.stats import norm
 
-from bmtme.results.posterior import import_arviz
 from bmtme.results.summary import diagnose
-from validation.referees.estimates import find_smallest_p
+from validation.referees.estimates import ENOUGH, LEVEL, MOST_R_HAT, count_effective, find_smallest_p
 
 #: What is compared of each entry.
 STATISTICS = ("mean", "SD", "5%", "50%", "95%")
 QUANTILES = (0.05, 0.5, 0.95)
-#: Fewer effective draws than this give no Monte Carlo error of a quantile to speak of.
-ENOUGH = 200
-#: Chains that differ by more have not found the same posterior.
-MOST_R_HAT = 1.02
 
 
 def take_entries(
@@ -60,18 +55,15 @@ def take_entries(
 
 @dataclass(frozen=True)
 class Measures:
-    """Of each entry: its statistics and their Monte Carlo errors (entry, statistic); effective draws, bulk; R-hat."""
+    """Of each entry: its statistics and their Monte Carlo errors (entry, statistic), effective draws, R-hat.
+
+    The effective draws are those of the statistic that has fewest: the mean, the SD or one of the quantiles.
+    """
 
     values: np.ndarray
     errors: np.ndarray
     effective: np.ndarray
     r_hat: np.ndarray
-
-
-def count_effective(draws: np.ndarray) -> np.ndarray:
-    """Effective draws for the means of draws (entry, chain, draw)."""
-    data = xarray.Dataset({"x": (("chain", "draw", "entry"), np.moveaxis(draws, 0, 2))})
-    return np.asarray(import_arviz().ess(data, method="mean")["x"].values)
 
 
 def measure(draws: np.ndarray) -> Measures:
@@ -84,23 +76,32 @@ def measure(draws: np.ndarray) -> Measures:
     flat = draws.reshape(len(draws), -1)
     mean, sd = flat.mean(axis=1), flat.std(axis=1, ddof=1)
     squares = (draws - mean[:, None, None]) ** 2
+    effective = [count_effective(draws), count_effective(squares)]
     values = [mean, sd]
-    errors = [
-        sd / np.sqrt(count_effective(draws)),
-        squares.std(axis=(1, 2)) / np.sqrt(count_effective(squares)) / (2 * sd),
-    ]
+    errors = [sd / np.sqrt(effective[0]), squares.std(axis=(1, 2)) / np.sqrt(effective[1]) / (2 * sd)]
     for p in QUANTILES:
         quantile = np.quantile(flat, p, axis=1)
         below = (draws <= quantile[:, None, None]).astype(float)
-        e = np.sqrt(p * (1 - p) / count_effective(below))
+        effective.append(count_effective(below))
+        e = np.sqrt(p * (1 - p) / effective[-1])
         spread = [
             np.quantile(x, min(1.0, p + step)) - np.quantile(x, max(0.0, p - step))
             for x, step in zip(flat, e, strict=True)
         ]
         values.append(quantile)
         errors.append(np.array(spread) / 2)
-    effective, _, r_hat = diagnose(draws)
-    return Measures(np.column_stack(values), np.column_stack(errors), effective, r_hat)
+    r_hat = diagnose(draws)[2]
+    return Measures(np.column_stack(values), np.column_stack(errors), np.min(effective, axis=0), r_hat)
+
+
+def find_limit(figures: int) -> float:
+    """The largest difference, in errors, that `LEVEL` lets pass among so many."""
+    return float(norm.isf(LEVEL / 2 / figures))
+
+
+def show_p(p: float) -> str:
+    """A p-value in two digits, also where it is too small for a number."""
+    return f"{p:.2g}" if p > 1e-300 else "< 1e-300"
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,19 @@ class Comparison:
         return float((difference / self.other.values[:, [1]]).max())
 
     @property
+    def limit(self) -> float:
+        """A difference of more errors than this fails: where its p-value times their number is below `LEVEL`."""
+        return find_limit(self.z.size)
+
+    @property
+    def blind(self) -> tuple[float, float]:
+        """Shifts of a mean, in posterior SDs, that just fail: of the entry most and of that least surely known."""
+        errors = np.hypot(self.one.errors[:, 0], self.other.errors[:, 0]) / self.other.values[:, 1]
+        return self.limit * float(errors.min()), self.limit * float(errors.max())
+
+    @property
     def fewest(self) -> float:
-        """Least effective draws of either program."""
+        """Least effective draws of either program, of any statistic."""
         return float(min(self.one.effective.min(), self.other.effective.min()))
 
     @property
