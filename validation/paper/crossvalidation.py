@@ -34,9 +34,11 @@ COLUMNS = ["model", "partition", "line", "env", "trait", "mean"]
 
 STRUCTURES = ("unstructured", "diagonal", "standard")
 MODELS = {name: bmtme.BMTME(name) for name in STRUCTURES}
-#: The paper's standard model: one variance for all traits in the units of the data (CV1 only).
+#: The paper's standard model: one variance for all traits in the units of the data.
 RAW = "standard, raw units"
 CV1_MODELS = (*STRUCTURES, RAW)
+#: The three models as the paper has them: what its statements are compared with.
+PAPER_MODELS = (*STRUCTURES[:2], RAW)
 
 
 def label_means(name: str, means: str) -> str:
@@ -45,11 +47,13 @@ def label_means(name: str, means: str) -> str:
 
 
 #: Every model under the default prior of the means and under the paper's.
-CV2_MODELS = {
+CV2_FITTED = {
     label_means(name, means): bmtme.BMTME(name, means=means)
     for means in ("exchangeable", "paper")
     for name in STRUCTURES
 }
+#: And the standard model in raw units under the latter.
+CV2_MODELS = (*CV2_FITTED, label_means(RAW, "paper"))
 
 
 def predict(
@@ -76,19 +80,21 @@ def describe_run(data: Data, scheme: Any, seed: int) -> dict[str, Any]:
     return {"data": digest_data(data), "scheme": repr(scheme), "seed": seed, **SHORT}
 
 
-def predict_raw(data: Data, scheme: bmtme.CV1, seed: int, cores: int, path: Path | None) -> pd.DataFrame:
-    """The same for the standard model in raw units."""
+def predict_raw(
+    data: Data, scheme: bmtme.CV1 | bmtme.CV2, label: str, means: str, seed: int, cores: int, path: Path | None
+) -> pd.DataFrame:
+    """The same for the standard model in raw units, which is called `label`."""
 
     def run() -> pd.DataFrame:
         parts = [
-            predict_partition(data, partition, seed, cores, SHORT["tune"], SHORT["draws"]).assign(
-                model=RAW, partition=partition.label
+            predict_partition(data, partition, means, seed, cores, SHORT["tune"], SHORT["draws"]).assign(
+                model=label, partition=partition.label
             )
             for partition in scheme.masks(data[0], seed)
         ]
         return pd.concat(parts, ignore_index=True)[COLUMNS]
 
-    return keep(path, {**describe_run(data, scheme, seed), "models": RAW, "variances": VARIANCES}, run)
+    return keep(path, {**describe_run(data, scheme, seed), "models": label, "variances": VARIANCES}, run)
 
 
 def place_predictions(table: pd.DataFrame, data: Data, models: Sequence[str]) -> np.ndarray:
@@ -174,12 +180,16 @@ class CV1:
         error = by_partition.std(axis=0, ddof=1) / np.sqrt(len(by_partition))
         return by_partition.mean(axis=0), error, by_sample.std(axis=0, ddof=1)
 
-    def draw_small(self, models: Sequence[str], score: str, size: int, seed: int) -> np.ndarray:
-        """(draw, model, env, trait) means over `size` of the partitions, drawn without replacement."""
+    def draw_others(self, models: Sequence[str], score: str, size: int, seed: int) -> np.ndarray:
+        """(draw, model, env, trait) means over `size` other partitions.
+
+        In two stages, as those of the paper are others than ours: all of ours drawn again with replacement, which
+        stands for our mean being no more exact than it is, and from these `size` with replacement.
+        """
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0x70617274,)))
-        chosen = rng.permuted(np.tile(np.arange(self.partitions), (DRAWN, 1)), axis=1)[:, :size]
-        share = np.zeros((DRAWN, self.partitions))
-        np.put_along_axis(share, chosen, 1 / size, axis=1)
+        n = self.partitions
+        again = rng.multinomial(n, np.full(n, 1 / n), size=DRAWN)
+        share = rng.multinomial(size, again / n) / size
         places = [self.models.index(name) for name in models]
         return np.einsum("rp,mpil->rmil", share, self.scores[score][places])
 
@@ -200,7 +210,7 @@ def run_cv1(options: Options, name: str, data: Data, partitions: int) -> CV1:
         path, raw = (options.replicates / f"{name}-{kind}-{block + 1}.csv" for kind in ("cv1", "cv1-raw"))
         for table in (
             predict(data, MODELS, scheme, seed, options.cores, path),
-            predict_raw(data, scheme, seed, options.cores, raw),
+            predict_raw(data, scheme, RAW, "exchangeable", seed, options.cores, raw),
         ):
             tables.append(table.assign(partition=f"{block}:" + table["partition"]))
         report(block + 1, blocks)
@@ -259,10 +269,16 @@ def run_cv2(options: Options, name: str, data: Data, trait: str, seeds: int) -> 
     l = trial.traits.index(trait)
     sets = []
     for k in range(seeds):
-        path = options.replicates / f"{name}-cv2-{k + 1}.csv"
-        table = predict(data, CV2_MODELS, bmtme.CV2(traits=(trait,)), 1000 * options.seed + k, options.cores, path)
+        path, raw = (options.replicates / f"{name}-{kind}-{k + 1}.csv" for kind in ("cv2", "cv2-raw"))
+        scheme, seed = bmtme.CV2(traits=(trait,)), 1000 * options.seed + k
+        table = pd.concat(
+            [
+                predict(data, CV2_FITTED, scheme, seed, options.cores, path),
+                predict_raw(data, scheme, label_means(RAW, "paper"), "paper", seed, options.cores, raw),
+            ]
+        )
         # Every environment is a partition of its own.
-        sets.append(place_predictions(table.assign(partition="all"), data, tuple(CV2_MODELS))[:, 0, :, :, l])
+        sets.append(place_predictions(table.assign(partition="all"), data, CV2_MODELS)[:, 0, :, :, l])
         report(k + 1, seeds)
     predicted, observed = np.stack(sets, axis=1), trial.cell_means()[:, :, l]
     weights = resample_lines(len(trial.lines), options.seed)
@@ -280,7 +296,7 @@ def run_cv2(options: Options, name: str, data: Data, trait: str, seeds: int) -> 
             scores[key][m, i] = whole[key][0, 0]
             noise[key][m, i] = apart[key][0].std(ddof=1) / np.sqrt(seeds)
             again[key][:, m, i] = often[key][:, 0]
-    return CV2(trait, tuple(CV2_MODELS), trial.envs, observed, predicted, scores, noise, again)
+    return CV2(trait, CV2_MODELS, trial.envs, observed, predicted, scores, noise, again)
 
 
 def score_hidden(

@@ -49,7 +49,7 @@ def check_raw(options: Options, data: Data) -> Row:
     The traits have similar units here, so that the draws' noise is small.
     """
     scheme = bmtme.CV1(2, 0.2)
-    exact = predict_raw(data, scheme, options.seed, options.cores, None)
+    exact = predict_raw(data, scheme, "raw", "exchangeable", options.seed, options.cores, None)
     model = {"drawn": bmtme.BMTME("standard", units="raw")}
     drawn = predict(data, model, scheme, options.seed, options.cores, None)
     both = exact.merge(drawn, on=["partition", "line", "env", "trait"], validate="one_to_one")

@@ -19,7 +19,7 @@ COMPARED = ("unstructured", "standard", RAW)
 def reflow(text: str) -> str:
     """Paragraphs and items of Markdown in lines of even length; tables, headings and figures as they are."""
     blocks = []
-    for block in text.split("\n\n"):
+    for block in filter(None, (block.strip("\n") for block in text.split("\n\n"))):
         if block.startswith(("|", "#", "!")):
             blocks.append(block)
             continue
@@ -36,12 +36,23 @@ def describe_models() -> str:
     """The models and how they were run."""
     return f"""\
 Models: `unstructured`, `diagonal` and `standard` (the paper's un, bd, st) with the default priors of this package, as
-the values that the paper chose for its own are not known here. In CV1, `standard` comes twice: with variances in
-units of each trait's own (the default), and in raw units (`{RAW}`), one variance for all traits whatever their units,
-as the paper writes it. Each fit: {SHORT["chains"]} chains of {SHORT["draws"]:,} draws after {SHORT["tune"]} of
-warm-up, sampler `collapsed`; for the estimates 4 chains of {DRAWS:,} after {TUNE:,}. In raw units the draws of a
-trait with small figures are as wide as those of the one with the largest, and their mean would be mostly noise: there
-the conditional expectations, computed exactly, are averaged over {VARIANCES} draws of the variances."""
+the values that the paper chose for its own are not known here. `standard` comes twice: with variances in units of each
+trait's own (the default), and in raw units (`{RAW}`), one variance for all traits whatever their units, as the paper
+writes it. In CV2 every model has two priors of the environment means, exchangeable (the default) and the paper's,
+`{RAW}` only the latter. The paper's statements are compared with what the paper has: `{RAW}` in CV1 and CV2, in CV2 all
+models under its prior of the means. Each fit: {SHORT["chains"]} chains of {SHORT["draws"]:,} draws after
+{SHORT["tune"]} of warm-up, sampler `collapsed`; for the estimates 4 chains of {DRAWS:,} after {TUNE:,}. In raw units
+the draws of a trait with small figures are as wide as those of the one with the largest, and their mean would be mostly
+noise: there the conditional expectations, computed exactly, are averaged over {VARIANCES} draws of the variances."""
+
+
+def tell_means(cv: CV1) -> str:
+    """Correlation of every model, mean of the cells."""
+    means = dict(zip(cv.models, cv.cell_means("pearson").mean(axis=(1, 2)), strict=True))
+    return (
+        f"unstructured {means['unstructured']:.3f}, diagonal {means['diagonal']:.3f}, standard {means[RAW]:.3f} (in "
+        f"raw units, as the paper's; {means['standard']:.3f} in scaled units)"
+    )
 
 
 def describe_errors(cv: CV1) -> str:

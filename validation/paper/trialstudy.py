@@ -19,7 +19,7 @@ from validation.paper.estimates import (
     tabulate_variances,
 )
 from validation.paper.figures import draw_differences, draw_split
-from validation.paper.findings import VERDICTS, Finding, tabulate_findings, tabulate_verdicts
+from validation.paper.findings import DEFAULTS, SCALED, VERDICTS, Finding, tabulate_findings, tabulate_verdicts
 from validation.paper.hidden_means import HiddenMean, measure_means, tabulate_means, tabulate_split
 from validation.paper.kept import Data
 from validation.paper.pages import SOURCE, describe_cv1, describe_models, reflow
@@ -61,7 +61,10 @@ class TrialStudy:
     first : printed MSEP in the first environment in CV2, by model
     about : what the data are, and which names are not certain
     compare : all statements of the paper beside the results, given those and a seed
-    remark : what the page says of CV2, chosen by the results
+    short : the page in a breeder's words
+    legend : what verdicts on this trial need to be understood
+    why : what the page says of estimates that differ from the paper's; empty where there are none
+    remark : what the page says of CV2
     """
 
     name: str
@@ -73,6 +76,9 @@ class TrialStudy:
     first: Mapping[str, float]
     about: str
     compare: Callable[[Results, int], list[Finding]]
+    short: Callable[[Results], str]
+    legend: Callable[[Results], str]
+    why: Callable[[Results], str]
     remark: Callable[[Results], str]
 
     def compute(self, options: Options, data: Data) -> Results:
@@ -103,6 +109,12 @@ class TrialStudy:
         size = f"estimates under {len(summaries)} prior{'s' if len(summaries) > 1 else ''}"
         return Row(f"{self.name}: chains agree", size, "largest R-hat", figure, worst <= GOOD)
 
+    @staticmethod
+    def measure_prior(cv: CV2) -> float:
+        """Largest difference that the prior of the means makes to a correlation."""
+        scores = [cv.scores["pearson"][[cv.models.index(label) for label in labels]] for labels in (SCALED, DEFAULTS)]
+        return float(np.abs(np.subtract(*scores)).max())
+
     def describe(self, options: Options, r: Results) -> str:
         """The page."""
         traits, envs = r.data[0].traits, r.data[0].envs
@@ -117,6 +129,12 @@ class TrialStudy:
         split = write_figure(options, f"{self.name}-cv2", draw_split(r.cv2, self.unit, self.first))
         return f"""\
 Do users of this package get what the paper got from this trial? {SOURCE}
+
+## In short
+
+{self.short(r)}
+
+## Data and models
 
 The study needs the data: set `BMTME_DATA` to the folder that holds them (`validation/trials.py` says which files;
 `bmtme.datasets.fetch` downloads the same sets).
@@ -133,9 +151,13 @@ The statements themselves stand in the sections below.
 
 {VERDICTS}
 
+{self.legend(r)}
+
 ## Table {estimates} of the paper: estimates
 
 {tabulate_findings(findings, estimates)}
+
+{self.why(r)}
 
 Posterior means with 95% intervals, unstructured model (largest R-hat {self.check_convergence(r.summaries).figure}).
 `default priors` are those of this package; `scales of 100,000` has every half-t prior with 2 degrees of freedom and a
@@ -155,13 +177,18 @@ known here.
 
 {tabulate_findings(findings, first)}
 
-In brackets: 5% to 95% range of the counts over draws of ten of our partitions.
+`standard`: in raw units, as the paper's, where it is not said otherwise. In brackets: 5% to 95% range for ten other
+random partitions (ours drawn again with replacement).
 
 {describe_cv1(r.cv1, differences)}
 
 ## Table {second} of the paper: CV2
 
 {tabulate_findings(findings, second)}
+
+All models as the paper has them, with its prior of the means and `standard` in raw units, where it is not said
+otherwise; `under exchangeable means`: with the defaults of this package, `standard` in scaled units. The prior of the
+means changes a correlation by {self.measure_prior(r.cv2):.3f} at most.
 
 {self.trait} is hidden for all lines in one environment; its values in the other environments and the other traits in
 this one are seen. There is one such partition for each environment, so that there is no error over partitions: the
