@@ -123,6 +123,19 @@ def test_unseen_environments_follow_their_prior(kind):
 
 
 @by_names
+@pytest.mark.parametrize(("kind", "swept"), [("GIBBS", 0.0), ("COLLAPSED", 0.0), ("COLLAPSED", 1.0)])
+def test_imputation_reads_fitted_values_of_its_own_sweep(design, variant, kind, swept):
+    """What an earlier sweep left there is of no account, whether or not this one fits the records on its way."""
+    scene = make_scene(design, variant)
+    p, s, w, h = start_walk(scene)
+    h.swept[0] = swept
+    w.fitted[:] = np.nan
+    assert PLAIN.sweep.sweep(ScriptedWalk(), getattr(PLAIN.sweep, kind), p, s, w, h) == 0
+    for values in (s.Y, s.pad, s.part):
+        assert np.isfinite(values).all()
+
+
+@by_names
 def test_covariances_drawn_given_the_effects_reach_the_walk(design, variant):
     """Whether a sweep moved the covariances once or twice, the next trajectory starts where it left them."""
     scene = make_scene(design, variant)

@@ -9,8 +9,8 @@ import pytest
 
 import bmtme
 from validation import rscript
-from validation.referees import toyruns, toys, wheat599
-from validation.referees.estimates import compare, estimate, name_triangle, take_triangle
+from validation.referees import environments, toypage, toyruns, toys, wheat599, wheatpriors
+from validation.referees.estimates import compare, estimate, is_settled, name_triangle, take_triangle
 from validation.registry import Options
 
 
@@ -19,12 +19,13 @@ def make_toy(lines: int = 6) -> toyruns.Toy:
     trial = bmtme.Trial.from_frame(sim.frame, line="line", env="env", traits=["T1", "T2"], rep="rep")
     G = np.asarray(sim.relationship.matrix) + 0.1 * np.eye(lines)
     relationship = bmtme.Relationship(G, lines=sim.relationship.lines).subset(trial.lines)
-    root = np.linalg.cholesky(np.asarray(relationship.matrix))
-    return toyruns.Toy("simulated", trial, trial, relationship, root, np.ones(2))
+    return toyruns.Toy("simulated", trial, trial, relationship, toyruns.rescale(relationship), np.ones(2))
 
 
-def make_run(given: dict[str, np.ndarray], Sigma_E: np.ndarray, means: dict[str, np.ndarray]) -> toyruns.Run:
-    return toyruns.Run(np.eye(2)[None], Sigma_E, np.eye(2)[None], means, given, 1.0, 1.0)
+def make_run(
+    toy: toyruns.Toy, given: dict[str, np.ndarray], Sigma_E: np.ndarray, means: dict[str, np.ndarray]
+) -> toyruns.Run:
+    return toyruns.Run(np.eye(2)[None], Sigma_E, np.eye(2)[None], means, given, toy.G, 1.0, 1.0)
 
 
 def test_triangles_go_by_columns() -> None:
@@ -37,7 +38,7 @@ def test_triangles_go_by_columns() -> None:
 def test_design_by_environment_keeps_sigma_e() -> None:
     toy = make_toy()
     Sigma_E = np.array([[[2.0, 1.0], [1.0, 3.0]]])
-    run = make_run({"z2": np.kron(np.eye(2), toy.root)}, Sigma_E, {})
+    run = make_run(toy, {"z2": np.kron(np.eye(2), np.linalg.cholesky(toy.G))}, Sigma_E, {})
     np.testing.assert_allclose(toyruns.unscramble(toy, run), Sigma_E, atol=1e-12)
 
 
@@ -47,23 +48,23 @@ def test_sorted_eigenvalue_root_mixes_environments() -> None:
     root = np.kron(np.eye(2), vectors * np.sqrt(values))
     order = np.argsort(-np.tile(values, 2), kind="stable")  # every eigenvalue once for each environment, side by side
     given = {"z2": root[:, order], "cells": np.eye(12)}
-    run = make_run(given, np.array([[[2.0, 1.0], [1.0, 3.0]]]), {})
+    run = make_run(toy, given, np.array([[[2.0, 1.0], [1.0, 3.0]]]), {})
     np.testing.assert_allclose(toyruns.unscramble(toy, run)[0], 2.5 * np.eye(2), atol=1e-12)
 
 
 def test_offset_is_found() -> None:
     toy = make_toy()
     rng = np.random.default_rng(1)
-    given = {"x": np.kron(np.eye(2), np.ones((6, 1))), "z1": np.tile(toy.root, (2, 1)),
-             "z2": np.kron(np.eye(2), toy.root)}  # fmt: skip
+    given = {"x": np.kron(np.eye(2), np.ones((6, 1))), "z1": np.tile(np.linalg.cholesky(toy.G), (2, 1)),
+             "z2": np.kron(np.eye(2), np.linalg.cholesky(toy.G))}  # fmt: skip
     means = {name: rng.standard_normal((given[key].shape[1], 2)) for name, key in
              (("beta", "x"), ("b1", "z1"), ("b2", "z2"))}  # fmt: skip
     fitted = given["x"] @ means["beta"] + given["z1"] @ means["b1"] + given["z2"] @ means["b2"]
     shift = 0.1 * given["z1"].sum(axis=1, keepdims=True)
-    off, left = make_run(given, np.eye(2)[None], means | {"yHat": fitted - shift}).measure_offset()
+    off, left = make_run(toy, given, np.eye(2)[None], means | {"yHat": fitted - shift}).measure_offset()
     assert off == pytest.approx(np.abs(shift).max())
     assert left < 1e-12
-    _, left = make_run(given, np.eye(2)[None], means | {"yHat": fitted}).measure_offset()
+    _, left = make_run(toy, given, np.eye(2)[None], means | {"yHat": fitted}).measure_offset()
     assert left > 1e-3
 
 
@@ -81,6 +82,143 @@ def test_default_scales_have_their_modes_at_half_of_the_variance() -> None:
     V = np.cov(values.T)
     np.testing.assert_allclose(scales["residual"] / (5 + 4 + 1), V / 2)
     np.testing.assert_allclose(scales["genetic"] / (5 + 4 + 1), V / 2 / (1 - 1 / 50))
+
+
+def test_few_draws_and_chains_apart_settle_nothing() -> None:
+    rng = np.random.default_rng(3)
+    good = estimate(rng.standard_normal((2, 1000, 3)))
+    assert is_settled(good, good)
+    assert not is_settled(good, estimate(rng.standard_normal((1, 100, 3))))
+    assert not is_settled(good, estimate(rng.standard_normal((2, 1000, 3)) + np.array([0.0, 1.0])[:, None, None]))
+    assert is_settled(estimate(rng.standard_normal((1, 1000, 3))))
+
+
+def test_error_of_a_mean_is_that_of_the_values() -> None:
+    """Not that of their ranks: here rare large values come in runs, and small ones are independent."""
+    rng = np.random.default_rng(6)
+
+    def measure() -> tuple[float, float]:
+        bursts = np.repeat(rng.random((1, 40)) < 0.05, 25, axis=1)
+        one = estimate((10.0 * bursts + rng.standard_normal((1, 1000)))[..., None])
+        return float(one.mean[0]), float(one.error[0])
+
+    found = np.array([measure() for _ in range(300)])
+    assert found[:, 0].std() == pytest.approx(found[:, 1].mean(), rel=0.25)
+
+
+def test_residuals_of_seen_environments_predict_hidden_ones() -> None:
+    rng = np.random.default_rng(7)
+    root = rng.standard_normal((3, 3))
+    R, fitted = root @ root.T, rng.standard_normal((3, 3))
+    seen = rng.standard_normal((3, 3))
+    seen[0, 1] = seen[1, 0] = seen[1, 2] = np.nan
+    found = environments.add_residuals(fitted, seen, R)
+    P = np.linalg.inv(R)  # the conditional mean by the precision: -P_hh^-1 P_hs e_s
+    e = seen - fitted
+    assert found[0, 1] == pytest.approx(fitted[0, 1] - (P[1, 0] * e[0, 0] + P[1, 2] * e[0, 2]) / P[1, 1])
+    h = [0, 2]
+    expected = fitted[1, h] - np.linalg.solve(P[np.ix_(h, h)], P[h, 1] * e[1, 1])
+    np.testing.assert_allclose(found[1, h], expected)
+    np.testing.assert_array_equal(found[2], fitted[2])
+
+
+def make_comparison(main: float, free: float, gain: float) -> environments.Comparison:
+    """Two environments: genetic correlations about these, and what each of them gains alone."""
+    rng = np.random.default_rng(8)
+
+    def spread(centre: float, size: int) -> np.ndarray:
+        return centre + 0.05 * rng.standard_normal((2, 500, size))
+
+    base = 0.5 + 0.02 * rng.standard_normal((20, 2))
+    accuracy = {
+        model: base + shift + 0.02 * rng.standard_normal((20, 2))
+        for model, shift in ((environments.MAIN, 0.0), (environments.FREE, gain), (environments.LEANING, 0.0),
+                             (environments.ALONE, gain))
+    }  # fmt: skip
+    correlations = {environments.MAIN: estimate(spread(main, 1)), environments.FREE: estimate(spread(free, 1))}
+    shares = {model: estimate(spread(0.5, 2)) for model in correlations}
+    return environments.Comparison(["A", "B"], correlations, estimate(spread(0, 1)), shares, np.zeros(1), accuracy)
+
+
+def test_conclusions_follow_the_results() -> None:
+    alike = make_comparison(0.6, 0.55, 0.0)
+    assert alike.find_apart() == ([], [])
+    assert "For 0 of 1 pairs" in alike.conclude()
+    assert "Advice" not in alike.conclude()
+    assert not alike.find_opposed()
+    other = make_comparison(0.6, -0.4, 0.15)
+    assert other.find_apart() == (["A and B"], [])
+    assert other.find_opposed() == ["A", "B"]
+    assert "In A, B the records" in other.conclude()
+    assert other.conclude().endswith("(seen on this one set).")
+    assert make_comparison(0.2, 0.7, 0.0).find_apart() == ([], ["A and B"])
+    worse = make_comparison(0.6, 0.55, -0.15)
+    assert worse.compare_with_main(environments.ALONE) == ([], ["A", "B"])
+    assert 'alone" predicts better in none and worse in A, B.' in worse.conclude()
+
+
+def test_overlapping_partitions_have_larger_errors() -> None:
+    scores = np.random.default_rng(9).standard_normal((20, 3))
+    _, error = environments.average(scores)
+    np.testing.assert_allclose(error, scores.std(axis=0, ddof=1) * np.sqrt(1 / 20 + 0.25))
+
+
+def test_prior_heritabilities_are_those_of_inverse_gammas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Diagonal entries of an inverse-Wishart of order 4 are IG((df - 3) / 2, scale / 2)."""
+    monkeypatch.setattr(wheatpriors, "PRIOR_DRAWS", 10_000)
+    rng = np.random.default_rng(10)
+    values, matrix = rng.standard_normal((50, 4)), 2 * np.eye(50)
+    spread = 2 - 2 / 50
+    for df in (9, 5):
+        # m = 2 times the genetic variance, scale 5 V over `spread`; residual IG(1, 5 V / 2)
+        genetic = 2 / spread / rng.standard_gamma((df - 3) / 2, 200_000)
+        residual = 1 / rng.standard_gamma(1.0, 200_000)
+        expected = np.quantile(genetic / (genetic + residual), (0.05, 0.5, 0.95))
+        drawn = wheatpriors.draw_bglr_prior(df, values, matrix, 1)
+        np.testing.assert_allclose(np.quantile(drawn, (0.05, 0.5, 0.95)), expected, atol=0.02)
+    assert np.median(wheatpriors.draw_default_prior(1)) == pytest.approx(0.5, abs=0.02)
+
+
+def test_prior_heritability_of_bmtme_goes_with_the_scale_of_g(monkeypatch: pytest.MonkeyPatch) -> None:
+    """m Sigma_t (1 + Sigma_E) to R_e, with entries IG(5 / 2, scale / 2) each."""
+    monkeypatch.setattr(toyruns, "PRIOR_DRAWS", 10_000)
+    scales = toyruns.Priors(np.eye(2), np.diag([2.0, 2.0, 2.0]), 3 * np.eye(2))
+    rng = np.random.default_rng(11)
+    t, E, e = (scale / 2 / rng.standard_gamma(2.5, 200_000) for scale in (1.0, 2.0, 3.0))
+    for m in (1.0, 0.2):
+        expected = np.median(m * t * (1 + E) / (m * t * (1 + E) + e))
+        assert np.median(scales.draw_heritability(m, 1)) == pytest.approx(expected, abs=0.015)
+
+
+def make_found(draws: int) -> toyruns.Found:
+    """One simulated set whose chains hold so many independent draws."""
+    toy = make_toy()
+    rng = np.random.default_rng(12)
+    covariances = [np.tile(np.eye(2), (draws, 1, 1)) for _ in range(3)]
+    run = toyruns.Run(*covariances, {}, {}, toy.G, 1.0, 0.01)
+    heritability = {way: estimate(0.5 + 0.1 * rng.standard_normal((1, draws, 4))) for way in toypage.STYLES}
+    genetic = {way: rng.standard_normal((12, 2)) for way in (toyruns.DOCUMENTED, toyruns.REPAIRED, toyruns.DEFAULT)}
+    return toyruns.Found(toy, run, run, heritability, genetic)
+
+
+def test_chains_with_few_draws_are_marked_and_left_out() -> None:
+    thin = toypage.describe_differences([make_found(40)], "figure.png")
+    assert "effective draws: indicative only" in thin
+    assert "distances are not known" in thin
+    enough = toypage.describe_differences([make_found(1000)], "figure.png")
+    assert "†" not in enough
+    assert "On simulated, where all have 100 effective draws" in enough
+
+
+def test_faults_are_those_of_the_version_that_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(13)
+    one = toyruns.Pair(make_toy(), *(estimate(rng.standard_normal((2, 400, 6))) for _ in range(2)), (1.0, 1.0),
+                       (0.1, 1e-12))  # fmt: skip
+    for version, verdict in ((toyruns.READ, True), ("9.9", None)):
+        monkeypatch.setattr(toys, "find_version", lambda _, version=version: version)
+        means, fitted = toys.judge(one)
+        assert means.ok
+        assert fitted.ok is verdict
 
 
 def test_without_r_checks_are_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_folder: Path) -> None:

@@ -243,7 +243,7 @@ ORDER = (
         "gibbs/sweep.py",
         "return 0 if impute(rng, p, s, w, given_effects) else 3",
         "return 0 if impute(rng, p, s, w, kind == COLLAPSED) else 3",
-        (SWEEPS + "[unstructured-sweep_collapsed]",),
+        (GAPS + "test_imputation_reads_fitted_values_of_its_own_sweep[COLLAPSED-1.0-missing-unstructured]",),
     ),
     Mutant(
         "rotation: the last line of an incomplete block counted again",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from validation.referees.estimates import estimate
+from bmtme.results.summary import diagnose
 from validation.registry import Options, Row, make_table
 from validation.rscript import describe_r, find_version, run_r, skip_r
 from validation.speed.problems import Data, simulate
@@ -74,8 +74,9 @@ def time_rival(name: str, data: Data, sweeps: int, seed: int) -> tuple[dict[str,
     base, _ = RUNS[name](data, short // 2, short // 2, seed)
     whole, draws = RUNS[name](data, sweeps, dropped, seed)
     seconds = (whole - base) / (dropped + sweeps - short)
-    bulk = estimate(draws[None]).effective
-    square = estimate(((draws - draws.mean(axis=0)) ** 2)[None]).effective
+    bulk, square = (
+        diagnose(np.moveaxis(x[None], 2, 0))[0] for x in (draws, (draws - draws.mean(axis=0)) ** 2)
+    )
     counts = float(bulk.min()), float(np.median(bulk)), float(square.min())
     return rate(seconds, sweeps, counts), counts[0]
 
