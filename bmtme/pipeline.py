@@ -242,7 +242,7 @@ def fit(
 def announce_compilation(bar: Progress) -> None:
     """Say on the progress line that the first start takes its time."""
     if not is_compiled():
-        bar.write("compiling the sampler (once after an installation, about a minute) ...")
+        bar.write("compiling the sampler (once after an installation, a minute or two) ...")
 
 
 def warn_short(draws: int, tune: int, chains: int) -> None:
