@@ -136,6 +136,20 @@ def test_imputation_reads_fitted_values_of_its_own_sweep(design, variant, kind, 
 
 
 @by_names
+@pytest.mark.parametrize(("kind", "swept"), [("GIBBS", 0.0), ("COLLAPSED", 0.0), ("COLLAPSED", 1.0)])
+def test_sweep_does_not_read_old_means_or_effects(design, variant, kind, swept):
+    """They are integrated out, or drawn anew at once: nothing may be imputed from them before."""
+    scene = make_scene(design, variant)
+    p, s, w, h = start_walk(scene)
+    h.swept[0] = swept
+    for values in (s.mu, s.beta, s.W, s.W1):
+        values[:] = np.nan
+    assert PLAIN.sweep.sweep(ScriptedWalk(), getattr(PLAIN.sweep, kind), p, s, w, h) == 0
+    for values in (s.beta, s.W, s.W1, s.Y, s.Sigma_t, s.R_e):  # mu is not drawn under every prior of the means
+        assert np.isfinite(values).all()
+
+
+@by_names
 def test_covariances_drawn_given_the_effects_reach_the_walk(design, variant):
     """Whether a sweep moved the covariances once or twice, the next trajectory starts where it left them."""
     scene = make_scene(design, variant)

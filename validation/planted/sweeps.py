@@ -187,7 +187,7 @@ ORDER = (
         "gibbs/sweep.py",
         "        draw_unseen_variances(rng, p, s)\n    elif",
         "        draw_unseen_variances(rng, p, s)\n        impute(rng, p, s, w, kind < 0)\n    elif",
-        (SWEEPS + "[standard-sweep_collapsed]",),
+        (GAPS + "test_sweep_does_not_read_old_means_or_effects[COLLAPSED-1.0-missing-unstructured]",),
     ),
     Mutant(
         "sweep: Sigma_E of unseen environments forgotten in the collapsed sweep",
