@@ -143,6 +143,24 @@ def test_planted_errors_are_caught(mutant, statistic):
     check(compare("unstructured-iw", sweep_gibbs), 150)
 
 
+def wide_walk(rng, p, s, w, n, draws):
+    """Sigma_t with twice the scale in its prior, which the Hamiltonian moves feel."""
+    return sweep_collapsed(rng, p._replace(prior_t=p.prior_t._replace(scale=2.0 * p.prior_t.scale)), s, w, n, draws)
+
+
+def blind_walk(rng, p, s, w, n, draws):
+    """`blind_imputation` between Hamiltonian moves."""
+    patterns = np.where(p.patterns == OBSERVED, ABSENT, p.patterns).astype(p.patterns.dtype)
+    return sweep_collapsed(rng, p._replace(patterns=patterns), s, w, n, draws)
+
+
+@pytest.mark.parametrize("mutant, statistic", [(wide_walk, "log|Sigma_t|"), (blind_walk, "cor R_e[1,0] spread")])
+def test_planted_errors_in_the_collapsed_sampler_are_caught(mutant, statistic):
+    comparison = compare("unstructured", mutant)
+    assert comparison.p_value < 1e-6, str(comparison)
+    assert abs(comparison.z[comparison.names.index(statistic)]) > 5
+
+
 def test_comparison_of_ranks_is_calibrated():
     """Under exchangeability z-scores are standard normal, heavy tails or not; a shift and a spread are seen."""
     rng = np.random.default_rng(7)
