@@ -47,7 +47,8 @@ def count_effective(
     float
         Between 0 and N.
     """
-    traces = [trace_cells(chain, load_lines(basis, targets), places, n_trait) for chain in chains]
+    loadings = load_lines(basis, targets)
+    traces = [trace_cells(chain, loadings, places, n_trait) for chain in chains]
     per_chain = max(1, BATCHES // len(traces))
     batches = [batch for trace in traces for batch in np.array_split(trace, min(per_chain, len(trace)))]
     joined = np.concatenate(traces)
@@ -87,18 +88,18 @@ def measure_noise(chains: Sequence[Draws], basis: Eigenbasis, targets: Targets, 
     """
     n_line, n_env, n_trait = cells.shape
     C = len(chains)
+    if C < 2:
+        return np.full((2, n_trait), np.nan)
     loadings = load_lines(basis, targets)
     means = np.array([loadings @ (chain.sum_W / len(chain.slot)).T for chain in chains])
     means = means.reshape(C, n_line, n_env, n_trait)
     out = np.zeros((2, n_trait))
-    if C < 2:
-        out[:] = np.nan
     for i, l in np.argwhere(cells.sum(axis=0) > 1):
         here = means[:, cells[:, i, l], i, l]
         here = here - here.mean(axis=1, keepdims=True)
         joined = here.mean(axis=0)
         lines = here.shape[1] - 1
-        out[0, l] += ((here - joined) ** 2).sum() / (C * max(1, C - 1) * lines)
+        out[0, l] += ((here - joined) ** 2).sum() / (C * (C - 1) * lines)
         out[1, l] += (joined**2).sum() / lines
     return out
 
@@ -106,13 +107,13 @@ def measure_noise(chains: Sequence[Draws], basis: Eigenbasis, targets: Targets, 
 def choose_lines(cells: np.ndarray) -> np.ndarray:
     """Some of the lines with one of the (J, I, L) cells, evenly spread."""
     places = np.flatnonzero(cells.any(axis=(1, 2)))
-    return places[spread_evenly(len(places), LINES)] if len(places) else places
+    return places[spread_evenly(len(places), LINES)]
 
 
 def choose_cells(cells: np.ndarray) -> np.ndarray:
     """Some of the (J, I, L) cells, evenly spread: (C, 3) line, environment, trait."""
     places = np.argwhere(cells)
-    return places[spread_evenly(len(places), CELLS)] if len(places) else places
+    return places[spread_evenly(len(places), CELLS)]
 
 
 def load_lines(basis: Eigenbasis, targets: Targets) -> np.ndarray:

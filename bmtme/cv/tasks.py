@@ -22,6 +22,7 @@ from bmtme.model.trial import Trial
 from bmtme.pipeline import choose_targets, plan_slots, predict
 from bmtme.preparation import Prepared, build
 from bmtme.progress import Progress
+from bmtme.results.predictions import Targets
 
 
 @dataclass(frozen=True)
@@ -142,19 +143,20 @@ class Job:
             scaling = self._open()[1]
             targets = choose_targets(self.prepared, self.trial.lines)
             self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
-            self.effective = self._count_effective(chains)
-            lines = choose_lines(self.cells)
-            some = choose_targets(self.prepared, tuple(self.trial.lines[j] for j in lines))
-            self.noise = measure_noise(chains, self.prepared.basis, some, self.cells[lines])
+            if self.cells.any():
+                self._measure_precision(chains)
         self._draws, self._built = [], None
 
-    def _count_effective(self, chains: list[Draws]) -> float:
+    def _measure_precision(self, chains: list[Draws]) -> None:
         places = choose_cells(self.cells)
-        if len(places) == 0:
-            return np.nan
         lines, places[:, 0] = np.unique(places[:, 0], return_inverse=True)
-        targets = choose_targets(self.prepared, tuple(self.trial.lines[j] for j in lines))
-        return count_effective(chains, self.prepared.basis, targets, places, len(self.trial.traits))
+        basis, n_trait = self.prepared.basis, len(self.trial.traits)
+        self.effective = count_effective(chains, basis, self._choose_targets(lines), places, n_trait)
+        lines = choose_lines(self.cells)
+        self.noise = measure_noise(chains, basis, self._choose_targets(lines), self.cells[lines])
+
+    def _choose_targets(self, lines: np.ndarray) -> Targets:
+        return choose_targets(self.prepared, tuple(self.trial.lines[j] for j in lines))
 
 
 def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress) -> None:
