@@ -122,29 +122,33 @@ def test_unseen_environments_follow_their_prior(kind):
     assert s.s2_E[unseen[0]] == pytest.approx(law.nu * law.scale[unseen[0]] ** 2)
 
 
+def sweep_without(design, variant, kind, swept, names):
+    """The state after one sweep that finds NaN in these arrays of state and work."""
+    p, s, w, h = start_walk(make_scene(design, variant))
+    h.swept[0] = swept
+    for name in names:
+        (getattr(s, name) if hasattr(s, name) else getattr(w, name))[:] = np.nan
+    assert PLAIN.sweep.sweep(ScriptedWalk(), getattr(PLAIN.sweep, kind), p, s, w, h) == 0
+    return s
+
+
+by_sweep = pytest.mark.parametrize(("kind", "swept"), [("GIBBS", 0.0), ("COLLAPSED", 0.0), ("COLLAPSED", 1.0)])
+
+
 @by_names
-@pytest.mark.parametrize(("kind", "swept"), [("GIBBS", 0.0), ("COLLAPSED", 0.0), ("COLLAPSED", 1.0)])
+@by_sweep
 def test_imputation_reads_fitted_values_of_its_own_sweep(design, variant, kind, swept):
     """What an earlier sweep left there is of no account, whether or not this one fits the records on its way."""
-    scene = make_scene(design, variant)
-    p, s, w, h = start_walk(scene)
-    h.swept[0] = swept
-    w.fitted[:] = np.nan
-    assert PLAIN.sweep.sweep(ScriptedWalk(), getattr(PLAIN.sweep, kind), p, s, w, h) == 0
+    s = sweep_without(design, variant, kind, swept, ["fitted"])
     for values in (s.Y, s.pad, s.part):
         assert np.isfinite(values).all()
 
 
 @by_names
-@pytest.mark.parametrize(("kind", "swept"), [("GIBBS", 0.0), ("COLLAPSED", 0.0), ("COLLAPSED", 1.0)])
+@by_sweep
 def test_sweep_does_not_read_old_means_or_effects(design, variant, kind, swept):
     """They are integrated out, or drawn anew at once: nothing may be imputed from them before."""
-    scene = make_scene(design, variant)
-    p, s, w, h = start_walk(scene)
-    h.swept[0] = swept
-    for values in (s.mu, s.beta, s.W, s.W1):
-        values[:] = np.nan
-    assert PLAIN.sweep.sweep(ScriptedWalk(), getattr(PLAIN.sweep, kind), p, s, w, h) == 0
+    s = sweep_without(design, variant, kind, swept, ["mu", "beta", "W", "W1"])
     for values in (s.beta, s.W, s.W1, s.Y, s.Sigma_t, s.R_e):  # mu is not drawn under every prior of the means
         assert np.isfinite(values).all()
 

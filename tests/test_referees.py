@@ -10,8 +10,8 @@ from scipy import stats
 
 from bmtme.results.summary import diagnose
 from bmtme.testing.dense import CovarianceLaw
+from bmtme.testing.uniformity import combine_z
 from validation.referees.animals import Analysis, compare_moments
-from validation.referees.estimates import LEVEL, find_smallest_p
 from validation.referees.gryphon_page import describe_summary
 from validation.referees.gryphon_results import Result
 from validation.referees.nuts import check_forms, check_pair, check_planted
@@ -27,7 +27,7 @@ from validation.referees.reml import (
     sample_posterior,
     stack,
 )
-from validation.registry import Options
+from validation.registry import LEVEL, Options
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_limit_is_where_the_verdict_turns() -> None:
     for figures in (1, 55, 135):
         z = np.zeros(figures)
         z[0] = find_limit(figures)
-        assert find_smallest_p(z) == pytest.approx(LEVEL)
+        assert combine_z(z) == pytest.approx(LEVEL)
     x = np.random.default_rng(6).standard_normal((3, 4, 2000))
     comparison = Comparison(["a", "b", "c"], measure(x), measure(x))
     # 8000 independent draws by each: limit x sqrt(2 / 8000)
@@ -156,7 +156,7 @@ def test_limit_is_where_the_verdict_turns() -> None:
 
 
 def test_p_values_without_a_number() -> None:
-    assert show_p(find_smallest_p(np.array([40.0]))) == "< 1e-300"
+    assert show_p(combine_z(np.array([40.0]))) == "< 1e-300"
     assert show_p(0.0412) == "0.041"
 
 

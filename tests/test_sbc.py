@@ -8,6 +8,7 @@ import pytest
 from bmtme.testing.sbc import collect_replicates, make_study, name_quantities, run_study
 from bmtme.testing.uniformity import (
     combine_p,
+    combine_z,
     count_below,
     effective_draws,
     find_band,
@@ -134,6 +135,8 @@ def test_p_values_are_uniform_and_see_departures():
     assert find_chi_square_p(np.array([1, 2]), 20) == 1.0
     assert combine_p([0.01, 0.5, 0.9]) == pytest.approx(0.03)
     assert combine_p([0.9, 0.9]) == 1.0
+    assert np.isnan(combine_p([0.9, np.nan]))  # no verdict rests on it: NaN > LEVEL is false
+    assert combine_z(np.array([[-1.959964], [0.3]])) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.7])

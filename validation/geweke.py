@@ -18,10 +18,8 @@ from bmtme.testing.geweke import (
     sweep_gibbs,
     sweep_stepwise,
 )
-from validation.registry import Options, Row, make_table, register, report_progress, write_report
+from validation.registry import LEVEL, Options, Row, make_table, register, report_progress, write_report
 
-#: A check fails where its smallest p-value, times the number of comparisons, is below this.
-LEVEL = 1e-3
 SAMPLERS = {"collapsed": sweep_collapsed, "gibbs": sweep_gibbs, "stepwise": sweep_stepwise}
 #: The second environment has no record at all.
 UNSEEN = (SPARSE[0], ("-",) * 8, ("0", "01", "0", "1 0", "01", "01", "0", "1"))

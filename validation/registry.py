@@ -24,6 +24,8 @@ from bmtme.pipeline import find_versions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: A statistical check fails where its smallest p-value, times the number of comparisons, is below this.
+LEVEL = 1e-3
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

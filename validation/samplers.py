@@ -9,19 +9,17 @@ import time
 import warnings
 
 import numpy as np
-from scipy.stats import norm
 
 import bmtme
 from bmtme.results.summary import diagnose
-from validation.registry import Options, Row, make_table, register, write_report
+from bmtme.testing.uniformity import combine_z
+from validation.registry import LEVEL, Options, Row, make_table, register, write_report
 from validation.trials import read_trial
 
 #: Draws of four chains; `gibbs` mixes a hundred times more slowly.
 DRAWS = {"collapsed": (1000, 3000), "gibbs": (5000, 60_000)}
 #: Fewer effective draws than this give no Monte Carlo error to speak of.
 ENOUGH = 50
-#: A set fails where the smallest p-value, times the number of comparisons, is below this.
-LEVEL = 1e-3
 
 Set = tuple[bmtme.Trial, bmtme.Relationship]
 
@@ -66,7 +64,7 @@ def compare(label: str, data: Set, share: float, seed: int) -> tuple[Row, list[t
         results[sampler] = (draws.mean(axis=(1, 2)), error, effective)
     (m1, e1, n1), (m2, e2, n2) = results["collapsed"], results["gibbs"]
     z = (m1 - m2) / np.hypot(e1, e2)
-    p = min(1.0, len(z) * float(2 * norm.sf(np.abs(z).max())))
+    p = combine_z(z)
     few = min(n1.min(), n2.min())
     table = []
     for k, name in enumerate(names):

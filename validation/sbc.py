@@ -13,10 +13,8 @@ import numpy as np
 
 from bmtme.testing.sbc import PATIENCE, SLOW, Study, collect_replicates, make_study, run_study
 from bmtme.testing.uniformity import Calibration, combine_p, find_band
-from validation.registry import Options, Row, make_table, register, report_progress, write_report
+from validation.registry import LEVEL, Options, Row, make_table, register, report_progress, write_report
 
-#: A check fails where its smallest p-value, times the number of comparisons, is below this.
-LEVEL = 1e-3
 #: Warm-up and thinning: gibbs mixes many times more slowly, and sweeps many times faster.
 CHAINS: dict[str, dict[str, int]] = {"collapsed": {}, "gibbs": {"tune": 4000, "thin": 150}}
 #: The second environment has no record at all.

@@ -28,6 +28,7 @@ from bmtme.gibbs.stepwise import run_stepwise
 from bmtme.gibbs.sweep import COLLAPSED, GIBBS, START, run_sweeps
 from bmtme.testing.cases import Case
 from bmtme.testing.dense import Unknowns
+from bmtme.testing.uniformity import combine_z
 
 #: Runs n sweeps from a state and writes the last one to the draws; returns a failure code or 0.
 Sweeps = Callable[[np.random.Generator, Problem, State, Work, int, Draws], int]
@@ -94,7 +95,7 @@ class Comparison:
     @property
     def p_value(self) -> float:
         """Smallest two-sided p-value, times the number of comparisons (Bonferroni)."""
-        return float(min(1.0, 2 * stats.norm.sf(np.abs(self.z).max()) * len(self.z)))
+        return combine_z(self.z)
 
     def worst(self, n: int = 5) -> str:
         """The n largest z-scores, named."""

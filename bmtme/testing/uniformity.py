@@ -9,6 +9,7 @@ its binomial. The probability that the whole ECDF stays inside follows exactly f
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +164,11 @@ class Calibration:
         return combine_p(p_values + [row["p"] for row in self.coverage()])
 
 
-def combine_p(p_values: list[float]) -> float:
-    """Smallest p-value times their number (Bonferroni)."""
-    return min(1.0, min(p_values) * len(p_values))
+def combine_p(p_values: Sequence[float] | np.ndarray) -> float:
+    """Smallest p-value times their number (Bonferroni); NaN where one is NaN, so that no check passes by it."""
+    return min(float(np.min(p_values)) * len(p_values), 1.0)
+
+
+def combine_z(z: np.ndarray) -> float:
+    """The same of the two-sided p-values of standard normal z, an array of any shape."""
+    return combine_p(2 * stats.norm.sf(np.abs(z).ravel()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import bmtme
 from bmtme.cv.schemes import Partition
 from bmtme.cv.scores import msep, pearson
 from bmtme.datasets.simulated import Simulation
+from validation.paper.crossvalidation import place_predictions, run_models
 from validation.paper.kept import keep
 from validation.paper.simulated import SIZES, simulate
 from validation.registry import Options, report_progress
@@ -110,19 +110,13 @@ def score_set(design: Design, seed: int, partitions: int, cores: int) -> pd.Data
         seed, genetic_correlation=rho, residual_correlation=rho, heritability=design.heritability, interaction=1.0
     )
     scheme = bmtme.CV1(partitions=partitions, test_fraction=FRACTION)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        cv = bmtme.cross_validate(
-            trial, simulation.relationship, MODELS, scheme, seed=seed, workers=cores, progress=False, **CHAINS
-        )
-    if cv.failures:
-        raise RuntimeError(f"{len(cv.failures)} fits failed; the first: {cv.failures[0]}")
+    cv = run_models((trial, simulation.relationship), MODELS, scheme, seed, cores, CHAINS)
     effective = {name: min(cv.run["effective_draws"][name].values()) for name in MODELS}
-    cubes = place_predictions(cv.predictions, trial)
+    cubes = place_predictions(cv.predictions, trial, tuple(MODELS))
     means, within = trial.cell_means(), measure_within(trial)
     scores: dict[tuple[str, int, int], list[tuple[float, ...]]] = {}
-    for partition in scheme.masks(trial, seed):
-        predicted = {name: cubes[name, partition.label] for name in MODELS}
+    for k, partition in enumerate(scheme.masks(trial, seed)):
+        predicted = dict(zip(MODELS, cubes[:, k], strict=True))
         predicted |= predict_both(simulation, means, partition)
         for name in PREDICTORS:
             for i, l in np.ndindex(means.shape[1:]):
@@ -144,21 +138,6 @@ def predict_both(simulation: Simulation, means: np.ndarray, partition: Partition
         name: predict_known(simulation, means, ~partition.hidden, *given)
         for name, given in ((KNOWN, truth), (ALONE, alone))
     }
-
-
-def place_predictions(table: pd.DataFrame, trial: bmtme.Trial) -> dict[tuple[str, str], np.ndarray]:
-    """(J, I, L) predictions by model and partition, NaN where nothing was hidden."""
-    cubes = {}
-    for key, part in table.groupby(["model", "partition"]):
-        cube = np.full(trial.counts().shape, np.nan)
-        places = (trial.lines, trial.envs, trial.traits)
-        where = [
-            part[column].map({name: k for k, name in enumerate(names)}).to_numpy()
-            for column, names in zip(("line", "env", "trait"), places, strict=True)
-        ]
-        cube[tuple(where)] = part["mean"].to_numpy()
-        cubes[str(key[0]), str(key[1])] = cube
-    return cubes
 
 
 @dataclass(frozen=True)

@@ -56,20 +56,33 @@ CV2_FITTED = {
 CV2_MODELS = (*CV2_FITTED, label_means(RAW, "paper"))
 
 
+def run_models(
+    data: Data, models: Mapping[str, bmtme.BMTME], scheme: Any, seed: int, cores: int, chains: Mapping[str, int]
+) -> bmtme.cv.CrossValidation:
+    """`bmtme.cross_validate` with short chains, and without a word on that.
+
+    Raises
+    ------
+    RuntimeError
+        Where a fit fails.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # short chains, meant so
+        cv = bmtme.cross_validate(
+            *data, models=models, scheme=scheme, seed=seed, workers=cores, progress=False, **chains
+        )
+    if cv.failures:
+        raise RuntimeError(f"{len(cv.failures)} fits failed; the first: {cv.failures[0]}")
+    return cv
+
+
 def predict(
     data: Data, models: Mapping[str, bmtme.BMTME], scheme: Any, seed: int, cores: int, path: Path | None
 ) -> pd.DataFrame:
     """Predictions of the hidden cells (`COLUMNS`)."""
 
     def run() -> pd.DataFrame:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # short chains, meant so
-            cv = bmtme.cross_validate(
-                *data, models=models, scheme=scheme, seed=seed, workers=cores, progress=False, **SHORT
-            )
-        if cv.failures:
-            raise RuntimeError(f"{len(cv.failures)} fits failed; the first: {cv.failures[0]}")
-        return cv.predictions[COLUMNS]
+        return run_models(data, models, scheme, seed, cores, SHORT).predictions[COLUMNS]
 
     described = {name: model.describe() for name, model in models.items()}
     return keep(path, {**describe_run(data, scheme, seed), "models": described}, run)
@@ -97,9 +110,8 @@ def predict_raw(
     return keep(path, {**describe_run(data, scheme, seed), "models": label, "variances": VARIANCES}, run)
 
 
-def place_predictions(table: pd.DataFrame, data: Data, models: Sequence[str]) -> np.ndarray:
-    """(model, partition, line, env, trait), NaN where nothing was hidden."""
-    trial = data[0]
+def place_predictions(table: pd.DataFrame, trial: bmtme.Trial, models: Sequence[str]) -> np.ndarray:
+    """(model, partition, line, env, trait), NaN where nothing was hidden; partitions in the order of the table."""
     partitions = list(dict.fromkeys(table["partition"]))
     keys = (models, partitions, trial.lines, trial.envs, trial.traits)
     out = np.full([len(key) for key in keys], np.nan)
@@ -214,8 +226,8 @@ def run_cv1(options: Options, name: str, data: Data, partitions: int) -> CV1:
         ):
             tables.append(table.assign(partition=f"{block}:" + table["partition"]))
         report(block + 1, blocks)
-    predicted = place_predictions(pd.concat(tables), data, CV1_MODELS)
     trial = data[0]
+    predicted = place_predictions(pd.concat(tables), trial, CV1_MODELS)
     observed = trial.cell_means()
     weights = resample_lines(len(trial.lines), options.seed)
     scores = {key: np.empty((*predicted.shape[:2], *predicted.shape[3:])) for key in ("pearson", "msep", "relative")}
@@ -278,7 +290,7 @@ def run_cv2(options: Options, name: str, data: Data, trait: str, seeds: int) -> 
             ]
         )
         # Every environment is a partition of its own.
-        sets.append(place_predictions(table.assign(partition="all"), data, CV2_MODELS)[:, 0, :, :, l])
+        sets.append(place_predictions(table.assign(partition="all"), trial, CV2_MODELS)[:, 0, :, :, l])
         report(k + 1, seeds)
     predicted, observed = np.stack(sets, axis=1), trial.cell_means()[:, :, l]
     weights = resample_lines(len(trial.lines), options.seed)
@@ -306,7 +318,7 @@ def score_hidden(
     trial = data[0]
     i, l = trial.envs.index(env), trial.traits.index(trait)
     table = predict(data, models, bmtme.CV2((trait,), (env,)), seed, cores, None)
-    predicted = place_predictions(table, data, tuple(models))[:, :, :, i, l]
+    predicted = place_predictions(table, trial, tuple(models))[:, :, :, i, l]
     one = np.ones((1, len(trial.lines)))
     found = (weigh_scores(trial.cell_means()[:, i, l], f, one) for f in predicted)
     return {

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bmtme.results.summary import GOOD_R_HAT
 from validation.paper.estimates import list_pairs, tell
 from validation.paper.sensitivity_sweeps import (
     DECADES,
     DRAWS,
     GAMMA_E,
-    GOOD,
     HALF_T,
     HALF_T_E,
     INSENSITIVE,
@@ -130,13 +130,13 @@ def describe_chains(swept: Swept) -> str:
         f"{name_point(sweep, scale)} ({float(summary['r_hat'].max()):.2f})"
         for sweep, summaries in swept.found.items()
         for scale, summary in zip(swept.scales, summaries, strict=True)
-        if not float(summary["r_hat"].max()) <= GOOD
+        if not float(summary["r_hat"].max()) <= GOOD_R_HAT
     ]
-    text = f"Run again {LONGER} times longer, as R-hat was above {GOOD}: {'; '.join(swept.longer) or 'none'}. "
+    text = f"Run again {LONGER} times longer, as R-hat was above {GOOD_R_HAT}: {'; '.join(swept.longer) or 'none'}. "
     text += (
-        f"R-hat is still above {GOOD} for: {'; '.join(bad)}; those points are not to be leaned on."
+        f"R-hat is still above {GOOD_R_HAT} for: {'; '.join(bad)}; those points are not to be leaned on."
         if bad
-        else f"R-hat is at most {GOOD} everywhere{' now' if swept.longer else ''}."
+        else f"R-hat is at most {GOOD_R_HAT} everywhere{' now' if swept.longer else ''}."
     )
     drawn = [swept.reference, *(summary for sweep in PARTS for summary in swept.found[sweep])]
     noise = max(float((1 / np.sqrt(summary["ess_bulk"])).max()) for summary in drawn)
@@ -262,7 +262,7 @@ chosen for them, unlike with inverse-Wishart priors. Is that so?
 - The simulated set: 80 lines, 3 environments, 3 traits, one plot a cell, heritability 0.5, genetic correlations 0.5,
   residual ones 0.3, relationship from markers.
 - Unstructured model; each fit 4 chains of {DRAWS:,} draws after {TUNE:,} of warm-up, {LONGER} times as many where R-hat
-  is above {GOOD}. A change below {SMALL:g} posterior standard deviations between any two scales is called
+  is above {GOOD_R_HAT}. A change below {SMALL:g} posterior standard deviations between any two scales is called
   {INSENSITIVE}, above {LARGE:g} {SENSITIVE}, between them {SOMEWHAT}; within two Monte Carlo errors of a limit it is
   called by the limit ({QUARTER}, {ONE}).
 

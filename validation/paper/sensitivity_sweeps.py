@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 import bmtme
+from bmtme.results.summary import GOOD_R_HAT
 from validation.paper.estimates import list_pairs, sample_quantities
 from validation.paper.kept import Data
 from validation.registry import Options, report_progress
@@ -16,8 +17,8 @@ from validation.registry import Options, report_progress
 SCALES: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 DECADES: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
 TUNE, DRAWS = 500, 2000
-#: Chains that disagree more than this run again, so many times longer; those that still do are pointed out.
-GOOD, LONGER = 1.01, 4
+#: Chains that disagree (`GOOD_R_HAT`) run again, so many times longer; those that still do are pointed out.
+LONGER = 4
 #: Changes of a posterior mean, in posterior standard deviations, that are called small and large.
 SMALL, LARGE = 0.25, 1.0
 INSENSITIVE, QUARTER, SOMEWHAT, ONE, SENSITIVE = (
@@ -189,7 +190,7 @@ def run_sweeps(
 
     def summarise(model: bmtme.BMTME, what: str) -> pd.DataFrame:
         table = sample_quantities(data, model, options.seed, options.cores, TUNE, DRAWS)[1].loc[names]
-        if not float(table["r_hat"].max()) <= GOOD:
+        if not float(table["r_hat"].max()) <= GOOD_R_HAT:
             longer.append(what)
             table = sample_quantities(data, model, options.seed, options.cores, LONGER * TUNE, LONGER * DRAWS)[1]
         return table.loc[names]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bmtme.results.summary import GOOD_R_HAT
 from validation.paper.crossvalidation import CV1, CV2, run_cv1, run_cv2
 from validation.paper.estimates import (
     MODELS,
@@ -27,8 +28,6 @@ from validation.registry import Options, Row, write_figure, write_report
 
 #: Random partitions of CV1, and sets of chains of CV2.
 PARTITIONS, SEEDS = 20, 2
-#: R-hat of estimates that are leaned on.
-GOOD = 1.01
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class TrialStudy:
         least = min(float(summary["ess_bulk"].min()) for summary in summaries.values())
         figure = f"{worst:.4f}; least effective draws {least:.0f}"
         size = f"estimates under {len(summaries)} prior{'s' if len(summaries) > 1 else ''}"
-        return Row(f"{self.name}: chains agree", size, "largest R-hat", figure, worst <= GOOD)
+        return Row(f"{self.name}: chains agree", size, "largest R-hat", figure, worst <= GOOD_R_HAT)
 
     @staticmethod
     def measure_prior(cv: CV2) -> float:

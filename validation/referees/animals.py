@@ -10,7 +10,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 import bmtme
-from validation.referees.estimates import count_effective, find_smallest_p
+from bmtme.testing.uniformity import combine_z
+from validation.referees.estimates import count_effective
 from validation.referees.reml import Maximum, Sample, Traits, integrate_posterior, sample_posterior, stack
 from validation.trials import find_trial
 
@@ -167,7 +168,7 @@ class Agreement:
     @property
     def p(self) -> float:
         """Smallest p-value, times the number of differences."""
-        return find_smallest_p(self.z)
+        return combine_z(self.z)
 
 
 def compare_moments(analysis: Analysis, draws: np.ndarray, exact: Sample, centre: np.ndarray) -> Agreement:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray
-from scipy.stats import norm
 
 from bmtme.results.posterior import import_arviz
 from bmtme.results.summary import diagnose
+from bmtme.testing.uniformity import combine_z
+from validation.registry import LEVEL
 
 #: Colours of bmtme and of the program beside it, the same on every page.
 OURS, THEIRS = "#0072B2", "#D55E00"
-#: A comparison fails where its smallest p-value, times the number of means compared, is below this.
-LEVEL = 1e-3
 #: Fewer effective draws of any mean, by either program, give no Monte Carlo error to speak of: such a comparison fails
 #: too. The short runs of `quick` have fewer.
 ENOUGH, ENOUGH_QUICK = 200, 40
@@ -81,15 +80,10 @@ def name_triangle(names: Sequence[str]) -> list[str]:
     return [names[a] if a == b else f"{names[b]}, {names[a]}" for a, b in zip(rows, columns, strict=True)]
 
 
-def find_smallest_p(z: np.ndarray) -> float:
-    """Smallest p-value of standard normal differences, times their number (Bonferroni)."""
-    return min(1.0, z.size * float(2 * norm.sf(np.abs(z).max())))
-
-
 def compare(one: Estimate, other: Estimate) -> tuple[np.ndarray, float]:
     """Differences of the means in Monte Carlo errors, and the smallest p-value times their number."""
     z = (one.mean - other.mean) / np.hypot(one.error, other.error)
-    return z, find_smallest_p(z)
+    return z, combine_z(z)
 
 
 def describe_size(one: Estimate, other: Estimate) -> str:
@@ -104,7 +98,7 @@ def describe_size(one: Estimate, other: Estimate) -> str:
 
 def tell_agreement(p: float, settled: bool) -> str:
     """What a comparison came to, to follow "the means"."""
-    if p <= LEVEL:
+    if not p > LEVEL:
         return "do NOT agree within Monte Carlo error"
     return "agree within Monte Carlo error" + (
         "" if settled else ", but chains are too short or disagree: that is NO verdict"

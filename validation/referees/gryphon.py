@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from validation.referees.animals import Animals, read_gryphon, simulate_animals
-from validation.referees.estimates import ENOUGH, LEVEL
+from validation.referees.estimates import ENOUGH
 from validation.referees.gryphon_page import describe, draw_results
 from validation.referees.gryphon_results import (
     ANALYSES,
@@ -28,7 +28,7 @@ from validation.referees.gryphon_results import (
     analyse,
 )
 from validation.referees.posteriors import show_p
-from validation.registry import Options, Row, register, write_figure, write_report
+from validation.registry import LEVEL, Options, Row, register, write_figure, write_report
 from validation.trials import skip
 
 

@@ -10,7 +10,7 @@ from scipy.stats import gaussian_kde
 from threadpoolctl import threadpool_limits
 
 from validation.referees.animals import CHAINS, NU, SCALE, Analysis, Animals, fit_animals, set_up
-from validation.referees.estimates import ENOUGH, LEVEL, OURS, THEIRS
+from validation.referees.estimates import ENOUGH, OURS, THEIRS
 from validation.referees.gryphon_results import (
     ALONE,
     BOTH,
@@ -25,7 +25,7 @@ from validation.referees.gryphon_results import (
     SOURCE,
     Result,
 )
-from validation.registry import Options, Row, make_table
+from validation.registry import LEVEL, Options, Row, make_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import gaussian_kde, halfnorm
 
-from validation.referees.estimates import ENOUGH, LEVEL, MOST_R_HAT, OURS, THEIRS, find_smallest_p
+from bmtme.testing.uniformity import combine_z
+from validation.referees.estimates import ENOUGH, MOST_R_HAT, OURS, THEIRS
 from validation.referees.nuts_sets import CHAINS, MEAN_DIAGONAL, Planted, Run, Set
 from validation.referees.posteriors import STATISTICS, Comparison, measure, show_p, take_entries
-from validation.registry import Row, make_table
+from validation.registry import LEVEL, Row, make_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,7 +147,7 @@ def describe_verdict(pairs: list[Pair]) -> str:
     return (
         f"**No difference found on {len(pairs)} sets.** Compared are mean, SD and three quantiles of every covariance "
         f"entry, environment mean and tau. The largest of {z.size} differences is {np.abs(z).max():.1f} Monte Carlo "
-        f"errors (p times {z.size}: {show_p(find_smallest_p(z))}); no mean or quantile differs by more than "
+        f"errors (p times {z.size}: {show_p(combine_z(z))}); no mean or quantile differs by more than "
         f"{shift:.2f} posterior SDs."
     )
 

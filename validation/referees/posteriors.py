@@ -9,7 +9,9 @@ import numpy as np
 from scipy.stats import norm
 
 from bmtme.results.summary import diagnose
-from validation.referees.estimates import ENOUGH, LEVEL, MOST_R_HAT, count_effective, find_smallest_p
+from bmtme.testing.uniformity import combine_z
+from validation.referees.estimates import ENOUGH, MOST_R_HAT, count_effective
+from validation.registry import LEVEL
 
 #: What is compared of each entry.
 STATISTICS = ("mean", "SD", "5%", "50%", "95%")
@@ -120,7 +122,7 @@ class Comparison:
     @property
     def p(self) -> float:
         """Smallest p-value, times the number of differences."""
-        return find_smallest_p(self.z)
+        return combine_z(self.z)
 
     @property
     def largest(self) -> str:

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from validation.referees.estimates import ENOUGH, ENOUGH_QUICK, LEVEL, compare, describe_size, is_settled
+from validation.referees.estimates import ENOUGH, ENOUGH_QUICK, compare, describe_size, is_settled
 from validation.referees.toypage import describe, draw_heritability, draw_pairs
 from validation.referees.toyruns import READ, TRAITS, Pair, analyse, pair, read_toy, run_documented, run_repaired
-from validation.registry import Options, Row, register, write_figure, write_report
+from validation.registry import LEVEL, Options, Row, register, write_figure, write_report
 from validation.rscript import find_version, skip_r
 from validation.trials import skip
 

@@ -23,7 +23,6 @@ from validation.referees.environments import draw_environments, measure_environm
 from validation.referees.estimates import (
     ENOUGH,
     ENOUGH_QUICK,
-    LEVEL,
     OURS,
     RULES,
     THEIRS,
@@ -46,7 +45,7 @@ from validation.referees.wheatpriors import (
     draw_default_prior,
     set_scales,
 )
-from validation.registry import Options, Row, make_table, register, write_figure, write_report
+from validation.registry import LEVEL, Options, Row, make_table, register, write_figure, write_report
 from validation.rscript import describe_r, find_version, run_r, skip_r
 from validation.trials import read_trial, skip
 
