@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bmtme.gibbs.collapsed import LONGEST_STEP, Walk
+from bmtme.gibbs.collapsed import LONGEST_STEP, MIRROR_EVERY, Walk
 from bmtme.gibbs.problem import Problem
 from bmtme.kernels.covariance import FULL
 from bmtme.kernels.parameters import count_parameters, count_roots
@@ -32,15 +32,18 @@ def start_stage(
 ) -> None:
     """Set metric, centre and step size for Hamiltonian stage 0, 1, 2, or 3 for the kept sweeps.
 
-    trail : (n, q) parameters drawn in the stage before (none for stage 0); the walk holds the current ones
+    trail : (n, q + m) parameters drawn in the stage before (none for stage 0), and which of the first and last m were
+        mirrored; the walk holds the current ones
     curve : fills minus the Hessian at the walk's centre, False where it is not defined
     """
-    factors = _list_factors(p, len(h.theta))
+    q = len(h.theta)
+    factors = _list_factors(p, q)
     h.theta[:] = _turn_positive(h.theta, *factors)
     if stage < 3:
-        draws = _turn_positive(trail[len(trail) // 5 :], *factors)
-        n, q = draws.shape
-        centre = draws.mean(axis=0) if stage and n else h.theta.copy()
+        late = trail[len(trail) // 5 :]
+        draws = _exchange(_turn_positive(late[:, :q], *factors), late[:, q:] > 0.0)
+        n = len(draws)
+        centre = draws.mean(axis=0) if stage and n else _exchange(h.theta[None], h.mirrored[None])[0]
         h.centre[:] = centre
         curvature = np.empty((q, q))
         if not curve(curvature) or not np.isfinite(curvature).all():
@@ -54,12 +57,20 @@ def start_stage(
             h.metric[:] = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:  # a stage that hardly moved: keep the scales, forget the correlations
             h.metric[:] = np.diag(np.sqrt(np.maximum(np.diag(covariance), 1e-8)))
-        h.settings[:] = FIRST_STEPS[stage], 8 if stage == 0 else 4
+        h.settings[:2] = FIRST_STEPS[stage], 8 if stage == 0 else 4
+        _plan_mirrors(h)
         h.adapt[:] = 1.0, 0.0, 0.0, np.log(FIRST_STEPS[stage]), np.log(2 * FIRST_STEPS[stage])
     else:
         step = min(float(np.exp(h.adapt[3])), LONGEST_STEP)
-        h.settings[:] = step, np.clip(np.ceil(TRAJECTORY / step), 3, 16)
+        h.settings[:2] = step, np.clip(np.ceil(TRAJECTORY / step), 3, 16)
+        _plan_mirrors(h)
         h.adapt[0] = 0.0
+
+
+def _plan_mirrors(h: Walk) -> None:
+    """A mirror move in every sweep where one was accepted in the stage before."""
+    h.settings[2] = 1.0 if h.mirrors[0] > 0.0 else MIRROR_EVERY
+    h.mirrors[0] = 0.0
 
 
 def _list_factors(p: Problem, q: int) -> tuple[list[int], list[tuple[int, int, int]]]:
@@ -83,6 +94,16 @@ def _turn_positive(draws: np.ndarray, roots: list[int], correlations: list[tuple
     for t, a, c in correlations:
         turned[..., t] *= signs[..., a] * signs[..., c]
     return turned
+
+
+def _exchange(draws: np.ndarray, flags: np.ndarray) -> np.ndarray:
+    """Draws (n, q) with the flagged (n, m) of their first and last m parameters in each other's place."""
+    m = flags.shape[1]
+    out = draws.copy()
+    first, last = draws[:, :m], draws[:, draws.shape[1] - m :]
+    out[:, :m] = np.where(flags, last, first)
+    out[:, draws.shape[1] - m :] = np.where(flags, first, last)
+    return out
 
 
 def _decouple_crossing(

@@ -17,25 +17,39 @@ from bmtme.gibbs.steps import factor_pair, prepare_mean_prior
 from bmtme.kernels.compile import compiled
 from bmtme.kernels.covariance import DIAGONAL
 from bmtme.kernels.linalg import factor_cholesky
-from bmtme.kernels.parameters import count_parameters, count_roots, pack_covariance, spread_roots
+from bmtme.kernels.parameters import (
+    count_parameters,
+    count_roots,
+    exchange,
+    flag_traits,
+    pack_covariance,
+    spread_roots,
+)
 from bmtme.kernels.record import define_record
 
 #: Energy error beyond which a trajectory counts as divergent.
 DIVERGENT = 1000.0
 #: Longest step, in standard deviations of the whitened parameters; long trajectories are traps.
 LONGEST_STEP = 0.5
+#: Sweeps between mirror moves where none was accepted in the warm-up; where one was, every sweep makes one.
+MIRROR_EVERY = 8.0
 
 
 class Walk(NamedTuple):
-    """State and workspace of the Hamiltonian moves; theta = centre + metric xi (whitened coordinates)."""
+    """State and workspace of the Hamiltonian moves; theta = centre + metric xi (whitened coordinates).
+
+    `centre` and `metric` are those of theta with its mirrored parameters exchanged: see `mirror_covariances`.
+    """
 
     theta: np.ndarray  # (q,) current parameters
     centre: np.ndarray  # (q,)
     metric: np.ndarray  # (q, q) lower triangular
-    settings: np.ndarray  # (2,) step size, number of leapfrogs
+    settings: np.ndarray  # (3,) step size, number of leapfrogs, sweeps between mirror moves
     adapt: np.ndarray  # (5,) dual averaging: on/off, count, mean error, log step average, anchor
     outcome: np.ndarray  # (3,) acceptance probability, step size, divergent
     swept: np.ndarray  # (1,) sweeps made
+    mirrored: np.ndarray  # (n,) whether a parameter of Sigma_t and the one of R_e stand in each other's place
+    mirrors: np.ndarray  # (1,) mirror moves accepted
     Sigma_t: np.ndarray  # covariances of a trial point
     s2_E: np.ndarray
     roots: np.ndarray  # signed roots of Sigma_E at the trial point
@@ -73,10 +87,12 @@ def allocate_walk(p: Problem) -> Walk:
         theta=new(q),
         centre=new(q),
         metric=np.eye(q),
-        settings=np.array([0.1, 4.0]),
+        settings=np.array([0.1, 4.0, MIRROR_EVERY]),
         adapt=new(5),
         outcome=new(3),
         swept=new(1),
+        mirrored=np.zeros(int(count_parameters(p.prior_t.shape, L)), bool),
+        mirrors=new(1),
         Sigma_t=new(L, L),
         s2_E=new(I),
         roots=new(count_parameters(p.prior_E.shape, len(p.seen))),
@@ -129,7 +145,9 @@ def evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch):
         for b in range(a + 1):
             t += h.metric[a, b] * xi[b]
         theta[a] = t
+    exchange(theta, h.mirrored)
     lp = evaluate(theta, p, s, w, h, scratch)
+    exchange(scratch, h.mirrored)
     for b in range(q):
         t = 0.0
         for a in range(b, q):
@@ -146,6 +164,7 @@ def move_covariances(rng, p, s, w, h):
     """
     q = h.theta.shape[0]
     theta = h.theta.copy()
+    exchange(theta, h.mirrored)
     gradient = np.empty(q)
     scratch = np.empty(q)
     xi = np.empty(q)
@@ -161,6 +180,7 @@ def move_covariances(rng, p, s, w, h):
     for a in range(q):
         momentum[a] = rng.standard_normal()
     before = 0.0
+    density = 0.0  # where the trajectory starts; then of the covariances kept
     after = 0.0
     steps = int(h.settings[1])
     for n in range(steps + 1):  # n = 0: the density where the trajectory starts
@@ -174,6 +194,7 @@ def move_covariances(rng, p, s, w, h):
                 # Not resolved here: stay (which leaves any density as it is); the Gibbs draws lead out.
                 h.outcome[0], h.outcome[1], h.outcome[2] = 0.0, step, 0.0
                 return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+            density = after
             before = after
             for a in range(q):
                 before -= 0.5 * momentum[a] ** 2
@@ -182,19 +203,56 @@ def move_covariances(rng, p, s, w, h):
         else:
             for a in range(q):
                 momentum[a] += 0.5 * step * gradient[a]
-    for a in range(q):
-        after -= 0.5 * momentum[a] ** 2
     change = after - before
+    for a in range(q):
+        change -= 0.5 * momentum[a] ** 2
     probability = math.exp(min(0.0, change)) if change > -np.inf else 0.0
     h.outcome[0] = probability
     h.outcome[1] = step
     h.outcome[2] = 0.0 if change > -DIVERGENT else 1.0
     if rng.random() < probability:
         h.theta[:] = theta
+        density = after
+    if h.settings[2] > 0.0 and h.swept[0] % h.settings[2] == 0.0:
+        mirror_covariances(rng, density, p, s, w, h, theta, gradient)
     unpack_trial(h.theta, p, h)
     accept_trial(p, s, h)
     adapt_step(h)
     return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+
+
+@compiled(inline=True)
+def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
+    """Propose that genetic and residual covariance of some traits change places; accepted or rejected (Metropolis).
+
+    Where data hardly tell one from the other (single plots of lines that are hardly related, traits that are nearly
+    copies), the posterior has a corner where all is genetic and one where all is residual, with so little between
+    that no trajectory crosses. The parameters of Sigma_t (standard deviations of the total genetic effect) and those
+    of R_e mean the same, so that exchanging them maps one corner to the other: a permutation, its own inverse, with
+    Jacobian one. Half of the proposals take all traits, the others a random set.
+
+    What is exchanged is so for the trajectories too: they go on in the coordinates in which the metric fits. That
+    adds `mirrored` to the state: with theta* = theta exchanged by it, the density of (theta*, mirrored) is that of
+    theta, a trajectory moves theta* and this move `mirrored`, and each leaves it as it is.
+
+    density : log density at the walk's theta; theta, gradient : (q,) scratch
+    """
+    L = p.n_trait
+    chosen = np.ones(L, np.bool_)
+    if rng.random() < 0.5:
+        for l in range(L):
+            chosen[l] = rng.random() < 0.5
+    flags = np.zeros(h.mirrored.shape[0], np.bool_)
+    flag_traits(chosen, p.prior_t.shape, flags)
+    theta[:] = h.theta
+    exchange(theta, flags)
+    change = evaluate(theta, p, s, w, h, gradient) - density
+    if math.log(rng.random()) < change:
+        h.theta[:] = theta
+        h.mirrors[0] += 1.0
+        for k in range(flags.shape[0]):
+            if flags[k]:
+                h.mirrored[k] = not h.mirrored[k]
 
 
 @compiled()
@@ -222,15 +280,17 @@ def measure_curvature(p, s, w, h, out):
     prepare_mean_prior(p, s, w)
     sum_within(p, s, h)
     q = h.centre.shape[0]
-    point = h.centre.copy()
+    point = np.empty(q)
     gradient = np.empty(q)
     out[:] = 0.0
     for a in range(q):
         for side in range(2):
-            point[a] = h.centre[a] + (1e-4 if side == 0 else -1e-4)
+            point[:] = h.centre
+            point[a] += 1e-4 if side == 0 else -1e-4
+            exchange(point, h.mirrored)
             if evaluate(point, p, s, w, h, gradient) == -np.inf:
                 return False
+            exchange(gradient, h.mirrored)
             for b in range(q):
                 out[a, b] += (-gradient[b] if side == 0 else gradient[b]) / 2e-4
-        point[a] = h.centre[a]
     return True

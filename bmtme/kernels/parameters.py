@@ -99,6 +99,31 @@ def pack_covariance(shape, K, theta):
 
 
 @compiled()
+def exchange(theta, flags):
+    """Let the flagged parameters of Sigma_t, the first ones, and those of R_e, the last ones, change places."""
+    last = theta.shape[0] - flags.shape[0]
+    for k in range(flags.shape[0]):
+        if flags[k]:
+            theta[k], theta[last + k] = theta[last + k], theta[k]
+
+
+@compiled()
+def flag_traits(chosen, shape, flags):
+    """Flag the parameters of the chosen traits: their standard deviations, and the t between two of them.
+
+    A single variance is flagged where the first trait is chosen.
+    """
+    roots = count_roots(shape, chosen.shape[0])
+    flags[:roots] = chosen[:roots]
+    if shape == FULL:
+        t = roots
+        for a in range(roots):
+            for c in range(a):
+                flags[t] = chosen[a] and chosen[c]
+                t += 1
+
+
+@compiled()
 def finish_covariance(prior, K, M, G, gradient):
     """Log prior with Jacobian; the gradient of everything in the parameters into `gradient`.
 

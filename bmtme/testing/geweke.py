@@ -57,7 +57,7 @@ def sweep_gibbs(rng: np.random.Generator, p: Problem, s: State, w: Work, n: int,
 def sweep_collapsed(rng: np.random.Generator, p: Problem, s: State, w: Work, n: int, draws: Draws) -> int:
     """Hamiltonian moves of the covariances with a fixed metric, step and length: nothing adapts."""
     walk = allocate_walk(p)
-    walk.settings[:] = 0.2, 5
+    walk.settings[:] = 0.2, 5, 1
     _run_sweeps(rng, START, p, s, w, walk, 0, draws)
     return _run_sweeps(rng, COLLAPSED, p, s, w, walk, n, draws)
 
@@ -65,7 +65,7 @@ def sweep_collapsed(rng: np.random.Generator, p: Problem, s: State, w: Work, n: 
 def _run_sweeps(
     rng: np.random.Generator, kind: int, p: Problem, s: State, w: Work, walk: Walk, n: int, draws: Draws
 ) -> int:
-    trail = np.empty((0, len(walk.theta)))
+    trail = np.empty((0, len(walk.theta) + len(walk.mirrored)))
     held = hold_problem(p), hold_state(s), hold_work(w), hold_walk(walk)
     return int(run_sweeps(rng, kind, *held, 0, n, True, hold_draws(draws), trail)[1])
 
