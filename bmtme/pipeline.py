@@ -17,6 +17,7 @@ from bmtme.arguments import check_memory, is_one_of, show, whole_number
 from bmtme.errors import DataError, UsageError
 from bmtme.gibbs.chains import SAMPLERS, count_cores, run_chains
 from bmtme.gibbs.draws import Draws
+from bmtme.gibbs.modes import Mode, choose_starts, find_modes, share_draws
 from bmtme.gibbs.problem import Problem
 from bmtme.gibbs.rehearsal import is_compiled, rehearse
 from bmtme.kernels.beta import EXCHANGEABLE
@@ -28,15 +29,17 @@ from bmtme.model.scaling import (
 from bmtme.model.structure import BMTME
 from bmtme.model.tables.cells import list_names
 from bmtme.model.trial import Trial
-from bmtme.preparation import Prepared, build, prepare
+from bmtme.preparation import Prepared, build, observe, prepare
 from bmtme.progress import Progress
 from bmtme.results.fit import Fit
 from bmtme.results.posterior import collect_effects, collect_variables, make_dataset
 from bmtme.results.predictions import KEPT, Targets, predict_cells, spread_evenly, tabulate_predictions
 
 DEFAULT_SAMPLER = "collapsed"
-STAGES = ("prepare", "compile", "sample", "collect")
+STAGES = ("prepare", "compile", "search", "sample", "collect")
 KEEP = ("auto", "all", "thin", "none")
+#: Spawn key of the search for modes; those of the chains of a fit are (chain,), of a cross-validation longer.
+MODES = 2**31
 #: Above this many bytes of effects, keep_effects="auto" thins.
 LARGE = 512 * 2**20
 
@@ -55,6 +58,11 @@ def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
 def spawn_seeds(seed: int, chains: int, *key: int) -> list[np.random.SeedSequence]:
     """One independent stream a chain, known by its key alone."""
     return [np.random.SeedSequence(seed, spawn_key=(*key, chain)) for chain in range(chains)]
+
+
+def spawn_seed(seed: int, *key: int) -> np.random.SeedSequence:
+    """A stream of its own, apart from those of the chains."""
+    return np.random.SeedSequence(seed, spawn_key=key)
 
 
 def choose_targets(prepared: Prepared, lines: tuple[str, ...]) -> Targets:
@@ -209,8 +217,12 @@ def fit(
         announce_compilation(bar)
         rehearse(sampler)
         clock.append(time.perf_counter())
+        with threadpool_limits(1):
+            modes = find_modes(problem, observe(prepared, scaling), spawn_seed(seed, MODES))
+        clock.append(time.perf_counter())
         slots, seeds = plan_slots(draws, chains, keep), spawn_seeds(seed, chains)
-        sampled = run_chains(problem, sampler, tune, slots, keep != "none", seeds, cores, report)
+        starts = choose_starts(modes, chains)
+        sampled = run_chains(problem, sampler, tune, slots, keep != "none", seeds, cores, report, starts)
     finally:
         bar.close()
     clock.append(time.perf_counter())
@@ -233,6 +245,7 @@ def fit(
         "settings": settings,
         "data": describe_data(prepared),
         "facts": find_facts(prepared, model),
+        "sampling": describe_sampling(sampled, modes, sampler),
         "versions": find_versions(),
         "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
     }
@@ -346,6 +359,20 @@ def find_facts(prepared: Prepared, model: BMTME) -> dict[str, Any]:
         "recorded": prepared.layout.recorded.tolist(),
         "together": (observed.T.astype(int) @ observed.astype(int) > 0).tolist(),
         "shared_variance": model.structure == "standard",
+    }
+
+
+def describe_sampling(sampled: list[Draws], modes: list[Mode], sampler: str) -> dict[str, Any]:
+    """How the chains went: divergences and acceptance of each, the modes and where each chain was."""
+    shares = share_draws(modes, sampled) if modes else np.zeros((len(sampled), 0))
+    acceptance = [round(float(chain.acceptance.mean()), 3) for chain in sampled]
+    return {
+        "divergences": [int(chain.diverging.sum()) for chain in sampled],
+        "acceptance": acceptance if sampler == "collapsed" else None,
+        "modes": [
+            {"height": round(mode.height, 3), "weight": mode.weight, "chains": shares[:, k].round(4).tolist()}
+            for k, mode in enumerate(modes)
+        ],
     }
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from bmtme.errors import DataError, UsageError
+from bmtme.gibbs.observed import Observed
 from bmtme.gibbs.problem import MeanPrior, Problem, build_problem
 from bmtme.kernels.beta import FLAT
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
@@ -117,6 +118,12 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     values = (prepared.values - centre) / scale
     inner = choose_inner(prepared.layout.imputed_share)
     return build_problem(prepared.layout, prepared.basis, values, prior_t, prior_E, prior_e, means, inner), scaling
+
+
+def observe(prepared: Prepared, scaling: Scaling) -> Observed:
+    """The records in scaled units."""
+    values = (prepared.values - scaling.centre) / scaling.scale
+    return Observed(values, prepared.layout.rec_line, prepared.layout.rec_env, prepared.basis)
 
 
 def choose_inner(imputed_share: float) -> int:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bmtme.gibbs.adaptation import _list_factors, _turn_positive
+from bmtme.gibbs.adaptation import list_factors, turn_positive
 from bmtme.testing.cases import make_scene
 from bmtme.testing.dense import log_inverse_gamma
 from bmtme.testing.scripted import HALF, ScriptedGenerator, import_plain
@@ -221,7 +221,7 @@ def test_signs_of_roots(design, variant):
     theta = h.theta.copy()
     slope, other = np.empty(len(theta)), np.empty(len(theta))
     value = PLAIN.density.evaluate(theta, p, s, w, h, slope)
-    roots, correlations = _list_factors(p, len(theta))
+    roots, correlations = list_factors(p, len(theta))
     for root in roots:
         signs = np.ones(len(theta))
         signs[root] = -1.0
@@ -235,4 +235,4 @@ def test_signs_of_roots(design, variant):
         np.testing.assert_allclose(h.Sigma_t, s.Sigma_t, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(h.R_e, s.R_e, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(h.s2_E[p.seen], s.s2_E[p.seen], rtol=1e-10)
-        np.testing.assert_allclose(_turn_positive(h.theta, roots, correlations), theta, rtol=1e-9)
+        np.testing.assert_allclose(turn_positive(h.theta, roots, correlations), theta, rtol=1e-9)

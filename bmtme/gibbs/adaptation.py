@@ -37,11 +37,11 @@ def start_stage(
     curve : fills minus the Hessian at the walk's centre, False where it is not defined
     """
     q = len(h.theta)
-    factors = _list_factors(p, q)
-    h.theta[:] = _turn_positive(h.theta, *factors)
+    factors = list_factors(p, q)
+    h.theta[:] = turn_positive(h.theta, *factors)
     if stage < 3:
         late = trail[len(trail) // 5 :]
-        draws = _exchange(_turn_positive(late[:, :q], *factors), late[:, q:] > 0.0)
+        draws = _exchange(turn_positive(late[:, :q], *factors), late[:, q:] > 0.0)
         n = len(draws)
         centre = draws.mean(axis=0) if stage and n else _exchange(h.theta[None], h.mirrored[None])[0]
         h.centre[:] = centre
@@ -73,7 +73,7 @@ def _plan_mirrors(h: Walk) -> None:
     h.mirrors[0] = 0.0
 
 
-def _list_factors(p: Problem, q: int) -> tuple[list[int], list[tuple[int, int, int]]]:
+def list_factors(p: Problem, q: int) -> tuple[list[int], list[tuple[int, int, int]]]:
     """Places of the signed roots among the parameters, and of each t: (t, root, root) of the traits it correlates."""
     L = p.n_trait
     first, last = int(count_parameters(p.prior_t.shape, L)), q - int(count_parameters(p.prior_e.shape, L))
@@ -86,7 +86,7 @@ def _list_factors(p: Problem, q: int) -> tuple[list[int], list[tuple[int, int, i
     return roots, correlations
 
 
-def _turn_positive(draws: np.ndarray, roots: list[int], correlations: list[tuple[int, int, int]]) -> np.ndarray:
+def turn_positive(draws: np.ndarray, roots: list[int], correlations: list[tuple[int, int, int]]) -> np.ndarray:
     """The same covariances (..., q) with every root positive."""
     signs = np.where(draws < 0.0, -1.0, 1.0)
     turned = draws.copy()

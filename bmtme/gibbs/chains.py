@@ -16,7 +16,7 @@ from bmtme.gibbs.adaptation import plan_stages, start_stage
 from bmtme.gibbs.collapsed import Walk, allocate_walk, hold_walk
 from bmtme.gibbs.draws import Draws, allocate_draws, hold_draws
 from bmtme.gibbs.problem import Problem, hold_problem
-from bmtme.gibbs.state import State, Work, allocate_work, hold_state, hold_work, start_state
+from bmtme.gibbs.state import Start, State, Work, allocate_work, hold_state, hold_work, start_state
 from bmtme.gibbs.stepwise import run_stepwise
 from bmtme.gibbs.sweep import COLLAPSED, CURVATURE, FAILURES, GIBBS, START, run_sweeps
 
@@ -41,13 +41,20 @@ class Chain:
     """One chain: its own stream of random numbers, state and draws."""
 
     def __init__(
-        self, problem: Problem, sampler: str, tune: int, slots: np.ndarray, track: bool, seed: np.random.SeedSequence
+        self,
+        problem: Problem,
+        sampler: str,
+        tune: int,
+        slots: np.ndarray,
+        track: bool,
+        seed: np.random.SeedSequence,
+        start: Start | None = None,
     ) -> None:
         self.problem = problem
         self.sampler = sampler
         self.tune = tune
         self.rng = np.random.Generator(np.random.PCG64(seed))
-        self.state: State = start_state(problem, self.rng)
+        self.state: State = start_state(problem, self.rng, start)
         self.work: Work = allocate_work(problem)
         self.walk: Walk = allocate_walk(problem)
         self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
@@ -138,6 +145,7 @@ def run_chains(
     seeds: Sequence[np.random.SeedSequence],
     cores: int | None = None,
     report: Report | None = None,
+    starts: Sequence[Start | None] | None = None,
 ) -> list[Draws]:
     """Run chains in threads; the numbers depend on the seeds only.
 
@@ -147,6 +155,7 @@ def run_chains(
     seeds : one per chain
     cores : threads at most; default all processors of this process
     report : told (chain, sweeps done) from the chains' threads
+    starts : covariances around which each chain starts
 
     Raises
     ------
@@ -159,7 +168,7 @@ def run_chains(
     lock = threading.Lock()
 
     def run(c: int) -> Draws:
-        chain = Chain(problem, sampler, tune, slots[c], track, seeds[c])
+        chain = Chain(problem, sampler, tune, slots[c], track, seeds[c], None if starts is None else starts[c])
 
         def tell(done: int) -> None:
             if report is not None:

@@ -145,6 +145,35 @@ def is_resolved(p, w):
     return p.d_top * high * ROUNDING <= RESOLUTION * (1.0 + p.d_top * low)
 
 
+@compiled(inline=True)
+def finish_parameters(theta, p, h, GS, Gr, gE, gradient):
+    """Log prior of the parameters, with Jacobian, at the trial point; the gradient of everything into `gradient`.
+
+    GS, Gr, gE : d/dSigma_t, d/dR_e and d/dsigma2_E of the log likelihood; used up
+    """
+    L = p.n_trait
+    nt = count_parameters(p.prior_t.shape, L)
+    last = theta.shape[0] - count_parameters(p.prior_e.shape, L)
+    lp = finish_covariance(p.prior_t, h.KT, h.Sigma_t, GS, gradient[:nt])
+    lp += finish_covariance(p.prior_e, h.KR, h.R_e, Gr, gradient[last:])
+    if p.interaction:
+        lp += finish_roots(p.prior_E, h.roots, p.seen, gE, gradient[nt:last])
+        q = math.sqrt(1.0 + np.mean(h.roots**2))
+        n = count_roots(p.prior_t.shape, L)
+        lp += finish_total(theta[:n], theta[nt:last], h.roots, q, gradient[:n], gradient[nt:last])
+    return lp
+
+
+@compiled()
+def measure_prior(theta, p, h):
+    """Log prior of the parameters, as `evaluate` counts it."""
+    if not unpack_trial(theta, p, h):
+        return -np.inf
+    L = p.n_trait
+    gradient = np.empty(theta.shape[0])
+    return finish_parameters(theta, p, h, np.zeros((L, L)), np.zeros((L, L)), np.zeros(p.n_env), gradient)
+
+
 @compiled()
 def evaluate(theta, p, s, w, h, gradient):
     """Log density of the parameters given the completed data, and its gradient; -inf where it is not defined."""
@@ -180,15 +209,7 @@ def evaluate(theta, p, s, w, h, gradient):
     else:
         differentiate_general(p, w, h, GS, Gr, gE)
     lp += add_within(p, h, Gr)
-    nt = count_parameters(p.prior_t.shape, L)
-    last = theta.shape[0] - count_parameters(p.prior_e.shape, L)
-    lp += finish_covariance(p.prior_t, h.KT, h.Sigma_t, GS, gradient[:nt])
-    lp += finish_covariance(p.prior_e, h.KR, h.R_e, Gr, gradient[last:])
-    if p.interaction:
-        lp += finish_roots(p.prior_E, h.roots, p.seen, gE, gradient[nt:last])
-        q = math.sqrt(1.0 + np.mean(h.roots**2))
-        n = count_roots(p.prior_t.shape, L)
-        lp += finish_total(theta[:n], theta[nt:last], h.roots, q, gradient[:n], gradient[nt:last])
+    lp += finish_parameters(theta, p, h, GS, Gr, gE, gradient)
     return lp if lp < np.inf and lp > -np.inf else -np.inf
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bmtme.gibbs.problem import Problem
 from bmtme.kernels.compile import compiled
-from bmtme.kernels.covariance import CovariancePrior
+from bmtme.kernels.covariance import SCALAR, CovariancePrior
 from bmtme.kernels.pair import Pair
 from bmtme.kernels.record import define_record
 
@@ -123,20 +123,45 @@ def allocate_work(p: Problem) -> Work:
     )
 
 
-def start_state(p: Problem, rng: np.random.Generator) -> State:
-    """A dispersed start: variances within a factor e^(+-1) of even shares, imputed data at the trait means."""
+class Start(NamedTuple):
+    """Covariances around which a chain starts, in scaled units."""
+
+    Sigma_t: np.ndarray  # (L, L)
+    s2_E: np.ndarray  # (I,)
+    R_e: np.ndarray  # (L, L)
+
+
+#: Least variances at a start: a chain leaves the neighbourhood of zero slowly.
+LEAST_VARIANCE = 0.01
+
+
+def start_state(p: Problem, rng: np.random.Generator, start: Start | None = None) -> State:
+    """A dispersed start: variances within a factor e^(+-1) of given ones, imputed data at their expectation.
+
+    start : around it; default even shares of a trait's variance, and no correlations
+    """
     M, J = p.fixed.shape
-    I, L, S = p.n_env, p.n_trait, len(p.cell_line)
+    I, L = p.n_env, p.n_trait
+    if start is None:
+        start = Start(0.5 * np.eye(L), np.full(I, 0.5), 0.5 * np.eye(L))
 
     def spread(n: int, prior: CovariancePrior) -> np.ndarray:
-        factors = 0.5 * np.exp(rng.uniform(-1.0, 1.0, n))
-        return np.full(n, factors[0]) if prior.shape == 2 else factors
+        factors = np.exp(rng.uniform(-1.0, 1.0, n))
+        return np.full(n, factors[0]) if prior.shape == SCALAR else factors
 
-    part = np.where(np.isnan(p.part_values), 0.0, p.part_values)
+    def spread_covariance(matrix: np.ndarray, prior: CovariancePrior) -> np.ndarray:
+        wanted = np.maximum(np.diag(matrix) * spread(L, prior), LEAST_VARIANCE)
+        root = np.sqrt(wanted / np.diag(matrix))
+        return matrix * np.outer(root, root)
+
+    Sigma_t = spread_covariance(start.Sigma_t, p.prior_t)
+    s2_E = np.maximum(start.s2_E * spread(I, p.prior_E), LEAST_VARIANCE) if p.interaction else np.zeros(I)
+    R_e = spread_covariance(start.R_e, p.prior_e)
+    pad, part = expect_missing(p, Start(Sigma_t, s2_E, R_e))
     return State(
-        Sigma_t=np.diag(spread(L, p.prior_t)),
-        s2_E=spread(I, p.prior_E) if p.interaction else np.zeros(I),
-        R_e=np.diag(spread(L, p.prior_e)),
+        Sigma_t=Sigma_t,
+        s2_E=s2_E,
+        R_e=R_e,
         aux_t=np.ones(L),
         aux_E=np.ones(I),
         aux_e=np.ones(L),
@@ -150,6 +175,47 @@ def start_state(p: Problem, rng: np.random.Generator) -> State:
         W1=np.zeros((L, J)),
         Y=p.fixed.copy(),
         part=part,
-        pad=np.zeros((S, L)),
+        pad=pad,
         completed_log_density=np.zeros(1),
     )
+
+
+def expect_missing(p: Problem, start: Start) -> tuple[np.ndarray, np.ndarray]:
+    """Means of unseen plots (S, L), and partly seen records (P, L) completed.
+
+    Unseen plots are at the mean of their column, missing traits at their expectation given the record's others, the
+    covariance of a record being that of one line: filled in otherwise, copies of a trait would be none.
+    """
+    cell_env = np.repeat(np.arange(p.n_env), np.diff(p.cell_offset))
+    means = measure_columns(p, cell_env)
+    pad = means[cell_env]
+    part = p.part_values.copy()
+    part_env = np.repeat(cell_env, np.diff(p.part_offset))
+    for n, (values, i) in enumerate(zip(part, part_env, strict=True)):
+        lacking = np.isnan(values)
+        seen, wanted = ~lacking, lacking & p.recorded[i]
+        V = start.Sigma_t * (1.0 + start.s2_E[i]) + start.R_e
+        rest = np.linalg.solve(V[np.ix_(seen, seen)], values[seen] - means[i, seen])
+        part[n, lacking] = 0.0
+        part[n, wanted] = means[i, wanted] + V[np.ix_(wanted, seen)] @ rest
+    return pad, part
+
+
+def measure_columns(p: Problem, cell_env: np.ndarray) -> np.ndarray:
+    """(I, L) means of the recorded values, lines weighted by their plot multiples; zero where there is none.
+
+    cell_env : (S,) environment of each touched cell
+    """
+    weight = p.cell_root**2
+    sums, counts = np.zeros((p.n_env, p.n_trait)), np.zeros((p.n_env, p.n_trait))
+    for m, (i, l) in enumerate(zip(p.col_env, p.col_trait, strict=True)):
+        sums[i, l] = p.x @ p.fixed[m]
+        counts[i, l] = p.x @ p.x - weight[cell_env == i].sum()
+    whole = p.cell_count > 0
+    np.add.at(sums, cell_env[whole], weight[whole, None] * p.cell_mean[whole])
+    np.add.at(counts, cell_env[whole], weight[whole, None])
+    cell = np.repeat(np.arange(len(cell_env)), np.diff(p.part_offset))
+    seen = ~np.isnan(p.part_values)
+    np.add.at(sums, cell_env[cell], weight[cell, None] * np.where(seen, p.part_values, 0.0))
+    np.add.at(counts, cell_env[cell], weight[cell, None] * seen)
+    return np.where(p.recorded & (counts > 1e-9), sums / np.maximum(counts, 1e-9), 0.0)

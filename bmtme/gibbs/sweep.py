@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bmtme.gibbs.collapsed import measure_curvature, move_covariances, pack_state
+from bmtme.gibbs.density import sum_within
 from bmtme.gibbs.draws import record_draw
 from bmtme.gibbs.steps import (
     complete_data,
@@ -16,6 +17,7 @@ from bmtme.gibbs.steps import (
     fill_fitted,
     impute,
     measure_completed_density,
+    prepare_mean_prior,
     split_effects,
 )
 from bmtme.kernels.compile import compiled
@@ -76,6 +78,26 @@ def sweep(rng, kind, p, s, w, h):
     h.swept[0] += 1.0
     draw_mean_scales(rng, p, s)
     return 0 if impute(rng, p, s, w, given_effects) else 3
+
+
+@compiled()
+def settle(rng, p, s, w, h, times):
+    """Means, effects, their scales and what is imputed, drawn `times` times given the covariances of the state.
+
+    Afterwards `evaluate` is ready for the data as completed. Returns 0 or the code of what failed.
+    """
+    complete_data(p, s, w)
+    for _ in range(times):
+        if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
+            return 4
+        if not draw_means_and_genetic(rng, p, s, w):
+            return 5
+        draw_mean_scales(rng, p, s)
+        if not impute(rng, p, s, w, False):
+            return 3
+    prepare_mean_prior(p, s, w)
+    sum_within(p, s, h)
+    return 0
 
 
 @compiled()
