@@ -31,6 +31,8 @@ from bmtme.kernels.record import define_record
 DIVERGENT = 1000.0
 #: Longest step, in standard deviations of the whitened parameters; long trajectories are traps.
 LONGEST_STEP = 0.5
+#: Ratio of genetic to residual standard deviation, or the other way round, from which on a trait is in a corner.
+CORNER = 3.0
 #: Sweeps between mirror moves where none was accepted in the warm-up; where one was, every sweep makes one.
 MIRROR_EVERY = 8.0
 
@@ -229,7 +231,9 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
     copies), the posterior has a corner where all is genetic and one where all is residual, with so little between
     that no trajectory crosses. The parameters of Sigma_t (standard deviations of the total genetic effect) and those
     of R_e mean the same, so that exchanging them maps one corner to the other: a permutation, its own inverse, with
-    Jacobian one. Half of the proposals take all traits, the others a random set.
+    Jacobian one. Only traits in a corner take part (an exchange leaves them there, on the other side): all of them in
+    half of the proposals, a random set in the others. Elsewhere an exchange of what is nearly equal would be accepted
+    for nothing, and the metric would no longer fit.
 
     What is exchanged is so for the trajectories too: they go on in the coordinates in which the metric fits. That
     adds `mirrored` to the state: with theta* = theta exchanged by it, the density of (theta*, mirrored) is that of
@@ -237,11 +241,20 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
 
     density : log density at the walk's theta; theta, gradient : (q,) scratch
     """
-    L = p.n_trait
-    chosen = np.ones(L, np.bool_)
+    n = count_roots(p.prior_t.shape, p.n_trait)
+    last = h.theta.shape[0] - h.mirrored.shape[0]
+    cornered = np.zeros(p.n_trait, np.bool_)
+    for l in range(n):
+        ratio = abs(h.theta[l] / h.theta[last + l])
+        cornered[l] = ratio > CORNER or ratio * CORNER < 1.0
+    if not np.any(cornered):
+        return
+    chosen = cornered.copy()
     if rng.random() < 0.5:
-        for l in range(L):
-            chosen[l] = rng.random() < 0.5
+        chosen[:] = False
+        while not np.any(chosen):
+            for l in range(n):
+                chosen[l] = cornered[l] and rng.random() < 0.5
     flags = np.zeros(h.mirrored.shape[0], np.bool_)
     flag_traits(chosen, p.prior_t.shape, flags)
     theta[:] = h.theta
