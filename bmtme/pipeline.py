@@ -31,6 +31,7 @@ from bmtme.model.tables.cells import list_names
 from bmtme.model.trial import Trial
 from bmtme.preparation import Prepared, build, observe, prepare
 from bmtme.progress import Progress
+from bmtme.results.convergence import describe_divergences, describe_explanations, measure_sampling
 from bmtme.results.fit import Fit
 from bmtme.results.posterior import collect_effects, collect_variables, make_dataset
 from bmtme.results.predictions import KEPT, Targets, predict_cells, spread_evenly, tabulate_predictions
@@ -241,11 +242,17 @@ def fit(
     with threadpool_limits(1):
         groups = collect(prepared, problem, scaling, sampled, keep)
     clock.append(time.perf_counter())
+    sampling = describe_sampling(sampled, modes, 1.0)
+    for text in (
+        describe_explanations(sampling, trial.envs, trial.traits), describe_divergences(sampling, settings)
+    ):
+        if text:
+            warnings.warn(text, UserWarning, stacklevel=2)
     run = {
         "settings": settings,
         "data": describe_data(prepared),
         "facts": find_facts(prepared, model),
-        "sampling": describe_sampling(sampled, modes, sampler),
+        "sampling": sampling,
         "versions": find_versions(),
         "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
     }
@@ -362,18 +369,31 @@ def find_facts(prepared: Prepared, model: BMTME) -> dict[str, Any]:
     }
 
 
-def describe_sampling(sampled: list[Draws], modes: list[Mode], sampler: str) -> dict[str, Any]:
-    """How the chains went: divergences and acceptance of each, the modes and where each chain was."""
-    shares = share_draws(modes, sampled) if modes else np.zeros((len(sampled), 0))
-    acceptance = [round(float(chain.acceptance.mean()), 3) for chain in sampled]
-    return {
-        "divergences": [int(chain.diverging.sum()) for chain in sampled],
-        "acceptance": acceptance if sampler == "collapsed" else None,
-        "modes": [
-            {"height": round(mode.height, 3), "weight": mode.weight, "chains": shares[:, k].round(4).tolist()}
-            for k, mode in enumerate(modes)
-        ],
-    }
+def describe_sampling(sampled: list[Draws], modes: list[Mode], spread: float) -> dict[str, Any]:
+    """How the chains went (see `bmtme.results.convergence.measure_sampling`).
+
+    spread : expected sample variance of the lines' effects, for a relationship of mean diagonal one
+    """
+    shares = share_draws(modes, sampled)
+
+    def share_genetic(Sigma_t: np.ndarray, s2_E: np.ndarray, R_e: np.ndarray) -> np.ndarray:
+        genetic = spread * np.diagonal(Sigma_t, axis1=-2, axis2=-1)[..., None, :] * (1.0 + s2_E[..., None])
+        return np.asarray(genetic / (genetic + np.diagonal(R_e, axis1=-2, axis2=-1)[..., None, :]))
+
+    def stack(name: str) -> np.ndarray:
+        return np.stack([getattr(chain, name) for chain in sampled])
+
+    found = [
+        {
+            "height": None if np.isnan(mode.height) else round(mode.height, 3),
+            "weight": round(mode.weight, 5),
+            "heritability": share_genetic(*mode.start).round(4).tolist(),
+            "chains": shares[:, k].round(4).tolist(),
+        }
+        for k, mode in enumerate(modes)
+    ]
+    heritability = share_genetic(stack("Sigma_t"), stack("s2_E"), stack("R_e"))
+    return measure_sampling(heritability, stack("diverging"), stack("acceptance"), found)
 
 
 def find_versions() -> dict[str, str]:

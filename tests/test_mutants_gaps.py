@@ -43,7 +43,7 @@ def start_walk(scene, step=0.1):
     rng = np.random.default_rng(8)
     h.centre[:] = h.theta + 0.1 * rng.standard_normal(q)
     h.metric[:] = np.tril(0.1 * rng.standard_normal((q, q)), -1) + np.diag(rng.uniform(0.3, 0.6, q))
-    h.settings[:] = step, LENGTH
+    h.settings[:] = step, LENGTH, 0  # no mirror moves
     return p, s, w, h
 
 

@@ -10,7 +10,8 @@ import pytest
 import bmtme
 from bmtme import BMTME, DataError, HalfT, InverseWishart, Relationship, Trial, UsageError, fit, simulate
 from bmtme.results import fit as fit_module
-from bmtme.results.summary import COLUMNS, describe_convergence
+from bmtme.results.convergence import describe_agreement
+from bmtme.results.summary import COLUMNS
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
@@ -218,7 +219,7 @@ def test_very_short_runs_are_summarised(draws, chains):
     assert (table["sd"] >= 0).all()
     if draws < 4:
         assert table["r_hat"].isna().all()
-        assert describe_convergence(table).startswith("Too few")
+        assert describe_agreement(table, result.run).startswith("Too few")
     assert not result.predictions()[["mean", "sd", "lower", "upper"]].isna().any(axis=None)
 
 

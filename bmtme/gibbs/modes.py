@@ -41,8 +41,9 @@ TIGHT, MOST_TIGHT = 0.5, 4
 ROUNDS, SETTLING = 6, 3
 #: Steps of a climb on complete data, and of one between imputations.
 STEPS, SHORT_STEPS = 200, 25
-#: Modes whose entries of the covariances (traits have variance one) differ by less are the same.
-SAME = 0.1
+#: Modes whose entries of the covariances (traits have variance one) differ by less are the same; with imputation,
+#: climbs to one top end further apart.
+SAME, SAME_IMPUTED = 0.1, 0.25
 #: A signed root so many standard deviations from zero has a mirror image of its own.
 CLEAR = 2.0
 #: A mode with a smaller share of the posterior gets no chain.
@@ -66,7 +67,7 @@ class Mode:
 
     def list_entries(self) -> np.ndarray:
         """What modes are told apart by."""
-        return list_entries(self.start.Sigma_t, self.start.s2_E, self.start.R_e)
+        return list_entries(*self.start)
 
 
 def list_entries(Sigma_t: np.ndarray, s2_E: np.ndarray, R_e: np.ndarray) -> np.ndarray:
@@ -90,13 +91,14 @@ def find_modes(p: Problem, observed: Observed, seed: np.random.SeedSequence) -> 
         At least one; empty where no climb came to an end, which leaves the chains to their own starts.
     """
     climber = Climber(p, observed, seed)
+    same = SAME if climber.complete else SAME_IMPUTED
     found: list[tuple[np.ndarray, Start]] = []
     for start in list_starts(p, observed):
         climbed = climber.climb(start)
         if climbed is None:
             continue
-        entries = list_entries(climbed[1].Sigma_t[:], climbed[1].s2_E, climbed[1].R_e)
-        if not any(np.abs(entries - list_entries(s.Sigma_t, s.s2_E, s.R_e)).max() < SAME for _, s in found):
+        entries = list_entries(*climbed[1])
+        if not any(np.abs(entries - list_entries(*other)).max() < same for _, other in found):
             found.append(climbed)
     if len(found) < 2:
         return [Mode(start, np.nan, 1.0) for _, start in found]
@@ -111,23 +113,25 @@ def find_modes(p: Problem, observed: Observed, seed: np.random.SeedSequence) -> 
 
 
 def choose_starts(modes: Sequence[Mode], chains: int) -> list[Start | None]:
-    """Where each chain starts: one in every mode, and the others where most of the posterior is for each chain there."""
+    """Where each chain starts: one in every mode, then where the weight is large for the chains already there."""
     if not modes:
         return [None] * chains
     counts = np.zeros(len(modes), int)
-    for c in range(chains):
-        counts[c if c < len(modes) else np.argmax([mode.weight / n for mode, n in zip(modes, counts, strict=True)])] += 1
+    counts[:chains] = 1
+    weights = np.array([mode.weight for mode in modes])
+    for _ in range(chains - len(modes)):
+        counts[np.argmax(weights / counts)] += 1
     return [mode.start for mode, count in zip(modes, counts, strict=True) for _ in range(count)]
 
 
 def share_draws(modes: Sequence[Mode], chains: Sequence[Draws]) -> np.ndarray:
     """(chain, mode) share of a chain's draws that are nearest to each mode."""
-    places = np.array([mode.list_entries() for mode in modes])
     shares = np.empty((len(chains), len(modes)))
     for c, chain in enumerate(chains):
         entries = list_entries(chain.Sigma_t, chain.s2_E, chain.R_e)
-        distance = np.stack([np.abs(entries - place).max(axis=1) for place in places], axis=1)
-        shares[c] = np.bincount(distance.argmin(axis=1), minlength=len(modes)) / len(entries)
+        distance = np.array([np.abs(entries - mode.list_entries()).max(axis=1) for mode in modes])
+        if modes:
+            shares[c] = np.bincount(distance.argmin(axis=0), minlength=len(modes)) / len(entries)
     return shares
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from bmtme.model.tables.cells import count_noun, some_names
 from bmtme.model.trial import Trial
 from bmtme.report.layout import MOST_ROWS, align, fixed, label_facts, share
-from bmtme.results.summary import PRIOR_ONLY, describe_convergence
+from bmtme.results.convergence import describe_convergence
+from bmtme.results.summary import PRIOR_ONLY
 
 __all__ = ["describe_cv", "describe_fit"]
 
@@ -45,7 +46,7 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     elif new:
         facts.append(("predicted", f"also {count_noun(new, 'line')} of the relationship without records"))
     facts += list_sampling_facts("model", f"{settings['model']['structure']},", run)
-    facts.append(("convergence", describe_convergence(summary)))
+    facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
     parts = [label_facts(facts, width)]
     parts.append(
         _tabulate(

@@ -119,18 +119,3 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
         rows.append((flat.mean(), spread, low, high, bulk[k], tail[k], r_hat[k], "; ".join(notes)))
     names = pd.Index([quantity.name for quantity in quantities], name="parameter")
     return pd.DataFrame(rows, columns=list(COLUMNS), index=names)
-
-
-def describe_convergence(summary: pd.DataFrame) -> str:
-    """One sentence on whether the draws suffice, naming the worst parameter."""
-    worst_r, worst_e = summary["r_hat"].max(), summary["ess_bulk"].min()
-    if not np.isfinite(worst_e):
-        return "Too few draws to judge convergence."
-    text = f"{summary['ess_bulk'].idxmin()} has the fewest effective draws, {worst_e:.0f}"
-    if np.isfinite(worst_r):
-        text += f"; the largest R-hat is {worst_r:.3f} ({summary['r_hat'].idxmax()})"
-        if worst_r > GOOD_R_HAT:
-            return f"The chains have NOT converged: {text}. Run more sweeps (tune and draws)."
-    if worst_e < GOOD_ESS:
-        return f"Few effective draws: {text}. Run more draws before leaning on these numbers."
-    return f"The chains agree: {text}."

@@ -1,0 +1,161 @@
+"""Whether a run can be leaned on, in words: divergences, several explanations, agreement of the chains, length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT
+
+#: Share of a chain's draws that diverged: worth a word, and too many to lean on.
+SOME_DIVERGED, MANY_DIVERGED = 0.01, 0.1
+#: A chain with this share of its draws in one mode stays there.
+STAYS = 0.95
+#: A heritability below the one or above the other is in a corner; both corners together hold a posterior in two parts
+#: where each has at least the least share and both together at least the most.
+LOW, HIGH = 0.05, 0.95
+LEAST_CORNER, MOST_CORNERS = 0.02, 0.7
+#: The advice goes no further than so many times the length of the run.
+LONGEST = 100
+
+
+def measure_sampling(
+    heritability: np.ndarray, diverging: np.ndarray, acceptance: np.ndarray, modes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """How the chains went, for the record of a run.
+
+    Parameters
+    ----------
+    heritability : (chain, draw, env, trait)
+    diverging : (chain, draw) bool
+    acceptance : (chain, draw) of Hamiltonian moves, NaN for samplers without
+    modes : found before sampling: ``weight``, ``heritability`` (env, trait) and ``chains``, the share of each chain's
+        draws that are nearest to it
+    """
+    low, high = (heritability < LOW).mean(axis=(0, 1)), (heritability > HIGH).mean(axis=(0, 1))
+    split = (np.minimum(low, high) >= LEAST_CORNER) & (low + high >= MOST_CORNERS)
+    accepted = acceptance.mean(axis=1)
+    return {
+        "divergences": diverging.sum(axis=1).tolist(),
+        "acceptance": None if np.isnan(accepted).any() else accepted.round(3).tolist(),
+        "modes": modes,
+        "corners": [
+            {"env": int(i), "trait": int(l), "low": round(float(low[i, l]), 3), "high": round(float(high[i, l]), 3)}
+            for i, l in np.argwhere(split)
+        ],
+    }
+
+
+def describe_convergence(
+    summary: pd.DataFrame, run: dict[str, Any], envs: Sequence[str], traits: Sequence[str]
+) -> str:
+    """Sentences on whether the draws suffice, the gravest first, naming the worst parameter and what to do."""
+    sampling = run["sampling"]
+    parts = [describe_explanations(sampling, envs, traits), describe_divergences(sampling, run["settings"])]
+    parts.append(describe_agreement(summary, run, stuck=bool(list_stuck(sampling))))
+    parts.append(describe_corners(sampling, envs, traits))
+    return " ".join(part for part in parts if part)
+
+
+def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool = False) -> str:
+    """Whether the chains agree and how many effective draws there are.
+
+    stuck : chains sit in different modes, so that more sweeps would not help
+    """
+    worst_r, worst_e = summary["r_hat"].max(), summary["ess_bulk"].min()
+    if not np.isfinite(worst_e):
+        return "Too few draws to judge convergence."
+    text = f"{summary['ess_bulk'].idxmin()} has the fewest effective draws, {worst_e:.0f}"
+    if np.isfinite(worst_r):
+        text += f"; the largest R-hat is {worst_r:.3f} ({summary['r_hat'].idxmax()})"
+        if worst_r > GOOD_R_HAT:
+            return f"The chains have NOT converged: {text}." + ("" if stuck else f" {advise_length(worst_e, run)}")
+    if worst_e < GOOD_ESS:
+        return f"Few effective draws: {text}. {advise_length(worst_e, run)}"
+    if np.isfinite(worst_r):
+        return f"The chains agree: {text}."
+    return f"One chain cannot show whether it converged: {text}."
+
+
+def advise_length(worst: float, run: dict[str, Any]) -> str:
+    """A longer run in numbers: draws that should give enough effective ones, at least twice as many, and their time."""
+    settings = run["settings"]
+    factor = max(2, math.ceil(1.2 * GOOD_ESS / max(worst, 1.0)))
+    if factor > LONGEST:
+        return f"Even {LONGEST} times as many draws would not do: look for the reason in `bmtme check`."
+    seconds = factor * run["seconds"]["sample"]
+    time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    return (
+        f"Run more sweeps before leaning on these numbers: tune={factor * settings['tune']}, "
+        f"draws={factor * settings['draws']} would take about {time}."
+    )
+
+
+def describe_divergences(sampling: dict[str, Any], settings: dict[str, Any]) -> str:
+    """What share of the draws diverged, why that may be, and what helps; empty where hardly any did."""
+    draws = settings["draws"]
+    counts = sampling["divergences"]
+    worst = int(np.argmax(counts))
+    if sum(counts) < SOME_DIVERGED * draws * len(counts) and counts[worst] < MANY_DIVERGED * draws:
+        return ""
+    share = f"{sum(counts):,} of {draws * len(counts):,} draws diverged"
+    if len(counts) > 1:
+        share += f" (chain {worst + 1}: {counts[worst]:,}"
+    if sampling["acceptance"] is not None:
+        share += f"{', ' if len(counts) > 1 else ' ('}acceptance {sampling['acceptance'][worst]:.2f}, wanted 0.8"
+    share += ")" if "(" in share else ""
+    cure = (
+        "a variance near zero, or traits that are nearly copies of each other, make the density too steep for the "
+        f"steps; a longer warm-up (tune={max(2000, 4 * settings['tune'])}), fewer traits, or priors that keep "
+        "variances from zero and from far-off values (HalfT(nu=4) with a scale) help"
+    )
+    if counts[worst] >= MANY_DIVERGED * draws:
+        return f"Do NOT lean on these numbers: {share}, where the chains hardly moved. Likely {cure}."
+    return f"{share}: likely {cure}."
+
+
+def list_stuck(sampling: dict[str, Any]) -> list[int]:
+    """Modes in which chains stay while others stay elsewhere; empty where the chains cross or there is one mode."""
+    modes = sampling["modes"]
+    held = [k for k, mode in enumerate(modes) if any(share >= STAYS for share in mode["chains"])]
+    return held if len(held) > 1 else []
+
+
+def describe_explanations(sampling: dict[str, Any], envs: Sequence[str], traits: Sequence[str]) -> str:
+    """What it means that chains stay in different modes; empty where they do not."""
+    stuck = list_stuck(sampling)
+    if not stuck:
+        return ""
+    modes = [sampling["modes"][k] for k in stuck]
+    shares = np.array([mode["heritability"] for mode in modes])
+    i, l = divmod(int(np.argmax(np.ptp(shares, axis=0))), len(traits))
+    told = []
+    for mode, share in zip(modes, shares, strict=True):
+        chains = [str(c + 1) for c, held in enumerate(mode["chains"]) if held >= STAYS]
+        words = f"{'chain' if len(chains) == 1 else 'chains'} {', '.join(chains)}"
+        told.append(f"{share[i, l]:.2f} ({words}; weight about {100 * mode['weight']:.2g}%)")
+    return (
+        f"The data have {len(modes)} explanations between which the chains do not cross, so that the numbers below mix "
+        f"them: the heritability of {traits[l]} in {envs[i]} is {', or '.join(told)}. More sweeps do not help. Look "
+        "with `bmtme check` for an environment unlike the others and for traits that are nearly copies; leave one out, "
+        "or fit it by itself."
+    )
+
+
+def describe_corners(sampling: dict[str, Any], envs: Sequence[str], traits: Sequence[str]) -> str:
+    """Heritabilities that are nearly 0 or nearly 1 and hardly anything between; empty where none is."""
+    corners = sampling["corners"]
+    if not corners:
+        return ""
+    first = corners[0]
+    more = f" (and {len(corners) - 1} more)" if corners[1:] else ""
+    return (
+        f"The data have two explanations: the heritability of {traits[first['trait']]} in {envs[first['env']]}{more} "
+        f"is below {LOW} with probability {first['low']:.2f} and above {HIGH} with probability {first['high']:.2f}; "
+        "the mean of the two is neither. Traits that are nearly copies of each other do that: leave one out, or "
+        "analyse their difference."
+    )

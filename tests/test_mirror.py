@@ -1,0 +1,153 @@
+"""Mirror moves: genetic and residual covariance of traits in a corner change places, with the right odds."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_mutants_gaps import ScriptedWalk, check_pair, start_walk
+
+import bmtme
+from bmtme.gibbs.adaptation import _exchange
+from bmtme.gibbs.collapsed import CORNER
+from bmtme.testing.cases import make_scene
+from bmtme.testing.scripted import import_plain
+
+PLAIN = import_plain()
+SCENES = [("missing", "unstructured"), ("absent", "unstructured-iw"), ("unseen", "diagonal"), ("missing", "standard")]
+
+by_names = pytest.mark.parametrize("design, variant", SCENES)
+
+
+def push_to_corner(p, h, factor=5.0):
+    """Genetic standard deviations far above the residual ones."""
+    last = len(h.theta) - len(h.mirrored)
+    for k in range(PLAIN.parameters.count_roots(p.prior_t.shape, p.n_trait)):
+        h.theta[k] = factor * abs(h.theta[last + k]) * (1.0 + 0.1 * k)
+
+
+@by_names
+def test_exchange_swaps_total_genetic_and_residual_covariance(design, variant):
+    p, _, _, h = start_walk(make_scene(design, variant))
+    assert PLAIN.density.unpack_trial(h.theta, p, h)
+    q2 = 1.0 + np.mean(h.roots**2)
+    genetic, residual = h.Sigma_t * q2, h.R_e.copy()
+    flags = np.ones(len(h.mirrored), bool)
+    PLAIN.parameters.exchange(h.theta, flags)
+    assert PLAIN.density.unpack_trial(h.theta, p, h)
+    np.testing.assert_allclose(h.Sigma_t * q2, residual, rtol=1e-10)
+    np.testing.assert_allclose(h.R_e, genetic, rtol=1e-10)
+
+
+@by_names
+def test_odds_are_those_of_the_density(design, variant):
+    """Accepted just below the ratio of the densities, rejected just above; parameters and state follow."""
+    scene = make_scene(design, variant)
+    for low in (True, False):
+        p, s, w, h = start_walk(scene, 1e-9)  # a trajectory that goes nowhere
+        push_to_corner(p, h)
+        assert PLAIN.density.unpack_trial(h.theta, p, h)
+        PLAIN.collapsed.accept_trial(p, s, h)
+        PLAIN.steps.prepare_mean_prior(p, s, w)
+        PLAIN.density.sum_within(p, s, h)
+        slope = np.empty(len(h.theta))
+        before = h.theta.copy()
+        here = PLAIN.density.evaluate(before, p, s, w, h, slope)
+        there = before.copy()
+        PLAIN.parameters.exchange(there, np.ones(len(h.mirrored), bool))
+        change = PLAIN.density.evaluate(there, p, s, w, h, slope) - here
+        if change > 0:  # from the other side
+            before, there, change = there, before, -change
+            h.theta[:] = before
+            assert PLAIN.density.unpack_trial(h.theta, p, h)
+            PLAIN.collapsed.accept_trial(p, s, h)
+        h.settings[2] = 1.0
+        throw = math.exp(change) * (0.999 if low else 1.001)
+        assert throw > 0
+        # trajectory: jitter, throw; then all cornered traits (0.6), and the throw of the mirror move
+        assert PLAIN.collapsed.move_covariances(ScriptedWalk(None, (0.5, 1.0, 0.6, throw)), p, s, w, h)
+        np.testing.assert_allclose(h.theta, there if low else before, rtol=1e-6)
+        assert h.mirrored.all() == low
+        assert h.mirrors[0] == low
+        assert PLAIN.density.unpack_trial(h.theta, p, h)
+        np.testing.assert_allclose(s.Sigma_t, h.Sigma_t, rtol=1e-9)
+        np.testing.assert_allclose(s.R_e, h.R_e, rtol=1e-9)
+        check_pair(scene, s, w)
+
+
+def test_nothing_is_exchanged_outside_the_corners():
+    p, s, w, h = start_walk(make_scene("missing", "unstructured"), 1e-9)
+    h.settings[2] = 1.0
+    last = len(h.theta) - len(h.mirrored)
+    for k in range(p.n_trait):
+        h.theta[k] = 0.9 * CORNER * abs(h.theta[last + k])
+    generator = ScriptedWalk(None, (0.5, 1.0))  # no further number is asked for
+    assert PLAIN.collapsed.move_covariances(generator, p, s, w, h)
+    assert not h.mirrored.any()
+    assert not generator.uniforms
+
+
+def test_only_cornered_traits_take_part():
+    p, s, w, h = start_walk(make_scene("missing", "unstructured"), 1e-9)
+    h.settings[2] = 1.0
+    last = len(h.theta) - len(h.mirrored)
+    h.theta[0], h.theta[1] = 1.2 * abs(h.theta[last]), 4.0 * abs(h.theta[last + 1])
+    start = h.theta.copy()
+    assert PLAIN.collapsed.move_covariances(ScriptedWalk(None, (0.5, 1.0, 0.6, 1e-300)), p, s, w, h)
+    assert h.mirrored.tolist() == [False, True] + [False] * (len(h.mirrored) - 2)
+    expected = start.copy()
+    expected[1], expected[last + 1] = start[last + 1], start[1]
+    np.testing.assert_allclose(h.theta, expected, rtol=1e-6)
+
+
+@by_names
+def test_trajectories_go_on_in_exchanged_coordinates(design, variant):
+    """A mirrored walk moves as one whose centre and metric stand in exchanged coordinates from the start."""
+    scene = make_scene(design, variant)
+    ends = []
+    for mirrored in (False, True):
+        p, s, w, h = start_walk(scene, 0.05)
+        q, m = len(h.theta), len(h.mirrored)
+        order = np.arange(q)
+        if mirrored:
+            PLAIN.parameters.exchange(order, np.ones(m, bool))
+            h.mirrored[:] = True
+        h.centre[:] = h.theta[order]
+        h.metric[:] = np.diag(0.1 + 0.01 * order)  # the same for each parameter in either order
+        momentum = np.random.default_rng(3).standard_normal(q)[order]
+        assert PLAIN.collapsed.move_covariances(ScriptedWalk(momentum, (0.5, 0.0)), p, s, w, h)
+        ends.append(h.theta.copy())
+    np.testing.assert_allclose(*ends, rtol=1e-9)
+
+
+def test_adaptation_exchanges_as_the_kernel_does():
+    rng = np.random.default_rng(0)
+    draws, flags = rng.standard_normal((5, 8)), rng.random((5, 3)) < 0.5
+    expected = draws.copy()
+    for row, flag in zip(expected, flags, strict=True):
+        PLAIN.parameters.exchange(row, flag)
+    np.testing.assert_array_equal(_exchange(draws, flags), expected)
+
+
+def collinear(J=24, seed=5):
+    """One environment, single plots, two traits that are nearly copies, lines that hardly differ in relationship."""
+    rng = np.random.default_rng(seed)
+    Z = rng.standard_normal((J, 60))
+    G = Z @ Z.T / 60
+    y = np.linalg.cholesky(G) @ rng.standard_normal(J) * 0.7 + rng.standard_normal(J) * 0.7
+    lines = [f"L{j:02d}" for j in range(J)]
+    frame = {"line": lines, "env": "E", "A": 8 + y, "B": 100 + 15 * y + rng.standard_normal(J)}
+    trial = bmtme.Trial.from_frame(pd.DataFrame(frame), line="line", env="env", traits=["A", "B"])
+    return trial, bmtme.Relationship(G, lines)
+
+
+def test_chains_cross_from_corner_to_corner():
+    """Every chain visits both explanations of traits that are copies, as often as the others: no chance agreement."""
+    fit = bmtme.fit(*collinear(), draws=1000, tune=500, seed=2)
+    S, R = (fit._groups["posterior"][name].values for name in ("Sigma_t", "R_e"))
+    share = S[..., 0, 0] / (S[..., 0, 0] + R[..., 0, 0])
+    low, high = (share < 0.1).mean(axis=1), (share > 0.9).mean(axis=1)
+    assert low.min() > 0.05
+    assert high.min() > 0.05
+    assert np.ptp(low) < 0.15
+    assert fit.run["sampling"]["corners"]
