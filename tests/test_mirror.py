@@ -151,3 +151,26 @@ def test_chains_cross_from_corner_to_corner():
     assert high.min() > 0.05
     assert np.ptp(low) < 0.15
     assert fit.run["sampling"]["corners"]
+
+
+def test_odds_after_a_trajectory_that_moved():
+    """The mirror move starts from where the trajectory ended, not from where it began."""
+    scene = make_scene("missing", "unstructured")
+    p, s, w, h = start_walk(scene, 0.05)
+    push_to_corner(p, h)
+    momentum = np.random.default_rng(1).standard_normal(len(h.theta))
+    assert PLAIN.density.unpack_trial(h.theta, p, h)
+    PLAIN.collapsed.accept_trial(p, s, h)
+    start = h.theta.copy()
+    assert PLAIN.collapsed.move_covariances(ScriptedWalk(momentum, (0.5, 1e-12)), p, s, w, h)
+    moved, slope = h.theta.copy(), np.empty(len(h.theta))
+    there = moved.copy()
+    PLAIN.parameters.exchange(there, np.ones(len(h.mirrored), bool))
+    change = PLAIN.density.evaluate(there, p, s, w, h, slope) - PLAIN.density.evaluate(moved, p, s, w, h, slope)
+    wrong = PLAIN.density.evaluate(there, p, s, w, h, slope) - PLAIN.density.evaluate(start, p, s, w, h, slope)
+    assert abs(change - wrong) > 0.01
+    throw = math.exp(0.5 * (change + wrong))
+    h.theta[:] = start
+    h.settings[2] = 1.0
+    assert PLAIN.collapsed.move_covariances(ScriptedWalk(momentum, (0.5, 1e-12, 0.6, throw)), p, s, w, h)
+    assert h.mirrored.all() == (wrong < change)

@@ -260,3 +260,62 @@ ORDER = (
         ("test_linalg.py::test_skinny_rotations[5-3]",),
     ),
 )
+
+MIRROR = (
+    Mutant(
+        "mirror: accepted by the density of the trajectory's start",
+        "gibbs/collapsed.py",
+        "        h.theta[:] = theta\n        density = after\n",
+        "        h.theta[:] = theta\n",
+        ("test_mirror.py::test_odds_after_a_trajectory_that_moved",),
+    ),
+    Mutant(
+        "mirror: always accepted",
+        "gibbs/collapsed.py",
+        "    if math.log(rng.random()) < change:",
+        "    if rng.random() < 2.0 and change > -np.inf:",
+        ("test_mirror.py::test_odds_are_those_of_the_density[missing-unstructured]",),
+    ),
+    Mutant(
+        "mirror: trajectories go on in the old coordinates",
+        "gibbs/collapsed.py",
+        "    exchange(theta, h.mirrored)\n    gradient = np.empty(q)",
+        "    gradient = np.empty(q)",
+        ("test_mirror.py::test_trajectories_go_on_in_exchanged_coordinates[missing-unstructured]",),
+    ),
+    Mutant(
+        "mirror: gradient not exchanged",
+        "gibbs/collapsed.py",
+        "    exchange(scratch, h.mirrored)\n",
+        "",
+        ("test_mirror.py::test_trajectories_go_on_in_exchanged_coordinates[missing-unstructured]",),
+    ),
+    Mutant(
+        "mirror: traits outside the corners take part",
+        "gibbs/collapsed.py",
+        "    chosen = cornered.copy()",
+        "    chosen = np.ones(p.n_trait, np.bool_)",
+        ("test_mirror.py::test_only_cornered_traits_take_part",),
+    ),
+    Mutant(
+        "observed density: residual covariance of another trait",
+        "gibbs/observed.py",
+        "V += np.equal.outer(record, record) * R_e[np.ix_(trait, trait)]",
+        "V += np.equal.outer(record, record) * np.diag(R_e)[trait]",
+        ("test_modes.py::test_density_of_the_observed_values[exchangeable-missing]",),
+    ),
+    Mutant(
+        "modes: no climb from a tight environment",
+        "gibbs/modes.py",
+        "for i in find_tight(p, pooled, each):",
+        "for i in find_tight(p, pooled, each)[:0]:",
+        ("test_modes.py::test_likelier_mode_is_found[0.0]",),
+    ),
+    Mutant(
+        "modes: data completed without the record's other traits",
+        "gibbs/state.py",
+        "part[n, wanted] = means[i, wanted] + V[np.ix_(wanted, seen)] @ rest",
+        "part[n, wanted] = means[i, wanted]",
+        ("test_modes.py::test_missing_values_are_filled_from_the_record",),
+    ),
+)
