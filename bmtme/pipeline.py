@@ -104,6 +104,7 @@ def predict(
     targets : from `choose_targets` for the sorted lines of the relationship, or of `trial` where `cells` are given
     cells : (J, I, L) bool over the lines of `trial`, optional; the rows have intervals of their means then, too
     """
+    assert trial.envs == prepared.trial.envs, "the trial is not in computing order"
     lines = trial.lines if cells is not None else tuple(sorted(prepared.relationship.lines))
     place = {name: j for j, name in enumerate(trial.lines)}
     counts, means = trial.counts(), trial.cell_means()

@@ -153,8 +153,8 @@ def describe_diagnoses(found: Mapping[str, Mapping[str, Diagnosis]]) -> list[str
     sentences = []
     if apart:
         sentences.append(
-            f"the chains have NOT converged: {'; '.join(apart)}. Each chain then predicts something else, and the "
-            f"scores are not those of the model: use more tune and draws, until R-hat is below {MOST_R_HAT}."
+            f"the chains do NOT agree: {'; '.join(apart)}. The scores of these partitions may change with longer "
+            f"chains: use more tune and draws, until R-hat is below {MOST_R_HAT}, before models are compared."
         )
     if divergent:
         sentences.append(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.cv.diagnostics import summarise_diagnoses
+from bmtme.cv.scores import FEWEST_PARTITIONS
 from bmtme.model.tables.cells import count_noun, some_names
 from bmtme.model.trial import Trial
 from bmtme.report.layout import MOST_ROWS, align, fixed, label_facts, share
@@ -160,8 +161,11 @@ def describe_cv(
             "; * better than every other model by more than twice the naive standard error of the paired difference, "
             "with a correlation above zero"
         )
-    elif several and summary["model"].nunique() > 1:
-        note += "; no model is better than every other by more than twice the naive standard error of the difference"
+    elif summary["model"].nunique() > 1:
+        if summary["n_partitions"].max() < FEWEST_PARTITIONS:
+            note += f"; fewer than {FEWEST_PARTITIONS} partitions do not tell which model is better"
+        else:
+            note += "; no model is better than all others by more than twice the naive error of the paired difference"
     notes = textwrap.wrap(note + ".", width)
     rows, more = tabulate_scores(summary, trial, best)
     header = ["trait", "env", "model", "partitions", "Pearson ", "MSEP "]
