@@ -9,14 +9,21 @@ import pytest
 
 import bmtme.cv.tasks
 from bmtme import BMTME, CV1, HalfT, InverseWishart, Trial, cross_validate, simulate
-from bmtme.cv.diagnostics import Diagnosis, describe_diagnoses, diagnose_chains, rank_r_hat, summarise_diagnoses
+from bmtme.cv.diagnostics import (
+    Diagnosis,
+    describe_diagnoses,
+    diagnose_chains,
+    list_parameters,
+    rank_r_hat,
+    summarise_diagnoses,
+)
 from bmtme.cv.models import find_twins
 from bmtme.cv.scores import find_best
 from bmtme.gibbs.chains import run_chains
 from bmtme.pipeline import collect, find_facts, plan_slots, spawn_seeds
 from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_cv
-from bmtme.results.summary import diagnose, summarise_posterior
+from bmtme.results.summary import derive_quantities, diagnose, summarise_posterior
 
 SHORT = {"draws": 40, "tune": 20, "chains": 2, "seed": 5}
 quiet = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -70,6 +77,13 @@ def test_fits_are_diagnosed_as_by_their_summaries(structure):
     # In other units, rounding ranks a few draws at the same distance from the median otherwise.
     np.testing.assert_allclose(found.r_hat, r_hat.max(), rtol=5e-3)
     np.testing.assert_allclose(found.r_hat, r_hat[found.parameter], rtol=5e-3)
+    drawn = {quantity.name: quantity.draws for quantity in derive_quantities(groups["posterior"], prepared.basis.scale)}
+    for name, values in list_parameters(chains, trial.envs, trial.traits):
+        if name not in drawn:
+            assert not values.any()  # correlations that the model sets to zero
+        else:
+            ratio = drawn[name] / values
+            np.testing.assert_allclose(ratio, ratio[0, 0] if name.startswith(("Sigma_t", "R_e")) else 1.0, rtol=1e-9)
     assert (found.divergent, found.draws) == (0 + 1 + 2, 183)
     np.testing.assert_allclose(found.acceptance, np.concatenate([chain.acceptance for chain in chains]).mean())
 

@@ -23,7 +23,7 @@ def drop_plots(frame, seed):
 
 def test_intervals_are_those_of_the_mixture_with_the_residual_over_the_plots():
     """Every hidden cell by a root finder on N(fitted, v + R / n), from the labelled draws; a line hidden altogether."""
-    sim = simulate(lines=14, envs=3, traits=3, reps=3, missing_traits=0.1, relationship="markers", seed=7)
+    sim = simulate(lines=14, envs=3, traits=3, reps=3, missing_traits=0.1, relationship="blocks", seed=7)
     frame = drop_plots(sim.frame, 1)
     trial = sort_trial(trial_of(frame))[0]
     hidden = CV1(1, 0.3).masks(trial, 2)[0].hidden.copy()
