@@ -221,8 +221,8 @@ def cross_validate(
             ]
         },
         "diagnostics": {
-            name: {label: diagnosis.describe() for label, diagnosis in found.items()}
-            for name, found in diagnoses.items()
+            name: {label: diagnosis.describe() for label, diagnosis in entries.items()}
+            for name, entries in diagnoses.items()
         },
         "effective_draws": {
             name: {label: round(job.effective, 1) for key, label, job in labels if key == name and not job.failure}

@@ -229,9 +229,11 @@ def _advise_cv1(trial: Trial, env: int, found: int) -> str:
     """What can be done where CV1 finds too few lines to hide in an environment: sentences."""
     recorded = trial.counts() > 0
     n = int(recorded[:, env].any(axis=1).sum())
+    # Of two environments, one alone is no trial for this scheme.
+    leave = ", or leave this environment out" if recorded.any(axis=(0, 2)).sum() > 2 else ""
     largest = math.floor(100 * found / n) / 100
     if math.floor(largest * n + 0.5) >= FEWEST_SCORED:
-        return f"Use a test fraction of at most {largest:g}, or leave this environment out."
+        return f"Use a test fraction of at most {largest:g}{leave}."
     advice = "No test fraction helps, as this scheme hides lines that are seen in other environments, too."
     others = [k for k in range(recorded.shape[2]) if recorded[:, env, k].any()]
     if all(_leaves_training(recorded, env, k) for k in others):
@@ -239,7 +241,7 @@ def _advise_cv1(trial: Trial, env: int, found: int) -> str:
             f"{advice} CV2 can serve, which hides one trait of all lines in one environment: "
             f"bmtme.CV2(envs=[{trial.envs[env]!r}]), in the shell --scheme cv2 --cv-envs with this environment."
         )
-    return f"{advice} It takes lines with records in more environments, or this environment left out."
+    return f"{advice} Record lines in more environments{leave}."
 
 
 def _leaves_training(recorded: BoolArray, env: int, trait: int) -> bool:
