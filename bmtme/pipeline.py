@@ -33,8 +33,15 @@ from bmtme.preparation import Prepared, build, observe, prepare
 from bmtme.progress import Progress
 from bmtme.results.convergence import describe_divergences, describe_explanations, measure_sampling
 from bmtme.results.fit import Fit
-from bmtme.results.posterior import collect_effects, collect_variables, make_dataset
-from bmtme.results.predictions import KEPT, Targets, predict_cells, spread_evenly, tabulate_predictions
+from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
+from bmtme.results.predictions import (
+    KEPT,
+    Targets,
+    arrange_predictions,
+    predict_cells,
+    spread_evenly,
+    tabulate_predictions,
+)
 
 DEFAULT_SAMPLER = "collapsed"
 STAGES = ("prepare", "compile", "search", "sample", "collect")
@@ -98,15 +105,16 @@ def predict(
     targets: Targets,
     cells: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Predictions of all lines of the relationship, or of some cells of the trial's lines.
+    """Predictions of all lines of the relationship, or of some cells of the trial's lines, in computing order.
 
     Parameters
     ----------
-    trial : whose plots are described by ``n_obs`` and ``observed``
-    targets : from `choose_targets` for the lines of the relationship, or of `trial` where `cells` are given
-    cells : (J, I, L) bool over the lines of `trial`, optional
+    trial : whose plots are described by ``n_obs`` and ``observed``; in computing order, as `Prepared.trial` is
+    targets : from `choose_targets` for the sorted lines of the relationship, or of `trial` where `cells` are given
+    cells : (J, I, L) bool over the lines of `trial`, optional; the rows have intervals of their means then, too
     """
-    lines = trial.lines if cells is not None else prepared.relationship.lines
+    assert trial.envs == prepared.trial.envs, "the trial is not in computing order"
+    lines = trial.lines if cells is not None else tuple(sorted(prepared.relationship.lines))
     place = {name: j for j, name in enumerate(trial.lines)}
     counts, means = trial.counts(), trial.cell_means()
     n_obs = np.zeros((len(lines), *counts.shape[1:]), dtype=np.int64)
@@ -115,7 +123,8 @@ def predict(
     if here:
         n, j = (np.array(index) for index in zip(*here, strict=True))
         n_obs[n], observed[n] = counts[j], means[j]
-    predicted = predict_cells(chains, prepared.basis, scaling, targets, cells)
+    plots = None if cells is None else n_obs
+    predicted = predict_cells(chains, prepared.basis, scaling, targets, cells, plots)
     return tabulate_predictions(lines, trial.envs, trial.traits, n_obs, observed, predicted, cells)
 
 
@@ -166,6 +175,12 @@ def fit(
     -------
     Fit
 
+    Notes
+    -----
+    Lines, environments and plots are computed in the order of their names (plots by rep, then values) and shown in
+    that of the trial or the relationship: rows shuffled give the same numbers to the last digit. Traits are computed
+    in the order given; in another, the draws differ.
+
     Raises
     ------
     DataError, UsageError, NumericalError
@@ -195,7 +210,7 @@ def fit(
             stacklevel=2,
         )
     problem, scaling = build(prepared, model)
-    targets = None if keep_effects == "none" else choose_targets(prepared, prepared.relationship.lines)
+    targets = None if keep_effects == "none" else choose_targets(prepared, tuple(sorted(relationship.lines)))
     clock.append(time.perf_counter())
     keep = keep_effects
     if keep == "auto":
@@ -228,7 +243,10 @@ def fit(
         bar.close()
     clock.append(time.perf_counter())
     with threadpool_limits(1):  # the same bits whatever the number of cores
-        predictions = None if targets is None else predict(prepared, scaling, sampled, prepared.trial, targets)
+        predictions = None
+        if targets is not None:
+            predictions = predict(prepared, scaling, sampled, prepared.trial, targets)
+            predictions = arrange_predictions(predictions, relationship.lines, trial.envs, trial.traits)
     settings = {
         "model": model.describe(),
         "draws": draws,
@@ -293,7 +311,7 @@ def count_bytes(prepared: Prepared, draws: int, chains: int) -> int:
 def collect(
     prepared: Prepared, problem: Problem, scaling: Scaling, sampled: list[Draws], keep: str
 ) -> dict[str, Any]:
-    """Labelled groups of the result, as xarray Datasets."""
+    """Labelled groups of the result, as xarray Datasets, in the order in which they are shown."""
     trial = prepared.trial
     coords: dict[str, Any] = {
         "env": list(trial.envs),
@@ -336,12 +354,14 @@ def collect(
         {"env": list(trial.envs), "trait": list(trial.traits)},
         attrs,
     )
-    return groups
+    envs = prepared.shown_envs
+    places = {"line": prepared.shown_lines, "env": envs, "env_bis": envs, "record": prepared.shown_records}
+    return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
 
 
 def describe_data(prepared: Prepared) -> dict[str, Any]:
     """Sizes and shares of the data, for the record of a run."""
-    trial, layout = prepared.trial, prepared.layout
+    trial, layout = prepared.given, prepared.layout
     return {
         "lines": len(prepared.lines),
         "lines_predicted": len(prepared.relationship.lines),
@@ -351,7 +371,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "records": len(prepared.values),
         "missing_values": int(np.isnan(prepared.values).sum()),
         "absent_columns": [
-            f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~layout.recorded)
+            f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~layout.recorded[prepared.shown_envs])
         ],
         "relationship_rank": prepared.basis.rank,
         "imputed_share": round(layout.imputed_share, 6),
@@ -359,11 +379,11 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
 
 
 def find_facts(prepared: Prepared, model: BMTME) -> dict[str, Any]:
-    """What a summary needs to know about the data."""
+    """What a summary needs to know about the data; environments in the order in which they are shown."""
     observed = prepared.observed
     return {
         "mean_diagonal": prepared.basis.scale,
-        "recorded": prepared.layout.recorded.tolist(),
+        "recorded": prepared.layout.recorded[prepared.shown_envs].tolist(),
         "together": (observed.T.astype(int) @ observed.astype(int) > 0).tolist(),
         "shared_variance": model.structure == "standard",
     }

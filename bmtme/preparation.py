@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ from bmtme.gibbs.problem import MeanPrior, Problem, build_problem
 from bmtme.kernels.beta import FLAT
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.layout import Layout, lay_out
+from bmtme.model.order import sort_names, sort_trial
 from bmtme.model.relationship.matrix import Relationship, match_lines
 from bmtme.model.scaling import (
     MEAN_KINDS,
@@ -28,25 +29,53 @@ from bmtme.model.structure import BMTME
 from bmtme.model.tables.cells import list_names
 from bmtme.model.trial import Trial
 
-Decompose = Callable[[np.ndarray, np.ndarray, bool], Eigenbasis]
+Decompose = Callable[[np.ndarray, np.ndarray, bool, bool], Eigenbasis]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A trial matched to its relationship and laid out for the sampler; arrays cover records with a value."""
+    """A trial matched to its relationship and laid out for the sampler; arrays cover records with a value.
 
-    trial: Trial  # as given, less the lines dropped
-    relationship: Relationship
+    Lines, environments and records are in computing order (see `bmtme.model.order`) but for what `given` holds; the
+    way back to the order in which results are shown is `shown_envs`, `shown_lines`, `shown_records`.
+    """
+
+    trial: Trial  # less the lines dropped
+    relationship: Relationship  # as given
     dropped: tuple[str, ...]
-    lines: tuple[str, ...]  # with a record, in the order of the trial
+    lines: tuple[str, ...]  # with a record
     values: np.ndarray  # (N, L) of the records with a value, user's units
     layout: Layout
     basis: Eigenbasis
+    given: Trial  # less the lines dropped, in the order of the file
+    records: np.ndarray  # (N,) places of the records in the trial given
 
     @property
     def observed(self) -> np.ndarray:
         """(N, L) whether a value was recorded."""
         return ~np.isnan(self.values)
+
+    @property
+    def shown_envs(self) -> np.ndarray:
+        """(I,) places, in computing order, of the environments as they are shown."""
+        return find_places(self.given.envs, self.trial.envs)
+
+    @property
+    def shown_lines(self) -> np.ndarray:
+        """(J,) places among `lines` of the lines with a record as they are shown."""
+        recorded = set(self.lines)
+        return find_places([line for line in self.given.lines if line in recorded], self.lines)
+
+    @property
+    def shown_records(self) -> np.ndarray:
+        """(N,) places, in computing order, of the records as they are shown."""
+        return np.argsort(self.records)
+
+
+def find_places(names: Sequence[str], among: Sequence[str]) -> np.ndarray:
+    """Where each of the names stands among others."""
+    place = {name: position for position, name in enumerate(among)}
+    return np.array([place[name] for name in names], dtype=np.int64)
 
 
 def prepare(
@@ -72,25 +101,28 @@ def prepare(
             "expected a Relationship (bmtme.read_relationship or bmtme.Relationship), got "
             f"{type(relationship).__name__}."
         )
-    trial, dropped = match_lines(trial, relationship, unrelated)
+    given, dropped = match_lines(trial, relationship, unrelated)
+    trial, places = sort_trial(given)
     observed = ~np.isnan(trial.values)
     for l, trait in enumerate(trial.traits):
         if not observed[:, l].any():
             raise DataError(f"trait {trait!r} has no value: leave it out or check its column.")
     records = np.flatnonzero(observed.any(axis=1))
-    places, line_of = np.unique(trial.line_index[records], return_inverse=True)
-    if len(places) < 2:
-        raise DataError(f"only {len(places)} line has records; at least two are needed.")
-    lines = tuple(trial.lines[j] for j in places)
+    with_record, line_of = np.unique(trial.line_index[records], return_inverse=True)
+    if len(with_record) < 2:
+        raise DataError(f"only {len(with_record)} line has records; at least two are needed.")
+    lines = tuple(trial.lines[j] for j in with_record)
     layout = lay_out(observed[records], line_of, trial.env_index[records], len(lines), len(trial.envs))
     if relationship.is_identity:
-        basis = decompose(np.empty((len(lines), 0)), layout.multiples, True)
+        basis = decompose(np.empty((len(lines), 0)), layout.multiples, True, False)
     else:
         index, matrix = relationship.index(lines), relationship.matrix
-        if not np.array_equal(index, np.arange(len(matrix))):  # thousands of lines: no copy without need
+        as_given = np.array_equal(index, np.arange(len(matrix)))
+        if not as_given:  # thousands of lines: no copy without need, and none of the copy
             matrix = matrix[np.ix_(index, index)]
-        basis = decompose(matrix, layout.multiples, False)
-    return Prepared(trial, relationship, dropped, lines, trial.values[records], layout, basis)
+        basis = decompose(matrix, layout.multiples, False, not as_given)
+    values = trial.values[records]
+    return Prepared(trial, relationship, dropped, lines, values, layout, basis, given, places[records])
 
 
 def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
@@ -100,7 +132,11 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     trial = prepared.trial
     centre, scale = measure_traits(prepared.values, trial.traits, pooled=model.units == "raw")
     scaling = Scaling(centre, scale, prepared.basis.scale)
-    prior_t, prior_E, prior_e = scale_priors(model, trial.traits, trial.envs, scaling)
+    # A matrix without names is in the order of the environments as given.
+    prior_t, prior_E, prior_e = scale_priors(model, trial.traits, prepared.given.envs, scaling)
+    envs = sort_names(prepared.given.envs)
+    matrix = np.ascontiguousarray(prior_E.matrix[np.ix_(envs, envs)])
+    prior_E = prior_E._replace(scale=prior_E.scale[envs], matrix=matrix)
     L = len(trial.traits)
     kind = MEAN_KINDS[model.means]
     if len(trial.envs) == 1:

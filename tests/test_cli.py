@@ -193,7 +193,8 @@ def test_cv(fit_words: list[str], trial_folder: Path, tmp_path: Path, run: Run) 
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == names
     summary = pd.read_csv(tmp_path / "run" / "summary.csv")
     assert list(summary["model"].unique()) == ["diagonal", "standard"]
-    for part in ("CV1, 2 partitions, 30% of the lines", "naive standard error", "Pearson", "MSEP", "* the best"):
+    parts = ("CV1, 2 partitions, 30% of the lines", "naive standard error", "Pearson", "MSEP", "do not tell which")
+    for part in (*parts, "largest R-hat"):
         assert part in " ".join(said.split())
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["command"] == ["bmtme", *words]
@@ -513,13 +514,15 @@ def test_describe_cv_shows_missing_scores_and_units() -> None:
         },
         "seconds": {"sample": 1.0},
     }
-    text = describe_cv(summary, run, make_trial())
+    best = {("pearson", "E", "Y", "un"), ("msep", "E", "Y", "bd"), ("msep", "F", "Y", "un")}
+    text = describe_cv(summary, run, make_trial(), best=best)
     lines = [line.split() for line in text.splitlines()]
     assert ["Y", "E", "un", "2", "0.500", "(0.020)*", "1234", "(20)"] in lines
     assert ["bd", "2", "0.400", "(0.030)", "999", "(30)*"] in lines
     assert ["Y", "F", "un", "2", "-", "4*"] in lines
-    assert ["bd", "2", "0.000", "(0.100)*", "9", "(1)"] in lines
-    assert ["Z,", "dry", "E", "un", "2", "0.500", "(0.020)*", "1.5e-12", "(1e-13)*"] in lines
+    assert ["bd", "2", "0.000", "(0.100)", "9", "(1)"] in lines
+    assert ["Z,", "dry", "E", "un", "2", "0.500", "(0.020)", "1.5e-12", "(1e-13)"] in lines
+    assert "* better than every other model" in " ".join(text.split())
     assert "2 partitions, 25% of the lines" in text
     assert "12.5% of their values missing" in text
     assert "1 line without a relationship: x" in text

@@ -232,13 +232,14 @@ def test_a_run_of_decent_length_warns_of_nothing(data):
 
 
 def test_preparation_leaves_out_what_is_not_recorded():
-    """Records without a value are no records; lines keep the order of the trial."""
+    """Records without a value are no records; lines are computed by name and keep the order of the trial."""
     sim = simulate(lines=6, envs=2, traits=2, seed=1)
     frame = sim.frame.copy()
     frame.loc[frame["line"] == "L2", ["T1", "T2"]] = np.nan
     frame.loc[(frame["line"] == "L3") & (frame["env"] == "E1"), ["T1", "T2"]] = np.nan
     prepared = prepare(trial_of(frame.iloc[::-1], ["T1", "T2"]), sim.relationship)
-    assert prepared.lines == ("L6", "L5", "L4", "L3", "L1")
-    assert prepared.trial.lines == ("L6", "L5", "L4", "L3", "L2", "L1")
+    assert prepared.lines == ("L1", "L3", "L4", "L5", "L6")
+    assert [prepared.lines[j] for j in prepared.shown_lines] == ["L6", "L5", "L4", "L3", "L1"]
+    assert prepared.given.lines == ("L6", "L5", "L4", "L3", "L2", "L1")
     assert len(prepared.values) == 9
     assert prepared.observed.all()

@@ -341,7 +341,9 @@ def test_predicting_a_line_is_carrying_it_through_the_sampler():
     assert layout.cell_pad.tolist() == [1.0, 1.0, 1.0]
     index = sim.relationship.index(lines)
     basis = decompose_relationship(sim.relationship.matrix[np.ix_(index, index)], layout.multiples)
-    carried = Prepared(trial, sim.relationship, (), lines, trial.values, layout, basis)
+    carried = Prepared(
+        trial, sim.relationship, (), lines, trial.values, layout, basis, trial, np.arange(trial.n_records)
+    )
     problem, scaling = build(carried, BMTME())
     draws = run_chains(problem, "collapsed", 1000, plan_slots(6000, 2, "thin"), True, spawn_seeds(2, 2))
     table = predict(carried, scaling, draws, trial, choose_targets(carried, sim.relationship.lines))

@@ -265,3 +265,32 @@ def test_partition_of_another_trial():
     with pytest.raises(ValueError, match="read-only"):
         partition.hidden[0, 0, 0] = True
     assert isinstance(partition, Partition)
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.04])
+def test_cv1_names_the_scheme_that_can(fraction):
+    # 59 of 60 lines are in one environment only: no fraction helps, as nothing or one line can be hidden.
+    pattern = np.zeros((60, 2), dtype=bool)
+    pattern[:, 0] = pattern[0, 1] = True
+    trial = make_trial(pattern)
+    with pytest.raises(DataError, match=r"No test fraction helps.* CV2 can serve.*CV2\(envs=\['E0'\]\).*--scheme cv2"):
+        CV1(3, fraction).masks(trial, 1)
+    assert len(CV2(envs=["E0"]).masks(trial, 1)) == 2
+    # With one trait, CV2 would leave the lines without a record.
+    values = np.where(pattern[:, :, None], 1.0, np.nan)[:, :, :1]
+    single = Trial(trial.lines, trial.envs, ("Yield",), *(index.ravel() for index in np.nonzero(pattern)),
+                   values[pattern])  # fmt: skip
+    with pytest.raises(DataError, match=r"No test fraction helps.* Record lines in more environments\.$"):
+        CV1(3, fraction).masks(single, 1)
+    with pytest.raises(DataError):
+        CV2(envs=["E0"]).masks(single, 1)
+
+
+def test_cv1_names_the_fraction_that_can():
+    pattern = np.ones((60, 3), dtype=bool)
+    pattern[:40, 1:] = False
+    trial = make_trial(pattern)
+    with pytest.raises(DataError, match=r"Use a test fraction of at most 0\.\d+, or leave") as error:
+        CV1(3, 0.6).masks(trial, 1)
+    fraction = float(str(error.value).split("at most ")[1].split(", or")[0])
+    assert len(CV1(3, fraction).masks(trial, 1)) == 3

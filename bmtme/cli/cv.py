@@ -48,9 +48,11 @@ example:
 Afterwards DIR holds:
   scores.csv       Pearson correlation and mean squared error of prediction of
                    each model, partition, environment and trait
-  predictions.csv  every hidden value and its prediction
+  predictions.csv  every hidden value and its prediction, with 90% intervals for
+                   a new plot and for the mean of the cell's hidden plots
   summary.csv      means over partitions, naive standard errors, ranks of models
-  run.json         settings, seed, versions, hashes of the inputs, timings
+  run.json         settings, seed, versions, hashes of the inputs, timings, and
+                   R-hat, divergent draws and acceptance of every fit
 Exit status 5: some fits failed; the scores of the others are written.
 """
 
@@ -124,6 +126,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
     inputs = read_inputs(args)
 
     from bmtme.cv.run import cross_validate
+    from bmtme.cv.scores import find_best
     from bmtme.report.tables import describe_cv
 
     result = cross_validate(
@@ -141,7 +144,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     result.save(out)
-    say(describe_cv(result.summary(), result.run, inputs.trial, width()))
+    say(describe_cv(result.summary(), result.run, inputs.trial, width(), find_best(result.scores)))
     say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if not result.failures:
         return 0

@@ -11,9 +11,9 @@ import pandas as pd
 
 from bmtme.cv.scores import score, summarise
 from bmtme.results.fit import new_folder
-from bmtme.results.predictions import COLUMNS
+from bmtme.results.predictions import COLUMNS, MEAN_COLUMNS
 
-PREDICTION_COLUMNS = ("model", "partition", *COLUMNS)
+PREDICTION_COLUMNS = ("model", "partition", *COLUMNS, *MEAN_COLUMNS)
 
 
 @dataclass(eq=False, repr=False)
@@ -25,15 +25,15 @@ class CrossValidation:
     predictions : DataFrame
         Hidden line x env x trait cells with a recorded value: model, partition, line, env, trait; n_obs, observed:
         number and mean of the hidden plots; mean, sd of beta + b1 + b2; lower, upper: 90% equal-tailed interval for a
-        new plot. Traits' units.
+        new plot; mean_lower, mean_upper: for the mean of `n_obs` new plots, which is what `observed` is. Traits' units.
     scores : DataFrame
         model, partition, env, trait, n_test, pearson, msep (see `bmtme.cv.score`).
     failures : list of (model, partition, message)
         Fits that broke down; they have no predictions and no scores.
     warnings : list of str
-        What to bear in mind, in sentences: failures, large Monte Carlo errors.
+        What to bear in mind, in sentences: failures, chains that disagree, large Monte Carlo errors.
     run : dict
-        Settings, scheme, data, versions and timings, as written to ``run.json``.
+        Settings, scheme, data, diagnostics of the fits, versions and timings, as written to ``run.json``.
     envs, traits : tuple of str
         Order of the tables.
     """

@@ -13,6 +13,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
+from bmtme.cv.diagnostics import describe_diagnoses
+from bmtme.cv.models import Models, describe_twins, find_twins, label_models
 from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.result import PREDICTION_COLUMNS, CrossValidation
 from bmtme.cv.schemes import CV1, Partition, Scheme
@@ -21,6 +23,7 @@ from bmtme.errors import DataError, NumericalError, UsageError
 from bmtme.gibbs.chains import SAMPLERS, count_cores
 from bmtme.gibbs.rehearsal import rehearse
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
+from bmtme.model.order import sort_names
 from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.structure import BMTME
 from bmtme.model.tables.cells import first_repeat, list_names
@@ -36,8 +39,7 @@ from bmtme.pipeline import (
 )
 from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress
-
-Models = Mapping[str, BMTME] | Sequence[BMTME] | BMTME
+from bmtme.results.predictions import arrange_predictions
 
 #: First word of the spawn keys of the chains, (STREAM, model, partition, chain); those of a fit are (chain,).
 STREAM = 1
@@ -52,11 +54,13 @@ class DecompositionCache:
     def __init__(self) -> None:
         self.known: dict[tuple[Any, ...], Eigenbasis] = {}
 
-    def __call__(self, matrix: np.ndarray, multiples: np.ndarray, is_identity: bool) -> Eigenbasis:
-        digest = hashlib.blake2b(matrix.tobytes()).digest()
+    def __call__(
+        self, matrix: np.ndarray, multiples: np.ndarray, is_identity: bool, overwrite: bool = False
+    ) -> Eigenbasis:
+        digest = hashlib.blake2b(np.ascontiguousarray(matrix).data).digest()
         key = (is_identity, len(matrix), digest, multiples.tobytes())
         if key not in self.known:
-            self.known[key] = decompose_relationship(matrix, multiples, is_identity)
+            self.known[key] = decompose_relationship(matrix, multiples, is_identity, overwrite)
         return self.known[key]
 
 
@@ -93,8 +97,10 @@ def cross_validate(
     draws, tune, chains : int
         Kept sweeps and warm-up sweeps of each chain, and chains of each model on each partition.
     seed : int
-        Of the partitions and the chains. The same seed gives the same numbers, whatever `workers`; a model's numbers
-        depend on its place among the models, not on the others.
+        Of the partitions and the chains. The same seed gives the same numbers to the last digit, whatever `workers`
+        and the order of the trial's records and the relationship's lines; a model's numbers depend on its place among
+        the models, not on the others. Models that are one and the same (as with one trait the unstructured and the
+        diagonal one) are fitted once.
     workers : int, optional
         Chains run at a time, in threads; default all processors.
     progress : bool, optional
@@ -122,7 +128,8 @@ def cross_validate(
     Warns
     -----
     UserWarning
-        For short runs, failures, and few effective draws behind the predictions.
+        For short runs, failures, models that are one and the same, chains that disagree, divergent moves, and few
+        effective draws behind the predictions.
     """
     named = label_models(models)
     scheme = check_scheme(CV1() if scheme is None else scheme)
@@ -139,17 +146,24 @@ def cross_validate(
     with threadpool_limits(1):
         whole = prepare(trial, relationship, unrelated, decompose)
         check_memory(count_draw_bytes(whole, draws, chains), f"draws={draws}, chains={chains}")
-        trial = whole.trial
+        trial = whole.given
         partitions = draw_partitions(scheme, trial, seed)
         trained = [prepare_training(trial, relationship, partition, decompose) for partition in partitions]
         for partition, prepared in zip(partitions, trained, strict=True):
             check_models(named, partition, prepared)
-        tested = [partition.scored(trial) for partition in partitions]
+        twins = find_twins(named, trial)
+        own = [m for m, (label, first) in enumerate(twins.items()) if label == first]
+        order = np.ix_(sort_names(trial.lines), sort_names(trial.envs))
+        tested = [partition.scored(trial)[order] for partition in partitions]
+        streams = rank_labels([partition.label for partition in partitions])
+        fitted = list(named.values())
         # Partition by partition, so that fast and slow models take turns and the rate tells the time left.
         jobs = {
-            (m, k): Job(model, prepared, trial, cells, sampling, spawn_seeds(seed, chains, STREAM, m, k))
+            (m, k): Job(
+                fitted[m], prepared, whole.trial, cells, sampling, spawn_seeds(seed, chains, STREAM, m, streams[k])
+            )
             for k, (prepared, cells) in enumerate(zip(trained, tested, strict=True))
-            for m, model in enumerate(named.values())
+            for m in own
         }
         clock.append(time.perf_counter())
         bar = Progress(len(jobs) * chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
@@ -161,17 +175,30 @@ def cross_validate(
         finally:
             bar.close()
     clock.append(time.perf_counter())
+    place = {name: m for m, name in enumerate(named)}
     labels = [
-        (name, partition.label, jobs[m, k]) for m, name in enumerate(named) for k, partition in enumerate(partitions)
+        (name, partition.label, jobs[place[first], k])
+        for name, first in twins.items()
+        for k, partition in enumerate(partitions)
     ]
     failures = [(name, label, job.failure) for name, label, job in labels if job.failure is not None]
-    if len(failures) == len(jobs):
+    if len(failures) == len(labels):
         name, label, message = failures[0]
         raise NumericalError(
-            f"all {len(jobs)} fits failed; the first, model {name!r} on partition {label!r}: {message}"
+            f"all {len(labels)} fits failed; the first, model {name!r} on partition {label!r}: {message}"
         )
     noise = share_noise(labels, trial.traits)
-    sentences = (describe_failures(failures, len(jobs)), describe_precision(labels), describe_noise(noise))
+    diagnoses = {
+        name: {label: job.diagnosis for key, label, job in labels if key == name and job.diagnosis is not None}
+        for name in named
+    }
+    sentences = (
+        describe_failures(failures, len(labels)),
+        describe_twins(twins, trial),
+        *describe_diagnoses(diagnoses),
+        describe_precision(labels),
+        describe_noise(noise),
+    )
     found = [text for text in sentences if text]
     for text in found:
         warnings.warn(text, UserWarning, stacklevel=2)
@@ -193,6 +220,10 @@ def cross_validate(
                 for partition, cells in zip(partitions, tested, strict=True)
             ]
         },
+        "diagnostics": {
+            name: {label: diagnosis.describe() for label, diagnosis in entries.items()}
+            for name, entries in diagnoses.items()
+        },
         "effective_draws": {
             name: {label: round(job.effective, 1) for key, label, job in labels if key == name and not job.failure}
             for name in named
@@ -203,40 +234,13 @@ def cross_validate(
         "versions": find_versions(),
         "workers": workers,
         "seconds": dict(zip(("prepare", "compile", "sample"), np.round(np.diff(clock), 3).tolist(), strict=True)),
-        "thread_seconds": {name: round(sum(job.seconds for key, _, job in labels if key == name), 3) for name in named},
+        "thread_seconds": {
+            name: round(sum(job.seconds for key, _, job in labels if key == name), 3)
+            for name, first in twins.items()
+            if name == first
+        },
     }
-    return CrossValidation(tabulate(labels), failures, found, run, trial.envs, trial.traits)
-
-
-def label_models(models: Models | None) -> dict[str, BMTME]:
-    """Models by label, checked."""
-    if models is None:
-        models = BMTME()
-    pairs: list[tuple[Any, Any]]
-    if isinstance(models, BMTME):
-        pairs = [(models.structure, models)]
-    elif isinstance(models, Mapping):
-        pairs = list(models.items())
-    elif isinstance(models, (list, tuple)):
-        pairs = [(getattr(model, "structure", None), model) for model in models]
-    else:
-        raise UsageError(f"models must be a BMTME, a list of them, or a dict of them by label, got {show(models)}.")
-    if not pairs:
-        raise UsageError("models is empty: name at least one, such as {'un': BMTME('unstructured')}.")
-    for label, model in pairs:
-        if not isinstance(model, BMTME):
-            where = f" under {show(label)}" if isinstance(models, Mapping) else ""
-            raise UsageError(f"models must hold BMTME models, got {show(model)}{where}.")
-        if not isinstance(label, str) or not label.strip():
-            raise UsageError(f"the label of a model must be a text and not empty, got {show(label)}.")
-    labels = [label.strip() for label, _ in pairs]
-    repeat = first_repeat(labels)
-    if repeat is not None:
-        raise UsageError(
-            f"two models are called {labels[repeat[1]]!r}: give a dict with a label of its own for each, such as "
-            "{'a': BMTME(...), 'b': BMTME(...)}."
-        )
-    return dict(zip(labels, (model for _, model in pairs), strict=True))
+    return CrossValidation(tabulate(labels, trial), failures, found, run, trial.envs, trial.traits)
 
 
 def check_scheme(scheme: Any) -> Scheme:
@@ -280,12 +284,23 @@ def check_models(models: Mapping[str, BMTME], partition: Partition, prepared: Pr
             raise UsageError(f"model {label!r}: {error}") from error
 
 
-def tabulate(labels: Sequence[tuple[str, str, Job]]) -> pd.DataFrame:
-    """All predictions, by model and partition."""
+def rank_labels(labels: Sequence[str]) -> list[int]:
+    """Places of the labels in computing order: whole numbers, of random partitions, by number, others by name."""
+
+    def key(k: int) -> tuple[bool, int, str]:
+        number = labels[k].isascii() and labels[k].isdecimal()
+        return not number, int(labels[k]) if number else 0, labels[k]
+
+    order = sorted(range(len(labels)), key=key)
+    return np.argsort(order).tolist()
+
+
+def tabulate(labels: Sequence[tuple[str, str, Job]], trial: Trial) -> pd.DataFrame:
+    """All predictions, by model and partition, then line, environment and trait in the orders of the trial."""
     tables = []
     for name, label, job in labels:
         if job.predictions is not None:
-            table = job.predictions
+            table = arrange_predictions(job.predictions, trial.lines, trial.envs, trial.traits)
             table.insert(0, "model", name)
             table.insert(1, "partition", label)
             tables.append(table)

@@ -17,6 +17,7 @@ import pandas as pd
 
 from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.errors import DataError, UsageError
+from bmtme.model.order import sort_names
 from bmtme.model.records import as_names
 from bmtme.model.tables.cells import list_names, suggest
 from bmtme.model.trial import Trial
@@ -26,6 +27,9 @@ IntArray = npt.NDArray[np.int64]
 
 RESTARTS = 100
 """How often CV1 starts a partition again before it gives up."""
+
+FEWEST_SCORED = 3
+"""Lines from which on a correlation can be computed."""
 
 # First word of the spawn keys of the masks: their streams are never those of a sampler, whose keys start
 # with the small numbers of models and partitions. The bytes spell "mask".
@@ -101,8 +105,9 @@ class CV1:
     Environments are taken in random order. In an environment where n lines have a record,
     ``floor(test_fraction * n + 0.5)`` of them lose all traits, drawn uniformly among the lines that keep a
     record in another environment. Where too few such lines are left, the partition starts again, at most 100
-    times. Partition k depends on the seed, on k and on which line x env cells hold a record, and on nothing
-    else: neither on values nor on the number of partitions.
+    times. Partition k depends on the seed, on k, on the names of lines and environments and on which line x env
+    cells hold a record, and on nothing else: neither on values, nor on the order of records or names, nor on the
+    number of partitions.
 
     Source: Montesinos-Lopez et al. (2016), where random partitions of 80% training and 20% testing are made ten
     times. Breeders often call this scheme CV2 ("tested lines in incomplete trials").
@@ -166,10 +171,23 @@ class CV1:
                 f"(the largest has {recorded.sum(axis=0).max(initial=0)} lines with a record), so nothing would be "
                 "scored: use a larger test fraction."
             )
+        # Drawn in the order of the names; environments without a record take no part.
+        envs = [i for i in sort_names(trial.envs) if recorded[:, i].any()]
+        places = np.ix_(sort_names(trial.lines), envs)
         made = []
         for number in range(1, self.partitions + 1):
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_MASK_STREAM, number)))
-            lost = self._draw(recorded, needed, trial.envs, number, rng)
+            drawn = self._draw(recorded[places], needed[envs], rng)
+            if isinstance(drawn, _Shortage):
+                i = envs[drawn.env]
+                raise DataError(
+                    f"CV1, partition {number}, environment {trial.envs[i]!r}: {needed[i]} of its "
+                    f"{recorded[:, i].sum()} lines should be hidden (test fraction {self.test_fraction:g}), but only "
+                    f"{drawn.found} of them could be found that keep a record in another environment, in spite of "
+                    f"{RESTARTS} restarts. {_advise_cv1(trial, i, drawn.found)}"
+                )
+            lost = np.zeros(recorded.shape, dtype=bool)
+            lost[places] = drawn
             partition = Partition(str(number), np.repeat(lost[:, :, None], len(trial.traits), axis=2))
             _check(partition, trial, counts)
             made.append(partition)
@@ -179,15 +197,13 @@ class CV1:
         """The test cells (hidden and recorded) with the columns partition, line, env, trait."""
         return _table(self.masks(trial, seed), trial)
 
-    def _draw(
-        self, recorded: BoolArray, needed: IntArray, envs: Sequence[str], number: int, rng: np.random.Generator
-    ) -> BoolArray:
-        """Line x env cells which lose their records, shape (J, I)."""
-        failures = np.zeros(len(envs), dtype=np.int64)
-        most = np.zeros(len(envs), dtype=np.int64)
+    def _draw(self, recorded: BoolArray, needed: IntArray, rng: np.random.Generator) -> BoolArray | _Shortage:
+        """Line x env cells which lose their records, shape (J, I); or where there are too few lines for that."""
+        failures = np.zeros(len(needed), dtype=np.int64)
+        most = np.zeros(len(needed), dtype=np.int64)
         for _ in range(1 + RESTARTS):
             kept = recorded.copy()
-            for i in rng.permutation(len(envs)):
+            for i in rng.permutation(len(needed)):
                 elsewhere = kept.sum(axis=1) - kept[:, i]
                 candidates = np.flatnonzero(kept[:, i] & (elsewhere > 0))
                 if candidates.size < needed[i]:
@@ -198,12 +214,42 @@ class CV1:
             else:
                 return recorded & ~kept
         worst = int(failures.argmax())
-        raise DataError(
-            f"CV1, partition {number}, environment {envs[worst]!r}: {needed[worst]} of its "
-            f"{recorded[:, worst].sum()} lines should be hidden (test fraction {self.test_fraction:g}), but only "
-            f"{most[worst]} of them could be found that keep a record in another environment, in spite of {RESTARTS} "
-            "restarts. Use a smaller test fraction or leave this environment out."
+        return _Shortage(worst, int(most[worst]))
+
+
+@dataclass(frozen=True)
+class _Shortage:
+    """An environment where CV1 finds too few lines to hide, and how many it finds at most."""
+
+    env: int
+    found: int
+
+
+def _advise_cv1(trial: Trial, env: int, found: int) -> str:
+    """What can be done where CV1 finds too few lines to hide in an environment: sentences."""
+    recorded = trial.counts() > 0
+    n = int(recorded[:, env].any(axis=1).sum())
+    # Of two environments, one alone is no trial for this scheme.
+    leave = ", or leave this environment out" if recorded.any(axis=(0, 2)).sum() > 2 else ""
+    largest = math.floor(100 * found / n) / 100
+    if math.floor(largest * n + 0.5) >= FEWEST_SCORED:
+        return f"Use a test fraction of at most {largest:g}{leave}."
+    advice = "No test fraction helps, as this scheme hides lines that are seen in other environments, too."
+    others = [k for k in range(recorded.shape[2]) if recorded[:, env, k].any()]
+    if all(_leaves_training(recorded, env, k) for k in others):
+        return (
+            f"{advice} CV2 can serve, which hides one trait of all lines in one environment: "
+            f"bmtme.CV2(envs=[{trial.envs[env]!r}]), in the shell --scheme cv2 --cv-envs with this environment."
         )
+    return f"{advice} Record lines in more environments{leave}."
+
+
+def _leaves_training(recorded: BoolArray, env: int, trait: int) -> bool:
+    """Whether every line and the trait keep a recorded value where CV2 hides the trait in the environment."""
+    training = recorded.copy()
+    training[:, env, trait] = False
+    lines = training.any(axis=(1, 2))
+    return bool(training[:, :, trait].any() and (lines | ~recorded.any(axis=(1, 2))).all())
 
 
 @dataclass(frozen=True)

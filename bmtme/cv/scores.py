@@ -27,6 +27,9 @@ SUMMARY_COLUMNS = (
     "msep_rank",
 )
 
+FEWEST_PARTITIONS = 5
+"""Partitions from which on a difference between models is told from its error."""
+
 # A spread below this share of the numbers' size is what is left of rounding: a mean over thousands of draws,
 # each a sum over a thousand lines, is good to about 1e-14, and data with a true spread this small would itself
 # carry a rounding noise of 2e-4 of the spread.
@@ -158,12 +161,51 @@ def summarise(
     return table
 
 
+def find_best(scores: pd.DataFrame) -> set[tuple[str, str, str, str]]:
+    """The models that are better than every other beyond doubt, by score, environment and trait.
+
+    Model a is so where, over the K >= 5 partitions that it shares with each other model b, the mean of the differences
+    between their scores is larger than twice its naive standard error, SD / sqrt(K), and where the mean of its own
+    Pearson correlations is above zero: of models that predict nothing, none is best. Models with the very same scores
+    share the place.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        As made by `score`.
+
+    Returns
+    -------
+    set of (score, env, trait, model)
+        With score ``"pearson"`` or ``"msep"``.
+    """
+    best = set()
+    for (env, trait), cells in scores.groupby(["env", "trait"], sort=False):
+        own = cells.pivot(index="partition", columns="model", values="pearson").mean()
+        for name, sign in (("pearson", 1.0), ("msep", -1.0)):
+            table = sign * cells.pivot(index="partition", columns="model", values=name)
+            for model in table.columns:
+                others = [other for other in table.columns if other != model]
+                paired = [(table[model] - table[other]).dropna().to_numpy() for other in others]
+                paired = [differences for differences in paired if len(differences) == 0 or differences.any()]
+                if paired and own[model] > 0 and all(_is_above(differences) for differences in paired):
+                    best.add((name, str(env), str(trait), str(model)))
+    return best
+
+
+def _is_above(differences: FloatArray) -> bool:
+    """Whether paired differences are above zero by more than twice their naive error."""
+    mean, error = _mean_se(differences)
+    return len(differences) >= FEWEST_PARTITIONS and mean > 2.0 * error
+
+
 def _pair(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Both sides as vectors of one length."""
+    """Both sides as vectors of one length, in the order of their values: no digit depends on that of the lines."""
     y, f = np.asarray(observed, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     if y.ndim != 1 or y.shape != f.shape:
         raise UsageError(f"observed and predicted must be vectors of one length, got shapes {y.shape} and {f.shape}.")
-    return y, f
+    order = np.lexsort((f, y))
+    return y[order], f[order]
 
 
 def _mean_se(values: FloatArray) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bmtme.cv.diagnostics import Diagnosis, diagnose_chains
 from bmtme.cv.precision import choose_cells, choose_lines, count_effective, measure_noise
 from bmtme.errors import NumericalError
 from bmtme.gibbs.chains import Chain
@@ -52,9 +53,9 @@ class Job:
     prepared : Prepared
         The training part.
     trial : Trial
-        With all values; only those of `cells` are looked at, to stand beside their predictions.
+        With all values, in computing order; only those of `cells` are looked at, to stand beside their predictions.
     cells : (J, I, L) bool array
-        Cells to be predicted.
+        Cells of the trial to be predicted.
     sampling : Sampling
     seeds : one per chain
 
@@ -64,6 +65,8 @@ class Job:
         As of `bmtme.pipeline.predict`; None before the end or after a failure.
     failure : str or None
         What went wrong, in the first of the chains that failed.
+    diagnosis : Diagnosis or None
+        Whether the chains agree.
     effective : float
         Effective draws behind the predicted mean of the median cell.
     noise : (2, L) float array
@@ -85,6 +88,7 @@ class Job:
         self.sampling, self.seeds = sampling, seeds
         self.predictions: pd.DataFrame | None = None
         self.failure: str | None = None
+        self.diagnosis: Diagnosis | None = None
         self.effective = np.nan
         self.noise = np.full((2, len(trial.traits)), np.nan)
         self.seconds = 0.0
@@ -143,6 +147,7 @@ class Job:
             scaling = self._open()[1]
             targets = choose_targets(self.prepared, self.trial.lines)
             self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
+            self.diagnosis = diagnose_chains(chains, self.trial.envs, self.trial.traits)
             if self.cells.any():
                 self._measure_precision(chains)
         self._draws, self._built = [], None

@@ -84,7 +84,7 @@ class Eigenbasis:
 
 
 def decompose_relationship(
-    matrix: np.ndarray, multiples: np.ndarray | None = None, is_identity: bool = False
+    matrix: np.ndarray, multiples: np.ndarray | None = None, is_identity: bool = False, overwrite: bool = False
 ) -> Eigenbasis:
     """Decompose the relationship of the lines with a record.
 
@@ -93,6 +93,7 @@ def decompose_relationship(
     matrix : (J, J) relationship in the user's scale (not read for an identity)
     multiples : (J,) plot multiples c of the lines, default all one
     is_identity : whether the relationship is an identity, which needs no rotation
+    overwrite : whether the memory of `matrix` may be used, which is lost then
 
     Raises
     ------
@@ -105,7 +106,7 @@ def decompose_relationship(
         return Eigenbasis(None, c.copy(), J, 1.0, c)
     scale = float(np.mean(np.diag(matrix)))
     # In place, as a matrix of some thousand lines fills memory: LAPACK wants columns, a symmetric matrix has the same.
-    scaled = matrix * (np.sqrt(c) / scale)
+    scaled = np.multiply(matrix, np.sqrt(c) / scale, out=matrix if overwrite else None)
     scaled *= np.sqrt(c)[:, None]
     with threadpool_limits(1):
         values, vectors = eigh(scaled.T, overwrite_a=True, check_finite=False, driver="evd" if J < LARGE else "evr")

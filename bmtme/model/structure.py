@@ -76,7 +76,8 @@ class InverseWishart:
         Degrees of freedom, above p - 1.
     scale : float, dict, DataFrame or (p, p) array
         A number stands for that number times the identity, a dict for a diagonal by name, a DataFrame is matched by
-        name. Units of the covariance as reported.
+        name; an array is in the order of the trial's traits or environments, so that names are safer. Units of the
+        covariance as reported.
     """
 
     df: float

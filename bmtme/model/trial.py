@@ -195,18 +195,27 @@ class Trial:
 
     def counts(self) -> np.ndarray:
         """Number of recorded plots of every line, environment and trait: (J, I, L) int64 array."""
-        return self._cell_sums((~np.isnan(self.values)).astype(np.float64)).astype(np.int64)
+        seen = ~np.isnan(self.values)
+        return self._sum_cells([(self._cells, column.astype(np.float64)) for column in seen.T]).astype(np.int64)
 
     def cell_means(self) -> np.ndarray:
         """Mean of the recorded plots of every line, environment and trait: (J, I, L) array, NaN where there is none."""
         counts = self.counts()
-        sums = self._cell_sums(np.nan_to_num(self.values, nan=0.0))
+        # Added up in the order of the values, so that no digit depends on the order of the records.
+        orders = [np.lexsort((column, self._cells)) for column in self.values.T]
+        columns = np.nan_to_num(self.values, nan=0.0).T
+        sums = self._sum_cells([(self._cells[k], column[k]) for k, column in zip(orders, columns, strict=True)])
         return np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
 
-    def _cell_sums(self, amounts: np.ndarray) -> np.ndarray:
+    @property
+    def _cells(self) -> np.ndarray:
+        """(N,) cell of line and environment of each record."""
+        return self.line_index * len(self.envs) + self.env_index
+
+    def _sum_cells(self, columns: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """(J, I, L) sums of amounts, given for each trait as (cells, amounts)."""
         shape = (len(self.lines), len(self.envs), len(self.traits))
-        cell = self.line_index * len(self.envs) + self.env_index
-        sums = [np.bincount(cell, weights=column, minlength=shape[0] * shape[1]) for column in amounts.T]
+        sums = [np.bincount(cells, amounts, minlength=shape[0] * shape[1]) for cells, amounts in columns]
         return np.stack(sums, axis=-1).reshape(shape)
 
     def drop_lines(self, lines: Names) -> Trial:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bmtme.cv.diagnostics import summarise_diagnoses
+from bmtme.cv.scores import FEWEST_PARTITIONS
 from bmtme.model.tables.cells import count_noun, some_names
 from bmtme.model.trial import Trial
 from bmtme.report.layout import MOST_ROWS, align, fixed, label_facts, share
@@ -117,7 +119,13 @@ def list_sampling_facts(label: str, what: str, run: dict[str, Any]) -> list[tupl
     ]
 
 
-def describe_cv(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width: int = 100) -> str:
+def describe_cv(
+    summary: pd.DataFrame,
+    run: dict[str, Any],
+    trial: Trial,
+    width: int = 100,
+    best: Collection[tuple[str, str, str, str]] = (),
+) -> str:
     """Comparison of models by cross-validation.
 
     Parameters
@@ -130,6 +138,8 @@ def describe_cv(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width:
         As read: its environments and traits are in the order of the table.
     width : int
         Columns of the terminal.
+    best : collection of (score, env, trait, model), optional
+        What gets a star, as of `bmtme.cv.scores.find_best`.
     """
     scheme = run["settings"]["scheme"]
     partitions = len(run["data"]["partitions"])
@@ -137,6 +147,9 @@ def describe_cv(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width:
     if "test_fraction" in scheme:
         what += f", {100 * scheme['test_fraction']:g}% of the lines of every environment hidden"
     facts = [*list_data_facts(run["data"], trial), ("scheme", what), *list_sampling_facts("fits", "each", run)]
+    chains = summarise_diagnoses(run.get("diagnostics", {}))
+    if chains:
+        facts.append(("", chains))
     several = bool((summary["n_partitions"] > 1).any())
     note = "Pearson correlation and mean squared error of prediction (MSEP): mean over the partitions"
     if several:
@@ -144,10 +157,18 @@ def describe_cv(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width:
             ", naive standard error in brackets (it takes the partitions for independent, though they share most of "
             "their lines: it is too small)"
         )
-    if summary["model"].nunique() > 1:
-        note += "; * the best model of the environment and trait"
+    if best:
+        note += (
+            "; * better than every other model by more than twice the naive standard error of the paired difference, "
+            "with a correlation above zero"
+        )
+    elif summary["model"].nunique() > 1:
+        if summary["n_partitions"].max() < FEWEST_PARTITIONS:
+            note += f"; fewer than {FEWEST_PARTITIONS} partitions do not tell which model is better"
+        else:
+            note += "; no model is better than all others by more than twice the naive error of the paired difference"
     notes = textwrap.wrap(note + ".", width)
-    rows, more = tabulate_scores(summary, trial)
+    rows, more = tabulate_scores(summary, trial, best)
     header = ["trait", "env", "model", "partitions", "Pearson ", "MSEP "]
     text = [align(rows, header, left=3, width=width)]
     if more:
@@ -155,7 +176,9 @@ def describe_cv(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width:
     return "\n".join([label_facts(facts, width), "", *notes, "", *text])
 
 
-def tabulate_scores(summary: pd.DataFrame, trial: Trial) -> tuple[list[list[str]], int]:
+def tabulate_scores(
+    summary: pd.DataFrame, trial: Trial, best: Collection[tuple[str, str, str, str]]
+) -> tuple[list[list[str]], int]:
     """Cells of the comparison, the models of an environment and trait together; and how many rows are left out."""
     records = summary.to_dict("records")
     models = list(dict.fromkeys(record["model"] for record in records))
@@ -173,8 +196,8 @@ def tabulate_scores(summary: pd.DataFrame, trial: Trial) -> tuple[list[list[str]
                     continue
                 cells = [*labels, model, str(record["n_partitions"])]
                 for score, decimals in digits.items():
-                    best = len(models) > 1 and record[f"{score}_rank"] == 1
-                    cells.append(_score(record[f"{score}_mean"], record[f"{score}_se"], decimals) + " *"[best])
+                    star = "*" if (score, env, trait, model) in best else " "
+                    cells.append(_score(record[f"{score}_mean"], record[f"{score}_se"], decimals) + star)
                 rows.append(cells)
                 labels = ["", ""]
     most = MOST_ROWS * len(models)

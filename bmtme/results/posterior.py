@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,19 @@ def make_dataset(
             variables[name] = (lead, values, {})
     used = {dim for dims, _, _ in variables.values() for dim in dims}
     return xarray.Dataset(variables, {name: coords[name] for name in coords if name in used}, attrs)
+
+
+def arrange_dataset(dataset: Any, places: Mapping[str, np.ndarray]) -> Any:
+    """The dataset with the entries of these dimensions taken from these places.
+
+    Dimensions that it does not have, or that stay as they are, are passed over: effects fill much memory.
+    """
+    moved = {
+        name: places[name]
+        for name in dataset.sizes
+        if name in places and not np.array_equal(places[name], np.arange(len(places[name])))
+    }
+    return dataset.isel(moved) if moved else dataset
 
 
 def import_arviz() -> Any:

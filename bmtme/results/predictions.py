@@ -19,6 +19,8 @@ LOW, HIGH = 0.05, 0.95
 KEPT = 1000
 
 COLUMNS = ("line", "env", "trait", "n_obs", "observed", "mean", "sd", "lower", "upper")
+#: What `COLUMNS` gain where hidden plots are predicted: the interval of their mean.
+MEAN_COLUMNS = ("mean_lower", "mean_upper")
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,13 @@ def spread_evenly(count: int, wanted: int) -> np.ndarray:
 
 
 def predict_cells(
-    chains: Sequence[Draws], basis: Eigenbasis, scaling: Scaling, targets: Targets, cells: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    chains: Sequence[Draws],
+    basis: Eigenbasis,
+    scaling: Scaling,
+    targets: Targets,
+    cells: np.ndarray | None = None,
+    plots: np.ndarray | None = None,
+) -> tuple[np.ndarray, ...]:
     """Mean, SD and interval of beta + b1 + b2 (the interval: of a new plot), in the user's units.
 
     Parameters
@@ -52,12 +59,17 @@ def predict_cells(
     chains : draws with kept effects and sums of conditional means
     cells : (n, I, L) bool, optional
         The cells wanted; the others are left missing. Default all.
+    plots : (n, I, L) int, optional
+        Number k of new plots of each cell whose mean is predicted, too; at least 1 in the cells wanted.
 
     Returns
     -------
     mean, sd, lower, upper : (n, I, L) arrays
         Means are over all draws; the rest over the same at most `KEPT` evenly kept draws. A line without a record
-        adds its variance given the others, G_nn - G_no G_oo^+ G_on times that of the column.
+        adds its variance given the others, G_nn - G_no G_oo^+ G_on times that of the column. The interval is that of
+        the equal mixture, over the draws, of N(fitted, v + R), v that added variance and R the residual variance.
+    mean_lower, mean_upper : (n, I, L) arrays
+        Only with `plots`: the interval of a mean of k plots, from the mixture of N(fitted, v + R / k).
     """
     n_env, n_trait = chains[0].sum_beta.shape
     n = len(targets.recorded)
@@ -74,7 +86,7 @@ def predict_cells(
     residual = np.concatenate([chain.R_e[pick] for chain, pick in zip(chains, picks, strict=True)])
     slots = [chain.slot[pick] for chain, pick in zip(chains, picks, strict=True)]
     new = np.flatnonzero(targets.recorded < 0)
-    out = np.full((4, n, n_env, n_trait), np.nan)
+    out = np.full((4 if plots is None else 6, n, n_env, n_trait), np.nan)
 
     order = np.empty(n, dtype=np.int64)
     order[new] = np.arange(len(new))
@@ -109,8 +121,16 @@ def predict_cells(
             out[1, rows, i, l] = s * np.sqrt(fitted.var(axis=1, ddof=ddof) + extra.mean(axis=1))
             interval = np.empty((len(rows), 2))
             fill_mixture_quantiles(fitted, extra + residual[:, l, l], LOW, HIGH, interval)
-            out[2:, rows, i, l] = (s * interval + c).T
-    return out[0], out[1], out[2], out[3]
+            out[2:4, rows, i, l] = (s * interval + c).T
+            if plots is not None:
+                out[4:, rows, i, l] = out[2:4, rows, i, l]
+                k = plots[rows, i, l]
+                many = np.flatnonzero(k > 1)
+                interval = np.empty((len(many), 2))
+                shared = residual[:, l, l] / k[many, None]
+                fill_mixture_quantiles(fitted[many], extra[many] + shared, LOW, HIGH, interval)
+                out[4:, rows[many], i, l] = (s * interval + c).T
+    return tuple(out)
 
 
 def tabulate_predictions(
@@ -119,7 +139,7 @@ def tabulate_predictions(
     traits: Sequence[str],
     n_obs: np.ndarray,
     observed: np.ndarray,
-    predicted: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    predicted: Sequence[np.ndarray],
     cells: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """One row per line x environment x trait, in this order; arrays are (n, I, L)."""
@@ -132,5 +152,15 @@ def tabulate_predictions(
         "n_obs": n_obs[keep],
         "observed": observed[keep],
     }
-    frame |= {name: values[keep] for name, values in zip(COLUMNS[5:], predicted, strict=True)}
-    return pd.DataFrame(frame, columns=list(COLUMNS))
+    names = (*COLUMNS[5:], *MEAN_COLUMNS)[: len(predicted)]
+    frame |= {name: values[keep] for name, values in zip(names, predicted, strict=True)}
+    return pd.DataFrame(frame)
+
+
+def arrange_predictions(
+    table: pd.DataFrame, lines: Sequence[str], envs: Sequence[str], traits: Sequence[str]
+) -> pd.DataFrame:
+    """The rows by line, environment and trait in the orders given."""
+    orders = (("trait", traits), ("env", envs), ("line", lines))  # lexsort takes its last key first
+    ranks = [pd.Categorical(table[name], categories=list(order)).codes for name, order in orders]
+    return table.iloc[np.lexsort(ranks)].reset_index(drop=True)

@@ -1,0 +1,185 @@
+"""Whether the chains of a cross-validation's fits agree: R-hat, divergent moves, acceptance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from bmtme.gibbs.draws import Draws
+
+#: Beyond this the chains of a fit disagree. Wider than the 1.01 of a single fit's summary: the largest of some hundred
+#: values over all fits passes 1.01 by chance alone.
+MOST_R_HAT = 1.05
+#: Share of divergent draws beyond which parts of the posterior may be left out.
+MOST_DIVERGENT = 0.01
+#: The warm-up aims at an acceptance of 0.8; below this the step size does not suit the posterior.
+LEAST_ACCEPTANCE = 0.5
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the chains of one fit say about themselves.
+
+    Attributes
+    ----------
+    r_hat : float
+        The largest over the parameters; NaN for one chain, or fewer than four draws.
+    parameter : str
+        The one it is of, empty where there is none.
+    divergent : int
+        Draws whose Hamiltonian move diverged, of all chains.
+    draws : int
+        Draws of all chains.
+    acceptance : float
+        Mean acceptance probability of the Hamiltonian moves, NaN for the other samplers.
+    """
+
+    r_hat: float
+    parameter: str
+    divergent: int
+    draws: int
+    acceptance: float
+
+    def describe(self) -> dict[str, Any]:
+        """In plain values, for the record of a run; what is missing is None."""
+        r_hat, acceptance = (None if np.isnan(x) else round(x, 4) for x in (self.r_hat, self.acceptance))
+        return {"r_hat": r_hat, "parameter": self.parameter, "divergent": self.divergent, "acceptance": acceptance}
+
+
+def diagnose_chains(chains: Sequence[Draws], envs: Sequence[str], traits: Sequence[str]) -> Diagnosis:
+    """Diagnose a fit by its covariances, correlations and heritabilities."""
+    names, values = zip(*list_parameters(chains, envs, traits), strict=True)
+    r_hat = rank_r_hat(np.stack(values))
+    acceptance = np.concatenate([chain.acceptance for chain in chains])
+    moved = acceptance[~np.isnan(acceptance)]
+    known = not np.isnan(r_hat).all()
+    return Diagnosis(
+        float(np.nanmax(r_hat)) if known else np.nan,
+        names[int(np.nanargmax(r_hat))] if known else "",
+        int(sum(chain.diverging.sum() for chain in chains)),
+        len(acceptance),
+        float(moved.mean()) if len(moved) else np.nan,
+    )
+
+
+def list_parameters(
+    chains: Sequence[Draws], envs: Sequence[str], traits: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and draws (chain, draw) in scaled units, which change no rank."""
+    S, E, R = (np.stack([getattr(chain, name) for chain in chains]) for name in ("Sigma_t", "s2_E", "R_e"))
+    for name, kind, values in (("Sigma_t", "genetic", S), ("R_e", "residual", R)):
+        for l, trait in enumerate(traits):
+            yield f"{name}[{trait}, {trait}]", values[..., l, l]
+            for q in range(l + 1, len(traits)):
+                scale = np.sqrt(values[..., l, l] * values[..., q, q])
+                yield f"{kind}_correlation[{trait}, {traits[q]}]", values[..., l, q] / scale
+    for i, env in enumerate(envs):
+        yield f"Sigma_E[{env}, {env}]", E[..., i]
+        for l, trait in enumerate(traits):
+            genetic = S[..., l, l] * (1.0 + E[..., i])
+            yield f"heritability[{env}, {trait}]", genetic / (genetic + R[..., l, l])
+
+
+def rank_r_hat(draws: np.ndarray) -> np.ndarray:
+    """Rank-normalised split R-hat, the larger of bulk and folded.
+
+    Here and not by ArviZ, whose way to silence warnings does not bear threads, and which computes it one parameter at
+    a time. Source: Vehtari et al. (2021), Bayesian Analysis 16:667-718.
+
+    Parameters
+    ----------
+    draws : (parameter, chain, draw) array
+
+    Returns
+    -------
+    (parameter,) array
+        NaN for a single chain, fewer than four draws, and a parameter that does not vary.
+    """
+    P, C, n = draws.shape
+    if C < 2 or n < 4:
+        return np.full(P, np.nan)
+    half = n // 2
+    split = np.concatenate([draws[:, :, :half], draws[:, :, -half:]], axis=1)
+    folded = np.abs(split - np.median(split, axis=(1, 2), keepdims=True))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.maximum(_r_hat(_normalise(split)), _r_hat(_normalise(folded)))
+    found[np.ptp(draws, axis=(1, 2)) == 0] = np.nan
+    return found
+
+
+def _normalise(values: np.ndarray) -> np.ndarray:
+    """Normal scores of the ranks over all chains (Blom)."""
+    flat = values.reshape(len(values), -1)
+    return np.asarray(ndtri((rankdata(flat, axis=1) - 0.375) / (flat.shape[1] + 0.25))).reshape(values.shape)
+
+
+def _r_hat(values: np.ndarray) -> np.ndarray:
+    n = values.shape[2]
+    within = values.var(axis=2, ddof=1).mean(axis=1)
+    between = n * values.mean(axis=2).var(axis=1, ddof=1)
+    return np.asarray(np.sqrt((between / within + n - 1) / n))
+
+
+def describe_diagnoses(found: Mapping[str, Mapping[str, Diagnosis]]) -> list[str]:
+    """Sentences on fits that are not to be leaned on; `found` is by model and partition."""
+    apart, divergent, rejected = [], [], []
+    for model, by_partition in found.items():
+        of = f" of {len(by_partition)}"
+        bad = {label: d for label, d in by_partition.items() if d.r_hat > MOST_R_HAT}
+        if bad:
+            label, worst = max(bad.items(), key=lambda entry: entry[1].r_hat)
+            apart.append(
+                f"model {model!r} on {len(bad)}{of} partitions (R-hat of {worst.parameter} up to {worst.r_hat:.2f}, "
+                f"partition {label!r})"
+            )
+        bad = {label: d for label, d in by_partition.items() if d.divergent > MOST_DIVERGENT * d.draws}
+        if bad:
+            label, worst = max(bad.items(), key=lambda entry: entry[1].divergent / entry[1].draws)
+            divergent.append(
+                f"model {model!r} on {len(bad)}{of} partitions (up to {worst.divergent:,} of {worst.draws:,} draws, "
+                f"partition {label!r})"
+            )
+        bad = {label: d for label, d in by_partition.items() if d.acceptance < LEAST_ACCEPTANCE}
+        if bad:
+            label, worst = min(bad.items(), key=lambda entry: entry[1].acceptance)
+            rejected.append(
+                f"model {model!r} on {len(bad)}{of} partitions (down to {worst.acceptance:.2f}, partition {label!r})"
+            )
+    sentences = []
+    if apart:
+        sentences.append(
+            f"the chains do NOT agree: {'; '.join(apart)}. The scores of these partitions may change with longer "
+            f"chains: use more tune and draws, until R-hat is below {MOST_R_HAT}, before models are compared."
+        )
+    if divergent:
+        sentences.append(
+            f"divergent moves: {'; '.join(divergent)}. The sampler then cannot reach a part of the posterior, mostly "
+            "where a variance is next to zero or two traits are nearly copies: use more tune, a prior that keeps "
+            "variances from zero, or sampler='gibbs' (in the shell --sampler gibbs) to compare."
+        )
+    if rejected:
+        sentences.append(
+            f"few moves of the sampler are accepted (0.8 is aimed at): {'; '.join(rejected)}. Its step size does not "
+            "suit the posterior: use more tune."
+        )
+    return sentences
+
+
+def summarise_diagnoses(records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """All fits in a line, from the record of a run; empty if it has none."""
+    entries = [(model, label, d) for model, found in records.items() for label, d in found.items()]
+    known = [entry for entry in entries if entry[2]["r_hat"] is not None]
+    parts = []
+    if known:
+        model, label, d = max(known, key=lambda entry: entry[2]["r_hat"])
+        parts.append(f"largest R-hat {d['r_hat']:.3f} ({d['parameter']}, {model} on {label})")
+    moved = [d["acceptance"] for _, _, d in entries if d["acceptance"] is not None]
+    if moved:
+        divergent = sum(d["divergent"] for _, _, d in entries)
+        parts.append(f"{divergent:,} divergent draws, acceptance {min(moved):.2f} to {max(moved):.2f}")
+    return "; ".join(parts)
