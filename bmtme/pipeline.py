@@ -17,7 +17,7 @@ from bmtme.arguments import check_memory, is_one_of, show, whole_number
 from bmtme.errors import DataError, UsageError
 from bmtme.gibbs.chains import SAMPLERS, count_cores, run_chains
 from bmtme.gibbs.draws import Draws
-from bmtme.gibbs.modes import Mode, choose_starts, find_modes, share_draws
+from bmtme.gibbs.modes import Mode, branch_seed, choose_starts, find_modes, share_draws
 from bmtme.gibbs.problem import Problem
 from bmtme.gibbs.rehearsal import is_compiled, rehearse
 from bmtme.kernels.beta import EXCHANGEABLE
@@ -46,8 +46,6 @@ from bmtme.results.predictions import (
 DEFAULT_SAMPLER = "collapsed"
 STAGES = ("prepare", "compile", "search", "sample", "collect")
 KEEP = ("auto", "all", "thin", "none")
-#: Spawn key of the search for modes; those of the chains of a fit are (chain,), of a cross-validation longer.
-MODES = 2**31
 #: Above this many bytes of effects, keep_effects="auto" thins.
 LARGE = 512 * 2**20
 
@@ -66,11 +64,6 @@ def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
 def spawn_seeds(seed: int, chains: int, *key: int) -> list[np.random.SeedSequence]:
     """One independent stream a chain, known by its key alone."""
     return [np.random.SeedSequence(seed, spawn_key=(*key, chain)) for chain in range(chains)]
-
-
-def spawn_seed(seed: int, *key: int) -> np.random.SeedSequence:
-    """A stream of its own, apart from those of the chains."""
-    return np.random.SeedSequence(seed, spawn_key=key)
 
 
 def choose_targets(prepared: Prepared, lines: tuple[str, ...]) -> Targets:
@@ -233,10 +226,10 @@ def fit(
         announce_compilation(bar)
         rehearse(sampler)
         clock.append(time.perf_counter())
-        with threadpool_limits(1):
-            modes = find_modes(problem, observe(prepared, scaling), spawn_seed(seed, MODES))
-        clock.append(time.perf_counter())
         slots, seeds = plan_slots(draws, chains, keep), spawn_seeds(seed, chains)
+        with threadpool_limits(1):
+            modes = find_modes(problem, observe(prepared, scaling), branch_seed(seeds[0]))
+        clock.append(time.perf_counter())
         starts = choose_starts(modes, chains)
         sampled = run_chains(problem, sampler, tune, slots, keep != "none", seeds, cores, report, starts)
     finally:
@@ -260,10 +253,9 @@ def fit(
     with threadpool_limits(1):
         groups = collect(prepared, problem, scaling, sampled, keep)
     clock.append(time.perf_counter())
-    sampling = describe_sampling(sampled, modes, 1.0)
-    for text in (
-        describe_explanations(sampling, trial.envs, trial.traits), describe_divergences(sampling, settings)
-    ):
+    sampling = describe_sampling(prepared, sampled, modes, 1.0)
+    shown = prepared.given
+    for text in (describe_explanations(sampling, shown.envs, shown.traits), describe_divergences(sampling, settings)):
         if text:
             warnings.warn(text, UserWarning, stacklevel=2)
     run = {
@@ -389,7 +381,9 @@ def find_facts(prepared: Prepared, model: BMTME) -> dict[str, Any]:
     }
 
 
-def describe_sampling(sampled: list[Draws], modes: list[Mode], spread: float) -> dict[str, Any]:
+def describe_sampling(
+    prepared: Prepared, sampled: list[Draws], modes: list[Mode], spread: float
+) -> dict[str, Any]:
     """How the chains went (see `bmtme.results.convergence.measure_sampling`).
 
     spread : expected sample variance of the lines' effects, for a relationship of mean diagonal one
@@ -397,7 +391,8 @@ def describe_sampling(sampled: list[Draws], modes: list[Mode], spread: float) ->
     shares = share_draws(modes, sampled)
 
     def share_genetic(Sigma_t: np.ndarray, s2_E: np.ndarray, R_e: np.ndarray) -> np.ndarray:
-        genetic = spread * np.diagonal(Sigma_t, axis1=-2, axis2=-1)[..., None, :] * (1.0 + s2_E[..., None])
+        variance = np.diagonal(Sigma_t, axis1=-2, axis2=-1)[..., None, :]
+        genetic = spread * variance * (1.0 + s2_E[..., prepared.shown_envs, None])
         return np.asarray(genetic / (genetic + np.diagonal(R_e, axis1=-2, axis2=-1)[..., None, :]))
 
     def stack(name: str) -> np.ndarray:

@@ -16,12 +16,14 @@ from bmtme.cv.precision import choose_cells, choose_lines, count_effective, meas
 from bmtme.errors import NumericalError
 from bmtme.gibbs.chains import Chain
 from bmtme.gibbs.draws import Draws
+from bmtme.gibbs.modes import branch_seed, choose_starts, find_modes
 from bmtme.gibbs.problem import Problem
+from bmtme.gibbs.state import Start
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.model.trial import Trial
 from bmtme.pipeline import choose_targets, plan_slots, predict
-from bmtme.preparation import Prepared, build
+from bmtme.preparation import Prepared, build, observe
 from bmtme.progress import Progress
 from bmtme.results.predictions import Targets
 
@@ -94,7 +96,7 @@ class Job:
         self.seconds = 0.0
         self.stops = [threading.Event() for _ in seeds]
         self._lock = threading.Lock()
-        self._built: tuple[Problem, Scaling] | None = None
+        self._built: tuple[Problem, Scaling, list[Start | None]] | None = None
         self._draws: list[Draws | None] = [None] * len(seeds)
         self._errors: dict[int, str] = {}
         self._left = len(seeds)
@@ -104,8 +106,8 @@ class Job:
         began = time.perf_counter()
         if not self.stops[c].is_set():
             slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
-            problem = self._open()[0]
-            chain = Chain(problem, self.sampling.sampler, self.sampling.tune, slots, True, self.seeds[c])
+            problem, _, starts = self._open()
+            chain = Chain(problem, self.sampling.sampler, self.sampling.tune, slots, True, self.seeds[c], starts[c])
             try:
                 chain.advance(report, self.stops[c])
             except NumericalError as error:
@@ -125,10 +127,12 @@ class Job:
         for stop in self.stops:
             stop.set()
 
-    def _open(self) -> tuple[Problem, Scaling]:
+    def _open(self) -> tuple[Problem, Scaling, list[Start | None]]:
         with self._lock:
             if self._built is None:
-                self._built = build(self.prepared, self.model)
+                problem, scaling = build(self.prepared, self.model)
+                modes = find_modes(problem, observe(self.prepared, scaling), branch_seed(self.seeds[0]))
+                self._built = problem, scaling, choose_starts(modes, len(self.seeds))
             return self._built
 
     def _fail(self, c: int, message: str) -> None:

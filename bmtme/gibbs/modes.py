@@ -46,6 +46,8 @@ STEPS, SHORT_STEPS = 200, 25
 SAME, SAME_IMPUTED = 0.1, 0.25
 #: A signed root so many standard deviations from zero has a mirror image of its own.
 CLEAR = 2.0
+#: Last word of the spawn key of a search; keys of chains are shorter.
+BRANCH = 2**31
 #: A mode with a smaller share of the posterior gets no chain.
 NEGLIGIBLE = 0.01
 
@@ -110,6 +112,11 @@ def find_modes(p: Problem, observed: Observed, seed: np.random.SeedSequence) -> 
     weights /= weights.sum()
     order = [k for k in np.argsort(-logs, kind="stable") if weights[k] >= NEGLIGIBLE]
     return [Mode(found[k][1], float(heights[k]), float(weights[k])) for k in order]
+
+
+def branch_seed(seed: np.random.SeedSequence) -> np.random.SeedSequence:
+    """The stream of a search, from that of its first chain: apart from those of all chains."""
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, BRANCH))
 
 
 def choose_starts(modes: Sequence[Mode], chains: int) -> list[Start | None]:
