@@ -13,6 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
+from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.result import PREDICTION_COLUMNS, CrossValidation
 from bmtme.cv.schemes import CV1, Partition, Scheme
@@ -20,6 +21,7 @@ from bmtme.cv.tasks import Job, Sampling, run_jobs
 from bmtme.errors import DataError, NumericalError, UsageError
 from bmtme.gibbs.chains import SAMPLERS, count_cores
 from bmtme.gibbs.rehearsal import rehearse
+from bmtme.model.checkup.cautions import warn_of_values
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.structure import BMTME
@@ -111,7 +113,8 @@ def cross_validate(
     Raises
     ------
     DataError
-        If the data, or the training part of a partition, do not do for a model; before anything is sampled.
+        If the data, or the training part of a partition, do not do for a model, or if a partition hides values that
+        follow exactly from others that it shows; before anything is sampled.
     UsageError
         For arguments that make no sense.
     NumericalError
@@ -122,7 +125,7 @@ def cross_validate(
     Warns
     -----
     UserWarning
-        For short runs, failures, and few effective draws behind the predictions.
+        For short runs, values that may give wrong numbers, failures, and few effective draws behind the predictions.
     """
     named = label_models(models)
     scheme = check_scheme(CV1() if scheme is None else scheme)
@@ -141,6 +144,7 @@ def cross_validate(
         check_memory(count_draw_bytes(whole, draws, chains), f"draws={draws}, chains={chains}")
         trial = whole.trial
         partitions = draw_partitions(scheme, trial, seed)
+        refuse_leaks(trial, partitions)
         trained = [prepare_training(trial, relationship, partition, decompose) for partition in partitions]
         for partition, prepared in zip(partitions, trained, strict=True):
             check_models(named, partition, prepared)
@@ -151,6 +155,7 @@ def cross_validate(
             for k, (prepared, cells) in enumerate(zip(trained, tested, strict=True))
             for m, model in enumerate(named.values())
         }
+        warn_of_values(trial, stacklevel=2)
         clock.append(time.perf_counter())
         bar = Progress(len(jobs) * chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
         try:

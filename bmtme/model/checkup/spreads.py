@@ -1,0 +1,90 @@
+"""Standard deviations of a trait that differ between environments, where the model has one residual variance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bmtme.model.checkup.constants import deviate_within, list_columns
+from bmtme.model.checkup.findings import Finding, Severity, join_texts
+from bmtme.model.checkup.oddities import robust_z
+from bmtme.model.trial import Trial
+
+__all__ = ["find_unequal_spreads"]
+
+#: Values (or degrees of freedom within lines) from which on an environment's standard deviation is compared.
+FEWEST = 10
+#: Largest over smallest that is said; a standard deviation so many times the usual, or its inverse, that is warned of.
+UNEQUAL, FAR = 1.5, 2.0
+#: Standard errors of a log ratio that have to be left beyond these.
+SURE = 2.0
+#: Robust z to which values are drawn in before a standard deviation is taken.
+OUTLIER = 3.5
+
+
+def find_unequal_spreads(trial: Trial) -> list[Finding]:
+    r"""Traits whose records, or plots around their lines' means, vary more in one environment than in another.
+
+    Where two environments or more have replicates, the standard deviation is that of plots around the means of their
+    lines; else of the records. Outliers are drawn in to a robust z of 3.5. A standard deviation s of n values has a log
+    with standard error :math:`\sqrt{(k - 1) / (4 n)}`, k the kurtosis. Only what is sure beyond two of these counts.
+    """
+    spreads: dict[int, dict[int, tuple[float, float]]] = {}
+    errors: dict[int, dict[int, tuple[float, float]]] = {}
+    for i, l, records in list_columns(trial):
+        values = trial.values[records, l]
+        if len(values) >= FEWEST:
+            spreads.setdefault(l, {})[i] = _measure_spread(values, len(values))
+        around, freedom = deviate_within(trial, records, l)
+        if freedom >= FEWEST:
+            errors.setdefault(l, {})[i] = _measure_spread(around, freedom)
+    cases: dict[Severity, list[dict[str, Any]]] = {"warning": [], "note": []}
+    for l, trait in enumerate(trial.traits):
+        within = len(errors.get(l, {})) > 1
+        measured = {i: pair for i, pair in (errors if within else spreads).get(l, {}).items() if pair[0] > 0}
+        if len(measured) < 2:
+            continue
+        low, high = (choose(measured, key=lambda i: measured[i][0]) for choose in (min, max))
+        (least, error_least), (most, error_most) = measured[low], measured[high]
+        if not np.log(most / least) - SURE * np.hypot(error_least, error_most) > np.log(UNEQUAL):
+            continue
+        usual = float(np.sqrt(np.mean([(size / most) ** 2 for size, _ in measured.values()]))) * most
+        far = [i for i, (size, error) in measured.items() if abs(np.log(size / usual)) - SURE * error > np.log(FAR)]
+        text = f"{trait} {least:.3g} in {trial.envs[low]} and {most:.3g} in {trial.envs[high]}"
+        text += " (plots around their line's mean)" if within else ""
+        severity: Severity = "warning" if far else "note"
+        item = {"trait": trait, "env": trial.envs[low], "other": trial.envs[high], "value": most / least}
+        cases[severity].append(item | {"message": text})
+    found = []
+    for severity, listed in cases.items():
+        if listed:
+            text = (
+                "Standard deviations that differ between environments: "
+                f"{join_texts([case['message'] for case in listed])}. The model has one residual variance for all "
+                "environments: where more is left than that, it counts as genetic, and heritabilities come out too "
+                "high and intervals too narrow; where less is left, intervals come out too wide."
+            )
+            if severity == "warning":
+                text += " Fit such environments apart, or divide the values of each by its standard deviation."
+            found.append(Finding.of(severity, "unequal spread", text, listed))
+    return found
+
+
+def _measure_spread(values: np.ndarray, n: int) -> tuple[float, float]:
+    """Standard deviation without outliers, and the standard error of its log; n independent values."""
+    middle = np.median(values)
+    z = robust_z(values)
+    far = np.abs(z) > OUTLIER
+    if far.all() or not far.size:
+        return 0.0, 0.0
+    reach = float(np.abs(values - middle)[~far].max())
+    drawn = np.clip(values - middle, -reach, reach)
+    if not reach > 0:
+        return 0.0, 0.0
+    drawn = drawn / reach - (drawn / reach).mean()
+    variance = float((drawn**2).sum() / (len(drawn) - 1))
+    if not variance > 0:
+        return 0.0, 0.0
+    kurtosis = max(float((drawn**4).mean()) / variance**2, 1.8)
+    return reach * float(np.sqrt(variance)), float(np.sqrt((kurtosis - 1) / (4 * n)))
