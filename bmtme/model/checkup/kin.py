@@ -220,10 +220,12 @@ def describe_centring(matrix: np.ndarray) -> str:
     share = f"1'G1/J is {100 * max(part, 0.0):.2g}% of tr G"
     if part < 0.5 / J:
         return f"centred ({share})"
-    spread = f"their genetic values vary by {(trace - shared) / (J - 1):.4g} times the genetic variance"
     if part < 0.05:
-        return f"nearly centred ({share}; {spread})"
-    return f"not centred ({share}): lines share a part of their genetic values, and {spread}"
+        return f"nearly centred ({share})"
+    return (
+        f"not centred ({share}): the variance among lines is expected to be {(trace - shared) / (J - 1):.4g} times the "
+        f"genetic variance, where the mean diagonal is {trace / J:.4g}"
+    )
 
 
 def _same_rows(matrix: np.ndarray) -> list[list[int]]:

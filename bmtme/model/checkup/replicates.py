@@ -40,18 +40,25 @@ def tabulate_replicates(trial: Trial) -> pd.DataFrame:
 
 
 def _list_replicates(trial: Trial, records: np.ndarray) -> dict[str, np.ndarray]:
-    """Records of each replicate among those of one environment x trait column, in the order of their names."""
+    """Records of each replicate among those of one environment x trait column, in the order of their names.
+
+    Of labels of several columns (rep and plot, say), the first column counts, or all where that tells nothing apart.
+    """
     if trial.reps is None:
         return {}
-    groups: dict[str, list[int]] = {}
-    for n in records.tolist():
-        groups.setdefault(trial.reps[n], []).append(n)
-    found = {
-        rep: np.array(mine)
-        for rep, mine in sorted(groups.items())
-        if len(mine) >= FEWEST_LINES and len(np.unique(trial.line_index[mine])) >= FEWEST_LINES
-    }
-    return found if len(found) > 1 else {}
+    labels = [trial.reps[n] for n in records]
+    for names in ([label.split(":")[0] for label in labels], labels):
+        groups: dict[str, list[int]] = {}
+        for n, name in zip(records.tolist(), names, strict=True):
+            groups.setdefault(name, []).append(n)
+        found = {
+            rep: np.array(mine)
+            for rep, mine in sorted(groups.items())
+            if len(mine) >= FEWEST_LINES and len(np.unique(trial.line_index[mine])) >= FEWEST_LINES
+        }
+        if len(found) > 1:
+            return found
+    return {}
 
 
 def compare_replicates(values: np.ndarray, lines: np.ndarray, reps: np.ndarray) -> tuple[float, float] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import fdtrc
 
 from bmtme.model.checkup.constants import deviate_within, list_columns
 from bmtme.model.checkup.findings import Finding, Severity, join_texts
@@ -14,11 +15,11 @@ from bmtme.model.trial import Trial
 __all__ = ["find_unequal_spreads"]
 
 #: Values (or degrees of freedom within lines) from which on an environment's standard deviation is compared.
-FEWEST = 10
+FEWEST = 15
 #: Largest over smallest that is said; a standard deviation so many times the usual, or its inverse, that is warned of.
 UNEQUAL, FAR = 1.5, 2.0
-#: Standard errors of a log ratio that have to be left beyond these.
-SURE = 2.0
+#: The chance that one trait's standard deviations seem to differ by more.
+CHANCE = 0.001
 #: Robust z to which values are drawn in before a standard deviation is taken.
 OUTLIER = 3.5
 
@@ -27,8 +28,9 @@ def find_unequal_spreads(trial: Trial) -> list[Finding]:
     r"""Traits whose records, or plots around their lines' means, vary more in one environment than in another.
 
     Where two environments or more have replicates, the standard deviation is that of plots around the means of their
-    lines; else of the records. Outliers are drawn in to a robust z of 3.5. A standard deviation s of n values has a log
-    with standard error :math:`\sqrt{(k - 1) / (4 n)}`, k the kurtosis. Only what is sure beyond two of these counts.
+    lines; else of the records. Outliers are drawn in to a robust z of 3.5. The largest ratio of a trait has to be more
+    than chance makes in one of a thousand traits, by an F test with :math:`2 (n - 1) / (k - 1)` degrees of freedom for
+    n values with kurtosis k (at least 3: normal).
     """
     spreads: dict[int, dict[int, tuple[float, float]]] = {}
     errors: dict[int, dict[int, tuple[float, float]]] = {}
@@ -38,7 +40,7 @@ def find_unequal_spreads(trial: Trial) -> list[Finding]:
             spreads.setdefault(l, {})[i] = _measure_spread(values, len(values))
         around, freedom = deviate_within(trial, records, l)
         if freedom >= FEWEST:
-            errors.setdefault(l, {})[i] = _measure_spread(around, freedom)
+            errors.setdefault(l, {})[i] = _measure_spread(around, freedom + 1)
     cases: dict[Severity, list[dict[str, Any]]] = {"warning": [], "note": []}
     for l, trait in enumerate(trial.traits):
         within = len(errors.get(l, {})) > 1
@@ -46,15 +48,19 @@ def find_unequal_spreads(trial: Trial) -> list[Finding]:
         if len(measured) < 2:
             continue
         low, high = (choose(measured, key=lambda i: measured[i][0]) for choose in (min, max))
-        (least, error_least), (most, error_most) = measured[low], measured[high]
-        if not np.log(most / least) - SURE * np.hypot(error_least, error_most) > np.log(UNEQUAL):
+        (least, freedom_least), (most, freedom_most) = measured[low], measured[high]
+        ratio = most / least
+        # Of all pairs of environments, the largest ratio is looked at.
+        chance = CHANCE / (len(measured) * (len(measured) - 1))
+        if ratio < UNEQUAL or fdtrc(freedom_most, freedom_least, ratio**2) > chance:
             continue
         usual = float(np.sqrt(np.mean([(size / most) ** 2 for size, _ in measured.values()]))) * most
-        far = [i for i, (size, error) in measured.items() if abs(np.log(size / usual)) - SURE * error > np.log(FAR)]
+        far = max(most / usual, usual / least) > FAR
+        far = far and fdtrc(freedom_most, freedom_least, (ratio / UNEQUAL) ** 2) < chance
         text = f"{trait} {least:.3g} in {trial.envs[low]} and {most:.3g} in {trial.envs[high]}"
         text += " (plots around their line's mean)" if within else ""
         severity: Severity = "warning" if far else "note"
-        item = {"trait": trait, "env": trial.envs[low], "other": trial.envs[high], "value": most / least}
+        item = {"trait": trait, "env": trial.envs[low], "other": trial.envs[high], "value": ratio}
         cases[severity].append(item | {"message": text})
     found = []
     for severity, listed in cases.items():
@@ -72,7 +78,7 @@ def find_unequal_spreads(trial: Trial) -> list[Finding]:
 
 
 def _measure_spread(values: np.ndarray, n: int) -> tuple[float, float]:
-    """Standard deviation without outliers, and the standard error of its log; n independent values."""
+    """Standard deviation without outliers, and its degrees of freedom; n is one more than these for normal values."""
     middle = np.median(values)
     z = robust_z(values)
     far = np.abs(z) > OUTLIER
@@ -86,5 +92,5 @@ def _measure_spread(values: np.ndarray, n: int) -> tuple[float, float]:
     variance = float((drawn**2).sum() / (len(drawn) - 1))
     if not variance > 0:
         return 0.0, 0.0
-    kurtosis = max(float((drawn**4).mean()) / variance**2, 1.8)
-    return reach * float(np.sqrt(variance)), float(np.sqrt((kurtosis - 1) / (4 * n)))
+    kurtosis = max(float((drawn**4).mean()) / variance**2, 3.0)
+    return reach * float(np.sqrt(variance)), 2 * (n - 1) / (kurtosis - 1)
