@@ -121,6 +121,16 @@ def test_up_to_rounding_and_over_environments():
         refuse_constants(trial_of(few))
 
 
+def test_a_single_value_is_no_constant():
+    cells = simulate_cells(24, 2, 2)
+    cells[1:, 0, 1] = np.nan
+    trial = trial_of(cells)
+    refuse_constants(trial)
+    (note,) = (note for note in trial.report().notes if note.kind == "single value")
+    assert note.severity == "note"
+    assert "One value only: B in 2018." in note.summary
+
+
 def test_a_code_for_missing_values_makes_no_constants():
     cells = simulate_cells(24, 3, 1, spread=0.3)
     cells[0, 0, 0] = -9999

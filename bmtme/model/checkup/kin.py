@@ -217,7 +217,7 @@ def describe_centring(matrix: np.ndarray) -> str:
         return ""
     shared = float(matrix.mean()) * J
     part = shared / trace
-    share = f"1'G1/J is {100 * max(part, 0.0):.2g}% of tr G"
+    share = f"1'G1/J is {f'{100 * part:.2g}%' if part >= 1e-4 else 'less than 0.01%'} of tr G"
     if part < 0.5 / J:
         return f"centred ({share})"
     if part < 0.05:

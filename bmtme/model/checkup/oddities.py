@@ -293,7 +293,7 @@ def find_copied_columns(trial: Trial) -> list[Finding]:
     for l, trait in enumerate(trial.traits):
         cases = []
         for i, k in combinations(range(len(trial.envs)), 2):
-            if _same_column(means[:, i, l], means[:, k, l]) == "copy":
+            if _same_column(means[:, i, l], means[:, k, l], units=False):
                 equal = int((means[:, i, l] == means[:, k, l]).sum())
                 both = int((~np.isnan(means[:, i, l] + means[:, k, l])).sum())
                 text = f"{trial.envs[i]} and {trial.envs[k]} ({equal} of {both} lines)"
@@ -303,7 +303,7 @@ def find_copied_columns(trial: Trial) -> list[Finding]:
             text = f"{trait} has the same values in {some_names(texts, 6)}: copied from one to the other?"
             found.append(Finding.of("warning", "copied environment", text, cases))
     for p, q in combinations(range(len(trial.traits)), 2):
-        how = _same_column(trial.values[:, p], trial.values[:, q])
+        how = _same_column(trial.values[:, p], trial.values[:, q], units=True)
         if how:
             first, second = trial.traits[p], trial.traits[q]
             what = "have the same values" if how == "copy" else "are one trait in two units (correlation 1)"
@@ -314,13 +314,16 @@ def find_copied_columns(trial: Trial) -> list[Finding]:
     return found
 
 
-def _same_column(first: np.ndarray, second: np.ndarray) -> str:
+def _same_column(first: np.ndarray, second: np.ndarray, units: bool) -> str:
     """``copy`` where nearly all values are the same, ``unit`` where they are exactly in a line, or nothing."""
     both = ~np.isnan(first) & ~np.isnan(second)
     first, second = first[both], second[both]
-    if len(first) < 5 or len(np.unique(first)) < 5:
+    if len(first) < 5:
         return ""
-    if (first == second).mean() >= COPY_SHARE:
+    equal = (first == second).mean() >= COPY_SHARE
+    if not (equal or units) or len(np.unique(first)) < 5:
+        return ""
+    if equal:
         return "copy"
     if second.std() == 0:
         return ""
