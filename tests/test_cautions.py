@@ -179,6 +179,16 @@ def test_plots_that_repeat_their_line():
     assert "same value of B in 2018, and not elsewhere" in caution(partly, "plots alike").summary
 
 
+@pytest.mark.parametrize(("value", "said"), [(-9.0, "does -9 stand for a missing value?"), (None, "Another unit?")])
+def test_codes_and_units(value, said, no_sampling):
+    cells = simulate_cells(24, 3, 2, spread=1.0)
+    if value is None:
+        cells[:, 1, 0] *= 1000
+    else:
+        cells[3:5, 1, 0] = value
+    assert any(said in text for text in said_by_fit(trial_of(cells), no_sampling))
+
+
 # --- alike traits -----------------------------------------------------------------------------------------------
 
 
@@ -195,7 +205,7 @@ def test_traits_that_are_nearly_one(no_sampling):
     # In one environment only; and never for environments alone.
     cells[:, 1] = simulate_cells(40, 1, 2, seed=7)[:, 0]
     assert [(item["env"], item["other"]) for item in caution(trial_of(cells), "traits alike").items] == [("2018", "B")]
-    apart = simulate_cells(40, 3, 2) + 1000 * np.arange(3)[None, :, None]
+    apart = simulate_cells(40, 3, 2) + 1000 * np.arange(1, 4)[None, :, None]
     assert np.corrcoef(apart.reshape(-1, 2).T)[0, 1] > 0.999
     assert kinds(trial_of(apart)) == set()
 

@@ -23,7 +23,7 @@ from bmtme.model.checkup.coverage import (
 from bmtme.model.checkup.findings import SEVERITIES, Finding, tabulate_findings
 from bmtme.model.checkup.kin import describe_centring, find_identical_lines, find_rank, find_unmatched
 from bmtme.model.checkup.naming import find_look_alikes, find_odd_names
-from bmtme.model.checkup.oddities import find_missing_codes, find_outliers, find_repeated_records, find_unit_mixes
+from bmtme.model.checkup.oddities import find_outliers, find_repeated_records
 from bmtme.model.checkup.replicates import tabulate_replicates
 from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.trial import Trial
@@ -125,7 +125,7 @@ def look_over(
     for names, noun in ((trial.lines, "line"), (trial.envs, "environment"), (trial.traits, "trait")):
         found += find_look_alikes(names, noun)
     found += find_odd_names(trial.lines, "line") + find_odd_names(trial.envs, "environment")
-    found += find_missing_codes(trial) + find_unit_mixes(trial) + find_cautions(fitted) + find_repeated_records(trial)
+    found += find_cautions(fitted) + find_repeated_records(trial)
     found += find_outliers(trial, outlier)
     found += find_gaps(trial) + find_sparse_parts(trial) + find_checks(trial)
     if relationship is not None:
