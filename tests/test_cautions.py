@@ -245,6 +245,14 @@ def test_relations_among_traits():
         "D = A + B - 3 for all lines of 3 environments (2018, 2019, 2020)"
         in caution(trial, "dependent columns").summary
     )
+    # Rounded plots, whose means are compared; and traits that are never on one plot in an environment.
+    rng = np.random.default_rng(3)
+    plots = [np.round(cells + rng.normal(size=cells.shape), 2) for _ in range(3)]
+    for each in plots:
+        each[:, :, 3] = np.round((each[:, :, 0] + each[:, :, 1]) / 3, 1)
+    assert len(find_dependences(trial_of(*plots))) == 3
+    plots[0][:, 2, 3], plots[1][:, 2, 0], plots[2][:, 2, 0] = np.nan, np.nan, np.nan
+    assert len(find_dependences(trial_of(*plots))) == 2
     # Few lines, but in many environments.
     few = simulate_cells(8, 6, 4)
     few[:, :, 3] = few[:, :, 0] - 0.25 * few[:, :, 1]

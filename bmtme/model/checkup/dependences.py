@@ -8,6 +8,7 @@ from itertools import chain
 
 import numpy as np
 
+from bmtme.model.checkup.constants import list_columns
 from bmtme.model.checkup.findings import Finding, join_texts
 from bmtme.model.tables.cells import some_names
 from bmtme.model.trial import Trial
@@ -80,16 +81,22 @@ def find_dependences(trial: Trial) -> list[Dependence]:
             columns = tuple((m // L, m % L) for m in members)
             found[frozenset(members)] = Dependence(columns, relation.coefficients, relation.constant, n_lines)
 
-    counts = trial.counts() > 0
-    for relation in _search(_Table(trial.values), [list(range(L))]):
+    seen = ~np.isnan(trial.values)
+    steps = np.array([_find_step(trial.values[seen[:, l], l]) for l in range(L)])
+    for relation in _search(_Table(trial.values, steps), [list(range(L))]):
         traits = list(relation.columns)
-        together = counts[:, :, traits].all(axis=2).sum(axis=0)
-        for i, n_lines in enumerate(together.tolist()):
+        complete = seen[:, traits].all(axis=1)
+        for i in range(I):
+            n_lines = len(np.unique(trial.line_index[complete & (trial.env_index == i)]))
             if n_lines:
                 keep([i * L + l for l in traits], relation, n_lines)
     square = np.arange(I * L).reshape(I, L)
     groups = [*square.T.tolist(), *square.tolist(), square.ravel().tolist()]
-    for relation in _search(_Table(trial.cell_means().reshape(len(trial.lines), I * L)), groups):
+    # The steps are those of the records: a mean of three plots has digits without end.
+    steps = np.zeros(I * L)
+    for i, l, records in list_columns(trial):
+        steps[i * L + l] = _find_step(trial.values[records, l])
+    for relation in _search(_Table(trial.cell_means().reshape(len(trial.lines), I * L), steps), groups):
         keep(relation.columns, relation, relation.n_rows)
     return sorted(found.values(), key=lambda dependence: len(dependence.columns))
 
@@ -209,7 +216,7 @@ class _Relation:
 class _Table:
     """Rows (lines or records) x columns, missing values allowed, and the steps in which a column's values are given."""
 
-    def __init__(self, values: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, steps: np.ndarray) -> None:
         self.seen = ~np.isnan(values)
         self.n_seen = self.seen.sum(axis=0)
         count = np.maximum(self.n_seen, 1)
@@ -224,7 +231,6 @@ class _Table:
         #: In standard deviations, zero where missing.
         self.z = np.where(self.varies, deviations / self.scale, 0.0)
         #: Variance of the rounding of a value, in squared standard deviations.
-        steps = np.array([_find_step(values[self.seen[:, m], m]) if self.varies[m] else 0.0 for m in range(len(size))])
         self.rounding = (steps / self.scale) ** 2 / 12 + (EPSILON * size / self.scale) ** 2
 
     def list_alike(self) -> Iterator[tuple[int, int]]:
@@ -379,7 +385,7 @@ def _count_needed(columns: int) -> int:
 
 def _find_step(values: np.ndarray) -> float:
     """Largest q such that all values are whole numbers of q apart from one another; 0 where digits do not end."""
-    largest = float(np.abs(values).max())
+    largest = float(np.abs(values).max(initial=0.0))
     for digits in range(-6, DIGITS + 1):
         scaled = values * 10.0**digits
         if largest * 10.0**digits > 2.0**52:
