@@ -93,7 +93,7 @@ def test_ordinary_values_need_no_caution(seed, no_sampling):
 # --- constants --------------------------------------------------------------------------------------------------
 
 
-def test_a_trait_constant_within_an_environment_is_refused():
+def test_a_trait_constant_within_an_environment_is_refused(no_sampling):
     cells = simulate_cells(24, 2, 2)
     cells[:, 0, 1] = 5
     trial = trial_of(cells)
@@ -165,7 +165,7 @@ def test_two_values(no_sampling):
     ]
 
 
-def test_plots_that_repeat_their_line():
+def test_plots_that_repeat_their_line(no_sampling):
     cells = simulate_cells(20, 2, 2)
     again = cells.copy()
     again[:, :, 0] += np.random.default_rng(3).normal(size=(20, 2))
