@@ -16,7 +16,7 @@ from bmtme.cv.leaks import find_leaks, refuse_leaks
 from bmtme.cv.schemes import CV1, CV2, Partition
 from bmtme.errors import DataError
 from bmtme.model.checkup.cautions import find_cautions
-from bmtme.model.checkup.constants import refuse_constants
+from bmtme.model.checkup.constants import deviate_within, refuse_constants
 from bmtme.model.checkup.dependences import describe_dependence, find_dependences
 from bmtme.model.checkup.kin import describe_centring
 from bmtme.model.checkup.replicates import compare_replicates, tabulate_replicates
@@ -438,6 +438,19 @@ def test_small_environments_and_outliers_have_no_spread_of_their_own():
             cells = simulate_cells(lines, 6, 2, seed)
             cells[0, 0, 0] += 200
             assert kinds(trial_of(cells)) == set()
+
+
+def test_deviations_within_lines_have_the_variance_of_a_plot():
+    rng = np.random.default_rng(0)
+    cells = simulate_cells(500, 1, 1)
+    for n in (2, 3):
+        trial = trial_of(*(cells + 2 * rng.normal(size=(n, 500, 1, 1))))
+        around, freedom = deviate_within(trial, np.arange(trial.n_records), 0)
+        assert freedom == 500 * (n - 1)
+        table = trial.values.reshape(n, 500)
+        assert (around**2).mean() == pytest.approx(table.var(axis=0, ddof=1).mean())
+    once, freedom = deviate_within(trial, np.arange(500), 0)
+    assert (len(once), freedom) == (0, 0)
 
 
 def test_spread_within_lines_where_there_are_plots():
