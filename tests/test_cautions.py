@@ -297,6 +297,16 @@ def test_coarse_and_few_values_depend_on_nothing(seed):
         assert find_dependences(trial_of(cells)) == []
 
 
+def test_too_few_lines_or_values_make_no_relation():
+    for lines, found in ((10, 0), (11, 1)):
+        cells = simulate_cells(lines, 2, 1)
+        cells[:, 1] = 2 * cells[:, 0]
+        assert len(find_dependences(trial_of(cells))) == found
+    lodging = np.zeros((30, 2, 1))
+    lodging[3], lodging[8], lodging[9] = 5, 10, 15  # exactly in a line, on four different rows of values
+    assert find_dependences(trial_of(lodging * [[1.0], [1.4]])) == []
+
+
 def test_the_search_is_fast_enough():
     cells = simulate_cells(500, 48, 12)
     began = time.perf_counter()
