@@ -269,6 +269,11 @@ def test_relations_with_missing_values():
     assert find_dependences(trial_of(cells)) == []
     cells[:, 3, 1] = np.round(0.5 * cells[:, 1, 1] + 0.5 * cells[:, 7, 1], 2)
     assert name_columns(trial_of(cells)) == {frozenset({"B 2021", "B 2019", "B 2025"})}
+    # Four columns, in the lines that have them; a fifth and a sixth are never there with all of them.
+    parts = simulate_cells(120, 6, 1)
+    parts[:, 3] = np.round(parts[:, 0] + parts[:, 1] - parts[:, 2], 2)
+    parts[:60, 4], parts[60:, 5], parts[60:, 0] = np.nan, np.nan, np.nan
+    assert name_columns(trial_of(parts)) == {frozenset({"A 2018", "A 2019", "A 2020", "A 2021"})}
     blocks = simulate_cells(100, 4, 3)
     blocks[:50, 3], blocks[60:, 2] = np.nan, np.nan
     blocks[:, 1, 2] = blocks[:, 1, 0] - blocks[:, 1, 1]

@@ -20,9 +20,9 @@ SCORE_LEVELS = 10
 #: A standard deviation below this part of the trait's in the other environments is none: rounding, another unit.
 NO_SPREAD = 1e-3
 #: Equal values less one, over the environments where a trait is constant, from which on a fit is refused. Density of
-#: a residual variance R near 0 grows as R^(-freedom/2) there, which the priors make up for while it is small (tried with
-#: 24 lines: two to four equal values move a heritability no more than others do, five by 0.1, six by 0.2, and eight
-#: drive it to 1).
+#: a residual variance R near 0 grows as R^(-freedom/2) there, which the priors make up for while it is small (tried
+#: with 24 lines: two to four equal values move a heritability no more than others do, five by 0.1, six by 0.2, and
+#: eight drive it to 1).
 FREEDOM = 4
 #: Plots that only repeat their line's value, less one for each line: fewer may be chance.
 FREEDOM_WITHIN = 5
