@@ -384,8 +384,10 @@ def _count_needed(columns: int) -> int:
 
 
 def _find_step(values: np.ndarray) -> float:
-    """Largest q such that all values are whole numbers of q apart from one another; 0 where digits do not end."""
-    largest = float(np.abs(values).max(initial=0.0))
+    """Largest q such that all values are whole numbers of q apart from one another; 0 where digits do not end or nothing is there."""
+    if not len(values):
+        return 0.0
+    largest = float(np.abs(values).max())
     for digits in range(-6, DIGITS + 1):
         scaled = values * 10.0**digits
         if largest * 10.0**digits > 2.0**52:
