@@ -384,7 +384,7 @@ def _count_needed(columns: int) -> int:
 
 
 def _find_step(values: np.ndarray) -> float:
-    """Largest q such that all values are whole numbers of q apart from one another; 0 where digits do not end or nothing is there."""
+    """Largest q such that all values are whole numbers of q apart; 0 where digits do not end, or without values."""
     if not len(values):
         return 0.0
     largest = float(np.abs(values).max())
