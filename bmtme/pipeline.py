@@ -20,6 +20,7 @@ from bmtme.gibbs.draws import Draws
 from bmtme.gibbs.problem import Problem
 from bmtme.gibbs.rehearsal import is_compiled, rehearse
 from bmtme.kernels.beta import EXCHANGEABLE
+from bmtme.model.checkup.cautions import warn_of_values
 from bmtme.model.eigenbasis import BENDING
 from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.scaling import (
@@ -175,6 +176,12 @@ def fit(
     Raises
     ------
     DataError, UsageError, NumericalError
+
+    Warns
+    -----
+    UserWarning
+        For short runs, lines left out, and values that may give wrong numbers: see
+        `bmtme.model.checkup.cautions.find_cautions`.
     """
     model = BMTME() if model is None else model
     draws, tune = whole_number(draws, "draws", 1), whole_number(tune, "tune", 0)
@@ -201,6 +208,7 @@ def fit(
             stacklevel=2,
         )
     problem, scaling = build(prepared, model)
+    warn_of_values(prepared.given, stacklevel=2)
     targets = None if keep_effects == "none" else choose_targets(prepared, tuple(sorted(relationship.lines)))
     clock.append(time.perf_counter())
     keep = keep_effects

@@ -38,9 +38,10 @@ example:
 What it says, the most important first: for what a fit would be refused (lines
 without a relationship, values that are no numbers, repeated plots, a matrix
 that is no covariance matrix); what may be mistakes (names that are nearly the
-same, outliers, codes for missing values, mixed units, copies); what is good to
-know (absent environment x trait blocks, sparseness, checks). No data are
-changed or left out.
+same, outliers, codes for missing values, mixed units, copies, values that follow
+from others, traits that are nearly one, replicates that differ); what is good to
+know (absent environment x trait blocks, sparseness, checks, standard deviations
+that differ between environments). No data are changed or left out.
 
 {DATA_FORMAT}
 PED is a table with a row for each individual and the columns of
@@ -55,6 +56,7 @@ With --out, DIR holds:
   columns.csv       every environment x trait: lines, records, range, mean, SD
   lines.csv         every line: records, environments, traits, relationship
   common_lines.csv  lines in common of each two environments
+  replicates.csv    with replicates: their means by environment and trait
 Exit status 0: a fit would take the data; 3: it would refuse them, or they cannot
 be read.
 """
@@ -173,4 +175,6 @@ def write(checkup: Checkup, out: Path) -> None:
         checkup.findings.to_csv(folder / "findings.csv", index=False)
         checkup.columns.to_csv(folder / "columns.csv", index=False)
         checkup.lines.to_csv(folder / "lines.csv", index=False)
+        if len(checkup.replicates):
+            checkup.replicates.to_csv(folder / "replicates.csv", index=False)
         checkup.common_lines.to_csv(folder / "common_lines.csv", index_label="env")
