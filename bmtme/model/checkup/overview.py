@@ -118,8 +118,7 @@ def look_over(
         if unrelated == "drop" and len(strangers) < len(trial.lines):
             fitted = trial.drop_lines(strangers)
     for names, noun in ((trial.lines, "line"), (trial.envs, "environment"), (trial.traits, "trait")):
-        found += find_look_alikes(names, noun)
-    found += find_odd_names(trial.lines, "line") + find_odd_names(trial.envs, "environment")
+        found += find_look_alikes(names, noun) + find_odd_names(names, noun)
     found += find_missing_codes(trial) + find_unit_mixes(trial) + find_constants(fitted) + find_copies(trial)
     found += find_outliers(trial, outlier)
     found += find_gaps(trial) + find_sparse_parts(trial) + find_checks(trial)

@@ -19,7 +19,8 @@ from bmtme.model.markers.genotypes import Markers
 from bmtme.model.markers.plink import PLINK_SUFFIXES, read_plink
 from bmtme.model.markers.vcf import VCF_ENDINGS, read_vcf
 from bmtme.model.tables.cells import list_codes, list_names, unique_names
-from bmtme.model.tables.files import check_header, read_rows
+from bmtme.model.tables.files import check_header
+from bmtme.model.tables.texts import read_rows
 from bmtme.progress import Progress
 
 __all__ = ["load_archive", "read_markers"]

@@ -12,7 +12,7 @@ from bmtme.extras import require
 from bmtme.model.markers.codes import FloatArray
 from bmtme.model.markers.genotypes import Markers
 from bmtme.model.tables.cells import unique_names
-from bmtme.model.tables.files import read_words
+from bmtme.model.tables.texts import read_words
 
 __all__ = ["PLINK_SUFFIXES", "read_plink"]
 

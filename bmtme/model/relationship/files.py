@@ -20,7 +20,7 @@ from bmtme.extras import require
 from bmtme.model.relationship.entries import from_labelled, match_columns, parse_entry, validated
 from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.tables.cells import unique_names
-from bmtme.model.tables.files import read_rows, read_words
+from bmtme.model.tables.texts import read_rows, read_words
 from bmtme.model.tables.workbooks import load_parquet
 
 __all__ = ["read_relationship", "relationship_targets", "write_relationship"]

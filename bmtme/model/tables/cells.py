@@ -5,6 +5,7 @@ White space around a cell is dropped, so that trials and relationships agree on 
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import math
 import re
@@ -19,6 +20,7 @@ import pandas as pd
 
 from bmtme.arguments import as_list, is_one_of, is_unicode, show
 from bmtme.errors import DataError, UsageError
+from bmtme.model.tables.names import refuse_lost
 
 __all__ = [
     "HUGE",
@@ -31,6 +33,7 @@ __all__ = [
     "describe_matches",
     "first_repeat",
     "identifier",
+    "is_missing",
     "list_codes",
     "list_names",
     "match_look_alikes",
@@ -240,6 +243,12 @@ def identifier(value: Any) -> str | None:
         raise DataError(f"{plain!r}, which is no whole number: give identifiers as text")
     if value is None or value is pd.NA or value is pd.NaT:
         return None
+    if isinstance(value, (datetime.date, datetime.time, datetime.timedelta, np.datetime64)):
+        raise DataError(
+            f"{value}, which is neither text nor a whole number. Spreadsheet programs make such dates of names like "
+            "3-1 or MAR1: make the column text in the program that has the names, enter or import them again, and "
+            "save; if dates are the names, give them as text"
+        )
     raise DataError(f"{show(value)}, which is neither text nor a whole number: give identifiers as text")
 
 
@@ -271,6 +280,11 @@ def number(value: Any, form: NumberFormat = PLAIN) -> float:
     raise DataError(show(value))
 
 
+def is_missing(label: str, form: NumberFormat) -> bool:
+    """Whether an identifier is one of the format's codes for a missing value."""
+    return label.lower() in form.codes or (_NUMBER.fullmatch(label) is not None and float(label) in form.values)
+
+
 def _or_missing(value: float, form: NumberFormat) -> float:
     return math.nan if value in form.values else value
 
@@ -294,6 +308,7 @@ def unique_names(names: Iterable[Any], place: str) -> tuple[str, ...]:
         checked.append(text)
     if not checked:
         raise DataError(f"{place} names no lines: at least one is needed.")
+    refuse_lost(checked, place)
     repeat = first_repeat(checked)
     if repeat is not None:
         raise DataError(f"{place} names line {checked[repeat[1]]!r} twice: every line must stand there once.")
