@@ -162,13 +162,14 @@ def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | Non
     from bmtme.model.relationship.pedigree_table import read_pedigree
 
     if args.pedigree is not None:
-        columns, missing = args.pedigree_columns, args.pedigree_missing
-        frame = read_pedigree(args.pedigree, *columns)
+        id, sire, dam = args.pedigree_columns
+        missing: list[str] | None = args.pedigree_missing
+        frame = read_pedigree(args.pedigree, id, sire, dam)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of doubtful parents, which the report tells
             # Plants may be both; of animals, the note tells.
-            relationship = pedigree_relationship(frame, *columns, separate_sexes=False, missing=missing)
-        return relationship, find_odd_parents(frame, *columns, missing)
+            relationship = pedigree_relationship(frame, id, sire, dam, separate_sexes=False, missing=missing)
+        return relationship, find_odd_parents(frame, id, sire, dam, missing)
     if args.relationship is None:
         return None, []
     if args.relationship == IDENTITY:

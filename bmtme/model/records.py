@@ -179,12 +179,12 @@ def _refuse_repeats(
 #: Usual names of columns that number plots, places, times, entries or groups and measure nothing, by `_bare_name`.
 _LABELS = frozenset(
     """
-    rep reps replicate replicates replication replica repetition iblk block blk blocks incblock subblock
-    superblock wholeplot subplot row rows col column columns range ranges pass bed bay tray plot plots unit site
-    loc location env environment year years season cycle month date trial exp expt experiment study entry gid id
-    line genotype gen geno germplasm record accession sample tag barcode order index no nr obs observation record group grp set cvset
-    fold cluster family fam fid iid pedigree sire dam father mother sex byear birthyear treatment trt treat
-    check ischeck tester gencheck gennew unnamed
+    rep reps replicate replicates replication replica repetition iblk block blk blocks incblock subblock superblock
+    wholeplot subplot row rows col column columns range ranges pass bed bay tray plot plots unit site loc location
+    env environment year years season cycle month date trial exp expt experiment study entry gid id line genotype
+    gen geno germplasm record accession sample tag barcode order index no nr obs observation group grp set cvset
+    fold cluster family fam fid iid pedigree sire dam father mother sex byear birthyear treatment trt treat check
+    ischeck tester gencheck gennew unnamed
     """.split()
 )
 #: Rows from which on numbers in their order are a count of the rows.

@@ -79,7 +79,8 @@ def find_unmatched(
         if few:
             text += (
                 "Hardly a line of the trial is in the relationship (it has names such as "
-                f"{some_names(relationship.lines, 3)}): a fit is refused."
+                f"{some_names(relationship.lines, 3)}): a fit is refused. If these are markers, the relationship was "
+                "made of a table with markers in rows."
             )
         elif unrelated == "drop":
             text += f"A fit leaves {'it' if len(lacking) == 1 else 'them'} out."

@@ -19,7 +19,7 @@ from bmtme.errors import DataError, UsageError
 from bmtme.extras import require
 from bmtme.model.relationship.entries import from_labelled, match_columns, parse_entry, validated
 from bmtme.model.relationship.matrix import Relationship
-from bmtme.model.tables.cells import unique_names
+from bmtme.model.tables.cells import individual_names, unique_names
 from bmtme.model.tables.texts import read_rows, read_words
 from bmtme.model.tables.workbooks import load_parquet
 
@@ -140,7 +140,7 @@ def _read_gcta(prefix: str) -> Relationship:
     id_file, _, grm_file = (Path(prefix + ending) for ending in GCTA_ENDINGS)
     together = f"GCTA's matrices are files side by side with one name, {', '.join(GCTA_ENDINGS)}."
     rows = read_words(id_file, 2, "two, the family's and the individual's ID", together)
-    lines = unique_names([name for _, name in rows], f"the second column of {id_file.name}")
+    lines = individual_names([(family, name) for family, name in rows], f"the second column of {id_file.name}")
     n = len(lines)
     expected = 4 * n * (n + 1) // 2
     try:

@@ -277,10 +277,16 @@ def match_lines(
     if missing and unrelated == "error":
         lines = "1 line has" if len(missing) == 1 else f"{len(missing)} lines have"
         close = describe_matches(match_look_alikes(missing, relationship.lines))
+        markers = ""
+        if len(missing) == len(with_value) and not close:
+            markers = (
+                f" Names in the relationship are such as {list_names(relationship.lines[:3])}: if these are markers, "
+                "it was made of a table with markers in rows, which has to be turned."
+            )
         raise DataError(
             f"{lines} records in the trial but no relationship: {list_names(missing)}{f' ({close})' if close else ''}. "
             "Correct the names, add the lines to the relationship, or have them dropped (unrelated='drop', in the "
-            "shell --drop-unrelated)."
+            f"shell --drop-unrelated).{markers}"
         )
     if len(with_value) - len(missing) < 2:
         raise DataError(

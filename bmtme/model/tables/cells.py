@@ -10,6 +10,7 @@ import difflib
 import math
 import re
 import unicodedata
+import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -33,6 +34,7 @@ __all__ = [
     "describe_matches",
     "first_repeat",
     "identifier",
+    "individual_names",
     "is_missing",
     "list_codes",
     "list_names",
@@ -293,6 +295,39 @@ def _decimal_hint(text: str, form: NumberFormat) -> str:
     if form.decimal == "." and _DECIMAL_COMMA.fullmatch(text):
         return " (write decimals with a point)"
     return " (write decimals with a comma)" if form.decimal == "," and _NUMBER.fullmatch(text) else ""
+
+
+def individual_names(
+    individuals: Sequence[tuple[str, str]], place: str, stacklevel: int = 4
+) -> tuple[str, ...]:
+    """Names of individuals from the family's and the individual's ID, as PLINK and GCTA write them: the latter.
+
+    Where all individuals have one ID and the families differ, as after an export without families, the family's ID is
+    the name, with a warning.
+
+    Raises
+    ------
+    DataError
+        If IDs repeat otherwise.
+    """
+    families, names = ([pair[side] for pair in individuals] for side in (0, 1))
+    repeat = first_repeat(names)
+    if repeat is None:
+        return unique_names(names, place)
+    if len(set(names)) == 1 and len(set(families)) == len(families):
+        warnings.warn(
+            f"{place} holds the individual's ID {names[0]!r} throughout: lines are named by the family's ID, the first "
+            "column.",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
+        return unique_names(families, place)
+    earlier, later = repeat
+    raise DataError(
+        f"{place} names line {names[later]!r} twice (families {families[earlier]!r} and "
+        f"{families[later]!r}): the individual's ID is the name of a line and must be unique; plink --update-ids "
+        "changes it. Of a line with two samples take one out, or give them two names."
+    )
 
 
 def unique_names(names: Iterable[Any], place: str) -> tuple[str, ...]:
