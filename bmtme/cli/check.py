@@ -174,7 +174,9 @@ def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | Non
         return None, []
     if args.relationship == IDENTITY:
         return Relationship.identity(trial.lines), []
-    return read_relationship(args.relationship), []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* looks like the inverse of a relationship")  # the report tells
+        return read_relationship(args.relationship), []
 
 
 def write(checkup: Checkup, out: Path) -> None:

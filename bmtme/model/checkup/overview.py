@@ -20,6 +20,7 @@ from bmtme.model.checkup.coverage import (
     tabulate_lines,
 )
 from bmtme.model.checkup.findings import SEVERITIES, Finding, tabulate_findings
+from bmtme.model.checkup.inverses import find_inverse
 from bmtme.model.checkup.kin import find_identical_lines, find_rank, find_unmatched
 from bmtme.model.checkup.naming import find_look_alikes, find_odd_names
 from bmtme.model.checkup.oddities import find_constants, find_copies, find_missing_codes, find_outliers, find_unit_mixes
@@ -113,7 +114,7 @@ def look_over(
     fitted = trial
     if relationship is not None:
         found += find_unmatched(trial, relationship, unrelated)
-        found += find_rank(trial, relationship)
+        found += find_rank(trial, relationship) + find_inverse(relationship)
         strangers = set(trial.lines).difference(relationship.lines)
         if unrelated == "drop" and len(strangers) < len(trial.lines):
             fitted = trial.drop_lines(strangers)
