@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,6 +110,23 @@ def test_a_text_is_read_to_its_end(tmp_path, content):
     path = tmp_path / "p.csv"
     path.write_bytes(content)
     assert read_trial(path, **COLUMNS).lines == ("a", "b", "c", "d")
+
+
+def test_a_bgzip_file_without_its_end(tmp_path):
+    end = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+    def block(text: str) -> bytes:
+        packed = zlib.compressobj(wbits=-15)
+        body = packed.compress(text.encode()) + packed.flush()
+        head = bytes.fromhex("1f8b08040000000000ff060042430200") + struct.pack("<H", len(body) + 25)
+        return head + body + struct.pack("<II", zlib.crc32(text.encode()), len(text))
+
+    path = tmp_path / "p.csv.gz"
+    path.write_bytes(block(TEXT[:33]) + block(TEXT[33:]) + end)
+    assert read_trial(path, **COLUMNS).lines == ("a", "b", "c", "d")
+    path.write_bytes(block(TEXT[:33]))  # up to the end of a row
+    with pytest.raises(DataError, match=r"p.csv.gz is a damaged gzip file \(the block that ends a bgzip file is"):
+        read_trial(path, **COLUMNS)
 
 
 def test_a_table_as_large_as_a_sheet_is_told(tmp_path):

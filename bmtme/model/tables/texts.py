@@ -23,6 +23,7 @@ __all__ = ["open_lines", "read_rows", "read_words", "suffix"]
 #: Sizes of a sheet in spreadsheet programs of today and of before 2007 (256 columns are no rare number).
 _MOST_ROWS, _MOST_COLUMNS = (65_536, 1_048_576), (16_384,)
 _LINE_BREAK = re.compile("\r\n|\r|\n")
+_BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _TAB_SUFFIXES = frozenset({".tsv", ".tab"})
 _Bytes = io.BufferedReader | gzip.GzipFile
 
@@ -136,9 +137,16 @@ def suffix(path: str | os.PathLike[str]) -> str:
 
 def _decompressed(raw: io.BufferedReader) -> _Bytes:
     # Told by the first bytes, not by the name: downloads are often compressed without saying so, and the reverse.
-    if raw.peek(2)[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=raw)
-    return raw
+    head = raw.peek(18)
+    if head[:2] != b"\x1f\x8b":
+        return raw
+    if head[12:14] == b"BC" and raw.seekable():
+        # Members of bgzip's are whole in themselves: only the empty one at the end tells that none is missing.
+        raw.seek(-len(_BGZIP_END), os.SEEK_END)
+        if raw.read() != _BGZIP_END:
+            raise EOFError("the block that ends a bgzip file is missing, so it is cut off")
+        raw.seek(0)
+    return gzip.GzipFile(fileobj=raw)
 
 
 def _split_rows(lines: Iterator[str], name: str, ending: str, decimal: str) -> Iterator[tuple[int, list[str]]]:
