@@ -153,6 +153,11 @@ def test_centred_codes_are_asked_about(dosages, scale):
         Markers.from_frame(centred)
 
 
+def test_codes_that_do_not_reach_minus_one_are_asked_about():
+    with pytest.raises(DataError, match=r"the genotypes go from -0.5 to 1: are they centred or scaled\?"):
+        Markers.from_frame(pd.DataFrame([[-0.5, 1.0], [1.0, 0.5], [0.0, -0.5]], index=list("abc")))
+
+
 def test_usual_scales_are_not_asked_about(dosages):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
