@@ -46,13 +46,16 @@ example:
 MARKERS, by its ending:
   .bed                PLINK, with .bim and .fam (pip install 'bmtme[plink]')
   .vcf .vcf.gz        GT of every sample (pip install 'bmtme[vcf]')
+  .raw                PLINK's --recode A or --export A, tabs or blanks
   .npz                NumPy arrays: markers (lines x markers), line (the lines'
                       names) and, optionally, snp (the markers' names)
   any other           table as .csv or .tsv, plain or gzipped: lines in rows,
                       their names first, the markers' names in the header
 Genotypes of tables and arrays are copies of one allele, 0, 1 or 2, or -1, 0, 1;
-missing ones are empty, NA, NaN, a point, -9, -127 or -128. They are replaced by
-the marker's mean.
+frequencies (0, 0.5, 1) are read with --coding 01. Missing ones are empty, NA,
+NaN, a point, -9, -127 or -128; they are replaced by the marker's mean. Lines of
+PLINK's files are named by the individual's ID; where all have the same, by the
+family's.
 
 GRM, by its ending:
   .csv .csv.gz .tsv .tsv.gz   labelled square table, every digit kept

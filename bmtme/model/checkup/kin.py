@@ -15,12 +15,12 @@ from threadpoolctl import threadpool_limits
 from bmtme.model.checkup.findings import Finding, Severity
 from bmtme.model.eigenbasis import BENDING, NEGATIVE, ZERO
 from bmtme.model.relationship.matrix import Relationship
-from bmtme.model.relationship.pedigree_table import list_both_sexes
+from bmtme.model.relationship.pedigree_table import describe_doubtful, list_both_sexes, list_doubtful_parents
 from bmtme.model.tables.cells import count_noun, describe_matches, match_look_alikes, some_names
 from bmtme.model.trial import Trial
 from bmtme.progress import Progress
 
-__all__ = ["describe_centring", "find_both_sexes", "find_identical_lines", "find_rank", "find_unmatched"]
+__all__ = ["describe_centring", "find_identical_lines", "find_odd_parents", "find_rank", "find_unmatched"]
 
 #: Rows of a relationship that differ by less, as a share of the largest diagonal entry, are the same.
 SAME = 1e-8
@@ -30,19 +30,32 @@ NEARLY = 0.99
 MANY = 2000
 
 
-def find_both_sexes(pedigree: pd.DataFrame, sire: str, dam: str) -> list[Finding]:
-    """Individuals of a pedigree that are sires and dams."""
-    both = list_both_sexes(pedigree, sire, dam)
-    if not both:
-        return []
-    one = len(both) == 1
-    text = (
-        f"{count_noun(len(both), 'individual')} of the pedigree {'is' if one else 'are'} both sire and dam: "
-        f"{some_names(both)}. Plants may be that (in Python, pass separate_sexes=False); of an animal it is a mistake."
-    )
-    return [
-        Finding.of("note", "both sexes", text, [{"line": name, "message": "both a sire and a dam"} for name in both])
-    ]
+def find_odd_parents(
+    pedigree: pd.DataFrame, id: str, sire: str, dam: str, missing: Sequence[str] | None = None
+) -> list[Finding]:
+    """Parents of a pedigree that are both sires and dams, or that may stand for an unknown one."""
+    found = []
+    known, founders = list_both_sexes(pedigree, id, sire, dam, missing)
+    both = known + founders
+    if both:
+        one = len(both) == 1
+        text = f"{count_noun(len(both), 'individual')} of the pedigree {'is' if one else 'are'} both sire and dam"
+        text += f": {some_names(both)}."
+        if founders:
+            text += (
+                f" Without a row of {'its' if len(founders) == 1 else 'their'} own: {some_names(founders)}; if "
+                f"{'this stands' if len(founders) == 1 else 'one stands'} for unknown parents, name it with "
+                "--pedigree-missing (in Python, missing=)."
+            )
+        text += " Plants may be both (in Python, separate_sexes=False); of an animal it is a mistake."
+        items = [{"line": name, "message": "both a sire and a dam"} for name in both]
+        found.append(Finding.of("note", "both sexes", text, items))
+    doubtful = list_doubtful_parents(pedigree, id, sire, dam, missing)
+    if doubtful:
+        items = [{"line": name, "message": "a parent that may stand for unknown ones"} for name in doubtful]
+        text = describe_doubtful(doubtful)
+        found.append(Finding.of("warning", "doubtful parent", f"{_start(text)}", items))
+    return found
 
 
 def find_unmatched(
@@ -68,7 +81,8 @@ def find_unmatched(
         if few:
             text += (
                 "Hardly a line of the trial is in the relationship (it has names such as "
-                f"{some_names(relationship.lines, 3)}): a fit is refused."
+                f"{some_names(relationship.lines, 3)}): a fit is refused. If these are markers, the relationship was "
+                "made of a table with markers in rows."
             )
         elif unrelated == "drop":
             text += f"A fit leaves {'it' if len(lacking) == 1 else 'them'} out."

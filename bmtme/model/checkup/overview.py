@@ -21,6 +21,7 @@ from bmtme.model.checkup.coverage import (
     tabulate_lines,
 )
 from bmtme.model.checkup.findings import SEVERITIES, Finding, tabulate_findings
+from bmtme.model.checkup.inverses import find_inverse
 from bmtme.model.checkup.kin import describe_centring, find_identical_lines, find_rank, find_unmatched
 from bmtme.model.checkup.naming import find_look_alikes, find_odd_names
 from bmtme.model.checkup.oddities import find_outliers, find_repeated_records
@@ -118,13 +119,12 @@ def look_over(
     fitted = trial
     if relationship is not None:
         found += find_unmatched(trial, relationship, unrelated)
-        found += find_rank(trial, relationship)
+        found += find_rank(trial, relationship) + find_inverse(relationship)
         strangers = set(trial.lines).difference(relationship.lines)
         if unrelated == "drop" and len(strangers) < len(trial.lines):
             fitted = trial.drop_lines(strangers)
     for names, noun in ((trial.lines, "line"), (trial.envs, "environment"), (trial.traits, "trait")):
-        found += find_look_alikes(names, noun)
-    found += find_odd_names(trial.lines, "line") + find_odd_names(trial.envs, "environment")
+        found += find_look_alikes(names, noun) + find_odd_names(names, noun)
     found += find_cautions(fitted) + find_repeated_records(trial)
     found += find_outliers(trial, outlier)
     found += find_gaps(trial) + find_sparse_parts(trial) + find_checks(trial)
