@@ -31,6 +31,7 @@ from bmtme.model.trial import Trial
 from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress
 from bmtme.results.fit import Fit
+from bmtme.results.information import find_prior_only, measure_spread
 from bmtme.results.posterior import collect_effects, collect_variables, make_dataset
 from bmtme.results.predictions import KEPT, Targets, predict_cells, spread_evenly, tabulate_predictions
 
@@ -228,11 +229,12 @@ def fit(
     }
     with threadpool_limits(1):
         groups = collect(prepared, problem, scaling, sampled, keep)
+        facts = find_facts(prepared, model, problem, scaling, groups["posterior"])
     clock.append(time.perf_counter())
     run = {
         "settings": settings,
         "data": describe_data(prepared),
-        "facts": find_facts(prepared, model),
+        "facts": facts,
         "versions": find_versions(),
         "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
     }
@@ -338,14 +340,43 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def find_facts(prepared: Prepared, model: BMTME) -> dict[str, Any]:
-    """What a summary needs to know about the data."""
-    observed = prepared.observed
+def find_facts(
+    prepared: Prepared, model: BMTME, problem: Problem, scaling: Scaling, posterior: Any
+) -> dict[str, Any]:
+    """What a summary needs to know about the data.
+
+    ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on
+    one record; ``spread``, the expected sample variance of the lines' effects per unit of their covariance;
+    ``records``, ``observed_sd`` (env x trait), number of records and their standard deviation; ``prior_only``, what the
+    likelihood is flat in, by name; ``means``, ``shared_variance``, of the model.
+    """
+    observed, env = prepared.observed, prepared.layout.rec_env
+    spread = measure_spread(prepared.basis)
+    counts = np.array([observed[env == i].sum(axis=0) for i in range(len(prepared.trial.envs))])
+    sd = np.zeros(counts.shape)
+    for i, l in np.argwhere(counts > 1):
+        sd[i, l] = np.nanstd(prepared.values[env == i, l], ddof=1)
+    try:
+        prior_only = find_prior_only(prepared, problem, scaling, posterior, spread)
+    except np.linalg.LinAlgError:
+        prior_only = {}
+        warnings.warn(
+            "it could not be computed which of the covariances the prior alone informs, as they are nearly singular: "
+            "the summary says nothing about that.",
+            UserWarning,
+            stacklevel=2,
+        )
     return {
         "mean_diagonal": prepared.basis.scale,
+        "spread": spread,
+        "envs": list(prepared.trial.envs),
         "recorded": prepared.layout.recorded.tolist(),
         "together": (observed.T.astype(int) @ observed.astype(int) > 0).tolist(),
+        "records": counts.tolist(),
+        "observed_sd": sd.tolist(),
         "shared_variance": model.structure == "standard",
+        "means": model.means,
+        "prior_only": prior_only,
     }
 
 
