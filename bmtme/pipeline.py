@@ -31,7 +31,7 @@ from bmtme.model.trial import Trial
 from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress
 from bmtme.results.fit import Fit
-from bmtme.results.information import find_prior_only, measure_spread
+from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import collect_effects, collect_variables, make_dataset
 from bmtme.results.predictions import KEPT, Targets, predict_cells, spread_evenly, tabulate_predictions
 
@@ -351,13 +351,12 @@ def find_facts(
     likelihood is flat in, by name; ``means``, ``shared_variance``, of the model.
     """
     observed, env = prepared.observed, prepared.layout.rec_env
-    spread = measure_spread(prepared.basis)
     counts = np.array([observed[env == i].sum(axis=0) for i in range(len(prepared.trial.envs))])
     sd = np.zeros(counts.shape)
     for i, l in np.argwhere(counts > 1):
         sd[i, l] = np.nanstd(prepared.values[env == i, l], ddof=1)
     try:
-        prior_only = find_prior_only(prepared, problem, scaling, posterior, spread)
+        prior_only = find_prior_only(prepared, problem, scaling, posterior)
     except np.linalg.LinAlgError:
         prior_only = {}
         warnings.warn(
@@ -368,7 +367,7 @@ def find_facts(
         )
     return {
         "mean_diagonal": prepared.basis.scale,
-        "spread": spread,
+        "spread": prepared.basis.spread,
         "envs": list(prepared.trial.envs),
         "recorded": prepared.layout.recorded.tolist(),
         "together": (observed.T.astype(int) @ observed.astype(int) > 0).tolist(),

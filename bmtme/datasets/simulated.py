@@ -14,6 +14,7 @@ import pandas as pd
 
 from bmtme.arguments import check_memory, file_path, is_number, is_one_of, show, whole_number
 from bmtme.errors import DataError, UsageError
+from bmtme.model.eigenbasis import measure_spread
 from bmtme.model.relationship.genomic import vanraden
 from bmtme.model.relationship.matrix import Relationship
 
@@ -267,12 +268,10 @@ def _genotypes(
 
 def _spread(matrix: FloatArray) -> float:
     """Expected sample variance of effects with this covariance: what lines differ in."""
-    lines = len(matrix)
-    total = float(np.trace(matrix))
-    if lines == 1:
-        return total
-    spread = (total - float(matrix.sum()) / lines) / (lines - 1)
-    if not spread > 1e-9 * total / lines:
+    if len(matrix) == 1:
+        return float(matrix[0, 0])
+    spread = measure_spread(float(np.trace(matrix)), float(matrix.sum()), len(matrix))
+    if not spread > 0:
         raise DataError(
             "by the relationship all lines are clones of one: there is no genetic variance between them, whatever the "
             "heritability. Expected lines that differ."

@@ -237,9 +237,10 @@ def _tabulate(
         lines.append(f"  ({len(names) - len(shown)} more rows in the summary)")
     starred = [notes[name] for _, row in shown for name in row if name in means and star(name)]
     if starred:
-        told = [part.removeprefix(f"{PRIOR_ONLY}: ") for note in starred for part in note.split("; ") if PRIOR_ONLY in part]
-        reasons = "; ".join(dict.fromkeys(told))
-        lines += textwrap.wrap(f"* known from the {PRIOR_ONLY}: {reasons}", width, initial_indent="  ", subsequent_indent="    ")
+        parts = [part.removeprefix(f"{PRIOR_ONLY}: ") for note in starred for part in note.split("; ")[:1]]
+        reasons = "; ".join(dict.fromkeys(parts))
+        mark = f"* known from the {PRIOR_ONLY}: {reasons}"
+        lines += textwrap.wrap(mark, width, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines)
 
 

@@ -204,7 +204,8 @@ def deal_lines(sizes: np.ndarray, unrelated: bool) -> tuple[list[np.ndarray], fl
     run = max(1, min(RUN, len(sizes) // number))
     of = (np.arange(len(sizes)) // run) % number
     blocks = [np.flatnonzero(of == b) for b in range(number)]
-    kept, values = [], 0
+    kept: list[np.ndarray] = []
+    values = 0
     for block in blocks:
         if len(block) and (not kept or values + sizes[block].sum() <= most):
             kept.append(block)

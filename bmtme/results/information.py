@@ -21,7 +21,6 @@ import numpy as np
 
 from bmtme.gibbs.problem import Problem
 from bmtme.kernels.covariance import DIAGONAL, FULL, HALF_T, SCALAR, CovariancePrior
-from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import Prepared
 from bmtme.results.fisher import Direction, Point, measure_information
@@ -29,19 +28,17 @@ from bmtme.results.summary import Quantity, derive_covariances
 
 #: A quantity is the prior's where the data's share in what is known about it is below this.
 SHARE = 0.1
+#: ... of correlations, which have bounds: then the posterior's SD is 0.9 of the prior's.
+SHARE_OF_CORRELATION = 0.18
 #: Part of the prior's information that goes with the likelihood's in finding where that is flat.
 FLAT = 0.2
-#: ... and its 90% interval is not much shorter: at least this part of the prior's, or (variances) of its own median.
-PART_OF_PRIOR, PART_OF_VARIANCE = 1 / 3, 0.5
+#: ... and its 90% interval is not much shorter than the prior's (`part_left`): this part of it, and practically all.
+PART, ALL = 0.33, 0.9
 #: Standard deviation of a share of a variance, a number between 0 and 1 of which little is known.
 SHARE_SD = 0.35
 PRIOR_DRAWS = 4000
-#: A spread of u below this share of the mean diagonal is rounding: all lines are clones.
-CLONES = 1e-9
 
-def find_prior_only(
-    prepared: Prepared, problem: Problem, scaling: Scaling, posterior: Any, spread: float
-) -> dict[str, str]:
+def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, posterior: Any) -> dict[str, str]:
     """Which variances, heritabilities and correlations of a posterior are the prior's alone, and why.
 
     Where the data's share (see the module) is below `SHARE` and the 90% interval is not much shorter than the prior's:
@@ -50,14 +47,18 @@ def find_prior_only(
     Parameters
     ----------
     posterior : xarray.Dataset
-    spread : c of `measure_spread`
 
     Returns
     -------
     dict
         Reason in words, by the name of the quantity as in a summary.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        Where a covariance is too nearly singular to compute with.
     """
-    traits, envs = prepared.trial.traits, prepared.trial.envs
+    traits, envs, spread = prepared.trial.traits, prepared.trial.envs, prepared.basis.spread
     S, R = posterior["Sigma_t"].values, posterior["R_e"].values
     E = posterior["Sigma_E"].values if problem.interaction else None
     found = list(derive_covariances(envs, traits, S, E, R, spread))
@@ -72,22 +73,31 @@ def find_prior_only(
     shares = share_of_data(prepared, point, directions, found, spread)
     reasons = {}
     for quantity, (share, x) in zip(found, shares, strict=True):
-        if not share < SHARE:
-            continue
-        low, median, high = np.quantile(quantity.draws, (0.05, 0.5, 0.95))
-        if quantity.kind in ("heritability", "genetic_correlation", "residual_correlation"):
-            wide = high - low >= PART_OF_PRIOR * (prior[quantity.name][3] - prior[quantity.name][0])
-        else:
-            wide = quantity.first != quantity.second or high - low >= PART_OF_VARIANCE * median
-        if wide:
+        correlation = quantity.kind != "heritability" and quantity.first != quantity.second
+        least = SHARE_OF_CORRELATION if correlation else SHARE
+        if share < least and part_left(quantity, prior) >= PART:
             mixed = {d.kind for d, part in zip(directions, np.abs(x), strict=True) if part > 0.3 * np.abs(x).max()}
             reasons[quantity.name] = tell_reason(mixed)
-    for kind, covariance in (("genetic_correlation", "Sigma_t"), ("residual_correlation", "R_e")):
-        for l, trait in enumerate(traits):
-            for other in traits[l + 1 :]:  # a covariance is known as far as its correlation is
-                if f"{kind}[{trait}, {other}]" not in reasons:
-                    reasons.pop(f"{covariance}[{trait}, {other}]", None)
+    for quantity in found:
+        l, q = quantity.first, quantity.second
+        if quantity.kind == "heritability":  # as far as its Sigma_t is the prior's, if nothing bounds it
+            reason = reasons.get(f"Sigma_t[{traits[q]}, {traits[q]}]")
+            if reason and part_left(quantity, prior) >= ALL:
+                reasons.setdefault(quantity.name, reason)
+        elif quantity.kind in ("Sigma_t", "R_e") and l != q:  # a covariance is known as far as its correlation is
+            kind = "genetic_correlation" if quantity.kind == "Sigma_t" else "residual_correlation"
+            if f"{kind}[{traits[l]}, {traits[q]}]" not in reasons:
+                reasons.pop(quantity.name, None)
     return reasons
+
+
+def part_left(quantity: Quantity, prior: Mapping[str, np.ndarray]) -> float:
+    """How long the 90% interval still is: beside the prior's, or (a variance) its own median; of a covariance, one."""
+    low, median, high = np.quantile(quantity.draws, (0.05, 0.5, 0.95))
+    if quantity.kind in ("heritability", "genetic_correlation", "residual_correlation"):
+        whole = prior[quantity.name][3] - prior[quantity.name][0]
+        return float((high - low) / whole) if whole > 0 else 0.0
+    return float((high - low) / median) if quantity.first == quantity.second else 1.0
 
 
 def share_of_data(
@@ -125,23 +135,12 @@ def tell_reason(mixed: set[str]) -> str:
     return f"the data do not tell {', '.join(names[:-1])} and {names[-1]} apart"
 
 
-def measure_spread(basis: Eigenbasis) -> float:
-    """c = (tr G - 1'G1 / J) / (J - 1) over the lines with a record: the sample variance of u to be expected per unit.
-
-    The same for G, for G centred (KGK, K = 1 - 11'/J) and for G + a 11', which have one likelihood where the means are
-    free; the mean diagonal is not. Zero for clones of one line.
-    """
-    J = len(basis.values)
-    if basis.vectors is None:
-        return 1.0
-    root = np.sqrt(basis.multiples)
-    ones = np.sqrt(basis.values) * ((1.0 / root) @ basis.vectors)
-    spread = basis.scale * (J - float(ones @ ones) / J) / (J - 1)
-    return spread if spread > CLONES * basis.scale else 0.0
-
-
 def list_directions(
-    problem: Problem, point: Point, prior: Mapping[str, np.ndarray], traits: Sequence[str], envs: Sequence[str],
+    problem: Problem,
+    point: Point,
+    prior: Mapping[str, np.ndarray],
+    traits: Sequence[str],
+    envs: Sequence[str],
     genetic: float,
 ) -> list[Direction]:
     """Free parameters, each with its range under the prior within what the data make possible.
@@ -161,7 +160,8 @@ def list_directions(
         return spread if value <= prior[name][2] else max(spread, value)  # far out, a prior with a tail says little
 
     found = []
-    for kind, M, law, unit in (("Sigma_t", point.S, problem.prior_t, genetic * share), ("R_e", point.R, problem.prior_e, 1.0)):
+    laws = (("Sigma_t", point.S, problem.prior_t, genetic * share), ("R_e", point.R, problem.prior_e, 1.0))
+    for kind, M, law, unit in laws:
         changes = []
         for l, trait in enumerate(traits):
             for q in range(l, L if law.shape == FULL else l + 1):

@@ -20,7 +20,7 @@ COLUMNS = ("mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat", "not
 
 PRIOR_ONLY = "prior only"
 HARDLY = "the data hardly say"
-#: A 90% interval of a heritability longer than this says next to nothing (of a uniform one: 0.9).
+#: A 90% interval over more than this part of what is possible says next to nothing (that of a uniform one: 0.9).
 ALMOST_ALL = 0.85
 #: A standard deviation of records below the residual one is told where chance brings it less often than this.
 CHANCE = 1e-3
@@ -118,12 +118,11 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for k, quantity in enumerate(quantities):
         notes = [*note_information(quantity, facts), *note_spread(quantity, residual, facts)]
-        notes += note_diagnostics(quantity.draws.shape, bool(constant[k]), bulk[k], tail[k], r_hat[k])
         flat = quantity.draws.ravel()
         spread = flat.std(ddof=1) if flat.size > 1 else 0.0
         low, high = np.quantile(flat, (0.05, 0.95))
-        if quantity.kind == "heritability" and high - low > ALMOST_ALL:
-            notes.insert(1 if notes and notes[0].startswith(PRIOR_ONLY) else 0, tell_width(high - low))
+        notes += note_width(quantity, high - low)
+        notes += note_diagnostics(quantity.draws.shape, bool(constant[k]), bulk[k], tail[k], r_hat[k])
         rows.append((flat.mean(), spread, low, high, bulk[k], tail[k], r_hat[k], "; ".join(notes)))
     names = pd.Index([quantity.name for quantity in quantities], name="parameter")
     return pd.DataFrame(rows, columns=list(COLUMNS), index=names)
@@ -143,9 +142,9 @@ def note_information(quantity: Quantity, facts: dict[str, Any]) -> list[str]:
     if quantity.kind == "heritability" and not facts["spread"] > 0:
         return ["no genetic variance: by the relationship all lines are clones of one"]
     # One variance of all environments is informed by those with records.
-    unseen = not facts["shared_variance"] and not recorded[quantity.first].any()
-    if quantity.kind in ("Sigma_E", "heritability") and unseen:
-        return [f"{PRIOR_ONLY}: no record in this environment"]
+    if quantity.kind in ("Sigma_E", "heritability") and not facts["shared_variance"]:
+        if not recorded[quantity.first].any():
+            return [f"{PRIOR_ONLY}: nothing was recorded in this environment"]
     if quantity.kind in ("R_e", "residual_correlation") and not facts["together"][quantity.first][quantity.second]:
         return [f"{PRIOR_ONLY}: never on one record"]
     reason = facts["prior_only"].get(quantity.name)
@@ -175,6 +174,15 @@ def note_spread(quantity: Quantity, residual: Sequence[float], facts: dict[str, 
     return [f"residual SD {residual[l]:.3g} above the observed SD {where}: residual variances differ by environment"]
 
 
+def note_width(quantity: Quantity, width: float) -> list[str]:
+    """A heritability or correlation of which hardly more is known than that it is one."""
+    if quantity.kind == "heritability" and width > ALMOST_ALL:
+        return [f"{HARDLY}: the interval covers {width:.2f} of (0, 1)"]
+    if quantity.kind in ("genetic_correlation", "residual_correlation") and width > 2 * ALMOST_ALL:
+        return [f"{HARDLY}: the interval covers {width / 2:.2f} of (-1, 1)"]
+    return []
+
+
 def note_diagnostics(shape: tuple[int, ...], constant: bool, bulk: float, tail: float, r_hat: float) -> list[str]:
     """What the diagnostics say, and why where they say nothing."""
     if shape[1] < 4:
@@ -191,11 +199,6 @@ def note_diagnostics(shape: tuple[int, ...], constant: bool, bulk: float, tail: 
     if min(bulk, tail) < GOOD_ESS:
         notes.append(f"fewer than {GOOD_ESS} effective draws")
     return notes
-
-
-def tell_width(width: float) -> str:
-    """A heritability of which the data hardly say more than that it is one."""
-    return f"{HARDLY}: the interval covers {width:.2f} of (0, 1)"
 
 
 def describe_convergence(summary: pd.DataFrame) -> str:
