@@ -26,17 +26,20 @@ from bmtme.preparation import Prepared
 from bmtme.results.fisher import Direction, Point, measure_information
 from bmtme.results.summary import Quantity, derive_covariances
 
-#: A quantity is the prior's where the data's share in what is known about it is below this.
-SHARE = 0.1
-#: ... of correlations, which have bounds: then the posterior's SD is 0.9 of the prior's.
-SHARE_OF_CORRELATION = 0.18
+#: A quantity is the prior's where the data's share in what is known about it is below this, and its 90% interval at
+#: least this part of the prior's (`part_left`).
+SHARE, PART = 0.1, 0.33
+#: A correlation with most of the prior's interval is so below a somewhat larger share, too.
+LOW_SHARE, MOST = 0.2, 0.8
+#: ... and a heritability with practically all of it if its Sigma_t is.
+ALL = 0.9
+CORRELATIONS = ("genetic_correlation", "residual_correlation")
 #: Part of the prior's information that goes with the likelihood's in finding where that is flat.
 FLAT = 0.2
-#: ... and its 90% interval is not much shorter than the prior's (`part_left`): this part of it, and practically all.
-PART, ALL = 0.33, 0.9
 #: Standard deviation of a share of a variance, a number between 0 and 1 of which little is known.
 SHARE_SD = 0.35
 PRIOR_DRAWS = 4000
+
 
 def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, posterior: Any) -> dict[str, str]:
     """Which variances, heritabilities and correlations of a posterior are the prior's alone, and why.
@@ -73,9 +76,8 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
     shares = share_of_data(prepared, point, directions, found, spread)
     reasons = {}
     for quantity, (share, x) in zip(found, shares, strict=True):
-        correlation = quantity.kind != "heritability" and quantity.first != quantity.second
-        least = SHARE_OF_CORRELATION if correlation else SHARE
-        if share < least and part_left(quantity, prior) >= PART:
+        left = part_left(quantity, prior)
+        if (share < SHARE and left >= PART) or (share < LOW_SHARE and left >= MOST and quantity.kind in CORRELATIONS):
             mixed = {d.kind for d, part in zip(directions, np.abs(x), strict=True) if part > 0.3 * np.abs(x).max()}
             reasons[quantity.name] = tell_reason(mixed)
     for quantity in found:
@@ -86,15 +88,17 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
                 reasons.setdefault(quantity.name, reason)
         elif quantity.kind in ("Sigma_t", "R_e") and l != q:  # a covariance is known as far as its correlation is
             kind = "genetic_correlation" if quantity.kind == "Sigma_t" else "residual_correlation"
-            if f"{kind}[{traits[l]}, {traits[q]}]" not in reasons:
-                reasons.pop(quantity.name, None)
+            reason = reasons.get(f"{kind}[{traits[l]}, {traits[q]}]")
+            reasons.pop(quantity.name, None)
+            if reason:
+                reasons[quantity.name] = reason
     return reasons
 
 
 def part_left(quantity: Quantity, prior: Mapping[str, np.ndarray]) -> float:
     """How long the 90% interval still is: beside the prior's, or (a variance) its own median; of a covariance, one."""
     low, median, high = np.quantile(quantity.draws, (0.05, 0.5, 0.95))
-    if quantity.kind in ("heritability", "genetic_correlation", "residual_correlation"):
+    if quantity.kind == "heritability" or quantity.kind in CORRELATIONS:
         whole = prior[quantity.name][3] - prior[quantity.name][0]
         return float((high - low) / whole) if whole > 0 else 0.0
     return float((high - low) / median) if quantity.first == quantity.second else 1.0
