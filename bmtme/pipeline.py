@@ -356,14 +356,16 @@ def find_facts(
     for i, l in np.argwhere(counts > 1):
         sd[i, l] = np.nanstd(prepared.values[env == i, l], ddof=1)
     try:
-        prior_only = find_prior_only(prepared, problem, scaling, posterior)
-    except np.linalg.LinAlgError:
+        with np.errstate(all="ignore"):
+            prior_only = find_prior_only(prepared, problem, scaling, posterior)
+    except (np.linalg.LinAlgError, MemoryError) as error:  # a finished fit is not lost for that
         prior_only = {}
+        reason = "there are too many of them" if isinstance(error, MemoryError) else "they are nearly singular"
         warnings.warn(
-            "it could not be computed which of the covariances the prior alone informs, as they are nearly singular: "
-            "the summary says nothing about that.",
+            f"which of the covariances the prior alone informs could not be computed, as {reason}: the summary does "
+            "not mark them.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return {
         "mean_diagonal": prepared.basis.scale,

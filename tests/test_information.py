@@ -169,6 +169,35 @@ def test_information_of_data_with_gaps(relationship, monkeypatch):
     np.testing.assert_allclose(found / np.outer(scale, scale), expected / np.outer(scale, scale), atol=0.05)
 
 
+@pytest.mark.parametrize("relationship", ["blocks", "identity"])
+def test_a_part_of_the_lines_stands_for_all(relationship, monkeypatch):
+    """Blocks that hold half of the values: about the same information."""
+    for name, value in {"SCORES": 10_000, "DENSE": 10, "UNRELATED_BLOCK": 60, "BLOCK": 60, "RUN": 5}.items():
+        monkeypatch.setattr(fisher, name, value)
+    monkeypatch.setattr(fisher, "BLOCKS", 2)
+    monkeypatch.setattr(fisher, "UNRELATED_VALUES", 120)
+    sim = simulate(lines=60, envs=2, traits=3, missing=0.2, relationship="blocks", seed=5)
+    rel = sim.relationship if relationship == "blocks" else Relationship.identity(names(60))
+    prepared = prepare(trial_of(sim.frame), rel)
+    directions = list_changes(3, 2)
+    G = np.asarray(rel.subset(prepared.lines).matrix) if relationship == "blocks" else np.eye(60)
+    expected = inform_densely(prepared.trial, G, POINT, directions)
+    ratio = np.diag(measure_information(prepared, POINT, directions)) / np.diag(expected)
+    assert ((ratio > 0.7) & (ratio < 1.4)).all()
+
+
+def test_a_fit_is_not_lost_where_information_is_not_computed(monkeypatch):
+    sim = simulate(lines=10, envs=2, traits=1, relationship="markers", seed=1)
+    monkeypatch.setattr(fisher, "MOST", 3)
+    with pytest.warns(UserWarning, match="as there are too many of them"):
+        result = run(sim.frame, sim.relationship, draws=20, tune=0)
+    assert result.run["facts"]["prior_only"] == {}
+    monkeypatch.undo()
+    monkeypatch.setattr(fisher, "inform_complete", lambda *arguments: np.full((4, 4), np.nan))
+    with pytest.warns(UserWarning, match="as they are nearly singular"):
+        run(sim.frame, sim.relationship, draws=20, tune=0)
+
+
 def test_blocks_of_many_lines():
     """Every line once, runs of neighbours together; a part of them stands for all where there are too many."""
     sizes = np.full(5000, 3)

@@ -26,6 +26,8 @@ DENSE, BLOCK, BLOCKS = 2000, 1400, 4
 UNRELATED_BLOCK, UNRELATED_VALUES = 150, 20_000
 #: Neighbouring lines dealt together, as families often stand together.
 RUN = 20
+#: Numbers held at a time: of simulated values in all cells of a block; of derivatives in all.
+HELD, MOST = 4_000_000, 32_000_000
 #: Simulated scores at least, and for each parameter.
 SCORES, SCORES_EACH = 256, 8
 
@@ -71,7 +73,17 @@ def lay_columns(recorded: np.ndarray, point: Point, directions: list[Direction])
 
 
 def measure_information(prepared: Prepared, point: Point, directions: list[Direction]) -> np.ndarray:
-    """Information (p, p) of the recorded values about the parameters, at a point."""
+    """Information (p, p) of the recorded values about the parameters, at a point.
+
+    Raises
+    ------
+    MemoryError
+        For more columns and parameters than are computed with.
+    numpy.linalg.LinAlgError
+        Where a covariance is too nearly singular.
+    """
+    if len(directions) * int(prepared.layout.recorded.sum()) ** 2 > MOST:
+        raise MemoryError("so many environments and traits")
     columns = lay_columns(prepared.layout.recorded, point, directions)
     changes = np.array([d.R for d in directions])
     if len(prepared.layout.cell_line) == 0:
@@ -157,12 +169,13 @@ def inform_incomplete(prepared: Prepared, point: Point, columns: Columns, change
     scores = np.zeros((p, K))
     for G, chosen, unit, trait, row, column, z, means in held:
         z = z - means @ shift
-        by_column = np.zeros((len(G), M, K))
-        np.add.at(by_column, (row, column), z)
-        related = (G @ by_column.reshape(len(G), -1)).reshape(by_column.shape)
-        for start in range(0, K, 64):
-            part = slice(start, start + 64)
-            square = np.matmul(by_column[:, :, part].transpose(2, 1, 0), related[:, :, part].transpose(2, 0, 1))
+        step = max(1, min(64, HELD // (len(G) * M)))
+        for start in range(0, K, step):
+            part = slice(start, start + step)
+            by_column = np.zeros((len(G), M, z[:, part].shape[1]))
+            np.add.at(by_column, (row, column), z[:, part])
+            related = (G @ by_column.reshape(len(G), -1)).reshape(by_column.shape)
+            square = np.matmul(by_column.transpose(2, 1, 0), related.transpose(2, 0, 1))
             scores[:, part] += columns.changes.reshape(p, -1) @ square.reshape(len(square), -1).T
         by_trait = np.zeros((len(chosen), L, K))
         by_trait[unit, trait] = z

@@ -58,18 +58,17 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
 
     Raises
     ------
-    numpy.linalg.LinAlgError
-        Where a covariance is too nearly singular to compute with.
+    numpy.linalg.LinAlgError, MemoryError
+        As of `measure_information`.
     """
     traits, envs, spread = prepared.trial.traits, prepared.trial.envs, prepared.basis.spread
     S, R = posterior["Sigma_t"].values, posterior["R_e"].values
     E = posterior["Sigma_E"].values if problem.interaction else None
     found = list(derive_covariances(envs, traits, S, E, R, spread))
-    with np.errstate(all="ignore"):  # the widest priors reach infinity
-        prior = {
-            quantity.name: np.nanquantile(quantity.draws, (0.05, 0.25, 0.75, 0.95))
-            for quantity in derive_covariances(envs, traits, *draw_prior(problem, scaling), spread)
-        }
+    prior = {
+        quantity.name: np.nanquantile(quantity.draws, (0.05, 0.25, 0.75, 0.95))  # the widest priors reach infinity
+        for quantity in derive_covariances(envs, traits, *draw_prior(problem, scaling), spread)
+    }
     genetic = spread if spread > 0 else scaling.m
     point = find_centre(S, E, R, genetic)
     directions = list_directions(problem, point, prior, traits, envs, genetic)
