@@ -32,6 +32,7 @@ from bmtme.model.trial import Trial
 from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress
 from bmtme.results.fit import Fit
+from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.predictions import (
     KEPT,
@@ -254,11 +255,12 @@ def fit(
     }
     with threadpool_limits(1):
         groups = collect(prepared, problem, scaling, sampled, keep)
+        facts = find_facts(prepared, model, problem, scaling, groups["posterior"])
     clock.append(time.perf_counter())
     run = {
         "settings": settings,
         "data": describe_data(prepared),
-        "facts": find_facts(prepared, model),
+        "facts": facts,
         "versions": find_versions(),
         "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
     }
@@ -366,14 +368,46 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def find_facts(prepared: Prepared, model: BMTME) -> dict[str, Any]:
-    """What a summary needs to know about the data; environments in the order in which they are shown."""
-    observed = prepared.observed
+def find_facts(
+    prepared: Prepared, model: BMTME, problem: Problem, scaling: Scaling, posterior: Any
+) -> dict[str, Any]:
+    """What a summary needs to know about the data; environments in the order in which they are shown.
+
+    ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on
+    one record; ``spread``, the expected sample variance of the lines' effects per unit of their covariance;
+    ``records``, ``observed_sd`` (env x trait), number of records and their standard deviation; ``prior_only``, what the
+    likelihood is flat in, by name; ``means``, ``shared_variance``, of the model.
+    """
+    observed, env, shown = prepared.observed, prepared.layout.rec_env, prepared.shown_envs
+    counts = np.array([observed[env == i].sum(axis=0) for i in range(len(prepared.trial.envs))])
+    sd = np.zeros(counts.shape)
+    for i, l in np.argwhere(counts > 1):
+        sd[i, l] = np.nanstd(prepared.values[env == i, l], ddof=1)
+    covariances = posterior[[name for name in ("Sigma_t", "Sigma_E", "R_e") if name in posterior]]
+    computed = {dim: list(prepared.trial.envs) for dim in ("env", "env_bis") if dim in covariances.dims}
+    try:
+        with np.errstate(all="ignore"):
+            prior_only = find_prior_only(prepared, problem, scaling, covariances.sel(computed))
+    except (np.linalg.LinAlgError, MemoryError) as error:  # a finished fit is not lost for that
+        prior_only = {}
+        reason = "there are too many of them" if isinstance(error, MemoryError) else "they are nearly singular"
+        warnings.warn(
+            f"which of the covariances the prior alone informs could not be computed, as {reason}: the summary does "
+            "not mark them.",
+            UserWarning,
+            stacklevel=3,
+        )
     return {
         "mean_diagonal": prepared.basis.scale,
-        "recorded": prepared.layout.recorded[prepared.shown_envs].tolist(),
+        "spread": prepared.basis.spread,
+        "envs": list(prepared.given.envs),
+        "recorded": prepared.layout.recorded[shown].tolist(),
         "together": (observed.T.astype(int) @ observed.astype(int) > 0).tolist(),
+        "records": counts[shown].tolist(),
+        "observed_sd": sd[shown].tolist(),
         "shared_variance": model.structure == "standard",
+        "means": model.means,
+        "prior_only": prior_only,
     }
 
 
