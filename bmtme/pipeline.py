@@ -21,6 +21,7 @@ from bmtme.gibbs.modes import Mode, branch_seed, choose_starts, find_modes, shar
 from bmtme.gibbs.problem import Problem
 from bmtme.gibbs.rehearsal import is_compiled, rehearse
 from bmtme.kernels.beta import EXCHANGEABLE
+from bmtme.model.checkup.cautions import warn_of_values
 from bmtme.model.eigenbasis import BENDING
 from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.scaling import (
@@ -33,6 +34,7 @@ from bmtme.preparation import Prepared, build, observe, prepare
 from bmtme.progress import Progress
 from bmtme.results.convergence import describe_divergences, describe_explanations, measure_sampling
 from bmtme.results.fit import Fit
+from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.predictions import (
     KEPT,
@@ -177,6 +179,12 @@ def fit(
     Raises
     ------
     DataError, UsageError, NumericalError
+
+    Warns
+    -----
+    UserWarning
+        For short runs, lines left out, and values that may give wrong numbers: see
+        `bmtme.model.checkup.cautions.find_cautions`.
     """
     model = BMTME() if model is None else model
     draws, tune = whole_number(draws, "draws", 1), whole_number(tune, "tune", 0)
@@ -203,6 +211,7 @@ def fit(
             stacklevel=2,
         )
     problem, scaling = build(prepared, model)
+    warn_of_values(prepared.given, stacklevel=2)
     targets = None if keep_effects == "none" else choose_targets(prepared, tuple(sorted(relationship.lines)))
     clock.append(time.perf_counter())
     keep = keep_effects
@@ -252,8 +261,9 @@ def fit(
     }
     with threadpool_limits(1):
         groups = collect(prepared, problem, scaling, sampled, keep)
+        facts = find_facts(prepared, model, problem, scaling, groups["posterior"])
     clock.append(time.perf_counter())
-    sampling = describe_sampling(prepared, sampled, modes, 1.0)
+    sampling = describe_sampling(prepared, sampled, modes)
     shown = prepared.given
     for text in (describe_explanations(sampling, shown.envs, shown.traits), describe_divergences(sampling, settings)):
         if text:
@@ -261,7 +271,7 @@ def fit(
     run = {
         "settings": settings,
         "data": describe_data(prepared),
-        "facts": find_facts(prepared, model),
+        "facts": facts,
         "sampling": sampling,
         "versions": find_versions(),
         "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
@@ -370,25 +380,53 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def find_facts(prepared: Prepared, model: BMTME) -> dict[str, Any]:
-    """What a summary needs to know about the data; environments in the order in which they are shown."""
-    observed = prepared.observed
+def find_facts(
+    prepared: Prepared, model: BMTME, problem: Problem, scaling: Scaling, posterior: Any
+) -> dict[str, Any]:
+    """What a summary needs to know about the data; environments in the order in which they are shown.
+
+    ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on
+    one record; ``spread``, the expected sample variance of the lines' effects per unit of their covariance;
+    ``records``, ``observed_sd`` (env x trait), number of records and their standard deviation; ``prior_only``, what the
+    likelihood is flat in, by name; ``means``, ``shared_variance``, of the model.
+    """
+    observed, env, shown = prepared.observed, prepared.layout.rec_env, prepared.shown_envs
+    counts = np.array([observed[env == i].sum(axis=0) for i in range(len(prepared.trial.envs))])
+    sd = np.zeros(counts.shape)
+    for i, l in np.argwhere(counts > 1):
+        sd[i, l] = np.nanstd(prepared.values[env == i, l], ddof=1)
+    covariances = posterior[[name for name in ("Sigma_t", "Sigma_E", "R_e") if name in posterior]]
+    computed = {dim: list(prepared.trial.envs) for dim in ("env", "env_bis") if dim in covariances.dims}
+    try:
+        with np.errstate(all="ignore"):
+            prior_only = find_prior_only(prepared, problem, scaling, covariances.sel(computed))
+    except (np.linalg.LinAlgError, MemoryError) as error:  # a finished fit is not lost for that
+        prior_only = {}
+        reason = "there are too many of them" if isinstance(error, MemoryError) else "they are nearly singular"
+        warnings.warn(
+            f"which of the covariances the prior alone informs could not be computed, as {reason}: the summary does "
+            "not mark them.",
+            UserWarning,
+            stacklevel=3,
+        )
     return {
         "mean_diagonal": prepared.basis.scale,
-        "recorded": prepared.layout.recorded[prepared.shown_envs].tolist(),
+        "spread": prepared.basis.spread,
+        "envs": list(prepared.given.envs),
+        "recorded": prepared.layout.recorded[shown].tolist(),
         "together": (observed.T.astype(int) @ observed.astype(int) > 0).tolist(),
+        "records": counts[shown].tolist(),
+        "observed_sd": sd[shown].tolist(),
         "shared_variance": model.structure == "standard",
+        "means": model.means,
+        "prior_only": prior_only,
     }
 
 
-def describe_sampling(
-    prepared: Prepared, sampled: list[Draws], modes: list[Mode], spread: float
-) -> dict[str, Any]:
-    """How the chains went (see `bmtme.results.convergence.measure_sampling`).
-
-    spread : expected sample variance of the lines' effects, for a relationship of mean diagonal one
-    """
+def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode]) -> dict[str, Any]:
+    """How the chains went (see `bmtme.results.convergence.measure_sampling`)."""
     shares = share_draws(modes, sampled)
+    spread = prepared.basis.spread / prepared.basis.scale
 
     def share_genetic(Sigma_t: np.ndarray, s2_E: np.ndarray, R_e: np.ndarray) -> np.ndarray:
         variance = np.diagonal(Sigma_t, axis1=-2, axis2=-1)[..., None, :]

@@ -12,6 +12,7 @@ from bmtme.errors import DataError, UsageError
 from bmtme.gibbs.observed import Observed
 from bmtme.gibbs.problem import MeanPrior, Problem, build_problem
 from bmtme.kernels.beta import FLAT
+from bmtme.model.checkup.constants import refuse_constants
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.layout import Layout, lay_out
 from bmtme.model.order import sort_names, sort_trial
@@ -91,8 +92,8 @@ def prepare(
     Raises
     ------
     DataError
-        For lines without a relationship, a trait without any value, fewer than two lines with a record, or a
-        relationship that is not positive semi-definite.
+        For lines without a relationship, a trait without any value or without variation within an environment, fewer
+        than two lines with a record, or a relationship that is not positive semi-definite.
     """
     if not isinstance(trial, Trial):
         raise UsageError(f"expected a Trial (bmtme.read_trial or Trial.from_frame), got {type(trial).__name__}.")
@@ -107,6 +108,7 @@ def prepare(
     for l, trait in enumerate(trial.traits):
         if not observed[:, l].any():
             raise DataError(f"trait {trait!r} has no value: leave it out or check its column.")
+    refuse_constants(trial)
     records = np.flatnonzero(observed.any(axis=1))
     with_record, line_of = np.unique(trial.line_index[records], return_inverse=True)
     if len(with_record) < 2:

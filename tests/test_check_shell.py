@@ -41,7 +41,7 @@ def test_shell(clean, check, tmp_path):
     assert code == 3
     assert complained == ("bmtme: error: a fit of these data would be refused, for the reasons named in the report.\n")
     assert "1 of 30 lines with records has no relationship: L01." in said
-    names = ["columns.csv", "common_lines.csv", "findings.csv", "lines.csv", "report.txt"]
+    names = ["columns.csv", "common_lines.csv", "findings.csv", "lines.csv", "replicates.csv", "report.txt"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     table = pd.read_csv(tmp_path / "out" / "findings.csv")
     assert list(table.columns) == list(COLUMNS)

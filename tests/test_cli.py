@@ -175,7 +175,10 @@ def test_traits_that_nobody_named_are_said(
     code, said, complained = run(*words)
     assert (code, said) == (4, "")
     assert complained == (
-        "warning: no --traits given: every numeric column is taken as one (rep, T1, T2).\n"
+        "warning: The column 'rep' of pheno.csv is not taken as a trait: by name and whole numbers, it says which "
+        "plot, block, year or the like a row is. If plots are told apart by one, name it as rep; if one is measured, "
+        "name the traits.\n"
+        "warning: no --traits given: every numeric column is taken as one (T1, T2).\n"
         "bmtme: error: sweep 3: R_e is not positive definite.\n"
     )
 

@@ -71,8 +71,9 @@ def test_heritability_is_as_defined(relationship):
     simulation = simulate(
         lines=60, heritability=(0.1, 0.5, 0.9), interaction=(0.1, 0.3, 0.8), relationship=relationship
     )
-    m = np.diag(simulation.relationship.matrix).mean()
-    genetic = m * np.diag(simulation.truth["Sigma_t"]) * 1.4
+    G = simulation.relationship.matrix
+    c = (np.trace(G) - G.sum() / 60) / 59
+    genetic = c * np.diag(simulation.truth["Sigma_t"]) * 1.4
     h2 = genetic / (genetic + np.diag(simulation.truth["R_e"]))
     assert h2 == pytest.approx([0.1, 0.5, 0.9])
     assert simulation.truth["heritability"].to_numpy() == pytest.approx(h2)
@@ -147,7 +148,7 @@ def test_one_environment_and_other_sizes():
     simulation = simulate(lines=10, envs=1, traits=1, heritability=0.5)
     assert "b2" not in simulation.truth
     assert "Sigma_E" not in simulation.truth
-    assert simulation.truth["R_e"].to_numpy() == pytest.approx(1.0)
+    assert simulation.truth["R_e"].to_numpy() == pytest.approx(0.3)  # what lines differ in, of 0.3 I + 0.7 11'
     larger = simulate(lines=10, envs=5, traits=4)
     assert larger.truth["heritability"].tolist() == [0.2, 0.5, 0.8, 0.2]
     assert (larger.truth["beta"].to_numpy()[:3, :3] == PAPER_MEANS).all()

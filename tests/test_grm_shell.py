@@ -82,9 +82,28 @@ def test_numbers_and_file(run, frame, table, tmp_path):
         "duplicated lines: 1 with at least 99% of the genotypes of an earlier line\n  L14 and L03: 100.00% of ",
         f"computed: VanRaden's method 1, 14 lines, {kept.shape[1]} markers",
         f"diagonal: mean {rel.matrix.trace() / 14:.4g}, ",
+        "\ncentred (1'G1/J is less than 0.01% of tr G)\n",
         f"written to {tmp_path / 'g.csv'}",
     ):
         assert words in out
+
+
+def test_groups_of_doubles_and_a_matrix_that_is_not_centred(run, frame, tmp_path):
+    for name in ("L05", "L09", "L11"):
+        frame.loc[name] = frame.loc["L02"]
+    frame.to_csv(tmp_path / "m.csv")
+    code, out, _ = run(tmp_path / "m.csv", "--out", tmp_path / "g.csv", *QC)
+    assert code == 0
+    assert "duplicated lines: 4 with at least 99% of the genotypes of an earlier line; the largest group holds 4" in out
+    matrix = read_relationship(tmp_path / "g.csv").matrix + 0.5
+    write_relationship(Relationship(matrix, read_relationship(tmp_path / "g.csv").lines), tmp_path / "shifted.csv")
+    code, out, _ = run(tmp_path / "shifted.csv", "--matrix", "--out", tmp_path / "h.csv")
+    out = " ".join(out.split())
+    assert code == 0
+    part = 100 * matrix.sum() / len(matrix) / matrix.trace()
+    c = (matrix.trace() - matrix.sum() / len(matrix)) / (len(matrix) - 1)
+    assert f"not centred (1'G1/J is {part:.2g}% of tr G): the variance among lines is expected to be {c:.4g} " in out
+    assert "identical" in out
 
 
 @pytest.mark.parametrize("name", ["g.csv.gz", "g.tsv", "g.parquet", "g.grm.bin"])

@@ -214,8 +214,8 @@ def test_separate_sexes():
         pedigree_relationship(frame)
     with pytest.raises(DataError, match=r"'s' as a sire in row 1 .* and as a dam in row 1"):
         pedigree_inverse(pedigree(("x", "s", "s")))
-    assert list_both_sexes(frame) == ["a", "b"]
-    assert list_both_sexes(TEXTBOOK) == []
+    assert list_both_sexes(frame) == ([], ["a", "b"])
+    assert list_both_sexes(TEXTBOOK) == ([], [])
     plants = pedigree_relationship(frame, separate_sexes=False)
     assert entry(plants, "c", "d") == 0.5
     np.testing.assert_array_equal(pedigree_relationship(frame, selfing=0).matrix, plants.matrix)

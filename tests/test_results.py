@@ -173,10 +173,12 @@ def test_summary(awkward):
 
 
 def test_heritability(awkward):
-    """m Sigma_t (1 + Sigma_E) / (m Sigma_t (1 + Sigma_E) + R_e), m over the lines with a record."""
+    """V / (V + R_e), V the expected sample variance of u over the lines with a record: u's by tr(K G K) / (J - 1)."""
     p = awkward.idata.posterior
-    m = awkward.run["facts"]["mean_diagonal"]
-    genetic = m * p["Sigma_t"].sel(trait="T2", trait_bis="T2") * (1 + p["Sigma_E"].sel(env="E2", env_bis="E2"))
+    G = small(envs=4).relationship.matrix[:11, :11]
+    K = np.eye(11) - 1 / 11
+    c = np.trace(K @ G @ K) / 10
+    genetic = c * p["Sigma_t"].sel(trait="T2", trait_bis="T2") * (1 + p["Sigma_E"].sel(env="E2", env_bis="E2"))
     expected = (genetic / (genetic + p["R_e"].sel(trait="T2", trait_bis="T2"))).mean()
     assert awkward.summary().loc["heritability[E2, T2]", "mean"] == pytest.approx(float(expected))
 
@@ -187,6 +189,7 @@ def test_what_only_the_prior_informs_is_marked(awkward):
     assert marked == {
         "R_e[T1, T2]", "residual_correlation[T1, T2]", "Sigma_E[E4, E4]",
         *(f"heritability[E4, T{l}]" for l in (1, 2, 3)),
+        "genetic_correlation[T1, T3]", "Sigma_t[T1, T3]",  # eleven lines, T1 on every other record
     }  # fmt: skip
     assert "never on one record" in notes["R_e[T1, T2]"]
     unrecorded = set(notes[notes.str.contains("no record")].index)

@@ -15,7 +15,7 @@ from validation.paper.recovery import judge
 from validation.paper.recovery_page import cover_normal
 from validation.paper.recovery_page import describe as describe_recovery
 from validation.paper.recovery_sets import DEFAULT, GROUPS, PRIORS, READINGS, VAGUE, Recovery
-from validation.paper.simulated import compare_zero, join_words, write_number
+from validation.paper.simulated import compare_zero, join_words, simulate, write_number
 
 ENVS, TRAITS = ("E1", "E2", "E3"), ("T1", "T2", "T3")
 
@@ -232,3 +232,10 @@ def test_the_gain_is_over_the_diagonal_model():
     expected = (r.of(UN, "pearson") - r.of(BD, "pearson")).mean(axis=(1, 2))
     np.testing.assert_allclose(accuracy_findings.find_gain(r), expected)
     assert np.abs(r.gain(KNOWN, ALONE, "pearson")[:, -1] - 0.05).max() < 1e-12
+
+
+@pytest.mark.parametrize("relationship", ["compound", "blocks"])
+def test_the_design_is_in_terms_of_one_line(relationship: str) -> None:
+    """Residual variances of the pages' designs: (1 + mean Sigma_E) (1 / h2 - 1), whatever lines have in common."""
+    simulation, _ = simulate(1, (0.2, 0.5, 0.8), interaction=(0.5, 1.0, 1.5), relationship=relationship)
+    np.testing.assert_allclose(np.diag(simulation.truth["R_e"]), [8.0, 2.0, 0.5])

@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         """Parse, with ``--missing -9`` taken as ``--missing=-9``, which argparse would read as two options."""
         words: list[str] = []
         for word in sys.argv[1:] if args is None else args:
-            if words and words[-1] == "--missing" and re.match(r"-[0-9.,]", word):
+            if words and words[-1] in ("--missing", "--pedigree-missing") and re.match(r"-[0-9.,]", word):
                 words[-1] += f"={word}"
             else:
                 words.append(word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,13 +39,15 @@ example:
 What it says, the most important first: for what a fit would be refused (lines
 without a relationship, values that are no numbers, repeated plots, a matrix
 that is no covariance matrix); what may be mistakes (names that are nearly the
-same, outliers, codes for missing values, mixed units, copies); what is good to
-know (absent environment x trait blocks, sparseness, checks). No data are
-changed or left out.
+same, outliers, codes for missing values, mixed units, copies, values that follow
+from others, traits that are nearly one, replicates that differ); what is good to
+know (absent environment x trait blocks, sparseness, checks, standard deviations
+that differ between environments). No data are changed or left out.
 
 {DATA_FORMAT}
 PED is a table with a row for each individual and the columns of
---pedigree-columns; an unknown parent is 0, empty, NA, NaN or a point. For a fit,
+--pedigree-columns; an unknown parent is 0, empty, a word such as NA or unknown,
+-9, signs alone (. * ?), or a code of --pedigree-missing. For a fit,
 bmtme.pedigree_relationship makes the matrix of it, in Python.
 
 With --out, DIR holds:
@@ -55,6 +58,7 @@ With --out, DIR holds:
   columns.csv       every environment x trait: lines, records, range, mean, SD
   lines.csv         every line: records, environments, traits, relationship
   common_lines.csv  lines in common of each two environments
+  replicates.csv    with replicates: their means by environment and trait
 Exit status 0: a fit would take the data; 3: it would refuse them, or they cannot
 be read.
 """
@@ -81,6 +85,12 @@ def add_command(commands: Any) -> None:
         help="its columns with the individual and its parents (default: id,sire,dam)",
     )
     group.add_argument(
+        "--pedigree-missing",
+        action="append",
+        metavar="CODE,...",
+        help="further codes for an unknown parent, such as open,999",
+    )
+    group.add_argument(
         "--outlier",
         type=number,
         default=3.5,
@@ -103,6 +113,9 @@ def check(args: argparse.Namespace) -> None:
     columns = split_names(parser, "--pedigree-columns", args.pedigree_columns)
     if columns is not None and args.pedigree is None:
         parser.error("argument --pedigree-columns: needs --pedigree")
+    args.pedigree_missing = split_names(parser, "--pedigree-missing", args.pedigree_missing)
+    if args.pedigree_missing is not None and args.pedigree is None:
+        parser.error("argument --pedigree-missing: needs --pedigree")
     args.pedigree_columns = columns or ["id", "sire", "dam"]
     if len(args.pedigree_columns) != 3:
         parser.error(
@@ -144,23 +157,28 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
 
 def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | None, list[Finding]]:
     """The relationship, or that of the pedigree, if one is named; and what a look at the pedigree finds."""
-    from bmtme.model.checkup.kin import find_both_sexes
+    from bmtme.model.checkup.kin import find_odd_parents
     from bmtme.model.relationship.files import read_relationship
     from bmtme.model.relationship.matrix import Relationship
     from bmtme.model.relationship.pedigree import pedigree_relationship
     from bmtme.model.relationship.pedigree_table import read_pedigree
 
     if args.pedigree is not None:
-        columns = args.pedigree_columns
-        frame = read_pedigree(args.pedigree, *columns)
-        # Plants may be both; of animals, the note tells.
-        relationship = pedigree_relationship(frame, *columns, separate_sexes=False)
-        return relationship, find_both_sexes(frame, *columns[1:])
+        id, sire, dam = args.pedigree_columns
+        missing: list[str] | None = args.pedigree_missing
+        frame = read_pedigree(args.pedigree, id, sire, dam)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of doubtful parents, which the report tells
+            # Plants may be both; of animals, the note tells.
+            relationship = pedigree_relationship(frame, id, sire, dam, separate_sexes=False, missing=missing)
+        return relationship, find_odd_parents(frame, id, sire, dam, missing)
     if args.relationship is None:
         return None, []
     if args.relationship == IDENTITY:
         return Relationship.identity(trial.lines), []
-    return read_relationship(args.relationship), []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* looks like the inverse of a relationship")  # the report tells
+        return read_relationship(args.relationship), []
 
 
 def write(checkup: Checkup, out: Path) -> None:
@@ -173,4 +191,6 @@ def write(checkup: Checkup, out: Path) -> None:
         checkup.findings.to_csv(folder / "findings.csv", index=False)
         checkup.columns.to_csv(folder / "columns.csv", index=False)
         checkup.lines.to_csv(folder / "lines.csv", index=False)
+        if len(checkup.replicates):
+            checkup.replicates.to_csv(folder / "replicates.csv", index=False)
         checkup.common_lines.to_csv(folder / "common_lines.csv", index_label="env")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +46,16 @@ example:
 MARKERS, by its ending:
   .bed                PLINK, with .bim and .fam (pip install 'bmtme[plink]')
   .vcf .vcf.gz        GT of every sample (pip install 'bmtme[vcf]')
+  .raw                PLINK's --recode A or --export A, tabs or blanks
   .npz                NumPy arrays: markers (lines x markers), line (the lines'
                       names) and, optionally, snp (the markers' names)
   any other           table as .csv or .tsv, plain or gzipped: lines in rows,
                       their names first, the markers' names in the header
 Genotypes of tables and arrays are copies of one allele, 0, 1 or 2, or -1, 0, 1;
-missing ones are empty, NA, NaN, a point, -9, -127 or -128. They are replaced by
-the marker's mean.
+frequencies (0, 0.5, 1) are read with --coding 01. Missing ones are empty, NA,
+NaN, a point, -9, -127 or -128; they are replaced by the marker's mean. Lines of
+PLINK's files are named by the individual's ID; where all have the same, by the
+family's.
 
 GRM, by its ending:
   .csv .csv.gz .tsv .tsv.gz   labelled square table, every digit kept
@@ -166,6 +170,7 @@ def check_out(name: str) -> Path:
 
 def run(args: argparse.Namespace, out: Path) -> int:
     """Compute, write the file `out`, and say what came out."""
+    from bmtme.model.checkup.kin import describe_centring, find_identical_lines
     from bmtme.model.relationship.files import read_relationship, relationship_targets, write_relationship
 
     other = None if args.other is None else read_relationship(args.other)
@@ -178,7 +183,9 @@ def run(args: argparse.Namespace, out: Path) -> int:
         relationship = relationship.blend(args.blend, other)
     if args.bend is not None:
         relationship = relationship.bend(args.bend)
-    _say_wrapped([*relationship.notes, _describe_range(relationship)])
+    _say_wrapped([*relationship.notes, _describe_range(relationship), describe_centring(relationship.matrix)])
+    if args.matrix:
+        _say_wrapped([finding.summary for finding in find_identical_lines(relationship)])
     targets = relationship_targets(out)
     write_relationship(relationship, out, markers=n_markers)
     say(f"written to {', '.join(str(target) for target in targets)}")
@@ -205,13 +212,23 @@ def _from_markers(args: argparse.Namespace) -> tuple[Relationship, int]:
         relationship = vanraden(markers, method=int(args.method))
         made = f"VanRaden's method {args.method}"
     twins = duplicated_lines(markers, relationship, least=args.identical)
-    say(f"duplicated lines: {len(twins)} with at least {100 * args.identical:g}% of the genotypes of an earlier line")
+    text = f"duplicated lines: {len(twins)} with at least {100 * args.identical:g}% of the genotypes of an earlier line"
+    say(text + _describe_largest(twins["line"], twins["same_as"]))
     for line, same_as, identical, compared in twins.head(LISTED).to_numpy(dtype=object):
         say(f"  {line} and {same_as}: {100 * identical:.2f}% of {compared:,} markers")
     if len(twins) > LISTED:
         say(f"  and {len(twins) - LISTED} more")
     say(f"computed: {made}, {len(relationship)} lines, {len(markers.names):,} markers")
     return relationship, len(markers.names)
+
+
+def _describe_largest(lines: Iterable[str], earlier: Iterable[str]) -> str:
+    """Size of the largest group of duplicated lines, where it is more than a pair."""
+    first: dict[str, str] = {}
+    for line, same_as in zip(lines, earlier, strict=True):
+        first[line] = first.get(same_as, same_as)
+    largest = 1 + max(Counter(first.values()).values(), default=0)
+    return f"; the largest group holds {largest}" if largest > 2 else ""
 
 
 def _say_wrapped(texts: Sequence[str]) -> None:

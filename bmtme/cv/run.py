@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
 from bmtme.cv.diagnostics import describe_diagnoses
+from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.models import Models, describe_twins, find_twins, label_models
 from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.result import PREDICTION_COLUMNS, CrossValidation
@@ -22,6 +23,7 @@ from bmtme.cv.tasks import Job, Sampling, run_jobs
 from bmtme.errors import DataError, NumericalError, UsageError
 from bmtme.gibbs.chains import SAMPLERS, count_cores
 from bmtme.gibbs.rehearsal import rehearse
+from bmtme.model.checkup.cautions import warn_of_values
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.order import sort_names
 from bmtme.model.relationship.matrix import Relationship
@@ -117,7 +119,8 @@ def cross_validate(
     Raises
     ------
     DataError
-        If the data, or the training part of a partition, do not do for a model; before anything is sampled.
+        If the data, or the training part of a partition, do not do for a model, or if a partition hides values that
+        follow exactly from others that it shows; before anything is sampled.
     UsageError
         For arguments that make no sense.
     NumericalError
@@ -128,8 +131,8 @@ def cross_validate(
     Warns
     -----
     UserWarning
-        For short runs, failures, models that are one and the same, chains that disagree, divergent moves, and few
-        effective draws behind the predictions.
+        For short runs, values that may give wrong numbers, failures, models that are one and the same, chains that
+        disagree, divergent moves, and few effective draws behind the predictions.
     """
     named = label_models(models)
     scheme = check_scheme(CV1() if scheme is None else scheme)
@@ -148,6 +151,7 @@ def cross_validate(
         check_memory(count_draw_bytes(whole, draws, chains), f"draws={draws}, chains={chains}")
         trial = whole.given
         partitions = draw_partitions(scheme, trial, seed)
+        refuse_leaks(trial, partitions)
         trained = [prepare_training(trial, relationship, partition, decompose) for partition in partitions]
         for partition, prepared in zip(partitions, trained, strict=True):
             check_models(named, partition, prepared)
@@ -165,6 +169,7 @@ def cross_validate(
             for k, (prepared, cells) in enumerate(zip(trained, tested, strict=True))
             for m in own
         }
+        warn_of_values(trial, stacklevel=2)
         clock.append(time.perf_counter())
         bar = Progress(len(jobs) * chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
         try:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bmtme.arguments import check_memory, file_path, is_number, is_one_of, show, whole_number
 from bmtme.errors import DataError, UsageError
+from bmtme.model.eigenbasis import measure_spread
 from bmtme.model.relationship.genomic import vanraden
 from bmtme.model.relationship.matrix import Relationship
 
@@ -118,10 +119,12 @@ def simulate(
     genetic_correlation, residual_correlation : float
         Correlation of every two traits in Sigma_t and in R_e; between -1 / (traits - 1) and 1.
     heritability : float or sequence of float
-        h2 of each trait on a plot basis, strictly between 0 and 1: genetic variance (main effect and average
-        interaction) over the total, for a line with the mean diagonal m of G,
-        ``h2_l = m Sigma_t[l,l] (1 + s) / (m Sigma_t[l,l] (1 + s) + R_e[l,l])``, ``s = mean_i Sigma_E[i,i]``
-        (0 with one environment). It fixes R_e[l, l]. The default is cut or repeated to the number of traits.
+        h2 of each trait on a plot basis, strictly between 0 and 1: genetic variance among the lines (main effect and
+        average interaction) over the total,
+        ``h2_l = c Sigma_t[l,l] (1 + s) / (c Sigma_t[l,l] (1 + s) + R_e[l,l])``, ``s = mean_i Sigma_E[i,i]``
+        (0 with one environment), with ``c = (tr G - 1'G1 / J) / (J - 1)`` the expected sample variance of an effect
+        per unit of its variance, as in `Fit.summary` (0.3 for "compound"; G's element for one line). It fixes
+        R_e[l, l]. The default is cut or repeated to the number of traits.
     interaction : float or sequence of float
         Diagonal of Sigma_E, the variance of the interaction relative to the main effect; 0 or more. Not used with
         one environment.
@@ -147,7 +150,7 @@ def simulate(
     UsageError
         If an argument is out of its range.
     DataError
-        If a relationship of one's own has a negative eigenvalue.
+        If a relationship of one's own has a negative eigenvalue, or makes all lines clones.
     """
     lines, envs, traits, reps = (
         whole_number(value, what, 1)
@@ -174,7 +177,7 @@ def simulate(
     rel, markers = _relationship(relationship, lines, streams["markers"])
     g_root = _root(np.asarray(rel.matrix))
     share = (1.0 + sigma_e.mean()) if envs > 1 else 1.0
-    genetic = np.trace(rel.matrix) / lines * share
+    genetic = _spread(np.asarray(rel.matrix)) * share
     sigma_t = _correlation(genetic_correlation, traits, "genetic_correlation")
     r_sd = np.sqrt(genetic * (1.0 - h2) / h2)
     r_e = _correlation(residual_correlation, traits, "residual_correlation") * np.outer(r_sd, r_sd)
@@ -261,6 +264,19 @@ def _genotypes(
     from_second = np.cumsum(rng.random((family.size, count)) < change, axis=1) % 2 == 1
     alleles = np.where(from_second, parents[family, 1], parents[family, 0])
     return np.asarray(2 * alleles, dtype=np.int8)
+
+
+def _spread(matrix: FloatArray) -> float:
+    """Expected sample variance of effects with this covariance: what lines differ in."""
+    if len(matrix) == 1:
+        return float(matrix[0, 0])
+    spread = measure_spread(float(np.trace(matrix)), float(matrix.sum()), len(matrix))
+    if not spread > 0:
+        raise DataError(
+            "by the relationship all lines are clones of one: there is no genetic variance between them, whatever the "
+            "heritability. Expected lines that differ."
+        )
+    return spread
 
 
 def _root(matrix: FloatArray) -> FloatArray:

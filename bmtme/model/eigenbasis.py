@@ -18,8 +18,25 @@ ZERO = 1e-8
 NEGATIVE = 1e-6
 #: Eigenvalues closer than this share of the largest are one repeated eigenvalue.
 REPEATED = 1e-11
+#: What lines differ in, below this share of their mean variance, is rounding: they are clones of one.
+CLONES = 1e-9
 #: What to do about negative eigenvalues once the matrix is known to be right, for messages.
 BENDING = "bend it (Relationship.bend(); in the shell bmtme grm GRM --matrix --bend --out BENT)"
+
+
+def measure_spread(trace: float, total: float, lines: int) -> float:
+    """c = (tr G - 1'G1 / J) / (J - 1): the sample variance of effects to be expected per unit of their covariance.
+
+    The same for G, for G centred (KGK, K = 1 - 11'/J) and for G + a 11', which are one likelihood where the means are
+    free; the mean diagonal is not. Zero where all lines are clones of one.
+
+    Parameters
+    ----------
+    trace, total : tr G and 1'G1, the sum of all entries
+    lines : J, at least two
+    """
+    spread = (trace - total / lines) / (lines - 1)
+    return spread if spread > CLONES * trace / lines else 0.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,14 @@ class Eigenbasis:
         """x = U' sqrt(c), the design of an environment mean in this basis."""
         root = np.sqrt(self.multiples)
         return root if self.vectors is None else root @ self.vectors
+
+    @property
+    def spread(self) -> float:
+        """c of `measure_spread` over the lines, in the user's G."""
+        if self.vectors is None:
+            return 1.0
+        root = np.sqrt(self.values) * ((1.0 / np.sqrt(self.multiples)) @ self.vectors)
+        return self.scale * measure_spread(len(root), float(root @ root), len(root))
 
     def rotate_back(self, w: np.ndarray) -> np.ndarray:
         """Effects of the lines, u = diag(1/sqrt(c)) U diag(sqrt(d)) w, in units of G / m; w (..., J)."""

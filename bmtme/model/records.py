@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -175,30 +176,71 @@ def _refuse_repeats(
     )
 
 
+#: Usual names of columns that number plots, places, times, entries or groups and measure nothing, by `_bare_name`.
+_LABELS = frozenset(
+    """
+    rep reps replicate replicates replication replica repetition iblk block blk blocks incblock subblock superblock
+    wholeplot subplot row rows col column columns range ranges pass bed bay tray plot plots unit site loc location
+    env environment year years season cycle month date trial exp expt experiment study entry gid id line genotype
+    gen geno germplasm record accession sample tag barcode order index no nr obs observation group grp set cvset
+    fold cluster family fam fid iid pedigree sire dam father mother sex byear birthyear treatment trt treat check
+    ischeck tester gencheck gennew unnamed
+    """.split()
+)
+#: Rows from which on numbers in their order are a count of the rows.
+_FEWEST_COUNTED = 10
+
+
+def _bare_name(name: str) -> str:
+    """A column's name without case, punctuation, and a number or what means one at its end: plot for Plot_ID, rep1."""
+    bare = re.sub(r"[0-9]+$", "", re.sub(r"[^a-z0-9]+", "", name.casefold()))
+    return re.sub(r"(?<=[a-z])(?:id|no|nr|num|number|code)$", "", bare) if bare not in _LABELS else bare
+
+
 def _numeric_columns(table: Table, used: set[str]) -> list[str]:
-    """Columns with at least one number and no text. A column with both is named in a warning: it may be a mistake."""
-    chosen = []
+    """Columns with at least one number, no text, and not the look of labels.
+
+    A column with numbers and text is named in a warning, as it may be a mistake, and so is one of whole numbers whose
+    name is usual for plots, blocks, years and the like, or that counts the rows.
+    """
+    chosen, labels = [], []
     for name in table.columns:
         if name in used:
             continue
-        seen, text = False, None
+        seen, text, whole, counts = False, None, True, len(table.frame) >= _FEWEST_COUNTED
         for position, value in enumerate(table.frame[name].astype(object)):
             try:
-                seen |= not math.isnan(number(value, table.form))
+                parsed = number(value, table.form)
             except DataError as error:
                 text = text or f"{error} in {table.row(position)}"
-        if seen and text is None:
-            chosen.append(name)
-        elif seen:
+                continue
+            if not math.isnan(parsed):
+                seen, whole = True, whole and parsed >= 0 and parsed.is_integer()
+            counts = counts and parsed - position in (0, 1)
+        if seen and text is not None:
             warnings.warn(
                 f"The column {name!r} of {table.name} holds numbers and text ({text}) and is not taken as a trait; "
                 "name the traits to choose.",
-                stacklevel=4,
+                stacklevel=5,
             )
+        elif seen and whole and (counts or not name or _bare_name(name) in _LABELS):
+            labels.append(name)
+        elif seen:
+            chosen.append(name)
+    if labels:
+        one = len(labels) == 1
+        warnings.warn(
+            f"The column{'' if one else 's'} {list_names(labels)} of {table.name} {'is' if one else 'are'} not taken "
+            f"as {'a trait' if one else 'traits'}: by name and whole numbers, {'it says' if one else 'they say'} which "
+            "plot, block, year or the like a row is. If plots are told apart by one, name it as rep; if one is "
+            "measured, name the traits.",
+            stacklevel=5,
+        )
     if not chosen:
+        beside = list_names(sorted({*used, *labels}))
         raise DataError(
-            f"{table.name} has no numeric column to take as a trait beside {list_names(sorted(used))}: name the "
-            "traits, or the trait and value columns of a long table."
+            f"{table.name} has no numeric column to take as a trait beside {beside}: name the traits, or"
+            "  the trait and value columns of a long table."
         )
     return chosen
 

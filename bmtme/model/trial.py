@@ -15,6 +15,7 @@ from bmtme.errors import DataError, UsageError
 from bmtme.model.records import Names, as_names, read_records
 from bmtme.model.tables.cells import HUGE, NumberFormat, first_repeat, list_names
 from bmtme.model.tables.files import Table, read_table
+from bmtme.model.tables.names import warn_of_dates
 
 if TYPE_CHECKING:
     from bmtme.model.checkup.overview import Checkup
@@ -140,7 +141,8 @@ class Trial:
         line, env : str
             Columns with the names of the lines and environments.
         traits : str or list of str, optional
-            Wide: the trait columns, in the order wanted; by default every numeric column that is not used otherwise.
+            Wide: the trait columns, in the order wanted; by default every numeric column that is not used otherwise,
+            less those whose name and whole numbers tell of plots, blocks, years and the like (with a warning).
             Long: the traits to take; by default all, in order of first appearance.
         rep : str or list of str, optional
             Column that tells the plots of a line in an environment apart. Of several columns, the joint value counts,
@@ -175,7 +177,7 @@ class Trial:
         if not isinstance(df, pd.DataFrame):
             raise UsageError(f"expected a pandas DataFrame, got {type(df).__name__}; read_trial reads files.")
         table = Table.from_frame(df, form=NumberFormat.of(missing, decimal))
-        return cls(*read_records(table, line, env, traits, rep, trait, value))
+        return _from_table(table, line, env, traits, rep, trait, value)
 
     def hide(self, mask: np.ndarray) -> Trial:
         """The same trial with the values under `mask` missing.
@@ -333,7 +335,7 @@ def read_trial(
     Notes
     -----
     See `Trial.from_frame` for what is an identifier, a value and a missing value, and
-    `bmtme.model.tables.files.read_rows` for the format of delimited text. Rows in messages are rows of the file, the
+    `bmtme.model.tables.texts.read_rows` for the format of delimited text. Rows in messages are rows of the file, the
     header being row 1; those of a Parquet file are its records.
 
     Raises
@@ -345,7 +347,15 @@ def read_trial(
         Parquet).
     """
     table = read_table(path, NumberFormat.of(missing, decimal), sheet)
-    return Trial(*read_records(table, line, env, traits, rep, trait, value))
+    return _from_table(table, line, env, traits, rep, trait, value)
+
+
+def _from_table(table: Table, *columns: Any) -> Trial:
+    """The trial of a table, with a warning of names that may be dates; columns as for `read_records`."""
+    trial = Trial(*read_records(table, *columns))
+    warn_of_dates(trial.lines, "line", table.name, stacklevel=4)
+    warn_of_dates(trial.envs, "environment", table.name, stacklevel=4)
+    return trial
 
 
 # --- checks of the parts ----------------------------------------------------------------------------------------

@@ -45,7 +45,10 @@ def describe_checkup(checkup: Checkup, width: int = 100) -> str:
         found = [note for note in checkup.notes if note.severity == severity]
         if found:
             parts.append("\n".join([heading, *(_describe(note, width) for note in found)]))
-    parts += [_tabulate_lines(checkup.columns, width), _tabulate_means(checkup.columns, width)]
+    parts.append(_tabulate_lines(checkup.columns, width))
+    if len(checkup.replicates):
+        parts.append(_tabulate_replicates(checkup.replicates, checkup.columns, width))
+    parts.append(_tabulate_means(checkup.columns, width))
     if _is_sparse(checkup):
         parts.append(_tabulate_common(checkup.common_lines, width))
     return "\n\n".join(parts)
@@ -80,7 +83,8 @@ def _describe_relationship(related: Mapping[str, Any], recorded: int) -> str:
     if related["identity"]:
         return "identity: the lines are taken as unrelated"
     part = "all" if related["matched"] == recorded > 1 else f"{related['matched']:,} of the"
-    return f"{count_noun(related['lines'], 'line')}, among them {part} {recorded:,} lines with records"
+    text = f"{count_noun(related['lines'], 'line')}, among them {part} {recorded:,} lines with records"
+    return f"{text}; {related['centring']}" if related["centring"] else text
 
 
 def _describe_records(sizes: Mapping[str, Any]) -> str:
@@ -154,16 +158,38 @@ def _tabulate_lines(columns: pd.DataFrame, width: int) -> str:
 
 def _tabulate_means(columns: pd.DataFrame, width: int) -> str:
     """Mean and standard deviation of each trait in each environment, the latter with two digits."""
-    traits = list(dict.fromkeys(columns["trait"]))
-    decimals = {}
-    for trait, least in columns.groupby("trait")["sd"].min().items():
-        decimals[trait] = max(0, 1 - math.floor(math.log10(least))) if 0 < least < math.inf else 2
+    decimals = _choose_decimals(columns)
     cells: dict[str, list[str]] = {}
     for env, trait, mean, sd in columns[["env", "trait", "mean", "sd"]].itertuples(index=False):
         text = "-" if math.isnan(mean) else fixed(mean, decimals[trait])
         cells.setdefault(env, []).append(text + ("" if math.isnan(sd) else f" ({fixed(sd, decimals[trait])})"))
     rows = [[f"  {env}", *texts] for env, texts in cells.items()]
-    return _tabulate_envs("Mean and, in brackets, standard deviation of the records", rows, traits, width)
+    return _tabulate_envs("Mean and, in brackets, standard deviation of the records", rows, list(decimals), width)
+
+
+def _choose_decimals(columns: pd.DataFrame) -> dict[str, int]:
+    """By trait: digits after the point that leave two of the smallest standard deviation."""
+    smallest = columns.groupby("trait", sort=False)["sd"].min().items()
+    return {
+        str(trait): max(0, 1 - math.floor(math.log10(least))) if 0 < least < math.inf else 2
+        for trait, least in smallest
+    }
+
+
+def _tabulate_replicates(replicates: pd.DataFrame, columns: pd.DataFrame, width: int) -> str:
+    """Mean of each trait in each replicate."""
+    decimals = _choose_decimals(columns)
+    means = {(env, rep, trait): mean for env, rep, trait, _, mean in replicates.itertuples(index=False)}
+    rows = []
+    before = None
+    for env, rep in dict.fromkeys((env, rep) for env, rep, _ in means):
+        cells = [means.get((env, rep, trait)) for trait in decimals]
+        texts = ["-" if mean is None else fixed(mean, decimals[t]) for mean, t in zip(cells, decimals, strict=True)]
+        rows.append([f"  {env}" if env != before else "", rep, *texts])
+        before = env
+    more = [f"  ({len(rows) - MOST_ROWS} more replicates)"] if len(rows) > MOST_ROWS else []
+    table = align(rows[:MOST_ROWS], ["", "rep", *decimals], 2, width)
+    return "\n".join(["Mean of each replicate of five or more lines", table, *more])
 
 
 def _tabulate_envs(title: str, rows: list[list[str]], header: list[str], width: int) -> str:

@@ -129,7 +129,7 @@ def plot_chains(fit: Fit, names: Sequence[str] | None = None) -> Figure:
     """
     draws = {
         quantity.name: quantity.draws
-        for quantity in derive_quantities(_group(fit.idata, "posterior"), fit.run["facts"]["mean_diagonal"])
+        for quantity in derive_quantities(_group(fit.idata, "posterior"), fit.run["facts"]["spread"])
     }
     if names is None:
         names = fit.summary()["ess_bulk"].nsmallest(4).index.tolist() or list(draws)[:4]

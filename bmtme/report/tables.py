@@ -16,7 +16,7 @@ from bmtme.model.tables.cells import count_noun, some_names
 from bmtme.model.trial import Trial
 from bmtme.report.layout import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.results.convergence import describe_convergence
-from bmtme.results.summary import PRIOR_ONLY
+from bmtme.results.summary import HARDLY, PRIOR_ONLY
 
 __all__ = ["describe_cv", "describe_fit"]
 
@@ -59,6 +59,10 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
             width,
         )
     )
+    remarks = list_remarks(summary, envs, traits)
+    if remarks:
+        for text in remarks:
+            parts[-1] += "\n" + textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ")
     for what in ("Genetic", "Residual"):
         title, kind = f"{what} correlation", f"{what.lower()}_correlation"
         names = [
@@ -67,6 +71,21 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
         if any(name in summary.index for _, row in names for name in row):
             parts.append(_tabulate(title, summary, names, traits[:-1], width))
     return "\n\n".join(parts)
+
+
+def list_remarks(summary: pd.DataFrame, envs: Sequence[str], traits: Sequence[str]) -> list[str]:
+    """Of which heritabilities hardly anything is known, and where residual variances do not fit; in words."""
+    notes = summary["note"].to_dict()
+    names = {f"heritability[{env}, {trait}]": f"{trait} in {env}" for trait in traits for env in envs}
+    vague = [where for name, where in names.items() if HARDLY in notes.get(name, "")]
+    texts = []
+    if vague:
+        texts.append(f"The data hardly say, the interval covers almost all of (0, 1): {some_names(vague)}")
+    for trait in traits:
+        for note in notes.get(f"R_e[{trait}, {trait}]", "").split("; "):
+            if note.startswith("residual SD"):
+                texts.append(f"{trait}: {note}")
+    return texts
 
 
 def list_data_facts(data: dict[str, Any], trial: Trial) -> list[tuple[str, str]]:
@@ -240,8 +259,12 @@ def _tabulate(
     lines = [heading, text]
     if len(shown) < len(names):
         lines.append(f"  ({len(names) - len(shown)} more rows in the summary)")
-    if any(star(name) for _, row in shown for name in row if name in means):
-        lines.append("  * known from the prior only")
+    starred = [notes[name] for _, row in shown for name in row if name in means and star(name)]
+    if starred:
+        parts = [part.removeprefix(f"{PRIOR_ONLY}: ") for note in starred for part in note.split("; ")[:1]]
+        reasons = "; ".join(dict.fromkeys(parts))
+        mark = f"* known from the {PRIOR_ONLY}: {reasons}"
+        lines += textwrap.wrap(mark, width, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines)
 
 

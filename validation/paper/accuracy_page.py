@@ -159,7 +159,7 @@ def list_design(hidden: int, sets: int) -> list[tuple[str, str, str]]:
         h2 = np.array(design.heritability)
         word = "R_e = 2 Sigma_t" if design.proportional else "R_e not proportional to Sigma_t"
         residual = ", ".join(f"{value:g}" for value in 2 * (1 / h2 - 1))
-        told = f"{residual}: heritability of a plot {', '.join(f'{value:g}' for value in h2)}; {word}"
+        told = f"{residual}: heritability of a plot of one line {', '.join(f'{value:g}' for value in h2)}; {word}"
         rows.append((f"variances in R_e, {name_heritabilities(design)}", told, chosen))
     rows.append(("partitions of each set", f"{PARTITIONS}, drawn at random", splits))
     return [*rows, ("data sets of each design", f"{sets}", f"{chosen}; the paper's number is not known")]

@@ -33,23 +33,23 @@ def sample_quantities(
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Draws of every summarised quantity by name, and the summary with 95% intervals.
 
-    ``genetic_variance[trait]`` is m Sigma_t[l, l], m the mean diagonal of the relationship: the variance of the main
-    effect of an average line of the trial.
+    ``genetic_variance[trait]`` is c Sigma_t[l, l], c the expected sample variance of effects per unit of theirs: the
+    variance of the main effect among the lines of the trial.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the diagnostics are looked at below
         fit = bmtme.fit(
             *data, model, draws=draws, tune=tune, chains=4, seed=seed, cores=cores, keep_effects="none", progress=False
         )
-    m = fit.run["facts"]["mean_diagonal"]
-    samples = {quantity.name: quantity.draws.ravel() for quantity in derive_quantities(fit.idata.posterior, m)}
+    c = fit.run["facts"]["spread"]
+    samples = {quantity.name: quantity.draws.ravel() for quantity in derive_quantities(fit.idata.posterior, c)}
     summary = fit.summary().drop(columns=["lower", "upper", "note"])
     low, high = np.quantile(np.array([samples[name] for name in summary.index]), (0.025, 0.975), axis=1)
     summary = summary.assign(lower=low, upper=high)
     for trait in data[0].traits:
-        samples[f"genetic_variance[{trait}]"] = m * samples[f"Sigma_t[{trait}, {trait}]"]
+        samples[f"genetic_variance[{trait}]"] = c * samples[f"Sigma_t[{trait}, {trait}]"]
         row = summary.loc[f"Sigma_t[{trait}, {trait}]"].copy()
-        row[["mean", "sd", "lower", "upper"]] *= m
+        row[["mean", "sd", "lower", "upper"]] *= c
         summary.loc[f"genetic_variance[{trait}]"] = row
     return samples, summary
 

@@ -106,8 +106,8 @@ def list_design(sets: int) -> list[tuple[str, str, str]]:
     """Every chosen value, and whether it is the paper's."""
     paper, chosen = "the paper", "chosen here"
     h2, s2 = (np.array(DESIGN[key]) for key in ("heritability", "interaction"))
-    residual = (1 + s2.mean()) * (1 / h2 - 1)  # as `bmtme.simulate` makes it
-    told = f"heritability of a plot {list_numbers(h2)} in an environment with Sigma_E = {s2.mean():g}"
+    residual = (1 + s2.mean()) * (1 / h2 - 1)  # as `validation.paper.simulated.simulate` makes it
+    told = f"heritability of a plot of one line, diagonal 1, {list_numbers(h2)} where Sigma_E = {s2.mean():g}"
     size = f"{SIZES['envs']} environments, {SIZES['traits']} traits, {SIZES['lines']} lines, {SIZES['reps']} replicates"
     return [
         ("size", size, paper),

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import bmtme
 from bmtme.datasets.simulated import Simulation
+from bmtme.model.eigenbasis import measure_spread
 
 #: The paper's: 80 lines in 3 environments with 3 traits and 20 replicates; `bmtme.simulate` has its means.
 SIZES = {"lines": 80, "envs": 3, "traits": 3, "reps": 20}
 
 
-def simulate(seed: int, **design: Any) -> tuple[Simulation, bmtme.Trial]:
-    """A set of the paper's size, with the other arguments of `bmtme.simulate`."""
-    simulation = bmtme.simulate(**SIZES, **design, seed=seed)
+def simulate(seed: int, heritability: Sequence[float], **design: Any) -> tuple[Simulation, bmtme.Trial]:
+    """A set of the paper's size, with the other arguments of `bmtme.simulate`.
+
+    heritability : of a plot of one line, with the diagonal of one that G has: V / (V + R_e). `bmtme.simulate` takes
+        that among lines, c V / (c V + R_e): c is 0.3 for G = 0.3 I + 0.7 11'.
+    """
+    shape = {name: design[name] for name in ("relationship",) if name in design}
+    G = np.asarray(bmtme.simulate(SIZES["lines"], envs=1, traits=1, **shape).relationship.matrix)
+    c = measure_spread(float(np.trace(G)), float(G.sum()), len(G))
+    h2 = np.array(heritability)
+    simulation = bmtme.simulate(**SIZES, **design, heritability=c * h2 / (c * h2 + 1.0 - h2), seed=seed)
     traits = list(simulation.truth["Sigma_t"].columns)
     return simulation, bmtme.Trial.from_frame(simulation.frame, line="line", env="env", traits=traits, rep="rep")
 

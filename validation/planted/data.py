@@ -61,9 +61,9 @@ DATA = (
         (PRIORS + "test_half_t_scales_are_for_what_is_reported", PRIORS + "test_inverse_wishart_scales"),
     ),
     Mutant(
-        "units: m forgotten in heritabilities",
+        "units: spread of the lines forgotten in heritabilities",
         "results/summary.py",
-        "genetic = mean_diagonal * S[:, :, l, l]",
+        "genetic = spread * S[:, :, l, l]",
         "genetic = S[:, :, l, l]",
         ("test_results.py::test_heritability",),
     ),

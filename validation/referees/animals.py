@@ -58,7 +58,10 @@ class Analysis:
         return names + (["genetic correlation", "residual correlation"] if len(self.traits) == 2 else [])
 
     def divide(self, theta: np.ndarray) -> np.ndarray:
-        """Heritabilities and correlations of (n, k) theta."""
+        """Heritabilities of the base population, VA / (VA + VR) as ASReml prints them, and correlations; theta (n, k).
+
+        Not those of `bmtme.Fit.summary`, which are among the recorded animals (c VA in place of VA).
+        """
         half = theta.shape[1] // 2
         S, R = theta[:, :half], theta[:, half:]
         variances = [0] if half == 1 else [0, 2]

@@ -17,6 +17,7 @@ from scipy import stats
 
 import bmtme
 from bmtme.cv.schemes import Partition
+from bmtme.model.eigenbasis import measure_spread
 from validation.referees.estimates import OURS, Estimate, estimate
 from validation.registry import Options, make_table
 
@@ -213,14 +214,15 @@ def measure_environments(
                 "keep_effects": "none", "progress": False}  # fmt: skip
     main = bmtme.fit(trial, relationship, **settings).idata.posterior
     free = bmtme.fit(turned, relationship, **settings).idata.posterior
-    m = float(np.diag(np.asarray(relationship.matrix)).mean())
+    matrix = np.asarray(relationship.subset(trial.lines).matrix)
+    c = measure_spread(float(np.trace(matrix)), float(matrix.sum()), len(matrix))
     s2_t = main["Sigma_t"].values
     genetic = {MAIN: s2_t * (1.0 + main["Sigma_E"].values), FREE: free["Sigma_t"].values}
     residual = {MAIN: main["R_e"].values * np.eye(len(trial.envs)), FREE: free["R_e"].values}
     shares = {}
     for model in (MAIN, FREE):
         G, R = (np.diagonal(part[model], axis1=2, axis2=3) for part in (genetic, residual))
-        shares[model] = estimate(m * G / (m * G + R))
+        shares[model] = estimate(c * G / (c * G + R))
     return Comparison(
         list(trial.envs),
         {model: estimate(correlate(values)) for model, values in genetic.items()},

@@ -219,6 +219,8 @@ y = mean + a + e, a ~ N(0, A (x) Sigma_t), e ~ N(0, R_e), with A the additive re
 included. In bmtme this is one environment: there is no interaction (no b2, no Sigma_E), so that Sigma_t is the
 additive covariance and nothing has to be converted. bmtme scales a relationship by its mean diagonal inside, and
 reports for the matrix as given; Sigma_t therefore refers to A itself, as ASReml-R's components do.
+Heritabilities are those of the base population, VA / (VA + VR), as ASReml-R prints them; `bmtme.Fit.summary` reports
+that among the recorded animals, with c VA in place of VA, c = (tr A - 1'A1 / J) / (J - 1).
 
 REML has no prior. Here bmtme's is made as flat as can be: `HalfT(nu={NU:g}, scale={SCALE:g})` for Sigma_t and R_e, the
 mean flat. Far below {NU**0.5 * SCALE:,.0f} units its density is practically constant in the standard deviations and,

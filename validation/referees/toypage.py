@@ -62,7 +62,8 @@ covariance of the traits, `Sigma_E` the covariance of environments in the intera
 With (x) for the Kronecker product, the main effects covary by `Sigma_t (x) G`, the interaction by
 `Sigma_t (x) Sigma_E (x) G`, the residuals of a record by `R_e`. In the paper and in bmtme `Sigma_E` is diagonal, in
 BMTME full. BMTME does not take G but *designs* Z1 and Z2 that carry a root of it. *Heritability of a plot*: genetic
-variance, main effect and interaction, as a share of genetic and residual variance, at the mean diagonal of G.
+variance, main effect and interaction, as a share of genetic and residual variance, among the lines of the set:
+`c Sigma_t` with c the sample variance that G lets one expect of effects with variance one.
 
 **Programs.** {describe_r("BMTME")}. It returns posterior means only; its draws were read as they pass its
 inverse-Wishart function. bmtme: 2 chains of {DRAWS:,} sweeps after {TUNE:,} of warm-up.
@@ -167,7 +168,8 @@ def describe_faults(results: Sequence[Found], pairs: Sequence[Pair]) -> str:
         make_table(head, table),
         f"4. **The prior of `Sigma_t` ignores the scale of G.** It is centred at {SHARE_G:g} V whatever the diagonal "
         "of G is, though a line's genetic variance is that diagonal times `Sigma_t`. A relationship on another scale "
-        "is another prior. Median of the heritability of a plot before data, in units and centring as repaired:",
+        "is another prior. Median of the heritability of a plot before data (of a line with the mean diagonal of G), "
+        "in units and centring as repaired:",
         make_table(("set", "mean diagonal of G", "prior median, G as it is", "prior median, G of mean diagonal one"),
                    expected),
         "5. **A covariance is used as a precision.** The prior of the environment means is centred at least squares, "

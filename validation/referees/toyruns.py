@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 import bmtme
+from bmtme.model.eigenbasis import measure_spread
 from validation.referees.estimates import Estimate, estimate, name_triangle, take_triangle
 from validation.registry import Options
 from validation.rscript import run_r
@@ -285,15 +286,15 @@ class Pair:
 
 
 def share_genetic(m: float, Sigma_t: np.ndarray, Sigma_E: np.ndarray, R_e: np.ndarray) -> np.ndarray:
-    """Heritability of a plot (..., I, L) in each environment and trait; m: mean diagonal of the relationship."""
+    """Heritability of a plot (..., I, L) in each environment and trait; m: variance of effects per unit of theirs."""
     S, E, R = (np.diagonal(values, axis1=-2, axis2=-1) for values in (Sigma_t, Sigma_E, R_e))
     genetic = m * S[..., None, :] * (1.0 + E[..., :, None])
     return genetic / (genetic + R[..., None, :])
 
 
 def measure_heritability(G: np.ndarray, Sigma_t: np.ndarray, Sigma_E: np.ndarray, R_e: np.ndarray) -> Estimate:
-    """Of a plot, environment by environment and in each trait by trait, from draws (chain, draw, p, p)."""
-    share = share_genetic(np.diag(G).mean(), Sigma_t, Sigma_E, R_e)
+    """Of a plot, among the lines of the trial, in each environment trait by trait; draws (chain, draw, p, p)."""
+    share = share_genetic(measure_spread(np.trace(G), G.sum(), len(G)), Sigma_t, Sigma_E, R_e)
     return estimate(share.reshape(*share.shape[:2], -1))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from bmtme.model.eigenbasis import measure_spread
 from bmtme.model.scaling import DEFAULT_T
 
 PARTS = ("genetic", "residual")
@@ -42,8 +43,8 @@ def draw_bglr_prior(df_genetic: float, values: np.ndarray, matrix: np.ndarray, s
         np.diagonal(stats.invwishart.rvs(df, scales[part], PRIOR_DRAWS, random_state=rng), axis1=1, axis2=2)
         for part, df in zip(PARTS, (df_genetic, DF_RESIDUAL), strict=True)
     )
-    m = np.diag(matrix).mean()
-    return m * genetic / (m * genetic + residual)
+    c = measure_spread(np.trace(matrix), matrix.sum(), len(matrix))
+    return c * genetic / (c * genetic + residual)
 
 
 def draw_default_prior(seed: int) -> np.ndarray:

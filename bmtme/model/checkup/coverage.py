@@ -116,6 +116,7 @@ def find_gaps(trial: Trial) -> list[Finding]:
                 items,
             )
         )
+    found += _find_single_values(trial, counts)
     found += _find_traits_apart(trial)
     silent = np.isnan(trial.values).all(axis=1)
     if silent.any():
@@ -131,6 +132,26 @@ def find_gaps(trial: Trial) -> list[Finding]:
             )
         )
     return found
+
+
+def _find_single_values(trial: Trial, counts: np.ndarray) -> list[Finding]:
+    """Environment x trait columns with one value."""
+    places = np.argwhere(counts.sum(axis=0) == 1)
+    if not len(places):
+        return []
+    names = [f"{trial.traits[l]} in {trial.envs[i]}" for i, l in places]
+    return [
+        Finding.of(
+            "note",
+            "single value",
+            f"One value only: {some_names(names)}. It tells where the environment's mean is, and nothing of how lines "
+            "differ there: what is reported of that comes from the other environments, or from the prior.",
+            [
+                {"trait": trial.traits[l], "env": trial.envs[i], "message": f"one value of {trial.traits[l]}"}
+                for i, l in places
+            ],
+        )
+    ]
 
 
 def _find_traits_apart(trial: Trial) -> list[Finding]:

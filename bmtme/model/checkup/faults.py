@@ -43,7 +43,7 @@ def read_in_spite(
     reps = [] if rep is None else as_names(rep, "rep")
     try:
         return read_records(table, line, env, traits, reps or None, trait, value), []
-    except DataError:
+    except DataError as refused:
         names = [(line.strip(), "line"), (env.strip(), "env"), *((name, "rep") for name in reps)]
         long = trait is not None and value is not None
         if trait is not None and value is not None:
@@ -58,6 +58,8 @@ def read_in_spite(
         table, found = _without_nameless(
             table, [(name, role) for name, role in names if role != "rep" or len(reps) < 2]
         )
+        if table.frame.empty:  # no row has usable names: the first reason says more
+            raise refused
         table, bad = _without_bad_values(table, columns, names)
         found += bad
         if reps or long:

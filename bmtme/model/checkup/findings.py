@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-__all__ = ["COLUMNS", "SEVERITIES", "Finding", "Severity", "tabulate_findings"]
+__all__ = ["COLUMNS", "SEVERITIES", "Finding", "Severity", "join_texts", "tabulate_findings"]
 
 Severity = Literal["stop", "warning", "note"]
 #: In the order in which people want to read them: a fit would be refused; look at it; good to know.
@@ -54,3 +54,9 @@ def tabulate_findings(findings: Sequence[Finding]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     numbers = {"value": "float64", "median": "float64", "z": "float64", "row": "Int64"}
     return frame.astype({name: numbers.get(name, "object") for name in COLUMNS}).where(frame.notna(), None)
+
+
+def join_texts(texts: Sequence[str], most: int = 6) -> str:
+    """The first texts, which may hold commas, and how many more there are."""
+    more = f"; and {len(texts) - most:,} more" if len(texts) > most else ""
+    return "; ".join(texts[:most]) + more

@@ -8,17 +8,19 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from bmtme.model.checkup.findings import Finding, Severity
 from bmtme.model.eigenbasis import BENDING, NEGATIVE, ZERO
 from bmtme.model.relationship.matrix import Relationship
-from bmtme.model.relationship.pedigree_table import list_both_sexes
+from bmtme.model.relationship.pedigree_table import describe_doubtful, list_both_sexes, list_doubtful_parents
 from bmtme.model.tables.cells import count_noun, describe_matches, match_look_alikes, some_names
 from bmtme.model.trial import Trial
 from bmtme.progress import Progress
 
-__all__ = ["find_both_sexes", "find_identical_lines", "find_rank", "find_unmatched"]
+__all__ = ["describe_centring", "find_identical_lines", "find_odd_parents", "find_rank", "find_unmatched"]
 
 #: Rows of a relationship that differ by less, as a share of the largest diagonal entry, are the same.
 SAME = 1e-8
@@ -28,19 +30,32 @@ NEARLY = 0.99
 MANY = 2000
 
 
-def find_both_sexes(pedigree: pd.DataFrame, sire: str, dam: str) -> list[Finding]:
-    """Individuals of a pedigree that are sires and dams."""
-    both = list_both_sexes(pedigree, sire, dam)
-    if not both:
-        return []
-    one = len(both) == 1
-    text = (
-        f"{count_noun(len(both), 'individual')} of the pedigree {'is' if one else 'are'} both sire and dam: "
-        f"{some_names(both)}. Plants may be that (in Python, pass separate_sexes=False); of an animal it is a mistake."
-    )
-    return [
-        Finding.of("note", "both sexes", text, [{"line": name, "message": "both a sire and a dam"} for name in both])
-    ]
+def find_odd_parents(
+    pedigree: pd.DataFrame, id: str, sire: str, dam: str, missing: Sequence[str] | None = None
+) -> list[Finding]:
+    """Parents of a pedigree that are both sires and dams, or that may stand for an unknown one."""
+    found = []
+    known, founders = list_both_sexes(pedigree, id, sire, dam, missing)
+    both = known + founders
+    if both:
+        one = len(both) == 1
+        text = f"{count_noun(len(both), 'individual')} of the pedigree {'is' if one else 'are'} both sire and dam"
+        text += f": {some_names(both)}."
+        if founders:
+            text += (
+                f" Without a row of {'its' if len(founders) == 1 else 'their'} own: {some_names(founders)}; if "
+                f"{'this stands' if len(founders) == 1 else 'one stands'} for unknown parents, name it with "
+                "--pedigree-missing (in Python, missing=)."
+            )
+        text += " Plants may be both (in Python, separate_sexes=False); of an animal it is a mistake."
+        items = [{"line": name, "message": "both a sire and a dam"} for name in both]
+        found.append(Finding.of("note", "both sexes", text, items))
+    doubtful = list_doubtful_parents(pedigree, id, sire, dam, missing)
+    if doubtful:
+        items = [{"line": name, "message": "a parent that may stand for unknown ones"} for name in doubtful]
+        text = describe_doubtful(doubtful)
+        found.append(Finding.of("warning", "doubtful parent", f"{_start(text)}", items))
+    return found
 
 
 def find_unmatched(
@@ -66,7 +81,8 @@ def find_unmatched(
         if few:
             text += (
                 "Hardly a line of the trial is in the relationship (it has names such as "
-                f"{some_names(relationship.lines, 3)}): a fit is refused."
+                f"{some_names(relationship.lines, 3)}): a fit is refused. If these are markers, the relationship was "
+                "made of a table with markers in rows."
             )
         elif unrelated == "drop":
             text += f"A fit leaves {'it' if len(lacking) == 1 else 'them'} out."
@@ -170,18 +186,25 @@ def find_identical_lines(relationship: Relationship) -> list[Finding]:
                 ],
             )
         )
-    together = {(a, b) for group in groups for a in group for b in group}
     root = np.sqrt(matrix.diagonal())
-    rows, columns = np.nonzero(np.triu(matrix >= NEARLY * np.outer(root, root), 1))
-    pairs = [(int(j), int(k)) for j, k in zip(rows, columns, strict=True) if (int(j), int(k)) not in together]
-    if pairs and len(pairs) <= len(lines):  # more: a coarse matrix, not look-alikes
-        texts = [f"{lines[j]} and {lines[k]}" for j, k in pairs]
+    close = np.triu(matrix >= NEARLY * np.outer(root, root), 1)
+    for group in groups:
+        close[np.ix_(group, group)] = False
+    n_pairs = int(np.count_nonzero(close))
+    if n_pairs:
+        _, part = connected_components(coo_array(close), directed=False)
+        sizes = np.bincount(part)
+        members = np.flatnonzero(sizes[part] > 1)
+        # Of each line the first one that is like it: in a large group there are too many pairs to name.
+        first = {int(k): int(j) for j, k in zip(*(index[::-1] for index in np.nonzero(close)), strict=True)}
+        texts = [f"{lines[j]} and {lines[k]}" for k, j in sorted(first.items(), key=lambda pair: pair[::-1])]
         found.append(
             Finding.of(
                 "note",
                 "nearly identical lines",
-                f"{count_noun(len(pairs), 'pair')} of lines with a relationship of {NEARLY:g} or more (as a "
-                f"correlation): {some_names(texts, 6)}.",
+                f"{count_noun(n_pairs, 'pair')} of lines with a relationship of {NEARLY:g} or more (as a correlation): "
+                f"{some_names(texts, 6)}. {len(members):,} of {len(lines):,} lines have such a double; the largest "
+                f"group holds {sizes.max()}.",
                 [
                     {
                         "line": lines[j],
@@ -189,11 +212,34 @@ def find_identical_lines(relationship: Relationship) -> list[Finding]:
                         "value": float(matrix[j, k] / (root[j] * root[k])),
                         "message": "nearly identical by the relationship",
                     }
-                    for j, k in pairs
+                    for k, j in sorted(first.items(), key=lambda pair: pair[::-1])
                 ],
             )
         )
     return found
+
+
+def describe_centring(matrix: np.ndarray) -> str:
+    r"""How far a relationship is centred on its lines, in words.
+
+    With J lines and m = tr G / J, :math:`1'G1 / J` over tr G is the share of the lines' expected squares that is their
+    mean's; unrelated lines have 1 / J. The sample variance of the lines' genetic values is expected to be
+    :math:`c = (\operatorname{tr} G - 1'G1 / J) / (J - 1)` times the genetic variance.
+    """
+    J, trace = len(matrix), float(matrix.trace())
+    if J < 2 or not trace > 0:
+        return ""
+    shared = float(matrix.mean()) * J
+    part = shared / trace
+    share = f"1'G1/J is {f'{100 * part:.2g}%' if part >= 1e-4 else 'less than 0.01%'} of tr G"
+    if part < 0.5 / J:
+        return f"centred ({share})"
+    if part < 0.05:
+        return f"nearly centred ({share})"
+    return (
+        f"not centred ({share}): the variance among lines is expected to be {(trace - shared) / (J - 1):.4g} times the "
+        f"genetic variance, where the mean diagonal is {trace / J:.4g}"
+    )
 
 
 def _same_rows(matrix: np.ndarray) -> list[list[int]]:

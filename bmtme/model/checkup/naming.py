@@ -6,13 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from bmtme.model.checkup.findings import Finding
 from bmtme.model.tables.cells import blur_name, count_noun
+from bmtme.model.tables.names import PLACEHOLDERS, describe_dates, find_dates, is_nothing
 
 __all__ = ["find_look_alikes", "find_odd_names"]
 
-#: Names that say that there is none, in lower case and without surrounding punctuation.
-NOTHING = frozenset(
-    "na n/a nan null none nil missing unknown unk tbd tba blank empty void -9 -99 -999 -9999 999 9999 0".split()
-)
 #: Names of plots that hold no line of their own, in lower case.
 NO_LINE = frozenset("border filler fill guard buffer discard check checks control bulk mix mixture".split())
 
@@ -60,14 +57,14 @@ def _difference(first: str, second: str) -> str:
 
 
 def find_odd_names(names: Sequence[str], noun: str) -> list[Finding]:
-    """Names that look like a code for a missing one, or like a plot without a line of its own."""
-    column = {"line": "line", "environment": "env"}[noun]
+    """Names that look like a code for a missing one, a plot without a line of its own, or a date made of a name."""
+    column = {"line": "line", "environment": "env", "trait": "trait"}[noun]
     # Where names are numbers, 999 is one of them.
     numbers = sum(name.isdigit() for name in names) > len(names) / 2
     nothing = [
         name
         for name in names
-        if (name.casefold() in NOTHING and not (numbers and name.isdigit())) or not any(c.isalnum() for c in name)
+        if (is_nothing(name) or name.casefold() in PLACEHOLDERS) and not (numbers and name.isdigit())
     ]
     found = []
     if nothing:
@@ -80,6 +77,11 @@ def find_odd_names(names: Sequence[str], noun: str) -> list[Finding]:
                 [{column: name, "message": f"{name!r} looks like a code for a missing name"} for name in nothing],
             )
         )
+    dates = [] if noun == "trait" else find_dates(names, dated=noun == "environment")
+    if dates:
+        text = describe_dates(dates, noun)
+        items = [{column: name, "message": f"{name!r} looks like what a spreadsheet made of a name"} for name in dates]
+        found.append(Finding.of("warning", "damaged name", text, items))
     fillers = [name for name in names if noun == "line" and name.casefold() in NO_LINE]
     if fillers:
         found.append(

@@ -1,19 +1,26 @@
-"""Values that may be mistakes: outliers, codes of missing values, mixed units, constants and copies."""
+"""Values that may be mistakes: outliers, codes of missing values, mixed units and copies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from bmtme.model.checkup.coverage import describe_range, place_record
+from bmtme.model.checkup.constants import list_columns
+from bmtme.model.checkup.coverage import place_record
 from bmtme.model.checkup.findings import Finding
 from bmtme.model.tables.cells import count_noun, some_names
 from bmtme.model.trial import Trial
 
-__all__ = ["find_constants", "find_copies", "find_missing_codes", "find_outliers", "find_unit_mixes", "robust_z"]
+__all__ = [
+    "find_copied_columns",
+    "find_missing_codes",
+    "find_outliers",
+    "find_repeated_records",
+    "find_unit_mixes",
+    "robust_z",
+]
 
 #: Fewer values of a trait in an environment have no outliers.
 FEWEST = 8
@@ -21,8 +28,6 @@ FEWEST = 8
 FAR = 6.0
 #: Numbers that people write for a missing value.
 CODES = (-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)
-#: A trait with at most this many different values, all whole, is a score.
-SCORE_LEVELS = 10
 #: Medians (or spreads) of two environments that differ by more are hardly in one unit.
 UNIT_RATIO, SPREAD_RATIO = 5.0, 10.0
 #: Share of equal values from which on a column is a copy of another.
@@ -55,7 +60,7 @@ def robust_z(values: np.ndarray) -> np.ndarray:
 def find_outliers(trial: Trial, threshold: float) -> list[Finding]:
     """Values with a robust z of at least `threshold` in their trait and environment; the farthest first."""
     cases: list[dict[str, Any]] = []
-    for records, l in _columns(trial):
+    for _, l, records in list_columns(trial):
         values = trial.values[records, l]
         if len(values) < FEWEST:
             continue
@@ -142,7 +147,7 @@ def find_unit_mixes(trial: Trial) -> list[Finding]:
     """Traits that are of another magnitude in one environment than in the others: tons and kilograms, cm and m."""
     found = []
     for l, trait in enumerate(trial.traits):
-        groups = {i: trial.values[records, l] for (records, m), i in _columns_of_envs(trial) if m == l}
+        groups = {i: trial.values[records, l] for i, m, records in list_columns(trial) if m == l}
         groups = {i: values for i, values in groups.items() if len(values) >= 3}
         if len(groups) < 2:
             continue
@@ -199,53 +204,8 @@ def _known_factor(ratio: float) -> str:
     return ""
 
 
-def find_constants(trial: Trial) -> list[Finding]:
-    """Traits without variation, in an environment or altogether, and traits that are scores."""
-    found = []
-    cases: list[dict[str, Any]] = []
-    for l, trait in enumerate(trial.traits):
-        seen = trial.values[~np.isnan(trial.values[:, l]), l]
-        if not len(seen):
-            found.append(_of_trait("stop", "empty trait", trait, f"{trait} has no value: a fit is refused with it."))
-            continue
-        if not len(seen) > 1 or not seen.std() > 1e-12 * np.abs(seen).max():
-            text = f"{trait} has the same value, {seen[0]:g}, in all of its {count_noun(len(seen), 'record')}"
-            found.append(_of_trait("stop", "constant trait", trait, f"{text}: a fit is refused with it."))
-            continue
-        for (records, m), i in _columns_of_envs(trial):
-            values = trial.values[records, m]
-            if m == l and len(values) >= 3 and values.min() == values.max():
-                text = f"{trait} is {values[0]:g} in all {len(values)} records of {trial.envs[i]}"
-                cases.append({"trait": trait, "env": trial.envs[i], "value": float(values[0]), "message": text})
-        levels = np.unique(seen)
-        if len(levels) <= SCORE_LEVELS and len(seen) >= 3 * len(levels) and (levels == np.round(levels)).all():
-            text = f"{trait} takes {len(levels)} different whole numbers ({describe_range(levels)}): a score or a "
-            text += "class. The model takes traits as normal; with so few classes, intervals are rough."
-            found.append(_of_trait("warning" if len(levels) == 2 else "note", "score", trait, text))
-    if cases:
-        texts = [case["message"] for case in cases]
-        found.append(
-            Finding.of(
-                "warning",
-                "constant in an environment",
-                f"No variation: {some_names(texts, 6)}. Is that measured, or filled in?",
-                cases,
-            )
-        )
-    return found
-
-
-def _of_trait(severity: Any, kind: str, trait: str, text: str) -> Finding:
-    return Finding.of(severity, kind, text, [{"trait": trait, "message": text}])
-
-
-def find_copies(trial: Trial) -> list[Finding]:
-    """Records, environments and traits that repeat others with the same values, more than chance would have it."""
-    return [*_find_repeated_records(trial), *_find_copied_columns(trial)]
-
-
-def _find_repeated_records(trial: Trial) -> list[Finding]:
-    """Records of one environment with the same values, in the same line or in two."""
+def find_repeated_records(trial: Trial) -> list[Finding]:
+    """Records of one environment with the same values, in the same line or in two, more than chance would have it."""
     seen = ~np.isnan(trial.values)
     twins: dict[tuple[Any, ...], list[int]] = {}
     for n in np.flatnonzero(seen.any(axis=1)):
@@ -326,13 +286,14 @@ def _describe_twins(trial: Trial, first: int, second: int) -> str:
     return text
 
 
-def _find_copied_columns(trial: Trial) -> list[Finding]:
+def find_copied_columns(trial: Trial) -> list[Finding]:
+    """Environments and traits that repeat others with the same values."""
     found = []
     means = trial.cell_means()
     for l, trait in enumerate(trial.traits):
         cases = []
         for i, k in combinations(range(len(trial.envs)), 2):
-            if _same_column(means[:, i, l], means[:, k, l]) == "copy":
+            if _same_column(means[:, i, l], means[:, k, l], units=False):
                 equal = int((means[:, i, l] == means[:, k, l]).sum())
                 both = int((~np.isnan(means[:, i, l] + means[:, k, l])).sum())
                 text = f"{trial.envs[i]} and {trial.envs[k]} ({equal} of {both} lines)"
@@ -342,7 +303,7 @@ def _find_copied_columns(trial: Trial) -> list[Finding]:
             text = f"{trait} has the same values in {some_names(texts, 6)}: copied from one to the other?"
             found.append(Finding.of("warning", "copied environment", text, cases))
     for p, q in combinations(range(len(trial.traits)), 2):
-        how = _same_column(trial.values[:, p], trial.values[:, q])
+        how = _same_column(trial.values[:, p], trial.values[:, q], units=True)
         if how:
             first, second = trial.traits[p], trial.traits[q]
             what = "have the same values" if how == "copy" else "are one trait in two units (correlation 1)"
@@ -353,33 +314,17 @@ def _find_copied_columns(trial: Trial) -> list[Finding]:
     return found
 
 
-def _same_column(first: np.ndarray, second: np.ndarray) -> str:
+def _same_column(first: np.ndarray, second: np.ndarray, units: bool) -> str:
     """``copy`` where nearly all values are the same, ``unit`` where they are exactly in a line, or nothing."""
     both = ~np.isnan(first) & ~np.isnan(second)
     first, second = first[both], second[both]
-    if len(first) < 5 or len(np.unique(first)) < 5:
+    if len(first) < 5:
         return ""
-    if (first == second).mean() >= COPY_SHARE:
+    equal = (first == second).mean() >= COPY_SHARE
+    if not (equal or units) or len(np.unique(first)) < 5:
+        return ""
+    if equal:
         return "copy"
     if second.std() == 0:
         return ""
     return "unit" if abs(np.corrcoef(first, second)[0, 1]) > 1 - 1e-9 else ""
-
-
-# --- columns of a trial -----------------------------------------------------------------------------------------
-
-
-def _columns_of_envs(trial: Trial) -> Iterator[tuple[tuple[np.ndarray, int], int]]:
-    """Records with a value and trait of every environment x trait column with one, and its environment."""
-    for i in range(len(trial.envs)):
-        here = np.flatnonzero(trial.env_index == i)
-        for l in range(len(trial.traits)):
-            records = here[~np.isnan(trial.values[here, l])]
-            if len(records):
-                yield (records, l), i
-
-
-def _columns(trial: Trial) -> Iterator[tuple[np.ndarray, int]]:
-    """The same without the environment."""
-    for column, _ in _columns_of_envs(trial):
-        yield column

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bmtme.arguments import is_number, is_one_of, show
 from bmtme.errors import UsageError
+from bmtme.model.checkup.cautions import find_cautions
 from bmtme.model.checkup.coverage import (
     count_common_lines,
     find_checks,
@@ -20,9 +21,11 @@ from bmtme.model.checkup.coverage import (
     tabulate_lines,
 )
 from bmtme.model.checkup.findings import SEVERITIES, Finding, tabulate_findings
-from bmtme.model.checkup.kin import find_identical_lines, find_rank, find_unmatched
+from bmtme.model.checkup.inverses import find_inverse
+from bmtme.model.checkup.kin import describe_centring, find_identical_lines, find_rank, find_unmatched
 from bmtme.model.checkup.naming import find_look_alikes, find_odd_names
-from bmtme.model.checkup.oddities import find_constants, find_copies, find_missing_codes, find_outliers, find_unit_mixes
+from bmtme.model.checkup.oddities import find_outliers, find_repeated_records
+from bmtme.model.checkup.replicates import tabulate_replicates
 from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.trial import Trial
 
@@ -48,6 +51,8 @@ class Checkup:
         One row per line: records, environments, traits, and (given a relationship) whether it is in that.
     common_lines : pandas.DataFrame
         Lines with a value in both of two environments.
+    replicates : pandas.DataFrame
+        Means of replicates; see `bmtme.model.checkup.replicates.tabulate_replicates`.
     """
 
     sizes: dict[str, Any]
@@ -55,6 +60,7 @@ class Checkup:
     columns: pd.DataFrame
     lines: pd.DataFrame
     common_lines: pd.DataFrame = field(default_factory=pd.DataFrame)
+    replicates: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def findings(self) -> pd.DataFrame:
@@ -113,14 +119,13 @@ def look_over(
     fitted = trial
     if relationship is not None:
         found += find_unmatched(trial, relationship, unrelated)
-        found += find_rank(trial, relationship)
+        found += find_rank(trial, relationship) + find_inverse(relationship)
         strangers = set(trial.lines).difference(relationship.lines)
         if unrelated == "drop" and len(strangers) < len(trial.lines):
             fitted = trial.drop_lines(strangers)
     for names, noun in ((trial.lines, "line"), (trial.envs, "environment"), (trial.traits, "trait")):
-        found += find_look_alikes(names, noun)
-    found += find_odd_names(trial.lines, "line") + find_odd_names(trial.envs, "environment")
-    found += find_missing_codes(trial) + find_unit_mixes(trial) + find_constants(fitted) + find_copies(trial)
+        found += find_look_alikes(names, noun) + find_odd_names(names, noun)
+    found += find_cautions(fitted) + find_repeated_records(trial)
     found += find_outliers(trial, outlier)
     found += find_gaps(trial) + find_sparse_parts(trial) + find_checks(trial)
     if relationship is not None:
@@ -134,6 +139,7 @@ def look_over(
         tabulate_columns(trial),
         lines,
         count_common_lines(trial),
+        tabulate_replicates(trial),
     )
 
 
@@ -160,9 +166,15 @@ def _measure(trial: Trial, relationship: Relationship | None) -> dict[str, Any]:
     }
     if relationship is not None:
         related = set(relationship.lines)
+        matched = [line for line in trial.recorded_lines if line in related]
+        centring = ""
+        if not relationship.is_identity:
+            index = relationship.index(matched)
+            centring = describe_centring(relationship.matrix[np.ix_(index, index)])
         sizes["relationship"] = {
             "lines": len(relationship),
             "identity": relationship.is_identity,
-            "matched": sum(line in related for line in trial.recorded_lines),
+            "matched": len(matched),
+            "centring": centring,
         }
     return sizes

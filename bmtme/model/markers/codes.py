@@ -125,7 +125,8 @@ def choose_coding(
     ----------
     coding : str
         A key of `CODINGS`, or ``"auto"``: -1, 0, 1 if a code is negative, else 0, 1, 2. What cannot be told from the
-        codes alone is said in a warning.
+        codes alone is said in a warning; codes that reach over a part of their scale only, such as 0, 0.5 and 1, are
+        refused.
     blocks : iterator of (int, (n, w) array)
         Place of the first marker and the codes, NaN where missing.
     lines, names : tuple of str
@@ -159,10 +160,12 @@ def choose_coding(
     if coding == AUTO:
         chosen = CODINGS["-101" if lowest.value < 0 else "012"]
         if lowest.value < 0 and highest.value > 1:
+            whole = lowest.value.is_integer() and highest.value.is_integer()
+            advice = "Name a code for missing genotypes with missing= (in the shell --missing)"
             raise DataError(
                 f"{source}: the genotype of {place_of(lowest)}, and that of {place_of(highest)}: expected 0, 1 or 2 "
-                "copies of one allele, or -1, 0, 1. Name a code for missing genotypes with missing= (in the shell "
-                "--missing)."
+                "copies of one allele, or -1, 0, 1. "
+                f"{advice if whole else 'If they are centred or scaled, give them as they were before'}."
             )
     else:
         chosen = CODINGS[coding]
@@ -175,8 +178,25 @@ def choose_coding(
                 "--missing and --coding)."
             )
     if coding == AUTO:
+        _refuse_other_scales(chosen, lowest.value, highest.value, fractions, source)
         _say(chosen, highest.value, fractions, source)
     return chosen
+
+
+def _refuse_other_scales(chosen: Coding, lowest: float, highest: float, fractions: bool, source: str) -> None:
+    """Refuse codes with fractions that do not reach the ends of their scale: frequencies, centred codes."""
+    if chosen.name == "012" and fractions and highest <= 1:
+        raise DataError(
+            f"{source}: the genotypes go from {lowest:.6g} to {highest:.6g}, with values between: are they frequencies "
+            "of an allele, 0, 0.5 and 1, or copies out of two, of which no line has more than one? Say coding='01' (in "
+            "the shell --coding 01) if 1 stands for two copies, coding='012' (--coding 012) if for one."
+        )
+    if chosen.name == "-101" and (lowest > -1 or not highest.is_integer()):
+        raise DataError(
+            f"{source}: the genotypes go from {lowest:.6g} to {highest:.6g}: are they centred or scaled? Expected 0, 1 "
+            "or 2 copies of one allele, or -1, 0, 1, as they were before. If these are dosages of the latter, say "
+            "coding='-101' (in the shell --coding -101)."
+        )
 
 
 def _say(chosen: Coding, highest: float, fractions: bool, source: str) -> None:

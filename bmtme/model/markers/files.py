@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ import numpy as np
 from bmtme.arguments import file_path
 from bmtme.errors import DataError, UsageError
 from bmtme.model.markers.codes import AUTO, MissingCodes, check_coding
-from bmtme.model.markers.genotypes import Markers
+from bmtme.model.markers.genotypes import Markers, ask_about_rows
 from bmtme.model.markers.plink import PLINK_SUFFIXES, read_plink
 from bmtme.model.markers.vcf import VCF_ENDINGS, read_vcf
-from bmtme.model.tables.cells import list_codes, list_names, unique_names
-from bmtme.model.tables.files import check_header, read_rows
+from bmtme.model.tables.cells import individual_names, list_codes, list_names, unique_names
+from bmtme.model.tables.files import check_header
+from bmtme.model.tables.texts import open_lines, read_rows
 from bmtme.progress import Progress
 
 __all__ = ["load_archive", "read_markers"]
@@ -33,6 +36,22 @@ _ARRAYS = {
 #: Texts remembered with their numbers; dosages may be all different.
 _MOST_TEXTS = 10_000
 _MISSING_BYTE = -128
+#: First six columns of PLINK's .raw.
+_RAW_HEADER = ("FID", "IID", "PAT", "MAT", "SEX", "PHENOTYPE")
+_RAW_ENDINGS = (".raw", ".raw.gz")
+#: Headers of the first column that say that the rows are markers.
+_MARKER_WORDS = frozenset(
+    "marker markers snp snps snpid rs rs# rsid locus loci probe probeid alleleid cloneid chr chrom".split()
+)
+#: Endings of formats that are not read, which as tables would be read wrongly or not at all, and what to do.
+_FOREIGN = {
+    (".ped", ".map", ".tped", ".tfam"): "convert it with plink --make-bed",
+    (".traw",): "it has the markers in rows; write it with plink --make-bed or --recode A",
+    (".pgen", ".pvar", ".psam", ".bgen", ".gen"): "convert it with plink2 --make-bed",
+    (".gds", ".rds", ".rdata", ".rda"): "write a table or a VCF file in R",
+    (".xlsx", ".xlsm", ".xls", ".ods"): "save the sheet as CSV",
+    (".hmp.txt", ".hmp.txt.gz", ".hmp"): "convert HapMap to VCF, for example with TASSEL",
+}
 
 
 def read_markers(
@@ -46,11 +65,14 @@ def read_markers(
         By its ending:
 
         - ``.bed`` (with its ``.bim`` and ``.fam``): PLINK, the copies of allele 1; needs the extra ``plink``. Lines
-          are named by the individual's ID.
+          are named by the individual's ID; where this is one and the same, by the family's ID, with a warning.
         - ``.vcf``, ``.vcf.gz``: copies of the alternative allele from GT; needs the extra ``vcf``. Sites
           with several alternative alleles are left out, with their number in a warning.
         - ``.npz``: arrays ``markers`` (n x m numbers), ``line`` (n names) and, if there are names of markers,
           ``snp`` (m).
+        - ``.raw`` of PLINK (``--recode A``, ``--export A``), with tabs or blanks, or another table with its header: the
+          first six columns are left out, and so are columns of heterozygotes (``--recode AD``), with a warning. Lines
+          are named as those of ``.bed``; markers keep their names with the counted allele, such as ``rs1_A``.
         - else a table as ``.csv`` or ``.tsv``, plain or gzipped: lines in rows with their names in the first column,
           a header with the names of the markers.
     coding : {"auto", "012", "-101", "01"}
@@ -78,16 +100,24 @@ def read_markers(
     path = file_path(path)
     absent = MissingCodes(missing)
     plain = Path(path).name.lower()
+    for endings, advice in _FOREIGN.items():
+        if plain.endswith(endings):
+            raise DataError(f"{Path(path).name} is in a format that is not read: {advice}.")
     if plain.endswith(PLINK_SUFFIXES) or plain.endswith(VCF_ENDINGS):
-        if coding != AUTO or list_codes(missing):
-            raise UsageError(
-                f"{Path(path).name} says itself what its genotypes are: coding and missing codes are for tables and "
-                ".npz files."
-            )
+        _refuse_options(Path(path).name, coding, missing)
         return read_plink(path) if plain.endswith(PLINK_SUFFIXES) else read_vcf(path, progress)
     if plain.endswith(".npz"):
-        return Markers.from_codes(*load_archive(path), Path(path).name, coding, absent)
-    return _read_table(path, coding, absent, progress)
+        codes, lines, names = load_archive(path)
+        ask_about_rows(lines, names, Path(path).name, stacklevel=2)
+        return Markers.from_codes(codes, lines, names, Path(path).name, coding, absent)
+    return _read_table(path, coding, missing, progress)
+
+
+def _refuse_options(source: str, coding: str, missing: Iterable[Any]) -> None:
+    if coding != AUTO or list_codes(missing):
+        raise UsageError(
+            f"{source} says itself what its genotypes are: coding and missing codes are for tables and .npz files."
+        )
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
@@ -106,14 +136,25 @@ class _Numbers(dict[str, float]):
         return value
 
 
-def _read_table(path: str | os.PathLike[str], coding: str, missing: MissingCodes, progress: bool | None) -> Markers:
+def _read_table(
+    path: str | os.PathLike[str], coding: str, missing: Iterable[Any], progress: bool | None
+) -> Markers:
+    absent = MissingCodes(missing)
     source = Path(path).name
-    rows = read_rows(path)
+    rows = _split_at_blanks(path) if source.lower().endswith(_RAW_ENDINGS) else read_rows(path)
     _, header = next(rows)
+    if len(header) == 1 and _is_raw(header[0].split()):
+        header, rows = header[0].split(), ((row, cells[0].split()) for row, cells in rows)
+    if _is_raw(header):
+        _refuse_options(source, coding, missing)
+        return _read_raw(source, header, rows, progress)
+    if source.lower().endswith(_RAW_ENDINGS):
+        raise DataError(f"{source} is no .raw of PLINK: expected a header that begins {' '.join(_RAW_HEADER)}.")
     names = [cell.strip() for cell in header]
     check_header(names, source)
+    _refuse_strangers(names, source)
     del names[0]
-    numbers = _Numbers(missing)
+    numbers = _Numbers(absent)
     labels: list[str] = []
     codes: list[np.ndarray] = []
     bar = Progress(1, f"reading {source}", progress)
@@ -127,7 +168,7 @@ def _read_table(path: str | os.PathLike[str], coding: str, missing: MissingCodes
             try:
                 values = np.fromiter(map(numbers.__getitem__, cells), np.float64, len(cells))
             except DataError:
-                raise DataError(_bad_cell(source, row, label, names, cells, missing)) from None
+                raise DataError(_bad_cell(source, row, label, names, cells, absent)) from None
             labels.append(label)
             codes.append(_compact(values))
             if len(labels) % 100 == 0:
@@ -135,9 +176,82 @@ def _read_table(path: str | os.PathLike[str], coding: str, missing: MissingCodes
     finally:
         bar.close()
     lines = unique_names(labels, f"the first column of {source}")
-    if any(row_codes.dtype != np.int8 for row_codes in codes):
-        codes = [_as_floats(row_codes) for row_codes in codes]
-    return Markers.from_codes(np.array(codes), lines, names, source, coding, missing)
+    ask_about_rows(lines, names, source, stacklevel=3)
+    return Markers.from_codes(_stack(codes), lines, names, source, coding, absent)
+
+
+def _refuse_strangers(names: list[str], source: str) -> None:
+    """Refuse columns that hold no genotypes, and markers in rows."""
+    strangers = [name for name in names[1:] if name.upper() in _RAW_HEADER]
+    if strangers:
+        raise DataError(
+            f"{source} has the column{'' if len(strangers) == 1 else 's'} {list_names(strangers)} beside the markers, "
+            "as PLINK's .raw does: expected the names of the lines in the first column and nothing but markers after "
+            "it."
+        )
+    if re.sub(r"[^a-z#]", "", names[0].casefold()) in _MARKER_WORDS:
+        raise DataError(
+            f"{source} has {names[0]!r} at the head of its first column, so that its rows seem to be markers: expected "
+            "lines in rows and markers in columns. Turn the table (in R, t(); in pandas, .T); if its rows are lines, "
+            "head their column 'line'."
+        )
+
+
+# --- PLINK's .raw -----------------------------------------------------------------------------------------------
+
+
+def _is_raw(header: list[str]) -> bool:
+    return tuple(cell.strip().lstrip("#").upper() for cell in header[:6]) == _RAW_HEADER
+
+
+def _split_at_blanks(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
+    with open_lines(path) as lines:
+        for row, text in enumerate(lines, start=1):
+            if text.strip():
+                yield row, text.split()
+
+
+def _read_raw(
+    source: str, header: list[str], rows: Iterator[tuple[int, list[str]]], progress: bool | None
+) -> Markers:
+    """Genotypes of PLINK's .raw: copies of the allele that is part of each marker's name."""
+    names = [cell.strip() for cell in header[6:]]
+    # Columns of --recode AD: after each marker, whether it is heterozygous.
+    additive = np.array(
+        [k % 2 == 0 or name != names[k - 1].rpartition("_")[0] + "_HET" for k, name in enumerate(names)], dtype=bool
+    )
+    if not additive.all():
+        warnings.warn(
+            f"{source}: {int((~additive).sum())} columns of heterozygotes (_HET) left out.", UserWarning, stacklevel=4
+        )
+    missing = MissingCodes()
+    numbers = _Numbers(missing)
+    individuals: list[tuple[str, str]] = []
+    codes: list[np.ndarray] = []
+    bar = Progress(1, f"reading {source}", progress)
+    try:
+        for row, cells in rows:
+            if len(cells) != len(header):
+                raise DataError(f"{source} has {len(cells)} cells in row {row}, but {len(header)} in its header.")
+            label = cells[1].strip()
+            try:
+                values = np.fromiter(map(numbers.__getitem__, cells[6:]), np.float64, len(names))
+            except DataError:
+                raise DataError(_bad_cell(source, row, label, names, cells[6:], missing)) from None
+            individuals.append((cells[0].strip(), label))
+            codes.append(_compact(values[additive]))
+            if len(codes) % 100 == 0:
+                bar.write(f"reading {source}: {len(codes)} lines")
+    finally:
+        bar.close()
+    if not individuals:
+        raise DataError(f"{source} has no rows below its header: expected one for each individual.")
+    lines = individual_names(individuals, f"the second column of {source}", stacklevel=5)
+    markers = [name for name, stays in zip(names, additive, strict=True) if stays]
+    return Markers.from_codes(_stack(codes), lines, markers, source, "012", missing)
+
+
+# --- cells of tables --------------------------------------------------------------------------------------------
 
 
 def _bad_cell(
@@ -163,6 +277,13 @@ def _compact(values: np.ndarray) -> np.ndarray:
     if (np.abs(whole) <= -_MISSING_BYTE).all() and (whole == np.rint(whole)).all() and (whole < 128).all():
         return whole.astype(np.int8)
     return values.astype(np.float32)
+
+
+def _stack(rows: list[np.ndarray]) -> np.ndarray:
+    """Genotypes of all lines, as bytes if those of every line are."""
+    if any(codes.dtype != np.int8 for codes in rows):
+        rows = [_as_floats(codes) for codes in rows]
+    return np.array(rows)
 
 
 def _as_floats(codes: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,13 +13,15 @@ import pandas as pd
 
 from bmtme.errors import DataError, UsageError
 from bmtme.model.markers.codes import AUTO, Coding, FloatArray, MissingCodes, choose_coding
-from bmtme.model.tables.cells import unique_names
+from bmtme.model.tables.cells import some_names, unique_names
 from bmtme.progress import Progress
 
-__all__ = ["Markers"]
+__all__ = ["Markers", "ask_about_rows"]
 
 #: Genotypes of a block: 32 MB as floats, and wide enough for fast matrix products.
 _BLOCK_CELLS = 2**22
+#: Rows from which on it is asked whether they are markers, if columns are few.
+_FEWEST_LINES = 20
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -82,6 +85,7 @@ class Markers:
         lines = unique_names(frame.index, "the index of the marker frame")
         names = tuple(str(name).strip() for name in frame.columns)
         absent = MissingCodes(missing)
+        ask_about_rows(lines, names, "the markers", stacklevel=3)
         return cls.from_codes(_frame_codes(frame, lines, names, absent), lines, names, "the markers", coding, absent)
 
     @classmethod
@@ -163,6 +167,18 @@ class Markers:
             names = tuple(name for name, stays in zip(self.names, markers, strict=True) if stays)
             chosen = replace(chosen, names=names, kept=kept)
         return chosen
+
+
+def ask_about_rows(lines: Sequence[str], names: Sequence[str], source: str, stacklevel: int) -> None:
+    """Warn where rows are many more than columns, so that they may be markers."""
+    if len(lines) >= _FEWEST_LINES and len(lines) > 2 * len(names):
+        warnings.warn(
+            f"{source}: {len(lines):,} rows ({some_names(lines, 3)}) are taken as lines and {len(names):,} columns "
+            f"({some_names(names, 3)}) as markers. If the rows are markers, turn the table (in R, t(); in pandas, .T); "
+            "if not, so few markers tell little of so many lines.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _ranges(lines: int, markers: int) -> Iterator[tuple[int, int]]:

@@ -11,8 +11,8 @@ from bmtme.errors import DataError
 from bmtme.extras import require
 from bmtme.model.markers.codes import FloatArray
 from bmtme.model.markers.genotypes import Markers
-from bmtme.model.tables.cells import unique_names
-from bmtme.model.tables.files import read_words
+from bmtme.model.tables.cells import individual_names
+from bmtme.model.tables.texts import read_words
 
 __all__ = ["PLINK_SUFFIXES", "read_plink"]
 
@@ -34,9 +34,9 @@ def read_plink(path: str | os.PathLike[str]) -> Markers:
     """
     bed = Path(path).with_suffix(".bed")
     bed_reader = require("bed_reader", "plink", f"reading {Path(path).name}")
-    individuals = _columns(bed.with_suffix(".fam"), "individual", (1,))
+    individuals = _columns(bed.with_suffix(".fam"), "individual", (0, 1))
     variants = _columns(bed.with_suffix(".bim"), "marker", (1, 0, 3))
-    lines = unique_names([words[0] for words in individuals], f"the second column of {bed.stem}.fam")
+    lines = individual_names([(family, name) for family, name in individuals], f"the second column of {bed.stem}.fam")
     names = [f"{chromosome}:{position}" if name == "." else name for name, chromosome, position in variants]
     _check_size(bed, len(lines), len(names))
     # Its own reading of .fam and .bim is left out: the counts are enough.

@@ -122,6 +122,11 @@ def _check_columns(path: str | os.PathLike[str], source: str) -> None:
                         raise DataError(f"{source} holds a zero byte in row {row}: it is no text, or damaged.")
                     if row == 1 and not re.fullmatch(rb"##fileformat=VCFv[0-9.]+\s*", text):
                         raise DataError(f"{source} is no VCF: expected ##fileformat=VCFv4.2 in its first row.")
+                    if not text.endswith(b"\n"):  # a cut-off 0/1 reads as 0, a haploid genotype
+                        raise DataError(
+                            f"{source} ends within row {row}, without a line break: it seems to be cut off. If it is "
+                            "whole, end its last row with a line break."
+                        )
                     if text.startswith(b"#"):
                         tabs = text.count(b"\t")
                     elif text.count(b"\t") != tabs and text.strip():

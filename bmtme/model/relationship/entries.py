@@ -27,9 +27,12 @@ def match_columns(lines: Sequence[str], columns: Sequence[str], name: str) -> np
     if without_column or without_row:
         parts = [f"{list_names(without_column)} only among the rows"] if without_column else []
         parts += [f"{list_names(without_row)} only among the columns"] if without_row else []
+        hint = ""
+        if set(lines).isdisjoint(columns):
+            hint = " If it is a table of markers, make the matrix of it first: 'bmtme grm', in Python bmtme.vanraden."
         raise DataError(
             f"{name} has {' and '.join(parts)}: expected a square matrix with the names of the lines in the first "
-            "column and the same names in the header."
+            f"column and the same names in the header.{hint}"
         )
     place = {column: k for k, column in enumerate(columns)}
     return np.array([place[line] for line in lines], dtype=np.int64)

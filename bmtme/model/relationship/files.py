@@ -18,9 +18,10 @@ from bmtme.arguments import check_place, file_path, whole_number
 from bmtme.errors import DataError, UsageError
 from bmtme.extras import require
 from bmtme.model.relationship.entries import from_labelled, match_columns, parse_entry, validated
+from bmtme.model.relationship.inverse import warn_of_inverse
 from bmtme.model.relationship.matrix import Relationship
-from bmtme.model.tables.cells import unique_names
-from bmtme.model.tables.files import read_rows, read_words
+from bmtme.model.tables.cells import individual_names, unique_names
+from bmtme.model.tables.texts import read_rows, read_words
 from bmtme.model.tables.workbooks import load_parquet
 
 __all__ = ["read_relationship", "relationship_targets", "write_relationship"]
@@ -48,6 +49,11 @@ def read_relationship(path: str | os.PathLike[str]) -> Relationship:
           and columns are matched by name and may stand in different orders; the lines of the result are in the order of
           the rows. The format is that of R's ``write.csv(G)``.
 
+    Warns
+    -----
+    UserWarning
+        Of a matrix that looks like the inverse of a relationship.
+
     Raises
     ------
     DataError
@@ -59,10 +65,14 @@ def read_relationship(path: str | os.PathLike[str]) -> Relationship:
     path = file_path(path)
     prefix = _gcta_prefix(path)
     if prefix is not None:
-        return _read_gcta(prefix)
-    if Path(path).name.lower().endswith(_PARQUET_ENDINGS):
-        return _read_parquet(path)
-    return _read_text(path)
+        relationship = _read_gcta(prefix)
+    elif Path(path).name.lower().endswith(_PARQUET_ENDINGS):
+        relationship = _read_parquet(path)
+    else:
+        relationship = _read_text(path)
+    if not relationship.is_identity:
+        warn_of_inverse(relationship.matrix, Path(path).name, stacklevel=2)
+    return relationship
 
 
 def _read_text(path: str | os.PathLike[str]) -> Relationship:
@@ -140,7 +150,7 @@ def _read_gcta(prefix: str) -> Relationship:
     id_file, _, grm_file = (Path(prefix + ending) for ending in GCTA_ENDINGS)
     together = f"GCTA's matrices are files side by side with one name, {', '.join(GCTA_ENDINGS)}."
     rows = read_words(id_file, 2, "two, the family's and the individual's ID", together)
-    lines = unique_names([name for _, name in rows], f"the second column of {id_file.name}")
+    lines = individual_names([(family, name) for family, name in rows], f"the second column of {id_file.name}")
     n = len(lines)
     expected = 4 * n * (n + 1) // 2
     try:

@@ -11,6 +11,7 @@ import pandas as pd
 from bmtme.arguments import as_list, is_number, is_one_of, show
 from bmtme.errors import DataError, UsageError
 from bmtme.model.relationship.entries import from_labelled, from_square, is_identity, validated
+from bmtme.model.relationship.inverse import warn_of_inverse
 from bmtme.model.tables.cells import describe_matches, list_names, match_look_alikes, unique_names
 from bmtme.model.trial import Trial
 
@@ -38,6 +39,11 @@ class Relationship:
         Whether the lines are unrelated with unit variance. No matrix is stored then; `matrix` is made on demand.
     notes : tuple of str
         What `blend` and `bend` did to the matrix, with numbers.
+
+    Warns
+    -----
+    UserWarning
+        Of a matrix that looks like the inverse of a relationship.
 
     Raises
     ------
@@ -68,6 +74,7 @@ class Relationship:
             names = unique_names(lines, "lines=")
             entries = from_square(matrix, names, name)
         self._store(names, validated(entries, names, name))
+        warn_of_inverse(self._matrix, name, stacklevel=2)
 
     def _store(self, lines: tuple[str, ...], matrix: np.ndarray | None, notes: tuple[str, ...] = ()) -> None:
         if matrix is not None:
@@ -277,10 +284,16 @@ def match_lines(
     if missing and unrelated == "error":
         lines = "1 line has" if len(missing) == 1 else f"{len(missing)} lines have"
         close = describe_matches(match_look_alikes(missing, relationship.lines))
+        markers = ""
+        if len(missing) == len(with_value) and not close:
+            markers = (
+                f" Names in the relationship are such as {list_names(relationship.lines[:3])}: if these are markers, "
+                "it was made of a table with markers in rows, which has to be turned."
+            )
         raise DataError(
             f"{lines} records in the trial but no relationship: {list_names(missing)}{f' ({close})' if close else ''}. "
             "Correct the names, add the lines to the relationship, or have them dropped (unrelated='drop', in the "
-            "shell --drop-unrelated)."
+            f"shell --drop-unrelated).{markers}"
         )
     if len(with_value) - len(missing) < 2:
         raise DataError(

@@ -12,7 +12,7 @@ import scipy.sparse
 
 from bmtme.errors import DataError
 from bmtme.model.relationship.matrix import Relationship
-from bmtme.model.relationship.pedigree_table import Pedigree, number_pedigree
+from bmtme.model.relationship.pedigree_table import Codes, Pedigree, number_pedigree
 
 __all__ = ["PedigreeInverse", "pedigree_inverse", "pedigree_relationship"]
 
@@ -47,6 +47,7 @@ def pedigree_relationship(
     *,
     selfing: str | float | None = None,
     separate_sexes: bool = True,
+    missing: Codes | None = None,
 ) -> Relationship:
     r"""Additive relationship (numerator relationship matrix A) of the individuals of a pedigree.
 
@@ -55,7 +56,8 @@ def pedigree_relationship(
     frame : pandas.DataFrame
         One row per individual, in any order.
     id, sire, dam : str
-        Columns with the individual and its parents. An unknown parent is 0, empty, NA, NaN, ``.`` or a missing value.
+        Columns with the individual and its parents. An unknown parent is 0, empty, a missing value, a word such as NA,
+        ``unknown``, ``none`` or ``missing``, -1, -9, -99 and so on, or signs alone such as ``.``, ``*``, ``?``, ``-``.
     selfing : str or int, optional
         Generations of selfing, by single seeds, between the cross and the line that was grown: a column (an empty cell
         is 0, and so are founders without a row) or one number for all individuals, founders too. A doubled haploid is
@@ -64,12 +66,20 @@ def pedigree_relationship(
         Whether an individual that is both a sire and a dam is an error, as it is of most animals. With False, for
         plants, it may be either in different rows, or both parents of one offspring (selfing); so it may with
         `selfing`, where nothing is asked about sexes.
+    missing : str, number or list of these, optional
+        Further codes for an unknown parent, such as ``["open", 999]``; a number stands for every way to write it.
 
     Returns
     -------
     Relationship
         Of the individuals in the order of the rows, followed by founders that are mentioned as parents only, in order
         of first mention.
+
+    Warns
+    -----
+    UserWarning
+        Of a parent without a row of its own whose name may stand for an unknown one or for many, such as 999 or
+        ``bulk``.
 
     Raises
     ------
@@ -89,7 +99,7 @@ def pedigree_relationship(
     :math:`a_{ii} = 1 + F`, :math:`F = 1 - (1 - a_{sd} / 2) / 2^k` (Falconer and Mackay 1996, Introduction to
     Quantitative Genetics, chapter 5).
     """
-    pedigree = number_pedigree(frame, id, sire, dam, selfing, separate_sexes)
+    pedigree = number_pedigree(frame, id, sire, dam, selfing, separate_sexes, missing)
     n = len(pedigree.names)
     relationship = np.zeros((n, n))
     # In the user's numbering, so that the matrix need not be sorted afterwards.
@@ -113,12 +123,13 @@ def pedigree_inverse(
     *,
     selfing: str | float | None = None,
     separate_sexes: bool = True,
+    missing: Codes | None = None,
 ) -> PedigreeInverse:
     r"""Inverse of the additive relationship matrix, sparse, without forming the matrix.
 
     Parameters
     ----------
-    frame, id, sire, dam, selfing, separate_sexes
+    frame, id, sire, dam, selfing, separate_sexes, missing
         As for `pedigree_relationship`.
 
     Returns
@@ -141,7 +152,7 @@ def pedigree_inverse(
     walking up the pedigree from the youngest (Meuwissen and Luo 1992, Genet. Sel. Evol. 24:305-313); that gives
     :math:`a_{sd}`, the inbreeding, and :math:`d_i`.
     """
-    pedigree = number_pedigree(frame, id, sire, dam, selfing, separate_sexes)
+    pedigree = number_pedigree(frame, id, sire, dam, selfing, separate_sexes, missing)
     diagonal, sampling = _walk_up(pedigree)
     worst = int(np.argmin(sampling))
     if sampling[worst] < _NO_SAMPLING:

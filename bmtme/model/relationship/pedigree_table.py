@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,21 @@ import pandas as pd
 
 from bmtme.arguments import as_text, is_number, show
 from bmtme.errors import DataError, UsageError
-from bmtme.model.tables.cells import MISSING_CODES, first_repeat, list_names
+from bmtme.model.tables.cells import NumberFormat, first_repeat, is_missing, list_names
 from bmtme.model.tables.files import Table, read_table
+from bmtme.model.tables.names import is_doubtful, is_nothing
 
-__all__ = ["Pedigree", "list_both_sexes", "number_pedigree", "read_pedigree"]
+__all__ = [
+    "Codes",
+    "Pedigree",
+    "describe_doubtful",
+    "list_both_sexes",
+    "list_doubtful_parents",
+    "number_pedigree",
+    "read_pedigree",
+]
+
+Codes = str | float | Iterable[str | float]
 
 
 @dataclass(frozen=True)
@@ -55,17 +68,36 @@ def read_pedigree(path: str | os.PathLike[str], id: str = "id", sire: str = "sir
     return frame
 
 
-def list_both_sexes(frame: pd.DataFrame, sire: str = "sire", dam: str = "dam") -> list[str]:
-    """Individuals that are a sire and a dam, in order of first mention."""
-    sires, dams = (_first_rows(labels) for labels in _parents(_as_table(frame), sire.strip(), dam.strip()))
-    return _in_both(sires, dams)
+def list_both_sexes(
+    frame: pd.DataFrame, id: str = "id", sire: str = "sire", dam: str = "dam", missing: Codes | None = None
+) -> tuple[list[str], list[str]]:
+    """Individuals that are a sire and a dam, in order of first mention: those with a row of their own, and others."""
+    table = _as_table(frame, missing)
+    sires, dams = (_first_rows(labels) for labels in _parents(table, sire.strip(), dam.strip()))
+    both = _in_both(sires, dams)
+    known = set(table.identifiers(id.strip(), "id"))
+    return [name for name in both if name in known], [name for name in both if name not in known]
+
+
+def list_doubtful_parents(
+    frame: pd.DataFrame, id: str = "id", sire: str = "sire", dam: str = "dam", missing: Codes | None = None
+) -> list[str]:
+    """Parents without a row of their own whose name may stand for an unknown one, or for many: 999, open, bulk."""
+    table = _as_table(frame, missing)
+    return _find_doubtful(table.identifiers(id.strip(), "id"), _parents(table, sire.strip(), dam.strip()))
 
 
 def number_pedigree(
-    frame: pd.DataFrame, id: str, sire: str, dam: str, selfing: str | float | None, separate_sexes: bool
+    frame: pd.DataFrame,
+    id: str,
+    sire: str,
+    dam: str,
+    selfing: str | float | None,
+    separate_sexes: bool,
+    missing: Codes | None,
 ) -> Pedigree:
     """Check a pedigree and number its individuals with parents before offspring; see `pedigree_relationship`."""
-    table = _as_table(frame)
+    table = _as_table(frame, missing)
     id, sire, dam = as_text(id, "id"), as_text(sire, "sire"), as_text(dam, "dam")
     columns = [id, sire, dam, *([selfing.strip()] if isinstance(selfing, str) else [])]
     if not isinstance(separate_sexes, bool):
@@ -77,7 +109,7 @@ def number_pedigree(
         raise DataError(f"{table.name} has no rows: expected one per individual.")
     names = table.identifiers(id, "id")
     for position, name in enumerate(names):
-        if _is_unknown(name):
+        if _is_unknown(name, table.form):
             raise DataError(
                 f"{table.name} has the individual {name!r} in {table.row(position)}, a code for unknown parents: "
                 "give it another name."
@@ -91,7 +123,10 @@ def number_pedigree(
     parents = _parents(table, sire, dam)
     _refuse_own_parents(table, names, parents)
     if separate_sexes and selfing is None:
-        _refuse_both_sexes(table, parents)
+        _refuse_both_sexes(table, names, parents)
+    doubtful = _find_doubtful(names, parents)
+    if doubtful:
+        warnings.warn(f"{table.name}: {describe_doubtful(doubtful)}", UserWarning, stacklevel=3)
     place = {name: j for j, name in enumerate(names)}
     for pair in zip(*parents, strict=True):
         for label in pair:
@@ -108,21 +143,41 @@ def number_pedigree(
     return Pedigree(tuple(place), order, np.where(sorted_parents >= 0, rank[sorted_parents], -1), rest[order])
 
 
-def _as_table(frame: pd.DataFrame) -> Table:
+def _as_table(frame: pd.DataFrame, missing: Codes | None) -> Table:
+    form = NumberFormat.of(missing, ".")
     if not isinstance(frame, pd.DataFrame):
         raise UsageError(f"expected a pandas DataFrame, got {type(frame).__name__}.")
     file = frame.attrs.get("file")
-    return Table.from_frame(frame, "the pedigree") if file is None else Table(frame, f"the pedigree {file}", True)
+    if file is None:
+        return Table.from_frame(frame, "the pedigree", form)
+    return Table(frame, f"the pedigree {file}", True, form)
 
 
-def _is_unknown(label: str) -> bool:
-    return label == "0" or label.lower() in MISSING_CODES
+def _is_unknown(label: str, form: NumberFormat) -> bool:
+    return is_nothing(label) or is_missing(label, form)
+
+
+def _find_doubtful(names: Sequence[str], parents: Sequence[Sequence[str]]) -> list[str]:
+    known = {"", *names}
+    return [name for name in dict.fromkeys(chain(*parents)) if name not in known and is_doubtful(name)]
+
+
+def describe_doubtful(names: Sequence[str]) -> str:
+    """Words for parents that `list_doubtful_parents` found."""
+    one = len(names) == 1
+    return (
+        f"the parent{'' if one else 's'} {list_names(names)} without {'a row of its' if one else 'rows of their'} own "
+        f"{'is' if one else 'are'} taken as {'one individual' if one else 'an individual each'}, to which all "
+        f"offspring are related. If {'it stands' if one else 'they stand'} for unknown parents, or for many, say "
+        f"missing={list(names[:3])!r} (in the shell --pedigree-missing); if not, give "
+        f"{'it a row' if one else 'them rows'}."
+    )
 
 
 def _parents(table: Table, sire: str, dam: str) -> tuple[list[str], list[str]]:
     """Names of the sires and of the dams, empty where unknown."""
     labels = (table.identifiers(*column, allow_missing=True) for column in ((sire, "sire"), (dam, "dam")))
-    sires, dams = (["" if _is_unknown(label) else label for label in side] for side in labels)
+    sires, dams = (["" if _is_unknown(label, table.form) else label for label in side] for side in labels)
     return sires, dams
 
 
@@ -135,15 +190,18 @@ def _refuse_own_parents(table: Table, names: Sequence[str], parents: Sequence[Se
                 )
 
 
-def _refuse_both_sexes(table: Table, parents: Sequence[Sequence[str]]) -> None:
+def _refuse_both_sexes(table: Table, names: Sequence[str], parents: Sequence[Sequence[str]]) -> None:
     sires, dams = map(_first_rows, parents)
     both = _in_both(sires, dams)
     if both:
         first = both[0]
         more = f" In all, {len(both):,} individuals are both: {list_names(both)}." if len(both) > 1 else ""
+        code = ""
+        if first not in set(names):
+            code = f" It has no row of its own: if it stands for an unknown parent, say missing=[{first!r}]."
         raise DataError(
             f"{table.name} has {first!r} as a sire in {table.row(sires[first])} and as a dam in "
-            f"{table.row(dams[first])}. If it is an animal, correct the wrong one; of plants, which can be both "
+            f"{table.row(dams[first])}.{code} If it is an animal, correct the wrong one; of plants, which can be both "
             f"(hermaphrodites, selfing), pass separate_sexes=False.{more}"
         )
 

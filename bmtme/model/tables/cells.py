@@ -5,10 +5,12 @@ White space around a cell is dropped, so that trials and relationships agree on 
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import math
 import re
 import unicodedata
+import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,6 +21,7 @@ import pandas as pd
 
 from bmtme.arguments import as_list, is_one_of, is_unicode, show
 from bmtme.errors import DataError, UsageError
+from bmtme.model.tables.names import refuse_lost
 
 __all__ = [
     "HUGE",
@@ -31,6 +34,8 @@ __all__ = [
     "describe_matches",
     "first_repeat",
     "identifier",
+    "individual_names",
+    "is_missing",
     "list_codes",
     "list_names",
     "match_look_alikes",
@@ -240,6 +245,12 @@ def identifier(value: Any) -> str | None:
         raise DataError(f"{plain!r}, which is no whole number: give identifiers as text")
     if value is None or value is pd.NA or value is pd.NaT:
         return None
+    if isinstance(value, (datetime.date, datetime.time, datetime.timedelta, np.datetime64)):
+        raise DataError(
+            f"{value}, which is neither text nor a whole number. Spreadsheet programs make such dates of names like "
+            "3-1 or MAR1: make the column text in the program that has the names, enter or import them again, and "
+            "save; if dates are the names, give them as text"
+        )
     raise DataError(f"{show(value)}, which is neither text nor a whole number: give identifiers as text")
 
 
@@ -271,6 +282,11 @@ def number(value: Any, form: NumberFormat = PLAIN) -> float:
     raise DataError(show(value))
 
 
+def is_missing(label: str, form: NumberFormat) -> bool:
+    """Whether an identifier is one of the format's codes for a missing value."""
+    return label.lower() in form.codes or (_NUMBER.fullmatch(label) is not None and float(label) in form.values)
+
+
 def _or_missing(value: float, form: NumberFormat) -> float:
     return math.nan if value in form.values else value
 
@@ -279,6 +295,39 @@ def _decimal_hint(text: str, form: NumberFormat) -> str:
     if form.decimal == "." and _DECIMAL_COMMA.fullmatch(text):
         return " (write decimals with a point)"
     return " (write decimals with a comma)" if form.decimal == "," and _NUMBER.fullmatch(text) else ""
+
+
+def individual_names(
+    individuals: Sequence[tuple[str, str]], place: str, stacklevel: int = 4
+) -> tuple[str, ...]:
+    """Names of individuals from the family's and the individual's ID, as PLINK and GCTA write them: the latter.
+
+    Where all individuals have one ID and the families differ, as after an export without families, the family's ID is
+    the name, with a warning.
+
+    Raises
+    ------
+    DataError
+        If IDs repeat otherwise.
+    """
+    families, names = ([pair[side] for pair in individuals] for side in (0, 1))
+    repeat = first_repeat(names)
+    if repeat is None:
+        return unique_names(names, place)
+    if len(set(names)) == 1 and len(set(families)) == len(families):
+        warnings.warn(
+            f"{place} holds the individual's ID {names[0]!r} throughout: lines are named by the family's ID, the first "
+            "column.",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
+        return unique_names(families, place)
+    earlier, later = repeat
+    raise DataError(
+        f"{place} names line {names[later]!r} twice (families {families[earlier]!r} and "
+        f"{families[later]!r}): the individual's ID is the name of a line and must be unique; plink --update-ids "
+        "changes it. Of a line with two samples take one out, or give them two names."
+    )
 
 
 def unique_names(names: Iterable[Any], place: str) -> tuple[str, ...]:
@@ -294,6 +343,7 @@ def unique_names(names: Iterable[Any], place: str) -> tuple[str, ...]:
         checked.append(text)
     if not checked:
         raise DataError(f"{place} names no lines: at least one is needed.")
+    refuse_lost(checked, place)
     repeat = first_repeat(checked)
     if repeat is not None:
         raise DataError(f"{place} names line {checked[repeat[1]]!r} twice: every line must stand there once.")

@@ -6,13 +6,8 @@ stays ``NA``.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import itertools
 import math
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,12 +19,11 @@ import pandas as pd
 from bmtme.arguments import as_text, file_path
 from bmtme.errors import DataError, UsageError
 from bmtme.model.tables.cells import HUGE, PLAIN, NumberFormat, first_repeat, identifier, list_names, number, suggest
+from bmtme.model.tables.names import is_nothing, refuse_lost
+from bmtme.model.tables.texts import read_rows, suffix
 from bmtme.model.tables.workbooks import EXCEL_SUFFIXES, PARQUET_SUFFIXES, read_parquet, read_sheet
 
-__all__ = ["Table", "check_header", "read_rows", "read_table", "read_words", "suffix"]
-
-_TAB_SUFFIXES = frozenset({".tsv", ".tab"})
-_Bytes = io.BufferedReader | gzip.GzipFile
+__all__ = ["Table", "check_header", "read_table"]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
@@ -85,7 +79,14 @@ class Table:
         return self.frame[name]
 
     def identifiers(self, name: str, role: str, *, allow_missing: bool = False) -> list[str]:
-        """Identifiers in column `name` as text; a missing one is a DataError, or "" under `allow_missing`."""
+        """Identifiers in column `name` as text.
+
+        Raises
+        ------
+        DataError
+            For a missing one ("" under `allow_missing`), and for one that a spreadsheet program has put in the place of
+            others (3.92752E+12, #NAME?).
+        """
         texts = []
         for position, value in enumerate(self.column(name, role).astype(object)):
             try:
@@ -100,6 +101,7 @@ class Table:
                     f"every row needs a {role} label."
                 )
             texts.append(text or "")
+        refuse_lost(texts, f"The {role} column {name!r} of {self.name}")
         return texts
 
     def numbers(self, name: str, role: str, positions: np.ndarray | None = None) -> np.ndarray:
@@ -132,7 +134,7 @@ class Table:
                 raise DataError(
                     f"The {role} column {name!r} of {self.name} holds {error} in {self.row(int(positions[k]))}: "
                     f"expected a number, or {self.form.missing_words} for a missing value."
-                    f"{_keyword_hint(str(error))}"
+                    f"{_keyword_hint(value, str(error))}"
                 ) from None
             if abs(values[k]) > HUGE:
                 what = "an infinite value" if math.isinf(values[k]) else "a value that is too large"
@@ -144,150 +146,18 @@ class Table:
         return values
 
 
-def _keyword_hint(error: str) -> str:
-    """How to have decimal commas or points read, where a cell shows that the whole table may have them."""
+def _keyword_hint(value: Any, error: str) -> str:
+    """What to say to have a cell read that shows how the whole table may be written."""
     for sign, keyword in (("point", "decimal=',' (in the shell --decimal ,)"), ("comma", "decimal='.' (the default)")):
         if error.endswith(f"(write decimals with a {sign})"):
             return f" If all its decimals are such, say {keyword}."
+    if isinstance(value, str) and is_nothing(value):
+        code = value.strip()
+        return f" If {code!r} stands for a missing value, say missing={code!r} (in the shell --missing {code!r})."
     return ""
 
 
 # --- files ------------------------------------------------------------------------------------------------------
-
-
-def read_rows(path: str | os.PathLike[str], decimal: str = ".") -> Iterator[tuple[int, list[str]]]:
-    """Read a delimited text file row by row, the header first.
-
-    The text is UTF-8 (a byte order mark is skipped), possibly compressed with gzip. Columns are separated by tabs in
-    ``.tsv`` and ``.tab``, by commas in ``.csv``; elsewhere by tabs if the header holds one, else by commas. Under a
-    decimal comma, semicolons separate if the header holds one. Blank lines are skipped.
-
-    Yields
-    ------
-    row : int
-        Number of the row in the file, 1 for the first line.
-    cells : list of str
-        As written, as many as the header has.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be opened, is empty, is no UTF-8 text, or has a row with more or fewer cells than the header.
-    """
-    name = Path(path).name
-    try:
-        with open(path, "rb") as raw, _decompressed(raw) as plain:
-            with io.TextIOWrapper(plain, encoding="utf-8-sig", newline="") as lines:
-                yield from _split_rows(lines, name, suffix(path), decimal)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name} is not UTF-8 text (byte 0x{error.object[error.start]:02x}): save it as CSV in UTF-8."
-        ) from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{name} is a damaged gzip file ({error}).") from None
-    except OSError as error:
-        raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
-
-
-def read_words(path: str | os.PathLike[str], n: int, expected: str, hint: str) -> list[list[str]]:
-    """Words of every row of a text without a header, as PLINK and GCTA write them.
-
-    Parameters
-    ----------
-    path : str or path
-    n : int
-        Words that every row must have.
-    expected : str
-        What they are, for messages.
-    hint : str
-        A sentence for the message that the file cannot be opened.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, is no UTF-8 text, or has another number of words in a row.
-    """
-    name = Path(path).name
-    rows = []
-    try:
-        with open(path, encoding="utf-8") as file:
-            for row, text in enumerate(file, start=1):
-                rows.append(text.split())
-                if len(rows[-1]) != n:
-                    raise DataError(f"{name} has {len(rows[-1])} columns in row {row}: expected {expected}.")
-    except UnicodeDecodeError:
-        raise DataError(f"{name} is not UTF-8 text: expected {expected}.") from None
-    except OSError as error:
-        raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}. {hint}") from None
-    return rows
-
-
-def suffix(path: str | os.PathLike[str]) -> str:
-    """The ending of a file's name in lower case, without that of gzip."""
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
-
-
-def _decompressed(raw: io.BufferedReader) -> _Bytes:
-    # Told by the first bytes, not by the name: downloads are often compressed without saying so, and the reverse.
-    if raw.peek(2)[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=raw)
-    return raw
-
-
-def _split_rows(lines: io.TextIOWrapper, name: str, ending: str, decimal: str) -> Iterator[tuple[int, list[str]]]:
-    skipped = 0
-    first = lines.readline()
-    while first and not first.strip():
-        skipped += 1
-        first = lines.readline()
-    if not first:
-        raise DataError(f"{name} is empty: expected a header row and one row per record.")
-    tabs = ending in _TAB_SUFFIXES or (ending != ".csv" and "\t" in first)
-    semicolons = decimal == "," and not tabs and ";" in first
-    # Without skipinitialspace, the quotes of a cell written after a comma and a space would become part of it.
-    delimiter = "\t" if tabs else ";" if semicolons else ","
-    reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
-    width = 0
-    start = skipped + 1
-    try:
-        for cells in reader:
-            if len(cells) > 1 or any(cell.strip() for cell in cells):
-                if not width:
-                    width = len(cells)
-                    _check_separator(first, width, tabs, name)
-                elif len(cells) != width:
-                    raise DataError(_ragged(name, start, len(cells), width))
-                yield start, cells
-            start = skipped + reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{name} cannot be split into cells at row {start}: {error}. Check the quotes there.") from None
-
-
-def _check_separator(header: str, width: int, tabs: bool, name: str) -> None:
-    if width > 1:
-        return
-    other = next((mark for mark in (";", "\t", ",") if mark in header), None)
-    if other is not None:
-        found = {";": "semicolons", "\t": "tabs", ",": "commas"}[other]
-        raise DataError(
-            f"{name} seems to separate its columns by {found}; by its name, {'tabs' if tabs else 'commas'} were "
-            "expected. Save it as .csv with commas (and decimal points) or as .tsv with tabs"
-            + (
-                "; phenotypes with decimal commas can be read as they are, with decimal=',' (in the shell --decimal ,)."
-                if other == ";"
-                else "."
-            )
-        )
-
-
-def _ragged(name: str, row: int, cells: int, width: int) -> str:
-    message = f"{name} has {cells} cells in row {row} but {width} in its header: every row needs as many as the header."
-    if cells == width + 1:
-        message += " (R's write.table leaves out the header of the row names: write with write.csv instead.)"
-    return message
 
 
 def read_table(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,14 @@ def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterat
     -------
     iterator of (int, list)
         Number of the row in the sheet, from 1, and its cells: texts, numbers and None, as many as the header has. A
-        whole number shown with leading zeros is the text shown.
+        whole number shown with leading zeros is the text shown. What is in the sheet counts, whatever extent the file
+        claims for it.
 
     Raises
     ------
     DataError
         If the file cannot be read, has no such sheet or nothing in it, holds an error such as ``#REF!`` or a formula
-        without its result, or a cell beside the header's columns.
+        without its result, a cell beside the header's columns, or merged cells.
     UsageError
         If openpyxl is not installed.
     """
@@ -52,8 +54,11 @@ def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterat
             warnings.simplefilter("ignore")  # about styles and validations that do not matter here
             results = openpyxl.load_workbook(first, read_only=True, data_only=True)
             formulas = openpyxl.load_workbook(second, read_only=True)
+            for page in [*results.worksheets, *formulas.worksheets]:
+                page.reset_dimensions()  # else openpyxl reads no further than the file's own word on its extent
             chosen, others = _choose_sheet(results, sheet, name)
             place = f"sheet {chosen!r} of {name}"
+            _check_layout(results[chosen], place)
             rows = list(_below_header(_pair_rows(results[chosen], formulas[chosen], place), place))
     except DataError:
         raise
@@ -88,6 +93,44 @@ def _choose_sheet(book: Any, sheet: str | None, name: str) -> tuple[str, list[st
     if not filled:
         raise DataError(f"{name} has no visible sheet with anything in it: expected a header row and records.")
     return filled[0], filled[1:]
+
+
+def _check_layout(page: Any, place: str) -> None:
+    """Refuse what openpyxl passes over: rows and cells out of order, and values behind or beside a merged cell."""
+    last_row = last_column = 0
+    with page._get_source() as source:
+        for event, element in ElementTree.iterparse(source, events=("start", "end")):
+            tag = element.tag.rpartition("}")[2]
+            if event == "end":
+                if tag == "row":
+                    element.clear()
+                continue
+            where = element.get("r", "")
+            if tag == "row":
+                row = int(float(where)) if where else last_row + 1
+                if row <= last_row:
+                    raise DataError(f"{place} has row {row} after row {last_row}: save the workbook anew.")
+                last_row, last_column = row, 0
+            elif tag == "c":
+                column = _column_number(where) if where else last_column + 1
+                if column <= last_column or (where and int(where.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")) != last_row):
+                    raise DataError(f"{place} has the cell {where} at a wrong place: save the workbook anew.")
+                last_column = column
+            elif tag == "mergeCell" and element.get("ref"):
+                raise DataError(
+                    f"{place} has the merged cells {element.get('ref')}, of which one alone holds the value: unmerge "
+                    "them, and write the value in every cell that it is for."
+                )
+
+
+def _column_number(reference: str) -> int:
+    """Number of a cell's column, 28 for AB7."""
+    number = 0
+    for letter in reference:
+        if not letter.isalpha():
+            break
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number
 
 
 def _pair_rows(results: Any, formulas: Any, place: str) -> Iterator[tuple[int, list[Any]]]:

@@ -1,0 +1,251 @@
+"""What the likelihood says about the covariances beside what the prior says: which numbers are the prior's alone.
+
+Take the expected information I of the likelihood about the free parameters of Sigma_t, Sigma_E and R_e (see
+`bmtme.results.fisher`), each parameter in units of how far its prior lets it range within what the data make possible
+(a share of the trait's variance, a correlation between -1 and 1), so that the prior's own information is about the
+identity. What remains uncertain in a quantity with gradient a lies along x = (I + f)^-1 a, with f a small part of the
+prior (`FLAT`), that turns x to where the likelihood is flat, and
+
+    x'I x / (x'I x + x'x)
+
+is the share of the data in what is known along x: near one where the data speak, zero where the likelihood is flat,
+however many parameters share the flat direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bmtme.gibbs.problem import Problem
+from bmtme.kernels.covariance import DIAGONAL, FULL, HALF_T, SCALAR, CovariancePrior
+from bmtme.model.scaling import Scaling
+from bmtme.preparation import Prepared
+from bmtme.results.fisher import Direction, Point, measure_information
+from bmtme.results.summary import Quantity, derive_covariances
+
+#: A quantity is the prior's where the data's share in what is known about it is below this, and its 90% interval at
+#: least this part of the prior's (`part_left`).
+SHARE, PART = 0.1, 0.33
+#: A correlation with most of the prior's interval is so below a somewhat larger share, too.
+LOW_SHARE, MOST = 0.2, 0.8
+#: ... and a heritability with practically all of it if its Sigma_t is.
+ALL = 0.9
+CORRELATIONS = ("genetic_correlation", "residual_correlation")
+#: Part of the prior's information that goes with the likelihood's in finding where that is flat.
+FLAT = 0.2
+#: Standard deviation of a share of a variance, a number between 0 and 1 of which little is known.
+SHARE_SD = 0.35
+PRIOR_DRAWS = 4000
+
+
+def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, posterior: Any) -> dict[str, str]:
+    """Which variances, heritabilities and correlations of a posterior are the prior's alone, and why.
+
+    Where the data's share (see the module) is below `SHARE` and the 90% interval is not much shorter than the prior's:
+    what is known within narrow bounds is known, even where the likelihood is flat between them.
+
+    Parameters
+    ----------
+    posterior : xarray.Dataset
+
+    Returns
+    -------
+    dict
+        Reason in words, by the name of the quantity as in a summary.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError, MemoryError
+        As of `measure_information`.
+    """
+    traits, envs, spread = prepared.trial.traits, prepared.trial.envs, prepared.basis.spread
+    S, R = posterior["Sigma_t"].values, posterior["R_e"].values
+    E = posterior["Sigma_E"].values if problem.interaction else None
+    found = list(derive_covariances(envs, traits, S, E, R, spread))
+    prior = {
+        quantity.name: np.nanquantile(quantity.draws, (0.05, 0.25, 0.75, 0.95))  # the widest priors reach infinity
+        for quantity in derive_covariances(envs, traits, *draw_prior(problem, scaling), spread)
+    }
+    genetic = spread if spread > 0 else scaling.m
+    point = find_centre(S, E, R, genetic)
+    directions = list_directions(problem, point, prior, traits, envs, genetic)
+    shares = share_of_data(prepared, point, directions, found, spread)
+    reasons = {}
+    for quantity, (share, x) in zip(found, shares, strict=True):
+        left = part_left(quantity, prior)
+        if (share < SHARE and left >= PART) or (share < LOW_SHARE and left >= MOST and quantity.kind in CORRELATIONS):
+            mixed = {d.kind for d, part in zip(directions, np.abs(x), strict=True) if part > 0.3 * np.abs(x).max()}
+            reasons[quantity.name] = tell_reason(mixed)
+    for quantity in found:
+        l, q = quantity.first, quantity.second
+        if quantity.kind == "heritability":  # as far as its Sigma_t is the prior's, if nothing bounds it
+            reason = reasons.get(f"Sigma_t[{traits[q]}, {traits[q]}]")
+            if reason and part_left(quantity, prior) >= ALL:
+                reasons.setdefault(quantity.name, reason)
+        elif quantity.kind in ("Sigma_t", "R_e") and l != q:  # a covariance is known as far as its correlation is
+            kind = "genetic_correlation" if quantity.kind == "Sigma_t" else "residual_correlation"
+            reason = reasons.get(f"{kind}[{traits[l]}, {traits[q]}]")
+            reasons.pop(quantity.name, None)
+            if reason:
+                reasons[quantity.name] = reason
+    return reasons
+
+
+def part_left(quantity: Quantity, prior: Mapping[str, np.ndarray]) -> float:
+    """How long the 90% interval still is: beside the prior's, or (a variance) its own median; of a covariance, one."""
+    low, median, high = np.quantile(quantity.draws, (0.05, 0.5, 0.95))
+    if quantity.kind == "heritability" or quantity.kind in CORRELATIONS:
+        whole = prior[quantity.name][3] - prior[quantity.name][0]
+        return float((high - low) / whole) if whole > 0 else 0.0
+    return float((high - low) / median) if quantity.first == quantity.second else 1.0
+
+
+def share_of_data(
+    prepared: Prepared, point: Point, directions: list[Direction], quantities: Sequence[Quantity], spread: float
+) -> list[tuple[float, np.ndarray]]:
+    """The share of the data in what is known about each quantity, and along which parameters it is uncertain.
+
+    Returns
+    -------
+    list of (share, x)
+        x (p,) in units of the parameters' spreads; one where a quantity depends on none of them.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+    """
+    units = np.array([direction.spread for direction in directions])
+    information = measure_information(prepared, point, directions) * units[:, None] * units
+    if not np.isfinite(information).all():
+        raise np.linalg.LinAlgError("information is not finite")
+    inverse = np.linalg.inv(information + FLAT * np.eye(len(units)))
+    shares = []
+    for quantity in quantities:
+        x = inverse @ (units * np.array([change_of(quantity, point, d, spread) for d in directions]))
+        data = float(x @ information @ x)
+        shares.append((data / (data + float(x @ x)) if x.any() else 1.0, x))
+    return shares
+
+
+def tell_reason(mixed: set[str]) -> str:
+    """Why a quantity is the prior's: what the data cannot tell apart, if that is it."""
+    names = [name for name in ("Sigma_t", "Sigma_E", "R_e") if name in mixed]
+    if len(names) < 2:
+        return "the data say next to nothing about it"
+    return f"the data do not tell {', '.join(names[:-1])} and {names[-1]} apart"
+
+
+def list_directions(
+    problem: Problem,
+    point: Point,
+    prior: Mapping[str, np.ndarray],
+    traits: Sequence[str],
+    envs: Sequence[str],
+    genetic: float,
+) -> list[Direction]:
+    """Free parameters, each with its range under the prior within what the data make possible.
+
+    Parameters
+    ----------
+    prior : quantiles 0.05, 0.25, 0.75, 0.95 of each quantity under the prior
+    genetic : variance of u per unit of Sigma_t
+    """
+    L, I = len(traits), len(envs)
+    no_S, no_E = np.zeros((L, L)), np.zeros(I)
+    share = 1.0 + point.E.mean()
+    total = genetic * share * np.diag(point.S) + np.diag(point.R)
+
+    def middle(name: str, value: float = 0.0) -> float:
+        spread = float(prior[name][2] - prior[name][1]) / 1.35
+        return spread if value <= prior[name][2] else max(spread, value)  # far out, a prior with a tail says little
+
+    found = []
+    laws = (("Sigma_t", point.S, problem.prior_t, genetic * share), ("R_e", point.R, problem.prior_e, 1.0))
+    for kind, M, law, unit in laws:
+        changes = []
+        for l, trait in enumerate(traits):
+            for q in range(l, L if law.shape == FULL else l + 1):
+                change = no_S.copy()
+                change[l, q] = change[q, l] = 1.0
+                if l == q:
+                    spread = min(SHARE_SD * total[l] / unit, middle(f"{kind}[{trait}, {trait}]", M[l, l]))
+                else:
+                    correlation = "genetic_correlation" if kind == "Sigma_t" else "residual_correlation"
+                    spread = middle(f"{correlation}[{trait}, {traits[q]}]") * np.sqrt(M[l, l] * M[q, q])
+                changes.append((change, spread))
+        if law.shape == SCALAR:
+            changes = [(M, min(spread / M[l, l] for l, (_, spread) in enumerate(changes)))]
+        for change, spread in changes:
+            one, other = (change, no_S) if kind == "Sigma_t" else (no_S, change)
+            found.append(Direction(kind, one, no_E, other, spread))
+    if problem.interaction:
+        noise = float((np.diag(point.R) / (genetic * np.diag(point.S))).max())
+        spreads = [
+            min(SHARE_SD * (1.0 + e + noise), middle(f"Sigma_E[{env}, {env}]", e))
+            for env, e in zip(envs, point.E, strict=True)
+        ]
+        if problem.prior_E.shape == DIAGONAL:
+            found += [Direction("Sigma_E", no_S, row, no_S, s) for row, s in zip(np.eye(I), spreads, strict=True)]
+        else:
+            found.append(Direction("Sigma_E", no_S, np.ones(I), no_S, min(spreads)))
+    return found
+
+
+def change_of(quantity: Quantity, point: Point, d: Direction, spread: float) -> float:
+    """Derivative of a quantity along a direction; of a correlation, that of its covariance (variances as they are)."""
+    k, q = quantity.first, quantity.second
+    if quantity.kind == "Sigma_E":
+        return float(d.E[k])
+    if quantity.kind == "heritability":
+        genetic, residual = spread * point.S[q, q] * (1.0 + point.E[k]), point.R[q, q]
+        change = spread * (d.S[q, q] * (1.0 + point.E[k]) + point.S[q, q] * d.E[k])
+        return float((residual * change - genetic * d.R[q, q]) / (genetic + residual) ** 2)
+    return float((d.S if quantity.kind in ("Sigma_t", "genetic_correlation") else d.R)[k, q])
+
+
+def find_centre(S: np.ndarray, E: np.ndarray | None, R: np.ndarray, genetic: float) -> Point:
+    """Where the likelihood is looked at; R_e is kept off zero, where the computation would break down."""
+    middle, noise = centre_covariance(S), centre_covariance(R)
+    variances = np.zeros(1) if E is None else np.median(np.diagonal(E, axis1=2, axis2=3), axis=(0, 1))
+    total = genetic * (1.0 + variances.mean()) * np.diag(middle) + np.diag(noise)
+    return Point(middle, variances, noise + 1e-8 * np.diag(total))
+
+
+def centre_covariance(draws: np.ndarray) -> np.ndarray:
+    """A positive definite centre of covariances (chain, draw, p, p): medians of variances, means of correlations."""
+    sd = np.sqrt(np.diagonal(draws, axis1=2, axis2=3))
+    correlation = (draws / (sd[..., :, None] * sd[..., None, :])).mean(axis=(0, 1))
+    middle = np.median(sd, axis=(0, 1))
+    return correlation * middle[:, None] * middle
+
+
+def draw_prior(problem: Problem, scaling: Scaling) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Sigma_t, Sigma_E and R_e (1, draw, p, p) from their priors, user's units."""
+    rng = np.random.default_rng(20161)
+    S, R = (draw_covariances(prior, rng)[None] for prior in (problem.prior_t, problem.prior_e))
+    E = draw_covariances(problem.prior_E, rng)[None] if problem.interaction else None
+    return scaling.restore_genetic(S), E, scaling.restore_residual(R)
+
+
+def draw_covariances(prior: CovariancePrior, rng: np.random.Generator, n: int = PRIOR_DRAWS) -> np.ndarray:
+    """Draws (n, p, p) of a prior; formulas in `bmtme.kernels.covariance`."""
+    p = len(prior.scale)
+    width = 1 if prior.shape == SCALAR else p
+    if prior.family == HALF_T:
+        a = 1.0 / (rng.gamma(0.5, size=(n, width)) * prior.scale[:width] ** 2)  # IG(1/2, 1/A^2)
+        df, matrix = prior.nu, 2.0 * prior.nu / a[..., None] * np.eye(width)
+        if prior.shape == FULL:
+            df += p - 1
+    else:
+        df, matrix = prior.df, np.broadcast_to(prior.matrix[:width, :width], (n, width, width))
+    if prior.shape != FULL:
+        variances = np.diagonal(matrix, axis1=1, axis2=2) / 2.0 / rng.gamma(df / 2.0, size=(n, width))
+        return np.broadcast_to(variances, (n, p))[..., None] * np.eye(p)
+    # IW(matrix, df): K A^-T A^-1 K' with the Bartlett factor A of a Wishart.
+    A = np.tril(rng.standard_normal((n, p, p)), -1)
+    A[:, np.arange(p), np.arange(p)] = np.sqrt(2.0 * rng.gamma((df - np.arange(p)) / 2.0, size=(n, p)))
+    F = np.linalg.cholesky(matrix) @ np.swapaxes(np.linalg.inv(A), 1, 2)
+    return np.asarray(F @ np.swapaxes(F, 1, 2))
