@@ -397,6 +397,23 @@ def words(tmp_path):
     return ["fit", data[0], "--relationship", data[1], *columns, "--draws", "8", "--tune", "4", "--chains", "1"]
 
 
+def test_a_folder_that_two_write_at_once(fitted, tmp_path, monkeypatch):
+    """The first one at its end has it; of the other, nothing is lost."""
+    out = tmp_path / "run"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def write(draft):
+        with contextlib.suppress(FileExistsError):
+            out.mkdir()
+            (out / "of_another.txt").write_text("")
+        fitted._write(draft)
+
+    with pytest.raises(UsageError, match="another process wrote it meanwhile") as caught:
+        save_result(out, write)
+    assert contents(out) == ["of_another.txt"]
+    bmtme.load(kept_in(str(caught.value)))
+
+
 def test_the_shell_on_a_full_disc(words, tmp_path, monkeypatch, capsys):
     disc = tmp_path / "disc"
     disc.mkdir()

@@ -48,9 +48,10 @@ def save(result: Fit | CrossValidation, out: Path) -> None:
     ------
     UsageError, MachineError
     """
-    from bmtme.results.folder import keep_elsewhere
+    from bmtme.results.folder import check_new_folder, keep_elsewhere
 
     try:
-        result.save(out)
+        check_new_folder(out)
     except UsageError as error:
         raise UsageError(f"{error} {keep_elsewhere(result._write)}") from error
+    result.save(out)

@@ -24,7 +24,8 @@ class Fit:
     idata : arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
         Groups posterior, sample_stats, observed_data, constant_data, and ``effects`` where they were thinned.
     run : dict
-        Settings, seed, versions, timings and facts about the data, as written to ``run.json``.
+        Settings, seed, versions, timings and facts about the data: ``run.json``, which has a schema and the hashes of
+        the files beside.
     """
 
     def __init__(self, groups: dict[str, Any], run: dict[str, Any], predictions: pd.DataFrame | None) -> None:

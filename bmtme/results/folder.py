@@ -95,6 +95,8 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
             with contextlib.suppress(OSError):  # all is there, with a hidden file too many
                 (path / _LOCK).unlink()
     except OSError as error:  # of HDF5, too, which has words of its own
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise UsageError(f"the output folder {path} is not empty: another process wrote it meanwhile.") from error
         reason = error.strerror or " ".join(str(error).split())
         raise MachineError(f"cannot write the output folder {path}: {reason}.") from error
     finally:
@@ -103,7 +105,7 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def save_result(folder: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
-    """Let `write` fill a new folder; where the machine fails, a temporary one, which the error names.
+    """Let `write` fill a new folder; where that fails in spite of a good name, a temporary one, which the error names.
 
     Raises
     ------
@@ -111,11 +113,15 @@ def save_result(folder: str | os.PathLike[str], write: Callable[[Path], None]) -
         If the folder holds something already.
     MachineError
     """
+    written = False
     try:
         with new_folder(folder) as draft:
             write(draft)
-    except MachineError as error:
-        raise MachineError(f"{error} {keep_elsewhere(write)}") from error
+            written = True
+    except (MachineError, UsageError) as error:
+        if not written and not isinstance(error, MachineError):
+            raise
+        raise type(error)(f"{error} {keep_elsewhere(write)}") from error
 
 
 def keep_elsewhere(write: Callable[[Path], None]) -> str:
