@@ -99,7 +99,7 @@ def test_a_deleted_file_is_named_as_deleted(copy, name):
     (copy / name).unlink()
     message = refuse(copy, name)
     assert "keep_effects" not in message
-    assert "holds no run.json" in message if name == "run.json" else "missing, which was written and has been deleted"
+    assert ("holds no run.json" if name == "run.json" else f"its {name} is missing, which was written and") in message
 
 
 def test_a_folder_in_the_place_of_a_file(copy):
@@ -466,6 +466,15 @@ def test_what_is_estimated_is_what_is_written(words, tmp_path, monkeypatch):
         sizes.append((out / "idata.nc").stat().st_size)
     for estimated, written in zip(sizes[::2], sizes[1::2], strict=True):
         assert 0.5 * written < estimated < written, sizes
+
+
+def test_half_a_simulation_is_not_left(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    simulation = bmtme.simulate(lines=20)
+    with small_files(6_000), pytest.raises(OSError, match="File too large"):
+        simulation.save(tmp_path)
+    assert contents(tmp_path) == ["notes.txt"]
+    simulation.save(tmp_path)
 
 
 def test_a_place_that_does_not_serve_is_no_failure_of_the_machine(tmp_path):
