@@ -38,6 +38,7 @@ _WHERE = {
     "BmtmeError": "bmtme.errors",
     "DataError": "bmtme.errors",
     "UsageError": "bmtme.errors",
+    "MachineError": "bmtme.errors",
     "NumericalError": "bmtme.errors",
 }
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from bmtme.cv.run import cross_validate
     from bmtme.cv.schemes import CV1, CV2
     from bmtme.datasets import simulate
-    from bmtme.errors import BmtmeError, DataError, NumericalError, UsageError
+    from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError
     from bmtme.model.markers.files import read_markers
     from bmtme.model.markers.genotypes import Markers
     from bmtme.model.markers.quality import duplicated_lines, filter_markers

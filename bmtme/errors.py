@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["BmtmeError", "DataError", "NumericalError", "UsageError"]
+__all__ = ["BmtmeError", "DataError", "MachineError", "NumericalError", "UsageError"]
 
 
 class BmtmeError(Exception):
@@ -35,3 +35,9 @@ class NumericalError(BmtmeError, ArithmeticError):
     """A computation broke down, for example a covariance matrix that is no longer positive definite."""
 
     exit_code: ClassVar[int] = 4
+
+
+class MachineError(BmtmeError, OSError):
+    """The machine failed, whatever the data and the command are: a full disc, for example."""
+
+    exit_code: ClassVar[int] = 1

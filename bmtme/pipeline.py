@@ -265,7 +265,8 @@ def fit(
     clock.append(time.perf_counter())
     sampling = describe_sampling(prepared, sampled, modes)
     shown = prepared.given
-    for text in (describe_explanations(sampling, shown.envs, shown.traits), describe_divergences(sampling, settings)):
+    explanations = describe_explanations(sampling, settings, shown.envs, shown.traits)
+    for text in (explanations, describe_divergences(sampling, settings)):
         if text:
             warnings.warn(text, UserWarning, stacklevel=2)
     run = {

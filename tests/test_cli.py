@@ -474,6 +474,7 @@ def test_describe_fit_marks_what_only_the_prior_knows() -> None:
             "sampler": "gibbs",
             "keep_effects": "all",
         },
+        "sampling": {"modes": [], "divergences": [0], "acceptance": None, "corners": []},
         "seconds": {"sample": 0.25},
     }
     text = describe_fit(summary, run, make_trial())

@@ -175,13 +175,13 @@ def test_words_for_chains_that_do_not_cross():
         {"weight": 0.1, "heritability": [[0.42, 0.5], [0.3, 0.5]], "chains": [0.0, 0.01, 1.0]},
     ]
     sampling = {"modes": modes, "divergences": [0, 0, 0], "acceptance": [0.9] * 3, "corners": []}
-    text = describe_explanations(sampling, ["E1", "E2"], ["A", "B"])
+    text = describe_explanations(sampling, SETTINGS, ["E1", "E2"], ["A", "B"])
     assert "heritability of A in E1 is 0.02 (chains 1, 2; weight about 90%), or 0.42 (chain 3; weight" in text
     assert "More sweeps do not help" in text
     for mode in modes:
         mode["chains"] = [0.5, 0.5, 0.5]  # they cross
-    assert describe_explanations(sampling, ["E1", "E2"], ["A", "B"]) == ""
-    assert describe_explanations(sampling | {"modes": modes[:1]}, ["E1"], ["A"]) == ""
+    assert describe_explanations(sampling, SETTINGS, ["E1", "E2"], ["A", "B"]) == ""
+    assert describe_explanations(sampling | {"modes": modes[:1]}, SETTINGS, ["E1"], ["A"]) == ""
 
 
 @pytest.mark.parametrize(

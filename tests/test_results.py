@@ -9,9 +9,14 @@ import pytest
 
 import bmtme
 from bmtme import BMTME, DataError, HalfT, InverseWishart, Relationship, Trial, UsageError, fit, simulate
+<<<<<<< HEAD
 from bmtme.results import fit as fit_module
 from bmtme.results.convergence import describe_agreement
 from bmtme.results.summary import COLUMNS
+=======
+from bmtme.results import record
+from bmtme.results.summary import COLUMNS, describe_convergence
+>>>>>>> main
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
@@ -338,7 +343,7 @@ def test_a_failure_leaves_nothing_behind(awkward, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module.json, "dumps", fail)
+        patch.setattr(record.json, "dumps", fail)
         with pytest.raises(Exception, match="No space left"):
             awkward.save(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

@@ -184,7 +184,7 @@ def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | Non
 def write(checkup: Checkup, out: Path) -> None:
     """Write the text and the tables, all or nothing."""
     from bmtme.report.checkup import describe_checkup
-    from bmtme.results.fit import new_folder
+    from bmtme.results.folder import new_folder
 
     with new_folder(out) as folder:
         (folder / "report.txt").write_text(describe_checkup(checkup) + "\n", encoding="utf-8")

@@ -19,6 +19,7 @@ from bmtme.cli.arguments import (
     whole,
 )
 from bmtme.cli.inputs import make_model, read_inputs
+from bmtme.cli.outputs import save
 from bmtme.cli.streams import complain, say, width
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
         sampler=args.sampler,
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
-    result.save(out)
+    save(result, out)
     say(describe_cv(result.summary(), result.run, inputs.trial, width(), find_best(result.scores)))
     say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if not result.failures:

@@ -16,6 +16,7 @@ from bmtme.cli.arguments import (
     whole,
 )
 from bmtme.cli.inputs import make_model, read_inputs
+from bmtme.cli.outputs import check_size, save
 from bmtme.cli.streams import say, width
 
 USAGE = """\
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
     from bmtme.pipeline import fit
     from bmtme.report.tables import describe_fit
 
+    check_size(out, inputs.trial, inputs.relationship, args.draws, args.chains, args.keep_effects)
     result = fit(
         inputs.trial,
         inputs.relationship,
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
         cores=args.cores,
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
-    result.save(out)
+    save(result, out)
     say(describe_fit(result.summary(), result.run, inputs.trial, width()))
     say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     return 0

@@ -112,7 +112,7 @@ def check_out(folder: str) -> Path:
     UsageError
     """
     from bmtme.arguments import check_place
-    from bmtme.results.fit import check_new_folder
+    from bmtme.results.folder import check_new_folder
 
     if not folder.strip():
         raise UsageError("argument --out: the name of the folder is empty.")

@@ -108,7 +108,7 @@ def split_numbers(parser: Parser, option: str, text: str | None) -> float | list
 def run(args: argparse.Namespace, out: Path) -> int:
     """Simulate, write the folder `out`, and say how to go on."""
     from bmtme.datasets import simulate
-    from bmtme.results.fit import new_folder
+    from bmtme.results.folder import new_folder
 
     given = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
     simulation = simulate(**given)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bmtme.cv.scores import score, summarise
-from bmtme.results.fit import new_folder
+from bmtme.results.folder import save_result
 from bmtme.results.predictions import COLUMNS, MEAN_COLUMNS
+from bmtme.results.record import write_record
+from bmtme.results.storage import describe_columns
 
 PREDICTION_COLUMNS = ("model", "partition", *COLUMNS, *MEAN_COLUMNS)
 
@@ -77,11 +79,17 @@ class CrossValidation:
         ------
         UsageError
             If the folder holds something already.
+        MachineError
+            If it cannot be written, as on a full disc; the message names a temporary folder with the files instead,
+            where there is room for one.
         """
+        save_result(folder, self._write)
+
+    def _write(self, folder: Path) -> None:
         failures = [dict(zip(("model", "partition", "message"), entry, strict=True)) for entry in self.failures]
         run = {**self.run, "failures": failures, "warnings": self.warnings}
-        with new_folder(folder) as path:
-            self.scores.to_csv(path / "scores.csv", index=False)
-            self.predictions.to_csv(path / "predictions.csv", index=False)
-            self.summary().to_csv(path / "summary.csv", index=False)
-            (path / "run.json").write_text(json.dumps(run, indent=2, default=str) + "\n", encoding="utf-8")
+        tables = {"scores.csv": self.scores, "predictions.csv": self.predictions, "summary.csv": self.summary()}
+        for name, table in tables.items():
+            table.to_csv(folder / name, index=False, lineterminator="\n")
+        columns = {name: describe_columns(table) for name, table in tables.items()}
+        write_record(folder, run, "cross-validation", columns)

@@ -84,8 +84,13 @@ class Simulation:
             if (folder / name).exists():
                 raise UsageError(f"{folder / name} exists already: choose another folder or remove the file.")
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        try:
+            for name, text in texts.items():
+                (folder / name).write_text(text, encoding="utf-8")
+        except OSError:  # half of them would be in the way of the next call
+            for name in texts:
+                (folder / name).unlink(missing_ok=True)
+            raise
 
 
 def simulate(

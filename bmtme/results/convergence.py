@@ -11,8 +11,10 @@ import pandas as pd
 
 from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT
 
-#: Share of a chain's draws that diverged: worth a word, and too many to lean on.
-SOME_DIVERGED, MANY_DIVERGED = 0.01, 0.1
+#: Shorter chains have not had the time to leave where they started.
+FEWEST_DRAWS = 200
+#: Share of a chain's draws that diverged: worth a word, and too many to lean on; fewer draws than this are an accident.
+SOME_DIVERGED, MANY_DIVERGED, ACCIDENT = 0.01, 0.1, 5
 #: A chain with this share of its draws in one mode stays there.
 STAYS = 0.95
 #: A heritability below the one or above the other is in a corner; both corners together hold a posterior in two parts
@@ -55,8 +57,8 @@ def describe_convergence(
 ) -> str:
     """Sentences on whether the draws suffice, the gravest first, naming the worst parameter and what to do."""
     sampling = run["sampling"]
-    parts = [describe_explanations(sampling, envs, traits), describe_divergences(sampling, run["settings"])]
-    parts.append(describe_agreement(summary, run, stuck=bool(list_stuck(sampling))))
+    stuck = describe_explanations(sampling, run["settings"], envs, traits)
+    parts = [stuck, describe_divergences(sampling, run["settings"]), describe_agreement(summary, run, bool(stuck))]
     parts.append(describe_corners(sampling, envs, traits))
     return " ".join(part for part in parts if part)
 
@@ -100,7 +102,8 @@ def describe_divergences(sampling: dict[str, Any], settings: dict[str, Any]) -> 
     draws = settings["draws"]
     counts = sampling["divergences"]
     worst = int(np.argmax(counts))
-    if sum(counts) < SOME_DIVERGED * draws * len(counts) and counts[worst] < MANY_DIVERGED * draws:
+    few = sum(counts) < SOME_DIVERGED * draws * len(counts) and counts[worst] < MANY_DIVERGED * draws
+    if few or counts[worst] < ACCIDENT:
         return ""
     share = f"{sum(counts):,} of {draws * len(counts):,} draws diverged"
     if len(counts) > 1:
@@ -125,10 +128,12 @@ def list_stuck(sampling: dict[str, Any]) -> list[int]:
     return held if len(held) > 1 else []
 
 
-def describe_explanations(sampling: dict[str, Any], envs: Sequence[str], traits: Sequence[str]) -> str:
+def describe_explanations(
+    sampling: dict[str, Any], settings: dict[str, Any], envs: Sequence[str], traits: Sequence[str]
+) -> str:
     """What it means that chains stay in different modes; empty where they do not."""
     stuck = list_stuck(sampling)
-    if not stuck:
+    if not stuck or settings["draws"] < FEWEST_DRAWS:
         return ""
     modes = [sampling["modes"][k] for k in stuck]
     shares = np.array([mode["heritability"] for mode in modes])

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bmtme.arguments import file_path
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import UsageError
+from bmtme.results.folder import save_result
 from bmtme.results.posterior import make_tree
+from bmtme.results.storage import read_fit, write_fit
 from bmtme.results.summary import summarise_posterior
 
 
@@ -27,7 +24,8 @@ class Fit:
     idata : arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
         Groups posterior, sample_stats, observed_data, constant_data, and ``effects`` where they were thinned.
     run : dict
-        Settings, seed, versions, timings and facts about the data, as written to ``run.json``.
+        Settings, seed, versions, timings and facts about the data: ``run.json``, which has a schema and the hashes of
+        the files beside.
     """
 
     def __init__(self, groups: dict[str, Any], run: dict[str, Any], predictions: pd.DataFrame | None) -> None:
@@ -92,15 +90,14 @@ class Fit:
         ------
         UsageError
             If the folder holds something already.
+        MachineError
+            If it cannot be written, as on a full disc; the message names a temporary folder with the files instead,
+            where there is room for one.
         """
-        with new_folder(folder) as path:
-            self.summary().to_csv(path / "summary.csv")
-            if self._predictions is not None:
-                self._predictions.to_csv(path / "predictions.csv", index=False)
-            _reserve(path / "idata.nc", sum(dataset.nbytes for dataset in self._groups.values()))
-            for k, (name, dataset) in enumerate(self._groups.items()):
-                dataset.to_netcdf(path / "idata.nc", mode="a" if k else "w", group=name, engine="h5netcdf")
-            (path / "run.json").write_text(json.dumps(self.run, indent=2) + "\n", encoding="utf-8")
+        save_result(folder, self._write)
+
+    def _write(self, folder: Path) -> None:
+        write_fit(folder, self._groups, self.run, self.summary(), self._predictions)
 
 
 def load(folder: str | os.PathLike[str]) -> Fit:
@@ -109,88 +106,7 @@ def load(folder: str | os.PathLike[str]) -> Fit:
     Raises
     ------
     DataError
-        If the folder is not such a folder, or a file of it cannot be read.
+        If the folder is not such a folder, is of a newer version, or a file of it is missing or not what was written
+        (by its SHA-256 in run.json).
     """
-    import xarray
-
-    path = Path(file_path(folder, "folder"))
-    for name in ("idata.nc", "run.json"):
-        if not (path / name).is_file():
-            raise DataError(f"{path} holds no {name}: expected a folder written by Fit.save or 'bmtme fit'.")
-    try:
-        run = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        with xarray.open_datatree(path / "idata.nc", engine="h5netcdf") as tree:
-            groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
-        predictions = None
-        if (path / "predictions.csv").is_file():
-            # As text first: names such as NA stay, and numbers are read back exactly by any pandas.
-            predictions = pd.read_csv(path / "predictions.csv", dtype=str, keep_default_na=False)
-            predictions["n_obs"] = [int(cell) for cell in predictions["n_obs"]]
-            for name in ("observed", "mean", "sd", "lower", "upper"):
-                predictions[name] = [float(cell or "nan") for cell in predictions[name]]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as a saved fit: {error}") from error
-    return Fit(groups, run, predictions)
-
-
-def check_new_folder(folder: str | os.PathLike[str]) -> Path:
-    """The path of an output folder, refused where something is there already."""
-    path = Path(file_path(folder, "folder"))
-    if path.is_dir() and any(path.iterdir()):
-        raise UsageError(f"the output folder {path} is not empty: name another one, or remove what is in it.")
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"the output folder {path} is a file: name another one.")
-    return path
-
-
-@contextlib.contextmanager
-def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write a whole folder or nothing: files go to a hidden draft and take their places at the end.
-
-    A folder that exists (and is empty) stays itself, so that mount points, links and "." serve too.
-    """
-    path = check_new_folder(folder)
-    existed = path.is_dir()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path if existed else path.parent))
-    except OSError as error:
-        raise UsageError(f"cannot write the output folder {path}: {error.strerror}.") from error
-    try:
-        yield draft
-        if existed:
-            for file in sorted(draft.iterdir(), key=lambda file: (file.name == "run.json", file.name)):
-                file.rename(path / file.name)
-        else:
-            os.chmod(draft, 0o777 & ~_umask())
-            draft.rename(path)
-    except OSError as error:  # of HDF5, too, which has words of its own
-        reason = error.strerror or " ".join(str(error).split())
-        raise UsageError(f"cannot write the output folder {path}: {reason}.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _reserve(path: Path, size: int) -> None:
-    """Make sure that a file of about so many bytes can be written: HDF5 may crash where a disc is full halfway.
-
-    Raises
-    ------
-    OSError
-    """
-    size += size // 20 + 2**20  # what HDF5 adds: names, trees, alignment
-    try:
-        with open(path, "wb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:  # macOS
-                for _ in range(size // 2**20 + 1):
-                    file.write(bytes(2**20))
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    return Fit(*read_fit(Path(file_path(folder, "folder"))))

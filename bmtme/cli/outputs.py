@@ -1,0 +1,57 @@
+"""Output of a command whose work takes hours: refused before where it would not fit, never lost at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bmtme.errors import UsageError
+
+if TYPE_CHECKING:
+    from bmtme.cv.result import CrossValidation
+    from bmtme.model.relationship.matrix import Relationship
+    from bmtme.model.trial import Trial
+    from bmtme.results.fit import Fit
+
+__all__ = ["check_size", "save"]
+
+
+def check_size(out: Path, trial: Trial, relationship: Relationship, draws: int, chains: int, keep: str) -> None:
+    """Refuse a fit whose draws would not fit on the disc (or into memory).
+
+    Raises
+    ------
+    UsageError, MachineError
+    """
+    from bmtme.arguments import check_memory
+    from bmtme.pipeline import LARGE
+    from bmtme.results.folder import check_space
+    from bmtme.results.posterior import THINNED
+
+    request = f"draws={draws}, chains={chains}, keep_effects={keep!r}"
+
+    J, I, L = len(set(trial.lines) & set(relationship.lines)), len(trial.envs), len(trial.traits)
+    sweeps = draws * chains
+    effects = 8 * J * L * (1 + (I if I > 1 else 0))
+    if keep == "auto":
+        keep = "all" if sweeps * effects <= LARGE else "thin"
+    kept = {"all": sweeps, "thin": min(sweeps, THINNED), "none": 0}[keep]
+    size = 8 * sweeps * (I * L + 2 * L * L + I * I) + kept * effects
+    check_memory(size, request)
+    check_space(out, size)
+
+
+def save(result: Fit | CrossValidation, out: Path) -> None:
+    """Save into the folder `out`; where it was taken since the start, into a temporary one, which the error names.
+
+    Raises
+    ------
+    UsageError, MachineError
+    """
+    from bmtme.results.folder import check_new_folder, keep_elsewhere
+
+    try:
+        check_new_folder(out)
+    except UsageError as error:
+        raise UsageError(f"{error} {keep_elsewhere(result._write)}") from error
+    result.save(out)

@@ -1,0 +1,113 @@
+"""The record of a run, run.json, which vouches for the files beside it: their hashes, its own, and a schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from bmtme.errors import DataError
+
+#: Of run.json and the files it lists; a larger one is of a newer version of bmtme.
+SCHEMA = 1
+RECORD = "run.json"
+#: What `write_record` adds to the record of a run.
+ADDED = ("schema", "kind", "files", "columns", "sha256")
+_UNSEALED = "0" * 64
+
+_AGAIN = "Take it from a copy, or run it again: the same data, seed and versions give the same numbers"
+
+
+def write_record(folder: Path, run: dict[str, Any], kind: str, columns: dict[str, dict[str, str]]) -> None:
+    """Write run.json: the record of a run, and what is needed to trust the files beside it.
+
+    Parameters
+    ----------
+    folder : Path
+        With all other files.
+    run : dict
+    kind : str
+        What the folder holds, such as ``fit``.
+    columns : dict
+        Type of each column of each table that is read back (see `bmtme.results.storage`).
+    """
+    files = {file.name: _hash_file(file) for file in sorted(folder.iterdir()) if not file.name.startswith(".")}
+    # The hash of this file is that of its text with zeros in the hash's place, the last thing in it.
+    added = dict(zip(ADDED, (SCHEMA, kind, files, columns, _UNSEALED), strict=True))
+    text = json.dumps({"schema": SCHEMA, **run, **added}, indent=2, default=str) + "\n"
+    before, _, after = text.rpartition(_UNSEALED)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (folder / RECORD).write_text(before + digest + after, encoding="utf-8")
+
+
+def read_record(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """The record of a run and the types of the columns, once every file is what was written.
+
+    Raises
+    ------
+    DataError
+        If the folder is not of this kind, or a file is missing or damaged.
+    """
+    text, record = _read_json(folder, kind)
+    added = {name: record.pop(name, None) for name in ADDED}
+    digest, schema, files = added["sha256"], added["schema"], added["files"]
+    intact = False
+    if isinstance(digest, str) and digest.isascii() and len(digest) == len(_UNSEALED):
+        before, _, after = text.rpartition(digest.encode())
+        intact = hashlib.sha256(before + _UNSEALED.encode() + after).hexdigest() == digest
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise _unreadable(
+            folder,
+            kind,
+            f"its {RECORD} has schema {schema}, of a newer version of bmtme than this one, which reads {SCHEMA}"
+            f"{'' if intact else ' (or it is damaged)'}. Use the version that wrote it",
+        )
+    if digest is None or schema is None:
+        raise _unreadable(folder, kind, f"its {RECORD} has no schema and no checksums. {_AGAIN}")
+    if not intact:
+        raise _unreadable(folder, kind, f"its {RECORD} is damaged or was changed after it was written. {_AGAIN}")
+    if added["kind"] != kind:
+        raise _unreadable(folder, kind, f"it holds a {added['kind']}")
+    for name, expected in files.items():
+        try:
+            found = _hash_file(folder / name)
+        except FileNotFoundError:
+            raise _unreadable(
+                folder, kind, f"its {name} is missing, which was written and has been deleted. {_AGAIN}"
+            ) from None
+        except OSError as error:
+            raise _unreadable(folder, kind, f"its {name} cannot be read: {error.strerror}") from None
+        if found != expected:
+            raise _unreadable(folder, kind, f"its {name} is damaged or was changed after it was written. {_AGAIN}")
+    return record, added["columns"]
+
+
+def _read_json(folder: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
+    """Bytes and content of the record.
+
+    Raises
+    ------
+    DataError
+    """
+    try:
+        text = (folder / RECORD).read_bytes()
+        record = json.loads(text)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{folder} holds no {RECORD}: expected a folder with a saved {kind}.") from None
+    except OSError as error:
+        raise _unreadable(folder, kind, f"its {RECORD} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise _unreadable(folder, kind, f"its {RECORD} is damaged: it is no JSON text. {_AGAIN}") from None
+    if not isinstance(record, dict):
+        raise _unreadable(folder, kind, f"its {RECORD} is damaged: it is not the record of a run. {_AGAIN}")
+    return text, record
+
+
+def _unreadable(folder: Path, kind: str, reason: str) -> DataError:
+    return DataError(f"{folder} cannot be read as a saved {kind}: {reason}.")
+
+
+def _hash_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

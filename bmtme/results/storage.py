@@ -1,0 +1,98 @@
+"""Files of a saved fit: summary.csv, predictions.csv, idata.nc and run.json, written and read back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bmtme.errors import DataError
+from bmtme.results.folder import reserve
+from bmtme.results.record import RECORD, read_record, write_record
+
+KIND = "fit"
+DRAWS, SUMMARY, PREDICTIONS = "idata.nc", "summary.csv", "predictions.csv"
+
+#: How the cells of a column are read, by the first letter of its type; all else is text.
+_CELLS: dict[str, Callable[[str], Any]] = {
+    "i": int,
+    "u": int,
+    "f": lambda cell: float(cell or "nan"),
+    "b": "True".__eq__,
+}
+
+
+def write_fit(
+    folder: Path, groups: dict[str, Any], run: dict[str, Any], summary: pd.DataFrame, predictions: pd.DataFrame | None
+) -> None:
+    """Write the files of a fit into a folder that is there.
+
+    Raises
+    ------
+    OSError
+    """
+    columns = {}
+    summary.to_csv(folder / SUMMARY, lineterminator="\n")
+    if predictions is not None:
+        predictions.to_csv(folder / PREDICTIONS, index=False, lineterminator="\n")
+        columns[PREDICTIONS] = describe_columns(predictions)
+    reserve(folder / DRAWS, sum(dataset.nbytes for dataset in groups.values()))
+    try:
+        for k, (name, dataset) in enumerate(groups.items()):
+            dataset.to_netcdf(folder / DRAWS, mode="a" if k else "w", group=name, engine="h5netcdf")
+    except RuntimeError as error:  # how HDF5 reports some failures of the disc
+        raise OSError(str(error)) from error
+    write_record(folder, run, KIND, columns)
+
+
+def read_fit(folder: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame | None]:
+    """Groups, record and predictions of a saved fit.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no fit, or a file of it is missing or damaged.
+    """
+    import xarray
+
+    if not any(os.path.exists(folder / name) for name in (DRAWS, RECORD)):
+        raise DataError(f"{folder} holds no {DRAWS} and no {RECORD}: expected a folder of Fit.save or 'bmtme fit'.")
+    run, columns = read_record(folder, KIND)
+    name = DRAWS
+    try:
+        with xarray.open_datatree(folder / DRAWS, engine="h5netcdf") as tree:
+            groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
+        name = PREDICTIONS
+        predictions = read_table(folder / PREDICTIONS, columns[PREDICTIONS]) if PREDICTIONS in columns else None
+    except MemoryError:
+        raise
+    except Exception as error:  # of many libraries; the files are what was written
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{folder} cannot be read as a saved fit: its {name} cannot be read: {reason}.") from error
+    return groups, run, predictions
+
+
+def describe_columns(frame: pd.DataFrame) -> dict[str, str]:
+    """Type of each column, so that a text file gives back the same table: ``text``, or that of numpy."""
+    return {
+        str(name): str(dtype) if isinstance(dtype, np.dtype) and dtype.kind in _CELLS else "text"
+        for name, dtype in frame.dtypes.items()
+    }
+
+
+def read_table(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    """Read a table with columns of given types (see `describe_columns`).
+
+    As text first: names such as NA stay, and numbers are read back exactly by any pandas. A carriage return is part of
+    a name here.
+    """
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, lineterminator="\n")
+    for name, kind in columns.items():
+        if kind != "text":
+            dtype = np.dtype(kind)
+            frame[name] = np.array([_CELLS[dtype.kind](cell) for cell in frame[name]], dtype)
+    return frame
