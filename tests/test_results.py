@@ -9,14 +9,9 @@ import pytest
 
 import bmtme
 from bmtme import BMTME, DataError, HalfT, InverseWishart, Relationship, Trial, UsageError, fit, simulate
-<<<<<<< HEAD
-from bmtme.results import fit as fit_module
+from bmtme.results import record
 from bmtme.results.convergence import describe_agreement
 from bmtme.results.summary import COLUMNS
-=======
-from bmtme.results import record
-from bmtme.results.summary import COLUMNS, describe_convergence
->>>>>>> main
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
