@@ -440,23 +440,56 @@ def test_prior_of_the_papers_means(data):
     assert not follows_half_t(made[100::10], 2, 1.2e5)
 
 
-def test_default_priors_of_variances(data, recorded):
-    """Standard deviations: HalfT(2, 5 s_l) of an average line and of a plot, HalfT(4, 1) of the interaction."""
-    frame, relationship = data
-    problem, _ = build(prepare(trial_of(frame), relationship), BMTME("diagonal"))
+ROOTS = np.array([1e-3, 0.1, 0.7, 3.0, 40.0])  # inside, in standard deviations of the trait
+
+
+def assert_prior(prior, k, unit, log_density):
+    """The prior of a root, told apart by ratios, where `unit` is the root as reported for one inside."""
+    found = [prior_of_root(prior, root, k)[0] for root in ROOTS]
+    np.testing.assert_allclose(np.diff(found), np.diff(log_density(ROOTS * unit)), rtol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def units(data, recorded):
+    """Standard deviation of each trait, and that divided by the root of the mean diagonal: of sqrt(Sigma_t)."""
+    G = data[1].subset(list(recorded["line"].unique())).matrix
     sd = recorded[TRAITS].std(ddof=1).to_numpy()
-    s = np.array([1e-3, 0.1, 0.7, 3.0, 40.0])  # in standard deviations of the trait
+    return sd, sd / np.sqrt(np.diag(G).mean())
 
-    def assert_density(prior, k, nu, scale, unit):
-        found = [prior_of_root(prior, value, k)[0] for value in s]
-        expected = stats.t.logpdf(s * unit, nu, scale=scale)
-        np.testing.assert_allclose(np.diff(found), np.diff(expected), rtol=1e-9)
 
-    for l in range(3):
-        assert_density(problem.prior_t, l, 2, 5 * sd[l], sd[l])
-        assert_density(problem.prior_e, l, 2, 5 * sd[l], sd[l])
+def test_default_priors_of_variances(data, units):
+    """HalfT(2) with 5 standard deviations of the trait for an average line and for a plot; HalfT(4, 1) for Sigma_E."""
+    prepared = prepare(trial_of(data[0]), data[1])
+    problem, _ = build(prepared, BMTME("diagonal"))
+    for prior, unit in ((problem.prior_t, units[1]), (problem.prior_e, units[0])):
+        for l in range(3):
+            assert_prior(prior, l, unit[l], lambda s, A=5 * unit[l]: stats.t.logpdf(s, 2, scale=A))
     for i in range(3):
-        assert_density(problem.prior_E, i, 4, 1.0, 1.0)
+        assert_prior(problem.prior_E, i, 1.0, lambda s: stats.t.logpdf(s, 4))
+    free, _ = build(prepared, BMTME())
+    one, _ = build(prepared, BMTME("standard"))
+    for name in ("prior_t", "prior_E", "prior_e"):
+        known = getattr(problem, name)
+        for other in (getattr(free, name), getattr(one, name)):
+            assert (other.family, other.nu) == (known.family, known.nu)
+            np.testing.assert_array_equal(other.scale, known.scale)
+
+
+def test_priors_of_ones_own(data, units):
+    """In the units of what is reported: standard deviations of a half-t, variances of an inverse gamma."""
+    sizes = {"T1": 2e-3, "T2": 1.5, "T3": 4e3}
+    for name, unit in (("prior_t", units[1]), ("prior_e", units[0])):
+        half_t = BMTME("diagonal", **{name: HalfT(nu=3, scale=sizes)})
+        wishart = BMTME("diagonal", **{name: InverseWishart(df=6, scale={k: v**2 for k, v in sizes.items()})})
+        problems = [build(prepare(trial_of(data[0]), data[1]), model)[0] for model in (half_t, wishart)]
+        for l, A in enumerate(sizes.values()):
+            assert_prior(getattr(problems[0], name), l, unit[l], lambda s, A=A: stats.t.logpdf(s, 3, scale=A))
+            assert_prior(
+                getattr(problems[1], name),
+                l,
+                unit[l],
+                lambda s, A=A: stats.invgamma.logpdf(s**2, 3, scale=A**2 / 2) + np.log(2 * s),
+            )
 
 
 # --- simulated trials ---------------------------------------------------------------------------------------------
