@@ -107,22 +107,6 @@ def test_cv1_with_unequal_lines_has_the_distribution_worked_out_by_hand():
     assert abs(found[True, False] - trials / 2) < 4.5 * math.sqrt(trials / 4)
 
 
-def test_cv1_takes_environments_in_random_order():
-    # Lines a and b in environments 1 and 2, a also in 3, c in 2 alone; one line is hidden in each of 1 and 2. Where 1
-    # comes first: a or b; after b only a is left for 2, after a it may be either. Where 2 comes first, likewise. So
-    # b then a, and a then b, have probability (1/2 + 1/4) / 2 each, a twice 1/4.
-    trials = 2000
-    pattern = np.array([[1, 1, 1], [1, 1, 0], [0, 1, 0]])
-    found = Counter()
-    for partition in CV1(trials, 0.4).masks(make_trial(pattern), 6):
-        assert partition.hidden[:, :, 0].sum(axis=0).tolist() == [1, 1, 0]
-        found[tuple(partition.hidden[:, :2, 0].argmax(axis=0).tolist())] += 1
-    expected = {(0, 0): 1 / 4, (1, 0): 3 / 8, (0, 1): 3 / 8}
-    assert set(found) == set(expected)
-    for cells, p in expected.items():
-        assert abs(found[cells] - p * trials) < 4.5 * math.sqrt(trials * p * (1 - p))
-
-
 def test_cv1_starts_again_until_it_succeeds():
     # Two of three lines hidden in each of three environments: only the six permutations of the kept lines remain.
     partitions = CV1(200, 2 / 3).masks(make_trial(np.ones((3, 3))), 1)
