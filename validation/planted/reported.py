@@ -1,0 +1,237 @@
+"""Errors in what is reported: tables, files, record of a run, scores, default priors, simulated truths."""
+
+from __future__ import annotations
+
+from validation.planted.mutant import Mutant
+
+NUMBERS = "test_reported_numbers.py::"
+ROWS, DIAGNOSTICS = NUMBERS + "test_every_row_of_the_summary", NUMBERS + "test_every_diagnostic_of_the_summary"
+PREDICTIONS, FILES = NUMBERS + "test_every_prediction", NUMBERS + "test_files_hold_every_digit"
+REPORT = NUMBERS + "test_report_of_a_fit"
+
+SUMMARY = (
+    Mutant(
+        "summary: sign of the correlation of traits 1 and 3",
+        "results/summary.py",
+        "values[:, :, l, q] / scale, name, l, q)",
+        "values[:, :, l, q] / scale * (-1.0 if q - l == 2 else 1.0), name, l, q)",
+        (ROWS,),
+    ),
+    Mutant(
+        "summary: correlation of traits 1 and 3 scaled by trait 2",
+        "results/summary.py",
+        "scale = np.sqrt(values[:, :, l, l] * values[:, :, q, q])",
+        "scale = np.sqrt(values[:, :, l, l] * values[:, :, l + 1, l + 1])",
+        (ROWS,),
+    ),
+    Mutant(
+        "summary: residual correlations of the genetic covariance",
+        "results/summary.py",
+        '("residual_correlation", R)',
+        '("residual_correlation", S)',
+        (ROWS,),
+    ),
+    Mutant(
+        "summary: Sigma_E of the environments in reverse",
+        "results/summary.py",
+        'E[:, :, i, i], "Sigma_E", i, i)',
+        'E[:, :, -1 - i, -1 - i], "Sigma_E", i, i)',
+        (ROWS,),
+    ),
+    Mutant(
+        "summary: interval of the first chain",
+        "results/summary.py",
+        "np.quantile(flat, (0.05, 0.95))",
+        "np.quantile(quantity.draws[0], (0.05, 0.95))",
+        (ROWS,),
+    ),
+    Mutant(
+        "summary: diagnostics of another row",
+        "results/summary.py",
+        "bulk, tail, r_hat = diagnose(draws)",
+        "bulk, tail, r_hat = (np.roll(found, 1) for found in diagnose(draws))",
+        (DIAGNOSTICS,),
+    ),
+    Mutant(
+        "summary: effective draws of the bulk for those of the tails",
+        "results/summary.py",
+        'tail = arviz.ess(data, method="tail")',
+        'tail = arviz.ess(data, method="bulk")',
+        (DIAGNOSTICS,),
+    ),
+    Mutant(
+        "summary: R-hat without ranks",
+        "results/summary.py",
+        'arviz.rhat(data, method="rank")',
+        'arviz.rhat(data, method="split")',
+        (DIAGNOSTICS,),
+    ),
+    Mutant(
+        "summary: few effective draws of the tails not noted",
+        "results/summary.py",
+        "if min(bulk[k], tail[k]) < GOOD_ESS",
+        "if bulk[k] < GOOD_ESS",
+        (NUMBERS + "test_few_effective_draws_of_the_tails_alone_are_noted",),
+    ),
+    Mutant(
+        "summary: convergence judged by the median R-hat",
+        "results/summary.py",
+        'worst_r, worst_e = summary["r_hat"].max()',
+        'worst_r, worst_e = summary["r_hat"].median()',
+        (NUMBERS + "test_convergence_is_judged_by_the_worst_row",),
+    ),
+)
+
+FROM_CHAINS = (
+    Mutant(
+        "predictions: from the first two of four chains",
+        "pipeline.py",
+        "predicted = predict_cells(chains, prepared",
+        "predicted = predict_cells(chains[:2], prepared",
+        (PREDICTIONS,),
+    ),
+    Mutant(
+        "predictions: standard deviation and interval of the first draws",
+        "results/predictions.py",
+        "sweeps[spread_evenly(len(sweeps), max(1, KEPT // len(chains)))]",
+        "sweeps[: max(1, KEPT // len(chains))]",
+        (PREDICTIONS,),
+    ),
+    Mutant(
+        "predictions: mean Sigma_E in the variance of a new line",
+        "results/predictions.py",
+        "(genetic[:, l, l] * (1.0 + s2[:, i]))",
+        "(genetic[:, l, l] * (1.0 + s2.mean(axis=1)))",
+        (PREDICTIONS,),
+    ),
+)
+
+WRITTEN = (
+    Mutant(
+        "files: summary of four decimals",
+        "results/fit.py",
+        'self.summary().to_csv(path / "summary.csv")',
+        'self.summary().round(4).to_csv(path / "summary.csv")',
+        (FILES,),
+    ),
+    Mutant(
+        "files: predictions of six digits",
+        "results/fit.py",
+        'self._predictions.to_csv(path / "predictions.csv", index=False)',
+        'self._predictions.to_csv(path / "predictions.csv", index=False, float_format="%.6g")',
+        (FILES,),
+    ),
+    Mutant(
+        "groups: eigenvalues of the relationship in other units",
+        "pipeline.py",
+        "prepared.basis.values * scaling.m",
+        "prepared.basis.values",
+        (NUMBERS + "test_data_and_constants_beside_the_posterior",),
+    ),
+    Mutant(
+        "groups: lines of the records by their places among all lines",
+        "pipeline.py",
+        "lines = np.array(prepared.lines, dtype=object)[layout.rec_line]",
+        "lines = np.array(trial.lines, dtype=object)[layout.rec_line]",
+        (NUMBERS + "test_data_and_constants_beside_the_posterior",),
+    ),
+    Mutant(
+        "record: missing values of rows that are no records",
+        "pipeline.py",
+        "int(np.isnan(prepared.values).sum())",
+        "int(np.isnan(trial.values).sum())",
+        (NUMBERS + "test_facts_of_the_run", REPORT),
+    ),
+    Mutant(
+        "record: imputed share of plots in environments without a record too",
+        "model/layout.py",
+        "self.cell_pad.sum() / (self.plots[seen].sum()",
+        "self.cell_pad.sum() / (self.plots.sum()",
+        (NUMBERS + "test_imputed_share[True]",),
+    ),
+    Mutant(
+        "record: prior of R_e described by that of Sigma_t",
+        "model/structure.py",
+        '"prior_e": plain(self.prior_e)',
+        '"prior_e": plain(self.prior_t)',
+        (NUMBERS + "test_model_in_the_record_of_a_run",),
+    ),
+    Mutant(
+        "report: correlations under the wrong traits",
+        "report/tables.py",
+        "_tabulate(title, summary, names, traits[:-1], width)",
+        "_tabulate(title, summary, names, traits[1:], width)",
+        (REPORT,),
+    ),
+    Mutant(
+        "report: share of filled cells for that of empty ones",
+        "report/tables.py",
+        "share(cells.size - cells.sum(), cells.size)",
+        "share(cells.sum(), cells.size)",
+        (NUMBERS + "test_report_of_empty_cells",),
+    ),
+)
+
+COMPARED = (
+    Mutant(
+        "cross-validation: noise of single chains for that of their mean",
+        "cv/precision.py",
+        "/ (C * (C - 1) * lines)",
+        "/ (C * lines)",
+        ("test_precision.py::test_noise_has_the_variance_of_the_mean_over_chains",),
+    ),
+    Mutant(
+        "cross-validation: test cells without a value counted",
+        "cv/run.py",
+        '"test_cells": int(cells.sum())',
+        '"test_cells": int(partition.hidden.sum())',
+        (NUMBERS + "test_hidden_cells",),
+    ),
+    Mutant(
+        "cross-validation: CV1 takes environments in the order of the trial",
+        "cv/schemes.py",
+        "for i in rng.permutation(len(envs)):",
+        "for i in range(len(envs)):",
+        ("test_schemes.py::test_cv1_with_unequal_lines_has_the_distribution_worked_out_by_hand",),
+    ),
+)
+
+ASSUMED = (
+    Mutant(
+        "priors: degrees of freedom of tau",
+        "model/scaling.py",
+        "TAU_NU = 4.0",
+        "TAU_NU = 2.0",
+        (NUMBERS + "test_prior_of_the_spread_between_environment_means",),
+    ),
+    Mutant(
+        "priors: scale of tau",
+        "preparation.py",
+        "TAU_NU, np.ones(L), scale",
+        "TAU_NU, np.full(L, 5.0), scale",
+        (NUMBERS + "test_prior_of_the_spread_between_environment_means",),
+    ),
+    Mutant(
+        "priors: scale of the paper's means",
+        "model/scaling.py",
+        "PAPER_SCALE = 2.0, 1e5",
+        "PAPER_SCALE = 2.0, 1e3",
+        (NUMBERS + "test_prior_of_the_papers_means",),
+    ),
+    Mutant(
+        "simulation: relationship of six decimals",
+        "datasets/simulated.py",
+        '"relationship.csv": grm.to_csv()',
+        '"relationship.csv": grm.to_csv(float_format="%.6f")',
+        (NUMBERS + "test_files_of_a_simulation_hold_every_digit",),
+    ),
+    Mutant(
+        "simulation: spread of the means beyond the third",
+        "datasets/simulated.py",
+        'streams["beta"].normal(10.0, 3.0,',
+        'streams["beta"].normal(10.0, 1.0,',
+        (NUMBERS + "test_truth_of_a_simulation",),
+    ),
+)
+
+REPORTED = (*SUMMARY, *FROM_CHAINS, *WRITTEN, *COMPARED, *ASSUMED)
