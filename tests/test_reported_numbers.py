@@ -20,7 +20,8 @@ from bmtme.kernels.parameters import prior_of_root
 from bmtme.model.relationship.files import read_relationship
 from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_fit
-from bmtme.results.summary import describe_convergence, summarise_posterior
+from bmtme.results.convergence import describe_agreement
+from bmtme.results.summary import summarise_posterior
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
@@ -79,7 +80,7 @@ def orders(data):
 
 def spread_of_lines(G):
     """Genetic variance of the lines with records, per unit of Sigma_t."""
-    return np.trace(G) / len(G)
+    return (np.trace(G) - G.sum() / len(G)) / (len(G) - 1)
 
 
 @pytest.fixture(scope="module")
@@ -162,16 +163,16 @@ def test_few_effective_draws_of_the_tails_alone_are_noted(fitted):
 
 def test_convergence_is_judged_by_the_worst_row(fitted):
     table = fitted.summary()
-    text = describe_convergence(table)
+    text = describe_agreement(table, fitted.run)
     worst, fewest = table["r_hat"].idxmax(), table["ess_bulk"].idxmin()
     assert f"the largest R-hat is {table.loc[worst, 'r_hat']:.3f} ({worst})" in text
     assert f"{fewest} has the fewest effective draws, {table.loc[fewest, 'ess_bulk']:.0f}" in text
     good = table.assign(r_hat=1.001, ess_bulk=900.0)
-    assert describe_convergence(good).startswith("The chains agree")
+    assert describe_agreement(good, fitted.run).startswith("The chains agree")
     good.loc[worst, "r_hat"] = 1.02
-    assert describe_convergence(good).startswith("The chains have NOT converged")
+    assert describe_agreement(good, fitted.run).startswith("The chains have NOT converged")
     good.loc[worst, ["r_hat", "ess_bulk"]] = 1.001, 399.0
-    assert describe_convergence(good).startswith("Few effective draws")
+    assert describe_agreement(good, fitted.run).startswith("Few effective draws")
 
 
 # --- predictions --------------------------------------------------------------------------------------------------
@@ -274,9 +275,9 @@ def test_data_and_constants_beside_the_posterior(data, recorded, fitted, orders)
     np.testing.assert_array_equal(observed["Y"].values, recorded[TRAITS])
     np.testing.assert_allclose(constant["trait_mean"], recorded[TRAITS].mean(), rtol=1e-12)
     np.testing.assert_allclose(constant["trait_sd"], recorded[TRAITS].std(ddof=1), rtol=1e-12)
-    lines = list(recorded["line"].unique())
-    G = data[1].subset(lines).matrix
-    root = np.sqrt(prepare(trial_of(data[0]), data[1]).layout.multiples)
+    prepared = prepare(trial_of(data[0]), data[1])
+    G = data[1].subset(prepared.lines).matrix
+    root = np.sqrt(prepared.layout.multiples)
     values = np.linalg.eigvalsh(G * np.outer(root, root))[::-1]
     np.testing.assert_allclose(constant["relationship_eigenvalues"], values, atol=1e-8 * values[0])
     np.testing.assert_allclose(constant["relationship_mean_diagonal"], np.diag(G).mean())
@@ -301,7 +302,8 @@ def test_files_hold_every_digit(fitted, compared, tmp_path):
     fitted.save(tmp_path / "fit")
     assert_file_holds(tmp_path / "fit" / "summary.csv", fitted.summary().reset_index())
     assert_file_holds(tmp_path / "fit" / "predictions.csv", fitted.predictions())
-    assert json.loads((tmp_path / "fit" / "run.json").read_text(encoding="utf-8")) == fitted.run
+    record = json.loads((tmp_path / "fit" / "run.json").read_text(encoding="utf-8"))
+    assert record | fitted.run == record
     compared.save(tmp_path / "cv")
     assert_file_holds(tmp_path / "cv" / "scores.csv", compared.scores)
     assert_file_holds(tmp_path / "cv" / "predictions.csv", compared.predictions)

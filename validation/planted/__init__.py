@@ -16,6 +16,7 @@ MUTANTS = (
     *sweeps.UNRECORDED,
     *sweeps.INTEGRATED,
     *sweeps.ORDER,
+    *sweeps.MIRROR,
     *data.DATA,
     *data.PREDICTED,
     *reported.REPORTED,

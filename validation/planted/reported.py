@@ -69,13 +69,13 @@ SUMMARY = (
     Mutant(
         "summary: few effective draws of the tails not noted",
         "results/summary.py",
-        "if min(bulk[k], tail[k]) < GOOD_ESS",
-        "if bulk[k] < GOOD_ESS",
+        "if min(bulk, tail) < GOOD_ESS",
+        "if bulk < GOOD_ESS",
         (NUMBERS + "test_few_effective_draws_of_the_tails_alone_are_noted",),
     ),
     Mutant(
         "summary: convergence judged by the median R-hat",
-        "results/summary.py",
+        "results/convergence.py",
         'worst_r, worst_e = summary["r_hat"].max()',
         'worst_r, worst_e = summary["r_hat"].median()',
         (NUMBERS + "test_convergence_is_judged_by_the_worst_row",),
@@ -109,16 +109,16 @@ FROM_CHAINS = (
 WRITTEN = (
     Mutant(
         "files: summary of four decimals",
-        "results/fit.py",
-        'self.summary().to_csv(path / "summary.csv")',
-        'self.summary().round(4).to_csv(path / "summary.csv")',
+        "results/storage.py",
+        "summary.to_csv(folder / SUMMARY",
+        "summary.round(4).to_csv(folder / SUMMARY",
         (FILES,),
     ),
     Mutant(
         "files: predictions of six digits",
-        "results/fit.py",
-        'self._predictions.to_csv(path / "predictions.csv", index=False)',
-        'self._predictions.to_csv(path / "predictions.csv", index=False, float_format="%.6g")',
+        "results/storage.py",
+        "predictions.to_csv(folder / PREDICTIONS, index=False",
+        'predictions.to_csv(folder / PREDICTIONS, float_format="%.6g", index=False',
         (FILES,),
     ),
     Mutant(
@@ -190,8 +190,8 @@ COMPARED = (
     Mutant(
         "cross-validation: CV1 takes environments in the order of the trial",
         "cv/schemes.py",
-        "for i in rng.permutation(len(envs)):",
-        "for i in range(len(envs)):",
+        "for i in rng.permutation(len(needed)):",
+        "for i in range(len(needed)):",
         ("test_schemes.py::test_cv1_with_unequal_lines_has_the_distribution_worked_out_by_hand",),
     ),
 )
