@@ -18,9 +18,10 @@ from bmtme.cv import Partition, score, summarise
 from bmtme.cv.run import DecompositionCache, label_models
 from bmtme.cv.scores import SCORE_COLUMNS, SUMMARY_COLUMNS
 from bmtme.gibbs.chains import SAMPLERS, Chain, run_chains
+from bmtme.gibbs.modes import branch_seed, choose_starts, find_modes
 from bmtme.model.order import sort_trial
 from bmtme.pipeline import DEFAULT_SAMPLER, choose_targets, plan_slots, predict, spawn_seeds
-from bmtme.preparation import build, prepare
+from bmtme.preparation import build, observe, prepare
 from bmtme.results.predictions import arrange_predictions
 
 COLUMNS = ["model", "partition", "line", "env", "trait", "n_obs", "observed", "mean", "sd", "lower", "upper"]
@@ -64,8 +65,8 @@ def fails_where(wanted, message="sweep 3: R_e is not positive definite."):
     """A chain that fails where its stream's key is wanted."""
 
     class Failing(Chain):
-        def __init__(self, problem, sampler, tune, slots, track, seed):
-            super().__init__(problem, sampler, tune, slots, track, seed)
+        def __init__(self, problem, sampler, tune, slots, track, seed, start):
+            super().__init__(problem, sampler, tune, slots, track, seed, start)
             self.key = seed.spawn_key
 
         def advance(self, report, stop):
@@ -141,8 +142,8 @@ def test_streams_are_told_by_model_partition_and_chain(data, monkeypatch):
     keys = []
 
     class Listening(Chain):
-        def __init__(self, problem, sampler, tune, slots, track, seed):
-            super().__init__(problem, sampler, tune, slots, track, seed)
+        def __init__(self, problem, sampler, tune, slots, track, seed, start):
+            super().__init__(problem, sampler, tune, slots, track, seed, start)
             keys.append((seed.entropy, seed.spawn_key))
 
     monkeypatch.setattr(bmtme.cv.tasks, "Chain", Listening)
@@ -166,8 +167,9 @@ def test_predictions_are_those_of_the_pipeline(data, finished):
     partition = CV1(3, 0.25).masks(trial, SHORT["seed"])[1]
     prepared = prepare(trial.hide(partition.record_mask(trial)), relationship)
     problem, scaling = build(prepared, MODELS["bd"])
-    slots = plan_slots(SHORT["draws"], SHORT["chains"], "thin")
-    chains = run_chains(problem, DEFAULT_SAMPLER, SHORT["tune"], slots, True, spawn_seeds(SHORT["seed"], 2, 1, 1, 1))
+    slots, seeds = plan_slots(SHORT["draws"], SHORT["chains"], "thin"), spawn_seeds(SHORT["seed"], 2, 1, 1, 1)
+    starts = choose_starts(find_modes(problem, observe(prepared, scaling), branch_seed(seeds[0])), 2)
+    chains = run_chains(problem, DEFAULT_SAMPLER, SHORT["tune"], slots, True, seeds, starts=starts)
     table = predict(prepared, scaling, chains, trial, choose_targets(prepared, trial.lines), partition.scored(trial))
     found = finished.predictions.query("model == 'bd' and partition == '2'").reset_index(drop=True)
     table = arrange_predictions(table, shown.lines, shown.envs, shown.traits)

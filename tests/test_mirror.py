@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from test_mutants_gaps import ScriptedWalk, check_pair, start_walk
 
@@ -12,6 +11,7 @@ from bmtme.gibbs.adaptation import _exchange
 from bmtme.gibbs.collapsed import CORNER
 from bmtme.testing.cases import make_scene
 from bmtme.testing.scripted import import_plain
+from validation.modes import simulate_copies
 
 PLAIN = import_plain()
 SCENES = [("missing", "unstructured"), ("absent", "unstructured-iw"), ("unseen", "diagonal"), ("missing", "standard")]
@@ -129,21 +129,9 @@ def test_adaptation_exchanges_as_the_kernel_does():
     np.testing.assert_array_equal(_exchange(draws, flags), expected)
 
 
-def collinear(J=24, seed=5):
-    """One environment, single plots, two traits that are nearly copies, lines that hardly differ in relationship."""
-    rng = np.random.default_rng(seed)
-    Z = rng.standard_normal((J, 60))
-    G = Z @ Z.T / 60
-    y = np.linalg.cholesky(G) @ rng.standard_normal(J) * 0.7 + rng.standard_normal(J) * 0.7
-    lines = [f"L{j:02d}" for j in range(J)]
-    frame = {"line": lines, "env": "E", "A": 8 + y, "B": 100 + 15 * y + rng.standard_normal(J)}
-    trial = bmtme.Trial.from_frame(pd.DataFrame(frame), line="line", env="env", traits=["A", "B"])
-    return trial, bmtme.Relationship(G, lines)
-
-
 def test_chains_cross_from_corner_to_corner():
     """Every chain visits both explanations of traits that are copies, as often as the others: no chance agreement."""
-    fit = bmtme.fit(*collinear(), draws=1000, tune=500, seed=2)
+    fit = bmtme.fit(*simulate_copies(4), draws=1000, tune=500, seed=2)
     S, R = (fit._groups["posterior"][name].values for name in ("Sigma_t", "R_e"))
     share = S[..., 0, 0] / (S[..., 0, 0] + R[..., 0, 0])
     low, high = (share < 0.1).mean(axis=1), (share > 0.9).mean(axis=1)

@@ -24,6 +24,7 @@ from bmtme.kernels.beta import EXCHANGEABLE, FLAT
 from bmtme.preparation import build, observe, prepare
 from bmtme.results.convergence import describe_convergence, describe_divergences, describe_explanations
 from bmtme.testing.cases import DESIGNS, make_case
+from validation.modes import simulate_copies, simulate_tight, write_density
 
 
 @pytest.mark.parametrize("design", ["complete", "missing", "absent", "unseen", "one-environment", "one-trait"])
@@ -54,23 +55,7 @@ def test_density_of_the_observed_values(design, kind):
 
 def tight_trial(seed, lines=120, missing=0.0, tight=0.999):
     """Two traits, residual correlation `tight` in the first of three environments and 0.5 in the others."""
-    rng = np.random.default_rng(seed)
-    Z = rng.binomial(2, 0.3, (lines, 200)) + 0.8 * rng.standard_normal((8, 200))[rng.integers(0, 8, lines)]
-    Z = Z - Z.mean(axis=0)
-    G = Z @ Z.T + 1e-6 * np.eye(lines)
-    G /= np.diag(G).mean()
-    K = np.linalg.cholesky(G)
-    genetic = np.linalg.cholesky(0.4 * np.array([[1, 0.99], [0.99, 1]]))
-    b1 = K @ rng.standard_normal((lines, 2)) @ genetic.T
-    names, rows = [f"L{j:03d}" for j in range(lines)], []
-    for i in range(3):
-        r = tight if i == 0 else 0.5
-        noise = rng.standard_normal((lines, 2)) @ np.linalg.cholesky(0.6 * np.array([[1, r], [r, 1]])).T
-        y = b1 + 0.5 * K @ rng.standard_normal((lines, 2)) @ genetic.T + noise
-        y[rng.random(y.shape) < missing] = np.nan
-        rows += [(names[j], f"E{i}", *y[j]) for j in range(lines)]
-    frame = pd.DataFrame(rows, columns=["line", "env", "A", "B"])
-    return bmtme.Trial.from_frame(frame, line="line", env="env", traits=["A", "B"]), bmtme.Relationship(G, names)
+    return simulate_tight(seed, lines, 3, missing, tight)
 
 
 def search(trial, relationship, model=None):
@@ -214,3 +199,18 @@ def test_advice_names_a_length_and_a_time():
     sampling = {"modes": [], "divergences": [0, 0], "acceptance": [0.9, 0.9], "corners": []}
     run = {"sampling": sampling, "settings": SETTINGS, "seconds": {"sample": 7.0}}
     assert "tune=2500, draws=5000 would take about 35 s" in describe_convergence(table, run, ["E1"], ["A"])
+
+
+def test_density_that_is_tempered():
+    """The referee's density and that of the chains differ by a constant, at the default priors."""
+    problem, observed, _ = search(*simulate_copies(1))
+    climber = Climber(problem, observed, np.random.SeedSequence(1))
+    assert climber.climb(list_starts(problem, observed)[0]) is not None
+    density = write_density(simulate_copies(1))
+    rng = np.random.default_rng(2)
+    theta = rng.normal([-0.5, -0.5, 1.5] * 2, 0.7, (5, 6))
+    ours = theta.copy()
+    ours[:, [0, 1, 3, 4]] = np.exp(theta[:, [0, 1, 3, 4]])
+    ours = np.array([-climber.measure(row)[0] for row in ours]) + theta[:, [0, 1, 3, 4]].sum(axis=1)
+    likelihood, prior = density(theta)
+    np.testing.assert_allclose(likelihood + prior - ours, (likelihood + prior - ours)[0], rtol=1e-8)

@@ -31,6 +31,7 @@ from bmtme.gibbs.problem import Problem, hold_problem
 from bmtme.gibbs.state import Start, allocate_work, expect_missing, hold_state, hold_work, start_state
 from bmtme.gibbs.sweep import CURVATURE, START, run_sweeps, settle
 from bmtme.kernels.covariance import DIAGONAL, FULL, SCALAR
+from bmtme.kernels.parameters import count_parameters, count_roots
 
 #: Heritabilities at which climbs start.
 SHARES = (0.05, 0.5, 0.95)
@@ -38,12 +39,14 @@ SHARES = (0.05, 0.5, 0.95)
 #: climbs start from so many of them, the tightest.
 TIGHT, MOST_TIGHT = 0.5, 4
 #: Climbs between imputations, where something is missing, and sweeps of imputation before each.
-ROUNDS, SETTLING = 6, 3
-#: Steps of a climb on complete data, and of one between imputations.
-STEPS, SHORT_STEPS = 200, 25
+ROUNDS, SETTLING = 4, 3
+#: Steps of a climb: enough to get to the top, so that where it ends does not depend on its path.
+STEPS = 200
 #: Modes whose entries of the covariances (traits have variance one) differ by less are the same; with imputation,
 #: climbs to one top end further apart.
 SAME, SAME_IMPUTED = 0.1, 0.25
+#: Standard deviations below this are no starts: a chain leaves the neighbourhood of zero slowly.
+LEAST_ROOT = 0.05
 #: A signed root so many standard deviations from zero has a mirror image of its own.
 CLEAR = 2.0
 #: Last word of the spawn key of a search; keys of chains are shorter.
@@ -61,11 +64,13 @@ class Mode:
     start : its covariances
     height : log density there, up to a constant; NaN where heights could not be compared
     weight : share of the posterior by Laplace's approximation, all modes equal where heights could not be compared
+    alone : whether every climb ended here
     """
 
     start: Start
     height: float
     weight: float
+    alone: bool = False
 
     def list_entries(self) -> np.ndarray:
         """What modes are told apart by."""
@@ -103,15 +108,15 @@ def find_modes(p: Problem, observed: Observed, seed: np.random.SeedSequence) -> 
         if not any(np.abs(entries - list_entries(*other)).max() < same for _, other in found):
             found.append(climbed)
     if len(found) < 2:
-        return [Mode(start, np.nan, 1.0) for _, start in found]
+        return [Mode(start, np.nan, 1.0, alone=True) for _, start in found]
     heights, volumes = climber.compare(found)
     logs = heights + volumes
     if not np.isfinite(logs).all():
-        return [Mode(start, np.nan, 1.0 / len(found)) for _, start in found]
+        return [Mode(climber.round_off(theta), np.nan, 1.0 / len(found)) for theta, _ in found]
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
     order = [k for k in np.argsort(-logs, kind="stable") if weights[k] >= NEGLIGIBLE]
-    return [Mode(found[k][1], float(heights[k]), float(weights[k])) for k in order]
+    return [Mode(climber.round_off(found[k][0]), float(heights[k]), float(weights[k])) for k in order]
 
 
 def branch_seed(seed: np.random.SeedSequence) -> np.random.SeedSequence:
@@ -120,8 +125,11 @@ def branch_seed(seed: np.random.SeedSequence) -> np.random.SeedSequence:
 
 
 def choose_starts(modes: Sequence[Mode], chains: int) -> list[Start | None]:
-    """Where each chain starts: one in every mode, then where the weight is large for the chains already there."""
-    if not modes:
+    """Where each chain starts: one in every mode, then where the weight is large for the chains already there.
+
+    Where every climb ended in one mode, so will the chains: they keep their own dispersed starts (None).
+    """
+    if not modes or modes[0].alone:
         return [None] * chains
     counts = np.zeros(len(modes), int)
     counts[:chains] = 1
@@ -208,15 +216,27 @@ class Climber:
             s.Sigma_t[:], s.s2_E[:], s.R_e[:] = start.Sigma_t, start.s2_E, start.R_e
             if settle(self.rng, *self.held, SETTLING) or not self.run(START, np.empty((0, 0))):
                 return None
-            steps = STEPS if self.complete else SHORT_STEPS
             theta = self.walk.theta.copy()
-            top = minimize(self.measure, theta, jac=True, method="L-BFGS-B", options={"maxiter": steps})
+            top = minimize(self.measure, theta, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
             if not np.isfinite(top.fun) or not unpack_trial(top.x, self.held[0], self.held[3]):
                 return None
             h = self.walk
             start = Start(h.Sigma_t.copy(), _fill_unseen(self.p, h.s2_E), h.R_e.copy())
             theta = np.array(top.x).reshape(q)
         return theta, start
+
+    def round_off(self, theta: np.ndarray) -> Start:
+        """Covariances near the top: the same in any units, while a climb's end carries the rounding of its path."""
+        q = len(theta)
+        roots = np.zeros(q, bool)
+        n = int(count_roots(self.p.prior_t.shape, self.p.n_trait))
+        last = q - int(count_parameters(self.p.prior_e.shape, self.p.n_trait))
+        roots[:n] = roots[last : last + n] = True
+        sizes = np.maximum(np.abs(theta), LEAST_ROOT)
+        near = np.where(roots, np.copysign(np.exp(np.round(np.log(sizes), 1)), theta), np.round(theta, 1))
+        unpack_trial(near, self.held[0], self.held[3])
+        h = self.walk
+        return Start(h.Sigma_t.copy(), _fill_unseen(self.p, h.s2_E), h.R_e.copy())
 
     def measure(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Minus the log density and its gradient."""
