@@ -14,20 +14,20 @@ _WHERE = {
     "BMTME": "bmtme.model.structure",
     "HalfT": "bmtme.model.structure",
     "InverseWishart": "bmtme.model.structure",
-    "Trial": "bmtme.model.trial",
-    "read_trial": "bmtme.model.trial",
-    "Relationship": "bmtme.model.relationship.matrix",
-    "read_relationship": "bmtme.model.relationship.files",
-    "write_relationship": "bmtme.model.relationship.files",
-    "Markers": "bmtme.model.markers.genotypes",
-    "read_markers": "bmtme.model.markers.files",
-    "filter_markers": "bmtme.model.markers.quality",
-    "duplicated_lines": "bmtme.model.markers.quality",
-    "vanraden": "bmtme.model.relationship.genomic",
-    "gaussian_kernel": "bmtme.model.relationship.genomic",
-    "pedigree_relationship": "bmtme.model.relationship.pedigree",
-    "pedigree_inverse": "bmtme.model.relationship.pedigree",
-    "read_pedigree": "bmtme.model.relationship.pedigree_table",
+    "Trial": "bmtme.data.trial",
+    "read_trial": "bmtme.data.trial",
+    "Relationship": "bmtme.data.relationship.matrix",
+    "read_relationship": "bmtme.data.relationship.files",
+    "write_relationship": "bmtme.data.relationship.files",
+    "Markers": "bmtme.data.markers.genotypes",
+    "read_markers": "bmtme.data.markers.files",
+    "filter_markers": "bmtme.data.markers.quality",
+    "duplicated_lines": "bmtme.data.markers.quality",
+    "vanraden": "bmtme.data.relationship.genomic",
+    "gaussian_kernel": "bmtme.data.relationship.genomic",
+    "pedigree_relationship": "bmtme.data.relationship.pedigree",
+    "pedigree_inverse": "bmtme.data.relationship.pedigree",
+    "read_pedigree": "bmtme.data.relationship.pedigree_table",
     "fit": "bmtme.pipeline",
     "Fit": "bmtme.results.fit",
     "load": "bmtme.results.fit",
@@ -48,18 +48,18 @@ if TYPE_CHECKING:
     from bmtme import datasets
     from bmtme.cv.run import cross_validate
     from bmtme.cv.schemes import CV1, CV2
+    from bmtme.data.markers.files import read_markers
+    from bmtme.data.markers.genotypes import Markers
+    from bmtme.data.markers.quality import duplicated_lines, filter_markers
+    from bmtme.data.relationship.files import read_relationship, write_relationship
+    from bmtme.data.relationship.genomic import gaussian_kernel, vanraden
+    from bmtme.data.relationship.matrix import Relationship
+    from bmtme.data.relationship.pedigree import pedigree_inverse, pedigree_relationship
+    from bmtme.data.relationship.pedigree_table import read_pedigree
+    from bmtme.data.trial import Trial, read_trial
     from bmtme.datasets import simulate
     from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError
-    from bmtme.model.markers.files import read_markers
-    from bmtme.model.markers.genotypes import Markers
-    from bmtme.model.markers.quality import duplicated_lines, filter_markers
-    from bmtme.model.relationship.files import read_relationship, write_relationship
-    from bmtme.model.relationship.genomic import gaussian_kernel, vanraden
-    from bmtme.model.relationship.matrix import Relationship
-    from bmtme.model.relationship.pedigree import pedigree_inverse, pedigree_relationship
-    from bmtme.model.relationship.pedigree_table import read_pedigree
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
-    from bmtme.model.trial import Trial, read_trial
     from bmtme.pipeline import fit
     from bmtme.results.fit import Fit, load
 

@@ -14,22 +14,21 @@ from threadpoolctl import threadpool_limits
 
 from bmtme import __version__
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
+from bmtme.checkup.cautions import warn_of_values
+from bmtme.data.relationship.matrix import Relationship
+from bmtme.data.trial import Trial
+from bmtme.engines.rotated.chains import SAMPLERS, count_cores, run_chains
+from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes, share_draws
+from bmtme.engines.rotated.problem import Problem
+from bmtme.engines.rotated.rehearsal import is_compiled, rehearse
 from bmtme.errors import DataError, UsageError
-from bmtme.gibbs.chains import SAMPLERS, count_cores, run_chains
-from bmtme.gibbs.draws import Draws
-from bmtme.gibbs.modes import Mode, branch_seed, choose_starts, find_modes, share_draws
-from bmtme.gibbs.problem import Problem
-from bmtme.gibbs.rehearsal import is_compiled, rehearse
-from bmtme.kernels.beta import EXCHANGEABLE
-from bmtme.model.checkup.cautions import warn_of_values
+from bmtme.model.codes import EXCHANGEABLE
 from bmtme.model.eigenbasis import BENDING
-from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.scaling import (
     Scaling,
 )
 from bmtme.model.structure import BMTME
-from bmtme.model.tables.cells import list_names
-from bmtme.model.trial import Trial
 from bmtme.preparation import Prepared, build, observe, prepare
 from bmtme.progress import Progress
 from bmtme.results.convergence import describe_divergences, describe_explanations, measure_sampling
@@ -44,6 +43,7 @@ from bmtme.results.predictions import (
     spread_evenly,
     tabulate_predictions,
 )
+from bmtme.words import list_names
 
 DEFAULT_SAMPLER = "collapsed"
 STAGES = ("prepare", "compile", "search", "sample", "collect")
@@ -184,7 +184,7 @@ def fit(
     -----
     UserWarning
         For short runs, lines left out, and values that may give wrong numbers: see
-        `bmtme.model.checkup.cautions.find_cautions`.
+        `bmtme.checkup.cautions.find_cautions`.
     """
     model = BMTME() if model is None else model
     draws, tune = whole_number(draws, "draws", 1), whole_number(tune, "tune", 0)

@@ -8,15 +8,16 @@ from typing import Literal
 
 import numpy as np
 
+from bmtme.checkup.constants import refuse_constants
+from bmtme.data.order import sort_names, sort_trial
+from bmtme.data.relationship.matrix import Relationship, match_lines
+from bmtme.data.trial import Trial
+from bmtme.engines.rotated.observed import Observed
+from bmtme.engines.rotated.problem import MeanPrior, Problem, build_problem
 from bmtme.errors import DataError, UsageError
-from bmtme.gibbs.observed import Observed
-from bmtme.gibbs.problem import MeanPrior, Problem, build_problem
-from bmtme.kernels.beta import FLAT
-from bmtme.model.checkup.constants import refuse_constants
+from bmtme.model.codes import FLAT
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.layout import Layout, lay_out
-from bmtme.model.order import sort_names, sort_trial
-from bmtme.model.relationship.matrix import Relationship, match_lines
 from bmtme.model.scaling import (
     MEAN_KINDS,
     PAPER_NU,
@@ -27,8 +28,7 @@ from bmtme.model.scaling import (
     scale_priors,
 )
 from bmtme.model.structure import BMTME
-from bmtme.model.tables.cells import list_names
-from bmtme.model.trial import Trial
+from bmtme.words import list_names
 
 Decompose = Callable[[np.ndarray, np.ndarray, bool, bool], Eigenbasis]
 
@@ -37,7 +37,7 @@ Decompose = Callable[[np.ndarray, np.ndarray, bool, bool], Eigenbasis]
 class Prepared:
     """A trial matched to its relationship and laid out for the sampler; arrays cover records with a value.
 
-    Lines, environments and records are in computing order (see `bmtme.model.order`) but for what `given` holds; the
+    Lines, environments and records are in computing order (see `bmtme.data.order`) but for what `given` holds; the
     way back to the order in which results are shown is `shown_envs`, `shown_lines`, `shown_records`.
     """
 

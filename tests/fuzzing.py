@@ -30,8 +30,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from bmtme.cli.main import main
+from bmtme.engines.rotated.rehearsal import rehearse
 from bmtme.errors import BmtmeError
-from bmtme.gibbs.rehearsal import rehearse
 
 FACTOR = int(os.environ.get("BMTME_FUZZ", "1"))
 SECONDS = 60

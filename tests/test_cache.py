@@ -22,8 +22,8 @@ SCRIPT = """
 import sys
 import numpy as np
 import bmtme
-from bmtme.kernels import compile
-from bmtme.kernels.interaction import sum_cross_products
+from bmtme.linalg import compile
+from bmtme.engines.rotated.kernels.interaction import sum_cross_products
 
 assert bmtme.__file__.startswith(sys.argv[1]), bmtme.__file__
 X, out = np.array([[1.0, 2.0], [3.0, 4.0]]), np.zeros((2, 2))
@@ -71,7 +71,7 @@ def test_a_change_in_a_helper_of_another_file_is_seen(package, tmp_path):
     again, same, hits = run(package, **cache)
     assert (again, same, hits) == (products, folder, 1)
 
-    helper = package / "kernels" / "linalg.py"
+    helper = package / "linalg" / "small.py"
     stamp, text = helper.stat(), helper.read_text()
     start = text.index("def dot(")
     assert LOOP in text[start:]
@@ -144,12 +144,12 @@ def test_a_damaged_file_is_compiled_again(cache, tmp_path, ending, damage):
 
 def test_a_file_of_another_function_or_signature_is_not_run(cache, tmp_path):
     """Sound files in the wrong place: two processes that compile at a time may give one number to two signatures."""
-    from bmtme.kernels.compile import SealedFile
+    from bmtme.linalg.compile import SealedFile
 
     base = tmp_path / "cache"
     shutil.copytree(cache, base)
     (file,) = base.rglob("*sum_cross_products*.nbc")
-    (other,) = base.rglob("*linalg.dot*.nbc")
+    (other,) = base.rglob("*small.dot*.nbc")
     shutil.copy(other, file)
     assert run(Path(bmtme.__file__).parent, NUMBA_CACHE_DIR=str(base))[::2] == (PRODUCTS, 0)
 
@@ -166,7 +166,7 @@ def test_a_file_of_another_function_or_signature_is_not_run(cache, tmp_path):
 
 def test_a_full_disc_costs_time_only(package, tmp_path):
     """What is compiled runs, whether or not it can be kept."""
-    file = package / "kernels" / "compile.py"
+    file = package / "linalg" / "compile.py"
     full = "content = dumps((self._source_stamp, value))\n        raise OSError(28, 'No space left on device')"
     file.write_text(file.read_text().replace("content = dumps((self._source_stamp, value))", full))
     said, complained = start(package, NUMBA_CACHE_DIR=str(tmp_path))
@@ -190,10 +190,10 @@ def test_several_processes_mend_one_cache(cache, tmp_path):
 
 def test_every_compiled_file_is_hashed():
     """Compiled functions stand in the hashed folders only; the hash changes with any of their files."""
-    from bmtme.kernels import compile as compiling
+    from bmtme.linalg import compile as compiling
 
     root = Path(bmtme.__file__).parent
-    hashed = {file for folder in compiling.COMPILED_FOLDERS for file in (root / folder).glob("*.py")}
+    hashed = {file for pattern in compiling.COMPILED for file in root.glob(pattern)}
     for file in root.rglob("*.py"):
         if "@compiled(" in file.read_text(encoding="utf-8") or "njit" in file.read_text(encoding="utf-8"):
             assert file in hashed, file

@@ -12,16 +12,16 @@ import pytest
 import bmtme
 import bmtme.cv.run
 import bmtme.pipeline
+from bmtme.checkup.cautions import find_cautions
+from bmtme.checkup.constants import deviate_within, refuse_constants
+from bmtme.checkup.dependences import describe_dependence, find_dependences
+from bmtme.checkup.kin import describe_centring
+from bmtme.checkup.replicates import compare_replicates, tabulate_replicates
 from bmtme.cv.leaks import find_leaks, refuse_leaks
 from bmtme.cv.schemes import CV1, CV2, Partition
+from bmtme.data.relationship.matrix import Relationship
+from bmtme.data.trial import Trial
 from bmtme.errors import DataError
-from bmtme.model.checkup.cautions import find_cautions
-from bmtme.model.checkup.constants import deviate_within, refuse_constants
-from bmtme.model.checkup.dependences import describe_dependence, find_dependences
-from bmtme.model.checkup.kin import describe_centring
-from bmtme.model.checkup.replicates import compare_replicates, tabulate_replicates
-from bmtme.model.relationship.matrix import Relationship
-from bmtme.model.trial import Trial
 
 SHORT = {"draws": 20, "tune": 10, "chains": 1, "seed": 1, "progress": False}
 

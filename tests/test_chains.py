@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from bmtme import BMTME, NumericalError, Trial, fit, simulate
-from bmtme.gibbs import chains as chains_module
-from bmtme.gibbs.chains import SAMPLERS, Chain, run_chains
+from bmtme.engines.rotated import chains as chains_module
+from bmtme.engines.rotated.chains import SAMPLERS, Chain, run_chains
 from bmtme.pipeline import plan_slots, spawn_seeds
 from bmtme.preparation import build, prepare
 from bmtme.progress import Progress

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bmtme.checkup.findings import COLUMNS, Finding
+from bmtme.checkup.oddities import robust_z
+from bmtme.checkup.overview import Checkup
+from bmtme.checkup.text import describe_checkup
+from bmtme.data.relationship.matrix import Relationship
+from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
-from bmtme.model.checkup.findings import COLUMNS, Finding
-from bmtme.model.checkup.oddities import robust_z
-from bmtme.model.checkup.overview import Checkup
-from bmtme.model.relationship.matrix import Relationship
-from bmtme.model.trial import Trial
-from bmtme.report.checkup import describe_checkup
 
 LINES = [f"L{j:02d}" for j in range(1, 31)]
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bmtme.checkup.findings import COLUMNS
 from bmtme.cli.main import main
-from bmtme.model.checkup.findings import COLUMNS
 
 LINES = [f"L{j:02d}" for j in range(1, 31)]
 WORDS = ["--line", "line", "--env", "env", "--traits", "Yield,PH", "--rep", "rep"]

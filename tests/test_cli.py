@@ -21,8 +21,8 @@ import pytest
 import bmtme
 from bmtme.cli import arguments, streams
 from bmtme.cli.main import main
+from bmtme.columns import align
 from bmtme.errors import NumericalError
-from bmtme.report.layout import align
 from bmtme.report.tables import describe_cv, describe_fit
 
 SMALL = ["--draws", "30", "--tune", "20", "--chains", "2", "--seed", "3"]
@@ -281,7 +281,7 @@ def test_version(run: Run) -> None:
 def test_choices_are_those_of_the_library() -> None:
     from bmtme.cli.inputs import IDENTITY
     from bmtme.datasets import RELATIONSHIPS
-    from bmtme.gibbs.chains import SAMPLERS
+    from bmtme.engines.rotated.chains import SAMPLERS
     from bmtme.model.structure import MEANS, STRUCTURES, UNITS
     from bmtme.pipeline import KEEP
 

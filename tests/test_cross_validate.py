@@ -17,9 +17,9 @@ from bmtme import BMTME, CV1, CV2, DataError, NumericalError, Relationship, Tria
 from bmtme.cv import Partition, score, summarise
 from bmtme.cv.run import DecompositionCache, label_models
 from bmtme.cv.scores import SCORE_COLUMNS, SUMMARY_COLUMNS
-from bmtme.gibbs.chains import SAMPLERS, Chain, run_chains
-from bmtme.gibbs.modes import branch_seed, choose_starts, find_modes
-from bmtme.model.order import sort_trial
+from bmtme.data.order import sort_trial
+from bmtme.engines.rotated.chains import SAMPLERS, Chain, run_chains
+from bmtme.engines.rotated.modes import branch_seed, choose_starts, find_modes
 from bmtme.pipeline import DEFAULT_SAMPLER, choose_targets, plan_slots, predict, spawn_seeds
 from bmtme.preparation import build, observe, prepare
 from bmtme.results.predictions import arrange_predictions

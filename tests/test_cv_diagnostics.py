@@ -19,7 +19,7 @@ from bmtme.cv.diagnostics import (
 )
 from bmtme.cv.models import find_twins
 from bmtme.cv.scores import find_best
-from bmtme.gibbs.chains import run_chains
+from bmtme.engines.rotated.chains import run_chains
 from bmtme.pipeline import collect, find_facts, plan_slots, spawn_seeds
 from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_cv

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bmtme.data.relationship.files import read_relationship
+from bmtme.data.relationship.matrix import Relationship
+from bmtme.data.trial import read_trial
 from bmtme.datasets import PAPER_MEANS, simulate
 from bmtme.errors import UsageError
-from bmtme.model.relationship.files import read_relationship
-from bmtme.model.relationship.matrix import Relationship
-from bmtme.model.trial import read_trial
 
 
 def close_to_covariance(draws, expected, sds=4.5):

@@ -25,11 +25,12 @@ MODELS = {
     },
     "paper": {"means": "paper"},
 }
-NAMES = [f"{sampler}, {model}, {data}" for sampler in SAMPLERS for model in MODELS for data in ("gaps", "one environment")]
+DATA = ("gaps", "one environment")
+NAMES = [f"{sampler}, {model}, {data}" for sampler in SAMPLERS for model in MODELS for data in DATA]
 
 
 def make_data(name):
-    """With gaps: replicates, missing plots and traits, an absent column, a line without a record. Or one environment."""
+    """Replicates, missing plots and traits, an absent column, a line without a record; or one environment."""
     sim = bmtme.simulate(
         lines=16, envs=1 if name == "one environment" else 3, traits=2, reps=2, relationship="markers", seed=3,
         missing=0.0 if name == "one environment" else 0.2, missing_traits=0.1,

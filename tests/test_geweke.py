@@ -9,10 +9,10 @@ import functools
 import numpy as np
 import pytest
 
-from bmtme.gibbs.draws import hold_draws, record_draw
-from bmtme.gibbs.problem import hold_problem
-from bmtme.gibbs.state import hold_state, hold_work
-from bmtme.gibbs.steps import (
+from bmtme.engines.rotated.draws import hold_draws, record_draw
+from bmtme.engines.rotated.problem import hold_problem
+from bmtme.engines.rotated.state import hold_state, hold_work
+from bmtme.engines.rotated.steps import (
     complete_data,
     draw_genetic_covariances,
     draw_mean_scales,
@@ -23,8 +23,8 @@ from bmtme.gibbs.steps import (
     impute,
     split_effects,
 )
-from bmtme.kernels.compile import compiled
-from bmtme.kernels.missing import ABSENT, OBSERVED
+from bmtme.linalg.compile import compiled
+from bmtme.model.codes import ABSENT, OBSERVED
 from bmtme.testing.cases import make_case
 from bmtme.testing.geweke import (
     DENSE,

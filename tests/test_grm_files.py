@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 import bmtme
+from bmtme.data.relationship.files import read_relationship, write_relationship
+from bmtme.data.relationship.matrix import Relationship
 from bmtme.errors import DataError, UsageError
-from bmtme.model.relationship.files import read_relationship, write_relationship
-from bmtme.model.relationship.matrix import Relationship
 
 LINES = ("001", "1", "NA", "é", "x,y", "it's", 'quo"te', "line")
 #: GCTA's files hold no white space; all else goes.

@@ -16,11 +16,11 @@ import pytest
 
 from bmtme.cli import grm
 from bmtme.cli.main import main
-from bmtme.model.markers.codes import AUTO, CODINGS
-from bmtme.model.relationship import files as relationship_files
-from bmtme.model.relationship.files import read_relationship, write_relationship
-from bmtme.model.relationship.genomic import gaussian_kernel, vanraden
-from bmtme.model.relationship.matrix import Relationship
+from bmtme.data.markers.codes import AUTO, CODINGS
+from bmtme.data.relationship import files as relationship_files
+from bmtme.data.relationship.files import read_relationship, write_relationship
+from bmtme.data.relationship.genomic import gaussian_kernel, vanraden
+from bmtme.data.relationship.matrix import Relationship
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from bmtme.cli.main import main
+from bmtme.data.tables.cells import NumberFormat, number
+from bmtme.data.trial import Trial, read_trial
 from bmtme.errors import DataError, UsageError
-from bmtme.model.tables.cells import NumberFormat, blur_name, number
-from bmtme.model.trial import Trial, read_trial
+from bmtme.words import blur_name
 
 COLUMNS = {"line": "line", "env": "env"}
 

@@ -11,9 +11,9 @@ import pytest
 
 from bmtme import Relationship, Trial, pedigree_relationship, read_relationship, vanraden
 from bmtme.cli.main import main
-from bmtme.model.relationship.inverse import describe_inverse
-from bmtme.model.relationship.pedigree import pedigree_inverse
-from bmtme.model.relationship.pedigree_table import read_pedigree
+from bmtme.data.relationship.inverse import describe_inverse
+from bmtme.data.relationship.pedigree import pedigree_inverse
+from bmtme.data.relationship.pedigree_table import read_pedigree
 
 
 def half_sibs(sires: int = 6, each: int = 5) -> pd.DataFrame:
@@ -92,7 +92,7 @@ def test_relationships_of_a_simple_kind():
 def test_blocks_of_rows_do_not_matter(monkeypatch):
     inverse = np.linalg.inv(quiet_vanraden(families(1)) + 0.05 * np.eye(48))
     text = describe_inverse(inverse)
-    monkeypatch.setattr("bmtme.model.relationship.inverse._BLOCK", 5)
+    monkeypatch.setattr("bmtme.data.relationship.inverse._BLOCK", 5)
     assert text is not None
     assert describe_inverse(inverse) == text
 

@@ -8,8 +8,9 @@ import numba
 import numpy as np
 import pytest
 
-from bmtme.kernels import beta, interaction, linalg, pair, rotation, scores
-from bmtme.kernels.lanes import FUSED, add_up, load, load_row, multiply_add, spread, store, store_row
+from bmtme.engines.rotated.kernels import beta, interaction, pair, scores
+from bmtme.linalg import rotation, small
+from bmtme.linalg.lanes import FUSED, add_up, load, load_row, multiply_add, spread, store, store_row
 from bmtme.testing.scripted import COMPILED, import_plain
 
 compiled_only = pytest.mark.skipif(
@@ -87,7 +88,7 @@ def call(module, name, n):
 
 
 SUMS = (
-    (linalg, "dot"),
+    (small, "dot"),
     (rotation, "dot_four_rows"),
     (rotation, "add_four_rows"),
     (beta, "sum_mean_information"),
@@ -127,7 +128,7 @@ def test_sum_of_logs():
 
 @compiled_only
 def test_nothing_is_compiled_with_liberties():
-    """Floating-point liberties make bits depend on what a function is inlined into: see `bmtme.kernels.lanes`."""
+    """Floating-point liberties make bits depend on what a function is inlined into: see `bmtme.linalg.lanes`."""
     found = 0
     for folder, names in COMPILED.items():
         for name in names:

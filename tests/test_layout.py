@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bmtme.kernels.missing import ABSENT, MISSING, OBSERVED
+from bmtme.model.codes import ABSENT, MISSING, OBSERVED
 from bmtme.model.layout import choose_plots, lay_out
 from bmtme.testing.cases import DESIGNS, read_design
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bmtme.kernels.covariance import draw_inverse_gamma, draw_inverse_wishart
-from bmtme.kernels.genetic import invert_observed
-from bmtme.kernels.linalg import (
+from bmtme.engines.rotated.kernels.covariance import draw_inverse_gamma, draw_inverse_wishart
+from bmtme.engines.rotated.kernels.genetic import invert_observed
+from bmtme.engines.rotated.kernels.pair import whiten
+from bmtme.linalg.rotation import rotate_back, rotate_forward
+from bmtme.linalg.small import (
     decompose_jacobi,
     dot,
     factor_cholesky,
@@ -18,8 +20,6 @@ from bmtme.kernels.linalg import (
     solve_lower,
     solve_lower_transposed,
 )
-from bmtme.kernels.pair import whiten
-from bmtme.kernels.rotation import rotate_back, rotate_forward
 
 SIZES = [1, 2, 3, 5, 12]
 

@@ -11,7 +11,7 @@ import pytest
 
 from bmtme import DataError, Markers, UsageError, fit, read_markers, read_relationship, read_trial, vanraden
 from bmtme.cli.main import main
-from bmtme.model.relationship.files import write_relationship
+from bmtme.data.relationship.files import write_relationship
 
 SIX = ["FID", "IID", "PAT", "MAT", "SEX", "PHENOTYPE"]
 

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bmtme.data.markers import genotypes as markers_module
+from bmtme.data.markers.files import read_markers
+from bmtme.data.markers.genotypes import Markers
+from bmtme.data.markers.quality import duplicated_lines, filter_markers
+from bmtme.data.relationship.files import read_relationship
+from bmtme.data.relationship.genomic import gaussian_kernel, vanraden
 from bmtme.errors import DataError, UsageError
-from bmtme.model.markers import genotypes as markers_module
-from bmtme.model.markers.files import read_markers
-from bmtme.model.markers.genotypes import Markers
-from bmtme.model.markers.quality import duplicated_lines, filter_markers
-from bmtme.model.relationship.files import read_relationship
-from bmtme.model.relationship.genomic import gaussian_kernel, vanraden
 
 LINES = ("001", "1", "NA", "L 4", "é", "x6", "x7", "x8")
 

@@ -7,8 +7,8 @@ import pytest
 from test_mutants_gaps import ScriptedWalk, check_pair, start_walk
 
 import bmtme
-from bmtme.gibbs.adaptation import _exchange
-from bmtme.gibbs.collapsed import CORNER
+from bmtme.engines.rotated.adaptation import _exchange
+from bmtme.engines.rotated.collapsed import CORNER
 from bmtme.testing.cases import make_scene
 from bmtme.testing.scripted import import_plain
 from validation.modes import simulate_copies

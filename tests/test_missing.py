@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bmtme.gibbs.problem import load_values
-from bmtme.kernels.missing import complete_cross_products
+from bmtme.engines.rotated.kernels.missing import complete_cross_products
+from bmtme.engines.rotated.problem import load_values
 from bmtme.testing.cases import SCENES, make_scene
 from bmtme.testing.dense import log_normal
 from bmtme.testing.scripted import ScriptedGenerator, assert_normal, import_plain

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import bmtme
-from bmtme.gibbs.density import measure_prior
-from bmtme.gibbs.modes import (
+from bmtme.engines.rotated.density import measure_prior
+from bmtme.engines.rotated.modes import (
     Climber,
     Mode,
     choose_starts,
@@ -18,9 +18,9 @@ from bmtme.gibbs.modes import (
     list_starts,
     share_draws,
 )
-from bmtme.gibbs.observed import Observed
-from bmtme.gibbs.state import Start, expect_missing, measure_columns
-from bmtme.kernels.beta import EXCHANGEABLE, FLAT
+from bmtme.engines.rotated.observed import Observed
+from bmtme.engines.rotated.state import Start, expect_missing, measure_columns
+from bmtme.model.codes import EXCHANGEABLE, FLAT
 from bmtme.preparation import build, observe, prepare
 from bmtme.results.convergence import describe_convergence, describe_divergences, describe_explanations
 from bmtme.testing.cases import DESIGNS, make_case

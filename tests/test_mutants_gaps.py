@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bmtme.gibbs.adaptation import list_factors, turn_positive
+from bmtme.engines.rotated.adaptation import list_factors, turn_positive
 from bmtme.testing.cases import make_scene
 from bmtme.testing.dense import log_inverse_gamma
 from bmtme.testing.scripted import HALF, ScriptedGenerator, import_plain

@@ -12,9 +12,9 @@ import pytest
 
 from bmtme import DataError, Relationship, Trial, pedigree_relationship, read_relationship, read_trial
 from bmtme.cli.main import main
-from bmtme.model.relationship.pedigree import pedigree_inverse
-from bmtme.model.relationship.pedigree_table import read_pedigree
-from bmtme.model.tables.names import find_dates, is_nothing
+from bmtme.data.relationship.pedigree import pedigree_inverse
+from bmtme.data.relationship.pedigree_table import read_pedigree
+from bmtme.data.tables.names import find_dates, is_nothing
 
 WORDS = ["unknown", "Unknown", "*", "-9", "?", ".", "-", "--", "0", "0.0", "NA", "n/a", "none", "missing", "-99", ""]
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
+from bmtme.data.relationship.pedigree import pedigree_inverse, pedigree_relationship
+from bmtme.data.relationship.pedigree_table import list_both_sexes, read_pedigree
 from bmtme.errors import DataError, UsageError
-from bmtme.model.relationship.pedigree import pedigree_inverse, pedigree_relationship
-from bmtme.model.relationship.pedigree_table import list_both_sexes, read_pedigree
 
 
 def pedigree(*rows: tuple[object, object, object]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pytest
 
 from bmtme import BMTME, CV1, Trial, cross_validate, simulate
 from bmtme.cv.precision import LINES, choose_lines, count_effective, load_lines, measure_noise, trace_cells
-from bmtme.gibbs.chains import run_chains
+from bmtme.engines.rotated.chains import run_chains
 from bmtme.pipeline import choose_targets, plan_slots, predict, spawn_seeds
 from bmtme.preparation import build, prepare
 

@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from bmtme import BMTME, DataError, Relationship, Trial, UsageError, fit, simulate
-from bmtme.kernels.mixture import fill_mixture_quantiles, find_mixture_quantile
+from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles, find_mixture_quantile
 from bmtme.results.predictions import COLUMNS, spread_evenly
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bmtme import BMTME, DataError, HalfT, InverseWishart, UsageError
-from bmtme.kernels.covariance import DIAGONAL, FULL, HALF_T, INVERSE_WISHART, SCALAR
+from bmtme.model.codes import DIAGONAL, FULL, HALF_T, INVERSE_WISHART, SCALAR
 from bmtme.model.scaling import Scaling, measure_traits, scale_priors
 
 TRAITS, ENVS = ("Yield", "PH"), ("A", "B", "C")

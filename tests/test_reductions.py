@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from bmtme import BMTME, Relationship, Trial, fit, simulate
-from bmtme.gibbs.chains import run_chains
+from bmtme.engines.rotated.chains import run_chains
 from bmtme.model.eigenbasis import decompose_relationship
 from bmtme.model.layout import lay_out
 from bmtme.pipeline import choose_targets, plan_slots, predict, spawn_seeds

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bmtme.data.relationship.files import read_relationship
+from bmtme.data.relationship.matrix import Relationship, match_lines
+from bmtme.data.trial import Trial, read_trial
 from bmtme.errors import DataError, UsageError
-from bmtme.model.relationship.files import read_relationship
-from bmtme.model.relationship.matrix import Relationship, match_lines
-from bmtme.model.trial import Trial, read_trial
 
 LINES = ("001", "NA", "L3")
 G = np.array([[1.0, 0.25, -0.1], [0.25, 1.5, 0.3], [-0.1, 0.3, 0.9]])

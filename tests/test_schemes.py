@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from bmtme.cv.schemes import CV1, CV2, Partition
+from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
-from bmtme.model.trial import Trial
 
 TRAITS = ["Yield", "ASI"]
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bmtme.data.trial import Trial, read_trial
 from bmtme.errors import BmtmeError, DataError, NumericalError, UsageError
-from bmtme.model.tables.cells import first_repeat, list_names, normalise_name, suggest
-from bmtme.model.trial import Trial, read_trial
+from bmtme.words import first_repeat, list_names, normalise_name, suggest
 
 WIDE = "line,env,Yield,PH\n001,A,1.5,200\nNA,A,2.5,\n001,B,NA,210\nNA,B,3.5,.\n"
 

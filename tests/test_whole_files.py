@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from bmtme import DataError, read_markers, read_relationship, read_trial
-from bmtme.model.relationship.pedigree_table import read_pedigree
+from bmtme.data.relationship.pedigree_table import read_pedigree
 
 COLUMNS = {"line": "line", "env": "env", "traits": ["y"]}
 TEXT = "line,env,y,note\na,E,1.5,\nb,E,2,x\nc,E,3,\nd,E,4,\n"

@@ -19,7 +19,7 @@ import warnings
 import numpy as np
 
 import bmtme
-from bmtme.model.relationship.matrix import Relationship
+from bmtme.data.relationship.matrix import Relationship
 from validation.registry import Options, Row, make_table, register, write_report
 
 MODELS = ("unstructured", "diagonal", "standard")

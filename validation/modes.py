@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 import bmtme
-from bmtme.gibbs.modes import Climber, find_modes
-from bmtme.gibbs.state import Start
+from bmtme.engines.rotated.modes import Climber, find_modes
+from bmtme.engines.rotated.state import Start
 from bmtme.preparation import Prepared, build, observe, prepare
 from bmtme.results.convergence import list_stuck
 from bmtme.results.fit import Fit

@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from bmtme.gibbs.chains import run_chains
-from bmtme.gibbs.rehearsal import rehearse
+from bmtme.engines.rotated.chains import run_chains
+from bmtme.engines.rotated.rehearsal import rehearse
 from bmtme.testing.cases import Case, make_case
 from bmtme.testing.dense import Unknowns
 from bmtme.testing.uniformity import combine_z, effective_draws

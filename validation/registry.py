@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmtme.gibbs.chains import count_cores
-from bmtme.kernels.compile import hash_sources
+from bmtme.engines.rotated.chains import count_cores
+from bmtme.linalg.compile import hash_sources
 from bmtme.pipeline import find_versions
 
 if TYPE_CHECKING:

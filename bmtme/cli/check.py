@@ -22,10 +22,10 @@ from bmtme.cli.streams import complain, say, width
 from bmtme.errors import DataError
 
 if TYPE_CHECKING:
-    from bmtme.model.checkup.findings import Finding
-    from bmtme.model.checkup.overview import Checkup
-    from bmtme.model.relationship.matrix import Relationship
-    from bmtme.model.trial import Trial
+    from bmtme.checkup.findings import Finding
+    from bmtme.checkup.overview import Checkup
+    from bmtme.data.relationship.matrix import Relationship
+    from bmtme.data.trial import Trial
 
 USAGE = """\
 bmtme check PHENO --line COL --env COL --traits A,B,... [--rep COL,...]
@@ -130,11 +130,11 @@ def check_optional_out(folder: str | None) -> Path | None:
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
     """Look the data over, say what was found, and write it if that is wanted."""
-    from bmtme.model.checkup.faults import read_in_spite
-    from bmtme.model.checkup.overview import look_over
-    from bmtme.model.tables.files import read_table
-    from bmtme.model.trial import Trial
-    from bmtme.report.checkup import describe_checkup
+    from bmtme.checkup.faults import read_in_spite
+    from bmtme.checkup.overview import look_over
+    from bmtme.checkup.text import describe_checkup
+    from bmtme.data.tables.files import read_table
+    from bmtme.data.trial import Trial
 
     names = name_columns(args)
     table = read_table(args.phenotypes, name_format(args), args.sheet)
@@ -157,11 +157,11 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
 
 def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | None, list[Finding]]:
     """The relationship, or that of the pedigree, if one is named; and what a look at the pedigree finds."""
-    from bmtme.model.checkup.kin import find_odd_parents
-    from bmtme.model.relationship.files import read_relationship
-    from bmtme.model.relationship.matrix import Relationship
-    from bmtme.model.relationship.pedigree import pedigree_relationship
-    from bmtme.model.relationship.pedigree_table import read_pedigree
+    from bmtme.checkup.kin import find_odd_parents
+    from bmtme.data.relationship.files import read_relationship
+    from bmtme.data.relationship.matrix import Relationship
+    from bmtme.data.relationship.pedigree import pedigree_relationship
+    from bmtme.data.relationship.pedigree_table import read_pedigree
 
     if args.pedigree is not None:
         id, sire, dam = args.pedigree_columns
@@ -183,7 +183,7 @@ def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | Non
 
 def write(checkup: Checkup, out: Path) -> None:
     """Write the text and the tables, all or nothing."""
-    from bmtme.report.checkup import describe_checkup
+    from bmtme.checkup.text import describe_checkup
     from bmtme.results.folder import new_folder
 
     with new_folder(out) as folder:

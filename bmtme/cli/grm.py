@@ -14,7 +14,7 @@ from bmtme.cli.streams import say, width
 from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
-    from bmtme.model.relationship.matrix import Relationship
+    from bmtme.data.relationship.matrix import Relationship
 
 METHODS = ("1", "2", "gaussian")
 CODINGS = ("auto", "012", "-101", "01")
@@ -161,7 +161,7 @@ def check_out(name: str) -> Path:
     ------
     UsageError
     """
-    from bmtme.model.relationship.files import relationship_targets
+    from bmtme.data.relationship.files import relationship_targets
 
     if not name.strip():
         raise UsageError("argument --out: the name of the file is empty.")
@@ -170,8 +170,8 @@ def check_out(name: str) -> Path:
 
 def run(args: argparse.Namespace, out: Path) -> int:
     """Compute, write the file `out`, and say what came out."""
-    from bmtme.model.checkup.kin import describe_centring, find_identical_lines
-    from bmtme.model.relationship.files import read_relationship, relationship_targets, write_relationship
+    from bmtme.checkup.kin import describe_centring, find_identical_lines
+    from bmtme.data.relationship.files import read_relationship, relationship_targets, write_relationship
 
     other = None if args.other is None else read_relationship(args.other)
     if args.matrix:
@@ -194,9 +194,9 @@ def run(args: argparse.Namespace, out: Path) -> int:
 
 def _from_markers(args: argparse.Namespace) -> tuple[Relationship, int]:
     """Relationship and the number of markers behind it; the quality of the markers is said."""
-    from bmtme.model.markers.files import read_markers
-    from bmtme.model.markers.quality import duplicated_lines, filter_markers
-    from bmtme.model.relationship.genomic import gaussian_kernel, vanraden
+    from bmtme.data.markers.files import read_markers
+    from bmtme.data.markers.quality import duplicated_lines, filter_markers
+    from bmtme.data.relationship.genomic import gaussian_kernel, vanraden
 
     markers, quality = filter_markers(
         read_markers(args.markers, coding=args.coding, missing=args.missing or ()),

@@ -13,10 +13,10 @@ from bmtme.cli.streams import complain
 from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
-    from bmtme.model.relationship.matrix import Relationship
+    from bmtme.data.relationship.matrix import Relationship
+    from bmtme.data.tables.cells import NumberFormat
+    from bmtme.data.trial import Trial
     from bmtme.model.structure import BMTME
-    from bmtme.model.tables.cells import NumberFormat
-    from bmtme.model.trial import Trial
 
 __all__ = [
     "IDENTITY",
@@ -49,9 +49,9 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
     ------
     DataError
     """
-    from bmtme.model.relationship.files import read_relationship
-    from bmtme.model.relationship.matrix import Relationship
-    from bmtme.model.trial import read_trial
+    from bmtme.data.relationship.files import read_relationship
+    from bmtme.data.relationship.matrix import Relationship
+    from bmtme.data.trial import read_trial
 
     trial = read_trial(
         args.phenotypes, **name_columns(args), missing=args.missing, decimal=args.decimal, sheet=args.sheet
@@ -65,13 +65,13 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
 
 
 def name_columns(args: argparse.Namespace) -> dict[str, Any]:
-    """The columns of the phenotypes that the options name, in the order of `bmtme.model.records.read_records`."""
+    """The columns of the phenotypes that the options name, in the order of `bmtme.data.records.read_records`."""
     return {name: getattr(args, name) for name in ("line", "env", "traits", "rep", "trait", "value")}
 
 
 def name_format(args: argparse.Namespace) -> NumberFormat:
     """How the phenotypes are written, by the options."""
-    from bmtme.model.tables.cells import NumberFormat
+    from bmtme.data.tables.cells import NumberFormat
 
     return NumberFormat.of(args.missing, args.decimal)
 

@@ -9,8 +9,8 @@ from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
-    from bmtme.model.relationship.matrix import Relationship
-    from bmtme.model.trial import Trial
+    from bmtme.data.relationship.matrix import Relationship
+    from bmtme.data.trial import Trial
     from bmtme.results.fit import Fit
 
 __all__ = ["check_size", "save"]

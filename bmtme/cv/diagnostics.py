@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from bmtme.gibbs.draws import Draws
+from bmtme.engines.rotated.draws import Draws
 
 #: Beyond this the chains of a fit disagree. Wider than the 1.01 of a single fit's summary: the largest of some hundred
 #: values over all fits passes 1.01 by chance alone.

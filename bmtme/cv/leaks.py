@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bmtme.checkup.dependences import Dependence, describe_dependence, find_dependences
 from bmtme.cv.schemes import Partition
+from bmtme.data.trial import Trial
 from bmtme.errors import DataError
-from bmtme.model.checkup.dependences import Dependence, describe_dependence, find_dependences
-from bmtme.model.tables.cells import count_noun
-from bmtme.model.trial import Trial
+from bmtme.words import count_noun
 
 __all__ = ["find_leaks", "refuse_leaks"]
 
@@ -22,7 +22,7 @@ def find_leaks(trial: Trial, hidden: np.ndarray, dependences: Sequence[Dependenc
     ----------
     hidden : (J, I, L) bool array
         Cells withheld from training.
-    dependences : from `bmtme.model.checkup.dependences.find_dependences`
+    dependences : from `bmtme.checkup.dependences.find_dependences`
 
     Returns
     -------

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from bmtme.arguments import show
+from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
-from bmtme.kernels.covariance import DIAGONAL, FULL, CovariancePrior
+from bmtme.model.codes import DIAGONAL, FULL, CovariancePrior
 from bmtme.model.scaling import Scaling, scale_priors
 from bmtme.model.structure import BMTME
-from bmtme.model.tables.cells import first_repeat, list_names
-from bmtme.model.trial import Trial
+from bmtme.words import first_repeat, list_names
 
 Models = Mapping[str, BMTME] | Sequence[BMTME] | BMTME
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bmtme.gibbs.draws import Draws
+from bmtme.engines.rotated.draws import Draws
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.results.predictions import Targets, spread_evenly
 

@@ -13,6 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
+from bmtme.checkup.cautions import warn_of_values
 from bmtme.cv.diagnostics import describe_diagnoses
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.models import Models, describe_twins, find_twins, label_models
@@ -20,16 +21,14 @@ from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.result import PREDICTION_COLUMNS, CrossValidation
 from bmtme.cv.schemes import CV1, Partition, Scheme
 from bmtme.cv.tasks import Job, Sampling, run_jobs
+from bmtme.data.order import sort_names
+from bmtme.data.relationship.matrix import Relationship
+from bmtme.data.trial import Trial
+from bmtme.engines.rotated.chains import SAMPLERS, count_cores
+from bmtme.engines.rotated.rehearsal import rehearse
 from bmtme.errors import DataError, NumericalError, UsageError
-from bmtme.gibbs.chains import SAMPLERS, count_cores
-from bmtme.gibbs.rehearsal import rehearse
-from bmtme.model.checkup.cautions import warn_of_values
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
-from bmtme.model.order import sort_names
-from bmtme.model.relationship.matrix import Relationship
 from bmtme.model.structure import BMTME
-from bmtme.model.tables.cells import first_repeat, list_names
-from bmtme.model.trial import Trial
 from bmtme.pipeline import (
     DEFAULT_SAMPLER,
     announce_compilation,
@@ -42,6 +41,7 @@ from bmtme.pipeline import (
 from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress
 from bmtme.results.predictions import arrange_predictions
+from bmtme.words import first_repeat, list_names
 
 #: First word of the spawn keys of the chains, (STREAM, model, partition, chain); those of a fit are (chain,).
 STREAM = 1

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from bmtme.arguments import check_memory, is_number, show, whole_number
+from bmtme.data.order import sort_names
+from bmtme.data.records import as_names
+from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
-from bmtme.model.order import sort_names
-from bmtme.model.records import as_names
-from bmtme.model.tables.cells import list_names, suggest
-from bmtme.model.trial import Trial
+from bmtme.words import list_names, suggest
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]

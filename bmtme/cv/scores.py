@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bmtme.errors import UsageError
-from bmtme.model.tables.cells import list_names
+from bmtme.words import list_names
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -13,15 +13,15 @@ import pandas as pd
 
 from bmtme.cv.diagnostics import Diagnosis, diagnose_chains
 from bmtme.cv.precision import choose_cells, choose_lines, count_effective, measure_noise
+from bmtme.data.trial import Trial
+from bmtme.engines.rotated.chains import Chain
+from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.modes import branch_seed, choose_starts, find_modes
+from bmtme.engines.rotated.problem import Problem
+from bmtme.engines.rotated.state import Start
 from bmtme.errors import NumericalError
-from bmtme.gibbs.chains import Chain
-from bmtme.gibbs.draws import Draws
-from bmtme.gibbs.modes import branch_seed, choose_starts, find_modes
-from bmtme.gibbs.problem import Problem
-from bmtme.gibbs.state import Start
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
-from bmtme.model.trial import Trial
 from bmtme.pipeline import choose_targets, plan_slots, predict
 from bmtme.preparation import Prepared, build, observe
 from bmtme.progress import Progress

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bmtme.data.relationship.genomic import vanraden
+from bmtme.data.relationship.matrix import Relationship
 from bmtme.errors import DataError
 from bmtme.extras import require
-from bmtme.model.relationship.genomic import vanraden
-from bmtme.model.relationship.matrix import Relationship
 
 __all__ = ["PARSERS", "Parts", "read_r"]
 

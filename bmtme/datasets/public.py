@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import as_text, file_path, is_one_of, show
+from bmtme.data.markers.files import load_archive
+from bmtme.data.relationship.files import read_relationship
+from bmtme.data.relationship.matrix import Relationship
+from bmtme.data.tables.files import read_table
+from bmtme.data.trial import Trial
 from bmtme.datasets.parsers import PARSERS, Parts
 from bmtme.datasets.sources import SOURCES, RemoteFile, Source
 from bmtme.errors import DataError, UsageError
 from bmtme.extras import require
-from bmtme.model.markers.files import load_archive
-from bmtme.model.relationship.files import read_relationship
-from bmtme.model.relationship.matrix import Relationship
-from bmtme.model.tables.cells import list_names, suggest
-from bmtme.model.tables.files import read_table
-from bmtme.model.trial import Trial
+from bmtme.words import list_names, suggest
 
 __all__ = ["DataSet", "fetch", "list_sets"]
 

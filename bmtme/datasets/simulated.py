@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from bmtme.arguments import check_memory, file_path, is_number, is_one_of, show, whole_number
+from bmtme.data.relationship.genomic import vanraden
+from bmtme.data.relationship.matrix import Relationship
 from bmtme.errors import DataError, UsageError
 from bmtme.model.eigenbasis import measure_spread
-from bmtme.model.relationship.genomic import vanraden
-from bmtme.model.relationship.matrix import Relationship
 
 FloatArray = npt.NDArray[np.float64]
 

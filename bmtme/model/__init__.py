@@ -1,1 +1,1 @@
-"""Data and model: trials and relationships as arrays, the model's parts, priors and covariance structures."""
+"""The model: what is in it, its priors, scales, the layout of records and the eigenbasis of the lines."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bmtme.kernels.missing import ABSENT, MISSING, OBSERVED
+from bmtme.model.codes import ABSENT, MISSING, OBSERVED
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bmtme.data.tables.cells import HUGE
 from bmtme.errors import DataError, UsageError
-from bmtme.kernels.beta import EXCHANGEABLE, FLAT, PAPER
-from bmtme.kernels.covariance import DIAGONAL, FULL, HALF_T, INVERSE_WISHART, SCALAR, CovariancePrior
+from bmtme.model.codes import (
+    DIAGONAL,
+    EXCHANGEABLE,
+    FLAT,
+    FULL,
+    HALF_T,
+    INVERSE_WISHART,
+    PAPER,
+    SCALAR,
+    CovariancePrior,
+)
 from bmtme.model.structure import BMTME, HalfT, InverseWishart, Prior, scale_matrix, spread_by_name
-from bmtme.model.tables.cells import HUGE
 
 SHAPES = {"unstructured": (FULL, DIAGONAL, FULL), "diagonal": (DIAGONAL,) * 3, "standard": (SCALAR,) * 3}
 MEAN_KINDS = {"flat": FLAT, "exchangeable": EXCHANGEABLE, "paper": PAPER}

@@ -10,7 +10,7 @@ import numpy as np
 
 from bmtme.arguments import is_one_of, show
 from bmtme.errors import UsageError
-from bmtme.model.tables.cells import list_names, suggest
+from bmtme.words import list_names, suggest
 
 __all__ = ["BMTME", "HalfT", "InverseWishart"]
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from bmtme.errors import UsageError
-from bmtme.model.tables.cells import list_names, suggest
 from bmtme.results.fit import Fit
 from bmtme.results.summary import derive_quantities
+from bmtme.words import list_names, suggest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bmtme.columns import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.cv.scores import FEWEST_PARTITIONS
-from bmtme.model.tables.cells import count_noun, some_names
-from bmtme.model.trial import Trial
-from bmtme.report.layout import MOST_ROWS, align, fixed, label_facts, share
+from bmtme.data.trial import Trial
 from bmtme.results.convergence import describe_convergence
 from bmtme.results.summary import HARDLY, PRIOR_ONLY
+from bmtme.words import count_noun, some_names
 
 __all__ = ["describe_cv", "describe_fit"]
 

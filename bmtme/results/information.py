@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.gibbs.problem import Problem
-from bmtme.kernels.covariance import DIAGONAL, FULL, HALF_T, SCALAR, CovariancePrior
+from bmtme.engines.rotated.problem import Problem
+from bmtme.model.codes import DIAGONAL, FULL, HALF_T, SCALAR, CovariancePrior
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import Prepared
 from bmtme.results.fisher import Direction, Point, measure_information
@@ -231,7 +231,7 @@ def draw_prior(problem: Problem, scaling: Scaling) -> tuple[np.ndarray, np.ndarr
 
 
 def draw_covariances(prior: CovariancePrior, rng: np.random.Generator, n: int = PRIOR_DRAWS) -> np.ndarray:
-    """Draws (n, p, p) of a prior; formulas in `bmtme.kernels.covariance`."""
+    """Draws (n, p, p) of a prior; formulas in `bmtme.engines.rotated.kernels.covariance`."""
     p = len(prior.scale)
     width = 1 if prior.shape == SCALAR else p
     if prior.family == HALF_T:

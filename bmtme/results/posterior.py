@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.gibbs.draws import Draws
+from bmtme.engines.rotated.draws import Draws
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 from bmtme.results.predictions import spread_evenly

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bmtme.gibbs.draws import Draws
-from bmtme.kernels.mixture import fill_mixture_quantiles
+from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 

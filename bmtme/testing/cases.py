@@ -13,17 +13,16 @@ from functools import cache
 
 import numpy as np
 
-from bmtme.gibbs.problem import MeanPrior, Problem, build_problem
-from bmtme.gibbs.state import State, start_state
-from bmtme.kernels import beta as kinds
-from bmtme.kernels import covariance as families
+from bmtme.engines.rotated.problem import MeanPrior, Problem, build_problem
+from bmtme.engines.rotated.state import State, start_state
+from bmtme.model import codes
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.layout import Layout, lay_out
 from bmtme.testing.dense import CovarianceLaw, DenseModel, MeanLaw, Unknowns
 
-SHAPES = {"full": families.FULL, "diagonal": families.DIAGONAL, "scalar": families.SCALAR}
-FAMILIES = {"half-t": families.HALF_T, "inverse-wishart": families.INVERSE_WISHART}
-KINDS = {"flat": kinds.FLAT, "exchangeable": kinds.EXCHANGEABLE, "paper": kinds.PAPER}
+SHAPES = {"full": codes.FULL, "diagonal": codes.DIAGONAL, "scalar": codes.SCALAR}
+FAMILIES = {"half-t": codes.HALF_T, "inverse-wishart": codes.INVERSE_WISHART}
+KINDS = {"flat": codes.FLAT, "exchangeable": codes.EXCHANGEABLE, "paper": codes.PAPER}
 
 #: Records as one text an environment: a cell's plots per line, each a string of traits seen (trait numbers); "-" none.
 DESIGNS: dict[str, tuple[Sequence[str], ...]] = {
@@ -71,7 +70,7 @@ class Case:
             s2_scale=beta.s2_scale,
         )
         t, E, e = (
-            families.CovariancePrior(FAMILIES[a.family], SHAPES[a.shape], a.nu, a.scale, a.df, a.matrix)
+            codes.CovariancePrior(FAMILIES[a.family], SHAPES[a.shape], a.nu, a.scale, a.df, a.matrix)
             for a in (m.law_t, m.law_E, m.law_e)
         )
         return build_problem(self.layout, self.basis, self.hide(values), t, E, e, means, inner)

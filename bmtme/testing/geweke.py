@@ -20,12 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from bmtme.gibbs.collapsed import Walk, allocate_walk, hold_walk
-from bmtme.gibbs.draws import Draws, allocate_draws, hold_draws
-from bmtme.gibbs.problem import Problem, hold_problem, load_values
-from bmtme.gibbs.state import State, Work, allocate_work, hold_state, hold_work
-from bmtme.gibbs.stepwise import run_stepwise
-from bmtme.gibbs.sweep import COLLAPSED, GIBBS, START, run_sweeps
+from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk
+from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
+from bmtme.engines.rotated.problem import Problem, hold_problem, load_values
+from bmtme.engines.rotated.state import State, Work, allocate_work, hold_state, hold_work
+from bmtme.engines.rotated.stepwise import run_stepwise
+from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, START, run_sweeps
 from bmtme.testing.cases import Case
 from bmtme.testing.dense import Unknowns
 from bmtme.testing.uniformity import combine_z

@@ -29,12 +29,12 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from bmtme.engines.rotated.chains import Chain
+from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.problem import Problem
+from bmtme.engines.rotated.rehearsal import rehearse
 from bmtme.errors import NumericalError
-from bmtme.gibbs.chains import Chain
-from bmtme.gibbs.draws import Draws
-from bmtme.gibbs.problem import Problem
-from bmtme.gibbs.rehearsal import rehearse
-from bmtme.kernels.compile import hash_sources
+from bmtme.linalg.compile import hash_sources
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import choose_inner
 from bmtme.results.predictions import Targets, predict_cells

@@ -18,11 +18,11 @@ import numba
 import numpy as np
 
 COMPILED = {
-    "kernels": (
-        "lanes", "linalg", "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "parameters",
-        "rotation", "scores",
+    "linalg": ("lanes", "small", "rotation"),
+    "engines.rotated.kernels": (
+        "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "parameters", "scores",
     ),
-    "gibbs": ("problem", "state", "steps", "draws", "density", "collapsed", "stepwise", "sweep"),
+    "engines.rotated": ("problem", "state", "steps", "draws", "density", "collapsed", "stepwise", "sweep"),
 }  # fmt: skip
 
 #: Value of every scripted standard gamma draw: the Bartlett factor of a Wishart draw is then the identity, so that
@@ -58,7 +58,7 @@ def import_plain() -> SimpleNamespace:
     Returns
     -------
     SimpleNamespace
-        One attribute a module (``linalg``, ``pair``, ..., ``steps``, ``sweep``).
+        One attribute a module (``small``, ``pair``, ..., ``steps``, ``sweep``).
     """
     for folder, names in COMPILED.items():
         for name in names:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 import bmtme
-from bmtme.kernels.compile import hash_sources
+from bmtme.linalg.compile import hash_sources
 
 Data = tuple[bmtme.Trial, bmtme.Relationship]
 

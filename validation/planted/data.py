@@ -103,7 +103,7 @@ PREDICTED = (
     ),
     Mutant(
         "quantile: bisection towards the wrong side",
-        "kernels/mixture.py",
+        "engines/rotated/kernels/mixture.py",
         "x = centre + spread * (1.6448536269514722 if p > 0.5 else -1.6448536269514722)",
         "p = 1.0 - p\n    x = centre + spread * (1.6448536269514722 if p > 0.5 else -1.6448536269514722)",
         (PREDICTIONS + "test_mixture_quantiles[0.05-30]", PREDICTIONS + "test_rows_of_mixtures"),

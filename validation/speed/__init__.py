@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from bmtme.gibbs.rehearsal import rehearse
+from bmtme.engines.rotated.rehearsal import rehearse
 from validation.registry import Options, Row, make_table, register, write_report
 from validation.speed.growth import fit_large, measure_growth
 from validation.speed.problems import simulate

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 import bmtme
-from bmtme.gibbs.problem import Problem
+from bmtme.engines.rotated.problem import Problem
 from bmtme.preparation import build, prepare
 
 

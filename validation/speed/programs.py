@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.gibbs.chains import Chain
-from bmtme.gibbs.problem import Problem
-from bmtme.kernels.rotation import rotate_back, rotate_forward
+from bmtme.engines.rotated.chains import Chain
+from bmtme.engines.rotated.problem import Problem
+from bmtme.linalg.rotation import rotate_back, rotate_forward
 from validation.speed.problems import Data
 
 TUNE = 1000

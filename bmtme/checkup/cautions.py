@@ -1,0 +1,42 @@
+"""What a fit says about its data too: values that would give wrong numbers without a sign of it."""
+
+from __future__ import annotations
+
+import warnings
+
+from bmtme.checkup.alikeness import find_alike_traits
+from bmtme.checkup.constants import find_constants
+from bmtme.checkup.dependences import find_dependent_columns, list_pairs
+from bmtme.checkup.findings import Finding
+from bmtme.checkup.oddities import find_copied_columns, find_missing_codes, find_unit_mixes
+from bmtme.checkup.replicates import find_replicate_differences
+from bmtme.checkup.spreads import find_unequal_spreads
+from bmtme.data.trial import Trial
+
+__all__ = ["find_cautions", "warn_of_values"]
+
+
+def find_cautions(trial: Trial) -> list[Finding]:
+    """Findings about values that concern a fit: it refuses what says ``stop``, and passes on warnings."""
+    copied = find_copied_columns(trial)
+    twins = {(item["trait"], item["other"]) for each in copied if each.kind == "copied trait" for item in each.items}
+    return [
+        *find_missing_codes(trial),
+        *find_unit_mixes(trial),
+        *find_constants(trial),
+        *copied,
+        *find_dependent_columns(trial, list_pairs(copied, trial)),
+        *find_alike_traits(trial, twins),
+        *find_replicate_differences(trial),
+        *find_unequal_spreads(trial),
+    ]
+
+
+def warn_of_values(trial: Trial, stacklevel: int) -> None:
+    """Warn of what `find_cautions` finds worth a warning, each once.
+
+    stacklevel : as of `warnings.warn`, counted from the caller
+    """
+    for finding in find_cautions(trial):
+        if finding.severity == "warning":
+            warnings.warn(finding.summary, UserWarning, stacklevel=stacklevel + 1)

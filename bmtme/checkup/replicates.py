@@ -1,0 +1,133 @@
+"""Replicates within environments: their means, and whether they differ by more than their error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import fdtrc
+
+from bmtme.checkup.constants import list_columns
+from bmtme.checkup.findings import Finding, Severity, join_texts
+from bmtme.data.trial import Trial
+
+__all__ = ["find_replicate_differences", "tabulate_replicates"]
+
+#: A replicate of an environment holds at least so many lines; fewer, and the labels tell plots apart.
+FEWEST_LINES = 5
+#: Degrees of freedom of the error below which nothing is compared.
+FEWEST_FREEDOM = 5
+#: The chance of such differences among replicates that are alike, and the share of the residual variance that they
+#: would make up: to be said, and to be warned of.
+CHANCE, SOME, MUCH = 1e-3, 0.05, 0.2
+
+
+def tabulate_replicates(trial: Trial) -> pd.DataFrame:
+    """Mean of each trait in each replicate of five or more lines, where an environment has two of them or more.
+
+    Returns
+    -------
+    DataFrame
+        env, rep, trait, lines, mean; empty where the trial has no replicates.
+    """
+    rows = []
+    for i, l, records in list_columns(trial):
+        for rep, mine in _list_replicates(trial, records).items():
+            lines = len(np.unique(trial.line_index[mine]))
+            rows.append((trial.envs[i], rep, trial.traits[l], lines, float(trial.values[mine, l].mean())))
+    return pd.DataFrame(rows, columns=["env", "rep", "trait", "lines", "mean"])
+
+
+def _list_replicates(trial: Trial, records: np.ndarray) -> dict[str, np.ndarray]:
+    """Records of each replicate among those of one environment x trait column, in the order of their names.
+
+    Of labels of several columns (rep and plot, say), the first column counts, or all where that tells nothing apart.
+    """
+    if trial.reps is None:
+        return {}
+    labels = [trial.reps[n] for n in records]
+    for names in ([label.split(":")[0] for label in labels], labels):
+        groups: dict[str, list[int]] = {}
+        for n, name in zip(records.tolist(), names, strict=True):
+            groups.setdefault(name, []).append(n)
+        found = {
+            rep: np.array(mine)
+            for rep, mine in sorted(groups.items())
+            if len(mine) >= FEWEST_LINES and len(np.unique(trial.line_index[mine])) >= FEWEST_LINES
+        }
+        if len(found) > 1:
+            return found
+    return {}
+
+
+def compare_replicates(values: np.ndarray, lines: np.ndarray, reps: np.ndarray) -> tuple[float, float] | None:
+    r"""F test of replicates with lines as the other factor.
+
+    With SSE and f the sum of squares and degrees of freedom left by lines and replicates, SSL and g those left by the
+    lines alone, :math:`F = \frac{(SSL - SSE) / (g - f)}{SSE / f}` (Searle 1971, Linear Models, section 7.2). Lines in
+    one replicate only say nothing of it.
+
+    Parameters
+    ----------
+    values : (n,) float array
+    lines, reps : (n,) int arrays
+
+    Returns
+    -------
+    (float, float) or None
+        The chance p of an F as large; the share :math:`1 - (SSE / f) / (SSL / g)` of the mean square around the lines'
+        means that is due to replicates. None where the design does not tell.
+    """
+    values = values / max(float(np.abs(values).max()), 1e-300)
+    n_line, n_rep = int(lines.max()) + 1, int(reps.max()) + 1
+    plots = np.zeros((n_line, n_rep))
+    np.add.at(plots, (lines, reps), 1.0)
+    each = np.maximum(plots.sum(axis=1), 1.0)
+    around = values - (np.bincount(lines, weights=values, minlength=n_line) / each)[lines]
+    freedom = len(values) - np.count_nonzero(plots.sum(axis=1))
+    information = np.diag(plots.sum(axis=0)) - plots.T @ (plots / each[:, None])
+    sums = np.bincount(reps, weights=around, minlength=n_rep)
+    effects, _, rank, _ = np.linalg.lstsq(information, sums, rcond=1e-9)
+    total, explained = float(around @ around), float(effects @ sums)
+    rest = freedom - rank
+    if rank == 0 or rest < FEWEST_FREEDOM or not total > 0:
+        return None
+    error = max(total - explained, 1e-12 * total)
+    ratio = explained / rank / (error / rest)
+    return float(fdtrc(rank, rest, ratio)), max(0.0, 1 - error / rest / (total / freedom))
+
+
+def find_replicate_differences(trial: Trial) -> list[Finding]:
+    """Environments where the replicates of a trait differ by much more than their error."""
+    cases: dict[Severity, list[dict[str, Any]]] = {"warning": [], "note": []}
+    for i, l, records in list_columns(trial):
+        groups = _list_replicates(trial, records)
+        if not groups:
+            continue
+        mine = np.concatenate(list(groups.values()))
+        reps = np.repeat(np.arange(len(groups)), [len(group) for group in groups.values()])
+        values = trial.values[mine, l]
+        _, lines = np.unique(trial.line_index[mine], return_inverse=True)
+        compared = compare_replicates(values - values.mean(), lines, reps)
+        if compared is None or compared[0] >= CHANCE or compared[1] < SOME:
+            continue
+        means = np.bincount(reps, weights=values) / np.bincount(reps)
+        trait, env = trial.traits[l], trial.envs[i]
+        text = f"{trait} in {env} (means {means.min():.4g} to {means.max():.4g}; {100 * compared[1]:.0f}%)"
+        severity: Severity = "warning" if compared[1] >= MUCH else "note"
+        cases[severity].append({"trait": trait, "env": env, "value": compared[1], "message": text})
+    found = []
+    for severity, listed in cases.items():
+        if listed:
+            listed.sort(key=lambda case: -case["value"])
+            texts = [case["message"] for case in listed]
+            text = (
+                "Replicates of an environment differ by more than their error, with the share of the variance among a "
+                f"line's plots that this makes up: {join_texts(texts)}. The model has no "
+                "effect of replicates: their differences go into the residual variance and lower the heritability. "
+                "Subtract the replicates' means within each environment first (and add the environment's), where the "
+                "replicates hold the same lines."
+            )
+            found.append(Finding.of(severity, "replicates differ", text, listed))
+    return found

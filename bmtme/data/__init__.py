@@ -1,0 +1,1 @@
+"""What goes in: phenotypes, relationships, markers, pedigrees; read, checked and matched by name."""

@@ -1,0 +1,388 @@
+"""Phenotypes of a multi-environment trial as labels and arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bmtme.arguments import as_array, as_list, as_text, is_unicode, show
+from bmtme.data.records import Names, as_names, read_records
+from bmtme.data.tables.cells import HUGE, NumberFormat
+from bmtme.data.tables.files import Table, read_table
+from bmtme.data.tables.names import warn_of_dates
+from bmtme.errors import DataError, UsageError
+from bmtme.words import first_repeat, list_names
+
+if TYPE_CHECKING:
+    from bmtme.checkup.overview import Checkup
+    from bmtme.data.relationship.matrix import Relationship
+
+__all__ = ["Trial", "read_trial"]
+
+Codes = str | float | Iterable[str | float]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trial:
+    """Records of several lines in several environments for several traits. Immutable; its arrays are read-only.
+
+    A record is one plot or one adjusted mean, with a value or a gap for every trait. Records without any value stay,
+    so that their line and environment remain listed; the model leaves them out.
+
+    Parameters
+    ----------
+    lines, envs, traits : sequence of str
+        Labels, unique. Those of J lines, I environments and L traits.
+    line_index, env_index : (N,) int array
+        Of each record, the place of its line in `lines` and of its environment in `envs`.
+    values : (N, L) float array
+        Values in the user's units, NaN where missing.
+    reps : sequence of N str, optional
+        Label of each record's replicate or plot.
+
+    Raises
+    ------
+    DataError
+        If labels repeat, shapes disagree, an index points nowhere or a value is infinite or beyond 1e50.
+    """
+
+    lines: tuple[str, ...]
+    envs: tuple[str, ...]
+    traits: tuple[str, ...]
+    line_index: np.ndarray
+    env_index: np.ndarray
+    values: np.ndarray
+    reps: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("lines", "envs", "traits"):
+            object.__setattr__(self, field, _checked_labels(getattr(self, field), field))
+        try:
+            values = np.array(self.values, dtype=np.float64, order="C")
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(f"values must be numbers, NaN where missing, got {show(self.values)}.") from None
+        if values.ndim != 2 or values.shape[1] != len(self.traits):
+            raise DataError(
+                f"values must have one row per record and one column per trait: "
+                f"expected (N, {len(self.traits)}), got {values.shape}."
+            )
+        if (np.abs(values) > HUGE).any():
+            record, column = np.argwhere(np.abs(values) > HUGE)[0]
+            what = "an infinite value" if np.isinf(values[record, column]) else f"a value beyond {HUGE:g}"
+            raise DataError(f"values holds {what} of trait {self.traits[column]!r} in record {record}.")
+        values.setflags(write=False)
+        object.__setattr__(self, "values", values)
+        for field, labels in (("line_index", self.lines), ("env_index", self.envs)):
+            index = _checked_index(getattr(self, field), field, len(values), len(labels))
+            object.__setattr__(self, field, index)
+        if self.reps is not None:
+            reps = tuple(as_list(self.reps, "reps"))
+            if len(reps) != len(values) or not all(isinstance(rep, str) for rep in reps):
+                raise DataError(f"reps must hold one text per record: expected {len(values)}, got {len(reps)}.")
+            object.__setattr__(self, "reps", reps)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Unpickled arrays are writeable: build anew, so that a copy in another process is as immutable.
+        return Trial, (
+            self.lines,
+            self.envs,
+            self.traits,
+            self.line_index,
+            self.env_index,
+            self.values,
+            self.reps,
+        )
+
+    def __repr__(self) -> str:
+        n_columns = len(self.envs) * len(self.traits)
+        absent = int((self.counts().sum(axis=0) == 0).sum())
+        missing = 100 * float(np.isnan(self.values).mean()) if self.values.size else 0.0
+        return (
+            f"Trial({len(self.lines)} lines x {len(self.envs)} environments x {len(self.traits)} traits; "
+            f"{self.n_records} records, {missing:.1f}% of values missing; "
+            f"{absent} of {n_columns} environment x trait columns without a value)"
+        )
+
+    @property
+    def n_records(self) -> int:
+        """Number N of records, those without any value included."""
+        return len(self.values)
+
+    @property
+    def recorded_lines(self) -> list[str]:
+        """The lines with a value, in the order of `lines`."""
+        places = np.unique(self.line_index[~np.isnan(self.values).all(axis=1)])
+        return [self.lines[j] for j in places]
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: pd.DataFrame,
+        *,
+        line: str,
+        env: str,
+        traits: Names | None = None,
+        rep: Names | None = None,
+        trait: str | None = None,
+        value: str | None = None,
+        missing: Codes | None = None,
+        decimal: str = ".",
+    ) -> Trial:
+        """Make a trial from a wide table (one row = one record) or a long one (one row = one value).
+
+        Parameters
+        ----------
+        df : pandas.DataFrame
+            In any order of rows. Lines and environments are listed in order of first appearance.
+        line, env : str
+            Columns with the names of the lines and environments.
+        traits : str or list of str, optional
+            Wide: the trait columns, in the order wanted; by default every numeric column that is not used otherwise,
+            less those whose name and whole numbers tell of plots, blocks, years and the like (with a warning).
+            Long: the traits to take; by default all, in order of first appearance.
+        rep : str or list of str, optional
+            Column that tells the plots of a line in an environment apart. Of several columns, the joint value counts,
+            and some of them may be empty in a row, but not all. A wide table may do without: its repeated rows are
+            replicates. In a long table, the values of one line, environment and rep are one record.
+        trait, value : str, optional
+            Columns of a long table with the trait's name and its value. Both or neither.
+        missing : str, number or list of these, optional
+            Further codes for a missing value, such as ``[-9, "x"]``. They count among the values of the traits only; a
+            number stands for every way to write it.
+        decimal : {".", ","}
+            Decimal sign of values that are text.
+
+        Returns
+        -------
+        Trial
+
+        Notes
+        -----
+        Identifiers (lines, environments, reps, names of traits) are text: white space around them is dropped, ``001``
+        and ``NA`` stay. Whole numbers become their decimal text, also when stored as floats; numbers with a fraction
+        are refused. Values may be numbers or text; an empty cell, NA, NaN and ``.`` are missing values.
+
+        Raises
+        ------
+        DataError
+            If a column is not there or named twice; for an empty identifier, a value that is text or infinite, a
+            repeated plot, a trait without any value, no records, or fewer than two lines with a value.
+        UsageError
+            If only one of `trait` and `value` is given, or for another decimal sign.
+        """
+        if not isinstance(df, pd.DataFrame):
+            raise UsageError(f"expected a pandas DataFrame, got {type(df).__name__}; read_trial reads files.")
+        table = Table.from_frame(df, form=NumberFormat.of(missing, decimal))
+        return _from_table(table, line, env, traits, rep, trait, value)
+
+    def hide(self, mask: np.ndarray) -> Trial:
+        """The same trial with the values under `mask` missing.
+
+        Parameters
+        ----------
+        mask : (N, L) bool array
+            True where a value is to be hidden.
+        """
+        mask = as_array(mask, "mask")
+        if mask.dtype != np.bool_ or mask.shape != self.values.shape:
+            raise UsageError(
+                f"mask must be a boolean array of shape {self.values.shape}, got {mask.dtype} of shape {mask.shape}."
+            )
+        values = np.where(mask, np.nan, self.values)
+        return Trial(self.lines, self.envs, self.traits, self.line_index, self.env_index, values, self.reps)
+
+    def counts(self) -> np.ndarray:
+        """Number of recorded plots of every line, environment and trait: (J, I, L) int64 array."""
+        seen = ~np.isnan(self.values)
+        return self._sum_cells([(self._cells, column.astype(np.float64)) for column in seen.T]).astype(np.int64)
+
+    def cell_means(self) -> np.ndarray:
+        """Mean of the recorded plots of every line, environment and trait: (J, I, L) array, NaN where there is none."""
+        counts = self.counts()
+        # Added up in the order of the values, so that no digit depends on the order of the records.
+        orders = [np.lexsort((column, self._cells)) for column in self.values.T]
+        columns = np.nan_to_num(self.values, nan=0.0).T
+        sums = self._sum_cells([(self._cells[k], column[k]) for k, column in zip(orders, columns, strict=True)])
+        return np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+
+    @property
+    def _cells(self) -> np.ndarray:
+        """(N,) cell of line and environment of each record."""
+        return self.line_index * len(self.envs) + self.env_index
+
+    def _sum_cells(self, columns: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """(J, I, L) sums of amounts, given for each trait as (cells, amounts)."""
+        shape = (len(self.lines), len(self.envs), len(self.traits))
+        sums = [np.bincount(cells, amounts, minlength=shape[0] * shape[1]) for cells, amounts in columns]
+        return np.stack(sums, axis=-1).reshape(shape)
+
+    def drop_lines(self, lines: Names) -> Trial:
+        """The trial without these lines and their records. Environments and traits stay listed.
+
+        Raises
+        ------
+        DataError
+            If one of the lines is not in the trial.
+        """
+        dropped = set(as_names(lines, "lines"))
+        unknown = dropped.difference(self.lines)
+        if unknown:
+            raise DataError(f"The trial has no line {list_names(sorted(unknown))}.")
+        kept = [name for name in self.lines if name not in dropped]
+        if not kept:
+            raise DataError("Dropping every line leaves no trial.")
+        place = {name: j for j, name in enumerate(kept)}
+        new_index = np.array([place.get(name, -1) for name in self.lines], dtype=np.int64)
+        records = np.flatnonzero(new_index[self.line_index] >= 0)
+        return Trial(
+            tuple(kept),
+            self.envs,
+            self.traits,
+            new_index[self.line_index[records]],
+            self.env_index[records],
+            self.values[records],
+            None if self.reps is None else tuple(self.reps[record] for record in records),
+        )
+
+    def report(
+        self,
+        relationship: Relationship | None = None,
+        *,
+        outlier: float = 3.5,
+        unrelated: Literal["error", "drop"] = "error",
+    ) -> Checkup:
+        """Look the trial over: what is there, what is missing, and what may be mistakes. Nothing is changed.
+
+        Parameters
+        ----------
+        relationship : Relationship, optional
+            Compared with the trial by name, and looked over itself.
+        outlier : float
+            Robust z from which on a value is listed as an outlier; see `bmtme.checkup.oddities.find_outliers`.
+        unrelated : {"error", "drop"}
+            What the fit is to do about lines without a relationship: with "drop", they are no reason to refuse it.
+
+        Returns
+        -------
+        Checkup
+            ``print`` it for the text; its `findings` is a DataFrame for programs.
+
+        Raises
+        ------
+        UsageError
+            If `outlier` is not positive or `relationship` is something else.
+        """
+        # Imported here, as the check-up looks at trials.
+        from bmtme.checkup.overview import look_over
+
+        return look_over(self, relationship, outlier, unrelated)
+
+    def to_frame(self, *, line: str = "line", env: str = "env", rep: str = "rep") -> pd.DataFrame:
+        """Wide table, one row per record: the line, the environment, the rep if there is one, and the traits.
+
+        Parameters
+        ----------
+        line, env, rep : str
+            Names for these columns; they must differ from the traits'.
+        """
+        line, env, rep = as_text(line, "line"), as_text(env, "env"), as_text(rep, "rep")
+        labels = {line: [self.lines[j] for j in self.line_index], env: [self.envs[i] for i in self.env_index]}
+        if self.reps is not None:
+            labels[rep] = list(self.reps)
+        names = [line, env, *([rep] if self.reps is not None else []), *self.traits]
+        repeat = first_repeat(names)
+        if repeat is not None:
+            raise UsageError(
+                f"two columns would be named {names[repeat[1]]!r}: choose other names for line=, env= or rep=."
+            )
+        return pd.DataFrame({**labels, **dict(zip(self.traits, self.values.T.copy(), strict=True))})
+
+
+def read_trial(
+    path: str | os.PathLike[str],
+    *,
+    line: str,
+    env: str,
+    traits: Names | None = None,
+    rep: Names | None = None,
+    trait: str | None = None,
+    value: str | None = None,
+    missing: Codes | None = None,
+    decimal: str = ".",
+    sheet: str | None = None,
+) -> Trial:
+    """Read a trial from a file: CSV or TSV, possibly compressed with gzip, Excel (.xlsx) or Parquet (.parquet).
+
+    Parameters
+    ----------
+    path : str or path
+        The ending of its name tells the format. CSV and TSV are read as text, so that line ``001`` stays ``001``; with
+        ``decimal=","``, semicolons may separate the columns. Cells of a workbook that are text stay as they are too; a
+        cell that shows a number in a format of zeros only (``001``) is taken as shown.
+    line, env, traits, rep, trait, value, missing, decimal
+        As for `Trial.from_frame`.
+    sheet : str, optional
+        Sheet of a workbook; by default the first, with a warning if there are others.
+
+    Returns
+    -------
+    Trial
+
+    Notes
+    -----
+    See `Trial.from_frame` for what is an identifier, a value and a missing value, and
+    `bmtme.data.tables.texts.read_rows` for the format of delimited text. Rows in messages are rows of the file, the
+    header being row 1; those of a Parquet file are its records.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, and as for `Trial.from_frame`.
+    UsageError
+        As for `Trial.from_frame`, and if a library is needed that is not installed (openpyxl for Excel, pyarrow for
+        Parquet).
+    """
+    table = read_table(path, NumberFormat.of(missing, decimal), sheet)
+    return _from_table(table, line, env, traits, rep, trait, value)
+
+
+def _from_table(table: Table, *columns: Any) -> Trial:
+    """The trial of a table, with a warning of names that may be dates; columns as for `read_records`."""
+    trial = Trial(*read_records(table, *columns))
+    warn_of_dates(trial.lines, "line", table.name, stacklevel=4)
+    warn_of_dates(trial.envs, "environment", table.name, stacklevel=4)
+    return trial
+
+
+# --- checks of the parts ----------------------------------------------------------------------------------------
+
+
+def _checked_labels(labels: Iterable[str], field: str) -> tuple[str, ...]:
+    checked = tuple(as_list(labels, field))
+    if not checked:
+        raise DataError(f"{field} is empty: at least one label is needed.")
+    for label in checked:
+        if not isinstance(label, str) or not label or not is_unicode(label):
+            raise DataError(f"{field} holds {show(label)}: labels are texts and not empty.")
+    repeat = first_repeat(checked)
+    if repeat is not None:
+        raise DataError(f"{field} holds {checked[repeat[1]]!r} twice: labels must be unique.")
+    return checked
+
+
+def _checked_index(index: np.ndarray, field: str, n_records: int, n_labels: int) -> np.ndarray:
+    given = as_array(index, field)
+    if given.shape != (n_records,) or (given.size and given.dtype.kind not in "iu"):
+        raise DataError(
+            f"{field} must hold one integer per record: expected ({n_records},), got {given.dtype} {given.shape}."
+        )
+    checked = np.array(given, dtype=np.int64)
+    if checked.size and (checked.min() < 0 or checked.max() >= n_labels):
+        raise DataError(f"{field} must lie between 0 and {n_labels - 1}.")
+    checked.setflags(write=False)
+    return checked

@@ -1,0 +1,128 @@
+"""Warm-up of the Hamiltonian moves: a metric from the curvature, then from the draws; the step size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bmtme.engines.rotated.collapsed import LONGEST_STEP, MIRROR_EVERY, Walk
+from bmtme.engines.rotated.kernels.parameters import count_parameters, count_roots
+from bmtme.engines.rotated.problem import Problem
+from bmtme.model.codes import FULL
+
+#: Shares of the warm-up: plain Gibbs sweeps into the bulk, then three stages of Hamiltonian moves.
+SHARES = (0.1, 0.2, 0.3, 0.4)
+#: Step sizes each Hamiltonian stage starts from.
+FIRST_STEPS = (0.1, 0.2, 0.4)
+#: A signed root this many standard deviations or more away from zero does not cross it.
+CROSSING = 4.0
+#: Aim of step size times leapfrogs: a quarter turn of a standard normal, and a bit.
+TRAJECTORY = 1.9
+
+
+def plan_stages(tune: int) -> list[int]:
+    """Sweeps of the four warm-up stages; they add up to `tune`."""
+    edges = np.round(np.cumsum(SHARES) * tune).astype(int)
+    return np.diff(np.concatenate([[0], edges])).tolist()
+
+
+def start_stage(
+    stage: int, p: Problem, h: Walk, trail: np.ndarray, curve: Callable[[np.ndarray], bool]
+) -> None:
+    """Set metric, centre and step size for Hamiltonian stage 0, 1, 2, or 3 for the kept sweeps.
+
+    trail : (n, q + m) parameters drawn in the stage before (none for stage 0), and which of the first and last m were
+        mirrored; the walk holds the current ones
+    curve : fills minus the Hessian at the walk's centre, False where it is not defined
+    """
+    q = len(h.theta)
+    factors = list_factors(p, q)
+    h.theta[:] = turn_positive(h.theta, *factors)
+    if stage < 3:
+        late = trail[len(trail) // 5 :]
+        draws = _exchange(turn_positive(late[:, :q], *factors), late[:, q:] > 0.0)
+        n = len(draws)
+        centre = draws.mean(axis=0) if stage and n else _exchange(h.theta[None], h.mirrored[None])[0]
+        h.centre[:] = centre
+        curvature = np.empty((q, q))
+        if not curve(curvature) or not np.isfinite(curvature).all():
+            curvature = 100.0 * np.eye(q)
+        covariance = _bounded_inverse((curvature + curvature.T) / 2)
+        if stage and n > 1:
+            weight = n / (n + (10.0 if stage == 1 else 5.0) * q)
+            covariance = weight * np.cov(draws, rowvar=False).reshape(q, q) + (1.0 - weight) * covariance
+            _decouple_crossing(covariance, draws, *factors)
+        try:
+            h.metric[:] = np.linalg.cholesky(covariance)
+        except np.linalg.LinAlgError:  # a stage that hardly moved: keep the scales, forget the correlations
+            h.metric[:] = np.diag(np.sqrt(np.maximum(np.diag(covariance), 1e-8)))
+        h.settings[:2] = FIRST_STEPS[stage], 8 if stage == 0 else 4
+        _plan_mirrors(h)
+        h.adapt[:] = 1.0, 0.0, 0.0, np.log(FIRST_STEPS[stage]), np.log(2 * FIRST_STEPS[stage])
+    else:
+        step = min(float(np.exp(h.adapt[3])), LONGEST_STEP)
+        h.settings[:2] = step, np.clip(np.ceil(TRAJECTORY / step), 3, 16)
+        _plan_mirrors(h)
+        h.adapt[0] = 0.0
+
+
+def _plan_mirrors(h: Walk) -> None:
+    """A mirror move in every sweep where one was accepted in the stage before."""
+    h.settings[2] = 1.0 if h.mirrors[0] > 0.0 else MIRROR_EVERY
+    h.mirrors[0] = 0.0
+
+
+def list_factors(p: Problem, q: int) -> tuple[list[int], list[tuple[int, int, int]]]:
+    """Places of the signed roots among the parameters, and of each t: (t, root, root) of the traits it correlates."""
+    L = p.n_trait
+    first, last = int(count_parameters(p.prior_t.shape, L)), q - int(count_parameters(p.prior_e.shape, L))
+    roots, correlations = list(range(first, last)), []
+    for start, shape in ((0, p.prior_t.shape), (last, p.prior_e.shape)):
+        roots += range(start, start + int(count_roots(shape, L)))
+        if shape == FULL:
+            pairs = [(a, c) for a in range(L) for c in range(a)]
+            correlations += [(start + L + k, start + a, start + c) for k, (a, c) in enumerate(pairs)]
+    return roots, correlations
+
+
+def turn_positive(draws: np.ndarray, roots: list[int], correlations: list[tuple[int, int, int]]) -> np.ndarray:
+    """The same covariances (..., q) with every root positive."""
+    signs = np.where(draws < 0.0, -1.0, 1.0)
+    turned = draws.copy()
+    turned[..., roots] = np.abs(draws[..., roots])
+    for t, a, c in correlations:
+        turned[..., t] *= signs[..., a] * signs[..., c]
+    return turned
+
+
+def _exchange(draws: np.ndarray, flags: np.ndarray) -> np.ndarray:
+    """Draws (n, q) with the flagged (n, m) of their first and last m parameters in each other's place."""
+    m = flags.shape[1]
+    out = draws.copy()
+    first, last = draws[:, :m], draws[:, draws.shape[1] - m :]
+    out[:, :m] = np.where(flags, last, first)
+    out[:, draws.shape[1] - m :] = np.where(flags, first, last)
+    return out
+
+
+def _decouple_crossing(
+    covariance: np.ndarray, draws: np.ndarray, roots: list[int], correlations: list[tuple[int, int, int]]
+) -> None:
+    """Take out the correlations of roots that may cross zero, and of the t that then change sign, in place.
+
+    The density is the same on both sides, but what a correlation with the rest is on one, it is with the other sign
+    on the other: a metric with that correlation fits one side only, and trajectories on the other diverge.
+    """
+    crossing = {k for k in roots if draws[:, k].mean() < CROSSING * draws[:, k].std()}
+    for k in crossing | {t for t, a, c in correlations if a in crossing or c in crossing}:
+        variance = covariance[k, k]
+        covariance[k, :] = 0.0
+        covariance[:, k] = 0.0
+        covariance[k, k] = variance
+
+
+def _bounded_inverse(curvature: np.ndarray) -> np.ndarray:
+    """Inverse with eigenvalues of the curvature at least 1 in size: no direction is thought wider than that."""
+    values, vectors = np.linalg.eigh(curvature)
+    return (vectors / np.maximum(np.abs(values), 1.0)) @ vectors.T

@@ -1,0 +1,198 @@
+"""Chains in threads over compiled sweeps: reproducible streams, progress, interruption."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from bmtme.engines.rotated.adaptation import plan_stages, start_stage
+from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk
+from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
+from bmtme.engines.rotated.problem import Problem, hold_problem
+from bmtme.engines.rotated.state import Start, State, Work, allocate_work, hold_state, hold_work, start_state
+from bmtme.engines.rotated.stepwise import run_stepwise
+from bmtme.engines.rotated.sweep import COLLAPSED, CURVATURE, FAILURES, GIBBS, START, run_sweeps
+from bmtme.errors import NumericalError
+
+SAMPLERS = ("collapsed", "gibbs", "stepwise")
+
+HOLDS = (hold_problem, hold_state, hold_work)
+
+#: Aim of one compiled call, in seconds: how long an interruption may wait.
+CALL_SECONDS = 0.25
+
+Report = Callable[[int, int], None]  # (chain, sweeps done)
+
+
+def count_cores() -> int:
+    """Processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Chain:
+    """One chain: its own stream of random numbers, state and draws."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        sampler: str,
+        tune: int,
+        slots: np.ndarray,
+        track: bool,
+        seed: np.random.SeedSequence,
+        start: Start | None = None,
+    ) -> None:
+        self.problem = problem
+        self.sampler = sampler
+        self.tune = tune
+        self.rng = np.random.Generator(np.random.PCG64(seed))
+        self.state: State = start_state(problem, self.rng, start)
+        self.work: Work = allocate_work(problem)
+        self.walk: Walk = allocate_walk(problem)
+        self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
+        self.trail = np.empty((0, len(self.walk.theta) + len(self.walk.mirrored)))
+
+    def advance(self, report: Callable[[int], None], stop: threading.Event) -> None:
+        """Run the chain to its end, or until `stop` is set; `report` is told the sweeps done."""
+        if self.sampler == "collapsed":
+            self._advance_collapsed(report, stop)
+            return
+
+        def call(start: int, last: int, keep: bool) -> tuple[int, int]:
+            parts = self.problem, self.state, self.work
+            if self.sampler == "gibbs":
+                return self._run(GIBBS, start, last, keep)
+            held = [hold(part) for hold, part in zip(HOLDS, parts, strict=True)]
+            result: tuple[int, int] = run_stepwise(self.rng, *held, start, last, keep, hold_draws(self.draws))
+            return result
+
+        self._sweep(call, self.tune, False, 0, report, stop)
+        self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
+
+    def _advance_collapsed(self, report: Callable[[int], None], stop: threading.Event) -> None:
+        def call_gibbs(start: int, last: int, keep: bool) -> tuple[int, int]:
+            return self._run(GIBBS, start, last, keep)
+
+        def call(start: int, last: int, keep: bool) -> tuple[int, int]:
+            return self._run(COLLAPSED, start, last, keep)
+
+        def curve(out: np.ndarray) -> bool:
+            self.trail = out
+            return self._run(CURVATURE, 0, 0, False)[1] == 0
+
+        lengths = plan_stages(self.tune)
+        self._sweep(call_gibbs, lengths[0], False, 0, report, stop)
+        done = lengths[0]
+        self._run(START, 0, 0, False)
+        for stage, length in enumerate(lengths[1:]):
+            start_stage(stage, self.problem, self.walk, self.trail, curve)
+            self.trail = np.empty((length, len(self.walk.theta) + len(self.walk.mirrored)))
+            self._sweep(call, length, False, done, report, stop)
+            if stop.is_set():
+                return
+            done += length
+        start_stage(3, self.problem, self.walk, self.trail, curve)
+        self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
+
+    def _run(self, kind: int, start: int, last: int, keep: bool) -> tuple[int, int]:
+        held = [hold(part) for hold, part in zip(HOLDS, (self.problem, self.state, self.work), strict=True)]
+        result: tuple[int, int] = run_sweeps(
+            self.rng, kind, *held, hold_walk(self.walk), start, last, keep, hold_draws(self.draws), self.trail
+        )
+        return result
+
+    def _sweep(
+        self,
+        call: Callable[[int, int, bool], tuple[int, int]],
+        length: int,
+        keep: bool,
+        before: int,
+        report: Callable[[int], None],
+        stop: threading.Event,
+    ) -> None:
+        """Sweeps 0 .. length - 1 of a stage in calls of about `CALL_SECONDS`, after `before` earlier sweeps."""
+        done, step = 0, 1
+        while done < length and not stop.is_set():
+            last = min(done + step, length)
+            began = time.perf_counter()
+            reached, code = call(done, last, keep)
+            if code:
+                raise NumericalError(
+                    f"sweep {before + reached + 1}: {FAILURES[code]} is not positive definite. Look for a trait that "
+                    "is constant or a copy of another, and for a prior many orders of magnitude away from the data."
+                )
+            if done > 0:  # the very first call may compile
+                rate = (last - done) / max(time.perf_counter() - began, 1e-6)
+                step = int(np.clip(rate * CALL_SECONDS, 1, 4 * step))
+            done = last
+            report(before + done)
+
+
+def run_chains(
+    problem: Problem,
+    sampler: str,
+    tune: int,
+    slots: Sequence[np.ndarray],
+    track: bool,
+    seeds: Sequence[np.random.SeedSequence],
+    cores: int | None = None,
+    report: Report | None = None,
+    starts: Sequence[Start | None] | None = None,
+) -> list[Draws]:
+    """Run chains in threads; the numbers depend on the seeds only.
+
+    Parameters
+    ----------
+    slots : per chain, (draws,) where the effects of each draw are kept (-1 nowhere)
+    seeds : one per chain
+    cores : threads at most; default all processors of this process
+    report : told (chain, sweeps done) from the chains' threads
+    starts : covariances around which each chain starts
+
+    Raises
+    ------
+    NumericalError
+        Naming the matrix and the sweep.
+    KeyboardInterrupt
+        Within about a second of the signal; the chains have ended by then.
+    """
+    stop = threading.Event()
+    lock = threading.Lock()
+
+    def run(c: int) -> Draws:
+        chain = Chain(problem, sampler, tune, slots[c], track, seeds[c], None if starts is None else starts[c])
+
+        def tell(done: int) -> None:
+            if report is not None:
+                with lock:
+                    report(c, done)
+
+        try:
+            chain.advance(tell, stop)
+        except BaseException:
+            stop.set()
+            raise
+        return chain.draws
+
+    threads = max(1, min(len(seeds), cores or count_cores()))
+    with threadpool_limits(1):
+        if threads == 1:
+            return [run(c) for c in range(len(seeds))]
+        with ThreadPoolExecutor(threads) as pool:
+            tasks = [pool.submit(run, c) for c in range(len(seeds))]
+            try:
+                results = [task.result() for task in tasks]
+            except BaseException:
+                stop.set()
+                for task in tasks:
+                    task.cancel()
+                raise
+    return results

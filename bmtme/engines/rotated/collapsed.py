@@ -1,0 +1,309 @@
+"""Hamiltonian moves of the covariances with means and effects integrated out.
+
+Conditional on the completed data, tau (or s2_b) and nothing else (`density`). Nothing that conditions
+on the effects may stand between this move and the new draw of the effects: see the sweep in `sweep`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from bmtme.engines.rotated.density import evaluate, sum_within, unpack_trial
+from bmtme.engines.rotated.kernels.parameters import (
+    count_parameters,
+    count_roots,
+    exchange,
+    flag_traits,
+    pack_covariance,
+    spread_roots,
+)
+from bmtme.engines.rotated.problem import Problem
+from bmtme.engines.rotated.steps import factor_pair, prepare_mean_prior
+from bmtme.linalg.compile import compiled
+from bmtme.linalg.record import define_record
+from bmtme.linalg.small import factor_cholesky
+from bmtme.model.codes import DIAGONAL
+
+#: Energy error beyond which a trajectory counts as divergent.
+DIVERGENT = 1000.0
+#: Longest step, in standard deviations of the whitened parameters; long trajectories are traps.
+LONGEST_STEP = 0.5
+#: Ratio of genetic to residual standard deviation, or the other way round, from which on a trait is in a corner.
+CORNER = 3.0
+#: Sweeps between mirror moves where none was accepted in the warm-up; where one was, every sweep makes one.
+MIRROR_EVERY = 8.0
+
+
+class Walk(NamedTuple):
+    """State and workspace of the Hamiltonian moves; theta = centre + metric xi (whitened coordinates).
+
+    `centre` and `metric` are those of theta with its mirrored parameters exchanged: see `mirror_covariances`.
+    """
+
+    theta: np.ndarray  # (q,) current parameters
+    centre: np.ndarray  # (q,)
+    metric: np.ndarray  # (q, q) lower triangular
+    settings: np.ndarray  # (3,) step size, number of leapfrogs, sweeps between mirror moves
+    adapt: np.ndarray  # (5,) dual averaging: on/off, count, mean error, log step average, anchor
+    outcome: np.ndarray  # (3,) acceptance probability, step size, divergent
+    swept: np.ndarray  # (1,) sweeps made
+    mirrored: np.ndarray  # (n,) whether a parameter of Sigma_t and the one of R_e stand in each other's place
+    mirrors: np.ndarray  # (1,) mirror moves accepted
+    Sigma_t: np.ndarray  # covariances of a trial point
+    s2_E: np.ndarray
+    roots: np.ndarray  # signed roots of Sigma_E at the trial point
+    R_e: np.ndarray
+    KT: np.ndarray
+    KR: np.ndarray
+    within: np.ndarray  # (I, L, L) cross-products within cells, imputed plots included
+    n_within: np.ndarray  # (I,) their degrees of freedom
+    GC: np.ndarray  # (M, M) derivatives in transformed coordinates
+    GR: np.ndarray
+    PZ: np.ndarray  # (M, J)
+
+
+WalkType, WalkRecord = define_record(Walk)
+
+
+@compiled()
+def hold_walk(walk):
+    """The same arrays as one pointer."""
+    return WalkRecord(*walk)
+
+
+
+def allocate_walk(p: Problem) -> Walk:
+    """Workspace of the sizes a problem needs."""
+    I, L, (M, J) = p.n_env, p.n_trait, p.fixed.shape
+    q = int(count_parameters(p.prior_t.shape, L) + count_parameters(p.prior_e.shape, L))
+    if p.interaction:
+        q += int(count_parameters(p.prior_E.shape, len(p.seen)))
+
+    def new(*shape: int) -> np.ndarray:
+        return np.zeros(shape)
+
+    return Walk(
+        theta=new(q),
+        centre=new(q),
+        metric=np.eye(q),
+        settings=np.array([0.1, 4.0, MIRROR_EVERY]),
+        adapt=new(5),
+        outcome=new(3),
+        swept=new(1),
+        mirrored=np.zeros(int(count_parameters(p.prior_t.shape, L)), bool),
+        mirrors=new(1),
+        Sigma_t=new(L, L),
+        s2_E=new(I),
+        roots=new(count_parameters(p.prior_E.shape, len(p.seen))),
+        R_e=new(L, L),
+        KT=new(L, L),
+        KR=new(L, L),
+        within=new(I, L, L),
+        n_within=new(I),
+        GC=new(M, M),
+        GR=new(M, M),
+        PZ=new(M, J),
+    )
+
+
+@compiled()
+def pack_state(p, s, h):
+    """Parameters of the state's covariances into the walk; False where one is not positive definite."""
+    L = p.n_trait
+    nt = count_parameters(p.prior_t.shape, L)
+    last = h.theta.shape[0] - count_parameters(p.prior_e.shape, L)
+    if not factor_cholesky(s.Sigma_t, h.KT) or not factor_cholesky(s.R_e, h.KR):
+        return False
+    pack_covariance(p.prior_t.shape, h.KT, h.theta[:nt])
+    pack_covariance(p.prior_e.shape, h.KR, h.theta[last:])
+    if p.interaction:
+        for a in range(nt, last):
+            h.theta[a] = math.copysign(math.asinh(math.sqrt(s.s2_E[p.seen[a - nt]])), h.theta[a])
+        h.theta[: count_roots(p.prior_t.shape, L)] *= spread_roots(h.theta[nt:last], h.roots)
+    return True
+
+
+@compiled(inline=True)
+def accept_trial(p, s, h):
+    """Make the trial point's covariances those of the state."""
+    s.Sigma_t[:] = h.Sigma_t
+    s.R_e[:] = h.R_e
+    if p.interaction:
+        for i in p.seen:
+            s.s2_E[i] = h.s2_E[i]
+        if p.prior_E.shape != DIAGONAL:
+            s.s2_E[:] = h.s2_E[p.seen[0]]
+
+
+@compiled(inline=True)
+def evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch):
+    """The same in whitened coordinates; theta is filled with centre + metric xi."""
+    q = xi.shape[0]
+    for a in range(q):
+        t = h.centre[a]
+        for b in range(a + 1):
+            t += h.metric[a, b] * xi[b]
+        theta[a] = t
+    exchange(theta, h.mirrored)
+    lp = evaluate(theta, p, s, w, h, scratch)
+    exchange(scratch, h.mirrored)
+    for b in range(q):
+        t = 0.0
+        for a in range(b, q):
+            t += h.metric[a, b] * scratch[a]
+        gradient[b] = t
+    return lp
+
+
+@compiled(inline=True)
+def move_covariances(rng, p, s, w, h):
+    """One Hamiltonian trajectory on the covariances, accepted or rejected (leapfrog; Neal 2011).
+
+    Afterwards the state holds the new covariances and `factor_pair` is current for them; False where that fails.
+    """
+    q = h.theta.shape[0]
+    theta = h.theta.copy()
+    exchange(theta, h.mirrored)
+    gradient = np.empty(q)
+    scratch = np.empty(q)
+    xi = np.empty(q)
+    for a in range(q):
+        t = theta[a] - h.centre[a]
+        for b in range(a):
+            t -= h.metric[a, b] * xi[b]
+        xi[a] = t / h.metric[a, a]
+    prepare_mean_prior(p, s, w)
+    sum_within(p, s, h)
+    step = h.settings[0] * (0.8 + 0.4 * rng.random())
+    momentum = np.empty(q)
+    for a in range(q):
+        momentum[a] = rng.standard_normal()
+    before = 0.0
+    density = 0.0  # where the trajectory starts; then of the covariances kept
+    after = 0.0
+    steps = int(h.settings[1])
+    for n in range(steps + 1):  # n = 0: the density where the trajectory starts
+        for a in range(q):
+            if n > 0:
+                momentum[a] += 0.5 * step * gradient[a]
+                xi[a] += step * momentum[a]
+        after = evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch)
+        if n == 0:
+            if after == -np.inf:
+                # Not resolved here: stay (which leaves any density as it is); the Gibbs draws lead out.
+                h.outcome[0], h.outcome[1], h.outcome[2] = 0.0, step, 0.0
+                return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+            density = after
+            before = after
+            for a in range(q):
+                before -= 0.5 * momentum[a] ** 2
+        elif after == -np.inf:
+            break
+        else:
+            for a in range(q):
+                momentum[a] += 0.5 * step * gradient[a]
+    change = after - before
+    for a in range(q):
+        change -= 0.5 * momentum[a] ** 2
+    probability = math.exp(min(0.0, change)) if change > -np.inf else 0.0
+    h.outcome[0] = probability
+    h.outcome[1] = step
+    h.outcome[2] = 0.0 if change > -DIVERGENT else 1.0
+    if rng.random() < probability:
+        h.theta[:] = theta
+        density = after
+    if h.settings[2] > 0.0 and h.swept[0] % h.settings[2] == 0.0:
+        mirror_covariances(rng, density, p, s, w, h, theta, gradient)
+    unpack_trial(h.theta, p, h)
+    accept_trial(p, s, h)
+    adapt_step(h)
+    return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+
+
+@compiled(inline=True)
+def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
+    """Propose that genetic and residual covariance of some traits change places; accepted or rejected (Metropolis).
+
+    Where data hardly tell one from the other (single plots of lines that are hardly related, traits that are nearly
+    copies), the posterior has a corner where all is genetic and one where all is residual, with so little between
+    that no trajectory crosses. The parameters of Sigma_t (standard deviations of the total genetic effect) and those
+    of R_e mean the same, so that exchanging them maps one corner to the other: a permutation, its own inverse, with
+    Jacobian one. Only traits in a corner take part (an exchange leaves them there, on the other side): all of them in
+    half of the proposals, a random set in the others. Elsewhere an exchange of what is nearly equal would be accepted
+    for nothing, and the metric would no longer fit.
+
+    What is exchanged is so for the trajectories too: they go on in the coordinates in which the metric fits. That
+    adds `mirrored` to the state: with theta* = theta exchanged by it, the density of (theta*, mirrored) is that of
+    theta, a trajectory moves theta* and this move `mirrored`, and each leaves it as it is.
+
+    density : log density at the walk's theta; theta, gradient : (q,) scratch
+    """
+    n = count_roots(p.prior_t.shape, p.n_trait)
+    last = h.theta.shape[0] - h.mirrored.shape[0]
+    cornered = np.zeros(p.n_trait, np.bool_)
+    for l in range(n):
+        ratio = abs(h.theta[l] / h.theta[last + l])
+        cornered[l] = ratio > CORNER or ratio * CORNER < 1.0
+    if not np.any(cornered):
+        return
+    chosen = cornered.copy()
+    if rng.random() < 0.5:
+        chosen[:] = False
+        while not np.any(chosen):
+            for l in range(n):
+                chosen[l] = cornered[l] and rng.random() < 0.5
+    flags = np.zeros(h.mirrored.shape[0], np.bool_)
+    flag_traits(chosen, p.prior_t.shape, flags)
+    theta[:] = h.theta
+    exchange(theta, flags)
+    change = evaluate(theta, p, s, w, h, gradient) - density
+    if math.log(rng.random()) < change:
+        h.theta[:] = theta
+        h.mirrors[0] += 1.0
+        for k in range(flags.shape[0]):
+            if flags[k]:
+                h.mirrored[k] = not h.mirrored[k]
+
+
+@compiled()
+def adapt_step(h):
+    """Dual averaging of the log step towards an acceptance of 0.8 (Hoffman & Gelman 2014)."""
+    a = h.adapt
+    if a[0] == 0.0:
+        return
+    a[1] += 1.0
+    t = a[1]
+    a[2] += (0.8 - h.outcome[0] - a[2]) / (t + 10.0)
+    log_step = a[4] - math.sqrt(t) / 0.05 * a[2]
+    log_step = min(max(log_step, math.log(1e-4)), math.log(LONGEST_STEP))
+    weight = t**-0.75
+    a[3] = weight * log_step + (1.0 - weight) * a[3]
+    h.settings[0] = math.exp(log_step)
+
+
+@compiled(inline=True)
+def measure_curvature(p, s, w, h, out):
+    """Minus the Hessian of `evaluate` at the walk's centre, by central differences of the gradient, into (q, q) out.
+
+    False where the density is not defined nearby.
+    """
+    prepare_mean_prior(p, s, w)
+    sum_within(p, s, h)
+    q = h.centre.shape[0]
+    point = np.empty(q)
+    gradient = np.empty(q)
+    out[:] = 0.0
+    for a in range(q):
+        for side in range(2):
+            point[:] = h.centre
+            point[a] += 1e-4 if side == 0 else -1e-4
+            exchange(point, h.mirrored)
+            if evaluate(point, p, s, w, h, gradient) == -np.inf:
+                return False
+            exchange(gradient, h.mirrored)
+            for b in range(q):
+                out[a, b] += (-gradient[b] if side == 0 else gradient[b]) / 2e-4
+    return True

@@ -1,0 +1,383 @@
+"""Log density of the covariances with means and effects integrated out, and its gradient.
+
+Conditional on the completed data and tau (or s2_b). With H and h the information of the data on the means
+(`kernels.beta`), P = H + P0 and b = P^-1 (h + P0 b0),
+
+log p(y | C, R) = -1/2 [sum_j log|V_j| + sum_j y_j' V_j^-1 y_j - (h + P0 b0)' b + log|P|] + constant.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bmtme.engines.rotated.kernels.genetic import invert_observed
+from bmtme.engines.rotated.kernels.pair import transform_forward
+from bmtme.engines.rotated.kernels.parameters import (
+    LARGEST_ASINH,
+    count_parameters,
+    count_roots,
+    finish_covariance,
+    finish_roots,
+    finish_total,
+    spread_roots,
+    unpack_covariance,
+)
+from bmtme.engines.rotated.kernels.residual import sum_log_density
+from bmtme.engines.rotated.kernels.scores import sum_density_terms, sum_logs, sum_pair, sum_two_pairs, turn_to_scores
+from bmtme.engines.rotated.steps import factor_pair, fill_cell
+from bmtme.linalg.compile import compiled
+from bmtme.linalg.small import factor_cholesky, invert_factored, transform_symmetric
+from bmtme.model.codes import DIAGONAL, FLAT
+
+#: Relative error of an eigenvalue against the largest, and what it may do to one term of the log density.
+ROUNDING, RESOLUTION = 1e-15, 1e-6
+
+
+@compiled()
+def unpack_trial(theta, p, h):
+    """Covariances of a trial point; False where it is out of bounds."""
+    L = p.n_trait
+    nt = count_parameters(p.prior_t.shape, L)
+    last = theta.shape[0] - count_parameters(p.prior_e.shape, L)
+    if not unpack_covariance(theta[:nt], p.prior_t.shape, h.KT, h.Sigma_t):
+        return False
+    if not unpack_covariance(theta[last:], p.prior_e.shape, h.KR, h.R_e):
+        return False
+    if p.interaction:
+        for t in theta[nt:last]:
+            if not (abs(t) < LARGEST_ASINH):
+                return False
+        q = spread_roots(theta[nt:last], h.roots)
+        h.KT[:] /= q
+        h.Sigma_t[:] /= q**2
+        for a in range(p.seen.shape[0]):
+            h.s2_E[p.seen[a]] = h.roots[a if p.prior_E.shape == DIAGONAL else 0] ** 2
+    return True
+
+
+@compiled()
+def sum_within(p, s, h):
+    """Cross-products of plots around their completed cell mean, imputed plots counted: data for R_e alone.
+
+    A cell of n recorded plots and one mean of unseen plots has n degrees of freedom within it; without unseen
+    plots n - 1.
+    """
+    for i in range(p.n_env):
+        h.within[i] = p.within[i]
+        h.n_within[i] = p.n_recorded[i] - p.n_cells[i]
+    mean = np.empty(p.n_trait)
+    for i in p.seen:
+        first = p.env_first[i]
+        traits = p.col_trait[first : first + p.env_width[i]]
+        for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
+            if p.cell_count[c] == 0.0 and p.part_offset[c + 1] == p.part_offset[c]:
+                continue  # nothing recorded: the unseen plots are their own mean
+            fill_cell(p, s, c, mean)
+            if p.cell_pad[c] > 0.0:
+                h.n_within[i] += 1.0
+            for a in traits:
+                for b in traits:
+                    t = 0.0
+                    if p.cell_pad[c] > 0.0:
+                        t += p.cell_pad[c] * (s.pad[c, a] - mean[a]) * (s.pad[c, b] - mean[b])
+                    if p.cell_count[c] > 0.0:
+                        t += p.cell_count[c] * (p.cell_mean[c, a] - mean[a]) * (p.cell_mean[c, b] - mean[b])
+                    for q in range(p.part_offset[c], p.part_offset[c + 1]):
+                        t += (s.part[q, a] - mean[a]) * (s.part[q, b] - mean[b])
+                    h.within[i, a, b] += t
+
+
+@compiled(inline=True)
+def add_within(p, h, G):
+    """Log density of the cross-products within cells; adds its derivative in R_e to G."""
+    L = p.n_trait
+    lp = 0.0
+    Ri = np.empty((L, L))
+    RW = np.empty((L, L))
+    for i in p.seen:
+        n = h.n_within[i]
+        if n <= 0.0:
+            continue
+        lp += sum_log_density(h.within[i], n, p.recorded[i], h.R_e)
+        if not invert_observed(h.R_e, p.recorded[i], Ri):
+            return -np.inf
+        for a in range(L):
+            for b in range(L):
+                t = 0.0
+                for k in range(L):
+                    t += Ri[a, k] * h.within[i, k, b]
+                RW[a, b] = t
+        for a in range(L):
+            for b in range(L):
+                t = -n * Ri[a, b]
+                for k in range(L):
+                    t += RW[a, k] * Ri[k, b]
+                G[a, b] += 0.5 * t
+    return lp
+
+
+@compiled(inline=True)
+def log_determinant_residual(p, h):
+    """log|R| up to the constant of the plots, from the Cholesky factor of R_e where every trait is recorded."""
+    total = 0.0
+    if p.product:
+        for l in range(p.n_trait):
+            total += 2.0 * math.log(abs(h.KR[l, l]))
+        return total * p.seen.shape[0]
+    empty = np.zeros((p.n_trait, p.n_trait))
+    for i in p.seen:
+        total -= 2.0 * sum_log_density(empty, 1.0, p.recorded[i], h.R_e) + p.env_width[i] * math.log(2.0 * math.pi)
+    return total
+
+
+@compiled()
+def is_resolved(p, w):
+    """Whether the eigenvalues of the pair carry the density: those near the rounding error of the largest would
+    come out as zero, and a far-off point of a long trajectory would then look better than it is."""
+    low = np.inf
+    high = 0.0
+    for value in w.pair.lam:
+        low = min(low, value)
+        high = max(high, value)
+    return p.d_top * high * ROUNDING <= RESOLUTION * (1.0 + p.d_top * low)
+
+
+@compiled(inline=True)
+def finish_parameters(theta, p, h, GS, Gr, gE, gradient):
+    """Log prior of the parameters, with Jacobian, at the trial point; the gradient of everything into `gradient`.
+
+    GS, Gr, gE : d/dSigma_t, d/dR_e and d/dsigma2_E of the log likelihood; used up
+    """
+    L = p.n_trait
+    nt = count_parameters(p.prior_t.shape, L)
+    last = theta.shape[0] - count_parameters(p.prior_e.shape, L)
+    lp = finish_covariance(p.prior_t, h.KT, h.Sigma_t, GS, gradient[:nt])
+    lp += finish_covariance(p.prior_e, h.KR, h.R_e, Gr, gradient[last:])
+    if p.interaction:
+        lp += finish_roots(p.prior_E, h.roots, p.seen, gE, gradient[nt:last])
+        q = math.sqrt(1.0 + np.mean(h.roots**2))
+        n = count_roots(p.prior_t.shape, L)
+        lp += finish_total(theta[:n], theta[nt:last], h.roots, q, gradient[:n], gradient[nt:last])
+    return lp
+
+
+@compiled()
+def measure_prior(theta, p, h):
+    """Log prior of the parameters, as `evaluate` counts it."""
+    if not unpack_trial(theta, p, h):
+        return -np.inf
+    L = p.n_trait
+    gradient = np.empty(theta.shape[0])
+    return finish_parameters(theta, p, h, np.zeros((L, L)), np.zeros((L, L)), np.zeros(p.n_env), gradient)
+
+
+@compiled()
+def evaluate(theta, p, s, w, h, gradient):
+    """Log density of the parameters given the completed data, and its gradient; -inf where it is not defined."""
+    if not unpack_trial(theta, p, h) or not factor_pair(p, h.Sigma_t, h.s2_E, h.R_e, w) or not is_resolved(p, w):
+        return -np.inf
+    M, J = s.Y.shape
+    pair = w.pair
+    transform_forward(s.Y, p.product, p.seen.shape[0], pair, w.temporary, w.Z)
+    product = w.noise
+    product[:] = 1.0
+    logs = 0.0
+    squares = 0.0
+    for m in range(M):
+        w.sxx[m], w.sxz[m], szz = sum_density_terms(w.Z, m, p.x, p.d, pair.lam[m], w.weight, product)
+        squares += szz
+        if m % 12 == 11 or m == M - 1:
+            logs += sum_logs(product)
+            product[:] = 1.0
+    log_R = log_determinant_residual(p, h)
+    flat = p.means.kind == FLAT
+    log_P = solve_transformed_means(p, w, flat)
+    for m in range(M):
+        squares -= w.sxz[m] * w.tilde[m]
+    lp = -0.5 * (logs + squares + log_P + (J - 1.0) * log_R)
+    if not (lp > -np.inf and lp < np.inf):
+        return -np.inf
+    L = p.n_trait
+    GS = np.zeros((L, L))
+    Gr = np.zeros((L, L))
+    gE = np.zeros(p.n_env)
+    if p.product:
+        differentiate_product(p, w, h, flat, GS, Gr, gE)
+    else:
+        differentiate_general(p, w, h, GS, Gr, gE)
+    lp += add_within(p, h, Gr)
+    lp += finish_parameters(theta, p, h, GS, Gr, gE, gradient)
+    return lp if lp < np.inf and lp > -np.inf else -np.inf
+
+
+@compiled(inline=True)
+def solve_transformed_means(p, w, flat):
+    """b~ into w.tilde and K into w.K_means; sxz gains the prior's part. Returns log|diag(sxx) + Ti P0 Ti'|."""
+    M = w.sxx.shape[0]
+    log_P = 0.0
+    if flat:
+        w.K_means[:] = 0.0
+        for m in range(M):
+            w.tilde[m] = w.sxz[m] / w.sxx[m]
+            w.K_means[m, m] = 1.0 / w.sxx[m]
+            log_P += math.log(w.sxx[m])
+        return log_P
+    Ti = w.pair.Ti
+    P = np.empty((M, M))
+    K = np.empty((M, M))
+    transform_symmetric(Ti, w.P0, P)
+    for m in range(M):
+        P[m, m] += w.sxx[m]
+        t = 0.0
+        for a in range(M):
+            t += Ti[m, a] * w.P0b0[a]
+        w.sxz[m] += t
+    if not factor_cholesky(P, K):
+        return np.inf
+    invert_factored(K, w.K_means)
+    for m in range(M):
+        log_P += 2.0 * math.log(K[m, m])
+    for m in range(M):
+        t = 0.0
+        for a in range(M):
+            t += w.K_means[m, a] * w.sxz[a]
+        w.tilde[m] = t
+    return log_P
+
+
+@compiled(inline=True)
+def differentiate_product(p, w, h, flat, GS, Gr, gE):
+    """d/dSigma_t, d/dR_e and d/dsigma2_E of the log likelihood, C and R being Kronecker products."""
+    L = p.n_trait
+    I = p.seen.shape[0]
+    M = I * L
+    pair = w.pair
+    S = np.zeros((L, L))
+    R = np.zeros((L, L))
+    E = np.zeros((I, I))
+    lam_E = np.empty(I)
+    lam_t = np.empty(L)
+    split_eigenvalues(p, w, h, lam_E, lam_t)
+    # Held by name: each reading of a field of a record counts a reference.
+    Z, P, K, d = w.Z, h.PZ, w.K_means, p.d
+    for m in range(M):
+        a = m // L
+        l = m % L
+        s, t = turn_to_scores(Z, P, m, p.x, d, w.weight, w.tilde[m])
+        R[l, l] -= s
+        S[l, l] -= lam_E[a] * t
+        E[a, a] -= lam_t[l] * t
+    for a in range(I):
+        for l in range(L):
+            m = a * L + l
+            for k in range(l + 1):
+                n = a * L + k
+                if flat and k != l:
+                    s, t = sum_pair(Z, m, n, d)
+                else:
+                    s, t = sum_two_pairs(Z, P, m, n, K[m, n], d)
+                R[l, k] += s
+                S[l, k] += lam_E[a] * t
+                if k == l:
+                    E[a, a] += lam_t[l] * t
+            if p.interaction:
+                for b in range(a):
+                    n = b * L + l
+                    if flat:
+                        s, t = sum_pair(Z, m, n, d)
+                    else:
+                        s, t = sum_two_pairs(Z, P, m, n, K[m, n], d)
+                    E[a, b] += lam_t[l] * t
+    for l in range(L):
+        for k in range(l):
+            R[k, l] = R[l, k]
+            S[k, l] = S[l, k]
+    for a in range(I):
+        for b in range(a):
+            E[b, a] = E[a, b]
+    for a in range(L):
+        for b in range(L):
+            s = 0.0
+            t = 0.0
+            for k in range(L):
+                for l in range(L):
+                    weight = 0.5 * pair.TL[a, k] * pair.TL[b, l]
+                    s += weight * S[k, l]
+                    t += weight * R[k, l]
+            GS[a, b] = s
+            Gr[a, b] = t
+    if p.interaction:
+        for a in range(I):
+            t = 0.0
+            for b in range(I):
+                for c in range(I):
+                    t += pair.TE[a, b] * pair.TE[a, c] * E[b, c]
+            gE[p.seen[a]] = 0.5 * t
+
+
+@compiled(inline=True)
+def split_eigenvalues(p, w, h, lam_E, lam_t):
+    """The environment and trait factors of lam: diag(TE' (11' + Sigma_E) TE) and diag(TL' Sigma_t TL)."""
+    pair = w.pair
+    I = p.seen.shape[0]
+    for a in range(I):
+        s = 0.0
+        t = 0.0
+        for b in range(I):
+            s += pair.TE[b, a]
+            t += pair.TE[b, a] ** 2 * h.s2_E[p.seen[b]]
+        lam_E[a] = s * s + t
+    for l in range(p.n_trait):
+        t = 0.0
+        for a in range(p.n_trait):
+            for b in range(p.n_trait):
+                t += pair.TL[a, l] * h.Sigma_t[a, b] * pair.TL[b, l]
+        lam_t[l] = t
+
+
+@compiled(inline=True)
+def differentiate_general(p, w, h, GS, Gr, gE):
+    """The same for any recorded columns: full M x M derivatives, summed over what they have in common."""
+    M = w.sxx.shape[0]
+    pair = w.pair
+    plain = np.empty(M)
+    weighted = np.empty(M)
+    for m in range(M):
+        plain[m], weighted[m] = turn_to_scores(w.Z, h.PZ, m, p.x, p.d, w.weight, w.tilde[m])
+    np.dot(w.Z, w.Z.T, h.GR)
+    inner = np.dot(h.PZ, h.PZ.T)
+    for m in range(M):
+        for n in range(M):
+            h.GR[m, n] += w.K_means[m, n] * inner[m, n]
+        h.GR[m, m] -= plain[m]
+        for j in range(p.d.shape[0]):
+            w.temporary[m, j] = p.d[j] * w.Z[m, j]
+    np.dot(w.temporary, w.Z.T, h.GC)
+    for m in range(M):
+        for j in range(p.d.shape[0]):
+            w.temporary[m, j] = p.d[j] * h.PZ[m, j]
+    np.dot(w.temporary, h.PZ.T, inner)
+    for m in range(M):
+        for n in range(M):
+            h.GC[m, n] += w.K_means[m, n] * inner[m, n]
+        h.GC[m, m] -= weighted[m]
+    inner = np.dot(pair.T, h.GC)
+    full = np.dot(inner, pair.T.T)
+    for m in range(M):
+        i = p.col_env[m]
+        for n in range(M):
+            g = 0.5 * full[m, n]
+            l, q = p.col_trait[m], p.col_trait[n]
+            GS[l, q] += g
+            if p.col_env[n] == i:
+                GS[l, q] += h.s2_E[i] * g
+                gE[i] += g * h.Sigma_t[l, q]
+    inner = np.dot(pair.T, h.GR)
+    np.dot(inner, pair.T.T, full)
+    for m in range(M):
+        i = p.col_env[m]
+        for n in range(M):
+            if p.col_env[n] == i:
+                Gr[p.col_trait[m], p.col_trait[n]] += 0.5 * full[m, n] / p.k[i]

@@ -1,0 +1,132 @@
+"""Where the draws of a chain are written: one row a sweep for the small ones, slots for kept effects."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from bmtme.engines.rotated.kernels.interaction import add_row, fill_split
+from bmtme.engines.rotated.kernels.missing import complete_interaction, expect_genetic
+from bmtme.engines.rotated.problem import Problem
+from bmtme.linalg.compile import compiled
+from bmtme.linalg.record import define_record
+from bmtme.model.codes import EXCHANGEABLE, PAPER
+
+
+class Draws(NamedTuple):
+    """Draws of one chain, in scaled units and the eigenbasis."""
+
+    Sigma_t: np.ndarray  # (n, L, L)
+    s2_E: np.ndarray  # (n, I)
+    R_e: np.ndarray  # (n, L, L)
+    beta: np.ndarray  # (n, I, L) absent columns from their prior given mu, tau
+    mu: np.ndarray  # (n, L)
+    tau: np.ndarray  # (n, L)
+    completed_log_density: np.ndarray  # (n,)
+    acceptance: np.ndarray  # (n,) of Hamiltonian moves, like the next two
+    step_size: np.ndarray  # (n,)
+    diverging: np.ndarray  # (n,) bool
+    slot: np.ndarray  # (n,) where the effects of this draw are kept, -1 for nowhere
+    W1: np.ndarray  # (kept, L, J)
+    W2: np.ndarray  # (kept, I L, J) absent columns drawn given the recorded ones
+    track: bool  # whether conditional means of the effects are summed
+    sum_beta: np.ndarray  # (I, L) sums over draws of E[beta | recorded columns]
+    sum_W: np.ndarray  # (I L, J) of E[w | recorded columns]
+
+
+DrawsType, DrawsRecord = define_record(Draws)
+
+
+@compiled()
+def hold_draws(draws):
+    """The same arrays as one pointer."""
+    return DrawsRecord(*draws)
+
+
+
+def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
+    """Arrays for n draws; `slots` (n,) numbers the draws whose effects are kept, -1 elsewhere."""
+    I, L, J = p.n_env, p.n_trait, len(p.d)
+    kept = int(slots.max(initial=-1)) + 1
+    return Draws(
+        Sigma_t=np.empty((n, L, L)),
+        s2_E=np.empty((n, I)),
+        R_e=np.empty((n, L, L)),
+        beta=np.empty((n, I, L)),
+        mu=np.empty((n, L)),
+        tau=np.empty((n, L)),
+        completed_log_density=np.empty(n),
+        acceptance=np.full(n, np.nan),
+        step_size=np.full(n, np.nan),
+        diverging=np.zeros(n, bool),
+        slot=slots.astype(np.int64),
+        W1=np.empty((kept, L, J)),
+        W2=np.empty((kept, I * L if p.interaction else 0, J)),
+        track=track,
+        sum_beta=np.zeros((I, L)),
+        sum_W=np.zeros((I * L, J)),
+    )
+
+
+@compiled(inline=True)
+def record_draw(rng, p, s, w, t, out):
+    """Write the state to row t; returns 0, or 1 where Sigma_t failed on the way."""
+    L = p.n_trait
+    out.Sigma_t[t] = s.Sigma_t
+    out.s2_E[t] = s.s2_E
+    out.R_e[t] = s.R_e
+    out.mu[t] = s.mu
+    out.completed_log_density[t] = s.completed_log_density[0]
+    for l in range(L):
+        out.tau[t, l] = math.sqrt(s.tau2[l])
+    absent = False
+    for i in range(p.n_env):
+        for l in range(L):
+            if p.recorded[i, l]:
+                value = s.beta[p.env_first[i] + np.sum(p.recorded[i, :l])]
+                out.beta[t, i, l] = value
+                out.sum_beta[i, l] += value
+            else:
+                absent = True
+                if p.means.kind == EXCHANGEABLE:
+                    centre = s.mu[l]
+                    spread = math.sqrt(s.tau2[l])
+                else:
+                    centre = -p.means.centre[l] / p.means.scale[l]
+                    spread = math.sqrt(s.s2_b[0]) / p.means.scale[l] if p.means.kind == PAPER else np.inf
+                out.beta[t, i, l] = centre + spread * rng.standard_normal()
+                out.sum_beta[i, l] += centre
+    if out.track:
+        if absent:
+            if not fill_split(s.Sigma_t, s.s2_E, p.recorded, p.seen, p.col_env, p.col_trait, w.A, w.K):
+                return 1
+            if not expect_genetic(s.Sigma_t, p.recorded, p.col_env, p.col_trait, s.W, w.A, w.main, w.full):
+                return 1
+            for m in range(w.full.shape[0]):
+                add_row(1.0, w.full[m], out.sum_W[m])
+        else:
+            for m in range(s.W.shape[0]):
+                add_row(1.0, s.W[m], out.sum_W[m])
+    slot = out.slot[t]
+    if slot >= 0:
+        out.W1[slot] = s.W1
+    # Absent columns take their normals in every draw, so that the chain does not depend on what is stored.
+    if p.interaction and (absent or slot >= 0):
+        for m in range(s.W.shape[0]):
+            w.W2[m] = s.W[m] - s.W1[p.col_trait[m]]
+        if not complete_interaction(
+            rng,
+            s.Sigma_t,
+            s.s2_E,
+            p.recorded,
+            p.col_env,
+            p.col_trait,
+            p.rank,
+            w.W2,
+            w.noise,
+            out.W2[slot] if slot >= 0 else w.full,
+        ):
+            return 1
+    return 0

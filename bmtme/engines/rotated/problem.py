@@ -1,0 +1,183 @@
+"""What stays constant while a chain runs, as named arrays that compiled code can hold.
+
+Everything is in scaled units: traits centred and divided by their standard deviation, the relationship
+divided by its mean diagonal, so that data in other units give the same numbers here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bmtme.engines.rotated.kernels.residual import sum_records
+from bmtme.linalg.compile import compiled
+from bmtme.linalg.record import define_record
+from bmtme.model.codes import CovariancePrior
+from bmtme.model.eigenbasis import Eigenbasis
+from bmtme.model.layout import Layout
+
+
+class MeanPrior(NamedTuple):
+    """Prior of the environment means; kinds are in `kernels.beta`."""
+
+    kind: int
+    mu_mean: np.ndarray  # (L,)
+    mu_precision: np.ndarray  # (L,) zero: flat
+    tau_nu: float
+    tau_scale: np.ndarray  # (L,)
+    scale: np.ndarray  # (L,) standard deviation of each trait, user's units
+    centre: np.ndarray  # (L,) its mean, user's units
+    s2_nu: float  # the paper's prior of sqrt(s2_b)
+    s2_scale: float
+
+
+class Problem(NamedTuple):
+    """Constants of one fit; the arrays under "data" are refilled by `load_values`."""
+
+    # eigenbasis
+    d: np.ndarray  # (J,)
+    root_d: np.ndarray  # (J,)
+    x: np.ndarray  # (J,)
+    d_top: float  # largest eigenvalue
+    rank: int
+    rotated: bool  # False: identity relationship, rows are lines
+    U: np.ndarray  # (J, J) eigenvectors, shared with the basis (0 x J where not rotated)
+    # columns
+    n_env: int
+    n_trait: int
+    recorded: np.ndarray  # (I, L)
+    seen: np.ndarray  # environments with a record
+    is_seen: np.ndarray  # (I,) bool
+    col_env: np.ndarray  # (M,)
+    col_trait: np.ndarray  # (M,)
+    env_first: np.ndarray  # (I,) first column of each environment
+    env_width: np.ndarray  # (I,) its number of recorded traits
+    product: bool  # every seen environment records every trait: T is a Kronecker product
+    interaction: bool  # more than one environment: b2 and Sigma_E exist
+    # plots
+    k: np.ndarray  # (I,)
+    n_recorded: np.ndarray  # (I,) plots
+    n_cells: np.ndarray  # (I,) lines with a plot
+    patterns: np.ndarray
+    cell_offset: np.ndarray
+    cell_line: np.ndarray
+    cell_pad: np.ndarray
+    cell_pattern: np.ndarray
+    cell_root: np.ndarray  # (S,) sqrt(c)
+    part_offset: np.ndarray
+    part_pattern: np.ndarray
+    # data
+    fixed: np.ndarray  # (M, J) rotated cell means, zero in touched cells
+    cell_count: np.ndarray  # (S,) complete records
+    cell_mean: np.ndarray  # (S, L) their mean
+    part_values: np.ndarray  # (P, L) partly seen records, NaN where missing
+    within: np.ndarray  # (I, L, L)
+    # priors
+    prior_t: CovariancePrior
+    prior_E: CovariancePrior
+    prior_e: CovariancePrior
+    means: MeanPrior
+    inner: int  # augmentation sweeps (effects, imputation) per sweep
+
+
+ProblemType, ProblemRecord = define_record(Problem)
+
+
+@compiled()
+def hold_problem(problem):
+    """The same arrays as one pointer."""
+    return ProblemRecord(*problem)
+
+
+
+def build_problem(
+    layout: Layout,
+    basis: Eigenbasis,
+    values: np.ndarray,
+    prior_t: CovariancePrior,
+    prior_E: CovariancePrior,
+    prior_e: CovariancePrior,
+    means: MeanPrior,
+    inner: int = 1,
+) -> Problem:
+    """Assemble the constants of a fit.
+
+    Parameters
+    ----------
+    values : (N, L) records in scaled units, NaN where missing, in the order of the layout's records
+    """
+    J = layout.n_line
+    I, L = layout.recorded.shape
+    col_env, col_trait = (index.astype(np.int64) for index in np.nonzero(layout.recorded))
+    width = layout.recorded.sum(axis=1).astype(np.int64)
+    seen = np.flatnonzero(width).astype(np.int64)
+    S, P, M = len(layout.cell_line), len(layout.part_record), len(col_env)
+    problem = Problem(
+        d=np.ascontiguousarray(basis.values),
+        root_d=np.sqrt(basis.values),
+        x=np.ascontiguousarray(basis.rotated_ones),
+        d_top=float(basis.values.max()),
+        rank=basis.rank,
+        rotated=basis.vectors is not None,
+        U=np.zeros((0, J)) if basis.vectors is None else np.ascontiguousarray(basis.vectors),
+        n_env=I,
+        n_trait=L,
+        recorded=layout.recorded,
+        seen=seen,
+        is_seen=width > 0,
+        col_env=col_env,
+        col_trait=col_trait,
+        env_first=np.concatenate([[0], np.cumsum(width)[:-1]]).astype(np.int64),
+        env_width=width,
+        product=bool(np.all(width[seen] == L)),
+        interaction=I > 1,
+        k=layout.plots.astype(float),
+        n_recorded=layout.n_recorded,
+        n_cells=layout.n_cells,
+        patterns=layout.patterns,
+        cell_offset=layout.cell_offset,
+        cell_line=layout.cell_line,
+        cell_pad=layout.cell_pad,
+        cell_pattern=layout.cell_pattern,
+        cell_root=np.sqrt(layout.multiples[layout.cell_line]),
+        part_offset=layout.part_offset,
+        part_pattern=layout.part_pattern,
+        fixed=np.empty((M, J)),
+        cell_count=np.empty(S),
+        cell_mean=np.empty((S, L)),
+        part_values=np.empty((P, L)),
+        within=np.empty((I, L, L)),
+        prior_t=prior_t,
+        prior_E=prior_E,
+        prior_e=prior_e,
+        means=means,
+        inner=inner,
+    )
+    load_values(problem, layout, basis, values)
+    return problem
+
+
+def load_values(problem: Problem, layout: Layout, basis: Eigenbasis, values: np.ndarray) -> None:
+    """Put recorded values (N, L), scaled, into the data arrays of a problem, in place."""
+    J = layout.n_line
+    I, L = layout.recorded.shape
+    mean, count = np.empty((I * J, L)), np.empty(I * J)
+    sum_records(
+        np.ascontiguousarray(values),
+        layout.rec_env * J + layout.rec_line,
+        layout.rec_env,
+        layout.rec_complete,
+        mean,
+        count,
+        problem.within,
+    )
+    cell_env = np.repeat(np.arange(I), np.diff(layout.cell_offset))
+    cell = cell_env * J + layout.cell_line
+    problem.cell_count[:] = count[cell]
+    problem.cell_mean[:] = mean[cell]
+    problem.part_values[:] = values[layout.part_record]
+    mean[cell] = 0.0
+    dense = mean.reshape(I, J, L) * np.sqrt(layout.multiples)[None, :, None]
+    columns = dense[problem.col_env, :, problem.col_trait]
+    problem.fixed[:] = columns if basis.vectors is None else columns @ basis.vectors
