@@ -9,7 +9,7 @@ import numpy as np
 
 from bmtme.model.checkup.constants import list_columns
 from bmtme.model.checkup.coverage import place_record
-from bmtme.model.checkup.findings import Finding
+from bmtme.model.checkup.findings import Finding, join_texts
 from bmtme.model.tables.cells import count_noun, some_names
 from bmtme.model.trial import Trial
 
@@ -122,7 +122,7 @@ def find_gross_outliers(trial: Trial) -> list[Finding]:
     cases.sort(key=lambda case: -abs(case["z"]))
     text = (
         f"{count_noun(len(cases), 'value')} far from all others: "
-        f"{some_names([str(case['message']) for case in cases], 6)}. A fit takes "
+        f"{join_texts([str(case['message']) for case in cases])}. A fit takes "
         f"{'it' if len(cases) == 1 else 'them'} as measured, with a residual variance that is too large, and "
         "heritabilities that are too small, for all environments. Correct or leave out what is a mistake."
     )
@@ -198,7 +198,7 @@ def find_scale_mixes(trial: Trial) -> list[Finding]:
     if not cases:
         return []
     text = (
-        f"Values of two magnitudes in one environment: {some_names([case['message'] for case in cases], 6)}. Another "
+        f"Values of two magnitudes in one environment: {join_texts([case['message'] for case in cases])}. Another "
         "unit, or a point that separates thousands? A fit takes them as they are: write all in one unit."
     )
     return [Finding.of("warning", "two magnitudes", text, cases)]
