@@ -54,6 +54,8 @@ def blur_name(name: str) -> str:
     punctuation between numbers, leading zeros, or in look-alikes of Unicode (a no-break space, a full-width letter).
     """
     text = unicodedata.normalize("NFKC", name).casefold()
+    # 2019.0 is what a program that takes names for numbers makes of 2019.
+    text = re.sub(r"^([0-9]+)\.0+$", r"\1", text.strip())
     parts = re.findall(r"[0-9]+|[^\W0-9_]+", text)
     blurred = ""
     for part in parts:

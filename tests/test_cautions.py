@@ -452,7 +452,7 @@ def test_small_environments_and_outliers_have_no_spread_of_their_own():
         for seed in range(40):
             cells = simulate_cells(lines, 6, 2, seed)
             cells[0, 0, 0] += 200
-            assert kinds(trial_of(cells)) == set()
+            assert kinds(trial_of(cells)) <= {"gross outlier"}
 
 
 def test_deviations_within_lines_have_the_variance_of_a_plot():
@@ -509,6 +509,47 @@ def test_doubles_are_counted():
     assert "70 pairs" in finding.summary
     assert "17 of 30 lines have such a double; the largest group holds 12." in finding.summary
     assert [(item["line"], item["other"]) for item in finding.items][:2] == [("g2", "g5"), ("g2", "g9")]
+
+
+@pytest.mark.parametrize("value", [1e3, -400.0, 1e6])
+def test_a_gross_outlier_is_said_by_a_fit_too(value, no_sampling):
+    cells = simulate_cells(40, 2, 2)
+    cells[3, 0, 1] = value
+    trial = trial_of(cells)
+    finding = caution(trial, "gross outlier")
+    assert f"B of g3 in 2018 is {value:.6g}, where the median is" in finding.summary
+    # Nothing is said of the other environment, which varies as ever.
+    assert kinds(trial) <= {"gross outlier", "missing code"}
+    assert any(text == finding.summary for text in said_by_fit(trial, no_sampling))
+
+
+def test_an_outlier_makes_no_plots_alike():
+    plots = [simulate_cells(20, 2, 1, seed=0) + np.random.default_rng(k).normal(size=(20, 2, 1)) for k in range(2)]
+    plots[0][4, 0, 0] = 1e6
+    assert kinds(trial_of(*plots)) == {"gross outlier"}
+
+
+def test_heavy_tails_are_no_gross_outliers():
+    cells = simulate_cells(60, 2, 1)
+    cells[:, 1, 0] = np.exp(np.random.default_rng(1).normal(size=60))
+    cells[:5, 0, 0] += 60  # a group of lines that differ
+    assert "gross outlier" not in kinds(trial_of(cells))
+
+
+def test_two_magnitudes_in_an_environment(no_sampling):
+    cells = simulate_cells(40, 2, 1) * 100
+    cells[:9, 0, 0] /= 1000  # 4.817 for 4,817
+    trial = trial_of(cells)
+    finding = caution(trial, "two magnitudes")
+    assert "A in 2018 is" in finding.summary
+    assert "in 9 records and" in finding.summary
+    assert finding.summary in said_by_fit(trial, no_sampling)
+
+
+def test_small_values_of_a_wide_trait_are_of_one_magnitude():
+    for seed in range(20):
+        cells = np.random.default_rng(seed).lognormal(sigma=1.5, size=(60, 2, 1))
+        assert "two magnitudes" not in kinds(trial_of(cells))
 
 
 def test_real_sets_are_fitted_without_a_word(data_file):

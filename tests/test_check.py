@@ -200,6 +200,13 @@ def test_near_identical_lines(clean, other, how):
     assert {(item["line"], item["other"]) for item in alike.items} == {(other, "L07")}
 
 
+def test_a_year_with_a_decimal_is_nearly_the_year(clean):
+    clean["env"] = clean["env"].replace({"North": "2019"})
+    clean.loc[(clean["env"] == "2019") & (clean["rep"] == "2"), "env"] = "2019.0"
+    alike = found(report(clean), "near-identical environments")
+    assert "(they differ in a decimal): '2019' and '2019.0'" in alike.summary
+
+
 def test_numbers_in_names_stay_apart(clean):
     clean["line"] = clean["line"].replace({"L01": "W1-11", "L02": "W11-1", "L03": "W111", "L04": "W1-1-1"})
     assert kinds(report(clean)) == set()
@@ -257,7 +264,7 @@ def test_outliers_are_listed_and_kept(clean):
     assert ["trait", "env", "line", "rep", "value", "median", "robust", "z"] in shown
     assert ["Yield", "North", "L03", "2", "51", f"{median:.6g}", f"{row['z']:+.1f}"] in shown
     # Each environment is a population of its own, and the limit is the user's.
-    assert kinds(report(clean, outlier=100)) == set()
+    assert kinds(report(clean, outlier=100)) == {"gross outlier"}
     shifted = clean.assign(Yield=clean["Yield"] + 3 * clean["env"].map({"East": 0, "North": 1, "West": 2}))
     assert len(found(report(shifted), "outlier").items) == 1
 

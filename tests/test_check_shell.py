@@ -150,6 +150,25 @@ def test_repeated_plots_with_the_column_that_tells_them_apart(clean, check):
     assert check(frame, columns=[*WORDS[:-1], "rep,block"])[0] == 0
 
 
+def test_repeated_plots_without_named_traits(clean, check):
+    frame = pd.concat([clean, clean.iloc[[4]]])
+    code, said, complained = check(frame, columns=WORDS[:4] + ["--rep", "rep"])
+    assert code == 3
+    said = " ".join(said.split())
+    assert "give a plot identifier as --rep" in said
+    assert "would tell them apart" not in said  # a trait's values tell anything apart
+    assert "rep' of" not in complained  # rep was named as rep
+    assert "2 traits (Yield, PH)" in said
+
+
+def test_a_trait_of_which_no_value_is_a_number(clean, check):
+    frame = clean.assign(Yield=[f"{value * 1000:,.0f}" for value in clean["Yield"]])
+    code, _, complained = check(frame)
+    assert code == 3
+    assert "has no value" not in complained
+    assert f"{frame['Yield'].iloc[0]!r}" in complained
+
+
 def test_repeated_values_of_a_long_table(clean, check):
     long = clean.melt(["line", "env", "rep"], ["Yield", "PH"], "trait", "value")
     long = pd.concat([long, long.iloc[[4]]]).astype(object)

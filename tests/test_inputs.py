@@ -78,6 +78,8 @@ def test_decimal_commas(tmp_path, name, text):
     ("cell", "decimal", "words"),
     [
         ("1.5", ",", r"holds '1\.5' \(write decimals with a comma\) in row 3: .* say decimal='\.' \(the default\)\."),
+        ("8,818", ".", r"holds '8,818' .* A sign that separates thousands has to be left out; decimal commas need"),
+        ("1,234.5", ".", r"holds '1,234.5' in row 3: .* A sign that separates thousands has to be left out"),
         ("1,5", ".", r"holds '1,5' \(write decimals with a point\) in row 3: .* say decimal=',' \(in the shell"),
         ("1.234,5", ",", r"holds '1\.234,5' in row 3"),
         ("1,234,5", ",", r"holds '1,234,5' in row 3"),

@@ -8,7 +8,13 @@ from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.checkup.constants import find_constants
 from bmtme.checkup.dependences import find_dependent_columns, list_pairs
 from bmtme.checkup.findings import Finding
-from bmtme.checkup.oddities import find_copied_columns, find_missing_codes, find_unit_mixes
+from bmtme.checkup.oddities import (
+    find_copied_columns,
+    find_gross_outliers,
+    find_missing_codes,
+    find_scale_mixes,
+    find_unit_mixes,
+)
 from bmtme.checkup.replicates import find_replicate_differences
 from bmtme.checkup.spreads import find_unequal_spreads
 from bmtme.data.trial import Trial
@@ -22,7 +28,9 @@ def find_cautions(trial: Trial) -> list[Finding]:
     twins = {(item["trait"], item["other"]) for each in copied if each.kind == "copied trait" for item in each.items}
     return [
         *find_missing_codes(trial),
+        *find_gross_outliers(trial),
         *find_unit_mixes(trial),
+        *find_scale_mixes(trial),
         *find_constants(trial),
         *copied,
         *find_dependent_columns(trial, list_pairs(copied, trial)),

@@ -84,6 +84,12 @@ def _is_constant(values: np.ndarray) -> bool:
     return not len(values) > 1 or not values.std() > 1e-12 * np.abs(values).max()
 
 
+def _measure_bulk(values: np.ndarray) -> float:
+    """Standard deviation by the quartiles, which an outlier does not reach; the usual one where these coincide."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(high - low) / 1.349 or float(values.std(ddof=1))
+
+
 def _find_constant_envs(trial: Trial) -> list[Finding]:
     """Environments where a trait has one value, or varies by less than a thousandth of what it does elsewhere."""
     columns: dict[int, dict[int, np.ndarray]] = {}
@@ -93,8 +99,8 @@ def _find_constant_envs(trial: Trial) -> list[Finding]:
     for l, groups in columns.items():
         spreads = {i: float(values.std(ddof=1)) for i, values in groups.items() if len(values) > 1}
         constant = {i for i in spreads if _is_constant(groups[i])}
-        # The median, as a code for missing values may blow one of them up.
-        usual = float(np.median([spread for i, spread in spreads.items() if i not in constant] or [0.0]))
+        # The median of robust ones, as a code for missing values or an outlier may blow one of them up.
+        usual = float(np.median([_measure_bulk(groups[i]) for i in spreads if i not in constant] or [0.0]))
         flat = [i for i, spread in spreads.items() if i in constant or spread < NO_SPREAD * usual]
         if not flat or _is_constant(np.concatenate(list(groups.values()))):
             continue
@@ -188,8 +194,8 @@ def _find_alike_plots(trial: Trial) -> list[Finding]:
         seen = trial.values[~np.isnan(trial.values[:, l]), l]
         if _is_constant(seen):
             continue
-        scale = float(seen.var())
-        alike = [i for i, (square, _) in parts.items() if square <= NO_SPREAD**2 * scale]
+        scale = _measure_bulk(seen)
+        alike = [i for i, (square, _) in parts.items() if square <= (NO_SPREAD * scale) ** 2]
         freedom = sum(parts[i][1] for i in alike)
         if freedom < FREEDOM_WITHIN:
             continue

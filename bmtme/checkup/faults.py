@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -71,7 +72,13 @@ def read_in_spite(
                     table = replace(table, frame=table.frame.drop(index=table.frame.index[list(repeats)]))
                 else:
                     reps = []
-        return read_records(table, line, env, traits, reps or None, trait, value), found
+        try:
+            with warnings.catch_warnings():
+                # What was said of columns that are no traits was said at the first reading.
+                warnings.simplefilter("ignore")
+                return read_records(table, line, env, traits, reps or None, trait, value), found
+        except DataError as error:  # of values that were set aside here: the first reason says more
+            raise refused from error
 
 
 def _without_nameless(table: Table, names: Sequence[tuple[str, str]]) -> tuple[Table, list[Finding]]:
@@ -179,7 +186,9 @@ def _describe_repeats(
 
 def _find_plot_columns(table: Table, names: Sequence[str], values: Sequence[str]) -> list[str]:
     """One or two further columns with which no names repeat."""
-    others = [name for name in table.columns if name not in {*names, *values}][:15]
+    others = [name for name in table.columns if name not in {*names, *values}]
+    # A measured column tells any rows apart.
+    others = [name for name in others if not _is_measured(table, name)][:15]
     for extra in [*combinations(others, 1), *combinations(others, 2)]:
         try:
             if not _find_repeats(table, [*names, *extra]):
@@ -187,6 +196,18 @@ def _find_plot_columns(table: Table, names: Sequence[str], values: Sequence[str]
         except DataError:
             continue
     return []
+
+
+def _is_measured(table: Table, name: str) -> bool:
+    """Whether the column holds a number with decimals."""
+    for value in table.frame[name].astype(object):
+        try:
+            parsed = number(value, table.form)
+        except DataError:
+            return False
+        if math.isfinite(parsed) and not parsed.is_integer():
+            return True
+    return False
 
 
 def _case(table: Table, position: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from bmtme.checkup.findings import Finding
@@ -52,6 +53,8 @@ def _difference(first: str, second: str) -> str:
         return "case"
     if "".join(first.split()).casefold() == "".join(second.split()).casefold():
         return "spaces"
+    if len({re.sub(r"\.0+$", "", name) for name in (first, second)}) == 1:
+        return "a decimal"
     letters = ["".join(c for c in name.casefold() if c.isalnum()) for name in (first, second)]
     return "punctuation" if letters[0] == letters[1] else "leading zeros"
 

@@ -9,15 +9,17 @@ import numpy as np
 
 from bmtme.checkup.constants import list_columns
 from bmtme.checkup.coverage import place_record
-from bmtme.checkup.findings import Finding
+from bmtme.checkup.findings import Finding, join_texts
 from bmtme.data.trial import Trial
 from bmtme.words import count_noun, some_names
 
 __all__ = [
     "find_copied_columns",
+    "find_gross_outliers",
     "find_missing_codes",
     "find_outliers",
     "find_repeated_records",
+    "find_scale_mixes",
     "find_unit_mixes",
     "robust_z",
 ]
@@ -26,6 +28,9 @@ __all__ = [
 FEWEST = 8
 #: A robust z from which on a value is hardly possible, and not only unusual.
 FAR = 6.0
+#: A robust z from which on a value is hardly one of the trait; the largest share of a column that such values are, and
+#: the least share of its sum of squares that they make up, for a fit to warn of them.
+GROSS, FEW, MOST = 20.0, 0.1, 0.5
 #: Numbers that people write for a missing value.
 CODES = (-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)
 #: Medians (or spreads) of two environments that differ by more are hardly in one unit.
@@ -96,6 +101,34 @@ def find_outliers(trial: Trial, threshold: float) -> list[Finding]:
     ]
 
 
+def find_gross_outliers(trial: Trial) -> list[Finding]:
+    """Few values, of a robust z of 20 or more, that make up most of the variance of their trait and environment."""
+    cases: list[dict[str, Any]] = []
+    for i, l, records in list_columns(trial):
+        values = trial.values[records, l]
+        if len(values) < FEWEST:
+            continue
+        z = robust_z(values)
+        gross = np.abs(z) >= GROSS
+        if not 0 < gross.sum() <= max(1.0, FEW * len(values)) or (z[gross] ** 2).sum() < MOST * (z**2).sum():
+            continue
+        for k in np.flatnonzero(gross):
+            text = f"{trial.traits[l]} of {trial.lines[trial.line_index[records[k]]]} in {trial.envs[i]} is "
+            text += f"{values[k]:.6g}, where the median is {np.median(values):.6g}"
+            place = place_record(trial, int(records[k])) | {"trait": trial.traits[l], "value": float(values[k])}
+            cases.append(place | {"z": float(z[k]), "message": text})
+    if not cases:
+        return []
+    cases.sort(key=lambda case: -abs(case["z"]))
+    text = (
+        f"{count_noun(len(cases), 'value')} far from all others: "
+        f"{join_texts([str(case['message']) for case in cases])}. A fit takes "
+        f"{'it' if len(cases) == 1 else 'them'} as measured, with a residual variance that is too large, and "
+        "heritabilities that are too small, for all environments. Correct or leave out what is a mistake."
+    )
+    return [Finding.of("warning", "gross outlier", text, cases)]
+
+
 def find_missing_codes(trial: Trial) -> list[Finding]:
     """Zeros, and numbers such as -9 or 999, that stand apart from the other values of a trait."""
     found = []
@@ -141,6 +174,34 @@ def _stands_apart(code: float, times: int, rest: np.ndarray) -> bool:
 def _is_far(code: float, rest: np.ndarray) -> bool:
     spread = np.median(np.abs(rest - np.median(rest))) / 0.6745
     return bool(abs(code - np.median(rest)) > FAR * max(float(spread), 1e-12 * abs(code)))
+
+
+def find_scale_mixes(trial: Trial) -> list[Finding]:
+    """Traits whose values in one environment fall into two groups, one many times the other: units or thousands."""
+    cases: list[dict[str, Any]] = []
+    for i, l, records in list_columns(trial):
+        values = np.sort(trial.values[records, l])
+        if len(values) < FEWEST or not values[0] > 0:
+            continue
+        logs = np.log(values)
+        gaps = np.diff(logs)
+        k = int(gaps.argmax()) + 1
+        # Groups of two or more (single values are outliers), each narrow beside the gap (no tail of a wide trait).
+        if min(k, len(values) - k) < 2 or gaps[k - 1] < np.log(UNIT_RATIO):
+            continue
+        if gaps[k - 1] < 2 * max(logs[k - 1] - logs[0], logs[-1] - logs[k]):
+            continue
+        trait, env = trial.traits[l], trial.envs[i]
+        text = f"{trait} in {env} is {values[0]:.6g} to {values[k - 1]:.6g} in {count_noun(k, 'record')} and "
+        text += f"{values[k]:.6g} to {values[-1]:.6g} in {len(values) - k:,}"
+        cases.append({"trait": trait, "env": env, "value": float(np.exp(gaps[k - 1])), "message": text})
+    if not cases:
+        return []
+    text = (
+        f"Values of two magnitudes in one environment: {join_texts([case['message'] for case in cases])}. Another "
+        "unit, or a point that separates thousands? A fit takes them as they are: write all in one unit."
+    )
+    return [Finding.of("warning", "two magnitudes", text, cases)]
 
 
 def find_unit_mixes(trial: Trial) -> list[Finding]:

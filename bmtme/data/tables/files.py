@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,8 +148,15 @@ class Table:
         return values
 
 
+#: A number such as 1,234 or 1,234.5 or 1.234,5.
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}((,[0-9]{3})+(\.[0-9]*)?|(\.[0-9]{3})+,[0-9]*)")
+
+
 def _keyword_hint(value: Any, error: str) -> str:
     """What to say to have a cell read that shows how the whole table may be written."""
+    if isinstance(value, str) and _THOUSANDS.fullmatch(value.strip()):
+        # Taken for a decimal sign, one that separates thousands would change the number.
+        return " A sign that separates thousands has to be left out; decimal commas need decimal=',' (--decimal ,)."
     for sign, keyword in (("point", "decimal=',' (in the shell --decimal ,)"), ("comma", "decimal='.' (the default)")):
         if error.endswith(f"(write decimals with a {sign})"):
             return f" If all its decimals are such, say {keyword}."
