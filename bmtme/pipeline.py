@@ -164,7 +164,8 @@ def fit(
     cores : int, optional
         Chains run at a time; default all processors.
     progress : bool, optional
-        Progress on stderr; default where it is a terminal.
+        Progress on stderr; default where it is a terminal. That the sampler is compiled first is said there as a
+        line of its own elsewhere, if not False.
 
     Returns
     -------
@@ -281,9 +282,9 @@ def fit(
 
 
 def announce_compilation(bar: Progress) -> None:
-    """Say on the progress line that the first start takes its time."""
+    """Say that the first start takes its time, also where stderr is a log."""
     if not is_compiled():
-        bar.write("compiling the sampler (once after an installation, a minute or two) ...")
+        bar.announce("compiling the sampler (once after an installation, a minute or two) ...")
 
 
 def warn_short(draws: int, tune: int, chains: int) -> None:

@@ -56,7 +56,8 @@ class Fit:
         DataFrame
             mean, sd, lower, upper (90% equal-tailed), ess_bulk, ess_tail, r_hat (rank-normalised, split), and a note
             where an entry is informed by its prior only or the chains do not suffice. Beside the model's parameters:
-            genetic and residual correlations, and the heritability of a plot.
+            genetic and residual correlations, and the heritability of a record: of a plot, or of a mean where the
+            records are such.
         """
         if self._summary is None:
             self._summary = summarise_posterior(self._groups["posterior"], self.run["facts"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -13,7 +13,7 @@ from bmtme.model.checkup.findings import Finding, join_texts
 from bmtme.model.tables.cells import some_names
 from bmtme.model.trial import Trial
 
-__all__ = ["Dependence", "describe_dependence", "find_dependences", "find_dependent_columns", "list_pairs"]
+__all__ = ["Dependence", "describe_dependence", "describe_dependences", "find_dependences", "list_pairs"]
 
 #: Lines beyond its columns that a relation needs, with half a line more for each column; and different rows of values
 #: beyond them.
@@ -118,12 +118,8 @@ def _search(table: _Table, groups: list[list[int]]) -> Iterator[_Relation]:
             yield relation
 
 
-def find_dependent_columns(trial: Trial, copies: Collection[frozenset[tuple[int, int]]] = ()) -> list[Finding]:
-    """The same as a finding.
-
-    copies : pairs of columns (environment, trait) that need no further word
-    """
-    listed = [each for each in find_dependences(trial) if frozenset(each.columns) not in copies]
+def describe_dependences(trial: Trial, listed: Sequence[Dependence]) -> list[Finding]:
+    """Relations as a finding, if there are any."""
     if not listed:
         return []
     texts = [describe_dependence(trial, each) for each in listed]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import check_place, file_path, whole_number
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import DataError, UsageError, blame
 from bmtme.extras import require
 from bmtme.model.relationship.entries import from_labelled, match_columns, parse_entry, validated
 from bmtme.model.relationship.inverse import warn_of_inverse
@@ -197,6 +197,8 @@ def write_relationship(relationship: Relationship, path: str | os.PathLike[str],
     ------
     UsageError
         If a file is there already or cannot be written, the ending is not known, or the library is not installed.
+    MachineError
+        If the machine fails, as a full disc does.
     DataError
         If GCTA's files cannot hold a name, as there is white space in it, or an entry, as it is too large or small.
     """
@@ -331,7 +333,7 @@ def _new_files(targets: Sequence[Path]) -> Iterator[list[Path]]:
             for draft, target in zip(drafts, targets, strict=True):
                 draft.replace(target)
         except OSError as error:
-            raise UsageError(f"{targets[0]} cannot be written: {error.strerror or error}.") from error
+            raise blame(error)(f"{targets[0]} cannot be written: {error.strerror or error}.") from error
     finally:
         for draft in drafts:
             draft.unlink(missing_ok=True)
