@@ -13,7 +13,8 @@ import bmtme
 import bmtme.cv.run
 import bmtme.pipeline
 from bmtme.cv.leaks import find_leaks, refuse_leaks
-from bmtme.cv.schemes import CV1, CV2, Partition
+from bmtme.cv.partitions import Partition
+from bmtme.cv.schemes import CV1, CV2
 from bmtme.errors import DataError
 from bmtme.model.checkup.cautions import find_cautions
 from bmtme.model.checkup.constants import deviate_within, refuse_constants

@@ -65,13 +65,13 @@ def test_intervals_that_cover_almost_everything():
 
 
 def test_the_printed_report_says_so():
-    """One record a line: marked, the reason given, and told in words under the table."""
+    """One record a line: marked, and the reason given under the table, once."""
     sim = simulate(lines=40, envs=1, traits=1, seed=2)
     trial = trial_of(sim.frame)
     result = run(sim.frame, Relationship.identity(trial.lines))
     text = describe_fit(result.summary(), result.run, trial)
-    assert "* known from the prior only: the data do not tell Sigma_t and R_e apart\n" in text
-    assert "The data hardly say, the interval covers almost all of (0, 1): T1 in E1" in text
+    assert "* known from the prior only: the data do not tell Sigma_t and R_e apart" in text
+    assert "The data hardly say" not in text
     assert max(map(len, text.splitlines())) <= 100
 
 

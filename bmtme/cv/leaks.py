@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bmtme.cv.schemes import Partition
+from bmtme.cv.partitions import Partition
 from bmtme.errors import DataError
 from bmtme.model.checkup.dependences import Dependence, describe_dependence, find_dependences
 from bmtme.model.tables.cells import count_noun
