@@ -72,6 +72,11 @@ def test_the_printed_report_says_so():
     text = describe_fit(result.summary(), result.run, trial)
     assert "* known from the prior only: the data do not tell Sigma_t and R_e apart" in text
     assert "The data hardly say" not in text
+    # Printed, a fit says how its chains went, which the columns of a summary on a narrow screen hide.
+    first, *rest = str(result).splitlines()
+    assert first == repr(result)
+    assert "the largest R-hat is" in " ".join(rest)
+    assert max(map(len, rest)) <= 80
     assert max(map(len, text.splitlines())) <= 100
 
 

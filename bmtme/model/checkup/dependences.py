@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bmtme.model.checkup.constants import list_columns
 from bmtme.model.checkup.findings import Finding, join_texts
@@ -55,6 +56,7 @@ class Dependence:
     n_lines: int
 
 
+@threadpool_limits.wrap(1)  # type: ignore[untyped-decorator]  # of many small products, threads wait for one another
 def find_dependences(trial: Trial) -> list[Dependence]:
     r"""Exact linear relations of the lines' means in the environment x trait columns.
 
