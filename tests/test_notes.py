@@ -6,6 +6,7 @@ import pytest
 
 from bmtme import BMTME, Relationship, Trial, fit, simulate
 from bmtme.report.tables import describe_fit
+from bmtme.results.convergence import advise_length
 from bmtme.results.summary import PRIOR_ONLY, note_diagnostics, note_width
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
@@ -78,6 +79,11 @@ def test_the_printed_report_says_so():
     assert "the largest R-hat is" in " ".join(rest)
     assert max(map(len, rest)) <= 80
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_time_of_a_longer_run_is_never_none():
+    run = {"settings": {"tune": 300, "draws": 500}, "seconds": {"sample": 0.04}}
+    assert advise_length(300.0, run).endswith("tune=600, draws=1000 would take about 1 s.")
 
 
 # --- residual variances that differ -------------------------------------------------------------------------------
