@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
-__all__ = ["BmtmeError", "DataError", "MachineError", "NumericalError", "UsageError"]
+__all__ = ["BmtmeError", "DataError", "MachineError", "NumericalError", "UsageError", "blame", "is_of_machine"]
+
+#: Failures of the machine; others, such as a name that is too long, are a matter of the file that was named.
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class BmtmeError(Exception):
@@ -41,3 +45,13 @@ class MachineError(BmtmeError, OSError):
     """The machine failed, whatever the data and the command are: a full disc, for example."""
 
     exit_code: ClassVar[int] = 1
+
+
+def is_of_machine(error: OSError) -> bool:
+    """Whether the machine failed, as on a full disc, and not the name of a file or a connection."""
+    return error.errno in _MACHINE
+
+
+def blame(error: OSError) -> type[MachineError] | type[UsageError]:
+    """What a file that cannot be written is reported as: a failure of the machine, or a name that does not serve."""
+    return MachineError if is_of_machine(error) else UsageError

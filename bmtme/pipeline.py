@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import platform
 import time
 import warnings
-from importlib.metadata import version
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bmtme import __version__
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
+from bmtme.collection import collect, describe_data, describe_sampling, find_facts, find_versions
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
 from bmtme.engines.rotated.chains import SAMPLERS, count_cores, run_chains
 from bmtme.engines.rotated.draws import Draws
-from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes, share_draws
-from bmtme.engines.rotated.problem import Problem
+from bmtme.engines.rotated.modes import branch_seed, choose_starts, find_modes
 from bmtme.engines.rotated.rehearsal import is_compiled, rehearse
 from bmtme.errors import DataError, UsageError
-from bmtme.model.codes import EXCHANGEABLE
 from bmtme.model.eigenbasis import BENDING
 from bmtme.model.scaling import (
     Scaling,
@@ -31,10 +27,8 @@ from bmtme.model.scaling import (
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Prepared, build, observe, prepare
 from bmtme.progress import Progress
-from bmtme.results.convergence import describe_divergences, describe_explanations, measure_sampling
+from bmtme.results.convergence import describe_divergences, describe_explanations
 from bmtme.results.fit import Fit
-from bmtme.results.information import find_prior_only
-from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.predictions import (
     KEPT,
     Targets,
@@ -164,7 +158,8 @@ def fit(
     cores : int, optional
         Chains run at a time; default all processors.
     progress : bool, optional
-        Progress on stderr; default where it is a terminal.
+        Progress on stderr; default where it is a terminal. That the sampler is compiled first is said there as a
+        line of its own elsewhere, if not False.
 
     Returns
     -------
@@ -198,9 +193,10 @@ def fit(
     warn_short(draws, tune, chains)
     clock = [time.perf_counter()]
     prepared = prepare(trial, relationship, unrelated)
-    effect_bytes = count_bytes(prepared, draws, chains) if keep_effects == "all" else 0
+    I, L = prepared.layout.recorded.shape
+    effect_bytes = count_effect_bytes(len(prepared.lines), I, L, draws * chains)
     check_memory(
-        count_draw_bytes(prepared, draws, chains) + effect_bytes,
+        count_draw_bytes(I, L, draws * chains) + (effect_bytes if keep_effects == "all" else 0),
         f"draws={draws}, chains={chains}, keep_effects={keep_effects!r}",
     )
     if prepared.dropped:
@@ -214,16 +210,14 @@ def fit(
     warn_of_values(prepared.given, stacklevel=2)
     targets = None if keep_effects == "none" else choose_targets(prepared, tuple(sorted(relationship.lines)))
     clock.append(time.perf_counter())
-    keep = keep_effects
-    if keep == "auto":
-        keep = "all" if count_bytes(prepared, draws, chains) <= LARGE else "thin"
-        if keep == "thin":
-            warnings.warn(
-                f"the effects b1 and b2 of all draws would take {count_bytes(prepared, draws, chains) / 2**30:.1f} GB: "
-                "kept are their mean, SD and at most 500 draws, in the group 'effects' (keep_effects='thin').",
-                UserWarning,
-                stacklevel=2,
-            )
+    keep = choose_keep(keep_effects, effect_bytes)
+    if keep != keep_effects and keep == "thin":
+        warnings.warn(
+            f"the effects b1 and b2 of all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD and "
+            "at most 500 draws, in the group 'effects' (keep_effects='thin').",
+            UserWarning,
+            stacklevel=2,
+        )
     bar = Progress(chains * (tune + draws), f"sampling, {chains} chains", progress)
     done = [0] * chains
 
@@ -281,9 +275,9 @@ def fit(
 
 
 def announce_compilation(bar: Progress) -> None:
-    """Say on the progress line that the first start takes its time."""
+    """Say that the first start takes its time, also where stderr is a log."""
     if not is_compiled():
-        bar.write("compiling the sampler (once after an installation, a minute or two) ...")
+        bar.announce("compiling the sampler (once after an installation, a minute or two) ...")
 
 
 def warn_short(draws: int, tune: int, chains: int) -> None:
@@ -299,158 +293,18 @@ def warn_short(draws: int, tune: int, chains: int) -> None:
         warnings.warn("a short run: " + "; ".join(reasons) + ".", UserWarning, stacklevel=3)
 
 
-def count_draw_bytes(prepared: Prepared, draws: int, chains: int) -> int:
-    """Size of all draws of the means and the covariances."""
-    I, L = prepared.layout.recorded.shape
-    return 8 * draws * chains * (I * L + 2 * L * L + I * I)
+def count_draw_bytes(I: int, L: int, sweeps: int) -> int:
+    """Size of all draws of the means and the covariances of I environments and L traits, in bytes."""
+    return 8 * sweeps * (I * L + 2 * L * L + I * I)
 
 
-def count_bytes(prepared: Prepared, draws: int, chains: int) -> int:
-    """Size of all draws of b1 and b2."""
-    I, L = prepared.layout.recorded.shape
-    return 8 * draws * chains * len(prepared.lines) * L * (1 + (I if I > 1 else 0))
+def count_effect_bytes(J: int, I: int, L: int, sweeps: int) -> int:
+    """Size of all draws of b1 and b2 of J lines, in bytes."""
+    return 8 * sweeps * J * L * (1 + (I if I > 1 else 0))
 
 
-def collect(
-    prepared: Prepared, problem: Problem, scaling: Scaling, sampled: list[Draws], keep: str
-) -> dict[str, Any]:
-    """Labelled groups of the result, as xarray Datasets, in the order in which they are shown."""
-    trial = prepared.trial
-    coords: dict[str, Any] = {
-        "env": list(trial.envs),
-        "env_bis": list(trial.envs),
-        "trait": list(trial.traits),
-        "trait_bis": list(trial.traits),
-        "line": list(prepared.lines),
-    }
-    posterior = collect_variables(sampled, scaling, problem.interaction, problem.means.kind == EXCHANGEABLE)
-    if keep == "all":
-        posterior |= collect_effects(sampled, prepared.basis, scaling, len(trial.envs), thin=False)
-    index = {"chain": np.arange(len(sampled)), "draw": np.arange(len(sampled[0].slot))}
-    attrs = {"inference_library": "bmtme", "inference_library_version": __version__}
-    groups = {"posterior": make_dataset(posterior, coords | index, ("chain", "draw"), attrs)}
-    if keep == "thin":
-        effects = collect_effects(sampled, prepared.basis, scaling, len(trial.envs), thin=True)
-        places = {"effect_draw": np.arange(len(effects["effect_chain"]))}
-        groups["effects"] = make_dataset(effects, coords | places, ("effect_draw",), attrs)
-    import xarray
-
-    layout = prepared.layout
-    lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
-    envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
-    record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
-    stats = ("completed_log_density", "acceptance", "step_size", "diverging")
-    groups["sample_stats"] = xarray.Dataset(
-        {name: (("chain", "draw"), np.stack([getattr(chain, name) for chain in sampled])) for name in stats},
-        index,
-        attrs,
-    )
-    groups["observed_data"] = xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, attrs)
-    groups["constant_data"] = xarray.Dataset(
-        {
-            "relationship_eigenvalues": ("eigenvector", prepared.basis.values * scaling.m),
-            "relationship_mean_diagonal": ((), scaling.m),
-            "recorded": (("env", "trait"), layout.recorded.astype(np.int8)),
-            "trait_mean": ("trait", scaling.centre),
-            "trait_sd": ("trait", scaling.scale),
-        },
-        {"env": list(trial.envs), "trait": list(trial.traits)},
-        attrs,
-    )
-    envs = prepared.shown_envs
-    places = {"line": prepared.shown_lines, "env": envs, "env_bis": envs, "record": prepared.shown_records}
-    return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
-
-
-def describe_data(prepared: Prepared) -> dict[str, Any]:
-    """Sizes and shares of the data, for the record of a run."""
-    trial, layout = prepared.given, prepared.layout
-    return {
-        "lines": len(prepared.lines),
-        "lines_predicted": len(prepared.relationship.lines),
-        "lines_dropped": list(prepared.dropped),
-        "envs": len(trial.envs),
-        "traits": len(trial.traits),
-        "records": len(prepared.values),
-        "missing_values": int(np.isnan(prepared.values).sum()),
-        "absent_columns": [
-            f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~layout.recorded[prepared.shown_envs])
-        ],
-        "relationship_rank": prepared.basis.rank,
-        "imputed_share": round(layout.imputed_share, 6),
-    }
-
-
-def find_facts(
-    prepared: Prepared, model: BMTME, problem: Problem, scaling: Scaling, posterior: Any
-) -> dict[str, Any]:
-    """What a summary needs to know about the data; environments in the order in which they are shown.
-
-    ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on
-    one record; ``spread``, the expected sample variance of the lines' effects per unit of their covariance;
-    ``records``, ``observed_sd`` (env x trait), number of records and their standard deviation; ``prior_only``, what the
-    likelihood is flat in, by name; ``means``, ``shared_variance``, of the model.
-    """
-    observed, env, shown = prepared.observed, prepared.layout.rec_env, prepared.shown_envs
-    counts = np.array([observed[env == i].sum(axis=0) for i in range(len(prepared.trial.envs))])
-    sd = np.zeros(counts.shape)
-    for i, l in np.argwhere(counts > 1):
-        sd[i, l] = np.nanstd(prepared.values[env == i, l], ddof=1)
-    covariances = posterior[[name for name in ("Sigma_t", "Sigma_E", "R_e") if name in posterior]]
-    computed = {dim: list(prepared.trial.envs) for dim in ("env", "env_bis") if dim in covariances.dims}
-    try:
-        with np.errstate(all="ignore"):
-            prior_only = find_prior_only(prepared, problem, scaling, covariances.sel(computed))
-    except (np.linalg.LinAlgError, MemoryError) as error:  # a finished fit is not lost for that
-        prior_only = {}
-        reason = "there are too many of them" if isinstance(error, MemoryError) else "they are nearly singular"
-        warnings.warn(
-            f"which of the covariances the prior alone informs could not be computed, as {reason}: the summary does "
-            "not mark them.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return {
-        "mean_diagonal": prepared.basis.scale,
-        "spread": prepared.basis.spread,
-        "envs": list(prepared.given.envs),
-        "recorded": prepared.layout.recorded[shown].tolist(),
-        "together": (observed.T.astype(int) @ observed.astype(int) > 0).tolist(),
-        "records": counts[shown].tolist(),
-        "observed_sd": sd[shown].tolist(),
-        "shared_variance": model.structure == "standard",
-        "means": model.means,
-        "prior_only": prior_only,
-    }
-
-
-def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode]) -> dict[str, Any]:
-    """How the chains went (see `bmtme.results.convergence.measure_sampling`)."""
-    shares = share_draws(modes, sampled)
-    spread = prepared.basis.spread / prepared.basis.scale
-
-    def share_genetic(Sigma_t: np.ndarray, s2_E: np.ndarray, R_e: np.ndarray) -> np.ndarray:
-        variance = np.diagonal(Sigma_t, axis1=-2, axis2=-1)[..., None, :]
-        genetic = spread * variance * (1.0 + s2_E[..., prepared.shown_envs, None])
-        return np.asarray(genetic / (genetic + np.diagonal(R_e, axis1=-2, axis2=-1)[..., None, :]))
-
-    def stack(name: str) -> np.ndarray:
-        return np.stack([getattr(chain, name) for chain in sampled])
-
-    found = [
-        {
-            "height": None if np.isnan(mode.height) else round(mode.height, 3),
-            "weight": round(mode.weight, 5),
-            "heritability": share_genetic(*mode.start).round(4).tolist(),
-            "chains": shares[:, k].round(4).tolist(),
-        }
-        for k, mode in enumerate(modes)
-    ]
-    heritability = share_genetic(stack("Sigma_t"), stack("s2_E"), stack("R_e"))
-    return measure_sampling(heritability, stack("diverging"), stack("acceptance"), found)
-
-
-def find_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries behind the numbers."""
-    names = ("numpy", "scipy", "numba", "pandas", "xarray", "arviz")
-    return {"bmtme": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}
+def choose_keep(keep: str, effect_bytes: int) -> str:
+    """What is kept of effects of this size: ``auto`` is all or thin."""
+    if keep != "auto":
+        return keep
+    return "all" if effect_bytes <= LARGE else "thin"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TextIO
@@ -29,6 +30,7 @@ class Progress:
         self.stream: TextIO | None = stream or sys.stderr
         # Without a console (pythonw, a closed stream) sys.stderr is None.
         self.show = self.stream is not None and (self.stream.isatty() if show is None else show)
+        self.silent = self.stream is None or show is False
         self.total, self.what = max(total, 1), what
         self.began: tuple[float, int] | None = None
         self.last = 0.0
@@ -54,6 +56,15 @@ class Progress:
             self.stream.write("\r" + text.ljust(self.width))
             self.stream.flush()
             self.width = len(text)
+
+    def announce(self, text: str) -> None:
+        """Say what takes its time once: on the line, or as a line of a log."""
+        if self.show:
+            self.write(text)
+        elif not self.silent and self.stream is not None:
+            with contextlib.suppress(OSError):  # that nobody can read it ends no run
+                self.stream.write(f"{text}\n")
+                self.stream.flush()
 
     def close(self) -> None:
         """Clear the line."""

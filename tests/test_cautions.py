@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import bmtme
 import bmtme.cv.run
@@ -18,7 +19,8 @@ from bmtme.checkup.dependences import describe_dependence, find_dependences
 from bmtme.checkup.kin import describe_centring
 from bmtme.checkup.replicates import compare_replicates, tabulate_replicates
 from bmtme.cv.leaks import find_leaks, refuse_leaks
-from bmtme.cv.schemes import CV1, CV2, Partition
+from bmtme.cv.partitions import Partition
+from bmtme.cv.schemes import CV1, CV2
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError
@@ -476,6 +478,54 @@ def test_spread_within_lines_where_there_are_plots():
     finding = caution(trial, "unequal spread")
     assert "(plots around their line's mean)" in finding.summary
     assert finding.items[0]["value"] == pytest.approx(6, rel=0.4)
+
+
+def test_relations_are_looked_for_in_one_thread(monkeypatch):
+    """On a busy machine the threads of many small products wait for one another: 40 s in place of half a second."""
+    seen = []
+
+    def search(*_):
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return []
+
+    monkeypatch.setattr("bmtme.checkup.dependences._search", search)
+    with threadpool_limits(2):
+        assert find_dependences(trial_of(simulate_cells(20, 2, 2))) == []
+    assert set(seen) == {1}
+
+
+# --- one cause, one word ------------------------------------------------------------------------------------------
+
+
+def test_an_exact_relation_is_not_called_a_likeness_too():
+    """Of its advice, the difference of the two traits would leave nothing."""
+    cells = simulate_cells(40, 3, 2)
+    cells[:, :, 1] = 2 * cells[:, :, 0] + np.arange(3)
+    assert kinds(trial_of(cells)) == {"dependent columns"}
+    # Where it is exact in one environment only, the likeness in another is told still.
+    cells[:, 1:, 1] = np.round(cells[:, 1:, 1] + 0.3 * np.random.default_rng(0).normal(size=(40, 2)), 2)
+    trial = trial_of(cells)
+    assert {"dependent columns", "traits alike"} <= kinds(trial)
+    assert "2018" not in caution(trial, "traits alike").summary
+    assert "of 2018" in caution(trial, "dependent columns").summary
+
+
+def test_another_unit_is_not_called_an_unequal_spread_too():
+    cells = simulate_cells(40, 3, 1)
+    cells[:, 1] *= 1000
+    assert kinds(trial_of(cells)) == {"unit"}
+    # The other environments are compared still.
+    cells[:, 2] = np.round(50 + 6 * (cells[:, 2] - 50), 2)
+    finding = caution(trial_of(cells), "unequal spread")
+    assert {finding.items[0]["env"], finding.items[0]["other"]} == {"2018", "2020"}
+
+
+def test_a_unit_so_large_that_a_fit_is_refused_is_named():
+    cells = simulate_cells(40, 3, 1)
+    cells[:, 1] = 0.03 * cells[:, 1]
+    cells[:, [0, 2]] *= 1000
+    assert "varies in 2019 by" in (text := caution(trial_of(cells), "constant in an environment").summary)
+    assert "(another unit?)" in text
 
 
 # --- relationship -----------------------------------------------------------------------------------------------

@@ -244,6 +244,17 @@ def test_time_left(monkeypatch):
     assert lines == ["work:  10%", "work:  20%, 1:20 left", "work:  40%, 1:00 left"]
 
 
+@pytest.mark.parametrize(("progress", "said"), [(None, 1), (False, 0), (True, 1)])
+def test_compilation_is_announced_in_a_log_too(data, monkeypatch, capsys, progress, said):
+    """Where stderr is no terminal, nothing else would tell why nothing happens for a minute or two."""
+    monkeypatch.setattr("bmtme.pipeline.is_compiled", lambda: False)
+    with pytest.warns(UserWarning, match="a short run"):
+        fit(*data, draws=10, tune=5, chains=1, progress=progress)
+    err = capsys.readouterr().err
+    assert err.count("compiling the sampler (once after an installation") == said
+    assert err.endswith("...\n") or progress is not None
+
+
 def test_lines_that_get_shorter_leave_nothing_behind():
     stream = Terminal()
     bar = Progress(10, "work", stream=stream)

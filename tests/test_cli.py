@@ -484,9 +484,16 @@ def test_describe_fit_marks_what_only_the_prior_knows() -> None:
     assert text.count("*") == 2
     assert max(map(len, text.splitlines())) <= 100
     narrow = describe_fit(summary, run, make_trial(), width=40)
-    assert (
-        "Heritability of a plot: mean (intervals are in the summary)\n        Y  Z, dry\n  E  0.50    0.50\n" in narrow
-    )
+    table = "Heritability of a record: mean (intervals are in the summary)\n        Y  Z, dry\n  E  0.50    0.50\n"
+    assert table in narrow
+    assert "sampler, seed 1, 0.2 s\n" in text
+    run["seconds"] |= {"search": 0.5, "compile": 105.07}
+    assert "sampler, seed 1, 0.8 s (and 105 s to compile it first)\n" in describe_fit(summary, run, make_trial())
+    # A prior-only entry is not told again as one of which the data say little; others are.
+    hardly = "the data hardly say: the interval covers 0.98 of (0, 1)"
+    summary.loc["heritability[E, Y]", "note"] = f"prior only: why; {hardly}"
+    summary.loc["heritability[F, Y]", "note"] = hardly
+    assert "almost all of (0, 1): Y in F\n" in describe_fit(summary, run, make_trial())
 
 
 def test_describe_cv_shows_missing_scores_and_units() -> None:

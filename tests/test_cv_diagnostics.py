@@ -9,6 +9,7 @@ import pytest
 
 import bmtme.cv.tasks
 from bmtme import BMTME, CV1, HalfT, InverseWishart, Trial, cross_validate, simulate
+from bmtme.collection import collect, find_facts
 from bmtme.cv.diagnostics import (
     Diagnosis,
     describe_diagnoses,
@@ -20,7 +21,7 @@ from bmtme.cv.diagnostics import (
 from bmtme.cv.models import find_twins
 from bmtme.cv.scores import find_best
 from bmtme.engines.rotated.chains import run_chains
-from bmtme.pipeline import collect, find_facts, plan_slots, spawn_seeds
+from bmtme.pipeline import plan_slots, spawn_seeds
 from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_cv
 from bmtme.results.summary import derive_quantities, diagnose, summarise_posterior

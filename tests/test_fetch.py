@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from discs import small_files
 
 from bmtme.datasets import fetch, list_sets, parsers, public
 from bmtme.datasets.sources import SOURCES, RemoteFile
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import DataError, MachineError, UsageError
 
 SETS = list(SOURCES)
 
@@ -176,6 +177,19 @@ def test_wrong_checksum_is_refused_and_not_kept(serve, tmp_path):
     with pytest.raises(DataError, match=r"http://127.*/WheatToy.rda is not the file that was expected: its SHA-256"):
         fetch("toys/WheatToy", mirror=mirror, cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.usefixtures("known")
+def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_connection(serve, toy_file, tmp_path):
+    mirror = serve(toy_file)
+    words = r"cannot be kept in .*/cache: File too large\. Name "
+    with small_files(100), pytest.raises(MachineError, match=words) as full:
+        fetch("toys/WheatToy", mirror=mirror, cache=tmp_path / "cache")
+    assert "could not be fetched" not in str(full.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"cannot be kept in .*/file"):
+        fetch("toys/WheatToy", mirror=mirror, cache=tmp_path / "file" / "cache")
 
 
 def test_server_that_has_no_such_file_or_is_not_there(serve, tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ As in `test_fuzz`, ``BMTME_FUZZ=20 pytest tests/test_fuzz_arguments.py`` runs tw
 from __future__ import annotations
 
 import contextlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from discs import small_files
 from fuzzing import Draw, call, check_shell, compile_samplers, examples, run_here
 from hypothesis import given
 from hypothesis import strategies as st
@@ -297,17 +297,6 @@ def test_options(data: st.DataObject, folder: Path) -> None:
         check_shell(run_here, words, here, None, [*names, "command", "T1", "T2", "line", "env"])
 
 
-@contextlib.contextmanager
-def small_disc(size: int) -> Iterator[None]:
-    """No file can grow beyond so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @examples(25)
 @given(
     name=st.sampled_from(["cv", "grm", "matrix", "simulate"]),
@@ -317,7 +306,7 @@ def test_full_disc(name: str, size: int, folder: Path) -> None:
     """Output that cannot be written to its end is not there at all."""
 
     def run(words: Sequence[str]) -> tuple[int, str, str]:
-        with small_disc(size):
+        with small_files(size):
             return run_here(words)
 
     with copied(folder) as here:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from discs import small_files
 
 from bmtme.cli import grm
 from bmtme.cli.main import main
@@ -290,3 +291,16 @@ def test_stopped_in_the_middle(tmp_path, number, status):
     assert err == "bmtme: interrupted; nothing was written\n"
     assert out == ""
     assert [file.name for file in tmp_path.iterdir()] == ["pipe.csv"]
+
+
+@pytest.mark.parametrize("name", ["grm.csv", "grm.csv.gz", "grm.grm.bin"])
+def test_a_full_disc_is_a_failure_of_the_machine(run: Run, tmp_path: Path, name: str) -> None:
+    matrix = 0.5 * np.eye(60) + 0.5 + 0.1 * np.diag(np.random.default_rng(1).random(60))
+    write_relationship(Relationship(matrix, [f"g{j}" for j in range(60)]), tmp_path / "given.csv")
+    (tmp_path / "out").mkdir()
+    with small_files(500):
+        code, _, complained = run(tmp_path / "given.csv", "--matrix", "--out", tmp_path / "out" / name)
+    assert code == 1
+    assert "cannot be written: File too large." in complained
+    assert "fault in bmtme" not in complained
+    assert list((tmp_path / "out").iterdir()) == []

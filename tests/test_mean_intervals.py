@@ -5,9 +5,10 @@ import pytest
 from test_predictions import flatten, mixture_quantile, predict_by_hand, trial_of
 
 from bmtme import BMTME, CV1, cross_validate, simulate
+from bmtme.collection import collect
 from bmtme.data.order import sort_trial
 from bmtme.engines.rotated.chains import run_chains
-from bmtme.pipeline import choose_targets, collect, plan_slots, predict, spawn_seeds
+from bmtme.pipeline import choose_targets, plan_slots, predict, spawn_seeds
 from bmtme.preparation import build, prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import resource
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
+from discs import small_files
 
 import bmtme
 from bmtme import DataError, MachineError, Trial, UsageError
@@ -338,17 +338,6 @@ def test_a_folder_that_is_not_empty_says_what_it_holds(tmp_path):
 
 
 # --- a machine that fails ---------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def small_files(size):
-    """No file can grow beyond so many bytes: as on a full disc."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("size", [0, 100, 3_000, 30_000, 1_000_000])

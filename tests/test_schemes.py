@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bmtme.cv.schemes import CV1, CV2, Partition
+from bmtme.cv.partitions import Partition
+from bmtme.cv.schemes import CV1, CV2
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 

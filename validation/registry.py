@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bmtme.collection import find_versions
 from bmtme.engines.rotated.chains import count_cores
 from bmtme.linalg.compile import hash_sources
-from bmtme.pipeline import find_versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,7 +18,7 @@ ALIKE = 0.99
 FEWEST = 10
 
 
-def find_alike_traits(trial: Trial, known: Collection[tuple[str, str]] = ()) -> list[Finding]:
+def find_alike_traits(trial: Trial, known: Collection[frozenset[tuple[int, int]]] = ()) -> list[Finding]:
     """Pairs of traits with a correlation above 0.99 of the records within environments, or within one of them.
 
     Deviations from the environments' means are correlated: differences between environments may make any two traits
@@ -26,15 +26,15 @@ def find_alike_traits(trial: Trial, known: Collection[tuple[str, str]] = ()) -> 
 
     Parameters
     ----------
-    known : pairs of traits that need no further word
+    known : pairs of columns (environment, trait) that need no further word and are left out
     """
     items = []
     for p, q in combinations(range(len(trial.traits)), 2):
         first, second = trial.traits[p], trial.traits[q]
-        if (first, second) in known:
-            continue
         within = []
         for i in range(len(trial.envs)):
+            if frozenset([(i, p), (i, q)]) in known:
+                continue
             pair = trial.values[trial.env_index == i][:, [p, q]]
             pair = pair[~np.isnan(pair).any(axis=1)]
             if len(pair):

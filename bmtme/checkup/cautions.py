@@ -6,7 +6,7 @@ import warnings
 
 from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.checkup.constants import find_constants
-from bmtme.checkup.dependences import find_dependent_columns, list_pairs
+from bmtme.checkup.dependences import describe_dependences, find_dependences, list_pairs
 from bmtme.checkup.findings import Finding
 from bmtme.checkup.oddities import (
     find_copied_columns,
@@ -23,20 +23,27 @@ __all__ = ["find_cautions", "warn_of_values"]
 
 
 def find_cautions(trial: Trial) -> list[Finding]:
-    """Findings about values that concern a fit: it refuses what says ``stop``, and passes on warnings."""
+    """Findings about values that concern a fit: it refuses what says ``stop``, and passes on warnings.
+
+    Each cause is told once: what is a copy is no further relation, what is a relation is no further likeness, and what
+    is in another unit has no standard deviation to be compared.
+    """
     copied = find_copied_columns(trial)
-    twins = {(item["trait"], item["other"]) for each in copied if each.kind == "copied trait" for item in each.items}
+    copies = list_pairs(copied, trial)
+    dependences = [each for each in find_dependences(trial) if frozenset(each.columns) not in copies]
+    units = find_unit_mixes(trial)
+    elsewhere = {(item["env"], item["trait"]) for each in units for item in each.items}
     return [
         *find_missing_codes(trial),
         *find_gross_outliers(trial),
-        *find_unit_mixes(trial),
+        *units,
         *find_scale_mixes(trial),
         *find_constants(trial),
         *copied,
-        *find_dependent_columns(trial, list_pairs(copied, trial)),
-        *find_alike_traits(trial, twins),
+        *describe_dependences(trial, dependences),
+        *find_alike_traits(trial, copies.union(frozenset(each.columns) for each in dependences)),
         *find_replicate_differences(trial),
-        *find_unequal_spreads(trial),
+        *find_unequal_spreads(trial, elsewhere),
     ]
 
 

@@ -111,7 +111,7 @@ def _find_constant_envs(trial: Trial) -> list[Finding]:
                 continue
             text = f"{trait} is {values[0]:g} in all {len(values)} records of {env}"
             if not _is_constant(values):
-                text = f"{trait} varies in {env} by {spreads[i] / usual:.1g} of what it does elsewhere"
+                text = f"{trait} varies in {env} by {spreads[i] / usual:.1g} of what it does elsewhere (another unit?)"
             cases[severity].append({"trait": trait, "env": env, "value": float(values[0]), "message": text})
     found = []
     for severity, listed in cases.items():

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bmtme.checkup.constants import list_columns
 from bmtme.checkup.findings import Finding, join_texts
 from bmtme.data.trial import Trial
 from bmtme.words import some_names
 
-__all__ = ["Dependence", "describe_dependence", "find_dependences", "find_dependent_columns", "list_pairs"]
+__all__ = ["Dependence", "describe_dependence", "describe_dependences", "find_dependences", "list_pairs"]
 
 #: Lines beyond its columns that a relation needs, with half a line more for each column; and different rows of values
 #: beyond them.
@@ -55,6 +56,7 @@ class Dependence:
     n_lines: int
 
 
+@threadpool_limits.wrap(1)  # type: ignore[untyped-decorator]  # of many small products, threads wait for one another
 def find_dependences(trial: Trial) -> list[Dependence]:
     r"""Exact linear relations of the lines' means in the environment x trait columns.
 
@@ -118,12 +120,8 @@ def _search(table: _Table, groups: list[list[int]]) -> Iterator[_Relation]:
             yield relation
 
 
-def find_dependent_columns(trial: Trial, copies: Collection[frozenset[tuple[int, int]]] = ()) -> list[Finding]:
-    """The same as a finding.
-
-    copies : pairs of columns (environment, trait) that need no further word
-    """
-    listed = [each for each in find_dependences(trial) if frozenset(each.columns) not in copies]
+def describe_dependences(trial: Trial, listed: Sequence[Dependence]) -> list[Finding]:
+    """Relations as a finding, if there are any."""
     if not listed:
         return []
     texts = [describe_dependence(trial, each) for each in listed]

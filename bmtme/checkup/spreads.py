@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -24,17 +25,23 @@ CHANCE = 0.001
 OUTLIER = 3.5
 
 
-def find_unequal_spreads(trial: Trial) -> list[Finding]:
+def find_unequal_spreads(trial: Trial, known: Collection[tuple[str, str]] = ()) -> list[Finding]:
     r"""Traits whose records, or plots around their lines' means, vary more in one environment than in another.
 
     Where two environments or more have replicates, the standard deviation is that of plots around the means of their
     lines; else of the records. Outliers are drawn in to a robust z of 3.5. The largest ratio of a trait has to be more
     than chance makes in one of a thousand traits, by an F test with :math:`2 (n - 1) / (k - 1)` degrees of freedom for
     n values with kurtosis k (at least 3: normal).
+
+    Parameters
+    ----------
+    known : environments and traits that are of another magnitude, and are left out
     """
     spreads: dict[int, dict[int, tuple[float, float]]] = {}
     errors: dict[int, dict[int, tuple[float, float]]] = {}
     for i, l, records in list_columns(trial):
+        if (trial.envs[i], trial.traits[l]) in known:
+            continue
         values = trial.values[records, l]
         if len(values) >= FEWEST:
             spreads.setdefault(l, {})[i] = _measure_spread(values, len(values))

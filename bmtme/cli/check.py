@@ -144,10 +144,9 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     relationship, oddities = read_kin(args, trial)
     unrelated: Literal["error", "drop"] = "drop" if args.drop_unrelated else "error"
     checkup = look_over(trial, relationship, args.outlier, unrelated, [*faults, *oddities])
-    if out is not None:
-        write(checkup, out)
     say(describe_checkup(checkup, width()))
     if out is not None:
+        write(checkup, out)
         say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if checkup.ok:
         return 0

@@ -24,20 +24,16 @@ def check_size(out: Path, trial: Trial, relationship: Relationship, draws: int, 
     UsageError, MachineError
     """
     from bmtme.arguments import check_memory
-    from bmtme.pipeline import LARGE
+    from bmtme.pipeline import choose_keep, count_draw_bytes, count_effect_bytes
     from bmtme.results.folder import check_space
     from bmtme.results.posterior import THINNED
 
-    request = f"draws={draws}, chains={chains}, keep_effects={keep!r}"
-
     J, I, L = len(set(trial.lines) & set(relationship.lines)), len(trial.envs), len(trial.traits)
     sweeps = draws * chains
-    effects = 8 * J * L * (1 + (I if I > 1 else 0))
-    if keep == "auto":
-        keep = "all" if sweeps * effects <= LARGE else "thin"
-    kept = {"all": sweeps, "thin": min(sweeps, THINNED), "none": 0}[keep]
-    size = 8 * sweeps * (I * L + 2 * L * L + I * I) + kept * effects
-    check_memory(size, request)
+    kept = {"all": sweeps, "thin": min(sweeps, THINNED), "none": 0}
+    size = count_draw_bytes(I, L, sweeps)
+    size += count_effect_bytes(J, I, L, kept[choose_keep(keep, count_effect_bytes(J, I, L, sweeps))])
+    check_memory(size, f"draws={draws}, chains={chains}, keep_effects={keep!r}")
     check_space(out, size)
 
 

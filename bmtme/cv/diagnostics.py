@@ -11,12 +11,12 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from bmtme.engines.rotated.draws import Draws
+from bmtme.results.convergence import SOME_DIVERGED
+from bmtme.results.summary import derive_covariances
 
 #: Beyond this the chains of a fit disagree. Wider than the 1.01 of a single fit's summary: the largest of some hundred
 #: values over all fits passes 1.01 by chance alone.
 MOST_R_HAT = 1.05
-#: Share of divergent draws beyond which parts of the posterior may be left out.
-MOST_DIVERGENT = 0.01
 #: The warm-up aims at an acceptance of 0.8; below this the step size does not suit the posterior.
 LEAST_ACCEPTANCE = 0.5
 
@@ -70,19 +70,11 @@ def diagnose_chains(chains: Sequence[Draws], envs: Sequence[str], traits: Sequen
 def list_parameters(
     chains: Sequence[Draws], envs: Sequence[str], traits: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and draws (chain, draw) in scaled units, which change no rank."""
+    """Names and draws (chain, draw) in scaled units, which change no rank; of covariances, the correlations."""
     S, E, R = (np.stack([getattr(chain, name) for chain in chains]) for name in ("Sigma_t", "s2_E", "R_e"))
-    for name, kind, values in (("Sigma_t", "genetic", S), ("R_e", "residual", R)):
-        for l, trait in enumerate(traits):
-            yield f"{name}[{trait}, {trait}]", values[..., l, l]
-            for q in range(l + 1, len(traits)):
-                scale = np.sqrt(values[..., l, l] * values[..., q, q])
-                yield f"{kind}_correlation[{trait}, {traits[q]}]", values[..., l, q] / scale
-    for i, env in enumerate(envs):
-        yield f"Sigma_E[{env}, {env}]", E[..., i]
-        for l, trait in enumerate(traits):
-            genetic = S[..., l, l] * (1.0 + E[..., i])
-            yield f"heritability[{env}, {trait}]", genetic / (genetic + R[..., l, l])
+    for quantity in derive_covariances(envs, traits, S, E[..., None] * np.eye(len(envs)), R, 1.0):
+        if quantity.kind not in ("Sigma_t", "R_e") or quantity.first == quantity.second:
+            yield quantity.name, quantity.draws
 
 
 def rank_r_hat(draws: np.ndarray) -> np.ndarray:
@@ -137,7 +129,7 @@ def describe_diagnoses(found: Mapping[str, Mapping[str, Diagnosis]]) -> list[str
                 f"model {model!r} on {len(bad)}{of} partitions (R-hat of {worst.parameter} up to {worst.r_hat:.2f}, "
                 f"partition {label!r})"
             )
-        bad = {label: d for label, d in by_partition.items() if d.divergent > MOST_DIVERGENT * d.draws}
+        bad = {label: d for label, d in by_partition.items() if d.divergent > SOME_DIVERGED * d.draws}
         if bad:
             label, worst = max(bad.items(), key=lambda entry: entry[1].divergent / entry[1].draws)
             divergent.append(

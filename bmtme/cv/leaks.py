@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bmtme.checkup.dependences import Dependence, describe_dependence, find_dependences
-from bmtme.cv.schemes import Partition
+from bmtme.cv.partitions import Partition
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError
 from bmtme.words import count_noun

@@ -14,12 +14,14 @@ from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
+from bmtme.collection import describe_data, find_versions
 from bmtme.cv.diagnostics import describe_diagnoses
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.models import Models, describe_twins, find_twins, label_models
+from bmtme.cv.partitions import Partition, Scheme
 from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.result import PREDICTION_COLUMNS, CrossValidation
-from bmtme.cv.schemes import CV1, Partition, Scheme
+from bmtme.cv.schemes import CV1
 from bmtme.cv.tasks import Job, Sampling, run_jobs
 from bmtme.data.order import sort_names
 from bmtme.data.relationship.matrix import Relationship
@@ -29,15 +31,7 @@ from bmtme.engines.rotated.rehearsal import rehearse
 from bmtme.errors import DataError, NumericalError, UsageError
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.structure import BMTME
-from bmtme.pipeline import (
-    DEFAULT_SAMPLER,
-    announce_compilation,
-    count_draw_bytes,
-    describe_data,
-    find_versions,
-    spawn_seeds,
-    warn_short,
-)
+from bmtme.pipeline import DEFAULT_SAMPLER, announce_compilation, count_draw_bytes, spawn_seeds, warn_short
 from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress
 from bmtme.results.predictions import arrange_predictions
@@ -148,7 +142,8 @@ def cross_validate(
     decompose = DecompositionCache()
     with threadpool_limits(1):
         whole = prepare(trial, relationship, unrelated, decompose)
-        check_memory(count_draw_bytes(whole, draws, chains), f"draws={draws}, chains={chains}")
+        I, L = whole.layout.recorded.shape
+        check_memory(count_draw_bytes(I, L, draws * chains), f"draws={draws}, chains={chains}")
         trial = whole.given
         partitions = draw_partitions(scheme, trial, seed)
         refuse_leaks(trial, partitions)

@@ -18,7 +18,7 @@ from bmtme.data.tables.files import read_table
 from bmtme.data.trial import Trial
 from bmtme.datasets.parsers import PARSERS, Parts
 from bmtme.datasets.sources import SOURCES, RemoteFile, Source
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import DataError, UsageError, blame, is_of_machine
 from bmtme.extras import require
 from bmtme.words import list_names, suggest
 
@@ -104,7 +104,10 @@ def fetch(
     DataError
         If a file cannot be fetched or read, or is not the one expected (by its SHA-256; nothing is kept then).
     UsageError
-        If there is no such set, or a library is needed that is not installed (extra ``datasets``).
+        If there is no such set, a library is needed that is not installed (extra ``datasets``), or nothing can be
+        written in the cache.
+    MachineError
+        If the machine fails, as a full disc does.
 
     Notes
     -----
@@ -190,6 +193,12 @@ def _download(file: RemoteFile, home: str, cache: str | os.PathLike[str] | None)
             raise DataError(f"{file.name} could not be fetched from {url}: {str(error).rstrip('.')}.") from None
         raise DataError(_describe_mismatch(url, file)) from None
     except OSError as error:  # of the net as well as of the disc: requests' errors are such
+        if is_of_machine(error) or isinstance(error, (PermissionError, FileExistsError, NotADirectoryError)):
+            reason = error.strerror or " ".join(str(error).split()).rstrip(".")
+            raise blame(error)(
+                f"{file.name} cannot be kept in {place}: {reason}. Name another folder for downloads as cache=, or in "
+                "the environment variable BMTME_DATA_CACHE."
+            ) from None
         # Of the many words for a server that cannot be reached, none helps.
         reason = "no connection" if type(error).__name__ == "ConnectionError" else " ".join(str(error).split())
         raise DataError(

@@ -21,6 +21,8 @@ from bmtme.words import count_noun, some_names
 __all__ = ["describe_cv", "describe_fit"]
 
 ABSENT = "-"
+#: Seconds of the compiler from which on they are told; what is compiled already is loaded in less.
+LONG_COMPILING = 1.0
 
 Cell = Callable[[str], str]
 
@@ -50,9 +52,10 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     facts += list_sampling_facts("model", f"{settings['model']['structure']},", run)
     facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
     parts = [label_facts(facts, width)]
+    # A single value of a line may be a plot, or a mean of several.
     parts.append(
         _tabulate(
-            "Heritability of a plot",
+            f"Heritability of a {'plot' if (trial.counts() > 1).any() else 'record'}",
             summary,
             [(env, [f"heritability[{env}, {trait}]" for trait in traits]) for env in envs],
             traits,
@@ -77,7 +80,8 @@ def list_remarks(summary: pd.DataFrame, envs: Sequence[str], traits: Sequence[st
     """Of which heritabilities hardly anything is known, and where residual variances do not fit; in words."""
     notes = summary["note"].to_dict()
     names = {f"heritability[{env}, {trait}]": f"{trait} in {env}" for trait in traits for env in envs}
-    vague = [where for name, where in names.items() if HARDLY in notes.get(name, "")]
+    # What is known from the prior only has a star already.
+    vague = [where for name, where in names.items() if HARDLY in notes.get(name, "") and PRIOR_ONLY not in notes[name]]
     texts = []
     if vague:
         texts.append(f"The data hardly say, the interval covers almost all of (0, 1): {some_names(vague)}")
@@ -125,17 +129,17 @@ def list_data_facts(data: dict[str, Any], trial: Trial) -> list[tuple[str, str]]
 
 
 def list_sampling_facts(label: str, what: str, run: dict[str, Any]) -> list[tuple[str, str]]:
-    """Length, sampler, seed and time of a run; as (label, text)."""
+    """Length, sampler, seed and time of a run, less that of the compiler; as (label, text)."""
     settings = run["settings"]
     length = (
         f"{count_noun(settings['chains'], 'chain')} of {count_noun(settings['draws'], 'draw')} after "
         f"{count_noun(settings['tune'], 'warm-up sweep')}"
     )
-    seconds = sum(run["seconds"].values())
-    return [
-        (label, f"{what} {length}"),
-        ("", f"{settings['sampler']} sampler, seed {settings['seed']}, {seconds:.1f} s"),
-    ]
+    compiling = run["seconds"].get("compile", 0.0)
+    time = f"{sum(run['seconds'].values()) - compiling:.1f} s"
+    if compiling > LONG_COMPILING:
+        time += f" (and {compiling:.0f} s to compile it first)"
+    return [(label, f"{what} {length}"), ("", f"{settings['sampler']} sampler, seed {settings['seed']}, {time}")]
 
 
 def describe_cv(

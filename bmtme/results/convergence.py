@@ -90,7 +90,7 @@ def advise_length(worst: float, run: dict[str, Any]) -> str:
     if factor > LONGEST:
         return f"Even {LONGEST} times as many draws would not do: look for the reason in `bmtme check`."
     seconds = factor * run["seconds"]["sample"]
-    time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    time = f"{max(seconds, 1):.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
     return (
         f"Run more sweeps before leaning on these numbers: tune={factor * settings['tune']}, "
         f"draws={factor * settings['draws']} would take about {time}."

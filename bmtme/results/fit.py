@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from bmtme.arguments import file_path
 from bmtme.errors import UsageError
+from bmtme.results.convergence import describe_convergence
 from bmtme.results.folder import save_result
 from bmtme.results.posterior import make_tree
 from bmtme.results.storage import read_fit, write_fit
@@ -42,6 +44,12 @@ class Fit:
             f"{data['traits']} traits; {settings['chains']} chains of {settings['draws']} draws)"
         )
 
+    def __str__(self) -> str:
+        """What it is, and whether it can be leaned on: of a summary, narrow screens hide the diagnostics."""
+        traits = [str(name) for name in self._groups["posterior"]["trait"].values]
+        text = describe_convergence(self.summary(), self.run, self.run["facts"]["envs"], traits)
+        return "\n".join([repr(self), *textwrap.wrap(text, 80, break_on_hyphens=False, break_long_words=False)])
+
     @property
     def idata(self) -> Any:
         if self._idata is None:
@@ -56,7 +64,13 @@ class Fit:
         DataFrame
             mean, sd, lower, upper (90% equal-tailed), ess_bulk, ess_tail, r_hat (rank-normalised, split), and a note
             where an entry is informed by its prior only or the chains do not suffice. Beside the model's parameters:
-            genetic and residual correlations, and the heritability of a plot.
+            genetic and residual correlations, and the heritability of a record: of a plot, or of a mean where the
+            records are such.
+
+        Notes
+        -----
+        On a narrow screen pandas hides columns in the middle: ``print(fit)`` says how the chains went, and
+        ``print(fit.summary().to_string())`` shows all.
         """
         if self._summary is None:
             self._summary = summarise_posterior(self._groups["posterior"], self.run["facts"])

@@ -16,15 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bmtme.arguments import file_path
-from bmtme.errors import MachineError, UsageError
+from bmtme.errors import MachineError, UsageError, blame
 from bmtme.results.record import RECORD
 
 #: In a draft: its lock, and whether it is complete.
 _LOCK = ".lock"
 _COMPLETE = b"complete"
-
-#: Failures of the machine; others, such as a name that is too long, are a matter of the folder that was named.
-_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -82,8 +79,7 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft, lock = _make_draft(path, path if existed else path.parent)
     except OSError as error:
-        kind = MachineError if error.errno in _MACHINE else UsageError
-        raise kind(f"cannot write the output folder {path}: {error.strerror}.") from error
+        raise blame(error)(f"cannot write the output folder {path}: {error.strerror}.") from error
     try:
         yield draft
         if existed:

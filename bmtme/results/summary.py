@@ -103,7 +103,7 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
     Parameters
     ----------
     posterior : xarray.Dataset
-    facts : what the data say about each entry, as of `bmtme.pipeline.find_facts`
+    facts : what the data say about each entry, as of `bmtme.collection.find_facts`
     """
     quantities = list(derive_quantities(posterior, facts["spread"]))
     draws = np.stack([quantity.draws for quantity in quantities])

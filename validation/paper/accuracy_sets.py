@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import bmtme
-from bmtme.cv.schemes import Partition
+from bmtme.cv.partitions import Partition
 from bmtme.cv.scores import msep, pearson
 from bmtme.datasets.simulated import Simulation
 from validation.paper.crossvalidation import place_predictions, run_models

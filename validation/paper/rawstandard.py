@@ -17,7 +17,7 @@ from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import threadpool_limits
 
 import bmtme
-from bmtme.cv.schemes import Partition
+from bmtme.cv.partitions import Partition
 from bmtme.results.predictions import spread_evenly
 from validation.paper.kept import Data
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 import bmtme
-from bmtme.cv.schemes import Partition
+from bmtme.cv.partitions import Partition
 from bmtme.model.eigenbasis import measure_spread
 from validation.referees.estimates import OURS, Estimate, estimate
 from validation.registry import Options, make_table

@@ -21,7 +21,7 @@ from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.tables.cells import individual_names, unique_names
 from bmtme.data.tables.texts import read_rows, read_words
 from bmtme.data.tables.workbooks import load_parquet
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import DataError, UsageError, blame
 from bmtme.extras import require
 
 __all__ = ["read_relationship", "relationship_targets", "write_relationship"]
@@ -197,6 +197,8 @@ def write_relationship(relationship: Relationship, path: str | os.PathLike[str],
     ------
     UsageError
         If a file is there already or cannot be written, the ending is not known, or the library is not installed.
+    MachineError
+        If the machine fails, as a full disc does.
     DataError
         If GCTA's files cannot hold a name, as there is white space in it, or an entry, as it is too large or small.
     """
@@ -331,7 +333,7 @@ def _new_files(targets: Sequence[Path]) -> Iterator[list[Path]]:
             for draft, target in zip(drafts, targets, strict=True):
                 draft.replace(target)
         except OSError as error:
-            raise UsageError(f"{targets[0]} cannot be written: {error.strerror or error}.") from error
+            raise blame(error)(f"{targets[0]} cannot be written: {error.strerror or error}.") from error
     finally:
         for draft in drafts:
             draft.unlink(missing_ok=True)
