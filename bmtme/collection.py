@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bmtme import __version__
+from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
@@ -100,7 +101,8 @@ def find_facts(
     ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on
     one record; ``spread``, the expected sample variance of the lines' effects per unit of their covariance;
     ``records``, ``observed_sd`` (env x trait), number of records and their standard deviation; ``prior_only``, what the
-    likelihood is flat in, by name; ``means``, ``shared_variance``, of the model.
+    likelihood is flat in, by name; ``alike``, traits that are nearly copies; ``means``, ``shared_variance``, of the
+    model.
     """
     observed, env, shown = prepared.observed, prepared.layout.rec_env, prepared.shown_envs
     counts = np.array([observed[env == i].sum(axis=0) for i in range(len(prepared.trial.envs))])
@@ -132,7 +134,22 @@ def find_facts(
         "shared_variance": model.structure == "standard",
         "means": model.means,
         "prior_only": prior_only,
+        "alike": list_alike(prepared),
     }
+
+
+def list_alike(prepared: Prepared) -> list[dict[str, Any]]:
+    """Pairs of traits that are nearly copies: places of the traits, of the environment (None: in all), correlation."""
+    trial = prepared.given
+    return [
+        {
+            "traits": [trial.traits.index(item["trait"]), trial.traits.index(item["other"])],
+            "env": trial.envs.index(item["env"]) if "env" in item else None,
+            "r": round(float(item["value"]), 4),
+        }
+        for finding in find_alike_traits(trial)
+        for item in finding.items
+    ]
 
 
 def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode]) -> dict[str, Any]:

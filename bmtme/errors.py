@@ -5,7 +5,16 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
-__all__ = ["BmtmeError", "DataError", "MachineError", "NumericalError", "UsageError", "blame", "is_of_machine"]
+__all__ = [
+    "BmtmeError",
+    "DataError",
+    "MachineError",
+    "NumericalError",
+    "SamplingWarning",
+    "UsageError",
+    "blame",
+    "is_of_machine",
+]
 
 #: Failures of the machine; others, such as a name that is too long, are a matter of the file that was named.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -45,6 +54,10 @@ class MachineError(BmtmeError, OSError):
     """The machine failed, whatever the data and the command are: a full disc, for example."""
 
     exit_code: ClassVar[int] = 1
+
+
+class SamplingWarning(UserWarning):
+    """What a fit says of its chains; the printed report of the shell says it too."""
 
 
 def is_of_machine(error: OSError) -> bool:

@@ -19,7 +19,7 @@ from bmtme.engines.rotated.chains import SAMPLERS, count_cores, run_chains
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import branch_seed, choose_starts, find_modes
 from bmtme.engines.rotated.rehearsal import is_compiled, rehearse
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import DataError, SamplingWarning, UsageError
 from bmtme.model.eigenbasis import BENDING
 from bmtme.model.scaling import (
     Scaling,
@@ -262,7 +262,7 @@ def fit(
     explanations = describe_explanations(sampling, settings, shown.envs, shown.traits)
     for text in (explanations, describe_divergences(sampling, settings)):
         if text:
-            warnings.warn(text, UserWarning, stacklevel=2)
+            warnings.warn(text, SamplingWarning, stacklevel=2)
     run = {
         "settings": settings,
         "data": describe_data(prepared),

@@ -50,7 +50,9 @@ def find_alike_traits(trial: Trial, known: Collection[frozenset[tuple[int, int]]
         for i, pair in within:
             r = _correlate(pair, 1)
             if abs(r) > ALIKE:
-                text = f"{first} and {second} in {trial.envs[i]} (r {r:.4f})"
+                rest = [other for k, other in within if k != i]
+                text = f"{first} and {second} in {trial.envs[i]} (r {r:.4f}"
+                text += f", {_correlate(np.concatenate(rest), len(rest)):.2f} elsewhere)" if rest else ")"
                 items.append({"trait": first, "other": second, "env": trial.envs[i], "value": r, "message": text})
     if not items:
         return []
@@ -61,6 +63,8 @@ def find_alike_traits(trial: Trial, known: Collection[frozenset[tuple[int, int]]
         "may all fit, and chains may agree on one of them by chance. Leave one of the two out, or put their difference "
         "(each divided by its standard deviation) in the place of one."
     )
+    if any("env" in item for item in items):
+        text += " The model has one residual covariance for all environments, which cannot be both."
     return [Finding.of("warning", "traits alike", text, items)]
 
 

@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from bmtme.errors import SamplingWarning
+
 __all__ = ["complain", "flush", "plain_warnings", "say", "width"]
 
 
@@ -65,6 +67,7 @@ def plain_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=UserWarning)
+        warnings.filterwarnings("ignore", category=SamplingWarning)  # the report says it
         warnings.showwarning = show
         yield
 

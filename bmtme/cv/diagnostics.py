@@ -151,8 +151,8 @@ def describe_diagnoses(found: Mapping[str, Mapping[str, Diagnosis]]) -> list[str
     if divergent:
         sentences.append(
             f"divergent moves: {'; '.join(divergent)}. The sampler then cannot reach a part of the posterior, mostly "
-            "where a variance is next to zero or two traits are nearly copies: use more tune, a prior that keeps "
-            "variances from zero, or sampler='gibbs' (in the shell --sampler gibbs) to compare."
+            "where a variance is near zero or two traits are nearly copies: a longer warm-up (tune), fewer traits, or "
+            "priors that keep variances from zero (HalfT(nu=4) with a scale) help."
         )
     if rejected:
         sentences.append(

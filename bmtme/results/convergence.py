@@ -58,8 +58,12 @@ def describe_convergence(
     """Sentences on whether the draws suffice, the gravest first, naming the worst parameter and what to do."""
     sampling = run["sampling"]
     stuck = describe_explanations(sampling, run["settings"], envs, traits)
-    parts = [stuck, describe_divergences(sampling, run["settings"]), describe_agreement(summary, run, bool(stuck))]
-    parts.append(describe_corners(sampling, envs, traits))
+    parts = [
+        stuck,
+        describe_corners(sampling, envs, traits),
+        describe_divergences(sampling, run["settings"]),
+        describe_agreement(summary, run, bool(stuck)),
+    ]
     return " ".join(part for part in parts if part)
 
 
@@ -78,6 +82,8 @@ def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool =
             return f"The chains have NOT converged: {text}." + ("" if stuck else f" {advise_length(worst_e, run)}")
     if worst_e < GOOD_ESS:
         return f"Few effective draws: {text}. {advise_length(worst_e, run)}"
+    if np.isfinite(worst_r) and run["sampling"]["corners"]:
+        return f"Every chain weighs the two alike: {text}."
     if np.isfinite(worst_r):
         return f"The chains agree: {text}."
     return f"One chain cannot show whether it converged: {text}."

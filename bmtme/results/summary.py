@@ -118,6 +118,7 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for k, quantity in enumerate(quantities):
         notes = [*note_information(quantity, facts), *note_spread(quantity, residual, facts)]
+        notes += note_likeness(quantity, facts)
         flat = quantity.draws.ravel()
         spread = flat.std(ddof=1) if flat.size > 1 else 0.0
         low, high = np.quantile(flat, (0.05, 0.95))
@@ -172,6 +173,23 @@ def note_spread(quantity: Quantity, residual: Sequence[float], facts: dict[str, 
         return []
     where = ", ".join(few[:4]) + (f" and {len(few) - 4} more" if len(few) > 4 else "")
     return [f"residual SD {residual[l]:.3g} above the observed SD {where}: residual variances differ by environment"]
+
+
+def note_likeness(quantity: Quantity, facts: dict[str, Any]) -> list[str]:
+    """Traits that are nearly copies of each other, in whose variances and heritabilities little can be trusted."""
+    notes = []
+    for each in facts["alike"]:
+        pair, env = set(each["traits"]), each["env"]
+        if quantity.kind == "heritability":
+            here = quantity.second in pair and env in (None, quantity.first)
+        elif quantity.kind == "Sigma_E":
+            here = env == quantity.first
+        else:
+            here = quantity.kind != "beta" and {quantity.first, quantity.second} <= pair
+        if here:
+            where = "" if env is None else f" in {facts['envs'][env]}"
+            notes.append(f"traits that are nearly copies{where} (r {each['r']:.3f}): see `bmtme check`")
+    return notes
 
 
 def note_width(quantity: Quantity, width: float) -> list[str]:

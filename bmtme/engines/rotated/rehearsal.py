@@ -12,6 +12,8 @@ import numpy as np
 
 from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles
+from bmtme.engines.rotated.modes import find_modes
+from bmtme.engines.rotated.observed import Observed
 from bmtme.engines.rotated.problem import MeanPrior, build_problem
 from bmtme.linalg.compile import CACHE_FOLDER
 from bmtme.model.codes import DIAGONAL, EXCHANGEABLE, FULL, HALF_T, CovariancePrior
@@ -28,22 +30,24 @@ def is_compiled() -> bool:
 
 @functools.cache
 def rehearse(sampler: str) -> None:
-    """Run a few sweeps of a sampler on a tiny problem, and what predictions compile, once per process."""
+    """Look for modes and run a few sweeps on a tiny problem, and what predictions compile, once per process."""
     rng = np.random.default_rng(0)
     values = rng.standard_normal((6, 2))
     line, env = np.repeat([0, 1, 2], 2), np.tile([0, 1], 3)
     layout = lay_out(np.ones((6, 2), bool), line, env, 3, 2)
     prior = CovariancePrior(HALF_T, FULL, 4.0, np.ones(2), 0.0, np.eye(2))
     means = MeanPrior(EXCHANGEABLE, np.zeros(2), np.ones(2), 4.0, np.ones(2), np.ones(2), np.zeros(2), 2.0, 1.0)
+    basis = decompose_relationship(np.eye(3) + 0.1, layout.multiples)
     problem = build_problem(
         layout,
-        decompose_relationship(np.eye(3) + 0.1, layout.multiples),
+        basis,
         values,
         prior,
         prior._replace(shape=DIAGONAL),
         prior,
         means,
     )
+    find_modes(problem, Observed(values, layout.rec_line, layout.rec_env, basis), np.random.SeedSequence(0))
     chain = Chain(problem, sampler, 10, np.array([0]), True, np.random.SeedSequence(0))
     chain.advance(lambda done: None, threading.Event())
     fill_mixture_quantiles(np.zeros((1, 2)), np.ones((1, 2)), 0.05, 0.95, np.empty((1, 2)))
