@@ -95,12 +95,18 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
 
 
 def part_left(quantity: Quantity, prior: Mapping[str, np.ndarray]) -> float:
-    """How long the 90% interval still is: beside the prior's, or (a variance) its own median; of a covariance, one."""
+    """How long the 90% interval still is beside the prior's; of a covariance, one.
+
+    Of a variance beside its own median, too, if that is more: a prior with a tail is longer than anything.
+    """
+    if quantity.kind in ("Sigma_t", "R_e") and quantity.first != quantity.second:
+        return 1.0
     low, median, high = np.quantile(quantity.draws, (0.05, 0.5, 0.95))
+    whole = prior[quantity.name][3] - prior[quantity.name][0]
+    part = float((high - low) / whole) if whole > 0 else 0.0
     if quantity.kind == "heritability" or quantity.kind in CORRELATIONS:
-        whole = prior[quantity.name][3] - prior[quantity.name][0]
-        return float((high - low) / whole) if whole > 0 else 0.0
-    return float((high - low) / median) if quantity.first == quantity.second else 1.0
+        return part
+    return max(part, float((high - low) / median))
 
 
 def share_of_data(
