@@ -56,11 +56,13 @@ MODELS = {
 
 
 #: One environment, one plot a line: genetic and residual covariance are hardly told apart, and mirror moves accepted.
-#: Priors of uneven scales, so that the odds of an exchange are not one.
-CORNERS = ((("01", "01", "0", "01", "1", "01", "01", "01"),), {"clones": False, "nu": 2.5, "scale": None})
+#: Priors of uneven scales, so that the odds of an exchange are not one even where lines are unrelated.
+CORNERS = (("01", "01", "0", "01", "1", "01", "01", "01"),)
+UNEVEN = {"clones": False, "nu": 2.5, "scale": None}
 MODELS |= {
-    "corners": (CORNERS[0], {"shape": "full", **CORNERS[1]}),
-    "corners-diagonal": (CORNERS[0], {"shape": "diagonal", **CORNERS[1]}),
+    "corners": (CORNERS, {"shape": "full", "identity": True, **UNEVEN}),
+    "corners-diagonal": (CORNERS, {"shape": "diagonal", "identity": True, **UNEVEN}),
+    "corners-related": (CORNERS, {"shape": "full", **UNEVEN}),
 }
 
 
@@ -99,7 +101,7 @@ def test_several_augmentations_a_sweep(run):
     check(compare("unstructured", run_with_inner), 150)
 
 
-@pytest.mark.parametrize("name", ["corners", "corners-diagonal"])
+@pytest.mark.parametrize("name", ["corners", "corners-diagonal", "corners-related"])
 def test_mirror_moves_leave_the_joint_distribution(name):
     """Accepted in a good part of the replicates, and followed by trajectories in exchanged coordinates.
 
