@@ -327,6 +327,21 @@ def test_a_strong_prior_is_told():
     assert not marked(run(sim.frame, unrelated, wide))
 
 
+def test_priors_of_many_environments_make_no_knowledge():
+    """Unrelated lines on single plots, heritability 0.92: priors of 24 interactions make an interval around 0.4."""
+    rng = np.random.default_rng(1)
+    main, rows = rng.standard_normal(60), []
+    for i in range(24):
+        y = 10 + main + np.sqrt(2.0) * rng.standard_normal(60) + 0.5 * rng.standard_normal(60)
+        rows += [(name, f"E{i:02d}", "1", value) for name, value in zip(names(60), y, strict=True)]
+    result = run(pd.DataFrame(rows, columns=["line", "env", "rep", "T1"]), Relationship.identity(names(60)))
+    row = result.summary().loc["heritability[E00, T1]"]
+    assert row["upper"] < 0.8
+    assert "do not tell Sigma_E and R_e apart" in row["note"]
+    assert {"R_e[T1, T1]", "Sigma_E[E00, E00]", "heritability[E23, T1]"} <= set(marked(result))
+    assert "Sigma_t[T1, T1]" not in marked(result)
+
+
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 def test_nothing_is_marked_where_data_inform(missing):
     sim = simulate(lines=60, missing=missing, missing_traits=missing / 2, relationship="markers", seed=7)

@@ -210,9 +210,12 @@ def test_corners_are_said():
     corner = {"env": 0, "trait": 0, "low": 0.44, "high": 0.56}
     sampling = {"modes": [], "divergences": [0, 0], "acceptance": [0.9, 0.9], "corners": [corner]}
     run = {"sampling": sampling, "settings": SETTINGS, "seconds": {"sample": 1.0}}
-    text = describe_convergence(table, run, ["E1"], ["A"])
+    text = describe_convergence(table, run, ["E1"], ["A", "B"])
     assert "heritability of A in E1 is below 0.05 with probability 0.44 and above 0.95 with probability 0.56" in text
     assert "leave one out" in text
+    alone = describe_convergence(table, run, ["E1"], ["A"])
+    assert "copies" not in alone
+    assert "Lines that hardly differ in relationship" in alone
 
 
 def test_advice_names_a_length_and_a_time():

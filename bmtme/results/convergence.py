@@ -150,9 +150,9 @@ def describe_explanations(
         unknown = " How likely each of them is could not be computed."
     return (
         f"The data have {len(modes)} explanations between which the chains do not cross, so that the numbers below mix "
-        f"them: the heritability of {traits[l]} in {envs[i]} is {', or '.join(told)}.{unknown} More sweeps do not help. "
-        "Look with `bmtme check` for an environment unlike the others and for traits that are nearly copies; leave one "
-        "out, or fit it by itself."
+        f"them: the heritability of {traits[l]} in {envs[i]} is {', or '.join(told)}.{unknown} More sweeps do not "
+        "help. Look with `bmtme check` for an environment unlike the others and for traits that are nearly copies; "
+        "leave one out, or fit it by itself."
     )
 
 
@@ -163,9 +163,13 @@ def describe_corners(sampling: dict[str, Any], envs: Sequence[str], traits: Sequ
         return ""
     first = corners[0]
     more = f" (and {len(corners) - 1} more)" if corners[1:] else ""
+    why = (
+        "Traits that are nearly copies of each other do that: leave one out, or analyse their difference."
+        if len(traits) > 1
+        else "Lines that hardly differ in relationship do that: replicate them, or use a relationship from markers."
+    )
     return (
         f"The data have two explanations: the heritability of {traits[first['trait']]} in {envs[first['env']]}{more} "
         f"is below {LOW} with probability {first['low']:.2f} and above {HIGH} with probability {first['high']:.2f}; "
-        "the mean of the two is neither. Traits that are nearly copies of each other do that: leave one out, or "
-        "analyse their difference."
+        f"the mean of the two is neither. {why}"
     )
