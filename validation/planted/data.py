@@ -77,11 +77,11 @@ DATA = (
     Mutant(
         "cross-validation: centre and scale from hidden data",
         "cv/tasks.py",
-        "                self._built = build(self.prepared, self.model)\n",
+        "                problem, scaling = build(self.prepared, self.model)\n",
         "                from bmtme.model.scaling import measure_traits\n"
         "                problem, scaling = build(self.prepared, self.model)\n"
         "                found = measure_traits(self.trial.values, self.trial.traits, False)\n"
-        "                self._built = problem, Scaling(*found, scaling.m)\n",
+        "                scaling = Scaling(*found, scaling.m)\n",
         (LEAK,),
     ),
 )

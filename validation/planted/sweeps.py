@@ -144,8 +144,8 @@ INTEGRATED = (
     Mutant(
         "collapsed: kinetic energy at the end forgotten",
         "gibbs/collapsed.py",
-        "        after -= 0.5 * momentum[a] ** 2",
-        "        after -= 0.0",
+        "        change -= 0.5 * momentum[a] ** 2",
+        "        change -= 0.0",
         (GAPS + "test_hamiltonian_move[missing-unstructured]",),
     ),
     Mutant(
