@@ -90,7 +90,7 @@ def test_fits_are_diagnosed_as_by_their_summaries(structure):
             known = name.startswith(("Sigma_t", "R_e", "heritability"))
             np.testing.assert_allclose(ratio, ratio[0, 0] if known else 1.0, rtol=1e-9)
     assert (found.divergent, found.draws) == (0 + 1 + 2, 183)
-    np.testing.assert_allclose(found.acceptance, np.concatenate([chain.acceptance for chain in chains]).mean())
+    assert found.acceptance == min(chain.acceptance.mean() for chain in chains)  # a chain that is stuck shows
 
 
 def test_chains_that_disagree_are_told():

@@ -9,6 +9,7 @@ import functools
 import numpy as np
 import pytest
 
+from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk
 from bmtme.engines.rotated.draws import hold_draws, record_draw
 from bmtme.engines.rotated.problem import hold_problem
 from bmtme.engines.rotated.state import hold_state, hold_work
@@ -23,6 +24,7 @@ from bmtme.engines.rotated.steps import (
     impute,
     split_effects,
 )
+from bmtme.engines.rotated.sweep import COLLAPSED, START, run_sweeps
 from bmtme.linalg.compile import compiled
 from bmtme.model.codes import ABSENT, OBSERVED
 from bmtme.testing.cases import make_case
@@ -53,10 +55,21 @@ MODELS = {
 }
 
 
+#: One environment, one plot a line: genetic and residual covariance are hardly told apart, and mirror moves accepted.
+#: Priors of uneven scales, so that the odds of an exchange are not one even where lines are unrelated.
+CORNERS = (("01", "01", "0", "01", "1", "01", "01", "01"),)
+UNEVEN = {"clones": False, "nu": 2.5, "scale": None}
+MODELS |= {
+    "corners": (CORNERS, {"shape": "full", "identity": True, **UNEVEN}),
+    "corners-diagonal": (CORNERS, {"shape": "diagonal", "identity": True, **UNEVEN}),
+    "corners-related": (CORNERS, {"shape": "full", **UNEVEN}),
+}
+
+
 @functools.cache
 def replicates_of(name):
     design, options = MODELS[name]
-    case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, **options)
+    case = make_case(design, **({"mu_sd": 1.0, "nu": 4.0, "scale": 1.0} | options))
     return draw_replicates(case, SIZE, seed=1)
 
 
@@ -86,6 +99,31 @@ def test_several_augmentations_a_sweep(run):
         return run(rng, p._replace(inner=3), s, w, n, draws)
 
     check(compare("unstructured", run_with_inner), 150)
+
+
+@pytest.mark.parametrize("name", ["corners", "corners-diagonal", "corners-related"])
+def test_mirror_moves_leave_the_joint_distribution(name):
+    """Accepted in a good part of the replicates, and followed by trajectories in exchanged coordinates.
+
+    Centre and metric are uneven, so that it matters which parameters they go with.
+    """
+    accepted = []
+
+    def run(rng, p, s, w, n, draws):
+        walk = allocate_walk(p)
+        q = len(walk.theta)
+        walk.settings[:] = 0.2, 5, 1
+        walk.centre[:] = np.linspace(-0.5, 0.5, q)
+        walk.metric[:] = np.diag(np.linspace(0.5, 1.5, q)) + 0.2 * np.tri(q, k=-1)
+        held = hold_problem(p), hold_state(s), hold_work(w), hold_walk(walk)
+        trail = np.empty((0, q + len(walk.mirrored)))
+        run_sweeps(rng, START, *held, 0, 0, False, hold_draws(draws), trail)
+        code = run_sweeps(rng, COLLAPSED, *held, 0, n, True, hold_draws(draws), trail)[1]
+        accepted.append(walk.mirrors[0])
+        return int(code)
+
+    check(compare(name, run), 60)
+    assert np.mean(np.array(accepted) > 0) > 0.3
 
 
 def wrong_degrees_of_freedom(rng, p, s, w, n, draws):

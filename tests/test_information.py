@@ -322,9 +322,24 @@ def test_a_strong_prior_is_told():
     unrelated = Relationship.identity(names(40))
     assert not marked(run(sim.frame, unrelated))
     model = BMTME(prior_e=InverseWishart(1e5, 1e5 * 0.4))
-    assert "R_e[T1, T1]" not in marked(run(sim.frame, unrelated, model))  # known: a narrow interval
+    assert "R_e[T1, T1]" in marked(run(sim.frame, unrelated, model))
     wide = BMTME(prior_t=HalfT(2, 1e5), prior_e=HalfT(2, 1e5))
     assert not marked(run(sim.frame, unrelated, wide))
+
+
+def test_priors_of_many_environments_make_no_knowledge():
+    """Unrelated lines on single plots, heritability 0.92: priors of 24 interactions make an interval around 0.4."""
+    rng = np.random.default_rng(1)
+    main, rows = rng.standard_normal(60), []
+    for i in range(24):
+        y = 10 + main + np.sqrt(2.0) * rng.standard_normal(60) + 0.5 * rng.standard_normal(60)
+        rows += [(name, f"E{i:02d}", "1", value) for name, value in zip(names(60), y, strict=True)]
+    result = run(pd.DataFrame(rows, columns=["line", "env", "rep", "T1"]), Relationship.identity(names(60)))
+    row = result.summary().loc["heritability[E00, T1]"]
+    assert row["upper"] < 0.8
+    assert "do not tell Sigma_E and R_e apart" in row["note"]
+    assert {"R_e[T1, T1]", "Sigma_E[E00, E00]", "heritability[E23, T1]"} <= set(marked(result))
+    assert "Sigma_t[T1, T1]" not in marked(result)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])

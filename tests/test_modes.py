@@ -156,13 +156,19 @@ SETTINGS = {"draws": 1000, "tune": 500}
 
 def test_words_for_chains_that_do_not_cross():
     modes = [
-        {"weight": 0.9, "heritability": [[0.02, 0.5], [0.4, 0.5]], "chains": [1.0, 0.99, 0.0]},
-        {"weight": 0.1, "heritability": [[0.42, 0.5], [0.3, 0.5]], "chains": [0.0, 0.01, 1.0]},
+        {"height": 3.0, "weight": 0.9, "heritability": [[0.02, 0.5], [0.4, 0.5]], "chains": [1.0, 0.99, 0.0]},
+        {"height": 1.0, "weight": 0.1, "heritability": [[0.42, 0.5], [0.3, 0.5]], "chains": [0.0, 0.01, 1.0]},
     ]
     sampling = {"modes": modes, "divergences": [0, 0, 0], "acceptance": [0.9] * 3, "corners": []}
     text = describe_explanations(sampling, SETTINGS, ["E1", "E2"], ["A", "B"])
     assert "heritability of A in E1 is 0.02 (chains 1, 2; weight about 90%), or 0.42 (chain 3; weight" in text
     assert "More sweeps do not help" in text
+    assert "could not be computed" not in text
+    for mode in modes:  # with many values and some missing, heights are not compared
+        mode |= {"height": None, "weight": 0.5}
+    text = describe_explanations(sampling, SETTINGS, ["E1", "E2"], ["A", "B"])
+    assert "0.02 (chains 1, 2), or 0.42 (chain 3). How likely each of them is could not be computed." in text
+    assert "weight" not in text
     for mode in modes:
         mode["chains"] = [0.5, 0.5, 0.5]  # they cross
     assert describe_explanations(sampling, SETTINGS, ["E1", "E2"], ["A", "B"]) == ""
@@ -189,9 +195,12 @@ def test_corners_are_said():
     corner = {"env": 0, "trait": 0, "low": 0.44, "high": 0.56}
     sampling = {"modes": [], "divergences": [0, 0], "acceptance": [0.9, 0.9], "corners": [corner]}
     run = {"sampling": sampling, "settings": SETTINGS, "seconds": {"sample": 1.0}}
-    text = describe_convergence(table, run, ["E1"], ["A"])
+    text = describe_convergence(table, run, ["E1"], ["A", "B"])
     assert "heritability of A in E1 is below 0.05 with probability 0.44 and above 0.95 with probability 0.56" in text
     assert "leave one out" in text
+    alone = describe_convergence(table, run, ["E1"], ["A"])
+    assert "copies" not in alone
+    assert "Lines that hardly differ in relationship" in alone
 
 
 def test_advice_names_a_length_and_a_time():

@@ -36,7 +36,7 @@ class Diagnosis:
     draws : int
         Draws of all chains.
     acceptance : float
-        Mean acceptance probability of the Hamiltonian moves, NaN for the other samplers.
+        Mean acceptance probability of the Hamiltonian moves in the chain where it is least, NaN for the other samplers.
     """
 
     r_hat: float
@@ -55,15 +55,14 @@ def diagnose_chains(chains: Sequence[Draws], envs: Sequence[str], traits: Sequen
     """Diagnose a fit by its covariances, correlations and heritabilities."""
     names, values = zip(*list_parameters(chains, envs, traits), strict=True)
     r_hat = rank_r_hat(np.stack(values))
-    acceptance = np.concatenate([chain.acceptance for chain in chains])
-    moved = acceptance[~np.isnan(acceptance)]
+    acceptance = [float(chain.acceptance.mean()) for chain in chains]
     known = not np.isnan(r_hat).all()
     return Diagnosis(
         float(np.nanmax(r_hat)) if known else np.nan,
         names[int(np.nanargmax(r_hat))] if known else "",
         int(sum(chain.diverging.sum() for chain in chains)),
-        len(acceptance),
-        float(moved.mean()) if len(moved) else np.nan,
+        sum(len(chain.acceptance) for chain in chains),
+        min(acceptance) if not np.isnan(acceptance).any() else np.nan,
     )
 
 

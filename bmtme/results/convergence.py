@@ -35,8 +35,8 @@ def measure_sampling(
     heritability : (chain, draw, env, trait)
     diverging : (chain, draw) bool
     acceptance : (chain, draw) of Hamiltonian moves, NaN for samplers without
-    modes : found before sampling: ``weight``, ``heritability`` (env, trait) and ``chains``, the share of each chain's
-        draws that are nearest to it
+    modes : found before sampling: ``height`` (None where heights could not be compared: then weights say nothing),
+        ``weight``, ``heritability`` (env, trait) and ``chains``, the share of each chain's draws that are nearest to it
     """
     low, high = (heritability < LOW).mean(axis=(0, 1)), (heritability > HIGH).mean(axis=(0, 1))
     split = (np.minimum(low, high) >= LEAST_CORNER) & (low + high >= MOST_CORNERS)
@@ -148,12 +148,17 @@ def describe_explanations(
     for mode, share in zip(modes, shares, strict=True):
         chains = [str(c + 1) for c, held in enumerate(mode["chains"]) if held >= STAYS]
         words = f"{'chain' if len(chains) == 1 else 'chains'} {', '.join(chains)}"
-        told.append(f"{share[i, l]:.2f} ({words}; weight about {100 * mode['weight']:.2g}%)")
+        if mode["height"] is not None:
+            words += f"; weight about {100 * mode['weight']:.2g}%"
+        told.append(f"{share[i, l]:.2f} ({words})")
+    unknown = ""
+    if any(mode["height"] is None for mode in modes):
+        unknown = " How likely each of them is could not be computed."
     return (
         f"The data have {len(modes)} explanations between which the chains do not cross, so that the numbers below mix "
-        f"them: the heritability of {traits[l]} in {envs[i]} is {', or '.join(told)}. More sweeps do not help. Look "
-        "with `bmtme check` for an environment unlike the others and for traits that are nearly copies; leave one out, "
-        "or fit it by itself."
+        f"them: the heritability of {traits[l]} in {envs[i]} is {', or '.join(told)}.{unknown} More sweeps do not "
+        "help. Look with `bmtme check` for an environment unlike the others and for traits that are nearly copies; "
+        "leave one out, or fit it by itself."
     )
 
 
@@ -164,9 +169,13 @@ def describe_corners(sampling: dict[str, Any], envs: Sequence[str], traits: Sequ
         return ""
     first = corners[0]
     more = f" (and {len(corners) - 1} more)" if corners[1:] else ""
+    why = (
+        "Traits that are nearly copies of each other do that: leave one out, or analyse their difference."
+        if len(traits) > 1
+        else "Lines that hardly differ in relationship do that: replicate them, or use a relationship from markers."
+    )
     return (
         f"The data have two explanations: the heritability of {traits[first['trait']]} in {envs[first['env']]}{more} "
         f"is below {LOW} with probability {first['low']:.2f} and above {HIGH} with probability {first['high']:.2f}; "
-        "the mean of the two is neither. Traits that are nearly copies of each other do that: leave one out, or "
-        "analyse their difference."
+        f"the mean of the two is neither. {why}"
     )

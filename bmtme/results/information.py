@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.linalg import eigh
 
 from bmtme.engines.rotated.problem import Problem
 from bmtme.model.codes import DIAGONAL, FULL, HALF_T, SCALAR, CovariancePrior
@@ -29,6 +30,9 @@ from bmtme.results.summary import Quantity, derive_covariances
 #: A quantity is the prior's where the data's share in what is known about it is below this, and its 90% interval at
 #: least this part of the prior's (`part_left`).
 SHARE, PART = 0.1, 0.33
+#: ... or all that the data leave possible is (`part_possible`), looked for up to so many times what is there where
+#: nothing bounds it.
+FARTHEST = 10.0
 #: A correlation with most of the prior's interval is so below a somewhat larger share, too.
 LOW_SHARE, MOST = 0.2, 0.8
 #: ... and a heritability with practically all of it if its Sigma_t is.
@@ -44,8 +48,9 @@ PRIOR_DRAWS = 4000
 def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, posterior: Any) -> dict[str, str]:
     """Which variances, heritabilities and correlations of a posterior are the prior's alone, and why.
 
-    Where the data's share (see the module) is below `SHARE` and the 90% interval is not much shorter than the prior's:
-    what is known within narrow bounds is known, even where the likelihood is flat between them.
+    Where the data's share (see the module) is below `SHARE` and the 90% interval is not much shorter than the prior's,
+    or all that the data leave possible is not: what is known within narrow bounds of the data is known, even where the
+    likelihood is flat between them.
 
     Parameters
     ----------
@@ -76,11 +81,18 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
     reasons = {}
     for quantity, (share, x) in zip(found, shares, strict=True):
         left = part_left(quantity, prior)
+        if share < SHARE and left < PART:  # narrow by the data, or by a prior where the data would bear much else?
+            left = max(left, part_possible(quantity, prior, point, directions, x, spread))
         if (share < SHARE and left >= PART) or (share < LOW_SHARE and left >= MOST and quantity.kind in CORRELATIONS):
-            mixed = {d.kind for d, part in zip(directions, np.abs(x), strict=True) if part > 0.3 * np.abs(x).max()}
-            reasons[quantity.name] = tell_reason(mixed)
+            reasons[quantity.name] = tell_reason(list_mixed(directions, x))
+    flat = {q.name: x for q, (_, x) in zip(found, shares, strict=True) if q.kind == "R_e" and q.name in reasons}
     for quantity in found:
         l, q = quantity.first, quantity.second
+        if quantity.kind in ("heritability", "Sigma_E"):  # of many environments, each is little of what they share
+            names = [f"R_e[{traits[q]}, {traits[q]}]"] if quantity.kind == "heritability" else list(flat)
+            for x in (flat[name] for name in names if name in flat):
+                if part_possible(quantity, prior, point, directions, x, spread) >= PART:
+                    reasons.setdefault(quantity.name, tell_reason(list_mixed(directions, x)))
         if quantity.kind == "heritability":  # as far as its Sigma_t is the prior's, if nothing bounds it
             reason = reasons.get(f"Sigma_t[{traits[q]}, {traits[q]}]")
             if reason and part_left(quantity, prior) >= ALL:
@@ -101,6 +113,54 @@ def part_left(quantity: Quantity, prior: Mapping[str, np.ndarray]) -> float:
         whole = prior[quantity.name][3] - prior[quantity.name][0]
         return float((high - low) / whole) if whole > 0 else 0.0
     return float((high - low) / median) if quantity.first == quantity.second else 1.0
+
+
+def part_possible(
+    quantity: Quantity,
+    prior: Mapping[str, np.ndarray],
+    point: Point,
+    directions: list[Direction],
+    x: np.ndarray,
+    spread: float,
+) -> float:
+    """The same for all that a variance or heritability may be along x, until a variance would be negative.
+
+    Priors of many environments together can make an interval narrow where the likelihood is flat; so can a sharp one.
+
+    x : (p,) where the likelihood is flat, in units of the parameters' spreads
+    """
+    if quantity.kind in CORRELATIONS or (quantity.kind in ("Sigma_t", "R_e") and quantity.first != quantity.second):
+        return 0.0
+    S, E, R = (
+        sum(weight * d.spread * getattr(d, name) for weight, d in zip(x, directions, strict=True)) for name in "SER"
+    )
+    slopes = np.concatenate([slopes_of(point.S, S), slopes_of(point.R, R), E / np.maximum(point.E, 1e-12)])
+    ends = []
+    most = float(np.abs(slopes).max())
+    for sign in (1.0, -1.0):
+        least = float((sign * slopes).min())
+        step = sign / -least if least < -1e-6 * most else sign * FARTHEST / max(most, 1e-12)
+        e = point.E + step * E
+        if quantity.kind == "Sigma_E":
+            ends.append(e[quantity.first])
+            continue
+        l = quantity.second
+        genetic, noise = (point.S + step * S)[l, l], (point.R + step * R)[l, l]
+        if quantity.kind == "heritability":
+            genetic = max(spread * genetic * (1.0 + e[quantity.first]), 0.0)
+            ends.append(genetic / max(genetic + max(noise, 0.0), 1e-300))
+        else:
+            ends.append(genetic if quantity.kind == "Sigma_t" else noise)
+    reach = abs(ends[1] - ends[0])
+    if quantity.kind == "heritability":
+        whole = prior[quantity.name][3] - prior[quantity.name][0]
+        return float(reach / whole) if whole > 0 else 0.0
+    return float(reach / np.median(quantity.draws))
+
+
+def slopes_of(M: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Eigenvalues of a change relative to a covariance."""
+    return np.asarray(eigh(change, M, eigvals_only=True))
 
 
 def share_of_data(
@@ -128,6 +188,11 @@ def share_of_data(
         data = float(x @ information @ x)
         shares.append((data / (data + float(x @ x)) if x.any() else 1.0, x))
     return shares
+
+
+def list_mixed(directions: list[Direction], x: np.ndarray) -> set[str]:
+    """Which covariances change along x."""
+    return {d.kind for d, part in zip(directions, np.abs(x), strict=True) if part > 0.3 * np.abs(x).max()}
 
 
 def tell_reason(mixed: set[str]) -> str:
