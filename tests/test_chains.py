@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from bmtme import BMTME, NumericalError, Trial, fit, simulate
+from bmtme.choices import SAMPLERS
 from bmtme.engines.rotated import chains as chains_module
-from bmtme.engines.rotated.chains import SAMPLERS, Chain, run_chains
-from bmtme.pipeline import plan_slots, spawn_seeds
+from bmtme.engines.rotated.chains import Chain, run_chains
 from bmtme.preparation import build, prepare
 from bmtme.progress import Progress
+from bmtme.sampling import plan_slots, spawn_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 

@@ -278,22 +278,6 @@ def test_version(run: Run) -> None:
     assert run("--version") == (0, f"bmtme {bmtme.__version__}\n", "")
 
 
-def test_choices_are_those_of_the_library() -> None:
-    from bmtme.cli.inputs import IDENTITY
-    from bmtme.datasets import RELATIONSHIPS
-    from bmtme.engines.rotated.chains import SAMPLERS
-    from bmtme.model.structure import MEANS, STRUCTURES, UNITS
-    from bmtme.pipeline import KEEP
-
-    assert arguments.MODELS == STRUCTURES
-    assert arguments.MEANS == MEANS
-    assert arguments.UNITS == UNITS
-    assert sorted(arguments.SAMPLERS) == sorted(SAMPLERS)
-    assert arguments.KEEP == KEEP
-    assert arguments.RELATIONSHIPS == RELATIONSHIPS
-    assert IDENTITY == "identity"
-
-
 @pytest.mark.parametrize(
     "texts, names",
     [

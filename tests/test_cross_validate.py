@@ -14,15 +14,17 @@ import pytest
 import bmtme.cv.run
 import bmtme.cv.tasks
 from bmtme import BMTME, CV1, CV2, DataError, NumericalError, Relationship, Trial, UsageError, cross_validate, simulate
+from bmtme.choices import SAMPLERS
 from bmtme.cv import Partition, score, summarise
 from bmtme.cv.run import DecompositionCache, label_models
 from bmtme.cv.scores import SCORE_COLUMNS, SUMMARY_COLUMNS
 from bmtme.data.order import sort_trial
-from bmtme.engines.rotated.chains import SAMPLERS, Chain, run_chains
+from bmtme.engines.rotated.chains import Chain, run_chains
 from bmtme.engines.rotated.modes import branch_seed, choose_starts, find_modes
-from bmtme.pipeline import DEFAULT_SAMPLER, choose_targets, plan_slots, predict, spawn_seeds
 from bmtme.preparation import build, observe, prepare
 from bmtme.results.predictions import arrange_predictions
+from bmtme.results.targets import choose_targets, predict
+from bmtme.sampling import plan_slots, spawn_seeds
 
 COLUMNS = ["model", "partition", "line", "env", "trait", "n_obs", "observed", "mean", "sd", "lower", "upper"]
 COLUMNS += ["mean_lower", "mean_upper"]
@@ -169,7 +171,7 @@ def test_predictions_are_those_of_the_pipeline(data, finished):
     problem, scaling = build(prepared, MODELS["bd"])
     slots, seeds = plan_slots(SHORT["draws"], SHORT["chains"], "thin"), spawn_seeds(SHORT["seed"], 2, 1, 1, 1)
     starts = choose_starts(find_modes(problem, observe(prepared, scaling), branch_seed(seeds[0])), 2)
-    chains = run_chains(problem, DEFAULT_SAMPLER, SHORT["tune"], slots, True, seeds, starts=starts)
+    chains = run_chains(problem, "collapsed", SHORT["tune"], slots, True, seeds, starts=starts)
     table = predict(prepared, scaling, chains, trial, choose_targets(prepared, trial.lines), partition.scored(trial))
     found = finished.predictions.query("model == 'bd' and partition == '2'").reset_index(drop=True)
     table = arrange_predictions(table, shown.lines, shown.envs, shown.traits)

@@ -21,10 +21,10 @@ from bmtme.cv.diagnostics import (
 from bmtme.cv.models import find_twins
 from bmtme.cv.scores import find_best
 from bmtme.engines.rotated.chains import run_chains
-from bmtme.pipeline import plan_slots, spawn_seeds
 from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_cv
 from bmtme.results.summary import derive_quantities, diagnose, summarise_posterior
+from bmtme.sampling import plan_slots, spawn_seeds
 
 SHORT = {"draws": 40, "tune": 20, "chains": 2, "seed": 5}
 quiet = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -219,10 +219,11 @@ def test_stars_are_for_differences_beyond_their_error():
     assert find_best(make_scores(a=(base, 1 - base - 0.03), b=(base + noise, 1 - base + noise))) == {
         ("msep", "E", "T", "a")
     }
-    # A difference below twice its error.
-    difference = noise - noise.mean() + 1.9 * noise.std(ddof=1) / np.sqrt(10)
+    # A difference below and above the 97.5% point of t (9 degrees of freedom) times its error.
+    limit = 2.262157 * noise.std(ddof=1) * np.sqrt(1 / 10 + 0.25)
+    difference = noise - noise.mean() + 0.99 * limit
     assert find_best(make_scores(a=(base + difference, base), b=(base, base))) == set()
-    difference = noise - noise.mean() + 2.1 * noise.std(ddof=1) / np.sqrt(10)
+    difference = noise - noise.mean() + 1.01 * limit
     assert find_best(make_scores(a=(base + difference, base), b=(base, base))) == {("pearson", "E", "T", "a")}
     # Better than one and not than another.
     assert find_best(make_scores(a=(base + 0.03 + noise, base), b=(base, base), c=(base + 0.03, base))) == set()
@@ -248,9 +249,9 @@ def test_the_printed_legend_says_what_stars_mean():
         return " ".join(describe_cv(cv.summary(), cv.run, trial, best=best).split())
 
     assert "fewer than 5 partitions do not tell which model is better" in show(CV1(2), set())
-    assert "no model is better than all others by more than twice" in show(CV1(5), set())
+    assert "no model is better than all others by a paired t test" in show(CV1(5), set())
     text = show(CV1(5), {("pearson", "E1", "T1", "un")})
-    assert "* better than every other model by more than twice the naive standard error of the paired" in text
+    assert "* better than every other model by a paired t test that allows for shared lines" in text
     assert ")* " in text
     del models["st"]
     assert "better" not in show(CV1(2), set())

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from bmtme import BMTME, DataError, NumericalError, Relationship, Trial, UsageError, fit, simulate
-from bmtme.pipeline import KEPT, plan_slots, spawn_seeds
 from bmtme.preparation import prepare
+from bmtme.results.predictions import KEPT
+from bmtme.sampling import plan_slots, spawn_seeds
 
 SHORT = {"draws": 30, "tune": 20, "chains": 2}
 quiet = pytest.mark.filterwarnings("ignore:a short run")

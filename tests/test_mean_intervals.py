@@ -8,8 +8,9 @@ from bmtme import BMTME, CV1, cross_validate, simulate
 from bmtme.collection import collect
 from bmtme.data.order import sort_trial
 from bmtme.engines.rotated.chains import run_chains
-from bmtme.pipeline import choose_targets, plan_slots, predict, spawn_seeds
 from bmtme.preparation import build, prepare
+from bmtme.results.targets import choose_targets, predict
+from bmtme.sampling import plan_slots, spawn_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -8,8 +8,9 @@ import pytest
 from bmtme import BMTME, CV1, Trial, cross_validate, simulate
 from bmtme.cv.precision import LINES, choose_lines, count_effective, load_lines, measure_noise, trace_cells
 from bmtme.engines.rotated.chains import run_chains
-from bmtme.pipeline import choose_targets, plan_slots, predict, spawn_seeds
 from bmtme.preparation import build, prepare
+from bmtme.results.targets import choose_targets, predict
+from bmtme.sampling import plan_slots, spawn_seeds
 
 SHORT = {"draws": 12, "tune": 6, "chains": 2, "seed": 5}
 MODELS = {"un": BMTME(), "bd": BMTME("diagonal")}

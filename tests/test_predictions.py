@@ -311,7 +311,7 @@ def test_thinned_effects(draws, chains):
 
 
 def test_many_effects_are_thinned_with_a_warning(monkeypatch):
-    monkeypatch.setattr("bmtme.pipeline.LARGE", 1000)
+    monkeypatch.setattr("bmtme.sampling.LARGE", 1000)
     frame, relationship = make_trial("general")
     with pytest.warns(UserWarning, match="keep_effects='thin'"):
         result = fit(trial_of(frame), relationship, draws=20, tune=10, chains=2)

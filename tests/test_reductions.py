@@ -10,8 +10,9 @@ from bmtme import BMTME, Relationship, Trial, fit, simulate
 from bmtme.engines.rotated.chains import run_chains
 from bmtme.model.eigenbasis import decompose_relationship
 from bmtme.model.layout import lay_out
-from bmtme.pipeline import choose_targets, plan_slots, predict, spawn_seeds
 from bmtme.preparation import Prepared, build
+from bmtme.results.targets import choose_targets, predict
+from bmtme.sampling import plan_slots, spawn_seeds
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run", "ignore:the effects b1 and b2")
 

@@ -10,15 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from bmtme.choices import MEANS, SAMPLERS, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 
 __all__ = [
-    "KEEP",
-    "MEANS",
-    "MODELS",
-    "RELATIONSHIPS",
-    "SAMPLERS",
-    "UNITS",
     "Parser",
     "add_common_options",
     "add_data_options",
@@ -29,14 +24,6 @@ __all__ = [
     "split_names",
     "whole",
 ]
-
-# Repeated here, as their homes import numpy, pandas and numba.
-MODELS = ("unstructured", "diagonal", "standard")
-MEANS = ("exchangeable", "flat", "paper")
-UNITS = ("scaled", "raw")
-SAMPLERS = ("collapsed", "gibbs", "stepwise")
-KEEP = ("auto", "all", "thin", "none")
-RELATIONSHIPS = ("compound", "blocks", "markers")
 
 DATA_FORMAT = """\
 PHENO is a table with a header as .csv or .tsv, plain or gzipped, as .xlsx or as
@@ -219,10 +206,10 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         text += "; once for each model to compare"
     group.add_argument(
         "--model",
-        choices=MODELS,
+        choices=STRUCTURES,
         action="append" if several else "store",
-        default=None if several else MODELS[0],
-        help=text % MODELS[0],
+        default=None if several else STRUCTURES[0],
+        help=text % STRUCTURES[0],
     )
     group.add_argument(
         "--means", choices=MEANS, default=MEANS[0], help="prior of the environments' means (default: %(default)s)"

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmtme.choices import STRUCTURES
 from bmtme.cli.arguments import (
     DATA_FORMAT,
-    MODELS,
     Parser,
     add_common_options,
     add_data_options,
@@ -98,7 +98,7 @@ def check(args: argparse.Namespace) -> None:
             parser.error(f"argument {option}: does not go with --scheme {args.scheme}")
     args.cv_traits = split_names(parser, "--cv-traits", args.cv_traits)
     args.cv_envs = split_names(parser, "--cv-envs", args.cv_envs)
-    args.model = args.model or [MODELS[0]]
+    args.model = args.model or [STRUCTURES[0]]
     for model in args.model:
         if args.model.count(model) > 1:
             parser.error(f"argument --model: {model} is named twice")
@@ -145,7 +145,9 @@ def run(args: argparse.Namespace, out: Path) -> int:
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out)
-    say(describe_cv(result.summary(), result.run, inputs.trial, width(), find_best(result.scores)))
+    hidden = result.run["settings"]["scheme"].get("test_fraction", 0.2)
+    best = find_best(result.scores, hidden / (1.0 - hidden))
+    say(describe_cv(result.summary(), result.run, inputs.trial, width(), best))
     say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if not result.failures:
         return 0

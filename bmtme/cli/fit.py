@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bmtme.choices import KEEP
 from bmtme.cli.arguments import (
     DATA_FORMAT,
-    KEEP,
     add_common_options,
     add_data_options,
     add_model_options,

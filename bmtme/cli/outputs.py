@@ -24,9 +24,9 @@ def check_size(out: Path, trial: Trial, relationship: Relationship, draws: int, 
     UsageError, MachineError
     """
     from bmtme.arguments import check_memory
-    from bmtme.pipeline import choose_keep, count_draw_bytes, count_effect_bytes
     from bmtme.results.folder import check_space
     from bmtme.results.posterior import THINNED
+    from bmtme.sampling import choose_keep, count_draw_bytes, count_effect_bytes
 
     J, I, L = len(set(trial.lines) & set(relationship.lines)), len(trial.envs), len(trial.traits)
     sweeps = draws * chains

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bmtme.cli.arguments import RELATIONSHIPS, Parser, add_common_options, number, whole
+from bmtme.choices import RELATIONSHIPS
+from bmtme.cli.arguments import Parser, add_common_options, number, whole
 from bmtme.cli.streams import say
 
 #: Options that are keywords of `bmtme.simulate`.

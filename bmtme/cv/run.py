@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bmtme.arguments import check_memory, is_one_of, show, whole_number
+from bmtme.arguments import check_memory, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.collection import describe_data, find_versions
 from bmtme.cv.diagnostics import describe_diagnoses
@@ -22,19 +22,20 @@ from bmtme.cv.partitions import Partition, Scheme
 from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.result import PREDICTION_COLUMNS, CrossValidation
 from bmtme.cv.schemes import CV1
-from bmtme.cv.tasks import Job, Sampling, run_jobs
+from bmtme.cv.tasks import Job, run_jobs
 from bmtme.data.order import sort_names
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
-from bmtme.engines.rotated.chains import SAMPLERS, count_cores
+from bmtme.engines.rotated.chains import count_cores
 from bmtme.engines.rotated.rehearsal import rehearse
 from bmtme.errors import DataError, NumericalError, UsageError
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.structure import BMTME
-from bmtme.pipeline import DEFAULT_SAMPLER, announce_compilation, count_draw_bytes, spawn_seeds, warn_short
+from bmtme.pipeline import announce_compilation
 from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress
 from bmtme.results.predictions import arrange_predictions
+from bmtme.sampling import Sampling, count_draw_bytes, spawn_seeds
 from bmtme.words import first_repeat, list_names
 
 #: First word of the spawn keys of the chains, (STREAM, model, partition, chain); those of a fit are (chain,).
@@ -130,22 +131,16 @@ def cross_validate(
     """
     named = label_models(models)
     scheme = check_scheme(CV1() if scheme is None else scheme)
-    draws, tune = whole_number(draws, "draws", 1), whole_number(tune, "tune", 0)
-    chains, seed = whole_number(chains, "chains", 1), whole_number(seed, "seed", 0)
+    sampling = Sampling.checked(draws, tune, chains, seed, sampler)
     workers = count_cores() if workers is None else whole_number(workers, "workers", 1)
-    sampler = DEFAULT_SAMPLER if sampler is None else sampler
-    if not is_one_of(sampler, SAMPLERS):
-        raise UsageError(f"sampler must be one of {list_names(SAMPLERS)}, got {show(sampler)}.")
-    warn_short(draws, tune, chains)
-    sampling = Sampling(sampler, tune, draws, chains)
     clock = [time.perf_counter()]
     decompose = DecompositionCache()
     with threadpool_limits(1):
         whole = prepare(trial, relationship, unrelated, decompose)
         I, L = whole.layout.recorded.shape
-        check_memory(count_draw_bytes(I, L, draws * chains), f"draws={draws}, chains={chains}")
+        check_memory(count_draw_bytes(I, L, sampling.kept), f"draws={sampling.draws}, chains={sampling.chains}")
         trial = whole.given
-        partitions = draw_partitions(scheme, trial, seed)
+        partitions = draw_partitions(scheme, trial, sampling.seed)
         refuse_leaks(trial, partitions)
         trained = [prepare_training(trial, relationship, partition, decompose) for partition in partitions]
         for partition, prepared in zip(partitions, trained, strict=True):
@@ -159,14 +154,19 @@ def cross_validate(
         # Partition by partition, so that fast and slow models take turns and the rate tells the time left.
         jobs = {
             (m, k): Job(
-                fitted[m], prepared, whole.trial, cells, sampling, spawn_seeds(seed, chains, STREAM, m, streams[k])
+                fitted[m],
+                prepared,
+                whole.trial,
+                cells,
+                sampling,
+                spawn_seeds(sampling.seed, sampling.chains, STREAM, m, streams[k]),
             )
             for k, (prepared, cells) in enumerate(zip(trained, tested, strict=True))
             for m in own
         }
         warn_of_values(trial, stacklevel=2)
         clock.append(time.perf_counter())
-        bar = Progress(len(jobs) * chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
+        bar = Progress(len(jobs) * sampling.chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
         try:
             announce_compilation(bar)
             rehearse(sampling.sampler)
@@ -206,11 +206,7 @@ def cross_validate(
         "settings": {
             "models": {name: model.describe() for name, model in named.items()},
             "scheme": describe_scheme(scheme),
-            "draws": draws,
-            "tune": tune,
-            "chains": chains,
-            "seed": seed,
-            "sampler": sampler,
+            **sampling.describe(),
             "unrelated": unrelated,
         },
         "data": describe_data(whole)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import t
 
 from bmtme.errors import UsageError
 from bmtme.words import list_names
@@ -161,18 +162,21 @@ def summarise(
     return table
 
 
-def find_best(scores: pd.DataFrame) -> set[tuple[str, str, str, str]]:
-    """The models that are better than every other beyond doubt, by score, environment and trait.
+def find_best(scores: pd.DataFrame, ratio: float = 0.25) -> set[tuple[str, str, str, str]]:
+    """The models that are better than every other, by score, environment and trait.
 
     Model a is so where, over the K >= 5 partitions that it shares with each other model b, the mean of the differences
-    between their scores is larger than twice its naive standard error, SD / sqrt(K), and where the mean of its own
-    Pearson correlations is above zero: of models that predict nothing, none is best. Models with the very same scores
-    share the place.
+    d between their scores exceeds the 97.5% point of t with K - 1 degrees of freedom times its standard error,
+    sqrt((1 / K + n_test / n_train) var d): partitions share most of their lines, which SD / sqrt(K) leaves out (Nadeau
+    and Bengio 2003, Machine Learning 52:239-281). The mean of its own Pearson correlations must be above zero, too: of
+    models that predict nothing, none is best. Models with the very same scores share the place.
 
     Parameters
     ----------
     scores : pandas.DataFrame
         As made by `score`.
+    ratio : float
+        n_test / n_train.
 
     Returns
     -------
@@ -188,15 +192,18 @@ def find_best(scores: pd.DataFrame) -> set[tuple[str, str, str, str]]:
                 others = [other for other in table.columns if other != model]
                 paired = [(table[model] - table[other]).dropna().to_numpy() for other in others]
                 paired = [differences for differences in paired if len(differences) == 0 or differences.any()]
-                if paired and own[model] > 0 and all(_is_above(differences) for differences in paired):
+                if paired and own[model] > 0 and all(_is_above(differences, ratio) for differences in paired):
                     best.add((name, str(env), str(trait), str(model)))
     return best
 
 
-def _is_above(differences: FloatArray) -> bool:
-    """Whether paired differences are above zero by more than twice their naive error."""
-    mean, error = _mean_se(differences)
-    return len(differences) >= FEWEST_PARTITIONS and mean > 2.0 * error
+def _is_above(differences: FloatArray, ratio: float) -> bool:
+    """Whether paired differences are above zero by the test of `find_best`."""
+    K = len(differences)
+    if K < FEWEST_PARTITIONS:
+        return False
+    error = np.sqrt((1.0 / K + ratio) * differences.var(ddof=1))
+    return bool(differences.mean() > t.ppf(0.975, K - 1) * error)
 
 
 def _pair(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -22,25 +21,11 @@ from bmtme.engines.rotated.state import Start
 from bmtme.errors import NumericalError
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
-from bmtme.pipeline import choose_targets, plan_slots, predict
 from bmtme.preparation import Prepared, build, observe
 from bmtme.progress import Progress
 from bmtme.results.predictions import Targets
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How chains are run, the same for all models and partitions."""
-
-    sampler: str
-    tune: int
-    draws: int
-    chains: int
-
-    @property
-    def sweeps(self) -> int:
-        """Sweeps of one chain."""
-        return self.tune + self.draws
+from bmtme.results.targets import choose_targets, predict
+from bmtme.sampling import Sampling, plan_slots
 
 
 class Job:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bmtme.arguments import check_memory, file_path, is_number, is_one_of, show, whole_number
+from bmtme.choices import RELATIONSHIPS
 from bmtme.data.relationship.genomic import vanraden
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.errors import DataError, UsageError
@@ -23,7 +24,6 @@ FloatArray = npt.NDArray[np.float64]
 PAPER_MEANS = np.array([[15.0, 8.0, 7.0], [12.0, 6.0, 7.0], [14.0, 9.0, 8.0]])
 """Means of environment (rows) x trait in the simulations of Montesinos-Lopez et al. (2016)."""
 
-RELATIONSHIPS = ("compound", "blocks", "markers")
 HERITABILITY = (0.2, 0.5, 0.8)
 FAMILY = 10  # lines of a family, in "blocks" and "markers"
 

@@ -9,14 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from bmtme.arguments import is_one_of, show
+from bmtme.choices import MEANS, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 from bmtme.words import list_names, suggest
 
 __all__ = ["BMTME", "HalfT", "InverseWishart"]
 
-STRUCTURES = ("unstructured", "diagonal", "standard")
-MEANS = ("exchangeable", "flat", "paper")
-UNITS = ("scaled", "raw")
 
 
 def _positive(value: Any, name: str) -> float:

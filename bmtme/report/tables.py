@@ -182,14 +182,14 @@ def describe_cv(
         )
     if best:
         note += (
-            "; * better than every other model by more than twice the naive standard error of the paired difference, "
+            "; * better than every other model by a paired t test that allows for shared lines (Nadeau & Bengio 2003), "
             "with a correlation above zero"
         )
     elif summary["model"].nunique() > 1:
         if summary["n_partitions"].max() < FEWEST_PARTITIONS:
             note += f"; fewer than {FEWEST_PARTITIONS} partitions do not tell which model is better"
         else:
-            note += "; no model is better than all others by more than twice the naive error of the paired difference"
+            note += "; no model is better than all others by a paired t test that allows for shared lines"
     notes = textwrap.wrap(note + ".", width)
     rows, more = tabulate_scores(summary, trial, best)
     header = ["trait", "env", "model", "partitions", "Pearson ", "MSEP "]

@@ -85,7 +85,7 @@ SUMMARY = (
 FROM_CHAINS = (
     Mutant(
         "predictions: from the first two of four chains",
-        "pipeline.py",
+        "results/targets.py",
         "predicted = predict_cells(chains, prepared",
         "predicted = predict_cells(chains[:2], prepared",
         (PREDICTIONS,),

@@ -20,8 +20,6 @@ from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, CURVATURE, FAILURES, GIBBS, START, run_sweeps
 from bmtme.errors import NumericalError
 
-SAMPLERS = ("collapsed", "gibbs", "stepwise")
-
 HOLDS = (hold_problem, hold_state, hold_work)
 
 #: Aim of one compiled call, in seconds: how long an interruption may wait.

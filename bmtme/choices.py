@@ -1,0 +1,14 @@
+"""The words that name a choice, for the library and for the shell, which starts without numpy and numba."""
+
+from __future__ import annotations
+
+#: Structures of `BMTME`, priors of its means, and units of the variances of "standard".
+STRUCTURES = ("unstructured", "diagonal", "standard")
+MEANS = ("exchangeable", "flat", "paper")
+UNITS = ("scaled", "raw")
+#: The first is the default.
+SAMPLERS = ("collapsed", "gibbs", "stepwise")
+#: What is kept of the draws of the effects.
+KEEP = ("auto", "all", "thin", "none")
+#: Relationships of simulated lines.
+RELATIONSHIPS = ("compound", "blocks", "markers")

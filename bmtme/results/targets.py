@@ -1,0 +1,69 @@
+"""Which lines are predicted from a fit, and the table of their predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bmtme.data.trial import Trial
+from bmtme.engines.rotated.draws import Draws
+from bmtme.errors import DataError
+from bmtme.model.eigenbasis import BENDING
+from bmtme.model.scaling import Scaling
+from bmtme.preparation import Prepared
+from bmtme.results.predictions import Targets, predict_cells, tabulate_predictions
+
+
+def choose_targets(prepared: Prepared, lines: tuple[str, ...]) -> Targets:
+    """Where the lines to be predicted stand: among those with a record, or by projection from these."""
+    place = {name: j for j, name in enumerate(prepared.lines)}
+    recorded = np.array([place.get(name, -1) for name in lines], dtype=np.int64)
+    new = [name for name in lines if name not in place]
+    relationship, basis = prepared.relationship, prepared.basis
+    if relationship.is_identity:
+        return Targets(recorded, np.zeros((len(new), len(prepared.lines))), np.ones(len(new)))
+    if not new:
+        return Targets(recorded, np.zeros((0, len(prepared.lines))), np.zeros(0))
+    others, known = relationship.index(new), relationship.index(prepared.lines)
+    A, explained = basis.project(relationship.matrix[np.ix_(others, known)])
+    total = relationship.matrix[others, others] / basis.scale
+    spare = total - explained
+    worst = int(np.argmin(spare / total))
+    if spare[worst] < -1e-6 * total[worst]:
+        raise DataError(
+            f"the relationship of line {new[worst]!r} (without records) with the lines that have records cannot be: "
+            f"they explain {100 * explained[worst] / total[worst]:.4g}% of its variance, so the matrix is not positive "
+            f"semi-definite. Check how it was made, or {BENDING}."
+        )
+    return Targets(recorded, A, np.maximum(spare, 0.0))
+
+
+def predict(
+    prepared: Prepared,
+    scaling: Scaling,
+    chains: list[Draws],
+    trial: Trial,
+    targets: Targets,
+    cells: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Predictions of all lines of the relationship, or of some cells of the trial's lines, in computing order.
+
+    Parameters
+    ----------
+    trial : whose plots are described by ``n_obs`` and ``observed``; in computing order, as `Prepared.trial` is
+    targets : from `choose_targets` for the sorted lines of the relationship, or of `trial` where `cells` are given
+    cells : (J, I, L) bool over the lines of `trial`, optional; the rows have intervals of their means then, too
+    """
+    assert trial.envs == prepared.trial.envs, "the trial is not in computing order"
+    lines = trial.lines if cells is not None else tuple(sorted(prepared.relationship.lines))
+    place = {name: j for j, name in enumerate(trial.lines)}
+    counts, means = trial.counts(), trial.cell_means()
+    n_obs = np.zeros((len(lines), *counts.shape[1:]), dtype=np.int64)
+    observed = np.full(n_obs.shape, np.nan)
+    here = [(n, place[name]) for n, name in enumerate(lines) if name in place]
+    if here:
+        n, j = (np.array(index) for index in zip(*here, strict=True))
+        n_obs[n], observed[n] = counts[j], means[j]
+    plots = None if cells is None else n_obs
+    predicted = predict_cells(chains, prepared.basis, scaling, targets, cells, plots)
+    return tabulate_predictions(lines, trial.envs, trial.traits, n_obs, observed, predicted, cells)

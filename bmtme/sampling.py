@@ -1,0 +1,115 @@
+"""How chains are run: one checked value for `fit`, `cross_validate` and the shell."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bmtme.arguments import is_one_of, show, whole_number
+from bmtme.choices import SAMPLERS
+from bmtme.errors import UsageError
+from bmtme.results.predictions import KEPT, spread_evenly
+from bmtme.words import list_names
+
+#: Above this many bytes of effects, keep_effects="auto" thins.
+LARGE = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Length, number, seed and kind of the chains of a fit."""
+
+    draws: int
+    tune: int
+    chains: int
+    seed: int
+    sampler: str
+
+    @classmethod
+    def checked(cls, draws: Any, tune: Any, chains: Any, seed: Any, sampler: Any = None) -> Sampling:
+        """The value of what a user gave.
+
+        Parameters
+        ----------
+        sampler : one of `SAMPLERS`, or None for the first
+
+        Raises
+        ------
+        UsageError
+
+        Warns
+        -----
+        UserWarning
+            Where the run is too short to lean on.
+        """
+        draws, tune = whole_number(draws, "draws", 1), whole_number(tune, "tune", 0)
+        chains, seed = whole_number(chains, "chains", 1), whole_number(seed, "seed", 0)
+        sampler = SAMPLERS[0] if sampler is None else sampler
+        if not is_one_of(sampler, SAMPLERS):
+            raise UsageError(f"sampler must be one of {list_names(SAMPLERS)}, got {show(sampler)}.")
+        sampling = cls(draws, tune, chains, seed, sampler)
+        sampling.warn_short(stacklevel=3)
+        return sampling
+
+    @property
+    def sweeps(self) -> int:
+        """Sweeps of one chain."""
+        return self.tune + self.draws
+
+    @property
+    def kept(self) -> int:
+        """Draws of all chains."""
+        return self.draws * self.chains
+
+    def describe(self) -> dict[str, Any]:
+        """For the record of a run."""
+        names = ("draws", "tune", "chains", "seed", "sampler")
+        return {name: getattr(self, name) for name in names}
+
+    def warn_short(self, stacklevel: int) -> None:
+        """Warn where the run is too short to lean on; `stacklevel` as of `warnings.warn`, from the caller."""
+        reasons = []
+        if self.chains < 2:
+            reasons.append("one chain cannot show whether it converged (use 4)")
+        if self.kept < 1000:
+            reasons.append(f"{self.kept} draws in all leave large Monte Carlo errors (use some thousands)")
+        if self.tune < 200:
+            reasons.append(f"{self.tune} warm-up sweeps may not reach the posterior (use 1000)")
+        if reasons:
+            warnings.warn("a short run: " + "; ".join(reasons) + ".", UserWarning, stacklevel=stacklevel + 1)
+
+
+def spawn_seeds(seed: int, chains: int, *key: int) -> list[np.random.SeedSequence]:
+    """One independent stream a chain, known by its key alone."""
+    return [np.random.SeedSequence(seed, spawn_key=(*key, chain)) for chain in range(chains)]
+
+
+def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
+    """Where each chain keeps effects: every draw, `KEPT` evenly spaced ones over all chains, or none."""
+    slots = np.full(draws, -1)
+    if keep == "all":
+        slots = np.arange(draws)
+    elif keep == "thin":
+        places = spread_evenly(draws, max(1, KEPT // chains))
+        slots[places] = np.arange(len(places))
+    return [slots] * chains
+
+
+def count_draw_bytes(I: int, L: int, sweeps: int) -> int:
+    """Size of all draws of the means and the covariances of I environments and L traits, in bytes."""
+    return 8 * sweeps * (I * L + 2 * L * L + I * I)
+
+
+def count_effect_bytes(J: int, I: int, L: int, sweeps: int) -> int:
+    """Size of all draws of b1 and b2 of J lines, in bytes."""
+    return 8 * sweeps * J * L * (1 + (I if I > 1 else 0))
+
+
+def choose_keep(keep: str, effect_bytes: int) -> str:
+    """What is kept of effects of this size: ``auto`` is all or thin."""
+    if keep != "auto":
+        return keep
+    return "all" if effect_bytes <= LARGE else "thin"
