@@ -103,10 +103,7 @@ def test_several_augmentations_a_sweep(run):
 
 @pytest.mark.parametrize("name", ["corners", "corners-diagonal", "corners-related"])
 def test_mirror_moves_leave_the_joint_distribution(name):
-    """Accepted in a good part of the replicates, and followed by trajectories in exchanged coordinates.
-
-    Centre and metric are uneven, so that it matters which parameters they go with.
-    """
+    """Accepted in a good part of the replicates, between trajectories with an uneven centre and metric."""
     accepted = []
 
     def run(rng, p, s, w, n, draws):
@@ -116,7 +113,7 @@ def test_mirror_moves_leave_the_joint_distribution(name):
         walk.centre[:] = np.linspace(-0.5, 0.5, q)
         walk.metric[:] = np.diag(np.linspace(0.5, 1.5, q)) + 0.2 * np.tri(q, k=-1)
         held = hold_problem(p), hold_state(s), hold_work(w), hold_walk(walk)
-        trail = np.empty((0, q + len(walk.mirrored)))
+        trail = np.empty((0, q))
         run_sweeps(rng, START, *held, 0, 0, False, hold_draws(draws), trail)
         code = run_sweeps(rng, COLLAPSED, *held, 0, n, True, hold_draws(draws), trail)[1]
         accepted.append(walk.mirrors[0])

@@ -13,7 +13,7 @@ import pytest
 import bmtme
 from bmtme.data.relationship.files import read_relationship, write_relationship
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import DataError, MachineError, UsageError
 
 LINES = ("001", "1", "NA", "é", "x,y", "it's", 'quo"te', "line")
 #: GCTA's files hold no white space; all else goes.
@@ -222,7 +222,7 @@ def test_nothing_half_written(tmp_path, monkeypatch, name, failure):
             raise failure
 
     rel = Failing(np.eye(3) + 1, ["a", "b", "c"])
-    with pytest.raises(KeyboardInterrupt if failure is KeyboardInterrupt else UsageError) as caught:
+    with pytest.raises(KeyboardInterrupt if failure is KeyboardInterrupt else MachineError) as caught:
         write_relationship(rel, tmp_path / name)
     if caught.type is UsageError:
         assert "cannot be written: No space left on device" in str(caught.value)

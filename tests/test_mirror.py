@@ -7,7 +7,6 @@ import pytest
 from test_mutants_gaps import ScriptedWalk, check_pair, start_walk
 
 import bmtme
-from bmtme.engines.rotated.adaptation import _exchange
 from bmtme.engines.rotated.collapsed import CORNER
 from bmtme.testing.cases import make_scene
 from bmtme.testing.scripted import import_plain
@@ -19,9 +18,14 @@ SCENES = [("missing", "unstructured"), ("absent", "unstructured-iw"), ("unseen",
 by_names = pytest.mark.parametrize("design, variant", SCENES)
 
 
+def count(p):
+    """Parameters of Sigma_t, and of R_e."""
+    return int(PLAIN.parameters.count_parameters(p.prior_t.shape, p.n_trait))
+
+
 def push_to_corner(p, h, factor=5.0):
     """Genetic standard deviations far above the residual ones."""
-    last = len(h.theta) - len(h.mirrored)
+    last = len(h.theta) - count(p)
     for k in range(PLAIN.parameters.count_roots(p.prior_t.shape, p.n_trait)):
         h.theta[k] = factor * abs(h.theta[last + k]) * (1.0 + 0.1 * k)
 
@@ -32,7 +36,7 @@ def test_exchange_swaps_total_genetic_and_residual_covariance(design, variant):
     assert PLAIN.density.unpack_trial(h.theta, p, h)
     q2 = 1.0 + np.mean(h.roots**2)
     genetic, residual = h.Sigma_t * q2, h.R_e.copy()
-    flags = np.ones(len(h.mirrored), bool)
+    flags = np.ones(count(p), bool)
     PLAIN.parameters.exchange(h.theta, flags)
     assert PLAIN.density.unpack_trial(h.theta, p, h)
     np.testing.assert_allclose(h.Sigma_t * q2, residual, rtol=1e-10)
@@ -54,7 +58,7 @@ def test_odds_are_those_of_the_density(design, variant):
         before = h.theta.copy()
         here = PLAIN.density.evaluate(before, p, s, w, h, slope)
         there = before.copy()
-        PLAIN.parameters.exchange(there, np.ones(len(h.mirrored), bool))
+        PLAIN.parameters.exchange(there, np.ones(count(p), bool))
         change = PLAIN.density.evaluate(there, p, s, w, h, slope) - here
         if change > 0:  # from the other side
             before, there, change = there, before, -change
@@ -67,7 +71,6 @@ def test_odds_are_those_of_the_density(design, variant):
         # trajectory: jitter, throw; then all cornered traits (0.6), and the throw of the mirror move
         assert PLAIN.collapsed.move_covariances(ScriptedWalk(None, (0.5, 1.0, 0.6, throw)), p, s, w, h)
         np.testing.assert_allclose(h.theta, there if low else before, rtol=1e-6)
-        assert h.mirrored.all() == low
         assert h.mirrors[0] == low
         assert PLAIN.density.unpack_trial(h.theta, p, h)
         np.testing.assert_allclose(s.Sigma_t, h.Sigma_t, rtol=1e-9)
@@ -78,55 +81,26 @@ def test_odds_are_those_of_the_density(design, variant):
 def test_nothing_is_exchanged_outside_the_corners():
     p, s, w, h = start_walk(make_scene("missing", "unstructured"), 1e-9)
     h.settings[2] = 1.0
-    last = len(h.theta) - len(h.mirrored)
+    last = len(h.theta) - count(p)
     for k in range(p.n_trait):
         h.theta[k] = 0.9 * CORNER * abs(h.theta[last + k])
     generator = ScriptedWalk(None, (0.5, 1.0))  # no further number is asked for
     assert PLAIN.collapsed.move_covariances(generator, p, s, w, h)
-    assert not h.mirrored.any()
+    assert h.mirrors[0] == 0
     assert not generator.uniforms
 
 
 def test_only_cornered_traits_take_part():
     p, s, w, h = start_walk(make_scene("missing", "unstructured"), 1e-9)
     h.settings[2] = 1.0
-    last = len(h.theta) - len(h.mirrored)
+    last = len(h.theta) - count(p)
     h.theta[0], h.theta[1] = 1.2 * abs(h.theta[last]), 4.0 * abs(h.theta[last + 1])
     start = h.theta.copy()
     assert PLAIN.collapsed.move_covariances(ScriptedWalk(None, (0.5, 1.0, 0.6, 1e-300)), p, s, w, h)
-    assert h.mirrored.tolist() == [False, True] + [False] * (len(h.mirrored) - 2)
+    assert h.mirrors[0] == 1
     expected = start.copy()
     expected[1], expected[last + 1] = start[last + 1], start[1]
     np.testing.assert_allclose(h.theta, expected, rtol=1e-6)
-
-
-@by_names
-def test_trajectories_go_on_in_exchanged_coordinates(design, variant):
-    """A mirrored walk moves as one whose centre and metric stand in exchanged coordinates from the start."""
-    scene = make_scene(design, variant)
-    ends = []
-    for mirrored in (False, True):
-        p, s, w, h = start_walk(scene, 0.05)
-        q, m = len(h.theta), len(h.mirrored)
-        order = np.arange(q)
-        if mirrored:
-            PLAIN.parameters.exchange(order, np.ones(m, bool))
-            h.mirrored[:] = True
-        h.centre[:] = h.theta[order]
-        h.metric[:] = np.diag(0.1 + 0.01 * order)  # the same for each parameter in either order
-        momentum = np.random.default_rng(3).standard_normal(q)[order]
-        assert PLAIN.collapsed.move_covariances(ScriptedWalk(momentum, (0.5, 0.0)), p, s, w, h)
-        ends.append(h.theta.copy())
-    np.testing.assert_allclose(*ends, rtol=1e-9)
-
-
-def test_adaptation_exchanges_as_the_kernel_does():
-    rng = np.random.default_rng(0)
-    draws, flags = rng.standard_normal((5, 8)), rng.random((5, 3)) < 0.5
-    expected = draws.copy()
-    for row, flag in zip(expected, flags, strict=True):
-        PLAIN.parameters.exchange(row, flag)
-    np.testing.assert_array_equal(_exchange(draws, flags), expected)
 
 
 def test_chains_cross_from_corner_to_corner():
@@ -153,7 +127,7 @@ def test_odds_after_a_trajectory_that_moved():
     assert PLAIN.collapsed.move_covariances(ScriptedWalk(momentum, (0.5, 1e-12)), p, s, w, h)
     moved, slope = h.theta.copy(), np.empty(len(h.theta))
     there = moved.copy()
-    PLAIN.parameters.exchange(there, np.ones(len(h.mirrored), bool))
+    PLAIN.parameters.exchange(there, np.ones(count(p), bool))
     change = PLAIN.density.evaluate(there, p, s, w, h, slope) - PLAIN.density.evaluate(moved, p, s, w, h, slope)
     wrong = PLAIN.density.evaluate(there, p, s, w, h, slope) - PLAIN.density.evaluate(start, p, s, w, h, slope)
     assert abs(change - wrong) > 0.01
@@ -161,4 +135,4 @@ def test_odds_after_a_trajectory_that_moved():
     h.theta[:] = start
     h.settings[2] = 1.0
     assert PLAIN.collapsed.move_covariances(ScriptedWalk(momentum, (0.5, 1e-12, 0.6, throw)), p, s, w, h)
-    assert h.mirrored.all() == (wrong < change)
+    assert h.mirrors[0] == (wrong < change)

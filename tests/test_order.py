@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from bmtme import BMTME, CV1, CV2, HalfT, InverseWishart, Relationship, Trial, cross_validate, fit, simulate
+from bmtme.choices import SAMPLERS
 from bmtme.cv import score
 from bmtme.cv.run import rank_labels
 from bmtme.data.order import sort_trial
-from bmtme.choices import SAMPLERS
 from bmtme.preparation import build, prepare
 
 RUN = {"draws": 12, "tune": 8, "chains": 2, "seed": 3}

@@ -65,7 +65,7 @@ def sweep_collapsed(rng: np.random.Generator, p: Problem, s: State, w: Work, n: 
 def _run_sweeps(
     rng: np.random.Generator, kind: int, p: Problem, s: State, w: Work, walk: Walk, n: int, draws: Draws
 ) -> int:
-    trail = np.empty((0, len(walk.theta) + len(walk.mirrored)))
+    trail = np.empty((0, len(walk.theta)))
     held = hold_problem(p), hold_state(s), hold_work(w), hold_walk(walk)
     return int(run_sweeps(rng, kind, *held, 0, n, True, hold_draws(draws), trail)[1])
 

@@ -277,20 +277,6 @@ MIRROR = (
         ("test_mirror.py::test_odds_are_those_of_the_density[missing-unstructured]",),
     ),
     Mutant(
-        "mirror: trajectories go on in the old coordinates",
-        "engines/rotated/collapsed.py",
-        "    exchange(theta, h.mirrored)\n    gradient = np.empty(q)",
-        "    gradient = np.empty(q)",
-        ("test_mirror.py::test_trajectories_go_on_in_exchanged_coordinates[missing-unstructured]",),
-    ),
-    Mutant(
-        "mirror: gradient not exchanged",
-        "engines/rotated/collapsed.py",
-        "    exchange(scratch, h.mirrored)\n",
-        "",
-        ("test_mirror.py::test_trajectories_go_on_in_exchanged_coordinates[missing-unstructured]",),
-    ),
-    Mutant(
         "mirror: traits outside the corners take part",
         "engines/rotated/collapsed.py",
         "    chosen = cornered.copy()",

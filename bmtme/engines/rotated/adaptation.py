@@ -32,18 +32,16 @@ def start_stage(
 ) -> None:
     """Set metric, centre and step size for Hamiltonian stage 0, 1, 2, or 3 for the kept sweeps.
 
-    trail : (n, q + m) parameters drawn in the stage before (none for stage 0), and which of the first and last m were
-        mirrored; the walk holds the current ones
+    trail : (n, q) parameters drawn in the stage before (none for stage 0); the walk holds the current ones
     curve : fills minus the Hessian at the walk's centre, False where it is not defined
     """
     q = len(h.theta)
     factors = list_factors(p, q)
     h.theta[:] = turn_positive(h.theta, *factors)
     if stage < 3:
-        late = trail[len(trail) // 5 :]
-        draws = _exchange(turn_positive(late[:, :q], *factors), late[:, q:] > 0.0)
+        draws = turn_positive(trail[len(trail) // 5 :], *factors)
         n = len(draws)
-        centre = draws.mean(axis=0) if stage and n else _exchange(h.theta[None], h.mirrored[None])[0]
+        centre = draws.mean(axis=0) if stage and n else h.theta.copy()
         h.centre[:] = centre
         curvature = np.empty((q, q))
         if not curve(curvature) or not np.isfinite(curvature).all():
@@ -94,16 +92,6 @@ def turn_positive(draws: np.ndarray, roots: list[int], correlations: list[tuple[
     for t, a, c in correlations:
         turned[..., t] *= signs[..., a] * signs[..., c]
     return turned
-
-
-def _exchange(draws: np.ndarray, flags: np.ndarray) -> np.ndarray:
-    """Draws (n, q) with the flagged (n, m) of their first and last m parameters in each other's place."""
-    m = flags.shape[1]
-    out = draws.copy()
-    first, last = draws[:, :m], draws[:, draws.shape[1] - m :]
-    out[:, :m] = np.where(flags, last, first)
-    out[:, draws.shape[1] - m :] = np.where(flags, first, last)
-    return out
 
 
 def _decouple_crossing(

@@ -56,7 +56,7 @@ class Chain:
         self.work: Work = allocate_work(problem)
         self.walk: Walk = allocate_walk(problem)
         self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
-        self.trail = np.empty((0, len(self.walk.theta) + len(self.walk.mirrored)))
+        self.trail = np.empty((0, len(self.walk.theta)))
 
     def advance(self, report: Callable[[int], None], stop: threading.Event) -> None:
         """Run the chain to its end, or until `stop` is set; `report` is told the sweeps done."""
@@ -92,7 +92,7 @@ class Chain:
         self._run(START, 0, 0, False)
         for stage, length in enumerate(lengths[1:]):
             start_stage(stage, self.problem, self.walk, self.trail, curve)
-            self.trail = np.empty((length, len(self.walk.theta) + len(self.walk.mirrored)))
+            self.trail = np.empty((length, len(self.walk.theta)))
             self._sweep(call, length, False, done, report, stop)
             if stop.is_set():
                 return

@@ -38,10 +38,7 @@ MIRROR_EVERY = 8.0
 
 
 class Walk(NamedTuple):
-    """State and workspace of the Hamiltonian moves; theta = centre + metric xi (whitened coordinates).
-
-    `centre` and `metric` are those of theta with its mirrored parameters exchanged: see `mirror_covariances`.
-    """
+    """State and workspace of the Hamiltonian moves; theta = centre + metric xi (whitened coordinates)."""
 
     theta: np.ndarray  # (q,) current parameters
     centre: np.ndarray  # (q,)
@@ -50,7 +47,6 @@ class Walk(NamedTuple):
     adapt: np.ndarray  # (5,) dual averaging: on/off, count, mean error, log step average, anchor
     outcome: np.ndarray  # (3,) acceptance probability, step size, divergent
     swept: np.ndarray  # (1,) sweeps made
-    mirrored: np.ndarray  # (n,) whether a parameter of Sigma_t and the one of R_e stand in each other's place
     mirrors: np.ndarray  # (1,) mirror moves accepted
     Sigma_t: np.ndarray  # covariances of a trial point
     s2_E: np.ndarray
@@ -93,7 +89,6 @@ def allocate_walk(p: Problem) -> Walk:
         adapt=new(5),
         outcome=new(3),
         swept=new(1),
-        mirrored=np.zeros(int(count_parameters(p.prior_t.shape, L)), bool),
         mirrors=new(1),
         Sigma_t=new(L, L),
         s2_E=new(I),
@@ -147,9 +142,7 @@ def evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch):
         for b in range(a + 1):
             t += h.metric[a, b] * xi[b]
         theta[a] = t
-    exchange(theta, h.mirrored)
     lp = evaluate(theta, p, s, w, h, scratch)
-    exchange(scratch, h.mirrored)
     for b in range(q):
         t = 0.0
         for a in range(b, q):
@@ -166,7 +159,6 @@ def move_covariances(rng, p, s, w, h):
     """
     q = h.theta.shape[0]
     theta = h.theta.copy()
-    exchange(theta, h.mirrored)
     gradient = np.empty(q)
     scratch = np.empty(q)
     xi = np.empty(q)
@@ -232,17 +224,13 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
     that no trajectory crosses. The parameters of Sigma_t (standard deviations of the total genetic effect) and those
     of R_e mean the same, so that exchanging them maps one corner to the other: a permutation, its own inverse, with
     Jacobian one. Only traits in a corner take part (an exchange leaves them there, on the other side): all of them in
-    half of the proposals, a random set in the others. Elsewhere an exchange of what is nearly equal would be accepted
-    for nothing, and the metric would no longer fit.
-
-    What is exchanged is so for the trajectories too: they go on in the coordinates in which the metric fits. That
-    adds `mirrored` to the state: with theta* = theta exchanged by it, the density of (theta*, mirrored) is that of
-    theta, a trajectory moves theta* and this move `mirrored`, and each leaves it as it is.
+    half of the proposals, a random set in the others. Elsewhere trajectories do.
 
     density : log density at the walk's theta; theta, gradient : (q,) scratch
     """
     n = count_roots(p.prior_t.shape, p.n_trait)
-    last = h.theta.shape[0] - h.mirrored.shape[0]
+    m = count_parameters(p.prior_t.shape, p.n_trait)
+    last = h.theta.shape[0] - m
     cornered = np.zeros(p.n_trait, np.bool_)
     for l in range(n):
         ratio = abs(h.theta[l] / h.theta[last + l])
@@ -255,7 +243,7 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
         while not np.any(chosen):
             for l in range(n):
                 chosen[l] = cornered[l] and rng.random() < 0.5
-    flags = np.zeros(h.mirrored.shape[0], np.bool_)
+    flags = np.zeros(m, np.bool_)
     flag_traits(chosen, p.prior_t.shape, flags)
     theta[:] = h.theta
     exchange(theta, flags)
@@ -263,9 +251,6 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
     if math.log(rng.random()) < change:
         h.theta[:] = theta
         h.mirrors[0] += 1.0
-        for k in range(flags.shape[0]):
-            if flags[k]:
-                h.mirrored[k] = not h.mirrored[k]
 
 
 @compiled()
@@ -293,17 +278,15 @@ def measure_curvature(p, s, w, h, out):
     prepare_mean_prior(p, s, w)
     sum_within(p, s, h)
     q = h.centre.shape[0]
-    point = np.empty(q)
+    point = h.centre.copy()
     gradient = np.empty(q)
     out[:] = 0.0
     for a in range(q):
         for side in range(2):
-            point[:] = h.centre
-            point[a] += 1e-4 if side == 0 else -1e-4
-            exchange(point, h.mirrored)
+            point[a] = h.centre[a] + (1e-4 if side == 0 else -1e-4)
             if evaluate(point, p, s, w, h, gradient) == -np.inf:
                 return False
-            exchange(gradient, h.mirrored)
             for b in range(q):
                 out[a, b] += (-gradient[b] if side == 0 else gradient[b]) / 2e-4
+        point[a] = h.centre[a]
     return True

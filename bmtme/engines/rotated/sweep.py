@@ -105,8 +105,8 @@ def run_sweeps(rng, kind, p, s, w, h, start, stop, keep, out, trail):
     """Sweeps start .. stop - 1 of a kind, written to their rows of the draws where `keep`.
 
     All arguments are heap records: one compiled entry serves both samplers. Sweeps that are not kept leave the
-    parameters of their Hamiltonian moves, and which are mirrored, in `trail` (stop, q + n). No sweep: CURVATURE puts
-    minus the Hessian at the walk's centre into `trail` (q, q), START the state's covariances into the walk.
+    parameters of their Hamiltonian moves in `trail` (stop, q). No sweep: CURVATURE puts minus the Hessian at the
+    walk's centre into `trail` (q, q), START the state's covariances into the walk.
 
     Returns the sweep that failed (or stop) and the code of the failure (or 0).
     """
@@ -127,7 +127,5 @@ def run_sweeps(rng, kind, p, s, w, h, start, stop, keep, out, trail):
                 out.acceptance[t], out.step_size[t] = h.outcome[0], h.outcome[1]
                 out.diverging[t] = h.outcome[2] > 0.0
             else:
-                q = h.theta.shape[0]
-                trail[t, :q] = h.theta
-                trail[t, q:] = h.mirrored
+                trail[t] = h.theta
     return stop, 0
