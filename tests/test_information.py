@@ -289,8 +289,11 @@ def test_lines_in_one_environment_each():
     sim = simulate(lines=60, envs=3, traits=2, heritability=0.5, seed=3)
     number = sim.frame["line"].str[1:].astype(int) % 3 + 1
     frame = sim.frame[sim.frame["env"] == "E" + number.astype(str)]
-    notes = marked(run(frame, Relationship.identity(names(60))))
-    assert {"Sigma_t[T2, T2]", "genetic_correlation[T1, T2]"} <= set(notes)
+    notes = run(frame, Relationship.identity(names(60))).summary()["note"]
+    assert notes["genetic_correlation[T1, T2]"].startswith("prior only")
+    # Which of these is marked, and which has an interval over nearly all there is, is a matter of where the chains are.
+    for name in [name for name in notes.index if name.startswith(("heritability", "Sigma_E"))]:
+        assert "prior only" in notes[name] or "hardly say" in notes[name], name
 
 
 def test_correlation_with_a_trait_of_no_genetic_variance():
