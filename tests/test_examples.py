@@ -1,4 +1,4 @@
-"""The examples and the code of the README run, here with tiny settings; figures show what they should."""
+"""The examples and the code of the README and of its pages run, with tiny settings; figures show what they should."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from bmtme.report.plots import plot_accuracy, plot_chains
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
+#: Pages with blocks of Python, in the order in which they are read.
+PAGES = ("README.md", "examples/formats.md", "examples/outputs.md")
 TINY = ["--lines", "20", "--partitions", "2", "--draws", "20", "--tune", "20"]
 
 
@@ -87,23 +89,24 @@ def test_diagnostics_is_a_notebook() -> None:
             compile(cell.split("\n", 1)[1], "cell", "exec")
 
 
-def readme_blocks(language: str) -> list[str]:
-    source = (ROOT / "README.md").read_text(encoding="utf-8")
+def find_blocks(page: str, language: str) -> list[str]:
+    source = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```", source)
 
 
-def test_readme_python() -> None:
-    """The blocks in their order, one session; on a small trial of the names they use."""
+def test_python_of_the_pages() -> None:
+    """The blocks in their order, one session from the README on; on a small trial of the names they use."""
     make_files()
     session: dict[str, object] = {}
-    blocks = readme_blocks("python")
-    assert blocks
-    for block in blocks:
-        block = re.sub(r"draws=\d+, tune=\d+", "draws=20, tune=20", block)
-        block = re.sub(r"partitions=\d+", "partitions=2", block)
-        if "draws=" not in block:
-            block = re.sub(r"(bmtme\.fit\([^()]*)\)", r"\1, draws=20, tune=20)", block)
-        exec(compile(block, "README.md", "exec"), session)
+    for page in PAGES:
+        blocks = find_blocks(page, "python")
+        assert blocks, page
+        for block in blocks:
+            block = re.sub(r"draws=\d+, tune=\d+", "draws=20, tune=20", block)
+            block = re.sub(r"partitions=\d+", "partitions=2", block)
+            if "draws=" not in block:
+                block = re.sub(r"(bmtme\.fit\([^()]*)\)", r"\1, draws=20, tune=20)", block)
+            exec(compile(block, page, "exec"), session)
     assert Path("run", "summary.csv").is_file()
 
 
@@ -113,7 +116,7 @@ def test_readme_shell() -> None:
     Path("grm.csv").unlink()
     commands = [
         command
-        for block in readme_blocks("sh")
+        for block in find_blocks("README.md", "sh")
         for command in block.replace("\\\n", " ").splitlines()
         if command.startswith("bmtme ")
     ]
