@@ -9,7 +9,7 @@ import functools
 import numpy as np
 import pytest
 
-from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk
+from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk, pack_state
 from bmtme.engines.rotated.draws import hold_draws, record_draw
 from bmtme.engines.rotated.problem import hold_problem
 from bmtme.engines.rotated.state import hold_state, hold_work
@@ -24,7 +24,7 @@ from bmtme.engines.rotated.steps import (
     impute,
     split_effects,
 )
-from bmtme.engines.rotated.sweep import COLLAPSED, START, run_sweeps
+from bmtme.engines.rotated.sweep import COLLAPSED, run_sweeps
 from bmtme.linalg.compile import compiled
 from bmtme.model.codes import ABSENT, OBSERVED
 from bmtme.testing.cases import make_case
@@ -109,14 +109,14 @@ def test_mirror_moves_leave_the_joint_distribution(name):
     def run(rng, p, s, w, n, draws):
         walk = allocate_walk(p)
         q = len(walk.theta)
-        walk.settings[:] = 0.2, 5, 1
-        walk.centre[:] = np.linspace(-0.5, 0.5, q)
-        walk.metric[:] = np.diag(np.linspace(0.5, 1.5, q)) + 0.2 * np.tri(q, k=-1)
+        walk.tuning.step[0], walk.tuning.leapfrogs[0], walk.tuning.mirror_every[0] = 0.2, 5, 1
+        walk.tuning.centre[:] = np.linspace(-0.5, 0.5, q)
+        walk.tuning.metric[:] = np.diag(np.linspace(0.5, 1.5, q)) + 0.2 * np.tri(q, k=-1)
         held = hold_problem(p), hold_state(s), hold_work(w), hold_walk(walk)
         trail = np.empty((0, q))
-        run_sweeps(rng, START, *held, 0, 0, False, hold_draws(draws), trail)
+        pack_state(held[0], held[1], held[3])
         code = run_sweeps(rng, COLLAPSED, *held, 0, n, True, hold_draws(draws), trail)[1]
-        accepted.append(walk.mirrors[0])
+        accepted.append(walk.outcome.mirrors[0])
         return int(code)
 
     check(compare(name, run), 60)

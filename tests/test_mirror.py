@@ -65,13 +65,13 @@ def test_odds_are_those_of_the_density(design, variant):
             h.theta[:] = before
             assert PLAIN.density.unpack_trial(h.theta, p, h)
             PLAIN.collapsed.accept_trial(p, s, h)
-        h.settings[2] = 1.0
+        h.tuning.mirror_every[0] = 1.0
         throw = math.exp(change) * (0.999 if low else 1.001)
         assert throw > 0
         # trajectory: jitter, throw; then all cornered traits (0.6), and the throw of the mirror move
         assert PLAIN.collapsed.move_covariances(ScriptedWalk(None, (0.5, 1.0, 0.6, throw)), p, s, w, h)
         np.testing.assert_allclose(h.theta, there if low else before, rtol=1e-6)
-        assert h.mirrors[0] == low
+        assert h.outcome.mirrors[0] == low
         assert PLAIN.density.unpack_trial(h.theta, p, h)
         np.testing.assert_allclose(s.Sigma_t, h.Sigma_t, rtol=1e-9)
         np.testing.assert_allclose(s.R_e, h.R_e, rtol=1e-9)
@@ -80,24 +80,24 @@ def test_odds_are_those_of_the_density(design, variant):
 
 def test_nothing_is_exchanged_outside_the_corners():
     p, s, w, h = start_walk(make_scene("missing", "unstructured"), 1e-9)
-    h.settings[2] = 1.0
+    h.tuning.mirror_every[0] = 1.0
     last = len(h.theta) - count(p)
     for k in range(p.n_trait):
         h.theta[k] = 0.9 * CORNER * abs(h.theta[last + k])
     generator = ScriptedWalk(None, (0.5, 1.0))  # no further number is asked for
     assert PLAIN.collapsed.move_covariances(generator, p, s, w, h)
-    assert h.mirrors[0] == 0
+    assert h.outcome.mirrors[0] == 0
     assert not generator.uniforms
 
 
 def test_only_cornered_traits_take_part():
     p, s, w, h = start_walk(make_scene("missing", "unstructured"), 1e-9)
-    h.settings[2] = 1.0
+    h.tuning.mirror_every[0] = 1.0
     last = len(h.theta) - count(p)
     h.theta[0], h.theta[1] = 1.2 * abs(h.theta[last]), 4.0 * abs(h.theta[last + 1])
     start = h.theta.copy()
     assert PLAIN.collapsed.move_covariances(ScriptedWalk(None, (0.5, 1.0, 0.6, 1e-300)), p, s, w, h)
-    assert h.mirrors[0] == 1
+    assert h.outcome.mirrors[0] == 1
     expected = start.copy()
     expected[1], expected[last + 1] = start[last + 1], start[1]
     np.testing.assert_allclose(h.theta, expected, rtol=1e-6)
@@ -133,6 +133,6 @@ def test_odds_after_a_trajectory_that_moved():
     assert abs(change - wrong) > 0.01
     throw = math.exp(0.5 * (change + wrong))
     h.theta[:] = start
-    h.settings[2] = 1.0
+    h.tuning.mirror_every[0] = 1.0
     assert PLAIN.collapsed.move_covariances(ScriptedWalk(momentum, (0.5, 1e-12, 0.6, throw)), p, s, w, h)
-    assert h.mirrors[0] == (wrong < change)
+    assert h.outcome.mirrors[0] == (wrong < change)

@@ -41,9 +41,9 @@ def start_walk(scene, step=0.1):
     PLAIN.collapsed.pack_state(p, s, h)
     q = len(h.theta)
     rng = np.random.default_rng(8)
-    h.centre[:] = h.theta + 0.1 * rng.standard_normal(q)
-    h.metric[:] = np.tril(0.1 * rng.standard_normal((q, q)), -1) + np.diag(rng.uniform(0.3, 0.6, q))
-    h.settings[:] = step, LENGTH, 0  # no mirror moves
+    h.tuning.centre[:] = h.theta + 0.1 * rng.standard_normal(q)
+    h.tuning.metric[:] = np.tril(0.1 * rng.standard_normal((q, q)), -1) + np.diag(rng.uniform(0.3, 0.6, q))
+    h.tuning.step[0], h.tuning.leapfrogs[0], h.tuning.mirror_every[0] = step, LENGTH, 0  # no mirror moves
     return p, s, w, h
 
 
@@ -55,10 +55,10 @@ def follow_trajectory(scene, momentum, step):
 
     def evaluate(xi):
         slope = np.empty(len(xi))
-        value = PLAIN.density.evaluate(h.centre + h.metric @ xi, p, s, w, h, slope)
-        return value, h.metric.T @ slope
+        value = PLAIN.density.evaluate(h.tuning.centre + h.tuning.metric @ xi, p, s, w, h, slope)
+        return value, h.tuning.metric.T @ slope
 
-    xi, momentum = np.linalg.solve(h.metric, h.theta - h.centre), momentum.copy()
+    xi, momentum = np.linalg.solve(h.tuning.metric, h.theta - h.tuning.centre), momentum.copy()
     value, slope = evaluate(xi)
     before = value - 0.5 * momentum @ momentum
     for _ in range(LENGTH):
@@ -67,7 +67,7 @@ def follow_trajectory(scene, momentum, step):
         value, slope = evaluate(xi)
         momentum += 0.5 * step * slope
     change = value - 0.5 * momentum @ momentum - before
-    return h.centre + h.metric @ xi, math.exp(min(0.0, change))
+    return h.tuning.centre + h.tuning.metric @ xi, math.exp(min(0.0, change))
 
 
 def check_pair(scene, s, w):
@@ -97,7 +97,7 @@ def test_hamiltonian_move(design, variant, longest):
             start = h.theta.copy()
             seen = [s.Sigma_t.copy(), s.s2_E[p.seen].copy(), s.R_e.copy()]
             assert PLAIN.collapsed.move_covariances(ScriptedWalk(tried[k], (jitter, throw)), p, s, w, h)
-            assert h.outcome[0] == pytest.approx(probability, rel=1e-7)
+            assert h.outcome.acceptance[0] == pytest.approx(probability, rel=1e-7)
             accepted = throw < probability
             np.testing.assert_allclose(h.theta, end if accepted else start, rtol=1e-9, atol=1e-9)
             assert PLAIN.density.unpack_trial(h.theta, p, h)
@@ -117,7 +117,7 @@ def test_unseen_environments_follow_their_prior(kind):
     unseen = np.flatnonzero(~scene.case.recorded.any(axis=1))
     assert len(unseen) == 1
     code = {"gibbs": PLAIN.sweep.GIBBS, "collapsed": PLAIN.sweep.COLLAPSED}[kind]
-    h.swept[0] = 1.0  # no sweep that draws the covariances given the effects as well
+    h.outcome.swept[0] = 1.0  # no sweep that draws the covariances given the effects as well
     assert PLAIN.sweep.sweep(ScriptedWalk(), code, p, s, w, h) == 0
     assert s.s2_E[unseen[0]] == pytest.approx(law.nu * law.scale[unseen[0]] ** 2)
 
@@ -125,7 +125,7 @@ def test_unseen_environments_follow_their_prior(kind):
 def sweep_without(design, variant, kind, swept, names):
     """The state after one sweep that finds NaN in these arrays of state and work."""
     p, s, w, h = start_walk(make_scene(design, variant))
-    h.swept[0] = swept
+    h.outcome.swept[0] = swept
     for name in names:
         (getattr(s, name) if hasattr(s, name) else getattr(w, name))[:] = np.nan
     assert PLAIN.sweep.sweep(ScriptedWalk(), getattr(PLAIN.sweep, kind), p, s, w, h) == 0
@@ -159,7 +159,7 @@ def test_covariances_drawn_given_the_effects_reach_the_walk(design, variant):
     scene = make_scene(design, variant)
     for swept in (0.0, 1.0):
         p, s, w, h = start_walk(scene)
-        h.swept[0] = swept
+        h.outcome.swept[0] = swept
         assert PLAIN.sweep.sweep(ScriptedWalk(), PLAIN.sweep.COLLAPSED, p, s, w, h) == 0
         assert PLAIN.density.unpack_trial(h.theta, p, h)
         for got, wanted in ((s.Sigma_t, h.Sigma_t), (s.s2_E[p.seen], h.s2_E[p.seen]), (s.R_e, h.R_e)):

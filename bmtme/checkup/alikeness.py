@@ -14,6 +14,8 @@ __all__ = ["find_alike_traits"]
 
 #: A correlation from which on two traits are hard to tell apart.
 ALIKE = 0.99
+#: A correlation elsewhere below which one residual covariance cannot be that of both.
+UNLIKE = 0.95
 #: Records of both traits from which on a correlation is trusted: of ten records, one of 0.95 exceeds 0.99 once in 70.
 FEWEST = 10
 
@@ -29,6 +31,7 @@ def find_alike_traits(trial: Trial, known: Collection[frozenset[tuple[int, int]]
     known : pairs of columns (environment, trait) that need no further word and are left out
     """
     items = []
+    apart = False
     for p, q in combinations(range(len(trial.traits)), 2):
         first, second = trial.traits[p], trial.traits[q]
         within = []
@@ -51,8 +54,12 @@ def find_alike_traits(trial: Trial, known: Collection[frozenset[tuple[int, int]]
             r = _correlate(pair, 1)
             if abs(r) > ALIKE:
                 rest = [other for k, other in within if k != i]
+                elsewhere = _correlate(np.concatenate(rest), len(rest)) if rest else r
                 text = f"{first} and {second} in {trial.envs[i]} (r {r:.4f}"
-                text += f", {_correlate(np.concatenate(rest), len(rest)):.2f} elsewhere)" if rest else ")"
+                if abs(elsewhere) < UNLIKE:
+                    text += f", {elsewhere:.2f} elsewhere"
+                    apart = True
+                text += ")"
                 items.append({"trait": first, "other": second, "env": trial.envs[i], "value": r, "message": text})
     if not items:
         return []
@@ -63,7 +70,7 @@ def find_alike_traits(trial: Trial, known: Collection[frozenset[tuple[int, int]]
         "may all fit, and chains may agree on one of them by chance. Leave one of the two out, or put their difference "
         "(each divided by its standard deviation) in the place of one."
     )
-    if any("env" in item for item in items):
+    if apart:
         text += " The model has one residual covariance for all environments, which cannot be both."
     return [Finding.of("warning", "traits alike", text, items)]
 

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk
+from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk, pack_state
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
 from bmtme.engines.rotated.problem import Problem, hold_problem, load_values
 from bmtme.engines.rotated.state import State, Work, allocate_work, hold_state, hold_work
 from bmtme.engines.rotated.stepwise import run_stepwise
-from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, START, run_sweeps
+from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps
 from bmtme.testing.cases import Case
 from bmtme.testing.dense import Unknowns
 from bmtme.testing.uniformity import combine_z
@@ -57,8 +57,8 @@ def sweep_gibbs(rng: np.random.Generator, p: Problem, s: State, w: Work, n: int,
 def sweep_collapsed(rng: np.random.Generator, p: Problem, s: State, w: Work, n: int, draws: Draws) -> int:
     """Hamiltonian moves of the covariances with a fixed metric, step and length: nothing adapts."""
     walk = allocate_walk(p)
-    walk.settings[:] = 0.2, 5, 1
-    _run_sweeps(rng, START, p, s, w, walk, 0, draws)
+    walk.tuning.step[0], walk.tuning.leapfrogs[0], walk.tuning.mirror_every[0] = 0.2, 5, 1
+    pack_state(hold_problem(p), hold_state(s), hold_walk(walk))
     return _run_sweeps(rng, COLLAPSED, p, s, w, walk, n, draws)
 
 

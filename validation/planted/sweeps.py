@@ -175,11 +175,12 @@ ORDER = (
     Mutant(
         "sweep: R_e after the imputation",
         "engines/rotated/sweep.py",
-        "        if not draw_residual(rng, p, s, w):\n            return 3\n"
-        "        if refresh and not pack_state(p, s, h):\n            return 1\n    h.swept[0] += 1.0\n"
-        "    draw_mean_scales(rng, p, s)\n    return 0 if impute(rng, p, s, w, given_effects) else 3",
-        "        if not impute(rng, p, s, w, given_effects) or not draw_residual(rng, p, s, w):\n            return 3\n"
-        "    draw_mean_scales(rng, p, s)\n    return 0",
+        "        if not draw_residual(rng, p, s, w):\n            return R_E\n"
+        "        if refresh and not pack_state(p, s, h):\n            return SIGMA_T\n"
+        "    h.outcome.swept[0] += 1.0\n"
+        "    draw_mean_scales(rng, p, s)\n    return FINE if impute(rng, p, s, w, given_effects) else R_E",
+        "        if not impute(rng, p, s, w, given_effects) or not draw_residual(rng, p, s, w):\n            return R_E\n"
+        "    draw_mean_scales(rng, p, s)\n    return FINE",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
     ),
     Mutant(
@@ -199,14 +200,14 @@ ORDER = (
     Mutant(
         "sweep: covariances drawn given the effects not handed to the walk",
         "engines/rotated/sweep.py",
-        "        if refresh and not pack_state(p, s, h):\n            return 1\n",
+        "        if refresh and not pack_state(p, s, h):\n            return SIGMA_T\n",
         "",
         (GAPS + "test_covariances_drawn_given_the_effects_reach_the_walk[missing-unstructured]",),
     ),
     Mutant(
         "sweep: stale auxiliaries after the collapsed update",
         "engines/rotated/sweep.py",
-        "        if refresh and not draw_all_auxiliaries(rng, p, s):\n            return 1\n",
+        "        if refresh and not draw_all_auxiliaries(rng, p, s):\n            return SIGMA_T\n",
         "",
         (GAPS + "test_collapsed_sweep_does_not_read_auxiliaries[missing-unstructured]",),
     ),
@@ -229,20 +230,20 @@ ORDER = (
         "sweep: split of the effects of the sweep before",
         "engines/rotated/sweep.py",
         "    for inner in range(p.inner):\n"
-        "        if inner > 0 and not impute(rng, p, s, w, inner == 0):\n            return 3\n"
-        "        if not draw_means_and_genetic(rng, p, s, w):\n            return 5\n"
-        "    if not split_effects(rng, p, s, w):\n        return 1\n",
-        "    if not split_effects(rng, p, s, w):\n        return 1\n"
+        "        if inner > 0 and not impute(rng, p, s, w, False):\n            return R_E\n"
+        "        if not draw_means_and_genetic(rng, p, s, w):\n            return MEANS\n"
+        "    if not split_effects(rng, p, s, w):\n        return SIGMA_T\n",
+        "    if not split_effects(rng, p, s, w):\n        return SIGMA_T\n"
         "    for inner in range(p.inner):\n"
-        "        if inner > 0 and not impute(rng, p, s, w, inner == 0):\n            return 3\n"
-        "        if not draw_means_and_genetic(rng, p, s, w):\n            return 5\n",
+        "        if inner > 0 and not impute(rng, p, s, w, False):\n            return R_E\n"
+        "        if not draw_means_and_genetic(rng, p, s, w):\n            return MEANS\n",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
     ),
     Mutant(
         "sweep: imputed from the fitted values of another sweep",
         "engines/rotated/sweep.py",
-        "return 0 if impute(rng, p, s, w, given_effects) else 3",
-        "return 0 if impute(rng, p, s, w, kind == COLLAPSED) else 3",
+        "return FINE if impute(rng, p, s, w, given_effects) else R_E",
+        "return FINE if impute(rng, p, s, w, kind == COLLAPSED) else R_E",
         (GAPS + "test_imputation_reads_fitted_values_of_its_own_sweep[COLLAPSED-1.0-missing-unstructured]",),
     ),
     Mutant(

@@ -42,7 +42,7 @@ def start_stage(
         draws = turn_positive(trail[len(trail) // 5 :], *factors)
         n = len(draws)
         centre = draws.mean(axis=0) if stage and n else h.theta.copy()
-        h.centre[:] = centre
+        h.tuning.centre[:] = centre
         curvature = np.empty((q, q))
         if not curve(curvature) or not np.isfinite(curvature).all():
             curvature = 100.0 * np.eye(q)
@@ -52,23 +52,25 @@ def start_stage(
             covariance = weight * np.cov(draws, rowvar=False).reshape(q, q) + (1.0 - weight) * covariance
             _decouple_crossing(covariance, draws, *factors)
         try:
-            h.metric[:] = np.linalg.cholesky(covariance)
+            h.tuning.metric[:] = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:  # a stage that hardly moved: keep the scales, forget the correlations
-            h.metric[:] = np.diag(np.sqrt(np.maximum(np.diag(covariance), 1e-8)))
-        h.settings[:2] = FIRST_STEPS[stage], 8 if stage == 0 else 4
+            h.tuning.metric[:] = np.diag(np.sqrt(np.maximum(np.diag(covariance), 1e-8)))
+        h.tuning.step[0], h.tuning.leapfrogs[0] = FIRST_STEPS[stage], 8 if stage == 0 else 4
         _plan_mirrors(h)
-        h.adapt[:] = 1.0, 0.0, 0.0, np.log(FIRST_STEPS[stage]), np.log(2 * FIRST_STEPS[stage])
+        a = h.tuning
+        a.adapting[0], a.moves[0], a.error[0] = 1.0, 0.0, 0.0
+        a.log_step[0], a.anchor[0] = np.log(FIRST_STEPS[stage]), np.log(2 * FIRST_STEPS[stage])
     else:
-        step = min(float(np.exp(h.adapt[3])), LONGEST_STEP)
-        h.settings[:2] = step, np.clip(np.ceil(TRAJECTORY / step), 3, 16)
+        step = min(float(np.exp(h.tuning.log_step[0])), LONGEST_STEP)
+        h.tuning.step[0], h.tuning.leapfrogs[0] = step, np.clip(np.ceil(TRAJECTORY / step), 3, 16)
         _plan_mirrors(h)
-        h.adapt[0] = 0.0
+        h.tuning.adapting[0] = 0.0
 
 
 def _plan_mirrors(h: Walk) -> None:
     """A mirror move in every sweep where one was accepted in the stage before."""
-    h.settings[2] = 1.0 if h.mirrors[0] > 0.0 else MIRROR_EVERY
-    h.mirrors[0] = 0.0
+    h.tuning.mirror_every[0] = 1.0 if h.outcome.mirrors[0] > 0.0 else MIRROR_EVERY
+    h.outcome.mirrors[0] = 0.0
 
 
 def list_factors(p: Problem, q: int) -> tuple[list[int], list[tuple[int, int, int]]]:

@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bmtme.engines.rotated.adaptation import plan_stages, start_stage
-from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk
+from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk, measure_curvature, pack_state
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
+from bmtme.engines.rotated.failures import FAILURES, FINE
 from bmtme.engines.rotated.problem import Problem, hold_problem
 from bmtme.engines.rotated.state import Start, State, Work, allocate_work, hold_state, hold_work, start_state
 from bmtme.engines.rotated.stepwise import run_stepwise
-from bmtme.engines.rotated.sweep import COLLAPSED, CURVATURE, FAILURES, GIBBS, START, run_sweeps
+from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps
 from bmtme.errors import NumericalError
 
 HOLDS = (hold_problem, hold_state, hold_work)
@@ -65,11 +67,9 @@ class Chain:
             return
 
         def call(start: int, last: int, keep: bool) -> tuple[int, int]:
-            parts = self.problem, self.state, self.work
             if self.sampler == "gibbs":
                 return self._run(GIBBS, start, last, keep)
-            held = [hold(part) for hold, part in zip(HOLDS, parts, strict=True)]
-            result: tuple[int, int] = run_stepwise(self.rng, *held, start, last, keep, hold_draws(self.draws))
+            result: tuple[int, int] = run_stepwise(self.rng, *self._hold(), start, last, keep, hold_draws(self.draws))
             return result
 
         self._sweep(call, self.tune, False, 0, report, stop)
@@ -83,13 +83,13 @@ class Chain:
             return self._run(COLLAPSED, start, last, keep)
 
         def curve(out: np.ndarray) -> bool:
-            self.trail = out
-            return self._run(CURVATURE, 0, 0, False)[1] == 0
+            return bool(measure_curvature(*self._hold(), hold_walk(self.walk), out))
 
         lengths = plan_stages(self.tune)
         self._sweep(call_gibbs, lengths[0], False, 0, report, stop)
         done = lengths[0]
-        self._run(START, 0, 0, False)
+        problem, state, _ = self._hold()
+        pack_state(problem, state, hold_walk(self.walk))
         for stage, length in enumerate(lengths[1:]):
             start_stage(stage, self.problem, self.walk, self.trail, curve)
             self.trail = np.empty((length, len(self.walk.theta)))
@@ -100,10 +100,13 @@ class Chain:
         start_stage(3, self.problem, self.walk, self.trail, curve)
         self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
 
+    def _hold(self) -> list[Any]:
+        """Problem, state and workspace as compiled code takes them."""
+        return [hold(part) for hold, part in zip(HOLDS, (self.problem, self.state, self.work), strict=True)]
+
     def _run(self, kind: int, start: int, last: int, keep: bool) -> tuple[int, int]:
-        held = [hold(part) for hold, part in zip(HOLDS, (self.problem, self.state, self.work), strict=True)]
         result: tuple[int, int] = run_sweeps(
-            self.rng, kind, *held, hold_walk(self.walk), start, last, keep, hold_draws(self.draws), self.trail
+            self.rng, kind, *self._hold(), hold_walk(self.walk), start, last, keep, hold_draws(self.draws), self.trail
         )
         return result
 
@@ -122,7 +125,7 @@ class Chain:
             last = min(done + step, length)
             began = time.perf_counter()
             reached, code = call(done, last, keep)
-            if code:
+            if code != FINE:
                 raise NumericalError(
                     f"sweep {before + reached + 1}: {FAILURES[code]} is not positive definite. Look for a trait that "
                     "is constant or a copy of another, and for a prior many orders of magnitude away from the data."

@@ -21,7 +21,7 @@ from bmtme.engines.rotated.kernels.parameters import (
     spread_roots,
 )
 from bmtme.engines.rotated.problem import Problem
-from bmtme.engines.rotated.steps import factor_pair, prepare_mean_prior
+from bmtme.engines.rotated.steps import complete_data, factor_pair, prepare_mean_prior
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.record import define_record
 from bmtme.linalg.small import factor_cholesky
@@ -37,18 +37,39 @@ CORNER = 3.0
 MIRROR_EVERY = 8.0
 
 
+class Tuning(NamedTuple):
+    """How a walk moves; the last five belong to the dual averaging of the step (numbers are arrays of one)."""
+
+    centre: np.ndarray  # (q,) theta = centre + metric xi, in whitened coordinates xi
+    metric: np.ndarray  # (q, q) lower triangular
+    step: np.ndarray
+    leapfrogs: np.ndarray
+    mirror_every: np.ndarray  # sweeps between mirror moves, zero for never
+    adapting: np.ndarray  # one while the step is adapted
+    moves: np.ndarray  # counted
+    error: np.ndarray  # mean of the wanted less the found acceptance
+    log_step: np.ndarray  # average
+    anchor: np.ndarray  # where it shrinks to
+
+
+class Outcome(NamedTuple):
+    """What the last move came to, and counts (arrays of one)."""
+
+    acceptance: np.ndarray  # probability
+    step: np.ndarray
+    diverging: np.ndarray  # zero or one
+    mirrors: np.ndarray  # mirror moves accepted since they were last counted
+    swept: np.ndarray  # sweeps made
+
+
 class Walk(NamedTuple):
-    """State and workspace of the Hamiltonian moves; theta = centre + metric xi (whitened coordinates)."""
+    """Position, tuning, outcome and workspace of the Hamiltonian moves."""
 
     theta: np.ndarray  # (q,) current parameters
-    centre: np.ndarray  # (q,)
-    metric: np.ndarray  # (q, q) lower triangular
-    settings: np.ndarray  # (3,) step size, number of leapfrogs, sweeps between mirror moves
-    adapt: np.ndarray  # (5,) dual averaging: on/off, count, mean error, log step average, anchor
-    outcome: np.ndarray  # (3,) acceptance probability, step size, divergent
-    swept: np.ndarray  # (1,) sweeps made
-    mirrors: np.ndarray  # (1,) mirror moves accepted
-    Sigma_t: np.ndarray  # covariances of a trial point
+    tuning: Tuning
+    outcome: Outcome
+    # scratch: covariances of a trial point, data for R_e, derivatives
+    Sigma_t: np.ndarray
     s2_E: np.ndarray
     roots: np.ndarray  # signed roots of Sigma_E at the trial point
     R_e: np.ndarray
@@ -81,15 +102,22 @@ def allocate_walk(p: Problem) -> Walk:
     def new(*shape: int) -> np.ndarray:
         return np.zeros(shape)
 
-    return Walk(
-        theta=new(q),
+    tuning = Tuning(
         centre=new(q),
         metric=np.eye(q),
-        settings=np.array([0.1, 4.0, MIRROR_EVERY]),
-        adapt=new(5),
-        outcome=new(3),
-        swept=new(1),
-        mirrors=new(1),
+        step=np.array([0.1]),
+        leapfrogs=np.array([4.0]),
+        mirror_every=np.array([MIRROR_EVERY]),
+        adapting=new(1),
+        moves=new(1),
+        error=new(1),
+        log_step=new(1),
+        anchor=new(1),
+    )
+    return Walk(
+        theta=new(q),
+        tuning=tuning,
+        outcome=Outcome(new(1), new(1), new(1), new(1), new(1)),
         Sigma_t=new(L, L),
         s2_E=new(I),
         roots=new(count_parameters(p.prior_E.shape, len(p.seen))),
@@ -138,15 +166,15 @@ def evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch):
     """The same in whitened coordinates; theta is filled with centre + metric xi."""
     q = xi.shape[0]
     for a in range(q):
-        t = h.centre[a]
+        t = h.tuning.centre[a]
         for b in range(a + 1):
-            t += h.metric[a, b] * xi[b]
+            t += h.tuning.metric[a, b] * xi[b]
         theta[a] = t
     lp = evaluate(theta, p, s, w, h, scratch)
     for b in range(q):
         t = 0.0
         for a in range(b, q):
-            t += h.metric[a, b] * scratch[a]
+            t += h.tuning.metric[a, b] * scratch[a]
         gradient[b] = t
     return lp
 
@@ -163,20 +191,20 @@ def move_covariances(rng, p, s, w, h):
     scratch = np.empty(q)
     xi = np.empty(q)
     for a in range(q):
-        t = theta[a] - h.centre[a]
+        t = theta[a] - h.tuning.centre[a]
         for b in range(a):
-            t -= h.metric[a, b] * xi[b]
-        xi[a] = t / h.metric[a, a]
+            t -= h.tuning.metric[a, b] * xi[b]
+        xi[a] = t / h.tuning.metric[a, a]
     prepare_mean_prior(p, s, w)
     sum_within(p, s, h)
-    step = h.settings[0] * (0.8 + 0.4 * rng.random())
+    step = h.tuning.step[0] * (0.8 + 0.4 * rng.random())
     momentum = np.empty(q)
     for a in range(q):
         momentum[a] = rng.standard_normal()
     before = 0.0
     density = 0.0  # where the trajectory starts; then of the covariances kept
     after = 0.0
-    steps = int(h.settings[1])
+    steps = int(h.tuning.leapfrogs[0])
     for n in range(steps + 1):  # n = 0: the density where the trajectory starts
         for a in range(q):
             if n > 0:
@@ -186,7 +214,7 @@ def move_covariances(rng, p, s, w, h):
         if n == 0:
             if after == -np.inf:
                 # Not resolved here: stay (which leaves any density as it is); the Gibbs draws lead out.
-                h.outcome[0], h.outcome[1], h.outcome[2] = 0.0, step, 0.0
+                h.outcome.acceptance[0], h.outcome.step[0], h.outcome.diverging[0] = 0.0, step, 0.0
                 return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
             density = after
             before = after
@@ -201,13 +229,13 @@ def move_covariances(rng, p, s, w, h):
     for a in range(q):
         change -= 0.5 * momentum[a] ** 2
     probability = math.exp(min(0.0, change)) if change > -np.inf else 0.0
-    h.outcome[0] = probability
-    h.outcome[1] = step
-    h.outcome[2] = 0.0 if change > -DIVERGENT else 1.0
+    h.outcome.acceptance[0] = probability
+    h.outcome.step[0] = step
+    h.outcome.diverging[0] = 0.0 if change > -DIVERGENT else 1.0
     if rng.random() < probability:
         h.theta[:] = theta
         density = after
-    if h.settings[2] > 0.0 and h.swept[0] % h.settings[2] == 0.0:
+    if h.tuning.mirror_every[0] > 0.0 and h.outcome.swept[0] % h.tuning.mirror_every[0] == 0.0:
         mirror_covariances(rng, density, p, s, w, h, theta, gradient)
     unpack_trial(h.theta, p, h)
     accept_trial(p, s, h)
@@ -250,43 +278,44 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
     change = evaluate(theta, p, s, w, h, gradient) - density
     if math.log(rng.random()) < change:
         h.theta[:] = theta
-        h.mirrors[0] += 1.0
+        h.outcome.mirrors[0] += 1.0
 
 
 @compiled()
 def adapt_step(h):
     """Dual averaging of the log step towards an acceptance of 0.8 (Hoffman & Gelman 2014)."""
-    a = h.adapt
-    if a[0] == 0.0:
+    a = h.tuning
+    if a.adapting[0] == 0.0:
         return
-    a[1] += 1.0
-    t = a[1]
-    a[2] += (0.8 - h.outcome[0] - a[2]) / (t + 10.0)
-    log_step = a[4] - math.sqrt(t) / 0.05 * a[2]
+    a.moves[0] += 1.0
+    t = a.moves[0]
+    a.error[0] += (0.8 - h.outcome.acceptance[0] - a.error[0]) / (t + 10.0)
+    log_step = a.anchor[0] - math.sqrt(t) / 0.05 * a.error[0]
     log_step = min(max(log_step, math.log(1e-4)), math.log(LONGEST_STEP))
     weight = t**-0.75
-    a[3] = weight * log_step + (1.0 - weight) * a[3]
-    h.settings[0] = math.exp(log_step)
+    a.log_step[0] = weight * log_step + (1.0 - weight) * a.log_step[0]
+    a.step[0] = math.exp(log_step)
 
 
-@compiled(inline=True)
+@compiled()
 def measure_curvature(p, s, w, h, out):
     """Minus the Hessian of `evaluate` at the walk's centre, by central differences of the gradient, into (q, q) out.
 
     False where the density is not defined nearby.
     """
+    complete_data(p, s, w)
     prepare_mean_prior(p, s, w)
     sum_within(p, s, h)
-    q = h.centre.shape[0]
-    point = h.centre.copy()
+    q = h.tuning.centre.shape[0]
+    point = h.tuning.centre.copy()
     gradient = np.empty(q)
     out[:] = 0.0
     for a in range(q):
         for side in range(2):
-            point[a] = h.centre[a] + (1e-4 if side == 0 else -1e-4)
+            point[a] = h.tuning.centre[a] + (1e-4 if side == 0 else -1e-4)
             if evaluate(point, p, s, w, h, gradient) == -np.inf:
                 return False
             for b in range(q):
                 out[a, b] += (-gradient[b] if side == 0 else gradient[b]) / 2e-4
-        point[a] = h.centre[a]
+        point[a] = h.tuning.centre[a]
     return True

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bmtme.engines.rotated.failures import FINE, SIGMA_T
 from bmtme.engines.rotated.kernels.interaction import add_row, fill_split
 from bmtme.engines.rotated.kernels.missing import complete_interaction, expect_genetic
 from bmtme.engines.rotated.problem import Problem
@@ -101,9 +102,9 @@ def record_draw(rng, p, s, w, t, out):
     if out.track:
         if absent:
             if not fill_split(s.Sigma_t, s.s2_E, p.recorded, p.seen, p.col_env, p.col_trait, w.A, w.K):
-                return 1
+                return SIGMA_T
             if not expect_genetic(s.Sigma_t, p.recorded, p.col_env, p.col_trait, s.W, w.A, w.main, w.full):
-                return 1
+                return SIGMA_T
             for m in range(w.full.shape[0]):
                 add_row(1.0, w.full[m], out.sum_W[m])
         else:
@@ -128,5 +129,5 @@ def record_draw(rng, p, s, w, t, out):
             w.noise,
             out.W2[slot] if slot >= 0 else w.full,
         ):
-            return 1
-    return 0
+            return SIGMA_T
+    return FINE

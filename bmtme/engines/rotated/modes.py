@@ -23,14 +23,15 @@ import numpy as np
 from scipy.optimize import minimize
 
 from bmtme.engines.rotated.adaptation import list_factors
-from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk
+from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk, measure_curvature, pack_state
 from bmtme.engines.rotated.density import evaluate, measure_prior, unpack_trial
-from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
+from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.failures import FINE
 from bmtme.engines.rotated.kernels.parameters import count_parameters, count_roots
 from bmtme.engines.rotated.observed import MOST_VALUES, Observed
 from bmtme.engines.rotated.problem import Problem, hold_problem
 from bmtme.engines.rotated.state import Start, allocate_work, expect_missing, hold_state, hold_work, start_state
-from bmtme.engines.rotated.sweep import CURVATURE, START, run_sweeps, settle
+from bmtme.engines.rotated.sweep import settle
 from bmtme.model.codes import DIAGONAL, FULL, SCALAR
 
 #: Heritabilities at which climbs start.
@@ -198,14 +199,8 @@ class Climber:
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.state = start_state(p, self.rng)
         self.walk = allocate_walk(p)
-        work, draws = allocate_work(p), allocate_draws(p, 0, np.zeros(0), False)
-        self.held = hold_problem(p), hold_state(self.state), hold_work(work), hold_walk(self.walk)
-        self.draws = hold_draws(draws)
+        self.held = hold_problem(p), hold_state(self.state), hold_work(allocate_work(p)), hold_walk(self.walk)
         self.complete = len(p.cell_line) == 0
-
-    def run(self, kind: int, trail: np.ndarray) -> bool:
-        """One of the sweeps that are none; False where a matrix was not positive definite."""
-        return bool(run_sweeps(self.rng, kind, *self.held, 0, 0, False, self.draws, trail)[1] == 0)
 
     def climb(self, start: Start) -> tuple[np.ndarray, Start] | None:
         """Parameters and covariances at the top; None where the climb broke down."""
@@ -214,7 +209,7 @@ class Climber:
         self.walk.theta[:] = 1.0
         for _ in range(1 if self.complete else ROUNDS):
             s.Sigma_t[:], s.s2_E[:], s.R_e[:] = start.Sigma_t, start.s2_E, start.R_e
-            if settle(self.rng, *self.held, SETTLING) or not self.run(START, np.empty((0, 0))):
+            if settle(self.rng, *self.held, SETTLING) != FINE or not pack_state(*self.held[:2], self.held[3]):
                 return None
             theta = self.walk.theta.copy()
             top = minimize(self.measure, theta, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
@@ -254,12 +249,12 @@ class Climber:
         for k, (theta, start) in enumerate(found):
             s = self.state
             s.Sigma_t[:], s.s2_E[:], s.R_e[:], s.tau2[:] = start.Sigma_t, start.s2_E, start.R_e, tau2
-            self.walk.centre[:] = theta
+            self.walk.tuning.centre[:] = theta
             hessian = np.empty((len(theta), len(theta)))
-            if not self.complete and settle(self.rng, *self.held, SETTLING):
+            if not self.complete and settle(self.rng, *self.held, SETTLING) != FINE:
                 continue
             s.tau2[:] = tau2
-            if not self.run(CURVATURE, hessian):
+            if not measure_curvature(*self.held, hessian):
                 continue
             height = -self.measure(theta)[0]
             if not self.complete:

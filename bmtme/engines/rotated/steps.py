@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bmtme.engines.rotated.failures import FINE, SIGMA_E, SIGMA_T
 from bmtme.engines.rotated.kernels.beta import (
     draw_beta,
     draw_mu,
@@ -262,26 +263,26 @@ def draw_genetic_covariances(rng, p, s, w):
                 for b in traits:
                     S[a, b] /= s.s2_E[i]
             if not complete_cross_products(rng, p.rank, p.recorded[i], s.Sigma_t, S):
-                return 1
+                return SIGMA_T
             w.scatter_1[:] += S
             S *= s.s2_E[i]
             n += p.rank
     if not draw_covariance(rng, w.scatter_1, n, p.prior_t, s.aux_t, s.Sigma_t):
-        return 1
+        return SIGMA_T
     if not draw_auxiliaries(rng, s.Sigma_t, p.prior_t, s.aux_t):
-        return 1
+        return SIGMA_T
     if p.interaction:
         Ti = np.empty((L, L))
         squares = np.zeros(p.n_env)
         if not invert_spd(s.Sigma_t, Ti):
-            return 1
+            return SIGMA_T
         for i in p.seen:
             squares[i] = trace_product(Ti, w.scatter_2[i])
         if not draw_environment_variances(
             rng, squares, float(p.rank * L), p.is_seen, p.prior_E, s.aux_E, s.s2_E
         ):
-            return 2
-    return 0
+            return SIGMA_E
+    return FINE
 
 
 @compiled()

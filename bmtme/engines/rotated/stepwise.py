@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from bmtme.engines.rotated.draws import record_draw
+from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
 from bmtme.engines.rotated.kernels.beta import draw_beta_given_effects, draw_mu
 from bmtme.engines.rotated.kernels.genetic import draw_effect, invert_observed
 from bmtme.engines.rotated.steps import (
@@ -100,25 +101,25 @@ def draw_interaction_given_main(rng, p, s, w):
 def sweep_stepwise(rng, p, s, w):
     """The paper's separate steps A.1, A.4, A.5 in place of the block draw: slower to mix, for comparison."""
     if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
-        return 4
+        return PAIR
     for m in range(s.W.shape[0]):
         w.W2[m] = s.W[m] - s.W1[p.col_trait[m]]
     if not draw_means_given_effects(rng, p, s, w):
-        return 5
+        return MEANS
     if not draw_main_given_interaction(rng, p, s, w):
-        return 1
+        return SIGMA_T
     if p.interaction and not draw_interaction_given_main(rng, p, s, w):
-        return 1
+        return SIGMA_T
     fill_fitted(p, s, w)
     code = draw_genetic_covariances(rng, p, s, w)
-    if code != 0:
+    if code != FINE:
         return code
     if not draw_residual(rng, p, s, w):
-        return 3
+        return R_E
     draw_mean_scales(rng, p, s)
     if not impute(rng, p, s, w, True):
-        return 3
-    return 0
+        return R_E
+    return FINE
 
 
 @compiled()
@@ -127,9 +128,9 @@ def run_stepwise(rng, p, s, w, start, stop, keep, out):
     complete_data(p, s, w)
     for t in range(start, stop):
         code = sweep_stepwise(rng, p, s, w)
-        if code == 0 and keep:
+        if code == FINE and keep:
             measure_completed_density(p, s, w)
             code = record_draw(rng, p, s, w, t, out)
-        if code != 0:
+        if code != FINE:
             return t, code
-    return stop, 0
+    return stop, FINE

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bmtme.engines.rotated.collapsed import measure_curvature, move_covariances, pack_state
+from bmtme.engines.rotated.collapsed import move_covariances, pack_state
 from bmtme.engines.rotated.density import sum_within
 from bmtme.engines.rotated.draws import record_draw
+from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
 from bmtme.engines.rotated.steps import (
     complete_data,
     draw_all_auxiliaries,
@@ -22,18 +23,9 @@ from bmtme.engines.rotated.steps import (
 )
 from bmtme.linalg.compile import compiled
 
-GIBBS, COLLAPSED, CURVATURE, START = 0, 1, 2, 3
+GIBBS, COLLAPSED = 0, 1
 #: Sweeps of `COLLAPSED` between draws of the covariances given the effects.
 REFRESH = 4
-
-#: What a sweep's return code says: the matrix that was not positive definite.
-FAILURES = {
-    1: "Sigma_t (genetic covariance of the traits)",
-    2: "Sigma_E (variance of the trait x genotype x environment effects)",
-    3: "R_e (residual covariance of the traits)",
-    4: "the pair (C, R) of genetic and residual covariance over environments and traits",
-    5: "the posterior precision of the environment means (beta)",
-}
 
 
 @compiled(inline=True)
@@ -51,33 +43,33 @@ def sweep(rng, kind, p, s, w, h):
     """
     if kind == COLLAPSED:
         if not move_covariances(rng, p, s, w, h):
-            return 4
+            return PAIR
         draw_unseen_variances(rng, p, s)
     elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
-        return 4
+        return PAIR
     for inner in range(p.inner):
-        if inner > 0 and not impute(rng, p, s, w, inner == 0):
-            return 3
+        if inner > 0 and not impute(rng, p, s, w, False):
+            return R_E
         if not draw_means_and_genetic(rng, p, s, w):
-            return 5
+            return MEANS
     if not split_effects(rng, p, s, w):
-        return 1
-    refresh = kind == COLLAPSED and h.swept[0] % REFRESH == 0
+        return SIGMA_T
+    refresh = kind == COLLAPSED and h.outcome.swept[0] % REFRESH == 0
     given_effects = kind == GIBBS or refresh
     if given_effects:
         fill_fitted(p, s, w)
         if refresh and not draw_all_auxiliaries(rng, p, s):
-            return 1
+            return SIGMA_T
         code = draw_genetic_covariances(rng, p, s, w)
-        if code != 0:
+        if code != FINE:
             return code
         if not draw_residual(rng, p, s, w):
-            return 3
+            return R_E
         if refresh and not pack_state(p, s, h):
-            return 1
-    h.swept[0] += 1.0
+            return SIGMA_T
+    h.outcome.swept[0] += 1.0
     draw_mean_scales(rng, p, s)
-    return 0 if impute(rng, p, s, w, given_effects) else 3
+    return FINE if impute(rng, p, s, w, given_effects) else R_E
 
 
 @compiled()
@@ -89,15 +81,15 @@ def settle(rng, p, s, w, h, times):
     complete_data(p, s, w)
     for _ in range(times):
         if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
-            return 4
+            return PAIR
         if not draw_means_and_genetic(rng, p, s, w):
-            return 5
+            return MEANS
         draw_mean_scales(rng, p, s)
         if not impute(rng, p, s, w, False):
-            return 3
+            return R_E
     prepare_mean_prior(p, s, w)
     sum_within(p, s, h)
-    return 0
+    return FINE
 
 
 @compiled()
@@ -105,27 +97,22 @@ def run_sweeps(rng, kind, p, s, w, h, start, stop, keep, out, trail):
     """Sweeps start .. stop - 1 of a kind, written to their rows of the draws where `keep`.
 
     All arguments are heap records: one compiled entry serves both samplers. Sweeps that are not kept leave the
-    parameters of their Hamiltonian moves in `trail` (stop, q). No sweep: CURVATURE puts minus the Hessian at the
-    walk's centre into `trail` (q, q), START the state's covariances into the walk.
+    parameters of their Hamiltonian moves in `trail` (stop, q).
 
     Returns the sweep that failed (or stop) and the code of the failure (or 0).
     """
     complete_data(p, s, w)
-    if kind == START:
-        return 0, 0 if pack_state(p, s, h) else 4
-    if kind == CURVATURE:
-        return 0, 0 if measure_curvature(p, s, w, h, trail) else 4
     for t in range(start, stop):
         code = sweep(rng, kind, p, s, w, h)
-        if code == 0 and keep:
+        if code == FINE and keep:
             measure_completed_density(p, s, w)
             code = record_draw(rng, p, s, w, t, out)
-        if code != 0:
+        if code != FINE:
             return t, code
         if kind == COLLAPSED:
             if keep:
-                out.acceptance[t], out.step_size[t] = h.outcome[0], h.outcome[1]
-                out.diverging[t] = h.outcome[2] > 0.0
+                out.acceptance[t], out.step_size[t] = h.outcome.acceptance[0], h.outcome.step[0]
+                out.diverging[t] = h.outcome.diverging[0] > 0.0
             else:
                 trail[t] = h.theta
-    return stop, 0
+    return stop, FINE
