@@ -179,7 +179,8 @@ ORDER = (
         "        if refresh and not pack_state(p, s, h):\n            return SIGMA_T\n"
         "    h.outcome.swept[0] += 1.0\n"
         "    draw_mean_scales(rng, p, s)\n    return FINE if impute(rng, p, s, w, given_effects) else R_E",
-        "        if not impute(rng, p, s, w, given_effects) or not draw_residual(rng, p, s, w):\n            return R_E\n"
+        "        if not impute(rng, p, s, w, given_effects) or not draw_residual(rng, p, s, w):\n"
+        "            return R_E\n"
         "    draw_mean_scales(rng, p, s)\n    return FINE",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
     ),
