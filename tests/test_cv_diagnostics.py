@@ -21,6 +21,8 @@ from bmtme.cv.diagnostics import (
 from bmtme.cv.models import find_twins
 from bmtme.cv.scores import find_best
 from bmtme.engines.rotated.chains import run_chains
+from bmtme.engines.rotated.modes import Mode
+from bmtme.engines.rotated.state import Start
 from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_cv
 from bmtme.results.summary import derive_quantities, diagnose, summarise_posterior
@@ -100,9 +102,12 @@ def test_chains_that_disagree_are_told():
     found["un"] |= {
         "3": Diagnosis(1.31, "heritability[E1, T1]", 0, 4000, 0.85),
         "7": Diagnosis(1.12, "R_e[T1, T1]", 950, 4000, 0.31),
+        "9": Diagnosis(1.8, "R_e[T1, T1]", 0, 4000, 0.85, explanations=2),
         "8": Diagnosis(np.nan, "", 40, 4000, np.nan),  # at the limit
     }
-    apart, divergent, rejected = describe_diagnoses(found)
+    stuck, apart, divergent, rejected = describe_diagnoses(found)
+    assert "model 'un' on 1 of 10 partitions (such as '9')" in stuck
+    assert "longer chains do not help" in stuck
     assert "model 'un' on 2 of 10 partitions (R-hat of heritability[E1, T1] up to 1.31, partition '3')" in apart
     assert "use more tune and draws" in apart
     assert "model 'un' on 1 of 10 partitions (up to 950 of 4,000 draws, partition '7')" in divergent
@@ -111,10 +116,25 @@ def test_chains_that_disagree_are_told():
     records = {model: {k: d.describe() for k, d in entries.items()} for model, entries in found.items()}
     text = summarise_diagnoses(records)
     assert text == (
-        "largest R-hat 1.310 (heritability[E1, T1], un on 3); 990 divergent draws, acceptance 0.31 to 0.85"
+        "largest R-hat 1.800 (R_e[T1, T1], un on 9); 990 divergent draws, acceptance 0.31 to 0.85"
     )
     assert summarise_diagnoses({}) == summarise_diagnoses({"un": {}}) == ""
     assert summarise_diagnoses({"un": {"1": Diagnosis(np.nan, "", 0, 10, np.nan).describe()}}) == ""
+
+
+def test_chains_in_different_modes_are_diagnosed():
+    """Two chains, each in a mode of its own; short ones have not had the time to leave where they started."""
+
+    class Chain:
+        def __init__(self, size, draws):
+            self.Sigma_t = size * np.exp(0.01 * np.random.default_rng(1).standard_normal((draws, 1, 1)))
+            self.s2_E, self.R_e = np.full((draws, 1), 0.0), np.ones((draws, 1, 1))
+            self.acceptance, self.diverging = np.full(draws, 0.9), np.zeros(draws, bool)
+
+    modes = [Mode(Start(np.full((1, 1), size), np.zeros(1), np.ones((1, 1))), 0.0, 0.5) for size in (1.0, 0.1)]
+    for draws, sizes, found in ((500, (1.0, 0.1), 2), (500, (1.0, 1.0), 1), (100, (1.0, 0.1), 1)):
+        chains = [Chain(size, draws) for size in sizes]
+        assert diagnose_chains(chains, ["E"], ["T"], modes).explanations == found
 
 
 @quiet
@@ -142,7 +162,7 @@ def test_diagnostics_are_kept_and_printed(tmp_path, monkeypatch):
     assert f"largest R-hat {max(entry['r_hat'] for entry in kept):.3f}" in " ".join(text.split())
     gibbs = cross_validate(trial, relationship, BMTME(), CV1(1), sampler="gibbs", **SHORT | {"chains": 1})
     assert gibbs.run["diagnostics"]["unstructured"]["1"] == {
-        "r_hat": None, "parameter": "", "divergent": 0, "acceptance": None,
+        "r_hat": None, "parameter": "", "divergent": 0, "acceptance": None, "explanations": 1,
     }  # fmt: skip
 
 

@@ -250,7 +250,7 @@ def check_tight(sets: int, climbs: int, options: Options) -> tuple[list[Row], li
             top = climber.climb(modes[0].start)
             height = climber.compare([top])[0][0] if top is not None else np.nan
         fit = fit_quietly(data, options.seed + seed)
-        stuck = list_stuck(fit.run["sampling"])
+        stuck = list_stuck([mode["chains"] for mode in fit.run["sampling"]["modes"]])
         heavy = fit.run["sampling"]["modes"][0]["chains"] if len(fit.run["sampling"]["modes"]) > 1 else [1.0]
         found += bool(height > best - APART)
         right += bool(stuck or min(heavy) > 0.9)

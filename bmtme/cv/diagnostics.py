@@ -11,7 +11,8 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from bmtme.engines.rotated.draws import Draws
-from bmtme.results.convergence import SOME_DIVERGED
+from bmtme.engines.rotated.modes import Mode, share_draws
+from bmtme.results.convergence import FEWEST_DRAWS, SOME_DIVERGED, list_stuck
 from bmtme.results.summary import derive_covariances
 
 #: Beyond this the chains of a fit disagree. Wider than the 1.01 of a single fit's summary: the largest of some hundred
@@ -37,6 +38,8 @@ class Diagnosis:
         Draws of all chains.
     acceptance : float
         Mean acceptance probability of the Hamiltonian moves in the chain where it is least, NaN for the other samplers.
+    explanations : int
+        Modes in which chains stay while others stay elsewhere; 1 where the chains cross or there is one mode.
     """
 
     r_hat: float
@@ -44,15 +47,24 @@ class Diagnosis:
     divergent: int
     draws: int
     acceptance: float
+    explanations: int = 1
 
     def describe(self) -> dict[str, Any]:
         """In plain values, for the record of a run; what is missing is None."""
         r_hat, acceptance = (None if np.isnan(x) else round(x, 4) for x in (self.r_hat, self.acceptance))
-        return {"r_hat": r_hat, "parameter": self.parameter, "divergent": self.divergent, "acceptance": acceptance}
+        return {
+            "r_hat": r_hat,
+            "parameter": self.parameter,
+            "divergent": self.divergent,
+            "acceptance": acceptance,
+            "explanations": self.explanations,
+        }
 
 
-def diagnose_chains(chains: Sequence[Draws], envs: Sequence[str], traits: Sequence[str]) -> Diagnosis:
-    """Diagnose a fit by its covariances, correlations and heritabilities."""
+def diagnose_chains(
+    chains: Sequence[Draws], envs: Sequence[str], traits: Sequence[str], modes: Sequence[Mode] = ()
+) -> Diagnosis:
+    """Diagnose a fit by its covariances, correlations and heritabilities, and the modes found before it."""
     names, values = zip(*list_parameters(chains, envs, traits), strict=True)
     r_hat = rank_r_hat(np.stack(values))
     acceptance = [float(chain.acceptance.mean()) for chain in chains]
@@ -63,6 +75,7 @@ def diagnose_chains(chains: Sequence[Draws], envs: Sequence[str], traits: Sequen
         int(sum(chain.diverging.sum() for chain in chains)),
         sum(len(chain.acceptance) for chain in chains),
         min(acceptance) if not np.isnan(acceptance).any() else np.nan,
+        max(1, len(list_stuck(share_draws(modes, chains).T))) if len(chains[0].acceptance) >= FEWEST_DRAWS else 1,
     )
 
 
@@ -118,10 +131,13 @@ def _r_hat(values: np.ndarray) -> np.ndarray:
 
 def describe_diagnoses(found: Mapping[str, Mapping[str, Diagnosis]]) -> list[str]:
     """Sentences on fits that are not to be leaned on; `found` is by model and partition."""
-    apart, divergent, rejected = [], [], []
+    stuck, apart, divergent, rejected = [], [], [], []
     for model, by_partition in found.items():
         of = f" of {len(by_partition)}"
-        bad = {label: d for label, d in by_partition.items() if d.r_hat > MOST_R_HAT}
+        torn = [label for label, d in by_partition.items() if d.explanations > 1]
+        if torn:
+            stuck.append(f"model {model!r} on {len(torn)}{of} partitions (such as {torn[0]!r})")
+        bad = {label: d for label, d in by_partition.items() if d.r_hat > MOST_R_HAT and label not in torn}
         if bad:
             label, worst = max(bad.items(), key=lambda entry: entry[1].r_hat)
             apart.append(
@@ -142,6 +158,12 @@ def describe_diagnoses(found: Mapping[str, Mapping[str, Diagnosis]]) -> list[str
                 f"model {model!r} on {len(bad)}{of} partitions (down to {worst.acceptance:.2f}, partition {label!r})"
             )
     sentences = []
+    if stuck:
+        sentences.append(
+            f"the data have several explanations between which the chains do not cross: {'; '.join(stuck)}. The "
+            "predictions mix them, and longer chains do not help: look with bmtme check for an environment unlike the "
+            "others and for traits that are nearly copies."
+        )
     if apart:
         sentences.append(
             f"the chains do NOT agree: {'; '.join(apart)}. The scores of these partitions may change with longer "

@@ -15,9 +15,8 @@ from bmtme.cv.precision import choose_cells, choose_lines, count_effective, meas
 from bmtme.data.trial import Trial
 from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.draws import Draws
-from bmtme.engines.rotated.modes import branch_seed, choose_starts, find_modes
+from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
 from bmtme.engines.rotated.problem import Problem
-from bmtme.engines.rotated.state import Start
 from bmtme.errors import NumericalError
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
@@ -81,7 +80,7 @@ class Job:
         self.seconds = 0.0
         self.stops = [threading.Event() for _ in seeds]
         self._lock = threading.Lock()
-        self._built: tuple[Problem, Scaling, list[Start | None]] | None = None
+        self._built: tuple[Problem, Scaling, list[Mode]] | None = None
         self._draws: list[Draws | None] = [None] * len(seeds)
         self._errors: dict[int, str] = {}
         self._left = len(seeds)
@@ -91,8 +90,9 @@ class Job:
         began = time.perf_counter()
         if not self.stops[c].is_set():
             slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
-            problem, _, starts = self._open()
-            chain = Chain(problem, self.sampling.sampler, self.sampling.tune, slots, True, self.seeds[c], starts[c])
+            problem, _, modes = self._open()
+            start = choose_starts(modes, len(self.seeds))[c]
+            chain = Chain(problem, self.sampling.sampler, self.sampling.tune, slots, True, self.seeds[c], start)
             try:
                 chain.advance(report, self.stops[c])
             except NumericalError as error:
@@ -112,12 +112,12 @@ class Job:
         for stop in self.stops:
             stop.set()
 
-    def _open(self) -> tuple[Problem, Scaling, list[Start | None]]:
+    def _open(self) -> tuple[Problem, Scaling, list[Mode]]:
         with self._lock:
             if self._built is None:
                 problem, scaling = build(self.prepared, self.model)
                 modes = find_modes(problem, observe(self.prepared, scaling), branch_seed(self.seeds[0]))
-                self._built = problem, scaling, choose_starts(modes, len(self.seeds))
+                self._built = problem, scaling, modes
             return self._built
 
     def _fail(self, c: int, message: str) -> None:
@@ -133,10 +133,10 @@ class Job:
             first = min(self._errors)
             self.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
         elif len(chains) == len(self.seeds):
-            scaling = self._open()[1]
+            _, scaling, modes = self._open()
             targets = choose_targets(self.prepared, self.trial.lines)
             self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
-            self.diagnosis = diagnose_chains(chains, self.trial.envs, self.trial.traits)
+            self.diagnosis = diagnose_chains(chains, self.trial.envs, self.trial.traits, modes)
             if self.cells.any():
                 self._measure_precision(chains)
         self._draws, self._built = [], None

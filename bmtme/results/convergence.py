@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT
 
@@ -127,10 +128,12 @@ def describe_divergences(sampling: dict[str, Any], settings: dict[str, Any]) -> 
     return f"{share}: likely {cure}."
 
 
-def list_stuck(sampling: dict[str, Any]) -> list[int]:
-    """Modes in which chains stay while others stay elsewhere; empty where the chains cross or there is one mode."""
-    modes = sampling["modes"]
-    held = [k for k, mode in enumerate(modes) if any(share >= STAYS for share in mode["chains"])]
+def list_stuck(shares: ArrayLike) -> list[int]:
+    """Modes in which chains stay while others stay elsewhere; empty where the chains cross or there is one mode.
+
+    shares : (mode, chain) share of a chain's draws that are nearest to a mode
+    """
+    held = [k for k, chains in enumerate(np.asarray(shares)) if (chains >= STAYS).any()]
     return held if len(held) > 1 else []
 
 
@@ -138,7 +141,7 @@ def describe_explanations(
     sampling: dict[str, Any], settings: dict[str, Any], envs: Sequence[str], traits: Sequence[str]
 ) -> str:
     """What it means that chains stay in different modes; empty where they do not."""
-    stuck = list_stuck(sampling)
+    stuck = list_stuck([mode["chains"] for mode in sampling["modes"]])
     if not stuck or settings["draws"] < FEWEST_DRAWS:
         return ""
     modes = [sampling["modes"][k] for k in stuck]
