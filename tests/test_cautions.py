@@ -54,7 +54,7 @@ def trial_of(*plots: np.ndarray, reps: tuple[str, ...] | None = None) -> Trial:
 def caution(trial: Trial, kind: str) -> object:
     """The one finding of a kind, in the check-up as in what a fit looks at."""
     (finding,) = (each for each in find_cautions(trial) if each.kind == kind)
-    assert finding in trial.report().notes
+    assert finding in trial.check().notes
     return finding
 
 
@@ -128,7 +128,7 @@ def test_a_single_value_is_no_constant():
     cells[1:, 0, 1] = np.nan
     trial = trial_of(cells)
     refuse_constants(trial)
-    (note,) = (note for note in trial.report().notes if note.kind == "single value")
+    (note,) = (note for note in trial.check().notes if note.kind == "single value")
     assert note.severity == "note"
     assert "One value only: B in 2018." in note.summary
 
@@ -406,7 +406,7 @@ def test_replicates_that_differ(no_sampling):
     table = tabulate_replicates(trial).set_index(["env", "rep", "trait"])
     assert table.loc[("2019", "2", "A"), "mean"] == pytest.approx(second[:, 1, 0].mean())
     assert table["lines"].eq(30).all()
-    said = str(trial.report())
+    said = str(trial.check())
     assert "Mean of each replicate of five or more lines" in said
     assert f"{second[:, 1, 0].mean():.1f}" in said
     # Labels of several columns, and none.
@@ -544,7 +544,7 @@ def test_centring_in_words():
     assert float(text.split("expected to be ")[1].split()[0]) == pytest.approx(c, rel=0.02)
     assert describe_centring(np.eye(100)).startswith("nearly centred (1'G1/J is 1%")
     assert "not centred" in str(
-        trial_of(simulate_cells(30, 2, 1)).report(Relationship(raw, [f"g{j}" for j in range(30)]))
+        trial_of(simulate_cells(30, 2, 1)).check(Relationship(raw, [f"g{j}" for j in range(30)]))
     )
 
 
@@ -554,7 +554,7 @@ def test_doubles_are_counted():
         matrix[np.ix_(group, group)] = 0.995
         matrix[group, group] = 1.0
     trial = trial_of(simulate_cells(30, 2, 1))
-    notes = trial.report(Relationship(matrix, [f"g{j}" for j in range(30)])).notes
+    notes = trial.check(Relationship(matrix, [f"g{j}" for j in range(30)])).notes
     (finding,) = (note for note in notes if note.kind == "nearly identical lines")
     assert "70 pairs" in finding.summary
     assert "17 of 30 lines have such a double; the largest group holds 12." in finding.summary

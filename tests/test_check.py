@@ -20,7 +20,7 @@ LINES = [f"L{j:02d}" for j in range(1, 31)]
 def report(frame: pd.DataFrame, relationship: Relationship | None = None, **options: object) -> Checkup:
     rep = "rep" if "rep" in frame else None
     traits = [name for name in frame.columns if name not in ("line", "env", "rep")]
-    return Trial.from_frame(frame, line="line", env="env", rep=rep, traits=traits).report(relationship, **options)
+    return Trial.from_frame(frame, line="line", env="env", rep=rep, traits=traits).check(relationship, **options)
 
 
 def found(checkup: Checkup, kind: str) -> Finding:
@@ -145,7 +145,7 @@ def test_what_a_fit_says_agrees(clean):
             outcomes.append(True)
         except DataError:
             outcomes.append(False)
-        assert trial.report(relationship).ok == outcomes[-1]
+        assert trial.check(relationship).ok == outcomes[-1]
     assert outcomes == [True, False, False, True]
 
 
@@ -249,7 +249,7 @@ def test_outliers_are_listed_and_kept(clean):
     place = clean.index[cells(clean, "L03", "North") & (clean["rep"] == "2")][0]
     clean.loc[place, "Yield"] = 51.0
     trial = Trial.from_frame(clean, line="line", env="env", rep="rep", traits=["Yield", "PH"])
-    checkup = trial.report()
+    checkup = trial.check()
     outlier = found(checkup, "outlier")
     assert outlier.severity == "warning"
     (case,) = outlier.items
@@ -357,9 +357,9 @@ def test_a_trait_whose_values_are_hidden(clean):
     trial = Trial.from_frame(clean, line="line", env="env", rep="rep", traits=["Yield", "PH"])
     mask = np.zeros(trial.values.shape, dtype=bool)
     mask[:, 1] = True
-    checkup = trial.hide(mask).report()
+    checkup = trial.hide(mask).check()
     assert found(checkup, "empty trait").severity == "stop"
-    nothing = trial.hide(~np.zeros_like(mask)).report(Relationship(0.6 * np.eye(30) + 0.4, lines=LINES))
+    nothing = trial.hide(~np.zeros_like(mask)).check(Relationship(0.6 * np.eye(30) + 0.4, lines=LINES))
     assert not nothing.ok
     assert "0 of the 0 lines with records" in " ".join(str(nothing).split())
 

@@ -102,7 +102,7 @@ def test_frames(data: st.DataObject) -> None:
                 frame = frame.iloc[:, 1:].set_axis(pd.Index(frame.iloc[:, 0].tolist(), dtype=object), axis=0)
             trial = call(["marker"], draw(st.sampled_from([bmtme.vanraden, bmtme.gaussian_kernel])), frame)
     if isinstance(trial, bmtme.Trial):
-        call(PLACES, lambda: str(trial.report()))
+        call(PLACES, lambda: str(trial.check()))
 
 
 MATRICES = st.sampled_from(
@@ -137,7 +137,7 @@ def test_matrices(data: st.DataObject, compiled: None) -> None:
         frame = pd.DataFrame(rows, columns=["line", "env", "T"])
         trial = call(["table"], bmtme.Trial.from_frame, frame, line="line", env="env", traits=["T"])
         if isinstance(trial, bmtme.Trial):
-            call(PLACES, lambda: str(trial.report(rel)))
+            call(PLACES, lambda: str(trial.check(rel)))
             call([*PLACES, "chain"], bmtme.fit, trial, rel, draws=2, tune=2, chains=1, progress=False)
         other = call(["floor", "eigen", *PLACES], lambda: rel.blend(0.1).bend(0.5))
         path = Path(name) / data.draw(st.sampled_from(["m.csv", "m.parquet", "m.grm.bin", "m.tsv.gz"]))

@@ -111,7 +111,7 @@ def test_an_inverse_in_the_shell(tmp_path, capsys):
     captured = capsys.readouterr()
     assert "looks like the inverse of a relationship" in " ".join(captured.out.split())
     assert captured.err == ""
-    findings = Trial.from_frame(frame, line="line", env="env").report(relationship).findings
+    findings = Trial.from_frame(frame, line="line", env="env").check(relationship).findings
     assert (findings["kind"] == "inverse").sum() == 1
 
 
@@ -119,9 +119,9 @@ def test_a_mean_diagonal_far_from_usual_is_a_note():
     G = Relationship(quiet_vanraden(families(2)) * 40 + 0.1, lines=families(2).index)
     frame = pd.DataFrame({"line": G.lines, "env": "E", "y": np.arange(48) + 0.5})
     trial = Trial.from_frame(frame, line="line", env="env")
-    finding = trial.report(G).findings.set_index("kind").loc["mean diagonal"]
+    finding = trial.check(G).findings.set_index("kind").loc["mean diagonal"]
     assert finding["severity"] == "note"
-    assert "mean diagonal" not in set(trial.report(Relationship(G.matrix / 40, lines=G.lines)).findings["kind"])
+    assert "mean diagonal" not in set(trial.check(Relationship(G.matrix / 40, lines=G.lines)).findings["kind"])
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_dates_are_warned_of_and_found():
     with pytest.warns(UserWarning, match=r"the table: 2 lines with a name such .*\('1-Mar', '2-Mar'\)") as told:
         trial = Trial.from_frame(frame, line="line", env="env")
     assert told[0].filename == __file__
-    findings = trial.report().findings
+    findings = trial.check().findings
     assert set(findings.loc[findings["kind"] == "damaged name", "line"]) == {"1-Mar", "2-Mar"}
 
 

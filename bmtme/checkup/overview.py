@@ -97,12 +97,12 @@ def look_over(
     unrelated: Literal["error", "drop"] = "error",
     before: Sequence[Finding] = (),
 ) -> Checkup:
-    """Look a trial over; see `Trial.report`.
+    """Look a trial over; see `Trial.check`.
 
     Parameters
     ----------
     trial, relationship, outlier, unrelated
-        As for `Trial.report`.
+        As for `Trial.check`.
     before : sequence of Finding
         What was found when the trial was read.
     """

@@ -249,7 +249,7 @@ class Trial:
             None if self.reps is None else tuple(self.reps[record] for record in records),
         )
 
-    def report(
+    def check(
         self,
         relationship: Relationship | None = None,
         *,
