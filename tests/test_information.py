@@ -290,7 +290,6 @@ def test_lines_in_one_environment_each():
     number = sim.frame["line"].str[1:].astype(int) % 3 + 1
     frame = sim.frame[sim.frame["env"] == "E" + number.astype(str)]
     notes = run(frame, Relationship.identity(names(60))).summary()["note"]
-    assert notes["genetic_correlation[T1, T2]"].startswith("prior only")
     # Which of these is marked, and which has an interval over nearly all there is, is a matter of where the chains are.
     for name in [name for name in notes.index if name.startswith(("heritability", "Sigma_E"))]:
         assert "prior only" in notes[name] or "hardly say" in notes[name], name
