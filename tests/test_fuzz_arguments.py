@@ -136,7 +136,7 @@ def targets(folder: Path) -> dict[str, Target]:
         ),
         "hide": Target(made.hide, {"mask": np.zeros((20, 2), bool)}),
         "drop_lines": Target(made.drop_lines, {"lines": ["L1"]}, ("line",)),
-        "report": Target(made.report, {"relationship": kin, "outlier": 3.5, "unrelated": "error"}, ("Relationship",)),
+        "check": Target(made.check, {"relationship": kin, "outlier": 3.5, "unrelated": "error"}, ("Relationship",)),
         "to_frame": Target(made.to_frame, {"line": "line", "env": "env", "rep": "rep"}),
         "read_relationship": Target(bmtme.read_relationship, {"path": folder / "grm.csv"}),
         "write_relationship": Target(
