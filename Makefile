@@ -49,6 +49,7 @@ test: $(STAMP)
 
 lint: $(LINT_STAMP)
 	"$(BIN)/python" -m ruff check .
+	"$(BIN)/python" -m ruff format --check .
 	"$(BIN)/python" -m mypy
 
 validate: $(STAMP)

@@ -23,9 +23,7 @@ from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 
 
-def collect(
-    prepared: Prepared, problem: Problem, scaling: Scaling, sampled: list[Draws], keep: str
-) -> dict[str, Any]:
+def collect(prepared: Prepared, problem: Problem, scaling: Scaling, sampled: list[Draws], keep: str) -> dict[str, Any]:
     """Labelled groups of the result, as xarray Datasets, in the order in which they are shown."""
     trial = prepared.trial
     coords: dict[str, Any] = {
@@ -93,9 +91,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def find_facts(
-    prepared: Prepared, model: BMTME, problem: Problem, scaling: Scaling, posterior: Any
-) -> dict[str, Any]:
+def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scaling, posterior: Any) -> dict[str, Any]:
     """What a summary needs to know about the data; environments in the order in which they are shown.
 
     ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on

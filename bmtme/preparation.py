@@ -150,9 +150,7 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
             f"means='flat' cannot serve environment x trait columns without any record ({list_names(absent)}): their "
             "means would be anything. Use means='exchangeable', or leave these environments or traits out."
         )
-    means = MeanPrior(
-        kind, np.zeros(L), np.zeros(L), TAU_NU, np.ones(L), scale, centre, PAPER_NU, PAPER_SCALE
-    )
+    means = MeanPrior(kind, np.zeros(L), np.zeros(L), TAU_NU, np.ones(L), scale, centre, PAPER_NU, PAPER_SCALE)
     values = (prepared.values - centre) / scale
     inner = choose_inner(prepared.layout.imputed_share)
     return build_problem(prepared.layout, prepared.basis, values, prior_t, prior_E, prior_e, means, inner), scaling

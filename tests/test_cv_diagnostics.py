@@ -115,9 +115,7 @@ def test_chains_that_disagree_are_told():
     assert "'bd'" not in apart + divergent + rejected
     records = {model: {k: d.describe() for k, d in entries.items()} for model, entries in found.items()}
     text = summarise_diagnoses(records)
-    assert text == (
-        "largest R-hat 1.800 (R_e[T1, T1], un on 9); 990 divergent draws, acceptance 0.31 to 0.85"
-    )
+    assert text == ("largest R-hat 1.800 (R_e[T1, T1], un on 9); 990 divergent draws, acceptance 0.31 to 0.85")
     assert summarise_diagnoses({}) == summarise_diagnoses({"un": {}}) == ""
     assert summarise_diagnoses({"un": {"1": Diagnosis(np.nan, "", 0, 10, np.nan).describe()}}) == ""
 

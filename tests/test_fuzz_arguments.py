@@ -139,9 +139,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "check": Target(made.check, {"relationship": kin, "outlier": 3.5, "unrelated": "error"}, ("Relationship",)),
         "to_frame": Target(made.to_frame, {"line": "line", "env": "env", "rep": "rep"}),
         "read_relationship": Target(bmtme.read_relationship, {"path": folder / "grm.csv"}),
-        "write_relationship": Target(
-            bmtme.write_relationship, {"relationship": kin, "path": "new.csv", "markers": 0}
-        ),
+        "write_relationship": Target(bmtme.write_relationship, {"relationship": kin, "path": "new.csv", "markers": 0}),
         "Relationship": Target(bmtme.Relationship, {"matrix": np.eye(2), "lines": ["L1", "L2"]}, ("index",)),
         "identity": Target(bmtme.Relationship.identity, {"lines": ["L1", "L2"]}),
         "index": Target(kin.index, {"lines": ["L1"]}, ("line",)),

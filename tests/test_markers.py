@@ -696,9 +696,7 @@ def test_nothing_stays(poor):
         "allele frequency below 0.5"
     )
     with pytest.raises(DataError, match=words):
-        filter_markers(
-            poor.select(markers=np.array([0, 1, 0, 1, 1, 1], bool)), min_maf=0.5, min_call_rate_marker=0.5
-        )
+        filter_markers(poor.select(markers=np.array([0, 1, 0, 1, 1, 1], bool)), min_maf=0.5, min_call_rate_marker=0.5)
     empty = Markers.from_frame(pd.DataFrame({"m": [np.nan, 1], "n": [0, np.nan]}, index=["a", "b"]), coding="012")
     with pytest.raises(DataError, match=r"no line has genotypes at 0.9 of the markers or more; the best, 'a', has 0.5"):
         filter_markers(empty, min_call_rate_line=0.9)

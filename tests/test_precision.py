@@ -19,9 +19,7 @@ MODELS = {"un": BMTME(), "bd": BMTME("diagonal")}
 @pytest.fixture(scope="module")
 def data():
     """A small trial with gaps and two traits, and its relationship."""
-    simulation = simulate(
-        lines=14, envs=3, traits=2, missing=0.1, missing_traits=0.05, relationship="blocks", seed=3
-    )
+    simulation = simulate(lines=14, envs=3, traits=2, missing=0.1, missing_traits=0.05, relationship="blocks", seed=3)
     trial = Trial.from_frame(simulation.frame, line="line", env="env", rep="rep", traits=["T1", "T2"])
     return trial, simulation.relationship
 

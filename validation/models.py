@@ -108,9 +108,10 @@ def measure(options: Options, sets: int) -> tuple[list[Row], str]:
     text += make_table(
         ("Pearson, mean", "right", "permuted", "identity"), [("relationship", *[f"{mean:.3f}" for mean in means])]
     )
-    text += "\n\n" + make_table(("comparison", "size", "statistic", "figure"), [
-        (row.check, row.size, row.statistic, row.figure) for row in rows
-    ])
+    text += "\n\n" + make_table(
+        ("comparison", "size", "statistic", "figure"),
+        [(row.check, row.size, row.statistic, row.figure) for row in rows],
+    )
     return rows, text
 
 

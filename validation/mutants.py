@@ -170,9 +170,7 @@ def main() -> int:
         for mutant in chosen:
             change(mutant, original)
         plain = pool.submit(run_tests, original, tests)
-        runs = [
-            pool.submit(try_mutant, mutant, original, Path(base) / f"mutant{n}") for n, mutant in enumerate(chosen)
-        ]
+        runs = [pool.submit(try_mutant, mutant, original, Path(base) / f"mutant{n}") for n, mutant in enumerate(chosen)]
         print(f"{'':10} {'s':>6}  mutant\n{'':19}tests that must fail", flush=True)
         try:
             for mutant, run in zip(chosen, runs, strict=True):

@@ -16,7 +16,6 @@ from bmtme.words import list_names, suggest
 __all__ = ["BMTME", "HalfT", "InverseWishart"]
 
 
-
 def _positive(value: Any, name: str) -> float:
     try:
         number = float(value)

@@ -53,9 +53,7 @@ def measure_sampling(
     }
 
 
-def describe_convergence(
-    summary: pd.DataFrame, run: dict[str, Any], envs: Sequence[str], traits: Sequence[str]
-) -> str:
+def describe_convergence(summary: pd.DataFrame, run: dict[str, Any], envs: Sequence[str], traits: Sequence[str]) -> str:
     """Sentences on whether the draws suffice, the gravest first, naming the worst parameter and what to do."""
     sampling = run["sampling"]
     stuck = describe_explanations(sampling, run["settings"], envs, traits)

@@ -112,9 +112,7 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
     for diagnostic in (bulk, tail, r_hat):
         diagnostic[constant] = np.nan
     # Residual SDs by trait, beside which those of the records stand.
-    residual = [
-        float(np.median(np.sqrt(q.draws))) for q in quantities if q.kind == "R_e" and q.first == q.second
-    ]
+    residual = [float(np.median(np.sqrt(q.draws))) for q in quantities if q.kind == "R_e" and q.first == q.second]
     rows = []
     for k, quantity in enumerate(quantities):
         notes = [*note_information(quantity, facts), *note_spread(quantity, residual, facts)]

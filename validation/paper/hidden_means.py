@@ -61,9 +61,7 @@ def measure_means(data: Data, cv: CV2, seed: int, cores: int) -> list[HiddenMean
         draws = fit.idata.posterior["beta"].values[:, :, i, l]
         y = cv.observed[:, i]
         others = np.delete(cv.observed, i, axis=1)
-        out.append(
-            HiddenMean(env, y.mean(), float(np.mean(y**2)), y.var(), others.mean(), float(draws.std(ddof=1)))
-        )
+        out.append(HiddenMean(env, y.mean(), float(np.mean(y**2)), y.var(), others.mean(), float(draws.std(ddof=1))))
     return out
 
 

@@ -118,9 +118,7 @@ def set_up(animals: Animals, analysis: Analysis) -> Traits:
     return stack(values[seen], np.asarray(A), [design] * len(analysis.traits))
 
 
-def find_posterior(
-    analysis: Analysis, traits: Traits, maximum: Maximum, draws: int, seed: int, cores: int
-) -> Sample:
+def find_posterior(analysis: Analysis, traits: Traits, maximum: Maximum, draws: int, seed: int, cores: int) -> Sample:
     """The posterior under the flat priors: on a grid for one trait, by importance sampling for two."""
     if len(analysis.traits) == 1:
         with threadpool_limits(1):
@@ -191,6 +189,4 @@ def compare_moments(analysis: Analysis, draws: np.ndarray, exact: Sample, centre
         error = np.zeros_like(error)
     found = take_moments(draws.reshape(-1, draws.shape[2]))
     effective = count_effective(np.moveaxis(found.reshape(*draws.shape[:2], -1), 2, 0))
-    return Agreement(
-        found.mean(axis=0), found.std(axis=0) / np.sqrt(effective), mean, error, float(effective.min())
-    )
+    return Agreement(found.mean(axis=0), found.std(axis=0) / np.sqrt(effective), mean, error, float(effective.min()))

@@ -34,8 +34,8 @@ NEAR = 0.5
 IMPORTANCE = 1500
 
 SOURCE = (
-    "\"How to fit an animal model\" (J. Martin and others, https://github.com/JulienGAMartin/wam_tuto, CC-BY 4.0; "
-    "chapters on ASReml-R: \"ASReml Version 4.2 26/03/2024\")"
+    '"How to fit an animal model" (J. Martin and others, https://github.com/JulienGAMartin/wam_tuto, CC-BY 4.0; '
+    'chapters on ASReml-R: "ASReml Version 4.2 26/03/2024")'
 )
 #: The program, by that line of its output.
 PROGRAM = "ASReml-R 4.2"
@@ -113,6 +113,4 @@ def analyse(animals: Animals, analysis: Analysis, draws: int, importance: int, o
     errors = np.sqrt(np.einsum("kq,kl,lq->q", slopes, maximum.covariance, slopes))
     estimates = analysis.expand(maximum.theta[None])[0]
     agreement = compare_moments(analysis, found, exact, maximum.theta)
-    return Result(
-        analysis, len(traits.values), maximum, estimates, errors, exact, found, means, agreement
-    )
+    return Result(analysis, len(traits.values), maximum, estimates, errors, exact, found, means, agreement)

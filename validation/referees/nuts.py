@@ -46,9 +46,7 @@ def skip() -> list[Row]:
     return [Row(CHECK, "", "", how, None)]
 
 
-def compare_all(
-    python: str, tasks: list[tuple[Set, Mapping[str, float]]], options: Options
-) -> tuple[Row, list[Pair]]:
+def compare_all(python: str, tasks: list[tuple[Set, Mapping[str, float]]], options: Options) -> tuple[Row, list[Pair]]:
     """Both programs on every set, with or without planted errors in the referee's priors; and `check_forms`."""
     report = report_progress("NUTS")
     theirs = []

@@ -288,8 +288,24 @@ than {MOST_DIVERGENT:.1%} of the referee's transitions diverge. The Monte Carlo 
 autocorrelation of the chains, separately for means, SDs and quantiles; "least effective" is the smallest of those
 numbers of effective draws.
 
-{make_table(("set", "bmtme: draws", "NUTS: draws", "bmtme: least effective", "NUTS", "bmtme: largest R-hat", "NUTS",
-             "NUTS: gradients a draw", "divergent", "bmtme: seconds", "NUTS: seconds"), effort)}
+{
+        make_table(
+            (
+                "set",
+                "bmtme: draws",
+                "NUTS: draws",
+                "bmtme: least effective",
+                "NUTS",
+                "bmtme: largest R-hat",
+                "NUTS",
+                "NUTS: gradients a draw",
+                "divergent",
+                "bmtme: seconds",
+                "NUTS: seconds",
+            ),
+            effort,
+        )
+    }
 
 Seconds are those of this run: bmtme's chains side by side, after its compilation; NUTS one chain after the other on one
 thread, with its compilation. They are not a contest: the referee is written to be plain.
@@ -299,8 +315,20 @@ thread, with its compilation. They are not a contest: the referee is written to 
 The referee with a wrong prior, on the set "{pairs[0].data.label}" with fewer draws ({CHAINS} x ({tune:,} + {draws:,})):
 does the comparison see it? "Found" needs p below {LEVEL:g} and chains that allow a verdict, by the rules above.
 
-{make_table(("planted in the referee", "largest difference, in errors", f"p (x {wrong[0][1].comparison.z.size})",
-             "largest shift, posterior SDs", "divergent", "least effective draws", "found"), planted)}
+{
+        make_table(
+            (
+                "planted in the referee",
+                "largest difference, in errors",
+                f"p (x {wrong[0][1].comparison.z.size})",
+                "largest shift, posterior SDs",
+                "divergent",
+                "least effective draws",
+                "found",
+            ),
+            planted,
+        )
+    }
 
 ## What this does not show
 

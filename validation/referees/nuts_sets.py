@@ -89,8 +89,17 @@ class Run:
 
 
 def simulate(
-    label: str, what: str, structure: Structure, lines: int, envs: int, traits: int, heritability: float, seed: int,
-    gap: bool = False, complete: bool = False, nuts: tuple[int, int] = Set.nuts,
+    label: str,
+    what: str,
+    structure: Structure,
+    lines: int,
+    envs: int,
+    traits: int,
+    heritability: float,
+    seed: int,
+    gap: bool = False,
+    complete: bool = False,
+    nuts: tuple[int, int] = Set.nuts,
 ) -> Set:
     """A quarter of the values missing: 12% of the records, 15% of the values in the others.
 
@@ -188,9 +197,7 @@ def write_problem(path: Path, data: Set, priors: Mapping[str, float], seed: int)
     )  # fmt: skip
 
 
-def run_program(
-    python: str, task: str, data: Set, changes: Mapping[str, float], seed: int
-) -> dict[str, np.ndarray]:
+def run_program(python: str, task: str, data: Set, changes: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
     """What the referee writes, in a process of its own with one thread.
 
     Parameters

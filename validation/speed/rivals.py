@@ -74,9 +74,7 @@ def time_rival(name: str, data: Data, sweeps: int, seed: int) -> tuple[dict[str,
     base, _ = RUNS[name](data, short // 2, short // 2, seed)
     whole, draws = RUNS[name](data, sweeps, dropped, seed)
     seconds = (whole - base) / (dropped + sweeps - short)
-    bulk, square = (
-        diagnose(np.moveaxis(x[None], 2, 0))[0] for x in (draws, (draws - draws.mean(axis=0)) ** 2)
-    )
+    bulk, square = (diagnose(np.moveaxis(x[None], 2, 0))[0] for x in (draws, (draws - draws.mean(axis=0)) ** 2))
     counts = float(bulk.min()), float(np.median(bulk)), float(square.min())
     return rate(seconds, sweeps, counts), counts[0]
 

@@ -137,9 +137,7 @@ class _Numbers(dict[str, float]):
         return value
 
 
-def _read_table(
-    path: str | os.PathLike[str], coding: str, missing: Iterable[Any], progress: bool | None
-) -> Markers:
+def _read_table(path: str | os.PathLike[str], coding: str, missing: Iterable[Any], progress: bool | None) -> Markers:
     absent = MissingCodes(missing)
     source = Path(path).name
     rows = _split_at_blanks(path) if source.lower().endswith(_RAW_ENDINGS) else read_rows(path)
@@ -212,9 +210,7 @@ def _split_at_blanks(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[s
                 yield row, text.split()
 
 
-def _read_raw(
-    source: str, header: list[str], rows: Iterator[tuple[int, list[str]]], progress: bool | None
-) -> Markers:
+def _read_raw(source: str, header: list[str], rows: Iterator[tuple[int, list[str]]], progress: bool | None) -> Markers:
     """Genotypes of PLINK's .raw: copies of the allele that is part of each marker's name."""
     names = [cell.strip() for cell in header[6:]]
     # Columns of --recode AD: after each marker, whether it is heterozygous.
@@ -255,9 +251,7 @@ def _read_raw(
 # --- cells of tables --------------------------------------------------------------------------------------------
 
 
-def _bad_cell(
-    source: str, row: int, label: str, names: list[str], cells: list[str], missing: MissingCodes
-) -> str:
+def _bad_cell(source: str, row: int, label: str, names: list[str], cells: list[str], missing: MissingCodes) -> str:
     """Words for the first cell of a row that is no genotype."""
     for name, cell in zip(names, cells, strict=True):
         try:

@@ -188,9 +188,7 @@ def _ranges(lines: int, markers: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + width, markers)
 
 
-def _frame_codes(
-    frame: pd.DataFrame, lines: Sequence[str], names: Sequence[str], missing: MissingCodes
-) -> np.ndarray:
+def _frame_codes(frame: pd.DataFrame, lines: Sequence[str], names: Sequence[str], missing: MissingCodes) -> np.ndarray:
     """A frame's codes as numbers; cell by cell where some are no numbers, so that the first bad one can be named."""
     codes = frame.to_numpy()
     if codes.dtype.kind in "biuf":
@@ -210,4 +208,3 @@ def _frame_codes(
                     "or 2, or NaN if missing."
                 ) from None
     return codes
-

@@ -184,9 +184,7 @@ def check_markers(markers: Any) -> None:
         )
 
 
-def _count(
-    markers: Markers, progress: bool | None
-) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+def _count(markers: Markers, progress: bool | None) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.bool_]]:
     """Genotypes of every line; of every marker its genotypes, copies of its allele, and whether genotypes differ."""
     by_line = np.zeros(len(markers.lines))
     by_marker = np.zeros(len(markers.names))

@@ -68,9 +68,7 @@ def read_vcf(path: str | os.PathLike[str], progress: bool | None = None) -> Mark
             for record in batch:
                 # Of a record that ends early cyvcf2 may have no more than this: touching the rest would be a crash.
                 if record.end <= record.start:
-                    raise DataError(
-                        f"{source} cannot be read as VCF: record {len(names) + several + 1} is incomplete."
-                    )
+                    raise DataError(f"{source} cannot be read as VCF: record {len(names) + several + 1} is incomplete.")
                 if len(record.ALT) > 1:
                     several += 1
                     continue

@@ -86,9 +86,7 @@ class Relationship:
         self._position = {line: j for j, line in enumerate(lines)}
 
     @classmethod
-    def _stored(
-        cls, lines: tuple[str, ...], matrix: np.ndarray | None, notes: tuple[str, ...] = ()
-    ) -> Relationship:
+    def _stored(cls, lines: tuple[str, ...], matrix: np.ndarray | None, notes: tuple[str, ...] = ()) -> Relationship:
         """Wrap lines and a matrix that are known to be valid."""
         relationship = cls.__new__(cls)
         relationship._store(lines, matrix, notes)

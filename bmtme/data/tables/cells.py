@@ -210,9 +210,7 @@ def _decimal_hint(text: str, form: NumberFormat) -> str:
     return " (write decimals with a comma)" if form.decimal == "," and _NUMBER.fullmatch(text) else ""
 
 
-def individual_names(
-    individuals: Sequence[tuple[str, str]], place: str, stacklevel: int = 4
-) -> tuple[str, ...]:
+def individual_names(individuals: Sequence[tuple[str, str]], place: str, stacklevel: int = 4) -> tuple[str, ...]:
     """Names of individuals from the family's and the individual's ID, as PLINK and GCTA write them: the latter.
 
     Where all individuals have one ID and the families differ, as after an export without families, the family's ID is

@@ -121,9 +121,7 @@ def read_words(path: str | os.PathLike[str], n: int, expected: str, hint: str) -
         for row, text in enumerate(lines, start=1):
             rows.append(text.split())
             if len(rows[-1]) != n:
-                raise DataError(
-                    f"{Path(path).name} has {len(rows[-1])} columns in row {row}: expected {expected}."
-                )
+                raise DataError(f"{Path(path).name} has {len(rows[-1])} columns in row {row}: expected {expected}.")
     return rows
 
 

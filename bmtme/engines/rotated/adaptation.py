@@ -27,9 +27,7 @@ def plan_stages(tune: int) -> list[int]:
     return np.diff(np.concatenate([[0], edges])).tolist()
 
 
-def start_stage(
-    stage: int, p: Problem, h: Walk, trail: np.ndarray, curve: Callable[[np.ndarray], bool]
-) -> None:
+def start_stage(stage: int, p: Problem, h: Walk, trail: np.ndarray, curve: Callable[[np.ndarray], bool]) -> None:
     """Set metric, centre and step size for Hamiltonian stage 0, 1, 2, or 3 for the kept sweeps.
 
     trail : (n, q) parameters drawn in the stage before (none for stage 0); the walk holds the current ones

@@ -91,7 +91,6 @@ def hold_walk(walk):
     return WalkRecord(*walk)
 
 
-
 def allocate_walk(p: Problem) -> Walk:
     """Workspace of the sizes a problem needs."""
     I, L, (M, J) = p.n_env, p.n_trait, p.fixed.shape

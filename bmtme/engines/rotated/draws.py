@@ -46,7 +46,6 @@ def hold_draws(draws):
     return DrawsRecord(*draws)
 
 
-
 def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
     """Arrays for n draws; `slots` (n,) numbers the draws whose effects are kept, -1 elsewhere."""
     I, L, J = p.n_env, p.n_trait, len(p.d)

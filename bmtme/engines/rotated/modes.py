@@ -156,9 +156,7 @@ def list_starts(p: Problem, observed: Observed) -> list[Start]:
     I = p.n_env
     pooled, each = observed.measure_covariances(I)
     half = 0.5 if p.interaction else 0.0
-    starts = [
-        Start(pooled * share / (1.0 + half), np.full(I, half), pooled * (1.0 - share)) for share in SHARES
-    ]
+    starts = [Start(pooled * share / (1.0 + half), np.full(I, half), pooled * (1.0 - share)) for share in SHARES]
     if p.interaction:
         for i in find_tight(p, pooled, each):
             s2 = np.full(I, 4.0)

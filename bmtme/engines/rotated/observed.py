@@ -58,9 +58,7 @@ class Observed:
         each = np.where(pairs >= FEW, sums / np.maximum(pairs - 1.0, 1.0), pooled)
         return pooled, np.array([_lift(matrix) for matrix in each])
 
-    def log_density(
-        self, Sigma_t: np.ndarray, s2_E: np.ndarray, R_e: np.ndarray, tau2: np.ndarray, kind: int
-    ) -> float:
+    def log_density(self, Sigma_t: np.ndarray, s2_E: np.ndarray, R_e: np.ndarray, tau2: np.ndarray, kind: int) -> float:
         """log p(values | covariances), the means with variance tau2 around a flat common one, or flat themselves.
 
         Raises

@@ -90,7 +90,6 @@ def hold_problem(problem):
     return ProblemRecord(*problem)
 
 
-
 def build_problem(
     layout: Layout,
     basis: Eigenbasis,

@@ -74,6 +74,7 @@ def hold_state(state):
     """The same arrays as one pointer."""
     return StateRecord(*state)
 
+
 WorkType, WorkRecord = define_record(Work)
 
 
@@ -81,7 +82,6 @@ WorkType, WorkRecord = define_record(Work)
 def hold_work(work):
     """The same arrays as one pointer."""
     return WorkRecord(*work)
-
 
 
 def allocate_work(p: Problem) -> Work:

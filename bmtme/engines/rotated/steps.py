@@ -278,9 +278,7 @@ def draw_genetic_covariances(rng, p, s, w):
             return SIGMA_T
         for i in p.seen:
             squares[i] = trace_product(Ti, w.scatter_2[i])
-        if not draw_environment_variances(
-            rng, squares, float(p.rank * L), p.is_seen, p.prior_E, s.aux_E, s.s2_E
-        ):
+        if not draw_environment_variances(rng, squares, float(p.rank * L), p.is_seen, p.prior_E, s.aux_E, s.s2_E):
             return SIGMA_E
     return FINE
 

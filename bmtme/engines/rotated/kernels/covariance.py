@@ -70,9 +70,7 @@ def draw_auxiliaries(rng, M, prior, aux):
         if not invert_spd(M, Mi):
             return False
         for k in range(p):
-            aux[k] = draw_inverse_gamma(
-                rng, 0.5 * (prior.nu + p), prior.nu * Mi[k, k] + 1.0 / prior.scale[k] ** 2
-            )
+            aux[k] = draw_inverse_gamma(rng, 0.5 * (prior.nu + p), prior.nu * Mi[k, k] + 1.0 / prior.scale[k] ** 2)
     elif prior.shape == DIAGONAL:
         for k in range(p):
             aux[k] = draw_inverse_gamma(rng, 0.5 * (prior.nu + 1.0), prior.nu / M[k, k] + 1.0 / prior.scale[k] ** 2)
