@@ -22,11 +22,11 @@ from bmtme.cv.models import find_twins
 from bmtme.cv.scores import find_best
 from bmtme.engines.rotated.chains import run_chains
 from bmtme.engines.rotated.modes import Mode
-from bmtme.engines.rotated.state import Start
 from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_cv
 from bmtme.results.summary import derive_quantities, diagnose, summarise_posterior
 from bmtme.sampling import plan_slots, spawn_seeds
+from bmtme.structures.part import Start
 
 SHORT = {"draws": 40, "tune": 20, "chains": 2, "seed": 5}
 quiet = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -19,10 +19,11 @@ from bmtme.engines.rotated.modes import (
     share_draws,
 )
 from bmtme.engines.rotated.observed import Observed
-from bmtme.engines.rotated.state import Start, expect_missing, measure_columns
+from bmtme.engines.rotated.state import expect_missing, measure_columns
 from bmtme.model.codes import EXCHANGEABLE, FLAT
 from bmtme.preparation import build, observe, prepare
 from bmtme.results.convergence import describe_convergence, describe_divergences, describe_explanations
+from bmtme.structures.part import Start
 from bmtme.testing.cases import DESIGNS, make_case
 from validation.modes import simulate_copies, simulate_tight, write_density
 

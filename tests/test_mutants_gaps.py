@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bmtme.engines.rotated.adaptation import list_factors, turn_positive
+from bmtme.engines.rotated.adaptation import list_flips, turn_positive
 from bmtme.testing.cases import make_scene
 from bmtme.testing.dense import log_inverse_gamma
 from bmtme.testing.scripted import HALF, ScriptedGenerator, import_plain
@@ -221,11 +221,11 @@ def test_signs_of_roots(design, variant):
     theta = h.theta.copy()
     slope, other = np.empty(len(theta)), np.empty(len(theta))
     value = PLAIN.density.evaluate(theta, p, s, w, h, slope)
-    roots, correlations = list_factors(p, len(theta))
-    for root in roots:
+    flips = list_flips(p)
+    roots = [root for root, _ in flips]
+    for root, others in flips:
         signs = np.ones(len(theta))
-        signs[root] = -1.0
-        signs[[t for t, a, c in correlations if root in (a, c)]] = -1.0
+        signs[[root, *others]] = -1.0
         assert PLAIN.density.evaluate(signs * theta, p, s, w, h, other) == pytest.approx(value, rel=1e-12)
         np.testing.assert_allclose(other, signs * slope, rtol=1e-8, atol=1e-8)
         h.theta[:] = signs * np.abs(np.random.default_rng(root).standard_normal(len(theta)))
@@ -235,4 +235,4 @@ def test_signs_of_roots(design, variant):
         np.testing.assert_allclose(h.Sigma_t, s.Sigma_t, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(h.R_e, s.R_e, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(h.s2_E[p.seen], s.s2_E[p.seen], rtol=1e-10)
-        np.testing.assert_allclose(turn_positive(h.theta, roots, correlations), theta, rtol=1e-9)
+        np.testing.assert_allclose(turn_positive(h.theta, flips), theta, rtol=1e-9)

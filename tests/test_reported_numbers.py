@@ -17,11 +17,11 @@ from test_predictions import flatten, mixture_quantile, predict_by_hand, trial_o
 from bmtme import BMTME, CV1, HalfT, InverseWishart, Relationship, cross_validate, fit, simulate
 from bmtme.data.relationship.files import read_relationship
 from bmtme.engines.rotated.kernels.beta import draw_paper_scale, draw_tau
-from bmtme.engines.rotated.kernels.parameters import prior_of_root
 from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_fit
 from bmtme.results.convergence import describe_agreement
 from bmtme.results.summary import summarise_posterior
+from bmtme.structures.parameters import prior_of_root
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 

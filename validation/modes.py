@@ -19,10 +19,10 @@ import pandas as pd
 
 import bmtme
 from bmtme.engines.rotated.modes import Climber, find_modes
-from bmtme.engines.rotated.state import Start
 from bmtme.preparation import Prepared, build, observe, prepare
 from bmtme.results.convergence import list_stuck
 from bmtme.results.fit import Fit
+from bmtme.structures.part import Start
 from bmtme.testing.uniformity import combine_z
 from validation.registry import LEVEL, Options, Row, make_table, register, write_report
 from validation.trials import read_trial

@@ -18,9 +18,10 @@ import numba
 import numpy as np
 
 COMPILED = {
-    "linalg": ("lanes", "small", "rotation"),
+    "linalg": ("lanes", "pointers", "small", "rotation"),
+    "structures": ("parameters", "priors", "part", "structure", "proportional"),
     "engines.rotated.kernels": (
-        "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "parameters", "scores",
+        "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "scores",
     ),
     "engines.rotated": ("problem", "state", "steps", "draws", "density", "collapsed", "stepwise", "sweep"),
 }  # fmt: skip

@@ -73,28 +73,28 @@ UNRECORDED = (
 INTEGRATED = (
     Mutant(
         "collapsed: Jacobian of a covariance off by one",
-        "engines/rotated/kernels/parameters.py",
+        "structures/parameters.py",
         "lp += p * math.log(abs(d)) - (p + 1.0) * math.log(n)",
         "lp += p * math.log(abs(d)) - p * math.log(n)",
         (COLLAPSED + "[complete-unstructured]",),
     ),
     Mutant(
         "collapsed: Jacobian of the correlations forgotten",
-        "engines/rotated/kernels/parameters.py",
+        "structures/parameters.py",
         "lp += math.log(cosh)",
         "lp += 0.0",
         (COLLAPSED + "[complete-unstructured]",),
     ),
     Mutant(
         "collapsed: Jacobian of the total genetic covariance forgotten",
-        "engines/rotated/kernels/parameters.py",
+        "structures/parameters.py",
         "lp = -n * math.log(q)",
         "lp = 0.0",
         (COLLAPSED + "[complete-unstructured]", COLLAPSED + "[complete-diagonal]"),
     ),
     Mutant(
         "collapsed: sign of a correlation lost when the state is packed",
-        "engines/rotated/kernels/parameters.py",
+        "structures/parameters.py",
         "theta[t] = sign * math.asinh(K[a, c] / K[a, a])",
         "theta[t] = math.asinh(K[a, c] / K[a, a])",
         (GAPS + "test_signs_of_roots[missing-unstructured]",),
@@ -108,7 +108,7 @@ INTEGRATED = (
     ),
     Mutant(
         "collapsed: marginal half-t prior with too few degrees of freedom",
-        "engines/rotated/kernels/parameters.py",
+        "structures/parameters.py",
         "lp -= (prior.nu + 2.0 * p) * log_root",
         "lp -= (prior.nu + p) * log_root",
         (COLLAPSED + "[complete-unstructured]",),

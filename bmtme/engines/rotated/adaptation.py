@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from bmtme.engines.rotated.collapsed import LONGEST_STEP, MIRROR_EVERY, Walk
-from bmtme.engines.rotated.kernels.parameters import count_parameters, count_roots
 from bmtme.engines.rotated.problem import Problem
-from bmtme.model.codes import FULL
+from bmtme.structures.part import Flip
+from bmtme.structures.proportional import PAPER_PAIR
+from bmtme.structures.structure import Structures
 
 #: Shares of the warm-up: plain Gibbs sweeps into the bulk, then three stages of Hamiltonian moves.
 SHARES = (0.1, 0.2, 0.3, 0.4)
@@ -27,17 +28,19 @@ def plan_stages(tune: int) -> list[int]:
     return np.diff(np.concatenate([[0], edges])).tolist()
 
 
-def start_stage(stage: int, p: Problem, h: Walk, trail: np.ndarray, curve: Callable[[np.ndarray], bool]) -> None:
+def start_stage(
+    stage: int, h: Walk, flips: Sequence[Flip], trail: np.ndarray, curve: Callable[[np.ndarray], bool]
+) -> None:
     """Set metric, centre and step size for Hamiltonian stage 0, 1, 2, or 3 for the kept sweeps.
 
+    flips : of the walk's parameters, see `list_flips`
     trail : (n, q) parameters drawn in the stage before (none for stage 0); the walk holds the current ones
     curve : fills minus the Hessian at the walk's centre, False where it is not defined
     """
     q = len(h.theta)
-    factors = list_factors(p, q)
-    h.theta[:] = turn_positive(h.theta, *factors)
+    h.theta[:] = turn_positive(h.theta, flips)
     if stage < 3:
-        draws = turn_positive(trail[len(trail) // 5 :], *factors)
+        draws = turn_positive(trail[len(trail) // 5 :], flips)
         n = len(draws)
         centre = draws.mean(axis=0) if stage and n else h.theta.copy()
         h.tuning.centre[:] = centre
@@ -48,7 +51,7 @@ def start_stage(stage: int, p: Problem, h: Walk, trail: np.ndarray, curve: Calla
         if stage and n > 1:
             weight = n / (n + (10.0 if stage == 1 else 5.0) * q)
             covariance = weight * np.cov(draws, rowvar=False).reshape(q, q) + (1.0 - weight) * covariance
-            _decouple_crossing(covariance, draws, *factors)
+            _decouple_crossing(covariance, draws, flips)
         try:
             h.tuning.metric[:] = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:  # a stage that hardly moved: keep the scales, forget the correlations
@@ -71,43 +74,37 @@ def _plan_mirrors(h: Walk) -> None:
     h.outcome.mirrors[0] = 0.0
 
 
-def list_factors(p: Problem, q: int) -> tuple[list[int], list[tuple[int, int, int]]]:
-    """Places of the signed roots among the parameters, and of each t: (t, root, root) of the traits it correlates."""
-    L = p.n_trait
-    first, last = int(count_parameters(p.prior_t.shape, L)), q - int(count_parameters(p.prior_e.shape, L))
-    roots, correlations = list(range(first, last)), []
-    for start, shape in ((0, p.prior_t.shape), (last, p.prior_e.shape)):
-        roots += range(start, start + int(count_roots(shape, L)))
-        if shape == FULL:
-            pairs = [(a, c) for a in range(L) for c in range(a)]
-            correlations += [(start + L + k, start + a, start + c) for k, (a, c) in enumerate(pairs)]
-    return roots, correlations
+def list_flips(p: Problem, structures: Structures = PAPER_PAIR) -> list[Flip]:
+    """Changes of sign of a walk's parameters that leave the covariances as they are."""
+    genetic, residual = structures
+    first = p.residual.first
+    moved = [(lead + first, tuple(k + first for k in others)) for lead, others in residual.list_flips(p.residual)]
+    return [*genetic.list_flips(p.genetic), *moved]
 
 
-def turn_positive(draws: np.ndarray, roots: list[int], correlations: list[tuple[int, int, int]]) -> np.ndarray:
-    """The same covariances (..., q) with every root positive."""
-    signs = np.where(draws < 0.0, -1.0, 1.0)
+def turn_positive(draws: np.ndarray, flips: Sequence[Flip]) -> np.ndarray:
+    """The same covariances (..., q) with every parameter that may flip positive."""
     turned = draws.copy()
-    turned[..., roots] = np.abs(draws[..., roots])
-    for t, a, c in correlations:
-        turned[..., t] *= signs[..., a] * signs[..., c]
+    for lead, others in flips:
+        signs = np.where(draws[..., lead] < 0.0, -1.0, 1.0)
+        for k in (lead, *others):
+            turned[..., k] *= signs
     return turned
 
 
-def _decouple_crossing(
-    covariance: np.ndarray, draws: np.ndarray, roots: list[int], correlations: list[tuple[int, int, int]]
-) -> None:
-    """Take out the correlations of roots that may cross zero, and of the t that then change sign, in place.
+def _decouple_crossing(covariance: np.ndarray, draws: np.ndarray, flips: Sequence[Flip]) -> None:
+    """Take out the correlations of parameters that may cross zero, and of those that flip with them, in place.
 
     The density is the same on both sides, but what a correlation with the rest is on one, it is with the other sign
     on the other: a metric with that correlation fits one side only, and trajectories on the other diverge.
     """
-    crossing = {k for k in roots if draws[:, k].mean() < CROSSING * draws[:, k].std()}
-    for k in crossing | {t for t, a, c in correlations if a in crossing or c in crossing}:
-        variance = covariance[k, k]
-        covariance[k, :] = 0.0
-        covariance[:, k] = 0.0
-        covariance[k, k] = variance
+    for lead, others in flips:
+        if draws[:, lead].mean() < CROSSING * draws[:, lead].std():
+            for k in (lead, *others):
+                variance = covariance[k, k]
+                covariance[k, :] = 0.0
+                covariance[:, k] = 0.0
+                covariance[k, k] = variance
 
 
 def _bounded_inverse(curvature: np.ndarray) -> np.ndarray:

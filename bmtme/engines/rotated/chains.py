@@ -12,15 +12,25 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bmtme.engines.rotated.adaptation import plan_stages, start_stage
-from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk, measure_curvature, pack_state
+from bmtme.engines.rotated.adaptation import list_flips, plan_stages, start_stage
+from bmtme.engines.rotated.collapsed import (
+    Walk,
+    allocate_walk,
+    hold_walk,
+    measure_curvature,
+    pack_state,
+    resume_walk,
+)
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
-from bmtme.engines.rotated.failures import FAILURES, FINE
+from bmtme.engines.rotated.failures import FAILURES, FINE, PAIR
 from bmtme.engines.rotated.problem import Problem, hold_problem
-from bmtme.engines.rotated.state import Start, State, Work, allocate_work, hold_state, hold_work, start_state
+from bmtme.engines.rotated.state import State, Work, allocate_work, hold_state, hold_work, start_state
 from bmtme.engines.rotated.stepwise import run_stepwise
-from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps
+from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps, settle
 from bmtme.errors import NumericalError
+from bmtme.structures.part import Start
+from bmtme.structures.proportional import PAPER_PAIR
+from bmtme.structures.structure import Structures
 
 HOLDS = (hold_problem, hold_state, hold_work)
 
@@ -49,6 +59,7 @@ class Chain:
         track: bool,
         seed: np.random.SeedSequence,
         start: Start | None = None,
+        structures: Structures = PAPER_PAIR,
     ) -> None:
         self.problem = problem
         self.sampler = sampler
@@ -57,6 +68,9 @@ class Chain:
         self.state: State = start_state(problem, self.rng, start)
         self.work: Work = allocate_work(problem)
         self.walk: Walk = allocate_walk(problem)
+        self.flips = list_flips(problem, structures)
+        if not problem.native:
+            self.walk.theta[:] = place_walk(problem, self.state, structures)
         self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
         self.trail = np.empty((0, len(self.walk.theta)))
 
@@ -85,19 +99,27 @@ class Chain:
         def curve(out: np.ndarray) -> bool:
             return bool(measure_curvature(*self._hold(), hold_walk(self.walk), out))
 
+        def call_settle(start: int, last: int, keep: bool) -> tuple[int, int]:
+            code = settle(self.rng, *self._hold(), hold_walk(self.walk), last - start)
+            return (start, code) if code != FINE else (last, FINE)
+
         lengths = plan_stages(self.tune)
-        self._sweep(call_gibbs, lengths[0], False, 0, report, stop)
         done = lengths[0]
-        problem, state, _ = self._hold()
-        pack_state(problem, state, hold_walk(self.walk))
+        if self.problem.native:
+            self._sweep(call_gibbs, lengths[0], False, 0, report, stop)
+            pack_state(*self._hold()[:2], hold_walk(self.walk))
+        else:
+            if not resume_walk(*self._hold(), hold_walk(self.walk)):
+                raise NumericalError(f"start: {FAILURES[PAIR]} is not positive definite.")
+            self._sweep(call_settle, max(lengths[0], 1), False, 0, report, stop)
         for stage, length in enumerate(lengths[1:]):
-            start_stage(stage, self.problem, self.walk, self.trail, curve)
+            start_stage(stage, self.walk, self.flips, self.trail, curve)
             self.trail = np.empty((length, len(self.walk.theta)))
             self._sweep(call, length, False, done, report, stop)
             if stop.is_set():
                 return
             done += length
-        start_stage(3, self.problem, self.walk, self.trail, curve)
+        start_stage(3, self.walk, self.flips, self.trail, curve)
         self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
 
     def _hold(self) -> list[Any]:
@@ -137,6 +159,13 @@ class Chain:
             report(before + done)
 
 
+def place_walk(p: Problem, s: State, structures: Structures) -> np.ndarray:
+    """Parameters (q,) of the covariances that a chain starts from."""
+    start = Start(s.Sigma_t, s.s2_E, s.R_e[: p.n_trait])
+    genetic, residual = structures
+    return np.concatenate([genetic.start(p.genetic, start), residual.start(p.residual, start)])
+
+
 def run_chains(
     problem: Problem,
     sampler: str,
@@ -147,6 +176,7 @@ def run_chains(
     cores: int | None = None,
     report: Report | None = None,
     starts: Sequence[Start | None] | None = None,
+    structures: Structures = PAPER_PAIR,
 ) -> list[Draws]:
     """Run chains in threads; the numbers depend on the seeds only.
 
@@ -157,6 +187,7 @@ def run_chains(
     cores : threads at most; default all processors of this process
     report : told (chain, sweeps done) from the chains' threads
     starts : covariances around which each chain starts
+    structures : that the problem was built with
 
     Raises
     ------
@@ -169,7 +200,8 @@ def run_chains(
     lock = threading.Lock()
 
     def run(c: int) -> Draws:
-        chain = Chain(problem, sampler, tune, slots[c], track, seeds[c], None if starts is None else starts[c])
+        start = None if starts is None else starts[c]
+        chain = Chain(problem, sampler, tune, slots[c], track, seeds[c], start, structures)
 
         def tell(done: int) -> None:
             if report is not None:

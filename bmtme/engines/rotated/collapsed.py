@@ -11,8 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bmtme.engines.rotated.density import evaluate, sum_within, unpack_trial
-from bmtme.engines.rotated.kernels.parameters import (
+from bmtme.engines.rotated.density import evaluate, factor_trial, sum_within, unpack_trial
+from bmtme.engines.rotated.problem import Problem
+from bmtme.engines.rotated.steps import complete_data, factor_pair, prepare_mean_prior
+from bmtme.linalg.compile import compiled
+from bmtme.linalg.record import define_record
+from bmtme.linalg.small import factor_cholesky
+from bmtme.model.codes import DIAGONAL
+from bmtme.structures.parameters import (
     count_parameters,
     count_roots,
     exchange,
@@ -20,12 +26,6 @@ from bmtme.engines.rotated.kernels.parameters import (
     pack_covariance,
     spread_roots,
 )
-from bmtme.engines.rotated.problem import Problem
-from bmtme.engines.rotated.steps import complete_data, factor_pair, prepare_mean_prior
-from bmtme.linalg.compile import compiled
-from bmtme.linalg.record import define_record
-from bmtme.linalg.small import factor_cholesky
-from bmtme.model.codes import DIAGONAL
 
 #: Energy error beyond which a trajectory counts as divergent.
 DIVERGENT = 1000.0
@@ -72,7 +72,8 @@ class Walk(NamedTuple):
     Sigma_t: np.ndarray
     s2_E: np.ndarray
     roots: np.ndarray  # signed roots of Sigma_E at the trial point
-    R_e: np.ndarray
+    C: np.ndarray  # (M, M) of structures other than the paper's
+    R_e: np.ndarray  # (B L, L)
     KT: np.ndarray
     KR: np.ndarray
     within: np.ndarray  # (I, L, L) cross-products within cells, imputed plots included
@@ -94,9 +95,7 @@ def hold_walk(walk):
 def allocate_walk(p: Problem) -> Walk:
     """Workspace of the sizes a problem needs."""
     I, L, (M, J) = p.n_env, p.n_trait, p.fixed.shape
-    q = int(count_parameters(p.prior_t.shape, L) + count_parameters(p.prior_e.shape, L))
-    if p.interaction:
-        q += int(count_parameters(p.prior_E.shape, len(p.seen)))
+    q = p.residual.first + p.residual.size
 
     def new(*shape: int) -> np.ndarray:
         return np.zeros(shape)
@@ -120,7 +119,8 @@ def allocate_walk(p: Problem) -> Walk:
         Sigma_t=new(L, L),
         s2_E=new(I),
         roots=new(count_parameters(p.prior_E.shape, len(p.seen))),
-        R_e=new(L, L),
+        C=np.zeros((0, 0) if p.native else (M, M)),
+        R_e=new((p.block.max() + 1) * L, L),
         KT=new(L, L),
         KR=new(L, L),
         within=new(I, L, L),
@@ -136,7 +136,7 @@ def pack_state(p, s, h):
     """Parameters of the state's covariances into the walk; False where one is not positive definite."""
     L = p.n_trait
     nt = count_parameters(p.prior_t.shape, L)
-    last = h.theta.shape[0] - count_parameters(p.prior_e.shape, L)
+    last = p.residual.first
     if not factor_cholesky(s.Sigma_t, h.KT) or not factor_cholesky(s.R_e, h.KR):
         return False
     pack_covariance(p.prior_t.shape, h.KT, h.theta[:nt])
@@ -150,14 +150,33 @@ def pack_state(p, s, h):
 
 @compiled(inline=True)
 def accept_trial(p, s, h):
-    """Make the trial point's covariances those of the state."""
-    s.Sigma_t[:] = h.Sigma_t
+    """Make the trial point's covariances those of the state (C of other structures than the paper's: the walk's)."""
     s.R_e[:] = h.R_e
+    if not p.native:
+        return
+    s.Sigma_t[:] = h.Sigma_t
     if p.interaction:
         for i in p.seen:
             s.s2_E[i] = h.s2_E[i]
         if p.prior_E.shape != DIAGONAL:
             s.s2_E[:] = h.s2_E[p.seen[0]]
+
+
+@compiled()
+def resume_walk(p, s, w, h):
+    """Make the walk's covariances those of the state, and factor them."""
+    if not unpack_trial(h.theta, p, h):
+        return False
+    accept_trial(p, s, h)
+    return factor_state(p, s, w, h)
+
+
+@compiled()
+def factor_state(p, s, w, h):
+    """Diagonalise the pair (C, R) of the state; of structures other than the paper's it is the walk's."""
+    if p.native:
+        return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+    return factor_trial(p, h, w)
 
 
 @compiled(inline=True)
@@ -214,7 +233,7 @@ def move_covariances(rng, p, s, w, h):
             if after == -np.inf:
                 # Not resolved here: stay (which leaves any density as it is); the Gibbs draws lead out.
                 h.outcome.acceptance[0], h.outcome.step[0], h.outcome.diverging[0] = 0.0, step, 0.0
-                return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+                return factor_state(p, s, w, h)
             density = after
             before = after
             for a in range(q):
@@ -236,10 +255,8 @@ def move_covariances(rng, p, s, w, h):
         density = after
     if h.tuning.mirror_every[0] > 0.0 and h.outcome.swept[0] % h.tuning.mirror_every[0] == 0.0:
         mirror_covariances(rng, density, p, s, w, h, theta, gradient)
-    unpack_trial(h.theta, p, h)
-    accept_trial(p, s, h)
     adapt_step(h)
-    return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+    return resume_walk(p, s, w, h)
 
 
 @compiled(inline=True)
@@ -257,7 +274,7 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
     """
     n = count_roots(p.prior_t.shape, p.n_trait)
     m = count_parameters(p.prior_t.shape, p.n_trait)
-    last = h.theta.shape[0] - m
+    last = p.residual.first
     cornered = np.zeros(p.n_trait, np.bool_)
     for l in range(n):
         ratio = abs(h.theta[l] / h.theta[last + l])

@@ -14,22 +14,15 @@ import numpy as np
 
 from bmtme.engines.rotated.kernels.genetic import invert_observed
 from bmtme.engines.rotated.kernels.pair import transform_forward
-from bmtme.engines.rotated.kernels.parameters import (
-    LARGEST_ASINH,
-    count_parameters,
-    count_roots,
-    finish_covariance,
-    finish_roots,
-    finish_total,
-    spread_roots,
-    unpack_covariance,
-)
 from bmtme.engines.rotated.kernels.residual import sum_log_density
 from bmtme.engines.rotated.kernels.scores import sum_density_terms, sum_logs, sum_pair, sum_two_pairs, turn_to_scores
-from bmtme.engines.rotated.steps import factor_pair, fill_cell
+from bmtme.engines.rotated.steps import factor_general, factor_pair, fill_cell
 from bmtme.linalg.compile import compiled
+from bmtme.linalg.pointers import call_back, call_build
 from bmtme.linalg.small import factor_cholesky, invert_factored, transform_symmetric
-from bmtme.model.codes import DIAGONAL, FLAT
+from bmtme.model.codes import FLAT
+from bmtme.structures.parameters import finish_covariance, unpack_covariance
+from bmtme.structures.proportional import finish_proportional, gather_proportional, unpack_proportional
 
 #: Relative error of an eigenvalue against the largest, and what it may do to one term of the log density.
 ROUNDING, RESOLUTION = 1e-15, 1e-6
@@ -38,23 +31,22 @@ ROUNDING, RESOLUTION = 1e-15, 1e-6
 @compiled()
 def unpack_trial(theta, p, h):
     """Covariances of a trial point; False where it is out of bounds."""
-    L = p.n_trait
-    nt = count_parameters(p.prior_t.shape, L)
-    last = theta.shape[0] - count_parameters(p.prior_e.shape, L)
-    if not unpack_covariance(theta[:nt], p.prior_t.shape, h.KT, h.Sigma_t):
+    last = p.residual.first
+    if not p.native:
+        if not call_build(p.genetic.build, p.genetic, theta[:last], h.C):
+            return False
+        return call_build(p.residual.build, p.residual, theta[last:], h.R_e)
+    if not unpack_proportional(p.genetic, theta[:last], h.KT, h.Sigma_t, h.roots, h.s2_E):
         return False
-    if not unpack_covariance(theta[last:], p.prior_e.shape, h.KR, h.R_e):
-        return False
-    if p.interaction:
-        for t in theta[nt:last]:
-            if not (abs(t) < LARGEST_ASINH):
-                return False
-        q = spread_roots(theta[nt:last], h.roots)
-        h.KT[:] /= q
-        h.Sigma_t[:] /= q**2
-        for a in range(p.seen.shape[0]):
-            h.s2_E[p.seen[a]] = h.roots[a if p.prior_E.shape == DIAGONAL else 0] ** 2
-    return True
+    return unpack_covariance(theta[last:], p.prior_e.shape, h.KR, h.R_e)
+
+
+@compiled()
+def factor_trial(p, h, w):
+    """Diagonalise the pair (C, R) of the trial point."""
+    if p.native:
+        return factor_pair(p, h.Sigma_t, h.s2_E, h.R_e, w)
+    return factor_general(p, h.C, h.R_e, w)
 
 
 @compiled()
@@ -91,7 +83,7 @@ def sum_within(p, s, h):
 
 @compiled(inline=True)
 def add_within(p, h, G):
-    """Log density of the cross-products within cells; adds its derivative in R_e to G."""
+    """Log density of the cross-products within cells; adds its derivative in the blocks of R_e to G (B L, L)."""
     L = p.n_trait
     lp = 0.0
     Ri = np.empty((L, L))
@@ -100,8 +92,10 @@ def add_within(p, h, G):
         n = h.n_within[i]
         if n <= 0.0:
             continue
-        lp += sum_log_density(h.within[i], n, p.recorded[i], h.R_e)
-        if not invert_observed(h.R_e, p.recorded[i], Ri):
+        first = p.block[i] * L
+        R_e = h.R_e[first : first + L]
+        lp += sum_log_density(h.within[i], n, p.recorded[i], R_e)
+        if not invert_observed(R_e, p.recorded[i], Ri):
             return -np.inf
         for a in range(L):
             for b in range(L):
@@ -114,22 +108,8 @@ def add_within(p, h, G):
                 t = -n * Ri[a, b]
                 for k in range(L):
                     t += RW[a, k] * Ri[k, b]
-                G[a, b] += 0.5 * t
+                G[first + a, b] += 0.5 * t
     return lp
-
-
-@compiled(inline=True)
-def log_determinant_residual(p, h):
-    """log|R| up to the constant of the plots, from the Cholesky factor of R_e where every trait is recorded."""
-    total = 0.0
-    if p.product:
-        for l in range(p.n_trait):
-            total += 2.0 * math.log(abs(h.KR[l, l]))
-        return total * p.seen.shape[0]
-    empty = np.zeros((p.n_trait, p.n_trait))
-    for i in p.seen:
-        total -= 2.0 * sum_log_density(empty, 1.0, p.recorded[i], h.R_e) + p.env_width[i] * math.log(2.0 * math.pi)
-    return total
 
 
 @compiled()
@@ -145,22 +125,19 @@ def is_resolved(p, w):
 
 
 @compiled(inline=True)
-def finish_parameters(theta, p, h, GS, Gr, gE, gradient):
+def finish_parameters(theta, p, h, GC, GS, gE, GR, gradient):
     """Log prior of the parameters, with Jacobian, at the trial point; the gradient of everything into `gradient`.
 
-    GS, Gr, gE : d/dSigma_t, d/dR_e and d/dsigma2_E of the log likelihood; used up
+    GC : (M, M) d/dC of the log likelihood, for structures other than the paper's
+    GS, gE : d/dSigma_t and d/dsigma2_E of it, for the paper's
+    GR : (B L, L) d/dR_e; all are used up
     """
-    L = p.n_trait
-    nt = count_parameters(p.prior_t.shape, L)
-    last = theta.shape[0] - count_parameters(p.prior_e.shape, L)
-    lp = finish_covariance(p.prior_t, h.KT, h.Sigma_t, GS, gradient[:nt])
-    lp += finish_covariance(p.prior_e, h.KR, h.R_e, Gr, gradient[last:])
-    if p.interaction:
-        lp += finish_roots(p.prior_E, h.roots, p.seen, gE, gradient[nt:last])
-        q = math.sqrt(1.0 + np.mean(h.roots**2))
-        n = count_roots(p.prior_t.shape, L)
-        lp += finish_total(theta[:n], theta[nt:last], h.roots, q, gradient[:n], gradient[nt:last])
-    return lp
+    last = p.residual.first
+    if not p.native:
+        lp = call_back(p.genetic.back, p.genetic, theta[:last], GC, gradient[:last])
+        return lp + call_back(p.residual.back, p.residual, theta[last:], GR, gradient[last:])
+    lp = finish_proportional(p.genetic, theta[:last], h.KT, h.Sigma_t, h.roots, GS, gE, gradient[:last])
+    return lp + finish_covariance(p.prior_e, h.KR, h.R_e, GR, gradient[last:])
 
 
 @compiled()
@@ -170,13 +147,14 @@ def measure_prior(theta, p, h):
         return -np.inf
     L = p.n_trait
     gradient = np.empty(theta.shape[0])
-    return finish_parameters(theta, p, h, np.zeros((L, L)), np.zeros((L, L)), np.zeros(p.n_env), gradient)
+    GC, GR = np.zeros(h.C.shape), np.zeros(h.R_e.shape)
+    return finish_parameters(theta, p, h, GC, np.zeros((L, L)), np.zeros(p.n_env), GR, gradient)
 
 
 @compiled()
 def evaluate(theta, p, s, w, h, gradient):
     """Log density of the parameters given the completed data, and its gradient; -inf where it is not defined."""
-    if not unpack_trial(theta, p, h) or not factor_pair(p, h.Sigma_t, h.s2_E, h.R_e, w) or not is_resolved(p, w):
+    if not unpack_trial(theta, p, h) or not factor_trial(p, h, w) or not is_resolved(p, w):
         return -np.inf
     M, J = s.Y.shape
     pair = w.pair
@@ -191,24 +169,25 @@ def evaluate(theta, p, s, w, h, gradient):
         if m % 12 == 11 or m == M - 1:
             logs += sum_logs(product)
             product[:] = 1.0
-    log_R = log_determinant_residual(p, h)
     flat = p.means.kind == FLAT
     log_P = solve_transformed_means(p, w, flat)
     for m in range(M):
         squares -= w.sxz[m] * w.tilde[m]
-    lp = -0.5 * (logs + squares + log_P + (J - 1.0) * log_R)
+    lp = -0.5 * (logs + squares + log_P + (J - 1.0) * pair.log_R[0])
     if not (lp > -np.inf and lp < np.inf):
         return -np.inf
     L = p.n_trait
     GS = np.zeros((L, L))
-    Gr = np.zeros((L, L))
+    GR = np.zeros(h.R_e.shape)
     gE = np.zeros(p.n_env)
     if p.product:
-        differentiate_product(p, w, h, flat, GS, Gr, gE)
+        differentiate_product(p, w, h, flat, GS, GR, gE)
     else:
-        differentiate_general(p, w, h, GS, Gr, gE)
-    lp += add_within(p, h, Gr)
-    lp += finish_parameters(theta, p, h, GS, Gr, gE, gradient)
+        differentiate_general(p, w, h, GR)
+        if p.native:
+            gather_proportional(p.genetic, h.Sigma_t, h.s2_E, h.GC, GS, gE)
+    lp += add_within(p, h, GR)
+    lp += finish_parameters(theta, p, h, h.GC, GS, gE, GR, gradient)
     return lp if lp < np.inf and lp > -np.inf else -np.inf
 
 
@@ -248,7 +227,7 @@ def solve_transformed_means(p, w, flat):
 
 
 @compiled(inline=True)
-def differentiate_product(p, w, h, flat, GS, Gr, gE):
+def differentiate_product(p, w, h, flat, GS, GR, gE):
     """d/dSigma_t, d/dR_e and d/dsigma2_E of the log likelihood, C and R being Kronecker products."""
     L = p.n_trait
     I = p.seen.shape[0]
@@ -307,7 +286,7 @@ def differentiate_product(p, w, h, flat, GS, Gr, gE):
                     s += weight * S[k, l]
                     t += weight * R[k, l]
             GS[a, b] = s
-            Gr[a, b] = t
+            GR[a, b] = t
     if p.interaction:
         for a in range(I):
             t = 0.0
@@ -338,8 +317,8 @@ def split_eigenvalues(p, w, h, lam_E, lam_t):
 
 
 @compiled(inline=True)
-def differentiate_general(p, w, h, GS, Gr, gE):
-    """The same for any recorded columns: full M x M derivatives, summed over what they have in common."""
+def differentiate_general(p, w, h, GR):
+    """d/dC and d/dR of the log likelihood into h.GC and h.GR (M, M); sums for each block of R_e into GR (B L, L)."""
     M = w.sxx.shape[0]
     pair = w.pair
     plain = np.empty(M)
@@ -364,20 +343,14 @@ def differentiate_general(p, w, h, GS, Gr, gE):
             h.GC[m, n] += w.K_means[m, n] * inner[m, n]
         h.GC[m, m] -= weighted[m]
     inner = np.dot(pair.T, h.GC)
-    full = np.dot(inner, pair.T.T)
-    for m in range(M):
-        i = p.col_env[m]
-        for n in range(M):
-            g = 0.5 * full[m, n]
-            l, q = p.col_trait[m], p.col_trait[n]
-            GS[l, q] += g
-            if p.col_env[n] == i:
-                GS[l, q] += h.s2_E[i] * g
-                gE[i] += g * h.Sigma_t[l, q]
+    np.dot(inner, pair.T.T, h.GC)
     inner = np.dot(pair.T, h.GR)
-    np.dot(inner, pair.T.T, full)
+    np.dot(inner, pair.T.T, h.GR)
     for m in range(M):
         i = p.col_env[m]
+        first = p.block[i] * p.n_trait
         for n in range(M):
+            h.GC[m, n] *= 0.5
+            h.GR[m, n] *= 0.5
             if p.col_env[n] == i:
-                Gr[p.col_trait[m], p.col_trait[n]] += 0.5 * full[m, n] / p.k[i]
+                GR[first + p.col_trait[m], p.col_trait[n]] += h.GR[m, n] / p.k[i]

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bmtme.engines.rotated.failures import FINE, SIGMA_T
+from bmtme.engines.rotated.failures import FINE, PAIR, R_E, SIGMA_T
 from bmtme.engines.rotated.kernels.interaction import add_row, fill_split
-from bmtme.engines.rotated.kernels.missing import complete_interaction, expect_genetic
+from bmtme.engines.rotated.kernels.missing import complete_interaction, expect_genetic, regress
 from bmtme.engines.rotated.problem import Problem
 from bmtme.linalg.compile import compiled
+from bmtme.linalg.pointers import call_build, call_complete
 from bmtme.linalg.record import define_record
 from bmtme.model.codes import EXCHANGEABLE, PAPER
 
@@ -21,7 +22,8 @@ class Draws(NamedTuple):
 
     Sigma_t: np.ndarray  # (n, L, L)
     s2_E: np.ndarray  # (n, I)
-    R_e: np.ndarray  # (n, L, L)
+    theta: np.ndarray  # (n, q) parameters of every column and environment, of structures other than the paper's
+    R_e: np.ndarray  # (n, B L, L)
     beta: np.ndarray  # (n, I, L) absent columns from their prior given mu, tau
     mu: np.ndarray  # (n, L)
     tau: np.ndarray  # (n, L)
@@ -30,8 +32,8 @@ class Draws(NamedTuple):
     step_size: np.ndarray  # (n,)
     diverging: np.ndarray  # (n,) bool
     slot: np.ndarray  # (n,) where the effects of this draw are kept, -1 for nowhere
-    W1: np.ndarray  # (kept, L, J)
-    W2: np.ndarray  # (kept, I L, J) absent columns drawn given the recorded ones
+    W1: np.ndarray  # (kept, L, J) main effects; without rows where a structure has none
+    W2: np.ndarray  # (kept, I L, J) the rest; absent columns drawn given the recorded ones
     track: bool  # whether conditional means of the effects are summed
     sum_beta: np.ndarray  # (I, L) sums over draws of E[beta | recorded columns]
     sum_W: np.ndarray  # (I L, J) of E[w | recorded columns]
@@ -50,10 +52,13 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
     """Arrays for n draws; `slots` (n,) numbers the draws whose effects are kept, -1 elsewhere."""
     I, L, J = p.n_env, p.n_trait, len(p.d)
     kept = int(slots.max(initial=-1)) + 1
+    B = p.block.max() + 1
+    paper, other = (n, 0) if p.native else (0, n)
     return Draws(
-        Sigma_t=np.empty((n, L, L)),
-        s2_E=np.empty((n, I)),
-        R_e=np.empty((n, L, L)),
+        Sigma_t=np.empty((paper, L, L)),
+        s2_E=np.empty((paper, I)),
+        theta=np.empty((other, p.whole_residual.first + p.whole_residual.size)),
+        R_e=np.empty((n, B * L, L)),
         beta=np.empty((n, I, L)),
         mu=np.empty((n, L)),
         tau=np.empty((n, L)),
@@ -62,28 +67,27 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
         step_size=np.full(n, np.nan),
         diverging=np.zeros(n, bool),
         slot=slots.astype(np.int64),
-        W1=np.empty((kept, L, J)),
-        W2=np.empty((kept, I * L if p.interaction else 0, J)),
+        W1=np.empty((kept, L if p.native else 0, J)),
+        W2=np.empty((kept, I * L if p.interaction or not p.native else 0, J)),
         track=track,
         sum_beta=np.zeros((I, L)),
         sum_W=np.zeros((I * L, J)),
     )
 
 
-@compiled(inline=True)
-def record_draw(rng, p, s, w, t, out):
-    """Write the state to row t; returns 0, or 1 where Sigma_t failed on the way."""
-    L = p.n_trait
-    out.Sigma_t[t] = s.Sigma_t
-    out.s2_E[t] = s.s2_E
-    out.R_e[t] = s.R_e
+@compiled()
+def record_means(rng, p, s, t, out):
+    """Write means, scales and density to row t, means of absent columns from their prior given mu and tau.
+
+    Returns whether there is an absent column.
+    """
     out.mu[t] = s.mu
     out.completed_log_density[t] = s.completed_log_density[0]
-    for l in range(L):
+    for l in range(p.n_trait):
         out.tau[t, l] = math.sqrt(s.tau2[l])
     absent = False
     for i in range(p.n_env):
-        for l in range(L):
+        for l in range(p.n_trait):
             if p.recorded[i, l]:
                 value = s.beta[p.env_first[i] + np.sum(p.recorded[i, :l])]
                 out.beta[t, i, l] = value
@@ -98,6 +102,16 @@ def record_draw(rng, p, s, w, t, out):
                     spread = math.sqrt(s.s2_b[0]) / p.means.scale[l] if p.means.kind == PAPER else np.inf
                 out.beta[t, i, l] = centre + spread * rng.standard_normal()
                 out.sum_beta[i, l] += centre
+    return absent
+
+
+@compiled(inline=True)
+def record_draw(rng, p, s, w, t, out):
+    """Write the state to row t; returns 0, or 1 where Sigma_t failed on the way."""
+    out.Sigma_t[t] = s.Sigma_t
+    out.s2_E[t] = s.s2_E
+    out.R_e[t] = s.R_e
+    absent = record_means(rng, p, s, t, out)
     if out.track:
         if absent:
             if not fill_split(s.Sigma_t, s.s2_E, p.recorded, p.seen, p.col_env, p.col_trait, w.A, w.K):
@@ -129,4 +143,59 @@ def record_draw(rng, p, s, w, t, out):
             out.W2[slot] if slot >= 0 else w.full,
         ):
             return SIGMA_T
+    return FINE
+
+
+@compiled()
+def record_total(rng, p, s, w, theta, t, out):
+    """The same for a structure of any kind, whose effects are not split; theta is the walk's.
+
+    Parameters of environments and columns without a record are drawn first, and their effects given the recorded ones:
+    w_a | w_o ~ N(C_ao C_oo^-1 w_o, C_aa - C_ao C_oo^-1 C_oa).
+    """
+    I, L, last = p.n_env, p.n_trait, p.whole_residual.first
+    whole = out.theta[t]
+    if not call_complete(p.genetic.complete, rng, p.genetic, theta[: p.residual.first], whole[:last]):
+        return PAIR
+    if not call_complete(p.residual.complete, rng, p.residual, theta[p.residual.first :], whole[last:]):
+        return R_E
+    if not call_build(p.whole_residual.build, p.whole_residual, whole[last:], out.R_e[t]):
+        return R_E
+    absent = record_means(rng, p, s, t, out)
+    slot = out.slot[t]
+    if not absent:
+        if out.track:
+            out.sum_W += s.W
+        if slot >= 0:
+            out.W2[slot] = s.W
+        return FINE
+    C = np.empty((I * L, I * L))
+    B = np.empty((I * L, I * L))
+    K = np.empty((I * L, I * L))
+    recorded = p.recorded.ravel()
+    if not call_build(p.whole_genetic.build, p.whole_genetic, whole[:last], C):
+        return PAIR
+    if not regress(C, recorded, ~recorded, B, K):
+        return PAIR
+    for m in range(s.W.shape[0]):
+        w.full[p.col_env[m] * L + p.col_trait[m]] = s.W[m]
+    for a in range(I * L):
+        if not recorded[a]:
+            w.full[a] = 0.0
+            for m in range(s.W.shape[0]):
+                add_row(B[a, p.col_env[m] * L + p.col_trait[m]], s.W[m], w.full[a])
+    if out.track:
+        out.sum_W += w.full
+    # Absent columns take their normals in every draw, so that the chain does not depend on what is stored.
+    for q in range(I * L):
+        if not recorded[q]:
+            for j in range(p.rank):
+                w.noise[j] = rng.standard_normal()
+            for j in range(p.rank, w.noise.shape[0]):
+                w.noise[j] = 0.0
+            for a in range(q, I * L):
+                if not recorded[a]:
+                    add_row(K[a, q], w.noise, w.full[a])
+    if slot >= 0:
+        out.W2[slot] = w.full
     return FINE

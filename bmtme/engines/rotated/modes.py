@@ -22,17 +22,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from bmtme.engines.rotated.adaptation import list_factors
+from bmtme.engines.rotated.adaptation import list_flips
 from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk, measure_curvature, pack_state
 from bmtme.engines.rotated.density import evaluate, measure_prior, unpack_trial
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.failures import FINE
-from bmtme.engines.rotated.kernels.parameters import count_parameters, count_roots
 from bmtme.engines.rotated.observed import MOST_VALUES, Observed
 from bmtme.engines.rotated.problem import Problem, hold_problem
-from bmtme.engines.rotated.state import Start, allocate_work, expect_missing, hold_state, hold_work, start_state
+from bmtme.engines.rotated.state import allocate_work, expect_missing, hold_state, hold_work, start_state
 from bmtme.engines.rotated.sweep import settle
 from bmtme.model.codes import DIAGONAL, FULL, SCALAR
+from bmtme.structures.parameters import count_roots
+from bmtme.structures.part import Start
 
 #: Heritabilities at which climbs start.
 SHARES = (0.05, 0.5, 0.95)
@@ -223,7 +224,7 @@ class Climber:
         q = len(theta)
         roots = np.zeros(q, bool)
         n = int(count_roots(self.p.prior_t.shape, self.p.n_trait))
-        last = q - int(count_parameters(self.p.prior_e.shape, self.p.n_trait))
+        last = self.p.residual.first
         roots[:n] = roots[last : last + n] = True
         sizes = np.maximum(np.abs(theta), LEAST_ROOT)
         near = np.where(roots, np.copysign(np.exp(np.round(np.log(sizes), 1)), theta), np.round(theta, 1))
@@ -268,7 +269,7 @@ class Climber:
         """log of |H|^(-1/2) and of the number of mirror images."""
         curvature = (hessian + hessian.T) / 2
         values = np.maximum(np.linalg.eigvalsh(curvature), 1e-3)
-        roots = list_factors(self.p, len(theta))[0]
+        roots = [lead for lead, _ in list_flips(self.p)]
         images = np.abs(theta[roots]) * np.sqrt(np.maximum(np.diag(curvature)[roots], 0.0)) > CLEAR
         return float(-0.5 * np.log(values).sum() + images.sum() * np.log(2.0))
 

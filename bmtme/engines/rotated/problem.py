@@ -16,6 +16,9 @@ from bmtme.linalg.record import define_record
 from bmtme.model.codes import CovariancePrior
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.layout import Layout
+from bmtme.structures.part import Part
+from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
+from bmtme.structures.structure import Genetic, Residual, make_part
 
 
 class MeanPrior(NamedTuple):
@@ -53,7 +56,8 @@ class Problem(NamedTuple):
     col_trait: np.ndarray  # (M,)
     env_first: np.ndarray  # (I,) first column of each environment
     env_width: np.ndarray  # (I,) its number of recorded traits
-    product: bool  # every seen environment records every trait: T is a Kronecker product
+    native: bool  # the paper's pair: C and R are made of Sigma_t, Sigma_E and R_e, and have Gibbs steps
+    product: bool  # and every seen environment records every trait: T is a Kronecker product
     interaction: bool  # more than one environment: b2 and Sigma_E exist
     # plots
     k: np.ndarray  # (I,)
@@ -67,12 +71,19 @@ class Problem(NamedTuple):
     cell_root: np.ndarray  # (S,) sqrt(c)
     part_offset: np.ndarray
     part_pattern: np.ndarray
+    block: np.ndarray  # (I,) block of the residual covariance of each environment
+    pattern_block: np.ndarray  # (Q,) and of each pattern
     # data
     fixed: np.ndarray  # (M, J) rotated cell means, zero in touched cells
     cell_count: np.ndarray  # (S,) complete records
     cell_mean: np.ndarray  # (S, L) their mean
     part_values: np.ndarray  # (P, L) partly seen records, NaN where missing
     within: np.ndarray  # (I, L, L)
+    # structures; the whole ones are laid over every column, recorded or not
+    genetic: Part
+    residual: Part
+    whole_genetic: Part
+    whole_residual: Part
     # priors
     prior_t: CovariancePrior
     prior_E: CovariancePrior
@@ -99,11 +110,14 @@ def build_problem(
     prior_e: CovariancePrior,
     means: MeanPrior,
     inner: int = 1,
+    genetic: Genetic = PAPER_PAIR[0],
+    residual: Residual = PAPER_PAIR[1],
 ) -> Problem:
     """Assemble the constants of a fit.
 
     Parameters
     ----------
+    prior_t, prior_E, prior_e : of covariances of traits in C, of environments, of the residuals' covariances of traits
     values : (N, L) records in scaled units, NaN where missing, in the order of the layout's records
     """
     J = layout.n_line
@@ -112,6 +126,17 @@ def build_problem(
     width = layout.recorded.sum(axis=1).astype(np.int64)
     seen = np.flatnonzero(width).astype(np.int64)
     S, P, M = len(layout.cell_line), len(layout.part_record), len(col_env)
+    native = is_paper_pair(genetic, residual)
+    every = np.ones((I, L), bool)
+    parts = [
+        make_part(genetic, 0, layout.recorded, prior_t, prior_E, not native),
+        make_part(genetic, 0, every, prior_t, prior_E, not native),
+    ]
+    parts += [
+        make_part(residual, part.size, columns, prior_e, prior_E, not native)
+        for part, columns in zip(parts, (layout.recorded, every), strict=True)
+    ]
+    patterns, block, pattern_block, cell_pattern, part_pattern = split_patterns(layout, residual.by_env)
     problem = Problem(
         d=np.ascontiguousarray(basis.values),
         root_d=np.sqrt(basis.values),
@@ -129,24 +154,31 @@ def build_problem(
         col_trait=col_trait,
         env_first=np.concatenate([[0], np.cumsum(width)[:-1]]).astype(np.int64),
         env_width=width,
-        product=bool(np.all(width[seen] == L)),
+        native=native,
+        product=native and bool(np.all(width[seen] == L)),
         interaction=I > 1,
         k=layout.plots.astype(float),
         n_recorded=layout.n_recorded,
         n_cells=layout.n_cells,
-        patterns=layout.patterns,
+        patterns=patterns,
         cell_offset=layout.cell_offset,
         cell_line=layout.cell_line,
         cell_pad=layout.cell_pad,
-        cell_pattern=layout.cell_pattern,
+        cell_pattern=cell_pattern,
         cell_root=np.sqrt(layout.multiples[layout.cell_line]),
         part_offset=layout.part_offset,
-        part_pattern=layout.part_pattern,
+        part_pattern=part_pattern,
+        block=block,
+        pattern_block=pattern_block,
         fixed=np.empty((M, J)),
         cell_count=np.empty(S),
         cell_mean=np.empty((S, L)),
         part_values=np.empty((P, L)),
         within=np.empty((I, L, L)),
+        genetic=parts[0],
+        residual=parts[2],
+        whole_genetic=parts[1],
+        whole_residual=parts[3],
         prior_t=prior_t,
         prior_E=prior_E,
         prior_e=prior_e,
@@ -155,6 +187,32 @@ def build_problem(
     )
     load_values(problem, layout, basis, values)
     return problem
+
+
+def split_patterns(layout: Layout, by_env: bool) -> tuple[np.ndarray, ...]:
+    """Patterns of missing traits, a set for each block of the residual covariance.
+
+    Returns
+    -------
+    patterns : (Q, L)
+    block : (I,) block of each environment
+    pattern_block : (Q,)
+    cell_pattern, part_pattern : (S,), (P,)
+    """
+    I = len(layout.recorded)
+    if not by_env:
+        none = np.zeros(len(layout.patterns), np.int64)
+        return layout.patterns, np.zeros(I, np.int64), none, layout.cell_pattern, layout.part_pattern
+    Q = len(layout.patterns)
+    cell_env = np.repeat(np.arange(I), np.diff(layout.cell_offset))
+    part_env = np.repeat(cell_env, np.diff(layout.part_offset))
+    return (
+        np.ascontiguousarray(np.tile(layout.patterns, (I, 1))),
+        np.arange(I),
+        np.repeat(np.arange(I), Q),
+        cell_env * Q + layout.cell_pattern,
+        part_env * Q + layout.part_pattern,
+    )
 
 
 def load_values(problem: Problem, layout: Layout, basis: Eigenbasis, values: np.ndarray) -> None:

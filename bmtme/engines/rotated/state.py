@@ -11,6 +11,7 @@ from bmtme.engines.rotated.problem import Problem
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.record import define_record
 from bmtme.model.codes import SCALAR, CovariancePrior
+from bmtme.structures.part import Start
 
 
 class State(NamedTuple):
@@ -18,7 +19,7 @@ class State(NamedTuple):
 
     Sigma_t: np.ndarray  # (L, L)
     s2_E: np.ndarray  # (I,) diagonal of Sigma_E; zero with one environment
-    R_e: np.ndarray  # (L, L)
+    R_e: np.ndarray  # (B L, L) residual covariance of a plot, its blocks one below the other
     aux_t: np.ndarray  # (L,) half-t auxiliaries
     aux_E: np.ndarray  # (I,)
     aux_e: np.ndarray  # (L,)
@@ -93,7 +94,7 @@ def allocate_work(p: Problem) -> Work:
         return np.zeros(shape)
 
     n = len(p.seen)
-    pair = Pair(new(M, M), new(M, M), new(M), new(L, L), new(L, L), new(n, n), new(n, n), new(M, M))
+    pair = Pair(new(M, M), new(M, M), new(M), new(L, L), new(L, L), new(n, n), new(n, n), new(M, M), new(1))
     return Work(
         pair=pair,
         C=new(M, M),
@@ -121,14 +122,6 @@ def allocate_work(p: Problem) -> Work:
         full=new(I * L, J),
         main=new(L, J),
     )
-
-
-class Start(NamedTuple):
-    """Covariances around which a chain starts, in scaled units."""
-
-    Sigma_t: np.ndarray  # (L, L)
-    s2_E: np.ndarray  # (I,)
-    R_e: np.ndarray  # (L, L)
 
 
 #: Least variances at a start: a chain leaves the neighbourhood of zero slowly.
@@ -161,7 +154,7 @@ def start_state(p: Problem, rng: np.random.Generator, start: Start | None = None
     return State(
         Sigma_t=Sigma_t,
         s2_E=s2_E,
-        R_e=R_e,
+        R_e=np.tile(R_e, (p.block.max() + 1, 1)),
         aux_t=np.ones(L),
         aux_E=np.ones(I),
         aux_e=np.ones(L),

@@ -20,8 +20,6 @@ from bmtme.engines.rotated.kernels.covariance import (
     draw_auxiliaries,
     draw_covariance,
     draw_environment_variances,
-    draw_inverse_gamma,
-    draw_variance_from_prior,
 )
 from bmtme.engines.rotated.kernels.genetic import fill_normals, shrink_column
 from bmtme.engines.rotated.kernels.interaction import (
@@ -32,21 +30,30 @@ from bmtme.engines.rotated.kernels.interaction import (
     trace_product,
 )
 from bmtme.engines.rotated.kernels.missing import average_cells, complete_cross_products, draw_cells, fill_regressions
-from bmtme.engines.rotated.kernels.pair import factor_product, fill_pair, transform_back, transform_forward, whiten
+from bmtme.engines.rotated.kernels.pair import factor_product, fill_residual, transform_back, transform_forward, whiten
 from bmtme.engines.rotated.kernels.residual import exchange_cells, sum_log_density, sum_rotated_residuals
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.rotation import copy_rows, count_stretch, rotate_back, rotate_forward, scale_rows
 from bmtme.linalg.small import invert_spd
 from bmtme.model.codes import DIAGONAL, EXCHANGEABLE, HALF_T, PAPER, SCALAR
+from bmtme.structures.priors import draw_inverse_gamma, draw_variance_from_prior
+from bmtme.structures.proportional import fill_proportional
 
 
 @compiled()
 def factor_pair(p, Sigma_t, s2_E, R_e, w):
-    """Diagonalise the pair (C, R) that these covariances make."""
+    """Diagonalise the pair (C, R) that the paper's covariances make."""
     if p.product:
         return factor_product(Sigma_t, s2_E, R_e, p.k, p.seen, w.pair)
-    fill_pair(Sigma_t, s2_E, R_e, p.k, p.col_env, p.col_trait, w.C, w.R)
-    return whiten(w.C, w.R, w.pair.lam, w.pair.T, w.pair.Ti, w.pair.V)
+    fill_proportional(Sigma_t, s2_E, p.col_env, p.col_trait, w.C)
+    return factor_general(p, w.C, R_e, w)
+
+
+@compiled()
+def factor_general(p, C, R_e, w):
+    """The same of any C (M, M) and blocks of R_e (B L, L)."""
+    fill_residual(R_e, p.block, p.k, p.col_env, p.col_trait, w.R)
+    return whiten(C, w.R, w.pair.lam, w.pair.T, w.pair.Ti, w.pair.V, w.pair.log_R)
 
 
 @compiled()
@@ -174,7 +181,7 @@ def impute(rng, p, s, w, known):
     """
     if len(p.cell_line) == 0:
         return True
-    if not fill_regressions(s.R_e, p.patterns, w.B, w.Kp):
+    if not fill_regressions(s.R_e, p.patterns, p.pattern_block, w.B, w.Kp):
         return False
     step = count_stretch(p.d.shape[0])
     for i in p.seen:
@@ -223,7 +230,9 @@ def measure_completed_density(p, s, w):
     one = np.empty((p.n_trait, p.n_trait))
     for i in p.seen:
         sum_residuals(p, s, w, i, one)
-        s.completed_log_density[0] += sum_log_density(one, p.n_recorded[i], p.recorded[i], s.R_e)
+        first = p.block[i] * p.n_trait
+        R_e = s.R_e[first : first + p.n_trait]
+        s.completed_log_density[0] += sum_log_density(one, p.n_recorded[i], p.recorded[i], R_e)
 
 
 @compiled(inline=True)

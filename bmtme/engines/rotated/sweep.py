@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bmtme.engines.rotated.collapsed import move_covariances, pack_state
+from bmtme.engines.rotated.collapsed import factor_state, move_covariances, pack_state
 from bmtme.engines.rotated.density import sum_within
-from bmtme.engines.rotated.draws import record_draw
+from bmtme.engines.rotated.draws import record_draw, record_total
 from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
 from bmtme.engines.rotated.steps import (
     complete_data,
@@ -39,12 +39,13 @@ def sweep(rng, kind, p, s, w, h):
     Collapsed: the covariances with (mu, beta, u) integrated out and tau held; then at once (mu, beta, u) in one
     block, and the rest. Imputed plots count as data of the covariances here. Every `REFRESH` sweeps the covariances
     are also drawn given the effects as in Gibbs: that leaves a corner (a residual variance near zero) in which the
-    step of the trajectories is too long.
+    step of the trajectories is too long. Structures other than the paper's have no such draws.
     """
     if kind == COLLAPSED:
         if not move_covariances(rng, p, s, w, h):
             return PAIR
-        draw_unseen_variances(rng, p, s)
+        if p.native:
+            draw_unseen_variances(rng, p, s)
     elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
         return PAIR
     for inner in range(p.inner):
@@ -52,9 +53,9 @@ def sweep(rng, kind, p, s, w, h):
             return R_E
         if not draw_means_and_genetic(rng, p, s, w):
             return MEANS
-    if not split_effects(rng, p, s, w):
+    if p.native and not split_effects(rng, p, s, w):
         return SIGMA_T
-    refresh = kind == COLLAPSED and h.outcome.swept[0] % REFRESH == 0
+    refresh = kind == COLLAPSED and p.native and h.outcome.swept[0] % REFRESH == 0
     given_effects = kind == GIBBS or refresh
     if given_effects:
         fill_fitted(p, s, w)
@@ -80,7 +81,7 @@ def settle(rng, p, s, w, h, times):
     """
     complete_data(p, s, w)
     for _ in range(times):
-        if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
+        if not factor_state(p, s, w, h):
             return PAIR
         if not draw_means_and_genetic(rng, p, s, w):
             return MEANS
@@ -106,7 +107,7 @@ def run_sweeps(rng, kind, p, s, w, h, start, stop, keep, out, trail):
         code = sweep(rng, kind, p, s, w, h)
         if code == FINE and keep:
             measure_completed_density(p, s, w)
-            code = record_draw(rng, p, s, w, t, out)
+            code = record_draw(rng, p, s, w, t, out) if p.native else record_total(rng, p, s, w, h.theta, t, out)
         if code != FINE:
             return t, code
         if kind == COLLAPSED:

@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 
-from bmtme.engines.rotated.kernels.covariance import draw_inverse_gamma
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.lanes import WIDTH, add_up, load, multiply_add, spread, store
 from bmtme.linalg.small import factor_cholesky, solve_lower, solve_lower_transposed
 from bmtme.model.codes import EXCHANGEABLE, PAPER
+from bmtme.structures.priors import draw_inverse_gamma
 
 
 @compiled()

@@ -17,12 +17,7 @@ import numpy as np
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.small import factor_cholesky, invert_lower, invert_spd
 from bmtme.model.codes import DIAGONAL, FULL, HALF_T, INVERSE_WISHART, SCALAR
-
-
-@compiled()
-def draw_inverse_gamma(rng, shape, rate):
-    """One draw from IG(shape, rate)."""
-    return rate / rng.standard_gamma(shape)
+from bmtme.structures.priors import draw_inverse_gamma, draw_variance_from_prior
 
 
 @compiled()
@@ -125,15 +120,6 @@ def draw_covariance(rng, scatter, n, prior, aux, out):
     for k in range(p):
         out[k, k] = s2
     return s2 > 0.0 and s2 < np.inf
-
-
-@compiled()
-def draw_variance_from_prior(rng, prior, k):
-    """One variance straight from its prior: the Sigma_E entry of an environment without any record."""
-    if prior.family == HALF_T:
-        a = draw_inverse_gamma(rng, 0.5, 1.0 / prior.scale[k] ** 2)
-        return draw_inverse_gamma(rng, 0.5 * prior.nu, prior.nu / a)
-    return draw_inverse_gamma(rng, 0.5 * prior.df, 0.5 * prior.matrix[k, k])
 
 
 @compiled()

@@ -70,10 +70,12 @@ def regress(S, given, wanted, B, K):
 
 
 @compiled()
-def fill_regressions(R_e, patterns, B, K):
-    """`regress` of the missing on the observed traits of each pattern of a record."""
+def fill_regressions(R_e, patterns, block, B, K):
+    """`regress` of the missing on the observed traits of each pattern of a record, by its block of R_e (B L, L)."""
+    L = R_e.shape[1]
     for p in range(patterns.shape[0]):
-        if not regress(R_e, patterns[p] == OBSERVED, patterns[p] == MISSING, B[p], K[p]):
+        R = R_e[block[p] * L : (block[p] + 1) * L]
+        if not regress(R, patterns[p] == OBSERVED, patterns[p] == MISSING, B[p], K[p]):
             return False
     return True
 

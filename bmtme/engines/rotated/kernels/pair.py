@@ -31,11 +31,12 @@ class Pair(NamedTuple):
     TE: np.ndarray  # (I, I) environment factor of T (product form; the leading seen x seen block)
     TEi: np.ndarray
     V: np.ndarray  # (M, M) eigenvectors of the whitened C (general form)
+    log_R: np.ndarray  # (1,) log|R|
 
 
 @compiled()
-def whiten(C, R, lam, T, Ti, V):
-    """Factors of a general pair; False where R is not positive definite.
+def whiten(C, R, lam, T, Ti, V, log_R):
+    """Factors of a general pair, and log|R|; False where R is not positive definite.
 
     R = K K', K^-1 C K^-T = V diag(lam) V', T = K^-T V, Ti = V' K'.
     """
@@ -43,6 +44,9 @@ def whiten(C, R, lam, T, Ti, V):
     K = np.empty((n, n))
     if not factor_cholesky(R, K):
         return False
+    log_R[0] = 0.0
+    for a in range(n):
+        log_R[0] += 2.0 * math.log(K[a, a])
     Ki = np.empty((n, n))
     invert_lower(K, Ki)
     if n <= 16:
@@ -98,8 +102,11 @@ def factor_product(Sigma_t, s2_E, R_e, k, seen, pair):
     I = seen.shape[0]
     lam_t = np.empty(L)
     VL = np.empty((L, L))
-    if not whiten(Sigma_t, R_e, lam_t, pair.TL, pair.TLi, VL):
+    if not whiten(Sigma_t, R_e, lam_t, pair.TL, pair.TLi, VL, pair.log_R):
         return False
+    pair.log_R[0] *= I
+    for i in seen:
+        pair.log_R[0] -= L * math.log(k[i])
     B = np.empty((I, I))
     Q = np.empty((I, I))
     lam_E = np.empty(I)
@@ -128,18 +135,14 @@ def factor_product(Sigma_t, s2_E, R_e, k, seen, pair):
 
 
 @compiled()
-def fill_pair(Sigma_t, s2_E, R_e, k, col_env, col_trait, C, R):
-    """The recorded rows and columns of C and R of the paper's model, in full."""
+def fill_residual(R_e, block, k, col_env, col_trait, R):
+    """R over the recorded columns: blocks of R_e (B L, L) over the plots k of each environment."""
     M = col_env.shape[0]
     for a in range(M):
-        i, l = col_env[a], col_trait[a]
+        i = col_env[a]
+        first = block[i] * R_e.shape[1]
         for b in range(M):
-            e, q = col_env[b], col_trait[b]
-            C[a, b] = Sigma_t[l, q]
-            R[a, b] = 0.0
-            if i == e:
-                C[a, b] += s2_E[i] * Sigma_t[l, q]
-                R[a, b] = R_e[l, q] / k[i]
+            R[a, b] = R_e[first + col_trait[a], col_trait[b]] / k[i] if i == col_env[b] else 0.0
 
 
 @compiled()

@@ -98,6 +98,20 @@ def pack_covariance(shape, K, theta):
                 t += 1
 
 
+def list_covariance_flips(shape: int, p: int, first: int = 0) -> list[tuple[int, tuple[int, ...]]]:
+    """Of each standard deviation its place, and those of the t that change sign with it, counted on from `first`."""
+    if shape != FULL:
+        return [(first + a, ()) for a in range(int(count_roots(shape, p)))]
+    places: list[list[int]] = [[] for _ in range(p)]
+    t = p
+    for a in range(p):
+        for c in range(a):
+            places[a].append(first + t)
+            places[c].append(first + t)
+            t += 1
+    return [(first + a, tuple(places[a])) for a in range(p)]
+
+
 @compiled()
 def exchange(theta, flags):
     """Let the flagged parameters of Sigma_t, the first ones, and those of R_e, the last ones, change places."""

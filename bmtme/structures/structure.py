@@ -1,0 +1,118 @@
+"""What a covariance structure is: a value that says how many parameters it has and how they make a covariance.
+
+A new structure is one file: a subclass of `Genetic` or `Residual` with its compiled functions. Samplers, summaries and
+predictions see nothing else of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bmtme.linalg.pointers import find_address
+from bmtme.model.codes import CovariancePrior
+from bmtme.structures.part import Flip, Part, Start, describe_columns
+
+
+class Structure:
+    """Common to genetic and residual structures; subclasses are frozen dataclasses.
+
+    Attributes
+    ----------
+    name : as on the command line
+    build, back, complete : compiled functions, see `bmtme.structures.part`
+    numbers : (any) what its compiled functions are told beside columns and priors
+    """
+
+    name: ClassVar[str]
+    build: ClassVar[Any]
+    back: ClassVar[Any]
+    complete: ClassVar[Any]
+
+    @property
+    def numbers(self) -> np.ndarray:
+        return np.zeros(0)
+
+    def count(self, part: Part) -> int:
+        """Number of parameters for the columns of a part."""
+        raise NotImplementedError
+
+    def start(self, part: Part, start: Start) -> np.ndarray:
+        """Parameters (size,) of about these covariances."""
+        raise NotImplementedError
+
+    def list_flips(self, part: Part) -> list[Flip]:
+        """Changes of sign that leave the covariance as it is; places count from the part's first parameter."""
+        return []
+
+
+class Genetic(Structure):
+    """Structure of C, the covariance of a line's genetic effects over the columns (env, trait)."""
+
+    def check(self, recorded: np.ndarray) -> None:
+        """Refuse data that the structure cannot serve.
+
+        recorded : (I, L) which columns have a record
+
+        Raises
+        ------
+        UsageError
+        """
+
+    def report(self, part: Part, thetas: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Its own parameters by name of the posterior variable, in scaled units, from (n, size) parameters.
+
+        part : for every column, recorded or not
+        """
+        return {}
+
+
+class Residual(Structure):
+    """Structure of R, the residual covariance of a plot: one block (L, L), or one for each environment."""
+
+    #: Whether every environment has a block of its own.
+    by_env: ClassVar[bool] = False
+
+
+#: A genetic and a residual structure.
+Structures = tuple[Genetic, Residual]
+
+
+def make_part(
+    structure: Structure,
+    first: int,
+    recorded: np.ndarray,
+    prior: CovariancePrior,
+    prior_env: CovariancePrior,
+    pointed: bool,
+) -> Part:
+    """The part of a structure.
+
+    Parameters
+    ----------
+    first : place of its first parameter
+    recorded : (I, L) the columns it is laid over
+    pointed : whether its functions are wanted at addresses, which compiles them
+    """
+    part = Part(
+        first=first,
+        size=0,
+        build=0,
+        back=0,
+        complete=0,
+        **describe_columns(recorded),
+        prior=prior,
+        prior_env=prior_env,
+        numbers=structure.numbers,
+    )
+    part = part._replace(size=structure.count(part))
+    if not pointed:
+        return part
+    vector, matrix = np.zeros(1), np.zeros((1, 1))
+    return part._replace(
+        build=find_address(structure.build, part, vector, matrix),
+        back=find_address(structure.back, part, vector, matrix, vector),
+        complete=find_address(structure.complete, np.random.default_rng(0), part, vector, vector),
+    )
