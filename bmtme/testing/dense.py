@@ -293,14 +293,22 @@ class DenseModel:
     def log_marginal(self, t: Unknowns, values: np.ndarray) -> float:
         """log p(values | covariances, tau or s2_b), means, mu and effects integrated out, up to a constant.
 
-        With v(Y) ~ N(D b, V) and p(b) prop. exp(-b'P b/2 + h'b), P singular for a flat prior,
-        log p = log N(v(Y); 0, V) - log|A|/2 + a'A^-1 a/2, A = P + D'V^-1 D, a = h + D'V^-1 v(Y).
+        See `integrate_means`.
         """
-        X, Z1, Z2 = self.incidence()
-        eye = np.eye(values.shape[1])
+        _, Z1, Z2 = self.incidence()
         V = np.kron(Z1 @ self.G @ Z1.T, t.Sigma_t) + np.kron(np.diag(1 / self.plots), t.R_e)
         if self.interaction:
             V += np.kron(Z2 @ np.kron(np.diag(t.s2_E), self.G) @ Z2.T, t.Sigma_t)
+        return self.integrate_means(V, t, values)
+
+    def integrate_means(self, V: np.ndarray, t: Unknowns, values: np.ndarray) -> float:
+        """log p(values) with means and mu integrated out, V (N L, N L) the covariance of v(Y) given these.
+
+        With v(Y) ~ N(D b, V) and p(b) prop. exp(-b'P b/2 + h'b), P singular for a flat prior,
+        log p = log N(v(Y); 0, V) - log|A|/2 + a'A^-1 a/2, A = P + D'V^-1 D, a = h + D'V^-1 v(Y).
+        """
+        X, _, _ = self.incidence()
+        eye = np.eye(values.shape[1])
         seen = ~np.isnan(values).ravel()
         V, y = V[np.ix_(seen, seen)], values.ravel()[seen]
         P, h = self.law_beta.precision(t)

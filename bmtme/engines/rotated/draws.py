@@ -24,6 +24,8 @@ class Draws(NamedTuple):
     s2_E: np.ndarray  # (n, I)
     theta: np.ndarray  # (n, q) parameters of every column and environment, of structures other than the paper's
     R_e: np.ndarray  # (n, B L, L)
+    genetic: np.ndarray  # (n, I, L) genetic variance of every column, the diagonal of C
+    residual: np.ndarray  # (n, I, L) residual variance of a plot
     beta: np.ndarray  # (n, I, L) absent columns from their prior given mu, tau
     mu: np.ndarray  # (n, L)
     tau: np.ndarray  # (n, L)
@@ -59,6 +61,8 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
         s2_E=np.empty((paper, I)),
         theta=np.empty((other, p.whole_residual.first + p.whole_residual.size)),
         R_e=np.empty((n, B * L, L)),
+        genetic=np.empty((n, I, L)),
+        residual=np.empty((n, I, L)),
         beta=np.empty((n, I, L)),
         mu=np.empty((n, L)),
         tau=np.empty((n, L)),
@@ -111,6 +115,10 @@ def record_draw(rng, p, s, w, t, out):
     out.Sigma_t[t] = s.Sigma_t
     out.s2_E[t] = s.s2_E
     out.R_e[t] = s.R_e
+    for i in range(p.n_env):
+        for l in range(p.n_trait):
+            out.genetic[t, i, l] = s.Sigma_t[l, l] * (1.0 + s.s2_E[i])
+            out.residual[t, i, l] = s.R_e[l, l]
     absent = record_means(rng, p, s, t, out)
     if out.track:
         if absent:
@@ -161,6 +169,13 @@ def record_total(rng, p, s, w, theta, t, out):
         return R_E
     if not call_build(p.whole_residual.build, p.whole_residual, whole[last:], out.R_e[t]):
         return R_E
+    C = np.empty((I * L, I * L))
+    if not call_build(p.whole_genetic.build, p.whole_genetic, whole[:last], C):
+        return PAIR
+    for i in range(I):
+        for l in range(L):
+            out.genetic[t, i, l] = C[i * L + l, i * L + l]
+            out.residual[t, i, l] = out.R_e[t, p.block[i] * L + l, l]
     absent = record_means(rng, p, s, t, out)
     slot = out.slot[t]
     if not absent:
@@ -169,12 +184,9 @@ def record_total(rng, p, s, w, theta, t, out):
         if slot >= 0:
             out.W2[slot] = s.W
         return FINE
-    C = np.empty((I * L, I * L))
     B = np.empty((I * L, I * L))
     K = np.empty((I * L, I * L))
     recorded = p.recorded.ravel()
-    if not call_build(p.whole_genetic.build, p.whole_genetic, whole[:last], C):
-        return PAIR
     if not regress(C, recorded, ~recorded, B, K):
         return PAIR
     for m in range(s.W.shape[0]):

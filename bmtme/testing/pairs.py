@@ -1,0 +1,175 @@
+"""Any genetic with any residual structure against dense algebra, and in the joint distribution: C and R are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk, resume_walk
+from bmtme.engines.rotated.draws import allocate_draws, hold_draws
+from bmtme.engines.rotated.problem import Problem, build_problem, hold_problem, load_values
+from bmtme.engines.rotated.state import State, allocate_work, hold_state, hold_work
+from bmtme.engines.rotated.sweep import COLLAPSED, run_sweeps
+from bmtme.structures.part import build_matrices
+from bmtme.structures.structure import Structures
+from bmtme.testing.cases import Case
+from bmtme.testing.dense import Unknowns
+from bmtme.testing.geweke import Arrays, Comparison, compare_ranks
+
+#: Draws parameters of every column and environment from their prior.
+DrawPrior = Callable[[np.random.Generator, Problem], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Unknowns and data of one replicate."""
+
+    theta: np.ndarray  # (q,) of every column and environment
+    C: np.ndarray  # (I L, I L)
+    R: np.ndarray  # (I, L, L)
+    means: Unknowns  # of which the means count
+    u: np.ndarray  # (I L, J)
+    values: np.ndarray  # (N, L)
+    pads: np.ndarray  # (pads, L)
+
+
+def build_pair_problem(case: Case, structures: Structures, values: np.ndarray) -> Problem:
+    """The problem of a case with other structures than the paper's, its priors serving these."""
+    p = case.problem(values)
+    priors = p.prior_t, p.prior_E, p.prior_e
+    return build_problem(case.layout, case.basis, case.hide(values), *priors, p.means, 1, *structures)
+
+
+def read_covariances(p: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """C (n, I L, I L) and R (n, I, L, L) at (n, q) parameters of every column and environment."""
+    n, size, L = len(theta), p.n_env * p.n_trait, p.n_trait
+    first = p.whole_residual.first
+    C = build_matrices(p.whole_genetic, theta[:, :first], (size, size))
+    R = build_matrices(p.whole_residual, theta[:, first:], ((p.block.max() + 1) * L, L))
+    return C, R.reshape(n, -1, L, L)[:, p.block]
+
+
+def measure_marginal(case: Case, C: np.ndarray, R: np.ndarray, t: Unknowns, values: np.ndarray) -> float:
+    """log p(values | C, R, tau or s2_b) of the completed model by one dense covariance, up to a constant.
+
+    values : (N + pads, L), NaN in columns without a record
+    """
+    m = case.completed()
+    L = values.shape[1]
+    record, trait = np.divmod(np.arange(values.size), L)
+    line, column = m.line[record], m.env[record] * L + trait
+    V = m.G[np.ix_(line, line)] * C[np.ix_(column, column)]
+    for n, i in enumerate(m.env):
+        V[n * L : (n + 1) * L, n * L : (n + 1) * L] += R[i] / m.plots[n]
+    return m.integrate_means(V, t, values)
+
+
+def draw_truth(case: Case, p: Problem, draw: DrawPrior, rng: np.random.Generator) -> Truth:
+    """Everything from the prior."""
+    theta = draw(rng, p)
+    C, R = (values[0] for values in read_covariances(p, theta[None]))
+    t = case.model.draw(rng)
+    roots, vectors = np.linalg.eigh(case.model.G)
+    F = vectors * np.sqrt(np.where(roots > 1e-8 * roots.max(), roots, 0.0))
+    u = np.linalg.cholesky(C) @ rng.standard_normal((len(C), len(F))) @ F.T
+
+    def observe(m):
+        noise = np.stack([np.linalg.cholesky(R[i]) @ rng.standard_normal(p.n_trait) for i in m.env])
+        fitted = t.beta[m.env] + u.reshape(p.n_env, p.n_trait, -1)[m.env, :, m.line]
+        return fitted + noise / np.sqrt(m.plots)[:, None]
+
+    pads = case.pads()
+    return Truth(theta, C, R, t, u, observe(case.model), observe(pads) if len(pads.line) else np.zeros((0, p.n_trait)))
+
+
+def pack_truth(case: Case, p: Problem, truth: Truth) -> State:
+    """The sampler's state at a truth; its covariances are the walk's."""
+    s = case.pack(p, truth.means, truth.values, truth.pads)
+    s.R_e[:] = truth.R[np.unique(p.block, return_index=True)[1]].reshape(s.R_e.shape)
+    s.W[:] = case.standardise(truth.u)[case.recorded.ravel()]
+    return s
+
+
+def compare_pair(
+    case: Case, structures: Structures, draw: DrawPrior, size: int, sweeps: int, seed: int
+) -> Comparison:
+    """Joint distribution before and after a few sweeps (see `bmtme.testing.geweke`), every environment recorded."""
+    rng = np.random.default_rng(seed)
+    p = build_pair_problem(case, structures, np.zeros(case.observed.shape))
+    assert p.genetic.size == p.whole_genetic.size, "an environment without a record"
+    work, walk = allocate_work(p), allocate_walk(p)
+    walk.tuning.step[0], walk.tuning.leapfrogs[0] = 0.15, 5
+    slots = np.full(sweeps, -1)
+    slots[-1] = 0
+    draws = allocate_draws(p, sweeps, slots, False)
+    has_pad = case.layout.cell_pad > 0
+    before: list[tuple[np.ndarray, ...]] = []
+    after: list[tuple[np.ndarray, ...]] = []
+    for _ in range(size):
+        truth = draw_truth(case, p, draw, rng)
+        load_values(p, case.layout, case.basis, case.hide(truth.values))
+        s = pack_truth(case, p, truth)
+        walk.theta[:] = truth.theta
+        held = hold_problem(p), hold_state(s), hold_work(work), hold_walk(walk)
+        resume_walk(*held)
+        code = run_sweeps(rng, COLLAPSED, *held, 0, sweeps, True, hold_draws(draws), np.empty((0, len(walk.theta))))[1]
+        if code:
+            raise ArithmeticError(f"a sweep failed with code {code}")
+        values = truth.values.copy()
+        values[case.layout.part_record] = s.part
+        before.append((truth.theta, truth.means.beta, truth.means.mu, truth.means.tau2, truth.u, truth.values, truth.pads))
+        u = case.basis.rotate_back(draws.W2)[0]
+        after.append((draws.theta[-1], draws.beta[-1], draws.mu[-1], draws.tau[-1] ** 2, u, values, s.pad[has_pad]))
+        after[-1] = tuple(np.array(part) for part in after[-1])
+    return compare_ranks(*(summarise_pair(case, p, [np.array(x) for x in zip(*rows)]) for rows in (before, after)))
+
+
+def summarise_pair(case: Case, p: Problem, columns: list[np.ndarray]) -> Arrays:
+    """Statistics of the joint distribution, each (n,): unknowns, and how they, data and imputed values go together."""
+    theta, beta, mu, tau2, u, values, pads = columns
+    C, R = read_covariances(p, theta)
+    I, L = case.recorded.shape
+    m = case.model
+    out: Arrays = {}
+    scale, noise = np.sqrt(np.diagonal(C, axis1=1, axis2=2)), np.sqrt(np.diagonal(R, axis1=2, axis2=3))
+    for l in range(L):
+        out[f"mu[{l}]"], out[f"tau[{l}]"] = mu[:, l], tau2[:, l]
+        out[f"(beta - mu) / tau[{l}]"] = (beta[:, :, l].mean(axis=1) - mu[:, l]) / np.sqrt(tau2[:, l])
+    w = case.standardise(u) / scale[:, :, None]
+    for a in range(I * L):
+        out[f"C[{a},{a}]"] = C[:, a, a]
+        out[f"u[{a}]"] = u[:, a, 0]
+        for b in range(a + 1):
+            out[f"u'u[{a},{b}]"] = (w[:, a] * w[:, b]).sum(axis=1)
+            if b < a:
+                out[f"cor C[{a},{b}]"] = C[:, a, b] / (scale[:, a] * scale[:, b])
+    for i in range(I):
+        here = np.flatnonzero(m.env == i)
+        line = m.line[here]
+        for l in range(L):
+            a = i * L + l
+            out[f"R[{i},{l},{l}]"], out[f"beta[{i},{l}]"] = R[:, i, l, l], beta[:, i, l]
+            if not case.recorded[i, l]:
+                continue
+            y, g = values[:, here, l], u[:, a][:, line]
+            e = (y - beta[:, i, None, l] - g) / noise[:, i, l, None]
+            out[f"y'beta[{a}]"] = y.mean(axis=1) * beta[:, i, l]
+            out[f"y'u[{a}]"], out[f"e'u[{a}]"] = (y * g).sum(axis=1), (e * g).sum(axis=1) / scale[:, a]
+            out[f"e[{a}]"] = e.sum(axis=1)
+            for k in range(l + 1):
+                if case.recorded[i, k]:
+                    other = values[:, here, k] - beta[:, i, None, k] - u[:, i * L + k][:, line]
+                    out[f"e'e[{a},{k}]"] = (e * other / noise[:, i, k, None]).sum(axis=1)
+                    if k < l:
+                        out[f"cor R[{i},{l},{k}]"] = R[:, i, l, k] / (noise[:, i, l] * noise[:, i, k])
+    unseen = case.pads()
+    for i in range(I):
+        here = np.flatnonzero(unseen.env == i)
+        for l in range(L):
+            if len(here) and case.recorded[i, l]:
+                e = pads[:, here, l] - beta[:, i, None, l] - u[:, i * L + l][:, unseen.line[here]]
+                out[f"unseen e[{i},{l}]"] = (e / noise[:, i, l, None]).sum(axis=1)
+                out[f"unseen e'e[{i},{l}]"] = (e**2 / noise[:, i, l, None] ** 2).sum(axis=1)
+    return out
