@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "BMTME": "bmtme.model.structure",
     "HalfT": "bmtme.model.structure",
+    "Proportional": "bmtme.structures.proportional",
     "InverseWishart": "bmtme.model.structure",
     "Trial": "bmtme.data.trial",
     "read_trial": "bmtme.data.trial",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
     from bmtme.pipeline import fit
     from bmtme.results.fit import Fit, load
+    from bmtme.structures.proportional import Proportional
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,8 @@ from __future__ import annotations
 STRUCTURES = ("unstructured", "diagonal", "standard")
 MEANS = ("exchangeable", "flat", "paper")
 UNITS = ("scaled", "raw")
+#: Residual structures by name.
+RESIDUALS = ("shared",)
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
 #: What is kept of the draws of the effects.

@@ -117,11 +117,13 @@ def fit(
     keep = plan_memory(prepared, sampling, keep_effects)
     warn_of_dropped(prepared)
     problem, scaling = build(prepared, model)
+    sampling.refuse(model)
     warn_of_values(prepared.given, stacklevel=2)
     targets = None if keep == "none" else choose_targets(prepared, tuple(sorted(relationship.lines)))
     clock.append(time.perf_counter())
 
-    modes, sampled = run(problem, observe(prepared, scaling), sampling, keep, cores, progress, clock)
+    observed = observe(prepared, scaling)
+    modes, sampled = run(problem, model, observed, sampling, keep, cores, progress, clock)
 
     with threadpool_limits(1):  # the same bits whatever the number of cores
         predictions = None
@@ -166,6 +168,7 @@ def plan_memory(prepared: Prepared, sampling: Sampling, keep_effects: str) -> st
 
 def run(
     problem: Problem,
+    model: BMTME,
     observed: Observed,
     sampling: Sampling,
     keep: str,
@@ -192,7 +195,16 @@ def run(
         clock.append(time.perf_counter())
         starts = choose_starts(modes, sampling.chains)
         sampled = run_chains(
-            problem, sampling.sampler, sampling.tune, slots, keep != "none", seeds, cores, report, starts
+            problem,
+            sampling.sampler,
+            sampling.tune,
+            slots,
+            keep != "none",
+            seeds,
+            cores,
+            report,
+            starts,
+            model.structures,
         )
     finally:
         bar.close()

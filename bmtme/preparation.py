@@ -153,7 +153,12 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     means = MeanPrior(kind, np.zeros(L), np.zeros(L), TAU_NU, np.ones(L), scale, centre, PAPER_NU, PAPER_SCALE)
     values = (prepared.values - centre) / scale
     inner = choose_inner(prepared.layout.imputed_share)
-    return build_problem(prepared.layout, prepared.basis, values, prior_t, prior_E, prior_e, means, inner), scaling
+    genetic, residual = model.structures
+    genetic.check(recorded)
+    problem = build_problem(
+        prepared.layout, prepared.basis, values, prior_t, prior_E, prior_e, means, inner, genetic, residual
+    )
+    return problem, scaling
 
 
 def observe(prepared: Prepared, scaling: Scaling) -> Observed:

@@ -11,7 +11,9 @@ import numpy as np
 from bmtme.arguments import is_one_of, show, whole_number
 from bmtme.choices import SAMPLERS
 from bmtme.errors import UsageError
+from bmtme.model.structure import BMTME
 from bmtme.results.predictions import KEPT, spread_evenly
+from bmtme.structures.proportional import is_paper_pair
 from bmtme.words import list_names
 
 #: Above this many bytes of effects, keep_effects="auto" thins.
@@ -53,6 +55,21 @@ class Sampling:
         sampling = cls(draws, tune, chains, seed, sampler)
         sampling.warn_short(stacklevel=3)
         return sampling
+
+    def refuse(self, model: BMTME) -> None:
+        """Refuse a model that the sampler does not serve.
+
+        Raises
+        ------
+        UsageError
+        """
+        genetic, residual = model.structures
+        if self.sampler != SAMPLERS[0] and not is_paper_pair(genetic, residual):
+            raise UsageError(
+                f"sampler={self.sampler!r} draws the covariances of the paper's model only, and this one has the "
+                f"genetic structure {genetic.name} and the residual {residual.name}: leave sampler out, or use "
+                f"{SAMPLERS[0]!r}."
+            )
 
     @property
     def sweeps(self) -> int:

@@ -79,7 +79,14 @@ def _identify(model: BMTME, trial: Trial) -> tuple[Any, ...]:
     L = len(trial.traits)
     # In units of one: what a scale is worth in the user's units is the same for all models.
     priors = scale_priors(model, trial.traits, trial.envs, Scaling(np.zeros(L), np.ones(L), 1.0))
-    return model.means, model.structure == "standard", model.units, *(_list_values(prior) for prior in priors)
+    structures = model.structures
+    return (
+        model.means,
+        model.structure == "standard",
+        model.units,
+        structures,
+        *(_list_values(prior) for prior in priors),
+    )
 
 
 def _list_values(prior: CovariancePrior) -> tuple[Any, ...]:

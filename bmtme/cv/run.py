@@ -145,6 +145,8 @@ def cross_validate(
         trained = [prepare_training(trial, relationship, partition, decompose) for partition in partitions]
         for partition, prepared in zip(partitions, trained, strict=True):
             check_models(named, partition, prepared)
+        for model in named.values():
+            sampling.refuse(model)
         twins = find_twins(named, trial)
         own = [m for m, (label, first) in enumerate(twins.items()) if label == first]
         order = np.ix_(sort_names(trial.lines), sort_names(trial.envs))

@@ -92,7 +92,9 @@ class Job:
             slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
             problem, _, modes = self._open()
             start = choose_starts(modes, len(self.seeds))[c]
-            chain = Chain(problem, self.sampling.sampler, self.sampling.tune, slots, True, self.seeds[c], start)
+            structures = self.model.structures
+            sampling = self.sampling
+            chain = Chain(problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, structures)
             try:
                 chain.advance(report, self.stops[c])
             except NumericalError as error:

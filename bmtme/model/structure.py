@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bmtme.arguments import is_one_of, show
-from bmtme.choices import MEANS, STRUCTURES, UNITS
+from bmtme.choices import MEANS, RESIDUALS, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 from bmtme.words import list_names, suggest
+
+if TYPE_CHECKING:
+    from bmtme.structures.structure import Genetic, Residual
 
 __all__ = ["BMTME", "HalfT", "InverseWishart"]
 
@@ -87,6 +90,12 @@ class InverseWishart:
 Prior = HalfT | InverseWishart
 
 
+def _make_proportional() -> Genetic:
+    from bmtme.structures.proportional import Proportional
+
+    return Proportional()
+
+
 @dataclass(frozen=True)
 class BMTME:
     """Bayesian multi-trait multi-environment model (Montesinos-Lopez et al. 2016, G3 6:2725-2744).
@@ -108,6 +117,11 @@ class BMTME:
         data's units with sqrt(s2_b) ~ HalfT(2, 1e5), which pulls an unrecorded mean towards zero.
     units : {"scaled", "raw"}
         Of the standard model: D as above, or D = I (the paper's, sensible for traits in one unit only).
+    genetic : Genetic
+        Structure of the covariance of a line's genetic effects over environments and traits, by default
+        `Proportional`, (1 1' + Sigma_E) (x) Sigma_t as above. Any other needs the sampler ``collapsed``.
+    residual : {"shared"} or Residual
+        Structure of the residual covariance: by default one R_e in every environment.
 
     Raises
     ------
@@ -121,6 +135,8 @@ class BMTME:
     prior_e: Prior | None = None
     means: Literal["exchangeable", "flat", "paper"] = "exchangeable"
     units: Literal["scaled", "raw"] = "scaled"
+    genetic: Genetic = field(default_factory=_make_proportional)
+    residual: Literal["shared"] | Residual = "shared"
 
     def __post_init__(self) -> None:
         for name, allowed in (("structure", STRUCTURES), ("means", MEANS), ("units", UNITS)):
@@ -134,6 +150,32 @@ class BMTME:
             value = getattr(self, name)
             if value is not None and not isinstance(value, (HalfT, InverseWishart)):
                 raise UsageError(f"{name} must be a HalfT or an InverseWishart, got {show(value)}.")
+        self._check_structures()
+
+    def _check_structures(self) -> None:
+        from bmtme.structures.structure import Genetic, Residual
+
+        if not isinstance(self.genetic, Genetic):
+            raise UsageError(f"genetic must be a structure such as bmtme.Proportional(), got {show(self.genetic)}.")
+        if self.structure not in self.genetic.shapes:
+            raise UsageError(
+                f"structure={self.structure!r} does not go with the genetic structure {self.genetic.name}, which takes "
+                f"{list_names(self.genetic.shapes)}."
+            )
+        if isinstance(self.residual, str) and not is_one_of(self.residual, RESIDUALS):
+            raise UsageError(
+                f"residual of a model must be one of {list_names(RESIDUALS)}, got {show(self.residual)}."
+                f"{suggest(self.residual, RESIDUALS)}"
+            )
+        if not isinstance(self.residual, (str, Residual)):
+            raise UsageError(f"residual must be one of {list_names(RESIDUALS)}, got {show(self.residual)}.")
+
+    @property
+    def structures(self) -> tuple[Genetic, Residual]:
+        """The genetic and the residual structure as values."""
+        from bmtme.structures.proportional import Shared
+
+        return self.genetic, Shared() if isinstance(self.residual, str) else self.residual
 
     def describe(self) -> dict[str, Any]:
         """The model in plain values, for records of a run."""
@@ -155,10 +197,18 @@ class BMTME:
             "structure": self.structure,
             "means": self.means,
             "units": self.units,
+            "genetic": describe_structure(self.structures[0]),
+            "residual": describe_structure(self.structures[1]),
             "prior_t": plain(self.prior_t),
             "prior_E": plain(self.prior_E),
             "prior_e": plain(self.prior_e),
         }
+
+
+def describe_structure(structure: Genetic | Residual) -> Any:
+    """A structure in plain values: its name, with its settings if it has any."""
+    settings: dict[str, Any] = asdict(structure) if is_dataclass(structure) else {}
+    return {structure.name: settings} if settings else structure.name
 
 
 def spread_by_name(value: Any, names: Sequence[str], what: str) -> np.ndarray:

@@ -160,6 +160,7 @@ class Proportional(Genetic):
     """
 
     name = "proportional"
+    shapes = ("unstructured", "diagonal", "standard")
     build = staticmethod(build)
     back = staticmethod(back)
     complete = staticmethod(complete)

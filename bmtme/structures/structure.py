@@ -49,7 +49,14 @@ class Structure:
 
 
 class Genetic(Structure):
-    """Structure of C, the covariance of a line's genetic effects over the columns (env, trait)."""
+    """Structure of C, the covariance of a line's genetic effects over the columns (env, trait).
+
+    Attributes
+    ----------
+    shapes : of the model's ``structure`` that go with it
+    """
+
+    shapes: ClassVar[tuple[str, ...]] = ("unstructured",)
 
     def check(self, recorded: np.ndarray) -> None:
         """Refuse data that the structure cannot serve.

@@ -15,7 +15,7 @@ from bmtme.engines.rotated.sweep import COLLAPSED, run_sweeps
 from bmtme.structures.part import build_matrices
 from bmtme.structures.structure import Structures
 from bmtme.testing.cases import Case
-from bmtme.testing.dense import Unknowns
+from bmtme.testing.dense import DenseModel, Unknowns
 from bmtme.testing.geweke import Arrays, Comparison, compare_ranks
 
 #: Draws parameters of every column and environment from their prior.
@@ -75,7 +75,7 @@ def draw_truth(case: Case, p: Problem, draw: DrawPrior, rng: np.random.Generator
     F = vectors * np.sqrt(np.where(roots > 1e-8 * roots.max(), roots, 0.0))
     u = np.linalg.cholesky(C) @ rng.standard_normal((len(C), len(F))) @ F.T
 
-    def observe(m):
+    def observe(m: DenseModel) -> np.ndarray:
         noise = np.stack([np.linalg.cholesky(R[i]) @ rng.standard_normal(p.n_trait) for i in m.env])
         fitted = t.beta[m.env] + u.reshape(p.n_env, p.n_trait, -1)[m.env, :, m.line]
         return fitted + noise / np.sqrt(m.plots)[:, None]
@@ -92,9 +92,7 @@ def pack_truth(case: Case, p: Problem, truth: Truth) -> State:
     return s
 
 
-def compare_pair(
-    case: Case, structures: Structures, draw: DrawPrior, size: int, sweeps: int, seed: int
-) -> Comparison:
+def compare_pair(case: Case, structures: Structures, draw: DrawPrior, size: int, sweeps: int, seed: int) -> Comparison:
     """Joint distribution before and after a few sweeps (see `bmtme.testing.geweke`), every environment recorded."""
     rng = np.random.default_rng(seed)
     p = build_pair_problem(case, structures, np.zeros(case.observed.shape))
@@ -119,11 +117,15 @@ def compare_pair(
             raise ArithmeticError(f"a sweep failed with code {code}")
         values = truth.values.copy()
         values[case.layout.part_record] = s.part
-        before.append((truth.theta, truth.means.beta, truth.means.mu, truth.means.tau2, truth.u, truth.values, truth.pads))
+        before.append(
+            (truth.theta, truth.means.beta, truth.means.mu, truth.means.tau2, truth.u, truth.values, truth.pads)
+        )
         u = case.basis.rotate_back(draws.W2)[0]
         after.append((draws.theta[-1], draws.beta[-1], draws.mu[-1], draws.tau[-1] ** 2, u, values, s.pad[has_pad]))
         after[-1] = tuple(np.array(part) for part in after[-1])
-    return compare_ranks(*(summarise_pair(case, p, [np.array(x) for x in zip(*rows)]) for rows in (before, after)))
+    return compare_ranks(
+        *(summarise_pair(case, p, [np.array(x) for x in zip(*rows, strict=True)]) for rows in (before, after))
+    )
 
 
 def summarise_pair(case: Case, p: Problem, columns: list[np.ndarray]) -> Arrays:

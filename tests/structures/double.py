@@ -84,6 +84,7 @@ class HalfAlike(Genetic):
     """Environments with scales of their own, half alike."""
 
     name = "half-alike"
+    shapes = ("unstructured", "diagonal")
     build = staticmethod(build)
     back = staticmethod(back)
     complete = staticmethod(complete)

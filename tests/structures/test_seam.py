@@ -1,7 +1,4 @@
-"""The seam for structures: the paper's pair through it, and a made-up structure (`double.py`) that nothing else knows."""
-
-import sys
-from pathlib import Path
+"""The seam for structures: the paper's pair through it, and a made-up structure that nothing else knows."""
 
 import numpy as np
 import pytest

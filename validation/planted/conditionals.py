@@ -101,8 +101,8 @@ EFFECTS = (
     Mutant(
         "pair: plots k forgotten where columns are absent",
         "engines/rotated/kernels/pair.py",
-        "R[a, b] = R_e[l, q] / k[i]",
-        "R[a, b] = R_e[l, q]",
+        "col_trait[b]] / k[i] if i == col_env[b]",
+        "col_trait[b]] if i == col_env[b]",
         (BLOCK + "test_pair_diagonalises_both_covariances[absent-unstructured]",),
     ),
     Mutant(
@@ -159,7 +159,7 @@ COVARIANCES = (
     ),
     Mutant(
         "Sigma_E of an unseen environment: scale of another law",
-        "engines/rotated/kernels/covariance.py",
+        "structures/priors.py",
         "a = draw_inverse_gamma(rng, 0.5, 1.0 / prior.scale[k] ** 2)",
         "a = draw_inverse_gamma(rng, 0.5, prior.scale[k] ** 2)",
         (GENETIC + "[unseen-unstructured]",),

@@ -116,8 +116,8 @@ INTEGRATED = (
     Mutant(
         "collapsed: log|P| of the means forgotten",
         "engines/rotated/density.py",
-        "lp = -0.5 * (logs + squares + log_P + (J - 1.0) * log_R)",
-        "lp = -0.5 * (logs + squares + (J - 1.0) * log_R)",
+        "lp = -0.5 * (logs + squares + log_P + (J - 1.0) * pair.log_R[0])",
+        "lp = -0.5 * (logs + squares + (J - 1.0) * pair.log_R[0])",
         (COLLAPSED + "[missing-unstructured]", COLLAPSED + "[missing-unstructured-flat]"),
     ),
     Mutant(
@@ -130,8 +130,8 @@ INTEGRATED = (
     Mutant(
         "collapsed: gradient in R_e without the plots k",
         "engines/rotated/density.py",
-        "0.5 * full[m, n] / p.k[i]",
-        "0.5 * full[m, n]",
+        "h.GR[m, n] / p.k[i]",
+        "h.GR[m, n]",
         (COLLAPSED + "[absent-unstructured]",),
     ),
     Mutant(
@@ -168,8 +168,8 @@ ORDER = (
     Mutant(
         "sweep: stale eigenvectors after a rejected trajectory",
         "engines/rotated/collapsed.py",
-        "    adapt_step(h)\n    return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)",
-        "    adapt_step(h)\n    return True",
+        "    accept_trial(p, s, h)\n    return factor_state(p, s, w, h)",
+        "    accept_trial(p, s, h)\n    return True",
         (GAPS + "test_hamiltonian_move[missing-unstructured]",),
     ),
     Mutant(
@@ -187,14 +187,14 @@ ORDER = (
     Mutant(
         "sweep: imputation between the collapsed update and u",
         "engines/rotated/sweep.py",
-        "        draw_unseen_variances(rng, p, s)\n    elif",
+        "        if p.native:\n            draw_unseen_variances(rng, p, s)\n    elif",
         "        draw_unseen_variances(rng, p, s)\n        impute(rng, p, s, w, kind < 0)\n    elif",
         (GAPS + "test_sweep_does_not_read_old_means_or_effects[COLLAPSED-1.0-missing-unstructured]",),
     ),
     Mutant(
         "sweep: Sigma_E of unseen environments forgotten in the collapsed sweep",
         "engines/rotated/sweep.py",
-        "        draw_unseen_variances(rng, p, s)\n    elif",
+        "        if p.native:\n            draw_unseen_variances(rng, p, s)\n    elif",
         "    elif",
         (GAPS + "test_unseen_environments_follow_their_prior[collapsed]",),
     ),
@@ -233,8 +233,8 @@ ORDER = (
         "    for inner in range(p.inner):\n"
         "        if inner > 0 and not impute(rng, p, s, w, False):\n            return R_E\n"
         "        if not draw_means_and_genetic(rng, p, s, w):\n            return MEANS\n"
-        "    if not split_effects(rng, p, s, w):\n        return SIGMA_T\n",
-        "    if not split_effects(rng, p, s, w):\n        return SIGMA_T\n"
+        "    if p.native and not split_effects(rng, p, s, w):\n        return SIGMA_T\n",
+        "    if p.native and not split_effects(rng, p, s, w):\n        return SIGMA_T\n"
         "    for inner in range(p.inner):\n"
         "        if inner > 0 and not impute(rng, p, s, w, False):\n            return R_E\n"
         "        if not draw_means_and_genetic(rng, p, s, w):\n            return MEANS\n",

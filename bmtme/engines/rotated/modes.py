@@ -97,8 +97,11 @@ def find_modes(p: Problem, observed: Observed, seed: np.random.SeedSequence) -> 
     Returns
     -------
     list of Mode
-        At least one; empty where no climb came to an end, which leaves the chains to their own starts.
+        At least one; empty where no climb came to an end, and for structures other than the paper's, which leaves
+        the chains to their own starts.
     """
+    if not p.native:  # starts and comparisons are made of Sigma_t, Sigma_E and R_e
+        return []
     climber = Climber(p, observed, seed)
     same = SAME if climber.complete else SAME_IMPUTED
     found: list[tuple[np.ndarray, Start]] = []
