@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk, resume_walk
+from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk, resume_walk
+from bmtme.engines.rotated.density import sum_within
 from bmtme.engines.rotated.draws import allocate_draws, hold_draws
 from bmtme.engines.rotated.problem import Problem, build_problem, hold_problem, load_values
 from bmtme.engines.rotated.state import State, allocate_work, hold_state, hold_work
+from bmtme.engines.rotated.steps import complete_data, prepare_mean_prior
 from bmtme.engines.rotated.sweep import COLLAPSED, run_sweeps
 from bmtme.structures.part import build_matrices
 from bmtme.structures.structure import Structures
@@ -40,6 +43,16 @@ def build_pair_problem(case: Case, structures: Structures, values: np.ndarray) -
     p = case.problem(values)
     priors = p.prior_t, p.prior_E, p.prior_e
     return build_problem(case.layout, case.basis, case.hide(values), *priors, p.means, 1, *structures)
+
+
+def open_walk(p: Problem, s: State) -> tuple[Walk, tuple[Any, ...]]:
+    """The walk of a problem, and what `evaluate` takes, ready for the data of a state."""
+    walk = allocate_walk(p)
+    held = hold_problem(p), hold_state(s), hold_work(allocate_work(p)), hold_walk(walk)
+    complete_data(*held[:3])
+    prepare_mean_prior(*held[:3])
+    sum_within(held[0], held[1], held[3])
+    return walk, held
 
 
 def read_covariances(p: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

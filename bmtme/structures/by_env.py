@@ -1,0 +1,212 @@
+"""A residual covariance of its own in every environment: R_i = D_i P_i D_i, D_i the standard deviations.
+
+The parameters are log sd of every recorded column, with the prior of `bmtme.structures.spreads`, then the t (see
+`bmtme.structures.parameters`) of the correlations between the traits recorded in each environment, with the margins
+that Huang & Wand's prior with two degrees of freedom gives them: uniform, for any number of traits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from bmtme.linalg.compile import compiled
+from bmtme.model.codes import FULL, HALF_T, CovariancePrior
+from bmtme.structures.parameters import finish_covariance, pack_covariance, unpack_covariance
+from bmtme.structures.part import Part, Start
+from bmtme.structures.spreads import complete_spreads, finish_spreads
+from bmtme.structures.structure import Residual
+
+
+@compiled()
+def place_columns(part):
+    """(I, L) places of the log sd of each column among the parameters, -1 for none."""
+    places = np.full((part.n_env, part.n_trait), -1)
+    for m in range(part.col_env.shape[0]):
+        places[part.col_env[m], part.col_trait[m]] = m
+    return places
+
+
+@compiled()
+def count_pairs(n, shape):
+    """Correlations of n traits that have parameters."""
+    return n * (n - 1) // 2 if shape == FULL else 0
+
+
+@compiled()
+def make_flat_prior(p, shape):
+    """Huang & Wand's prior of a p x p covariance with two degrees of freedom and infinite scales.
+
+    It is flat in the standard deviations, whatever the correlations, and leaves these their margins.
+    """
+    return CovariancePrior(HALF_T, shape, 2.0, np.full(p, np.inf), 0.0, np.eye(p))
+
+
+@compiled()
+def unpack_env(theta, places, t, shape, K, M):
+    """Covariance of one environment's traits, standard deviations at `places`, correlations from place t on."""
+    p = places.shape[0]
+    n = count_pairs(p, shape)
+    own = np.empty(p + n)
+    for a in range(p):
+        own[a] = math.exp(theta[places[a]])
+    own[p:] = theta[t : t + n]
+    return unpack_covariance(own, shape, K, M)
+
+
+@compiled()
+def build(part, theta, R):
+    """The blocks of R, those of environments without a record and rows of traits without one as of an identity."""
+    L = part.n_trait
+    columns = place_columns(part)
+    t = part.col_env.shape[0]
+    R[:] = 0.0
+    for i in range(part.n_env):
+        traits = np.flatnonzero(columns[i] >= 0)
+        p = traits.shape[0]
+        for l in range(L):
+            R[i * L + l, l] = 1.0
+        if p == 0:
+            continue
+        K, M = np.empty((p, p)), np.empty((p, p))
+        if not unpack_env(theta, columns[i, traits], t, part.prior.shape, K, M):
+            return False
+        for a in range(p):
+            for b in range(p):
+                R[i * L + traits[a], traits[b]] = M[a, b]
+        t += count_pairs(p, part.prior.shape)
+    return True
+
+
+@compiled()
+def back(part, theta, G, gradient):
+    """Log prior with Jacobian; the gradient of everything, from d/dR in the blocks of G."""
+    L = part.n_trait
+    columns = place_columns(part)
+    shape = part.prior.shape
+    t = part.col_env.shape[0]
+    gradient[:] = 0.0
+    lp = finish_spreads(theta, columns, gradient)
+    for i in range(part.n_env):
+        traits = np.flatnonzero(columns[i] >= 0)
+        p = traits.shape[0]
+        if p == 0:
+            continue
+        K, M, GM = np.empty((p, p)), np.empty((p, p)), np.empty((p, p))
+        if not unpack_env(theta, columns[i, traits], t, shape, K, M):
+            return -np.inf
+        for a in range(p):
+            for b in range(p):
+                GM[a, b] = G[i * L + traits[a], traits[b]]
+        n = count_pairs(p, shape)
+        slope = np.empty(p + n)
+        lp += finish_covariance(make_flat_prior(p, shape), K, M, GM, slope)
+        for a in range(p):
+            gradient[columns[i, traits[a]]] += slope[a] * math.exp(theta[columns[i, traits[a]]])
+        gradient[t : t + n] = slope[p:]
+        t += n
+    return lp
+
+
+@compiled()
+def draw_correlations(rng, p, K):
+    """Cholesky factor of a correlation matrix from the prior: of IW(I, p + 1), whose margins are the same."""
+    A = np.zeros((p, p))  # M = (A A')^-1 with A A' Wishart of p + 1 degrees of freedom
+    for a in range(p):
+        A[a, a] = math.sqrt(2.0 * rng.standard_gamma(0.5 * (p + 1 - a)))
+        for b in range(a):
+            A[a, b] = rng.standard_normal()
+    M = np.linalg.inv(np.dot(A, A.T))
+    for a in range(p):
+        for b in range(p):
+            K[a, b] = M[a, b] / math.sqrt(M[a, a] * M[b, b])
+    K[:] = np.linalg.cholesky(K)
+
+
+@compiled()
+def extend_correlations(rng, K, traits, L, out):
+    """Cholesky factor of the correlations of all L traits into `out`, those of some `traits` having the factor K.
+
+    The rows of the other traits, behind these, are the ones of a draw from the prior.
+    """
+    p = traits.shape[0]
+    order = np.empty(L, np.int64)
+    order[:p] = traits
+    n = p
+    for l in range(L):
+        if not np.any(traits == l):
+            order[n] = l
+            n += 1
+    drawn = np.empty((L, L))
+    draw_correlations(rng, L, drawn)
+    drawn[:p] = 0.0
+    drawn[:p, :p] = K
+    P = np.dot(drawn, drawn.T)
+    turned = np.empty((L, L))
+    for a in range(L):
+        for b in range(L):
+            turned[order[a], order[b]] = P[a, b]
+    out[:] = np.linalg.cholesky(turned)
+
+
+@compiled()
+def complete(rng, part, theta, whole):
+    """The same for every environment and trait: log sd given those of the trait, other correlations from the prior."""
+    I, L, shape = part.n_env, part.n_trait, part.prior.shape
+    columns = place_columns(part)
+    known = columns >= 0
+    logs = np.zeros((I, L))
+    for m in range(part.col_env.shape[0]):
+        logs[part.col_env[m], part.col_trait[m]] = theta[m]
+    complete_spreads(rng, logs, known)
+    whole[: I * L] = logs.ravel()
+    t, to = part.col_env.shape[0], I * L
+    every = count_pairs(L, shape)
+    for i in range(I):
+        traits = np.flatnonzero(known[i])
+        p = traits.shape[0]
+        n = count_pairs(p, shape)
+        if p == L:
+            whole[to : to + every] = theta[t : t + n]
+        elif every > 0:
+            K, M = np.empty((p, p)), np.empty((p, p))
+            own = np.ones(p + n)
+            own[p:] = theta[t : t + n]
+            if not unpack_covariance(own, shape, K, M):
+                return False
+            full = np.empty((L, L))
+            extend_correlations(rng, K, traits, L, full)
+            own = np.ones(L + every)
+            pack_covariance(shape, full, own)
+            whole[to : to + every] = own[L:]
+        t += n
+        to += every
+    return True
+
+
+@dataclass(frozen=True)
+class ByEnv(Residual):
+    """A residual covariance of the traits in each environment; standard deviations learn from other environments."""
+
+    name = "by_env"
+    by_env = True
+    build = staticmethod(build)
+    back = staticmethod(back)
+    complete = staticmethod(complete)
+
+    def count(self, part: Part) -> int:
+        widths = np.bincount(part.col_env, minlength=part.n_env)
+        return len(part.col_env) + sum(int(count_pairs(int(p), part.prior.shape)) for p in widths)
+
+    def start(self, part: Part, start: Start) -> np.ndarray:
+        sd = np.sqrt(np.diag(start.R_e))
+        theta = [np.log(sd[part.col_trait])]
+        for i in range(part.n_env):
+            traits = part.col_trait[part.col_env == i]
+            own = np.ones(len(traits) + int(count_pairs(len(traits), part.prior.shape)))
+            if len(own) > len(traits):
+                pack_covariance(part.prior.shape, np.linalg.cholesky(start.R_e[np.ix_(traits, traits)]), own)
+            theta.append(own[len(traits) :])
+        return np.concatenate(theta)

@@ -1,0 +1,89 @@
+"""Draws of the parameters of structures from their priors, for every column and environment."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from bmtme.engines.rotated.problem import Problem
+from bmtme.model.codes import FULL, CovariancePrior
+from bmtme.structures.by_env import ByEnv
+from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.parameters import count_parameters, pack_covariance
+from bmtme.structures.proportional import Proportional, Shared
+from bmtme.structures.spreads import draw_spreads
+from bmtme.structures.structure import Genetic, Residual
+from bmtme.testing.dense import CovarianceLaw
+from bmtme.testing.pairs import DrawPrior
+
+FAMILY_NAMES = {0: "half-t", 1: "inverse-wishart"}
+SHAPE_NAMES = {0: "full", 1: "diagonal", 2: "scalar"}
+
+
+def draw_covariance_parameters(rng: np.random.Generator, prior: CovariancePrior) -> np.ndarray:
+    """Parameters of a covariance from its prior, every sign as likely as the other."""
+    p = len(prior.scale)
+    law = CovarianceLaw(
+        SHAPE_NAMES[prior.shape], FAMILY_NAMES[prior.family], prior.nu, prior.scale, prior.df, prior.matrix
+    )
+    theta = rng.choice([-1.0, 1.0], int(count_parameters(prior.shape, p)))
+    pack_covariance(prior.shape, np.linalg.cholesky(law.draw(rng)[0]), theta)
+    return theta
+
+
+def draw_correlation_parameters(rng: np.random.Generator, p: int, shape: int) -> np.ndarray:
+    """The t of a correlation matrix with the margins of Huang & Wand: those of IW(I, p + 1)."""
+    if shape != FULL or p < 2:
+        return np.zeros(0)
+    M = stats.invwishart.rvs(p + 1, np.eye(p), random_state=rng)
+    root = np.sqrt(np.diag(M))
+    theta = np.ones(p + p * (p - 1) // 2)
+    pack_covariance(FULL, np.linalg.cholesky(M / np.outer(root, root)), theta)
+    return theta[p:]
+
+
+def draw_proportional(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `Proportional`, Sigma_E diagonal or one variance."""
+    theta = draw_covariance_parameters(rng, p.prior_t)
+    if not p.interaction:
+        return theta
+    roots = np.abs(draw_covariance_parameters(rng, p.prior_E)) * rng.choice([-1.0, 1.0])
+    n = len(p.prior_t.scale) if p.prior_t.shape != 2 else 1
+    theta[:n] *= np.sqrt(1.0 + np.mean(roots**2))
+    return np.concatenate([theta, np.arcsinh(roots)])
+
+
+def draw_shared(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `Shared`."""
+    return draw_covariance_parameters(rng, p.prior_e)
+
+
+def draw_by_env(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `ByEnv`."""
+    logs = draw_spreads(rng, np.ones((p.n_env, p.n_trait), bool))
+    pairs = [draw_correlation_parameters(rng, p.n_trait, p.prior_e.shape) for _ in range(p.n_env)]
+    return np.concatenate([logs.ravel(), *pairs])
+
+
+def draw_common_correlation(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `CommonCorrelation`."""
+    logs = draw_spreads(rng, np.ones((p.n_env, p.n_trait), bool))
+    return np.concatenate([logs.ravel(), draw_correlation_parameters(rng, p.n_trait, p.prior_e.shape)])
+
+
+#: The prior of each structure.
+LAWS: dict[type, DrawPrior] = {
+    Proportional: draw_proportional,
+    Shared: draw_shared,
+    ByEnv: draw_by_env,
+    CommonCorrelation: draw_common_correlation,
+}
+
+
+def join_laws(genetic: Genetic, residual: Residual) -> DrawPrior:
+    """Parameters of a pair of structures from their priors."""
+
+    def draw(rng: np.random.Generator, p: Problem) -> np.ndarray:
+        return np.concatenate([LAWS[type(genetic)](rng, p), LAWS[type(residual)](rng, p)])
+
+    return draw
