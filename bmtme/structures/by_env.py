@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmtme.linalg.compile import compiled
+from bmtme.linalg.small import invert_factored
 from bmtme.model.codes import FULL, HALF_T, CovariancePrior
 from bmtme.structures.parameters import finish_covariance, pack_covariance, unpack_covariance
 from bmtme.structures.part import Part, Start
@@ -36,12 +37,31 @@ def count_pairs(n, shape):
 
 
 @compiled()
-def make_flat_prior(p, shape):
-    """Huang & Wand's prior of a p x p covariance with two degrees of freedom and infinite scales.
+def finish_correlations(shape, K, M, G, gradient):
+    """Log prior of the correlations alone, with Jacobian; the gradient in (d, t), d standard deviations, of everything.
 
-    It is flat in the standard deviations, whatever the correlations, and leaves these their margins.
+    Correlations of IW(I, p + 1), each uniform: log p(P) = -(p + 1) log|P| - (p + 1)/2 sum_k log (P^-1)_kk. Huang &
+    Wand's density with two degrees of freedom and infinite scales is flat in d, and that of P but for
+    (P^-1)_kk^(-1/2), with (P^-1)_kk = d_k^2 (M^-1)_kk.
+
+    K, M, G : Cholesky factor, covariance, and d/dM of the log likelihood, used up
     """
-    return CovariancePrior(HALF_T, shape, 2.0, np.full(p, np.inf), 0.0, np.eye(p))
+    p = M.shape[0]
+    lp = 0.0
+    if shape == FULL:
+        Mi = np.empty((p, p))
+        invert_factored(K, Mi)
+        for k in range(p):
+            lp += 0.5 * math.log(M[k, k] * Mi[k, k])
+            for a in range(p):
+                for b in range(p):
+                    G[a, b] -= 0.5 * Mi[a, k] * Mi[k, b] / Mi[k, k]
+    flat = CovariancePrior(HALF_T, shape, 2.0, np.full(p, np.inf), 0.0, np.eye(p))
+    lp += finish_covariance(flat, K, M, G, gradient)
+    if shape == FULL:
+        for k in range(p):
+            gradient[k] += 1.0 / math.sqrt(M[k, k])
+    return lp
 
 
 @compiled()
@@ -102,7 +122,7 @@ def back(part, theta, G, gradient):
                 GM[a, b] = G[i * L + traits[a], traits[b]]
         n = count_pairs(p, shape)
         slope = np.empty(p + n)
-        lp += finish_covariance(make_flat_prior(p, shape), K, M, GM, slope)
+        lp += finish_correlations(shape, K, M, GM, slope)
         for a in range(p):
             gradient[columns[i, traits[a]]] += slope[a] * math.exp(theta[columns[i, traits[a]]])
         gradient[t : t + n] = slope[p:]

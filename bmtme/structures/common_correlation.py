@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmtme.linalg.compile import compiled
-from bmtme.structures.by_env import count_pairs, make_flat_prior, place_columns
-from bmtme.structures.parameters import finish_covariance, pack_covariance, unpack_covariance
+from bmtme.structures.by_env import count_pairs, finish_correlations, place_columns
+from bmtme.structures.parameters import pack_covariance, unpack_covariance
 from bmtme.structures.part import Part, Start
 from bmtme.structures.spreads import complete_spreads, finish_spreads
 from bmtme.structures.structure import Residual
@@ -67,7 +67,7 @@ def back(part, theta, G, gradient):
                     gradient[columns[i, a]] += 2.0 * g * P[a, b]
     n = part.col_env.shape[0]
     slope = np.empty(L + theta.shape[0] - n)
-    lp += finish_covariance(make_flat_prior(L, part.prior.shape), K, P, GP, slope)
+    lp += finish_correlations(part.prior.shape, K, P, GP, slope)
     gradient[n:] = slope[L:]
     return lp
 

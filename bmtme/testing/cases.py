@@ -152,8 +152,9 @@ class Case:
         pads : (pads, L) means of the unseen plots, as in `pads`
         """
         s = start_state(p, np.random.default_rng(0))
-        for name in ("Sigma_t", "s2_E", "R_e", "aux_t", "aux_E", "aux_e", "mu", "tau2", "aux_tau"):
+        for name in ("Sigma_t", "s2_E", "aux_t", "aux_E", "aux_e", "mu", "tau2", "aux_tau"):
             getattr(s, name)[:] = getattr(t, name)
+        s.R_e[:] = np.tile(t.R_e, (len(s.R_e) // len(t.R_e), 1))
         s.s2_b[0], s.aux_b[0] = t.s2_b, t.aux_b
         s.beta[:] = t.beta[self.recorded]
         s.W[:] = self.standardise(self.total(t))[self.recorded]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import stats
 
@@ -10,11 +12,12 @@ from bmtme.model.codes import FULL, CovariancePrior
 from bmtme.structures.by_env import ByEnv
 from bmtme.structures.common_correlation import CommonCorrelation
 from bmtme.structures.parameters import count_parameters, pack_covariance
+from bmtme.structures.part import Part, build_matrices
 from bmtme.structures.proportional import Proportional, Shared
 from bmtme.structures.spreads import draw_spreads
 from bmtme.structures.structure import Genetic, Residual
 from bmtme.testing.dense import CovarianceLaw
-from bmtme.testing.pairs import DrawPrior
+from bmtme.testing.pairs import DrawPrior, Restrict
 
 FAMILY_NAMES = {0: "half-t", 1: "inverse-wishart"}
 SHAPE_NAMES = {0: "full", 1: "diagonal", 2: "scalar"}
@@ -78,6 +81,49 @@ LAWS: dict[type, DrawPrior] = {
     ByEnv: draw_by_env,
     CommonCorrelation: draw_common_correlation,
 }
+
+
+def restrict_by_env(part: Part, whole: Part, theta: np.ndarray) -> np.ndarray:
+    """Of `ByEnv`."""
+    L, sizes = part.n_trait, (part.n_env * part.n_trait, part.n_trait)
+    R = build_matrices(whole, theta[None], sizes)[0].reshape(-1, L, L)
+    found = [theta[part.col_env * L + part.col_trait]]
+    for i in range(part.n_env):
+        traits = part.col_trait[part.col_env == i]
+        own = np.ones(len(traits) * (len(traits) + 1) // 2)
+        if part.prior.shape == FULL and len(traits) > 1:
+            pack_covariance(FULL, np.linalg.cholesky(R[i][np.ix_(traits, traits)]), own)
+            found.append(own[len(traits) :])
+    return np.concatenate(found)
+
+
+def restrict_common_correlation(part: Part, whole: Part, theta: np.ndarray) -> np.ndarray:
+    """Of `CommonCorrelation`."""
+    return np.concatenate([theta[part.col_env * part.n_trait + part.col_trait], theta[part.n_env * part.n_trait :]])
+
+
+RESTRICTIONS: dict[type, Callable[[Part, Part, np.ndarray], np.ndarray]] = {
+    ByEnv: restrict_by_env,
+    CommonCorrelation: restrict_common_correlation,
+}
+
+
+def join_restrictions(genetic: Genetic, residual: Residual) -> Restrict:
+    """Parameters of the columns with a record from those of all; the same where a structure has no other."""
+
+    def restrict(p: Problem, theta: np.ndarray) -> np.ndarray:
+        first = p.whole_residual.first
+        found = []
+        for structure, part, whole, values in (
+            (genetic, p.genetic, p.whole_genetic, theta[:first]),
+            (residual, p.residual, p.whole_residual, theta[first:]),
+        ):
+            change = RESTRICTIONS.get(type(structure))
+            assert change is not None or part.size == whole.size
+            found.append(values if change is None else change(part, whole, values))
+        return np.concatenate(found)
+
+    return restrict
 
 
 def join_laws(genetic: Genetic, residual: Residual) -> DrawPrior:

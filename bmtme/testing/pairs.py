@@ -23,6 +23,8 @@ from bmtme.testing.geweke import Arrays, Comparison, compare_ranks
 
 #: Draws parameters of every column and environment from their prior.
 DrawPrior = Callable[[np.random.Generator, Problem], np.ndarray]
+#: Parameters of the columns with a record from those of all.
+Restrict = Callable[[Problem, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,19 @@ def pack_truth(case: Case, p: Problem, truth: Truth) -> State:
     return s
 
 
-def compare_pair(case: Case, structures: Structures, draw: DrawPrior, size: int, sweeps: int, seed: int) -> Comparison:
-    """Joint distribution before and after a few sweeps (see `bmtme.testing.geweke`), every environment recorded."""
+def compare_pair(
+    case: Case, structures: Structures, draw: DrawPrior, restrict: Restrict, size: int, sweeps: int, seed: int
+) -> Comparison:
+    """Joint distribution before and after a few sweeps (see `bmtme.testing.geweke`).
+
+    Parameters
+    ----------
+    draw : parameters of every column and environment from the prior
+    restrict : those of the columns with a record
+    size, sweeps : replicates, and sweeps of each
+    """
     rng = np.random.default_rng(seed)
     p = build_pair_problem(case, structures, np.zeros(case.observed.shape))
-    assert p.genetic.size == p.whole_genetic.size, "an environment without a record"
     work, walk = allocate_work(p), allocate_walk(p)
     walk.tuning.step[0], walk.tuning.leapfrogs[0] = 0.15, 5
     slots = np.full(sweeps, -1)
@@ -122,7 +132,7 @@ def compare_pair(case: Case, structures: Structures, draw: DrawPrior, size: int,
         truth = draw_truth(case, p, draw, rng)
         load_values(p, case.layout, case.basis, case.hide(truth.values))
         s = pack_truth(case, p, truth)
-        walk.theta[:] = truth.theta
+        walk.theta[:] = restrict(p, truth.theta)
         held = hold_problem(p), hold_state(s), hold_work(work), hold_walk(walk)
         resume_walk(*held)
         code = run_sweeps(rng, COLLAPSED, *held, 0, sweeps, True, hold_draws(draws), np.empty((0, len(walk.theta))))[1]

@@ -11,7 +11,7 @@ from bmtme.structures.part import Start
 from bmtme.structures.proportional import Proportional, Shared
 from bmtme.testing.cases import make_case, make_scene
 from bmtme.testing.geweke import SPARSE
-from bmtme.testing.laws import LAWS, draw_covariance_parameters, join_laws
+from bmtme.testing.laws import LAWS, draw_covariance_parameters, join_laws, join_restrictions
 from bmtme.testing.pairs import (
     build_pair_problem,
     compare_pair,
@@ -100,6 +100,7 @@ def test_flips_leave_the_covariances(name):
 def test_sweeps_leave_the_joint_distribution(name):
     """Missing cells and traits, an absent column, clones, unequal replication."""
     case = make_case(SPARSE, shape="full", mu_sd=1.0, nu=4.0, scale=1.0)
-    comparison = compare_pair(case, PAIRS[name], join_laws(*PAIRS[name]), 2000, 5, seed=1)
+    pair = PAIRS[name]
+    comparison = compare_pair(case, pair, join_laws(*pair), join_restrictions(*pair), 2000, 5, seed=1)
     assert comparison.p_value > 1e-3, str(comparison)
     assert len(comparison.z) > 150
