@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.results.convergence import FEWEST_DRAWS, SOME_DIVERGED, list_stuck
-from bmtme.results.quantities import Quantity
+from bmtme.results.entries import Quantity
 from bmtme.results.rows import derive_rows
 
 #: Beyond this the chains of a fit disagree. Wider than the 1.01 of a single fit's summary: the largest of some hundred

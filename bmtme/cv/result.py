@@ -26,9 +26,11 @@ class CrossValidation:
     ----------
     predictions : DataFrame
         Hidden line x env x trait cells with a recorded value.
+
         {predictions}
     scores : DataFrame
         By model, partition, environment and trait (see `bmtme.cv.score`).
+
         {scores}
     failures : list of (model, partition, message)
         Fits that broke down; they have no predictions and no scores.
@@ -68,7 +70,8 @@ class CrossValidation:
         -------
         DataFrame
             {columns}
-            The standard errors are naive and too small: partitions share most of their lines.
+
+            Partitions share most of their lines, so that the standard errors are too small.
         """
         return summarise(self.scores, envs=self.envs, traits=self.traits)
 

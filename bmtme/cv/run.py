@@ -34,8 +34,9 @@ from bmtme.model.structure import BMTME
 from bmtme.pipeline import announce_compilation
 from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress
+from bmtme.results.entries import name_columns
 from bmtme.results.predictions import arrange_predictions
-from bmtme.results.quantities import list_hidden, name_columns
+from bmtme.results.quantities import list_hidden
 from bmtme.sampling import Sampling, count_draw_bytes, spawn_seeds
 from bmtme.words import first_repeat, list_names
 

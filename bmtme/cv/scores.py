@@ -11,7 +11,8 @@ from scipy.stats import t
 from bmtme.errors import UsageError
 from bmtme.results import quantities
 from bmtme.results.docstrings import document
-from bmtme.results.quantities import list_comparison, list_scores, name_columns, type_columns
+from bmtme.results.entries import name_columns, type_columns
+from bmtme.results.quantities import list_comparison, list_scores
 from bmtme.words import list_names
 
 FEWEST_PARTITIONS = 5
@@ -39,6 +40,7 @@ def score(
     -------
     pandas.DataFrame
         {columns}
+
         A missing prediction of a test cell makes the scores missing.
 
     Raises
@@ -75,6 +77,7 @@ def summarise(
     -------
     pandas.DataFrame
         {columns}
+
         Partitions with a missing score are left out of its mean and standard error; with fewer than two scores the
         standard error is missing. Ranks are within the env x trait, ties share the lower rank, a missing mean has a
         missing rank. Models missing a partition are ranked by the partitions they have.

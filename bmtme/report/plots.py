@@ -14,8 +14,8 @@ import pandas as pd
 
 from bmtme.errors import UsageError
 from bmtme.results import quantities
+from bmtme.results.entries import NONE
 from bmtme.results.fit import Fit
-from bmtme.results.quantities import NONE
 from bmtme.results.rows import derive_rows, list_values
 from bmtme.words import list_names, suggest
 

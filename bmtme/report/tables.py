@@ -17,8 +17,8 @@ from bmtme.cv.scores import FEWEST_PARTITIONS
 from bmtme.data.trial import Trial
 from bmtme.results import quantities
 from bmtme.results.convergence import describe_convergence
+from bmtme.results.entries import NONE, Quantity, Score
 from bmtme.results.notes import HARDLY, PRIOR_ONLY
-from bmtme.results.quantities import NONE, Quantity, Score
 from bmtme.results.rows import name_row, untwin
 from bmtme.words import count_noun, some_names
 

@@ -66,8 +66,10 @@ class Fit:
         -------
         DataFrame
             {columns}
-            The note says where an entry is informed by its prior only or the chains do not suffice. Rows, with a
-            record a plot, or a mean where the records are such:
+
+            The note says where an entry is informed by its prior only or the chains do not suffice. The rows are of
+            (a record is a plot, or a mean where the records are such)
+
             {rows}
 
         Notes

@@ -24,8 +24,9 @@ from bmtme.engines.rotated.problem import Problem
 from bmtme.model.codes import DIAGONAL, FULL, HALF_T, SCALAR, CovariancePrior
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import Prepared
+from bmtme.results.entries import Quantity
 from bmtme.results.fisher import Direction, Point, measure_information
-from bmtme.results.quantities import Quantity, find_quantity
+from bmtme.results.quantities import find_quantity
 from bmtme.results.rows import Labels, Row, derive_rows, untwin, work_out
 
 #: A quantity is the prior's where the data's share in what is known about it is below this, and its 90% interval at

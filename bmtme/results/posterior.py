@@ -11,8 +11,8 @@ import numpy as np
 from bmtme.engines.rotated.draws import Draws
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
+from bmtme.results.entries import Quantity
 from bmtme.results.predictions import spread_evenly
-from bmtme.results.quantities import Quantity
 from bmtme.results.rows import untwin
 
 #: Draws of the effects kept by keep_effects="thin", at most.

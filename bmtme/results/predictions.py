@@ -13,7 +13,7 @@ from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
-from bmtme.results.quantities import NUMBER, TEXT, Column
+from bmtme.results.entries import NUMBER, TEXT, Column
 
 #: Equal-tailed interval of a new plot.
 LOW, HIGH = 0.05, 0.95

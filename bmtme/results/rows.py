@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bmtme.results import quantities
+from bmtme.results.entries import Quantity
 from bmtme.results.notes import Values
-from bmtme.results.quantities import Quantity
 
 Labels = Mapping[str, Sequence[str]]
 

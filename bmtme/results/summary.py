@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from bmtme.results import quantities
+from bmtme.results.entries import type_columns
 from bmtme.results.notes import HARDLY
 from bmtme.results.posterior import import_arviz
-from bmtme.results.quantities import type_columns
 from bmtme.results.rows import derive_rows, list_values
 
 #: Below these, numbers are not to be leaned on; the note says so.
