@@ -18,7 +18,9 @@ from bmtme.report.tables import describe_cv, describe_fit
 from bmtme.results import quantities
 from bmtme.results.docstrings import document
 from bmtme.results.entries import COVARIANCE, GENETIC, NONE, SQUARE, VALUE, Column, Quantity, Score
+from bmtme.results.fisher import Direction, Point
 from bmtme.results.fit import Fit
+from bmtme.results.information import slopes_along
 from bmtme.results.quantities import BETA, R_E, SIGMA_E, SIGMA_T
 from bmtme.results.record import read_record
 from bmtme.results.storage import read_table
@@ -162,6 +164,24 @@ def test_a_new_row_that_shows_the_prior_is_marked(monkeypatch):
     assert told in notes["Sigma_t[T1, T1]"]
     assert told in notes["odds[E1, T1]"]
     assert "prior only" not in notes["total[T1]"]
+
+
+def test_slopes_are_derivatives():
+    """Of a heritability by the quotient rule, along a step of each covariance, in units of the parameter's range."""
+    S, E, R = np.array([[2.0, 0.3], [0.3, 0.5]]), np.array([0.4, 1.5]), np.array([[1.5, -0.2], [-0.2, 0.7]])
+    none, change = np.zeros((2, 2)), np.array([[1.0, 0.4], [0.4, -0.3]])
+    steps = [(change, np.zeros(2), none), (none, np.array([1.0, 0.2]), none), (none, np.zeros(2), change)]
+    directions = [Direction("any", *step, spread) for step, spread in zip(steps, (0.1, 2.0, 30.0), strict=True)]
+    found = slopes_along("heritability", Point(S, E, R), directions, 0.8)
+    assert found.shape == (3, 2, 2)
+    for k, (dS, dE, dR) in enumerate(steps):
+        for i, l in np.ndindex(2, 2):
+            V, N = 0.8 * S[l, l] * (1 + E[i]), R[l, l]
+            dV = 0.8 * (dS[l, l] * (1 + E[i]) + S[l, l] * dE[i])
+            expected = (N * dV - V * dR[l, l]) / (V + N) ** 2 * (0.1, 2.0, 30.0)[k]
+            assert found[k, i, l] == pytest.approx(expected, rel=1e-6)
+    found = slopes_along("R_e", Point(S, E, R), directions, 0.8)
+    np.testing.assert_allclose(found, [none, none, 30.0 * change], rtol=1e-9)
 
 
 # --- variables of other structures --------------------------------------------------------------------------------

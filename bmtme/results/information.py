@@ -101,7 +101,7 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
             if part_possible(row, prior, point, directions, x, spread) >= PART:
                 reasons.setdefault(row.name, tell_reason(list_mixed(directions, x)))
         for other in (other for other, _ in about if other.quantity.name == mark.far):
-            if part_left(row, prior) >= ALL:
+            if other.name in reasons and part_left(row, prior) >= ALL:
                 reasons.setdefault(row.name, reasons[other.name])
         if mark.pairs and row.is_pair:  # a covariance is known as far as its correlation is
             reason = reasons.get(names[mark.pairs, row.places])
@@ -128,7 +128,7 @@ def part_left(row: Row, prior: Mapping[str, np.ndarray]) -> float:
     if row.quantity.range is not None:
         whole = prior[row.name][3] - prior[row.name][0]
         return float((high - low) / whole) if whole > 0 else 0.0
-    return 1.0 if row.is_pair else float((high - low) / median)
+    return 1.0 if row.is_pair else float((high - low) / abs(median))
 
 
 def part_possible(
@@ -161,7 +161,7 @@ def part_possible(
     if row.quantity.range is not None:
         whole = prior[row.name][3] - prior[row.name][0]
         return float(reach / whole) if whole > 0 else 0.0
-    return float(reach / np.median(row.draws))
+    return float(reach / abs(np.median(row.draws)))
 
 
 def value_at(

@@ -32,11 +32,25 @@ SUMMARY = (
         (ROWS,),
     ),
     Mutant(
-        "summary: Sigma_E of the environments in reverse",
+        "posterior: Sigma_E of the environments in reverse",
         "results/quantities.py",
         "chain.s2_E[..., None] * np.eye",
         "chain.s2_E[..., ::-1, None] * np.eye",
+        (PREDICTIONS,),
+    ),
+    Mutant(
+        "summary: environment and trait of a row exchanged",
+        "results/rows.py",
+        "(..., *places)",
+        "(..., *places[::-1])",
         (ROWS,),
+    ),
+    Mutant(
+        "marks: slopes along the parameters without their ranges",
+        "results/information.py",
+        "step * d.spread, spread)",
+        "step, spread)",
+        ("test_register.py::test_slopes_are_derivatives",),
     ),
     Mutant(
         "summary: interval of the first chain",
