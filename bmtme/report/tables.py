@@ -85,14 +85,12 @@ def list_remarks(summary: pd.DataFrame, envs: Sequence[str], traits: Sequence[st
     """Of what hardly anything is known, and where residual variances do not fit; in words."""
     notes = summary["note"].to_dict()
     vague, texts = [], []
-    for quantity in quantities.QUANTITIES:
+    for quantity in (each for each in quantities.QUANTITIES if each.told):
         for trait, env in product(traits, envs if "env" in quantity.dims else [""]):
             labels = [env if untwin(dim) == "env" else trait for dim in quantity.dims]
             parts = notes.get(name_row(quantity, *labels), "").split("; ")
             where = f"{trait} in {env}" if env else trait
-            for part in parts if quantity.told else ():
-                if not part.startswith(quantity.told):
-                    continue
+            for part in (part for part in parts if part.startswith(quantity.told)):
                 if quantity.told != HARDLY:
                     texts.append(f"{where}: {part}")
                 elif not any(PRIOR_ONLY in other for other in parts):  # that has a star already

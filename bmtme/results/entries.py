@@ -101,8 +101,8 @@ class Quantity:
         Of `bmtme.results.notes`, beside those on interval and convergence that every row gets.
     mark : Mark
     title, told : str
-        Of its table as printed by ``bmtme fit`` (``{record}`` is a plot or a record), empty for none; beginning of
-        the notes that are told below.
+        Of its table as printed by ``bmtme fit``, for two dims (``{record}`` is a plot or a record), empty for none;
+        beginning of the notes that are told below.
     """
 
     name: str
