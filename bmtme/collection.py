@@ -14,38 +14,41 @@ from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
-from bmtme.model.codes import EXCHANGEABLE
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Prepared
 from bmtme.results.convergence import measure_sampling
 from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
+from bmtme.results.quantities import choose_stored, share_genetic
 
 
 def collect(prepared: Prepared, problem: Problem, scaling: Scaling, sampled: list[Draws], keep: str) -> dict[str, Any]:
     """Labelled groups of the result, as xarray Datasets, in the order in which they are shown."""
-    trial = prepared.trial
-    coords: dict[str, Any] = {
+    trial, layout = prepared.trial, prepared.layout
+    cell_env, cell_trait = np.nonzero(layout.recorded)
+    labels = {
         "env": list(trial.envs),
-        "env_bis": list(trial.envs),
         "trait": list(trial.traits),
-        "trait_bis": list(trial.traits),
-        "line": list(prepared.lines),
+        "cell": [f"{trial.envs[i]} x {trial.traits[l]}" for i, l in zip(cell_env, cell_trait, strict=True)],
     }
-    posterior = collect_variables(sampled, scaling, problem.interaction, problem.means.kind == EXCHANGEABLE)
+    coords: dict[str, Any] = {twin: names for dim, names in labels.items() for twin in (dim, f"{dim}_bis")}
+    coords["line"] = list(prepared.lines)
+    sizes = {dim: len(names) for dim, names in labels.items()}
+    stored = choose_stored(problem)
+    drawn = [quantity for quantity in stored if quantity.is_effect]
+    posterior = collect_variables(sampled, stored, scaling, {"trait": np.arange(len(trial.traits)), "cell": cell_trait})
     if keep == "all":
-        posterior |= collect_effects(sampled, prepared.basis, scaling, len(trial.envs), thin=False)
+        posterior |= collect_effects(sampled, drawn, prepared.basis, scaling, sizes, thin=False)
     index = {"chain": np.arange(len(sampled)), "draw": np.arange(len(sampled[0].slot))}
     attrs = {"inference_library": "bmtme", "inference_library_version": __version__}
-    groups = {"posterior": make_dataset(posterior, coords | index, ("chain", "draw"), attrs)}
+    groups = {"posterior": make_dataset(posterior, stored, coords | index, ("chain", "draw"), attrs)}
     if keep == "thin":
-        effects = collect_effects(sampled, prepared.basis, scaling, len(trial.envs), thin=True)
+        effects = collect_effects(sampled, drawn, prepared.basis, scaling, sizes, thin=True)
         places = {"effect_draw": np.arange(len(effects["effect_chain"]))}
-        groups["effects"] = make_dataset(effects, coords | places, ("effect_draw",), attrs)
+        groups["effects"] = make_dataset(effects, stored, coords | places, ("effect_draw",), attrs)
     import xarray
 
-    layout = prepared.layout
     lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
     record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
@@ -67,8 +70,9 @@ def collect(prepared: Prepared, problem: Problem, scaling: Scaling, sampled: lis
         {"env": list(trial.envs), "trait": list(trial.traits)},
         attrs,
     )
-    envs = prepared.shown_envs
-    places = {"line": prepared.shown_lines, "env": envs, "env_bis": envs, "record": prepared.shown_records}
+    shown = {"env": prepared.shown_envs, "cell": np.argsort(np.argsort(prepared.shown_envs)[cell_env], kind="stable")}
+    places = {"line": prepared.shown_lines, "record": prepared.shown_records}
+    places |= shown | {f"{dim}_bis": order for dim, order in shown.items()}
     return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
 
 
@@ -153,10 +157,9 @@ def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode
     shares = share_draws(modes, sampled)
     spread = prepared.basis.spread / prepared.basis.scale
 
-    def share_genetic(Sigma_t: np.ndarray, s2_E: np.ndarray, R_e: np.ndarray) -> np.ndarray:
-        variance = np.diagonal(Sigma_t, axis1=-2, axis2=-1)[..., None, :]
-        genetic = spread * variance * (1.0 + s2_E[..., prepared.shown_envs, None])
-        return np.asarray(genetic / (genetic + np.diagonal(R_e, axis1=-2, axis2=-1)[..., None, :]))
+    def share(Sigma_t: np.ndarray, s2_E: np.ndarray, R_e: np.ndarray) -> np.ndarray:
+        E = s2_E[..., prepared.shown_envs, None] * np.eye(s2_E.shape[-1])
+        return share_genetic({"Sigma_t": Sigma_t, "Sigma_E": E, "R_e": R_e}, spread)
 
     def stack(name: str) -> np.ndarray:
         return np.stack([getattr(chain, name) for chain in sampled])
@@ -165,12 +168,12 @@ def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode
         {
             "height": None if np.isnan(mode.height) else round(mode.height, 3),
             "weight": round(mode.weight, 5),
-            "heritability": share_genetic(*mode.start).round(4).tolist(),
+            "heritability": share(*mode.start).round(4).tolist(),
             "chains": shares[:, k].round(4).tolist(),
         }
         for k, mode in enumerate(modes)
     ]
-    heritability = share_genetic(stack("Sigma_t"), stack("s2_E"), stack("R_e"))
+    heritability = share(stack("Sigma_t"), stack("s2_E"), stack("R_e"))
     return measure_sampling(heritability, stack("diverging"), stack("acceptance"), found)
 
 

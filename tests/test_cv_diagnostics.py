@@ -24,7 +24,9 @@ from bmtme.engines.rotated.chains import run_chains
 from bmtme.engines.rotated.modes import Mode
 from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_cv
-from bmtme.results.summary import derive_quantities, diagnose, summarise_posterior
+from bmtme.results.quantities import R_E, SIGMA_E, SIGMA_T, choose_stored
+from bmtme.results.rows import derive_rows, list_values
+from bmtme.results.summary import diagnose, summarise_posterior
 from bmtme.sampling import plan_slots, spawn_seeds
 from bmtme.structures.part import Start
 
@@ -71,7 +73,8 @@ def test_fits_are_diagnosed_as_by_their_summaries(structure):
     problem, scaling = build(prepared, BMTME(structure))
     chains = run_chains(problem, "collapsed", 30, plan_slots(61, 3, "thin"), True, spawn_seeds(1, 3))
     chains = [chain._replace(diverging=np.arange(61) < k) for k, chain in enumerate(chains)]
-    found = diagnose_chains(chains, trial.envs, trial.traits)
+    stored = choose_stored(problem)
+    found = diagnose_chains(chains, stored, trial.envs, trial.traits)
     groups = collect(prepared, problem, scaling, chains, "none")
     facts = find_facts(prepared, BMTME(structure), problem, scaling, groups["posterior"])
     table = summarise_posterior(groups["posterior"], facts)
@@ -81,8 +84,8 @@ def test_fits_are_diagnosed_as_by_their_summaries(structure):
     # In other units, rounding ranks a few draws at the same distance from the median otherwise.
     np.testing.assert_allclose(found.r_hat, r_hat.max(), rtol=5e-3)
     np.testing.assert_allclose(found.r_hat, r_hat[found.parameter], rtol=5e-3)
-    drawn = {quantity.name: quantity.draws for quantity in derive_quantities(groups["posterior"], facts["spread"])}
-    for name, values in list_parameters(chains, trial.envs, trial.traits):
+    drawn = {row.name: row.draws for row in derive_rows(*list_values(groups["posterior"]), facts["spread"])}
+    for name, values in list_parameters(chains, stored, trial.envs, trial.traits):
         if name not in drawn:
             assert not values.any()  # correlations that the model sets to zero
         else:
@@ -132,7 +135,7 @@ def test_chains_in_different_modes_are_diagnosed():
     modes = [Mode(Start(np.full((1, 1), size), np.zeros(1), np.ones((1, 1))), 0.0, 0.5) for size in (1.0, 0.1)]
     for draws, sizes, found in ((500, (1.0, 0.1), 2), (500, (1.0, 1.0), 1), (100, (1.0, 0.1), 1)):
         chains = [Chain(size, draws) for size in sizes]
-        assert diagnose_chains(chains, ["E"], ["T"], modes).explanations == found
+        assert diagnose_chains(chains, [SIGMA_T, R_E, SIGMA_E], ["E"], ["T"], modes).explanations == found
 
 
 @quiet

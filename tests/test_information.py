@@ -12,7 +12,7 @@ from bmtme.preparation import build, prepare
 from bmtme.results import fisher
 from bmtme.results.fisher import Direction, Point, measure_information
 from bmtme.results.information import draw_covariances, draw_prior
-from bmtme.results.summary import derive_covariances
+from bmtme.results.rows import derive_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
@@ -67,8 +67,9 @@ def test_centring_the_relationship_changes_no_heritability():
     found = []
     for matrix in (G, K @ G @ K, G + 2.5):
         prepared = prepare(trial_of(sim.frame), Relationship(matrix, lines=sim.relationship.lines))
-        values = derive_covariances(("E1", "E2", "E3"), ("T1", "T2"), S, E, R, prepared.basis.spread)
-        found.append([q.draws.item() for q in values if q.kind == "heritability"])
+        labels = {"env": ("E1", "E2", "E3"), "trait": ("T1", "T2")}
+        rows = derive_rows({"Sigma_t": S, "Sigma_E": E, "R_e": R}, labels, prepared.basis.spread)
+        found.append([row.draws.item() for row in rows if row.quantity.name == "heritability"])
     c = np.trace(K @ G @ K) / 11
     expected = [c * S[0, 0, l, l] * (1 + e) / (c * S[0, 0, l, l] * (1 + e) + R[0, 0, l, l])
                 for e in (0.3, 1.0, 2.0) for l in (0, 1)]  # fmt: skip

@@ -7,7 +7,8 @@ import pytest
 from bmtme import BMTME, Relationship, Trial, fit, simulate
 from bmtme.report.tables import describe_fit
 from bmtme.results.convergence import advise_length
-from bmtme.results.summary import PRIOR_ONLY, note_diagnostics, note_width
+from bmtme.results.notes import PRIOR_ONLY
+from bmtme.results.summary import note_diagnostics, note_width
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
@@ -52,17 +53,12 @@ def test_what_the_diagnostics_say():
 # --- intervals ----------------------------------------------------------------------------------------------------
 
 
-class Kind:
-    def __init__(self, kind):
-        self.kind = kind
-
-
 def test_intervals_that_cover_almost_everything():
-    assert note_width(Kind("heritability"), 0.84) == []
-    assert note_width(Kind("heritability"), 0.97) == ["the data hardly say: the interval covers 0.97 of (0, 1)"]
-    assert note_width(Kind("genetic_correlation"), 1.6) == []
-    assert note_width(Kind("genetic_correlation"), 1.8) == ["the data hardly say: the interval covers 0.90 of (-1, 1)"]
-    assert note_width(Kind("beta"), 1e6) == []
+    assert note_width((0.0, 1.0), 0.84) == []
+    assert note_width((0.0, 1.0), 0.97) == ["the data hardly say: the interval covers 0.97 of (0, 1)"]
+    assert note_width((-1.0, 1.0), 1.6) == []
+    assert note_width((-1.0, 1.0), 1.8) == ["the data hardly say: the interval covers 0.90 of (-1, 1)"]
+    assert note_width(None, 1e6) == []
 
 
 def test_the_printed_report_says_so():

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from bmtme import BMTME, DataError, Relationship, Trial, UsageError, fit, simulate
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles, find_mixture_quantile
-from bmtme.results.predictions import COLUMNS, spread_evenly
+from bmtme.results.predictions import spread_evenly
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
@@ -155,7 +155,7 @@ def test_order_counts_and_observed_means(fitted):
     frame, relationship, result = fitted
     table = result.predictions()
     envs = list(dict.fromkeys(frame["env"]))
-    assert tuple(table.columns) == COLUMNS
+    assert list(table.columns) == ["line", "env", "trait", "n_obs", "observed", "mean", "sd", "lower", "upper"]
     expected = pd.MultiIndex.from_product([relationship.lines, envs, TRAITS], names=["line", "env", "trait"])
     assert list(zip(table["line"], table["env"], table["trait"], strict=True)) == expected.tolist()
     long = frame.melt(["line", "env", "rep"], TRAITS, "trait", "value").dropna()

@@ -7,8 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bmtme.cv.scores import SCORE_COLUMNS, SUMMARY_COLUMNS, msep, pearson, score, summarise
+from bmtme.cv.scores import score, summarise
 from bmtme.errors import UsageError
+from bmtme.results.agreement import msep, pearson
+
+SCORE_COLUMNS = ("model", "partition", "env", "trait", "n_test", "pearson", "msep")
+SUMMARY_COLUMNS = (
+    "model", "env", "trait", "n_partitions", "pearson_mean", "pearson_se", "msep_mean", "msep_se", "pearson_rank",
+    "msep_rank",
+)  # fmt: skip
 
 
 def predictions(rows):

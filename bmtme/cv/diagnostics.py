@@ -13,7 +13,8 @@ from scipy.stats import rankdata
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.results.convergence import FEWEST_DRAWS, SOME_DIVERGED, list_stuck
-from bmtme.results.summary import derive_covariances
+from bmtme.results.entries import Quantity
+from bmtme.results.rows import derive_rows
 
 #: Beyond this the chains of a fit disagree. Wider than the 1.01 of a single fit's summary: the largest of some hundred
 #: values over all fits passes 1.01 by chance alone.
@@ -62,10 +63,17 @@ class Diagnosis:
 
 
 def diagnose_chains(
-    chains: Sequence[Draws], envs: Sequence[str], traits: Sequence[str], modes: Sequence[Mode] = ()
+    chains: Sequence[Draws],
+    stored: Sequence[Quantity],
+    envs: Sequence[str],
+    traits: Sequence[str],
+    modes: Sequence[Mode] = (),
 ) -> Diagnosis:
-    """Diagnose a fit by its covariances, correlations and heritabilities, and the modes found before it."""
-    names, values = zip(*list_parameters(chains, envs, traits), strict=True)
+    """Diagnose a fit by its covariances, correlations and heritabilities, and the modes found before it.
+
+    stored : what a fit of this model stores, as of `bmtme.results.quantities.choose_stored`
+    """
+    names, values = zip(*list_parameters(chains, stored, envs, traits), strict=True)
     r_hat = rank_r_hat(np.stack(values))
     acceptance = [float(chain.acceptance.mean()) for chain in chains]
     known = not np.isnan(r_hat).all()
@@ -80,13 +88,17 @@ def diagnose_chains(
 
 
 def list_parameters(
-    chains: Sequence[Draws], envs: Sequence[str], traits: Sequence[str]
+    chains: Sequence[Draws], stored: Sequence[Quantity], envs: Sequence[str], traits: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Names and draws (chain, draw) in scaled units, which change no rank; of covariances, the correlations."""
-    S, E, R = (np.stack([getattr(chain, name) for chain in chains]) for name in ("Sigma_t", "s2_E", "R_e"))
-    for quantity in derive_covariances(envs, traits, S, E[..., None] * np.eye(len(envs)), R, 1.0):
-        if quantity.kind not in ("Sigma_t", "R_e") or quantity.first == quantity.second:
-            yield quantity.name, quantity.draws
+    values = {
+        quantity.name: np.stack([quantity.draws(chain) for chain in chains])
+        for quantity in stored
+        if quantity.draws is not None and not quantity.is_effect
+    }
+    for row in derive_rows(values, {"env": envs, "trait": traits}, 1.0):
+        if row.quantity.checked and not (row.quantity.mark.pairs and row.is_pair):
+            yield row.name, row.draws
 
 
 def rank_r_hat(draws: np.ndarray) -> np.ndarray:

@@ -10,14 +10,14 @@ from typing import Any
 import pandas as pd
 
 from bmtme.cv.scores import score, summarise
+from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
-from bmtme.results.predictions import COLUMNS, MEAN_COLUMNS
+from bmtme.results.quantities import list_comparison, list_hidden, list_scores
 from bmtme.results.record import write_record
 from bmtme.results.storage import describe_columns
 
-PREDICTION_COLUMNS = ("model", "partition", *COLUMNS, *MEAN_COLUMNS)
 
-
+@document(predictions=list_hidden(), scores=list_scores())
 @dataclass(eq=False, repr=False)
 class CrossValidation:
     """Result of `bmtme.cross_validate`.
@@ -25,11 +25,13 @@ class CrossValidation:
     Attributes
     ----------
     predictions : DataFrame
-        Hidden line x env x trait cells with a recorded value: model, partition, line, env, trait; n_obs, observed:
-        number and mean of the hidden plots; mean, sd of beta + b1 + b2; lower, upper: 90% equal-tailed interval for a
-        new plot; mean_lower, mean_upper: for the mean of `n_obs` new plots, which is what `observed` is. Traits' units.
+        Hidden line x env x trait cells with a recorded value.
+
+        {predictions}
     scores : DataFrame
-        model, partition, env, trait, n_test, pearson, msep (see `bmtme.cv.score`).
+        By model, partition, environment and trait (see `bmtme.cv.score`).
+
+        {scores}
     failures : list of (model, partition, message)
         Fits that broke down; they have no predictions and no scores.
     warnings : list of str
@@ -60,15 +62,16 @@ class CrossValidation:
             f"draws{failed})"
         )
 
+    @document(columns=list_comparison())
     def summary(self) -> pd.DataFrame:
         """Scores averaged over partitions, with the models ranked in each environment x trait.
 
         Returns
         -------
         DataFrame
-            model, env, trait, n_partitions, pearson_mean, pearson_se, msep_mean, msep_se, pearson_rank, msep_rank. The
-            standard errors are naive (SD over partitions / sqrt(partitions)) and too small: partitions share most of
-            their lines.
+            {columns}
+
+            Partitions share most of their lines, so that the standard errors are too small.
         """
         return summarise(self.scores, envs=self.envs, traits=self.traits)
 

@@ -20,7 +20,7 @@ from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.models import Models, describe_twins, find_twins, label_models
 from bmtme.cv.partitions import Partition, Scheme
 from bmtme.cv.precision import ENOUGH, MOST_NOISE
-from bmtme.cv.result import PREDICTION_COLUMNS, CrossValidation
+from bmtme.cv.result import CrossValidation
 from bmtme.cv.schemes import CV1
 from bmtme.cv.tasks import Job, run_jobs
 from bmtme.data.order import sort_names
@@ -34,7 +34,9 @@ from bmtme.model.structure import BMTME
 from bmtme.pipeline import announce_compilation
 from bmtme.preparation import Prepared, build, prepare
 from bmtme.progress import Progress
+from bmtme.results.entries import name_columns
 from bmtme.results.predictions import arrange_predictions
+from bmtme.results.quantities import list_hidden
 from bmtme.sampling import Sampling, count_draw_bytes, spawn_seeds
 from bmtme.words import first_repeat, list_names
 
@@ -302,7 +304,7 @@ def tabulate(labels: Sequence[tuple[str, str, Job]], trial: Trial) -> pd.DataFra
             table.insert(0, "model", name)
             table.insert(1, "partition", label)
             tables.append(table)
-    return pd.concat(tables, ignore_index=True)[list(PREDICTION_COLUMNS)]
+    return pd.concat(tables, ignore_index=True)[name_columns(list_hidden())]
 
 
 def describe_scheme(scheme: Scheme) -> dict[str, Any]:

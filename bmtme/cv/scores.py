@@ -5,80 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.stats import t
 
 from bmtme.errors import UsageError
+from bmtme.results import quantities
+from bmtme.results.docstrings import document
+from bmtme.results.entries import name_columns, type_columns
+from bmtme.results.quantities import list_comparison, list_scores
 from bmtme.words import list_names
-
-FloatArray = npt.NDArray[np.float64]
-
-SCORE_COLUMNS = ("model", "partition", "env", "trait", "n_test", "pearson", "msep")
-SUMMARY_COLUMNS = (
-    "model",
-    "env",
-    "trait",
-    "n_partitions",
-    "pearson_mean",
-    "pearson_se",
-    "msep_mean",
-    "msep_se",
-    "pearson_rank",
-    "msep_rank",
-)
 
 FEWEST_PARTITIONS = 5
 """Partitions from which on a difference between models is told from its error."""
 
-# A spread below this share of the numbers' size is what is left of rounding: a mean over thousands of draws,
-# each a sum over a thousand lines, is good to about 1e-14, and data with a true spread this small would itself
-# carry a rounding noise of 2e-4 of the spread.
-_ROUNDING = 1e-12
 
-
-def pearson(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Pearson correlation of observed and predicted values.
-
-    Parameters
-    ----------
-    observed, predicted : array-like, shape (n,)
-        In the same units.
-
-    Returns
-    -------
-    float
-        Missing (NaN) for n < 3, where a value is missing, and where a side is constant up to rounding: its range
-        is below 1e-12 of the size of its numbers. For the predictions the size of the observed values counts too,
-        because rounding in values near zero is relative to the trait, not to the prediction.
-    """
-    y, f = _pair(observed, predicted)
-    if y.size < 3 or not (np.isfinite(y).all() and np.isfinite(f).all()):
-        return np.nan
-    size = np.abs(y).max()
-    if np.ptp(y) <= _ROUNDING * size or np.ptp(f) <= _ROUNDING * max(size, np.abs(f).max()):
-        return np.nan
-    y, f = y - y.mean(), f - f.mean()
-    y, f = y / np.abs(y).max(), f / np.abs(f).max()
-    return float(np.clip((y @ f) / np.sqrt((y @ y) * (f @ f)), -1.0, 1.0))
-
-
-def msep(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Mean squared error of prediction, mean of (observed - predicted)^2, in squared units of the trait.
-
-    Parameters
-    ----------
-    observed, predicted : array-like, shape (n,)
-
-    Returns
-    -------
-    float
-        Missing (NaN) for n = 0 or where a value is missing.
-    """
-    y, f = _pair(observed, predicted)
-    return float(np.mean((y - f) ** 2)) if y.size else np.nan
-
-
+@document(columns=list_scores())
 def score(
     predictions: pd.DataFrame, *, envs: Sequence[str] | None = None, traits: Sequence[str] | None = None
 ) -> pd.DataFrame:
@@ -89,8 +30,8 @@ def score(
     Parameters
     ----------
     predictions : pandas.DataFrame
-        With the columns model, partition, env, trait, observed, mean; others are not looked at. A row without an
-        observed value is no test cell.
+        As of a cross-validation; of its columns model, partition, env, trait, observed and mean are needed, and what
+        else the scores look at. A row without an observed value is no test cell.
     envs, traits : sequence of str, optional
         Order of the rows; by default the order of first appearance. Models and partitions always come in
         the order of their first appearance.
@@ -98,8 +39,9 @@ def score(
     Returns
     -------
     pandas.DataFrame
-        Columns model, partition, env, trait, n_test (lines scored), pearson, msep. A missing prediction of a test
-        cell makes both scores missing.
+        {columns}
+
+        A missing prediction of a test cell makes the scores missing.
 
     Raises
     ------
@@ -108,16 +50,14 @@ def score(
     """
     keys = ["model", "partition", "env", "trait"]
     _need(predictions, [*keys, "observed", "mean"], "predictions")
-    tested = predictions.loc[predictions["observed"].notna(), [*keys, "observed", "mean"]]
-    ordered = _sorted(tested, keys, {"env": envs, "trait": traits})
-    rows = []
-    for key, cells in ordered.groupby(keys, sort=False):
-        y, f = (cells[column].to_numpy(dtype=np.float64) for column in ("observed", "mean"))
-        rows.append((*key, y.size, pearson(y, f), msep(y, f)))
-    table = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
-    return table.astype({"n_test": np.int64, "pearson": np.float64, "msep": np.float64})
+    ordered = _sorted(predictions[predictions["observed"].notna()], keys, {"env": envs, "trait": traits})
+    columns = list_scores()
+    made = [column for column in columns if column.make is not None]
+    rows = [(*key, *(each.of(cells) for each in made)) for key, cells in ordered.groupby(keys, sort=False)]
+    return pd.DataFrame(rows, columns=name_columns(columns)).astype(type_columns(columns))
 
 
+@document(columns=list_comparison())
 def summarise(
     scores: pd.DataFrame, *, envs: Sequence[str] | None = None, traits: Sequence[str] | None = None
 ) -> pd.DataFrame:
@@ -136,11 +76,11 @@ def summarise(
     Returns
     -------
     pandas.DataFrame
-        Columns model, env, trait, n_partitions (those with test cells), pearson_mean, pearson_se, msep_mean,
-        msep_se, pearson_rank, msep_rank. Partitions with a missing score are left out of its mean and
-        standard error; with fewer than two scores the standard error is missing. Rank 1 is the best model (highest
-        Pearson, lowest MSEP) of the env x trait, ties share the lower rank, a missing mean has a missing rank.
-        Models missing a partition are ranked by the partitions they have.
+        {columns}
+
+        Partitions with a missing score are left out of its mean and standard error; with fewer than two scores the
+        standard error is missing. Ranks are within the env x trait, ties share the lower rank, a missing mean has a
+        missing rank. Models missing a partition are ranked by the partitions they have.
 
     Raises
     ------
@@ -148,17 +88,20 @@ def summarise(
         If a column is missing, or an environment or trait is not in the order given.
     """
     keys = ["model", "env", "trait"]
-    _need(scores, [*keys, "pearson", "msep"], "scores")
+    found = quantities.SCORES
+    _need(scores, [*keys, *name_columns(found)], "scores")
     ordered = _sorted(scores, keys, {"env": envs, "trait": traits})
     rows = []
     for key, cells in ordered.groupby(keys, sort=False):
-        r, e = (_mean_se(cells[column].to_numpy(dtype=np.float64)) for column in ("pearson", "msep"))
-        rows.append((*key, len(cells), *r, *e))
-    table = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS[:8]))
-    table = table.astype({"n_partitions": np.int64} | dict.fromkeys(SUMMARY_COLUMNS[4:8], np.float64))
+        told = [number for each in found for number in _mean_se(cells[each.name].to_numpy(dtype=np.float64))]
+        rows.append((*key, len(cells), *told))
+    columns = list_comparison()
+    averages = columns[: len(columns) - len(found)]
+    table = pd.DataFrame(rows, columns=name_columns(averages)).astype(type_columns(averages))
     within = table.groupby(["env", "trait"], sort=False)
-    table["pearson_rank"] = within["pearson_mean"].rank(method="min", ascending=False)
-    table["msep_rank"] = within["msep_mean"].rank(method="min", ascending=True)
+    for each in found:
+        ranks = within[f"{each.name}_mean"].rank(method="min", ascending=each.best == "lowest")
+        table[f"{each.name}_rank"] = ranks
     return table
 
 
@@ -181,23 +124,23 @@ def find_best(scores: pd.DataFrame, ratio: float = 0.25) -> set[tuple[str, str, 
     Returns
     -------
     set of (score, env, trait, model)
-        With score ``"pearson"`` or ``"msep"``.
+        With score such as ``"pearson"``.
     """
     best = set()
     for (env, trait), cells in scores.groupby(["env", "trait"], sort=False):
         own = cells.pivot(index="partition", columns="model", values="pearson").mean()
-        for name, sign in (("pearson", 1.0), ("msep", -1.0)):
-            table = sign * cells.pivot(index="partition", columns="model", values=name)
+        for each in quantities.SCORES:
+            table = each.sign * cells.pivot(index="partition", columns="model", values=each.name)
             for model in table.columns:
                 others = [other for other in table.columns if other != model]
                 paired = [(table[model] - table[other]).dropna().to_numpy() for other in others]
                 paired = [differences for differences in paired if len(differences) == 0 or differences.any()]
                 if paired and own[model] > 0 and all(_is_above(differences, ratio) for differences in paired):
-                    best.add((name, str(env), str(trait), str(model)))
+                    best.add((each.name, str(env), str(trait), str(model)))
     return best
 
 
-def _is_above(differences: FloatArray, ratio: float) -> bool:
+def _is_above(differences: np.ndarray, ratio: float) -> bool:
     """Whether paired differences are above zero by the test of `find_best`."""
     K = len(differences)
     if K < FEWEST_PARTITIONS:
@@ -206,16 +149,7 @@ def _is_above(differences: FloatArray, ratio: float) -> bool:
     return bool(differences.mean() > t.ppf(0.975, K - 1) * error)
 
 
-def _pair(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Both sides as vectors of one length, in the order of their values: no digit depends on that of the lines."""
-    y, f = np.asarray(observed, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    if y.ndim != 1 or y.shape != f.shape:
-        raise UsageError(f"observed and predicted must be vectors of one length, got shapes {y.shape} and {f.shape}.")
-    order = np.lexsort((f, y))
-    return y[order], f[order]
-
-
-def _mean_se(values: FloatArray) -> tuple[float, float]:
+def _mean_se(values: np.ndarray) -> tuple[float, float]:
     """Mean and naive standard error of the values that are there."""
     there = values[~np.isnan(values)]
     if there.size == 0:

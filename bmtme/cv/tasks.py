@@ -23,6 +23,7 @@ from bmtme.model.structure import BMTME
 from bmtme.preparation import Prepared, build, observe
 from bmtme.progress import Progress
 from bmtme.results.predictions import Targets
+from bmtme.results.quantities import choose_stored
 from bmtme.results.targets import choose_targets, predict
 from bmtme.sampling import Sampling, plan_slots
 
@@ -135,10 +136,10 @@ class Job:
             first = min(self._errors)
             self.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
         elif len(chains) == len(self.seeds):
-            _, scaling, modes = self._open()
+            problem, scaling, modes = self._open()
             targets = choose_targets(self.prepared, self.trial.lines)
             self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
-            self.diagnosis = diagnose_chains(chains, self.trial.envs, self.trial.traits, modes)
+            self.diagnosis = diagnose_chains(chains, choose_stored(problem), self.trial.envs, self.trial.traits, modes)
             if self.cells.any():
                 self._measure_precision(chains)
         self._draws, self._built = [], None

@@ -50,6 +50,10 @@ class Scaling:
         """R_e (..., L, L) in the user's units."""
         return R_e * np.outer(self.scale, self.scale)
 
+    def take(self, traits: np.ndarray | int) -> Scaling:
+        """That of one trait, or of several in this order."""
+        return Scaling(self.centre[traits], self.scale[traits], self.m)
+
 
 def measure_traits(values: np.ndarray, traits: Sequence[str], pooled: bool) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each trait over its recorded values.

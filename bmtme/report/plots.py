@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from bmtme.errors import UsageError
+from bmtme.results import quantities
+from bmtme.results.entries import NONE
 from bmtme.results.fit import Fit
-from bmtme.results.summary import derive_quantities
+from bmtme.results.rows import derive_rows, list_values
 from bmtme.words import list_names, suggest
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_accuracy", "plot_chains"]
 
-SCORES = {"pearson": "Pearson correlation", "msep": "mean squared error of prediction"}
 #: Colours that the colour-blind can tell apart (Okabe and Ito), and marks for print in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
@@ -51,8 +52,9 @@ def plot_accuracy(summary: pd.DataFrame, score: str = "pearson") -> Figure:
     UsageError
         For a score or a table that is none.
     """
-    if score not in SCORES:
-        raise UsageError(f"score must be one of {list_names(SCORES)}, got {score!r}.{suggest(str(score), SCORES)}")
+    scores = {each.name: each for each in quantities.SCORES}
+    if score not in scores:
+        raise UsageError(f"score must be one of {list_names(scores)}, got {score!r}.{suggest(str(score), scores)}")
     needed = ("model", "env", "trait", "n_partitions", f"{score}_mean", f"{score}_se")
     lacking = [name for name in needed if name not in getattr(summary, "columns", ())]
     if lacking:
@@ -67,7 +69,7 @@ def plot_accuracy(summary: pd.DataFrame, score: str = "pearson") -> Figure:
         rows,
         columns,
         squeeze=False,
-        sharey=score == "pearson",  # of squared errors each trait has its own unit
+        sharey=scores[score].unit is NONE,  # of squared errors each trait has its own unit
         figsize=(max(columns * width, 5.0), 0.9 + 2.7 * rows),
         layout="constrained",
     )
@@ -96,7 +98,7 @@ def plot_accuracy(summary: pd.DataFrame, score: str = "pearson") -> Figure:
             panel.spines[side].set_visible(False)
     for panel in axes.flat[len(traits) :]:
         panel.set_axis_off()
-    figure.supylabel(SCORES[score], fontsize=10)
+    figure.supylabel(scores[score].title, fontsize=10)
     most = int(summary["n_partitions"].max())
     bars = f"mean ± naive standard error, {most} partitions" if most > 1 else "one partition"
     figure.supxlabel(f"environment ({bars})", fontsize=10)
@@ -127,10 +129,8 @@ def plot_chains(fit: Fit, names: Sequence[str] | None = None) -> Figure:
     UsageError
         For a name that is not in the summary.
     """
-    draws = {
-        quantity.name: quantity.draws
-        for quantity in derive_quantities(_group(fit.idata, "posterior"), fit.run["facts"]["spread"])
-    }
+    values, labels = list_values(_group(fit.idata, "posterior"))
+    draws = {row.name: row.draws for row in derive_rows(values, labels, fit.run["facts"]["spread"])}
     if names is None:
         names = fit.summary()["ess_bulk"].nsmallest(4).index.tolist() or list(draws)[:4]
     for name in names:
@@ -147,19 +147,19 @@ def plot_chains(fit: Fit, names: Sequence[str] | None = None) -> Figure:
         layout="constrained",
     )
     for (left, right), name in zip(axes, names, strict=True):
-        values = draws[name]
+        chains = draws[name]
         # Draws that coincide (a move was rejected) share the mean of their ranks.
-        ranks = pd.Series(values.ravel()).rank().to_numpy().reshape(values.shape)
-        edges = np.linspace(0.5, values.size + 0.5, min(RANK_BINS, values.size) + 1)
-        for c, chain in enumerate(values):
+        ranks = pd.Series(chains.ravel()).rank().to_numpy().reshape(chains.shape)
+        edges = np.linspace(0.5, chains.size + 0.5, min(RANK_BINS, chains.size) + 1)
+        for c, chain in enumerate(chains):
             colour = COLOURS[c % len(COLOURS)]
             left.plot(chain, color=colour, linewidth=0.5, alpha=0.8)
             right.stairs(np.histogram(ranks[c], edges)[0], edges, baseline=None, color=colour, linewidth=1.2)
-        right.axhline(values.shape[1] / (len(edges) - 1), color="0.5", linestyle=":")
+        right.axhline(chains.shape[1] / (len(edges) - 1), color="0.5", linestyle=":")
         right.set_ylim(bottom=0)
         right.set_yticks([])
         left.set_title(name, fontsize=9, loc="left")
-        left.set_xlim(0, max(values.shape[1] - 1, 1))
+        left.set_xlim(0, max(chains.shape[1] - 1, 1))
     for panel in axes[:-1].flat:
         panel.tick_params(labelbottom=False)
     axes[-1, 0].set_xlabel("draw")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from bmtme.columns import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.cv.scores import FEWEST_PARTITIONS
 from bmtme.data.trial import Trial
+from bmtme.results import quantities
 from bmtme.results.convergence import describe_convergence
-from bmtme.results.summary import HARDLY, PRIOR_ONLY
+from bmtme.results.entries import NONE, Quantity, Score
+from bmtme.results.notes import HARDLY, PRIOR_ONLY
+from bmtme.results.rows import name_row, untwin
 from bmtme.words import count_noun, some_names
 
 __all__ = ["describe_cv", "describe_fit"]
@@ -51,44 +55,48 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
         facts.append(("predicted", f"also {count_noun(new, 'line')} of the relationship without records"))
     facts += list_sampling_facts("model", f"{settings['model']['structure']},", run)
     facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
-    parts = [label_facts(facts, width)]
     # A single value of a line may be a plot, or a mean of several.
-    parts.append(
-        _tabulate(
-            f"Heritability of a {'plot' if (trial.counts() > 1).any() else 'record'}",
-            summary,
-            [(env, [f"heritability[{env}, {trait}]" for trait in traits]) for env in envs],
-            traits,
-            width,
-        )
-    )
-    remarks = list_remarks(summary, envs, traits)
-    if remarks:
-        for text in remarks:
-            parts[-1] += "\n" + textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ")
-    for what in ("Genetic", "Residual"):
-        title, kind = f"{what} correlation", f"{what.lower()}_correlation"
-        names = [
-            (other, [f"{kind}[{trait}, {other}]" for trait in traits[:q]]) for q, other in enumerate(traits) if q > 0
-        ]
-        if any(name in summary.index for _, row in names for name in row):
-            parts.append(_tabulate(title, summary, names, traits[:-1], width))
-    return "\n\n".join(parts)
+    record = "plot" if (trial.counts() > 1).any() else "record"
+    parts, others = [label_facts(facts, width)], list[str]()
+    for quantity in quantities.QUANTITIES:
+        rows, columns = lay_out_rows(quantity, envs, traits) if quantity.title else ([], [])
+        if any(name in summary.index for _, row in rows for name in row):
+            text = _tabulate(quantity.title.format(record=record), summary, rows, columns, width)
+            (parts if "env" in quantity.dims else others).append(text)
+    for text in list_remarks(summary, envs, traits):
+        parts[-1] += "\n" + textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ")
+    return "\n\n".join([*parts, *others])
+
+
+def lay_out_rows(
+    quantity: Quantity, envs: Sequence[str], traits: Sequence[str]
+) -> tuple[list[tuple[str, list[str]]], Sequence[str]]:
+    """Rows of a printed table, each a label and names in the summary, and its columns; of pairs, what is below."""
+    first, second = quantity.dims
+    across = envs if untwin(second) == "env" else traits
+    if untwin(second) == first:
+        pairs = [(b, [name_row(quantity, a, b) for a in across[:k]]) for k, b in enumerate(across) if k > 0]
+        return pairs, across[:-1]
+    down = envs if first == "env" else traits
+    return [(a, [name_row(quantity, a, b) for b in across]) for a in down], across
 
 
 def list_remarks(summary: pd.DataFrame, envs: Sequence[str], traits: Sequence[str]) -> list[str]:
-    """Of which heritabilities hardly anything is known, and where residual variances do not fit; in words."""
+    """Of what hardly anything is known, and where residual variances do not fit; in words."""
     notes = summary["note"].to_dict()
-    names = {f"heritability[{env}, {trait}]": f"{trait} in {env}" for trait in traits for env in envs}
-    # What is known from the prior only has a star already.
-    vague = [where for name, where in names.items() if HARDLY in notes.get(name, "") and PRIOR_ONLY not in notes[name]]
-    texts = []
+    vague, texts = [], []
+    for quantity in (each for each in quantities.QUANTITIES if each.told):
+        for trait, env in product(traits, envs if "env" in quantity.dims else [""]):
+            labels = [env if untwin(dim) == "env" else trait for dim in quantity.dims]
+            parts = notes.get(name_row(quantity, *labels), "").split("; ")
+            where = f"{trait} in {env}" if env else trait
+            for part in (part for part in parts if part.startswith(quantity.told)):
+                if quantity.told != HARDLY:
+                    texts.append(f"{where}: {part}")
+                elif not any(PRIOR_ONLY in other for other in parts):  # that has a star already
+                    vague.append(where)
     if vague:
-        texts.append(f"The data hardly say, the interval covers almost all of (0, 1): {some_names(vague)}")
-    for trait in traits:
-        for note in notes.get(f"R_e[{trait}, {trait}]", "").split("; "):
-            if note.startswith("residual SD"):
-                texts.append(f"{trait}: {note}")
+        texts.insert(0, f"The data hardly say, the interval covers almost all of (0, 1): {some_names(vague)}")
     return texts
 
 
@@ -174,7 +182,7 @@ def describe_cv(
     if chains:
         facts.append(("", chains))
     several = bool((summary["n_partitions"] > 1).any())
-    note = "Pearson correlation and mean squared error of prediction (MSEP): mean over the partitions"
+    note = f"{list_titles()}: mean over the partitions"
     if several:
         note += (
             ", naive standard error in brackets (it takes the partitions for independent, though they share most of "
@@ -192,11 +200,22 @@ def describe_cv(
             note += "; no model is better than all others by a paired t test that allows for shared lines"
     notes = textwrap.wrap(note + ".", width)
     rows, more = tabulate_scores(summary, trial, best)
-    header = ["trait", "env", "model", "partitions", "Pearson ", "MSEP "]
+    header = ["trait", "env", "model", "partitions", *(f"{score.heading} " for score in list_printed())]
     text = [align(rows, header, left=3, width=width)]
     if more:
         text.append(f"({more} more rows in summary.csv)")
     return "\n".join([label_facts(facts, width), "", *notes, "", *text])
+
+
+def list_printed() -> list[Score]:
+    """The scores with a column in the printed comparison."""
+    return [score for score in quantities.SCORES if score.heading]
+
+
+def list_titles() -> str:
+    """Their titles, with the headings that do not begin them."""
+    titles = [s.title if s.title.startswith(s.heading) else f"{s.title} ({s.heading})" for s in list_printed()]
+    return " and ".join([", ".join(titles[:-1]), titles[-1]] if titles[1:] else titles)
 
 
 def tabulate_scores(
@@ -207,10 +226,9 @@ def tabulate_scores(
     models = list(dict.fromkeys(record["model"] for record in records))
     table = {(record["trait"], record["env"], record["model"]): record for record in records}
     rows: list[list[str]] = []
+    printed = list_printed()
     for trait in trial.traits:
-        largest = max((r["msep_mean"] for r in records if r["trait"] == trait and r["msep_mean"] > 0), default=1.0)
-        # A squared error has the trait's unit squared: significant digits instead of decimals.
-        digits = {"pearson": 3, "msep": max(0, 3 - math.floor(math.log10(largest)))}
+        digits = {score.name: choose_decimals(score, [r for r in records if r["trait"] == trait]) for score in printed}
         for env in trial.envs:
             labels = [trait, env]
             for model in models:
@@ -218,13 +236,21 @@ def tabulate_scores(
                 if record is None:
                     continue
                 cells = [*labels, model, str(record["n_partitions"])]
-                for score, decimals in digits.items():
-                    star = "*" if (score, env, trait, model) in best else " "
-                    cells.append(_score(record[f"{score}_mean"], record[f"{score}_se"], decimals) + star)
+                for name, decimals in digits.items():
+                    star = "*" if (name, env, trait, model) in best else " "
+                    cells.append(_score(record[f"{name}_mean"], record[f"{name}_se"], decimals) + star)
                 rows.append(cells)
                 labels = ["", ""]
     most = MOST_ROWS * len(models)
     return rows[:most], max(0, len(rows) - most)
+
+
+def choose_decimals(score: Score, records: Sequence[Mapping[Hashable, Any]]) -> int:
+    """Three decimals; of a score in the trait's unit, four significant digits of the largest mean."""
+    if score.unit is NONE:
+        return 3
+    largest = max((r[f"{score.name}_mean"] for r in records if r[f"{score.name}_mean"] > 0), default=1.0)
+    return max(0, 3 - math.floor(math.log10(largest)))
 
 
 def _tabulate(

@@ -11,7 +11,9 @@ import pandas as pd
 
 from bmtme.arguments import file_path
 from bmtme.errors import UsageError
+from bmtme.results import quantities
 from bmtme.results.convergence import describe_convergence
+from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
 from bmtme.results.posterior import make_tree
 from bmtme.results.storage import read_fit, write_fit
@@ -56,16 +58,19 @@ class Fit:
             self._idata = make_tree(self._groups)
         return self._idata
 
+    @document(columns=quantities.SUMMARY, rows=[each for each in quantities.QUANTITIES if each.listed])
     def summary(self) -> pd.DataFrame:
         """Posterior summary by name, such as ``Sigma_t[Yield, ASI]``.
 
         Returns
         -------
         DataFrame
-            mean, sd, lower, upper (90% equal-tailed), ess_bulk, ess_tail, r_hat (rank-normalised, split), and a note
-            where an entry is informed by its prior only or the chains do not suffice. Beside the model's parameters:
-            genetic and residual correlations, and the heritability of a record: of a plot, or of a mean where the
-            records are such.
+            {columns}
+
+            The note says where an entry is informed by its prior only or the chains do not suffice. The rows are of
+            (a record is a plot, or a mean where the records are such)
+
+            {rows}
 
         Notes
         -----
@@ -76,14 +81,14 @@ class Fit:
             self._summary = summarise_posterior(self._groups["posterior"], self.run["facts"])
         return self._summary.copy()
 
+    @document(columns=quantities.list_predictions())
     def predictions(self) -> pd.DataFrame:
         """Predictions of every line of the relationship in every environment for every trait.
 
         Returns
         -------
         DataFrame
-            line, env, trait; n_obs, observed: number and mean of the cell's recorded plots; mean, sd of
-            beta + b1 + b2; lower, upper: 90% equal-tailed interval for a new plot. Traits' units.
+            {columns}
 
         Raises
         ------

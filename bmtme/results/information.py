@@ -24,8 +24,10 @@ from bmtme.engines.rotated.problem import Problem
 from bmtme.model.codes import DIAGONAL, FULL, HALF_T, SCALAR, CovariancePrior
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import Prepared
+from bmtme.results.entries import Quantity
 from bmtme.results.fisher import Direction, Point, measure_information
-from bmtme.results.summary import Quantity, derive_covariances
+from bmtme.results.quantities import find_quantity
+from bmtme.results.rows import Labels, Row, derive_rows, untwin, work_out
 
 #: A quantity is the prior's where the data's share in what is known about it is below this, and its 90% interval at
 #: least this part of the prior's (`part_left`).
@@ -37,7 +39,10 @@ FARTHEST = 10.0
 LOW_SHARE, MOST = 0.2, 0.8
 #: ... and a heritability with practically all of it if its Sigma_t is.
 ALL = 0.9
-CORRELATIONS = ("genetic_correlation", "residual_correlation")
+#: Step of a slope, in units of how far a parameter ranges.
+STEP = 1e-5
+#: Part of the way to where a variance is zero that is gone.
+NEARLY = 1.0 - 1e-9
 #: Part of the prior's information that goes with the likelihood's in finding where that is flat.
 FLAT = 0.2
 #: Standard deviation of a share of a variance, a number between 0 and 1 of which little is known.
@@ -66,57 +71,68 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
     numpy.linalg.LinAlgError, MemoryError
         As of `measure_information`.
     """
-    traits, envs, spread = prepared.trial.traits, prepared.trial.envs, prepared.basis.spread
+    labels: Labels = {"env": prepared.trial.envs, "trait": prepared.trial.traits}
+    spread = prepared.basis.spread
     S, R = posterior["Sigma_t"].values, posterior["R_e"].values
     E = posterior["Sigma_E"].values if problem.interaction else None
-    found = list(derive_covariances(envs, traits, S, E, R, spread))
+    found = list(derive_rows(name_parameters(S, E, R), labels, spread))
     prior = {
-        quantity.name: np.nanquantile(quantity.draws, (0.05, 0.25, 0.75, 0.95))  # the widest priors reach infinity
-        for quantity in derive_covariances(envs, traits, *draw_prior(problem, scaling), spread)
+        row.name: np.nanquantile(row.draws, (0.05, 0.25, 0.75, 0.95))  # the widest priors reach infinity
+        for row in derive_rows(name_parameters(*draw_prior(problem, scaling)), labels, spread)
     }
     genetic = spread if spread > 0 else scaling.m
     point = find_centre(S, E, R, genetic)
-    directions = list_directions(problem, point, prior, traits, envs, genetic)
+    directions = list_directions(problem, point, prior, labels["trait"], labels["env"], genetic)
     shares = share_of_data(prepared, point, directions, found, spread)
     reasons = {}
-    for quantity, (share, x) in zip(found, shares, strict=True):
-        left = part_left(quantity, prior)
+    for row, (share, x) in zip(found, shares, strict=True):
+        left = part_left(row, prior)
         if share < SHARE and left < PART:  # narrow by the data, or by a prior where the data would bear much else?
-            left = max(left, part_possible(quantity, prior, point, directions, x, spread))
-        if (share < SHARE and left >= PART) or (share < LOW_SHARE and left >= MOST and quantity.kind in CORRELATIONS):
-            reasons[quantity.name] = tell_reason(list_mixed(directions, x))
-    flat = {q.name: x for q, (_, x) in zip(found, shares, strict=True) if q.kind == "R_e" and q.name in reasons}
-    for quantity in found:
-        l, q = quantity.first, quantity.second
-        if quantity.kind in ("heritability", "Sigma_E"):  # of many environments, each is little of what they share
-            names = [f"R_e[{traits[q]}, {traits[q]}]"] if quantity.kind == "heritability" else list(flat)
-            for x in (flat[name] for name in names if name in flat):
-                if part_possible(quantity, prior, point, directions, x, spread) >= PART:
-                    reasons.setdefault(quantity.name, tell_reason(list_mixed(directions, x)))
-        if quantity.kind == "heritability":  # as far as its Sigma_t is the prior's, if nothing bounds it
-            reason = reasons.get(f"Sigma_t[{traits[q]}, {traits[q]}]")
-            if reason and part_left(quantity, prior) >= ALL:
-                reasons.setdefault(quantity.name, reason)
-        elif quantity.kind in ("Sigma_t", "R_e") and l != q:  # a covariance is known as far as its correlation is
-            kind = "genetic_correlation" if quantity.kind == "Sigma_t" else "residual_correlation"
-            reason = reasons.get(f"{kind}[{traits[l]}, {traits[q]}]")
-            reasons.pop(quantity.name, None)
+            left = max(left, part_possible(row, prior, point, directions, x, spread))
+        correlation = row.is_pair and row.quantity.range is not None
+        if (share < SHARE and left >= PART) or (share < LOW_SHARE and left >= MOST and correlation):
+            reasons[row.name] = tell_reason(list_mixed(directions, x))
+    flat = [(row, x) for row, (_, x) in zip(found, shares, strict=True) if row.name in reasons]
+    names = {(row.quantity.name, row.places): row.name for row in found}
+    for row in found:
+        mark = row.quantity.mark
+        about = [(other, x) for other, x in flat if is_about(other, row)]
+        for x in (x for other, x in about if other.quantity.name == mark.along):
+            if part_possible(row, prior, point, directions, x, spread) >= PART:
+                reasons.setdefault(row.name, tell_reason(list_mixed(directions, x)))
+        for other in (other for other, _ in about if other.quantity.name == mark.far):
+            if other.name in reasons and part_left(row, prior) >= ALL:
+                reasons.setdefault(row.name, reasons[other.name])
+        if mark.pairs and row.is_pair:  # a covariance is known as far as its correlation is
+            reason = reasons.get(names[mark.pairs, row.places])
+            reasons.pop(row.name, None)
             if reason:
-                reasons[quantity.name] = reason
+                reasons[row.name] = reason
     return reasons
 
 
-def part_left(quantity: Quantity, prior: Mapping[str, np.ndarray]) -> float:
+def is_about(other: Row, row: Row) -> bool:
+    """Whether both are of the same environment and trait, as far as both are of one."""
+    dims = {untwin(dim) for dim in row.quantity.dims} & {untwin(dim) for dim in other.quantity.dims}
+    return all(set(row.at(dim)) == set(other.at(dim)) for dim in dims)
+
+
+def name_parameters(S: np.ndarray, E: np.ndarray | None, R: np.ndarray) -> dict[str, np.ndarray]:
+    """The covariances by name."""
+    return {"Sigma_t": S, "R_e": R} | ({} if E is None else {"Sigma_E": E})
+
+
+def part_left(row: Row, prior: Mapping[str, np.ndarray]) -> float:
     """How long the 90% interval still is: beside the prior's, or (a variance) its own median; of a covariance, one."""
-    low, median, high = np.quantile(quantity.draws, (0.05, 0.5, 0.95))
-    if quantity.kind == "heritability" or quantity.kind in CORRELATIONS:
-        whole = prior[quantity.name][3] - prior[quantity.name][0]
+    low, median, high = np.quantile(row.draws, (0.05, 0.5, 0.95))
+    if row.quantity.range is not None:
+        whole = prior[row.name][3] - prior[row.name][0]
         return float((high - low) / whole) if whole > 0 else 0.0
-    return float((high - low) / median) if quantity.first == quantity.second else 1.0
+    return 1.0 if row.is_pair else float((high - low) / abs(median))
 
 
 def part_possible(
-    quantity: Quantity,
+    row: Row,
     prior: Mapping[str, np.ndarray],
     point: Point,
     directions: list[Direction],
@@ -129,7 +145,7 @@ def part_possible(
 
     x : (p,) where the likelihood is flat, in units of the parameters' spreads
     """
-    if quantity.kind in CORRELATIONS or (quantity.kind in ("Sigma_t", "R_e") and quantity.first != quantity.second):
+    if row.is_pair:
         return 0.0
     S, E, R = (
         sum(weight * d.spread * getattr(d, name) for weight, d in zip(x, directions, strict=True)) for name in "SER"
@@ -139,23 +155,23 @@ def part_possible(
     most = float(np.abs(slopes).max())
     for sign in (1.0, -1.0):
         least = float((sign * slopes).min())
-        step = sign / -least if least < -1e-6 * most else sign * FARTHEST / max(most, 1e-12)
-        e = point.E + step * E
-        if quantity.kind == "Sigma_E":
-            ends.append(e[quantity.first])
-            continue
-        l = quantity.second
-        genetic, noise = (point.S + step * S)[l, l], (point.R + step * R)[l, l]
-        if quantity.kind == "heritability":
-            genetic = max(spread * genetic * (1.0 + e[quantity.first]), 0.0)
-            ends.append(genetic / max(genetic + max(noise, 0.0), 1e-300))
-        else:
-            ends.append(genetic if quantity.kind == "Sigma_t" else noise)
-    reach = abs(ends[1] - ends[0])
-    if quantity.kind == "heritability":
-        whole = prior[quantity.name][3] - prior[quantity.name][0]
+        step = -sign * NEARLY / least if least < -1e-6 * most else sign * FARTHEST / max(most, 1e-12)
+        ends.append(value_at(row.quantity, point, S, E, R, step, spread)[row.places])
+    reach = float(abs(ends[1] - ends[0]))
+    if row.quantity.range is not None:
+        whole = prior[row.name][3] - prior[row.name][0]
         return float(reach / whole) if whole > 0 else 0.0
-    return float(reach / np.median(quantity.draws))
+    return float(reach / abs(np.median(row.draws)))
+
+
+def value_at(
+    quantity: Quantity, point: Point, S: np.ndarray, E: np.ndarray, R: np.ndarray, step: float, spread: float
+) -> np.ndarray:
+    """A quantity (*dims) where the covariances are a step from the point along a change of them."""
+    values = name_parameters(point.S + step * S, np.diag(point.E + step * E), point.R + step * R)
+    value = work_out(quantity, values, spread, lead=0)
+    assert value is not None, quantity.name
+    return value
 
 
 def slopes_of(M: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -164,7 +180,7 @@ def slopes_of(M: np.ndarray, change: np.ndarray) -> np.ndarray:
 
 
 def share_of_data(
-    prepared: Prepared, point: Point, directions: list[Direction], quantities: Sequence[Quantity], spread: float
+    prepared: Prepared, point: Point, directions: list[Direction], rows: Sequence[Row], spread: float
 ) -> list[tuple[float, np.ndarray]]:
     """The share of the data in what is known about each quantity, and along which parameters it is uncertain.
 
@@ -182,12 +198,27 @@ def share_of_data(
     if not np.isfinite(information).all():
         raise np.linalg.LinAlgError("information is not finite")
     inverse = np.linalg.inv(information + FLAT * np.eye(len(units)))
+    slopes: dict[str, np.ndarray] = {}
     shares = []
-    for quantity in quantities:
-        x = inverse @ (units * np.array([change_of(quantity, point, d, spread) for d in directions]))
+    for row in rows:
+        name = row.quantity.mark.slopes or row.quantity.name
+        if name not in slopes:
+            slopes[name] = slopes_along(name, point, directions, spread)
+        index: tuple[Any, ...] = (slice(None), *row.places)
+        x = inverse @ slopes[name][index]
         data = float(x @ information @ x)
         shares.append((data / (data + float(x @ x)) if x.any() else 1.0, x))
     return shares
+
+
+def slopes_along(name: str, point: Point, directions: list[Direction], spread: float) -> np.ndarray:
+    """(p, *dims) slopes of a quantity along the parameters, in units of their spreads."""
+    quantity = find_quantity(name, name_parameters(point.S, np.diag(point.E), point.R), lead=0)
+    up, down = (
+        np.array([value_at(quantity, point, d.S, d.E, d.R, step * d.spread, spread) for d in directions])
+        for step in (STEP, -STEP)
+    )
+    return np.asarray((up - down) / (2.0 * STEP))
 
 
 def list_mixed(directions: list[Direction], x: np.ndarray) -> set[str]:
@@ -230,6 +261,7 @@ def list_directions(
     found = []
     laws = (("Sigma_t", point.S, problem.prior_t, genetic * share), ("R_e", point.R, problem.prior_e, 1.0))
     for kind, M, law, unit in laws:
+        quantity = find_quantity(kind, {kind: M}, lead=0)
         changes = []
         for l, trait in enumerate(traits):
             for q in range(l, L if law.shape == FULL else l + 1):
@@ -238,8 +270,7 @@ def list_directions(
                 if l == q:
                     spread = min(SHARE_SD * total[l] / unit, middle(f"{kind}[{trait}, {trait}]", M[l, l]))
                 else:
-                    correlation = "genetic_correlation" if kind == "Sigma_t" else "residual_correlation"
-                    spread = middle(f"{correlation}[{trait}, {traits[q]}]") * np.sqrt(M[l, l] * M[q, q])
+                    spread = middle(f"{quantity.mark.pairs}[{trait}, {traits[q]}]") * np.sqrt(M[l, l] * M[q, q])
                 changes.append((change, spread))
         if law.shape == SCALAR:
             changes = [(M, min(spread / M[l, l] for l, (_, spread) in enumerate(changes)))]
@@ -257,18 +288,6 @@ def list_directions(
         else:
             found.append(Direction("Sigma_E", no_S, np.ones(I), no_S, min(spreads)))
     return found
-
-
-def change_of(quantity: Quantity, point: Point, d: Direction, spread: float) -> float:
-    """Derivative of a quantity along a direction; of a correlation, that of its covariance (variances as they are)."""
-    k, q = quantity.first, quantity.second
-    if quantity.kind == "Sigma_E":
-        return float(d.E[k])
-    if quantity.kind == "heritability":
-        genetic, residual = spread * point.S[q, q] * (1.0 + point.E[k]), point.R[q, q]
-        change = spread * (d.S[q, q] * (1.0 + point.E[k]) + point.S[q, q] * d.E[k])
-        return float((residual * change - genetic * d.R[q, q]) / (genetic + residual) ** 2)
-    return float((d.S if quantity.kind in ("Sigma_t", "genetic_correlation") else d.R)[k, q])
 
 
 def find_centre(S: np.ndarray, E: np.ndarray | None, R: np.ndarray, genetic: float) -> Point:

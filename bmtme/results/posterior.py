@@ -11,50 +11,63 @@ import numpy as np
 from bmtme.engines.rotated.draws import Draws
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
+from bmtme.results.entries import Quantity
 from bmtme.results.predictions import spread_evenly
-from bmtme.results.variables import VARIABLES
+from bmtme.results.rows import untwin
 
 #: Draws of the effects kept by keep_effects="thin", at most.
 THINNED = 500
 
 
 def collect_variables(
-    chains: Sequence[Draws], scaling: Scaling, interaction: bool, exchangeable: bool
+    chains: Sequence[Draws], stored: Sequence[Quantity], scaling: Scaling, traits: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Means and covariances of all draws in the user's units, (chain, draw, ...)."""
+    """All draws of what is stored beside the effects, in the user's units, (chain, draw, ...).
 
-    def stack(name: str) -> np.ndarray:
-        return np.stack([getattr(chain, name) for chain in chains])
-
-    posterior = {
-        "beta": stack("beta") * scaling.scale + scaling.centre,
-        "Sigma_t": scaling.restore_genetic(stack("Sigma_t")),
-        "R_e": scaling.restore_residual(stack("R_e")),
-    }
-    if interaction:
-        s2 = stack("s2_E")
-        posterior["Sigma_E"] = s2[..., None] * np.eye(s2.shape[-1])
-    if exchangeable:
-        posterior["mu"] = stack("mu") * scaling.scale + scaling.centre
-        posterior["tau"] = stack("tau") * scaling.scale
+    Parameters
+    ----------
+    stored : as of `bmtme.results.quantities.choose_stored`
+    traits : places of the traits along the dimensions that go by trait, ``trait`` and ``cell``
+    """
+    posterior = {}
+    for quantity in stored:
+        if quantity.draws is not None and not quantity.is_effect:
+            values = np.stack([quantity.draws(chain) for chain in chains])
+            along = traits.get(untwin(quantity.dims[-1]))
+            units = scaling if along is None else scaling.take(along)
+            posterior[quantity.name] = quantity.unit.restore(values, units)
     return posterior
 
 
 def rotate_effects(
-    chain: Draws, slots: np.ndarray, basis: Eigenbasis, scaling: Scaling, n_env: int
+    chain: Draws,
+    slots: np.ndarray,
+    effects: Sequence[Quantity],
+    basis: Eigenbasis,
+    scaling: Scaling,
+    sizes: Mapping[str, int],
 ) -> dict[str, np.ndarray]:
-    """b1 (draws, J, L) and b2 (draws, I, J, L) of some kept draws, in the user's units."""
-    b1 = basis.rotate_back(chain.W1[slots])
-    effects = {"b1": np.moveaxis(b1, 1, 2) * scaling.scale}
-    if chain.W2.shape[1]:
-        L = chain.W1.shape[1]
-        b2 = basis.rotate_back(chain.W2[slots]).reshape(len(slots), n_env, L, -1)
-        effects["b2"] = np.moveaxis(b2, 2, 3) * scaling.scale
-    return effects
+    """Some kept draws of the effects, (draws, *dims), in the user's units.
+
+    sizes : of the dimensions but that of the lines
+    """
+    rotated = {}
+    for quantity in effects:
+        assert quantity.draws is not None
+        values = basis.rotate_back(quantity.draws(chain)[slots])
+        values = values.reshape(len(slots), *(sizes[dim] for dim in quantity.dims if dim != "line"), -1)
+        values = np.moveaxis(values, -1, 1 + quantity.dims.index("line"))
+        rotated[quantity.name] = quantity.unit.restore(values, scaling)
+    return rotated
 
 
 def collect_effects(
-    chains: Sequence[Draws], basis: Eigenbasis, scaling: Scaling, n_env: int, thin: bool
+    chains: Sequence[Draws],
+    effects: Sequence[Quantity],
+    basis: Eigenbasis,
+    scaling: Scaling,
+    sizes: Mapping[str, int],
+    thin: bool,
 ) -> dict[str, np.ndarray]:
     """Effects for storage: all draws (chain, draw, ...), or the thinned group's mean, SD and draws.
 
@@ -62,7 +75,7 @@ def collect_effects(
     draws, and the chain and draw each kept one came from.
     """
     if not thin:
-        parts = [rotate_effects(chain, np.arange(len(chain.W1)), basis, scaling, n_env) for chain in chains]
+        parts = [rotate_effects(chain, np.arange(len(chain.W1)), effects, basis, scaling, sizes) for chain in chains]
         return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
     sums: dict[str, np.ndarray] = {}
     squares: dict[str, np.ndarray] = {}
@@ -76,7 +89,7 @@ def collect_effects(
         draw_of += sweeps[wanted].tolist()
         for start in range(0, len(sweeps), 50):
             block = np.arange(start, min(start + 50, len(sweeps)))
-            for name, values in rotate_effects(chain, block, basis, scaling, n_env).items():
+            for name, values in rotate_effects(chain, block, effects, basis, scaling, sizes).items():
                 # Sums around zero: effects are centred there by the model, so that nothing cancels.
                 sums[name] = sums.get(name, 0.0) + values.sum(axis=0)
                 squares[name] = squares.get(name, 0.0) + (values**2).sum(axis=0)
@@ -93,18 +106,23 @@ def collect_effects(
 
 
 def make_dataset(
-    arrays: dict[str, np.ndarray], coords: dict[str, Any], lead: tuple[str, ...], attrs: dict[str, Any]
+    arrays: dict[str, np.ndarray],
+    stored: Sequence[Quantity],
+    coords: dict[str, Any],
+    lead: tuple[str, ...],
+    attrs: dict[str, Any],
 ) -> Any:
-    """An xarray Dataset of registered variables with `lead` dimensions in front."""
+    """An xarray Dataset of stored quantities, and what goes with them, with `lead` dimensions in front."""
     import xarray
 
+    entries = {quantity.name: quantity for quantity in stored}
     variables = {}
     for name, values in arrays.items():
         base = name.removesuffix("_mean").removesuffix("_sd")
-        if base in VARIABLES:
+        if base in entries:
             front = () if base != name else lead
-            dims = (*front, *VARIABLES[base].dims)
-            variables[name] = (dims, values, {"meaning": VARIABLES[base].meaning})
+            about = {"meaning": entries[base].meaning, "unit": entries[base].unit.words}
+            variables[name] = ((*front, *entries[base].dims), values, about)
         else:
             variables[name] = (lead, values, {})
     used = {dim for dims, _, _ in variables.values() for dim in dims}

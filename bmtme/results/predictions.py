@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,12 @@ from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
+from bmtme.results.entries import NUMBER, TEXT, Column
 
 #: Equal-tailed interval of a new plot.
 LOW, HIGH = 0.05, 0.95
 #: Draws behind standard deviations and intervals, at most.
 KEPT = 1000
-
-COLUMNS = ("line", "env", "trait", "n_obs", "observed", "mean", "sd", "lower", "upper")
-#: What `COLUMNS` gain where hidden plots are predicted: the interval of their mean.
-MEAN_COLUMNS = ("mean_lower", "mean_upper")
 
 
 @dataclass(frozen=True)
@@ -44,32 +42,78 @@ def spread_evenly(count: int, wanted: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
 
 
+@dataclass(frozen=True)
+class Cells:
+    """The n lines predicted in one environment for one trait: what a column of the predictions is made of.
+
+    Attributes
+    ----------
+    expected : (n,) mean of beta + b1 + b2, over all draws
+    fitted : (n, S) at most `KEPT` evenly kept draws of it
+    extra : (n, S) variance that a line without a record adds given the others: G_nn - G_no G_oo^+ G_on times that of
+        the column; in these draws
+    residual : (S,) residual variance in these draws
+    n_obs, observed : (n,) number and mean of the plots described beside the predictions, in the user's units; None
+        where there are none to describe
+    """
+
+    expected: np.ndarray
+    fitted: np.ndarray
+    extra: np.ndarray
+    residual: np.ndarray
+    n_obs: np.ndarray | None = None
+    observed: np.ndarray | None = None
+
+    @property
+    def sd(self) -> np.ndarray:
+        """(n,) standard deviation of beta + b1 + b2."""
+        ddof = 1 if self.fitted.shape[1] > 1 else 0
+        return np.asarray(np.sqrt(self.fitted.var(axis=1, ddof=ddof) + self.extra.mean(axis=1)))
+
+    @cached_property
+    def interval(self) -> np.ndarray:
+        """(n, 2) interval of a new plot: of the equal mixture, over the draws, of N(fitted, extra + residual)."""
+        interval = np.empty((len(self.fitted), 2))
+        fill_mixture_quantiles(self.fitted, self.extra + self.residual, LOW, HIGH, interval)
+        return interval
+
+    @cached_property
+    def mean_interval(self) -> np.ndarray:
+        """(n, 2) interval of a mean of k = `n_obs` new plots, from the mixture of N(fitted, extra + residual / k)."""
+        assert self.n_obs is not None
+        interval = self.interval.copy()
+        many = np.flatnonzero(self.n_obs > 1)
+        found = np.empty((len(many), 2))
+        shared = self.residual / self.n_obs[many, None]
+        fill_mixture_quantiles(self.fitted[many], self.extra[many] + shared, LOW, HIGH, found)
+        interval[many] = found
+        return interval
+
+
 def predict_cells(
     chains: Sequence[Draws],
     basis: Eigenbasis,
     scaling: Scaling,
     targets: Targets,
+    columns: Sequence[Column],
     cells: np.ndarray | None = None,
-    plots: np.ndarray | None = None,
-) -> tuple[np.ndarray, ...]:
-    """Mean, SD and interval of beta + b1 + b2 (the interval: of a new plot), in the user's units.
+    n_obs: np.ndarray | None = None,
+    observed: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Columns of the predictions that are no keys, in the user's units, by name.
 
     Parameters
     ----------
     chains : draws with kept effects and sums of conditional means
+    columns : of the register; its keys are passed over
     cells : (n, I, L) bool, optional
-        The cells wanted; the others are left missing. Default all.
-    plots : (n, I, L) int, optional
-        Number k of new plots of each cell whose mean is predicted, too; at least 1 in the cells wanted.
+        The cells wanted; of the others the numbers are missing. Default all.
+    n_obs, observed : (n, I, L), optional
+        See `Cells`; where the mean of new plots is predicted, `n_obs` is at least 1 in the cells wanted.
 
     Returns
     -------
-    mean, sd, lower, upper : (n, I, L) arrays
-        Means are over all draws; the rest over the same at most `KEPT` evenly kept draws. A line without a record
-        adds its variance given the others, G_nn - G_no G_oo^+ G_on times that of the column. The interval is that of
-        the equal mixture, over the draws, of N(fitted, v + R), v that added variance and R the residual variance.
-    mean_lower, mean_upper : (n, I, L) arrays
-        Only with `plots`: the interval of a mean of k plots, from the mixture of N(fitted, v + R / k).
+    dict of (n, I, L) arrays
     """
     n_env, n_trait = chains[0].sum_beta.shape
     n = len(targets.recorded)
@@ -86,7 +130,8 @@ def predict_cells(
     residual = np.concatenate([chain.R_e[pick] for chain, pick in zip(chains, picks, strict=True)])
     slots = [chain.slot[pick] for chain, pick in zip(chains, picks, strict=True)]
     new = np.flatnonzero(targets.recorded < 0)
-    out = np.full((4 if plots is None else 6, n, n_env, n_trait), np.nan)
+    made = [column for column in columns if column.make is not None]
+    out = {column.name: allocate(column, (n, n_env, n_trait)) for column in made}
 
     order = np.empty(n, dtype=np.int64)
     order[new] = np.arange(len(new))
@@ -111,50 +156,51 @@ def predict_cells(
                     for chain, slot in zip(chains, slots, strict=True)
                 ]
             )
-            fitted = place(w, rows) + beta[:, i, l]
             spare = np.zeros(n)
             spare[new] = targets.spare
-            extra = spare[rows][:, None] * (genetic[:, l, l] * (1.0 + s2[:, i]))
-            s, c = scaling.scale[l], scaling.centre[l]
-            out[0, rows, i, l] = s * (mean_beta[i, l] + place(mean_w[m][None], rows)[:, 0]) + c
-            ddof = 1 if fitted.shape[1] > 1 else 0
-            out[1, rows, i, l] = s * np.sqrt(fitted.var(axis=1, ddof=ddof) + extra.mean(axis=1))
-            interval = np.empty((len(rows), 2))
-            fill_mixture_quantiles(fitted, extra + residual[:, l, l], LOW, HIGH, interval)
-            out[2:4, rows, i, l] = (s * interval + c).T
-            if plots is not None:
-                out[4:, rows, i, l] = out[2:4, rows, i, l]
-                k = plots[rows, i, l]
-                many = np.flatnonzero(k > 1)
-                interval = np.empty((len(many), 2))
-                shared = residual[:, l, l] / k[many, None]
-                fill_mixture_quantiles(fitted[many], extra[many] + shared, LOW, HIGH, interval)
-                out[4:, rows[many], i, l] = (s * interval + c).T
-    return tuple(out)
+            known = Cells(
+                expected=mean_beta[i, l] + place(mean_w[m][None], rows)[:, 0],
+                fitted=place(w, rows) + beta[:, i, l],
+                extra=spare[rows][:, None] * (genetic[:, l, l] * (1.0 + s2[:, i])),
+                residual=residual[:, l, l],
+                n_obs=None if n_obs is None else n_obs[rows, i, l],
+                observed=None if observed is None else observed[rows, i, l],
+            )
+            for column in made:
+                out[column.name][rows, i, l] = column.unit.restore(column.of(known), scaling.take(l))
+    return out
+
+
+def allocate(column: Column, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of the column's type, of missing numbers."""
+    if column.kind == NUMBER:
+        return np.full(shape, np.nan)
+    return np.zeros(shape, object if column.kind == TEXT else column.kind)
 
 
 def tabulate_predictions(
-    lines: Sequence[str],
-    envs: Sequence[str],
-    traits: Sequence[str],
-    n_obs: np.ndarray,
-    observed: np.ndarray,
-    predicted: Sequence[np.ndarray],
+    columns: Sequence[Column],
+    labels: Mapping[str, Sequence[str]],
+    predicted: Mapping[str, np.ndarray],
     cells: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """One row per line x environment x trait, in this order; arrays are (n, I, L)."""
-    keep = np.ones(n_obs.shape, bool) if cells is None else cells
-    n, i, l = np.nonzero(keep)
-    frame = {
-        "line": np.array(lines, dtype=object)[n],
-        "env": np.array(envs, dtype=object)[i],
-        "trait": np.array(traits, dtype=object)[l],
-        "n_obs": n_obs[keep],
-        "observed": observed[keep],
+    """One row per line x environment x trait, in this order.
+
+    Parameters
+    ----------
+    labels : names of the lines, environments and traits, by column
+    predicted : (n, I, L) arrays by column
+    cells : (n, I, L) bool, optional
+        The rows wanted; default all.
+    """
+    keep = np.ones([len(names) for names in labels.values()], bool) if cells is None else cells
+    keys = {
+        name: np.array(names, dtype=object)[index]
+        for (name, names), index in zip(labels.items(), np.nonzero(keep), strict=True)
     }
-    names = (*COLUMNS[5:], *MEAN_COLUMNS)[: len(predicted)]
-    frame |= {name: values[keep] for name, values in zip(names, predicted, strict=True)}
-    return pd.DataFrame(frame)
+    return pd.DataFrame(
+        {column.name: keys[column.name] if column.make is None else predicted[column.name][keep] for column in columns}
+    )
 
 
 def arrange_predictions(

@@ -12,6 +12,7 @@ from bmtme.model.eigenbasis import BENDING
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import Prepared
 from bmtme.results.predictions import Targets, predict_cells, tabulate_predictions
+from bmtme.results.quantities import list_predictions
 
 
 def choose_targets(prepared: Prepared, lines: tuple[str, ...]) -> Targets:
@@ -64,6 +65,7 @@ def predict(
     if here:
         n, j = (np.array(index) for index in zip(*here, strict=True))
         n_obs[n], observed[n] = counts[j], means[j]
-    plots = None if cells is None else n_obs
-    predicted = predict_cells(chains, prepared.basis, scaling, targets, cells, plots)
-    return tabulate_predictions(lines, trial.envs, trial.traits, n_obs, observed, predicted, cells)
+    columns = list_predictions(hidden=cells is not None)
+    predicted = predict_cells(chains, prepared.basis, scaling, targets, columns, cells, n_obs, observed)
+    labels = {"line": lines, "env": trial.envs, "trait": trial.traits}
+    return tabulate_predictions(columns, labels, predicted, cells)

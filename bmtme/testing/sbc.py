@@ -38,6 +38,7 @@ from bmtme.linalg.compile import hash_sources
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import choose_inner
 from bmtme.results.predictions import Targets, predict_cells
+from bmtme.results.quantities import PREDICTIONS
 from bmtme.testing.cases import Case, make_case
 from bmtme.testing.dense import DenseModel, Unknowns
 from bmtme.testing.uniformity import Calibration, effective_draws
@@ -272,7 +273,9 @@ def run_replicate(study: Study, seed: int, number: int, stop: threading.Event | 
     cells[line, env] = True
     L = values.shape[1]
     units = Scaling(np.zeros(L), np.ones(L), 1.0)
-    lower, upper = predict_cells([draws], study.case.basis, units, targets, cells)[2:]
+    ends = [column for column in PREDICTIONS if column.name in ("lower", "upper")]
+    interval = predict_cells([draws], study.case.basis, units, targets, ends, cells)
+    lower, upper = interval["lower"], interval["upper"]
     covered = (lower[line, env] <= plots) & (plots <= upper[line, env])
     return {
         "replicate": number,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import bmtme
-from bmtme.cv.scores import pearson
 from bmtme.datasets.simulated import Simulation
+from bmtme.results.agreement import pearson
 from validation.paper.accuracy_sets import ALONE, DESIGNS, FRACTION, KNOWN, predict_both, predict_known
 from validation.paper.simulated import simulate
 from validation.registry import Options, report_progress

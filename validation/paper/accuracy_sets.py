@@ -10,8 +10,8 @@ import pandas as pd
 
 import bmtme
 from bmtme.cv.partitions import Partition
-from bmtme.cv.scores import msep, pearson
 from bmtme.datasets.simulated import Simulation
+from bmtme.results.agreement import msep, pearson
 from validation.paper.crossvalidation import place_predictions, run_models
 from validation.paper.kept import keep
 from validation.paper.simulated import SIZES, simulate

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 import bmtme
 from bmtme.report.plots import COLOURS
-from bmtme.results.summary import derive_quantities
+from bmtme.results.rows import derive_rows, list_values
 from validation.paper.kept import Data
 from validation.registry import make_table
 
@@ -42,7 +42,7 @@ def sample_quantities(
             *data, model, draws=draws, tune=tune, chains=4, seed=seed, cores=cores, keep_effects="none", progress=False
         )
     c = fit.run["facts"]["spread"]
-    samples = {quantity.name: quantity.draws.ravel() for quantity in derive_quantities(fit.idata.posterior, c)}
+    samples = {row.name: row.draws.ravel() for row in derive_rows(*list_values(fit.idata.posterior), c)}
     summary = fit.summary().drop(columns=["lower", "upper", "note"])
     low, high = np.quantile(np.array([samples[name] for name in summary.index]), (0.025, 0.975), axis=1)
     summary = summary.assign(lower=low, upper=high)

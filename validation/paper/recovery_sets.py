@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 import bmtme
-from bmtme.results.summary import derive_quantities
+from bmtme.results.rows import derive_rows, list_values
 from validation.paper.kept import keep
 from validation.paper.simulated import mean_error, simulate
 from validation.registry import Options, report_progress
@@ -42,10 +42,11 @@ def estimate(reading: str, priors: str, seed: int, cores: int) -> pd.DataFrame:
             progress=False, **CHAINS,
         )  # fmt: skip
     rows = []
-    for q in derive_quantities(fit.idata.posterior, 1.0):
-        if q.kind in GROUPS:
-            truth = float(simulation.truth[q.kind].iloc[q.first, q.second])
-            rows.append((q.name, q.kind, truth, float(np.median(q.draws))))
+    for row in derive_rows(*list_values(fit.idata.posterior), 1.0):
+        group = row.quantity.name
+        if group in GROUPS:
+            truth = float(simulation.truth[group].iloc[row.places])
+            rows.append((row.name, group, truth, float(np.median(row.draws))))
     table = pd.DataFrame(rows, columns=["parameter", "group", "truth", "median"])
     told = fit.summary().loc[table["parameter"], list(NUMBERS[2:])]
     return table.join(told.reset_index(drop=True))

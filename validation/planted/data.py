@@ -62,9 +62,9 @@ DATA = (
     ),
     Mutant(
         "units: spread of the lines forgotten in heritabilities",
-        "results/summary.py",
-        "genetic = spread * S[:, :, l, l]",
-        "genetic = S[:, :, l, l]",
+        "results/quantities.py",
+        "genetic = spread * diagonal",
+        "genetic = diagonal",
         ("test_results.py::test_heritability",),
     ),
     Mutant(
@@ -90,8 +90,8 @@ PREDICTED = (
     Mutant(
         "predictions: interval of a new plot without R_e",
         "results/predictions.py",
-        "fill_mixture_quantiles(fitted, extra + residual[:, l, l], LOW, HIGH, interval)",
-        "fill_mixture_quantiles(fitted, extra + 0.0 * residual[:, l, l], LOW, HIGH, interval)",
+        "self.extra + self.residual, LOW",
+        "self.extra + 0.0 * self.residual, LOW",
         (PREDICTIONS + "test_predictions_are_those_of_the_draws[one environment]",),
     ),
     Mutant(

@@ -1,0 +1,103 @@
+"""What a summary notes beside a row: where its number comes from, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import chi2
+
+if TYPE_CHECKING:
+    from bmtme.results.rows import Row
+
+#: Stored draws (chain, draw, ...) by name.
+Values = Mapping[str, np.ndarray]
+#: Notes on a row, given the facts of the run (`bmtme.collection.find_facts`) and all that is stored; empty for none.
+Note = Callable[["Row", Mapping[str, Any], Values], list[str]]
+
+PRIOR_ONLY = "prior only"
+HARDLY = "the data hardly say"
+SPREAD = "residual SD"
+#: A standard deviation of records below the residual one is told where chance brings it less often than this.
+CHANCE = 1e-3
+
+
+def first_of(*notes: Note) -> Note:
+    """The first of these that has something to say."""
+
+    def note(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+        return next((said for each in notes if (said := each(row, facts, values))), [])
+
+    return note
+
+
+def note_prior_only(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """What the prior alone informs, as found by `bmtme.results.information`."""
+    reason = facts["prior_only"].get(row.name)
+    return [f"{PRIOR_ONLY}: {reason}"] if reason else []
+
+
+def note_absent_mean(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Where the mean of a column without a record comes from."""
+    recorded = np.array(facts["recorded"], bool)
+    (i,), (l,) = row.at("env"), row.at("trait")
+    if recorded[i, l]:
+        return []
+    if facts["means"] == "paper":
+        return ["no record: from the prior around zero"]
+    if recorded[:, l].sum() == 1:
+        return [f"{PRIOR_ONLY}: no record, and one other environment cannot say how far apart means are"]
+    return ["no record: from the other environments"]
+
+
+def note_unseen(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """An environment without a record; one variance of all environments is informed by those with records."""
+    if facts["shared_variance"] or all(any(facts["recorded"][i]) for i in row.at("env")):
+        return []
+    return [f"{PRIOR_ONLY}: nothing was recorded in this environment"]
+
+
+def note_apart(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Traits that are never on one record, of whose residuals together nothing is known."""
+    l, q = row.at("trait")
+    return [] if facts["together"][l][q] else [f"{PRIOR_ONLY}: never on one record"]
+
+
+def note_clones(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Lines that do not differ genetically by the relationship."""
+    return [] if facts["spread"] > 0 else ["no genetic variance: by the relationship all lines are clones of one"]
+
+
+def note_spread(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """A trait's residual SD that is more than all that an environment's records vary.
+
+    Told where chance cannot be the reason: (n - 1) s^2 of n records with residual variance R_e at least exceeds
+    R_e times the `CHANCE` quantile of chi-squared with n - 1 degrees of freedom in all but `CHANCE` of cases.
+    """
+    if row.is_pair:
+        return []
+    l = row.at("trait")[0]
+    residual = float(np.median(np.sqrt(values["R_e"][..., l, l])))
+    few = []
+    for i in row.at("env") or range(len(facts["envs"])):
+        count, sd = facts["records"][i][l], facts["observed_sd"][i][l]
+        if count > 2 and (count - 1) * sd**2 < chi2.ppf(CHANCE, count - 1) * residual**2:
+            few.append(f"{sd:.3g} in {facts['envs'][i]}")
+    if not few:
+        return []
+    where = ", ".join(few[:4]) + (f" and {len(few) - 4} more" if len(few) > 4 else "")
+    return [f"{SPREAD} {residual:.3g} above the observed SD {where}: residual variances differ by environment"]
+
+
+def note_likeness(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Traits that are nearly copies of each other, in whose variances and heritabilities little can be trusted."""
+    traits, envs = set(row.at("trait")), set(row.at("env"))
+    notes = []
+    for each in facts["alike"]:
+        env = each["env"]
+        here = env in envs or (bool(traits) and (env is None or not envs))
+        if here and traits <= set(each["traits"]):
+            where = "" if env is None else f" in {facts['envs'][env]}"
+            notes.append(f"traits that are nearly copies{where} (r {each['r']:.3f}): see `bmtme check`")
+    return notes

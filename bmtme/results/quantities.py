@@ -1,0 +1,253 @@
+"""The register: one entry for everything that comes out, and whatever stores, tabulates or describes it goes by that.
+
+`QUANTITIES` have draws: what the posterior stores, and what is derived from that; those that are `listed` are rows of
+the summary, in this order. `SUMMARY`, `PREDICTIONS` and `SCORES` are columns of tables. What an entry says is in
+`bmtme.results.entries`.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bmtme.model.codes import EXCHANGEABLE
+from bmtme.results.agreement import msep, pearson
+from bmtme.results.entries import (
+    COVARIANCE,
+    DIFFERENCE,
+    GENETIC,
+    GIVEN,
+    NONE,
+    NUMBER,
+    OWN,
+    SQUARE,
+    TEXT,
+    VALUE,
+    WHOLE,
+    Column,
+    Mark,
+    Quantity,
+    Score,
+)
+from bmtme.results.notes import (
+    HARDLY,
+    SPREAD,
+    Values,
+    first_of,
+    note_absent_mean,
+    note_apart,
+    note_clones,
+    note_likeness,
+    note_prior_only,
+    note_spread,
+    note_unseen,
+)
+
+if TYPE_CHECKING:
+    from bmtme.engines.rotated.draws import Draws
+    from bmtme.engines.rotated.problem import Problem
+
+# --- quantities with draws ------------------------------------------------------------------------------------------
+
+
+def diagonal(values: np.ndarray) -> np.ndarray:
+    """(..., p) of (..., p, p)."""
+    return np.asarray(np.diagonal(values, axis1=-2, axis2=-1))
+
+
+def correlate(values: np.ndarray) -> np.ndarray:
+    """Correlations of covariances (..., p, p)."""
+    variances = diagonal(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(values / np.sqrt(variances[..., :, None] * variances[..., None, :]))
+
+
+def share_genetic(values: Values, spread: float) -> np.ndarray:
+    """V / (V + R_e,ll), V = c Sigma_t,ll (1 + Sigma_E,ii), with c the spread; without Sigma_E in one environment."""
+    E = diagonal(values["Sigma_E"]) if "Sigma_E" in values else np.zeros(1)
+    genetic = spread * diagonal(values["Sigma_t"])[..., None, :] * (1.0 + E[..., :, None])
+    return np.asarray(genetic / (genetic + diagonal(values["R_e"])[..., None, :]))
+
+
+def spread_interaction(chain: Draws) -> np.ndarray:
+    """Sigma_E as a matrix."""
+    return np.asarray(chain.s2_E[..., None] * np.eye(chain.s2_E.shape[-1]))
+
+
+def has_interaction(problem: Problem) -> bool:
+    """More than one environment."""
+    return problem.interaction
+
+
+def has_spread_means(problem: Problem) -> bool:
+    """Means of the environments around one of their own."""
+    return problem.means.kind == EXCHANGEABLE
+
+
+BETA = Quantity(
+    "beta", ("env", "trait"), VALUE, "mean of the environment", attrgetter("beta"),
+    checked=False, notes=(note_absent_mean,),
+)  # fmt: skip
+SIGMA_T = Quantity(
+    "Sigma_t", ("trait", "trait_bis"), GENETIC,
+    "genetic covariance of the traits across environments, for the relationship as given", attrgetter("Sigma_t"),
+    mark=Mark(pairs="genetic_correlation"),
+)  # fmt: skip
+R_E = Quantity(
+    "R_e", ("trait", "trait_bis"), COVARIANCE, "residual covariance of the traits on one plot", attrgetter("R_e"),
+    notes=(first_of(note_apart, note_prior_only), note_spread, note_likeness),
+    mark=Mark(pairs="residual_correlation"), told=SPREAD,
+)  # fmt: skip
+SIGMA_E = Quantity(
+    "Sigma_E", ("env", "env_bis"), NONE, "variance of the interaction relative to the main effect, a diagonal matrix",
+    spread_interaction, has_interaction,
+    notes=(first_of(note_unseen, note_prior_only), note_likeness), mark=Mark(along="R_e"),
+)  # fmt: skip
+
+QUANTITIES: tuple[Quantity, ...] = (
+    BETA,
+    SIGMA_T,
+    R_E,
+    SIGMA_E,
+    Quantity(
+        "mu", ("trait",), VALUE, "mean over environments, under exchangeable means", attrgetter("mu"),
+        has_spread_means, listed=False,
+    ),
+    Quantity(
+        "tau", ("trait",), DIFFERENCE, "standard deviation between environment means, under exchangeable means",
+        attrgetter("tau"), has_spread_means, listed=False,
+    ),
+    Quantity(
+        "b1", ("line", "trait"), DIFFERENCE, "genetic effect of the line across environments", attrgetter("W1"),
+        listed=False,
+    ),
+    Quantity(
+        "b2", ("env", "line", "trait"), DIFFERENCE, "genetic effect of the line in one environment beside b1",
+        attrgetter("W2"), has_interaction, listed=False,
+    ),
+    Quantity(
+        "genetic_correlation", ("trait", "trait_bis"), NONE, "correlation of Sigma_t",
+        needs=(SIGMA_T,), derive=lambda values, spread: correlate(values["Sigma_t"]), range=(-1.0, 1.0),
+        diagonal=False, mark=Mark(slopes="Sigma_t"), title="Genetic correlation",
+    ),
+    Quantity(
+        "residual_correlation", ("trait", "trait_bis"), NONE, "correlation of R_e",
+        needs=(R_E,), derive=lambda values, spread: correlate(values["R_e"]), range=(-1.0, 1.0),
+        diagonal=False, notes=(first_of(note_apart, note_prior_only), note_likeness), mark=Mark(slopes="R_e"),
+        title="Residual correlation",
+    ),
+    Quantity(
+        "heritability", ("env", "trait"), NONE,
+        "genetic share of the variance of a record among the lines of the trial",
+        needs=(SIGMA_T, R_E), derive=share_genetic, range=(0.0, 1.0),
+        notes=(first_of(note_clones, note_unseen, note_prior_only), note_spread, note_likeness),
+        mark=Mark(along="R_e", far="Sigma_t"), title="Heritability of a {record}", told=HARDLY,
+    ),
+)  # fmt: skip
+
+
+def choose_stored(problem: Problem) -> list[Quantity]:
+    """What a model stores."""
+    return [quantity for quantity in QUANTITIES if quantity.draws is not None and quantity.when(problem)]
+
+
+def find_quantity(name: str, values: Values, lead: int = 2) -> Quantity:
+    """The entry of this name; of several, the one for the dimensions that the values have after the first `lead`."""
+    return next(
+        quantity
+        for quantity in QUANTITIES
+        if quantity.name == name and (name not in values or values[name].ndim == lead + len(quantity.dims))
+    )
+
+
+# --- columns of tables ----------------------------------------------------------------------------------------------
+
+SUMMARY: tuple[Column, ...] = (
+    Column("mean", NUMBER, OWN, "posterior mean", lambda row: row.flat.mean()),
+    Column("sd", NUMBER, OWN, "posterior standard deviation", lambda row: row.sd),
+    Column("lower", NUMBER, OWN, "5% quantile: lower end of the 90% interval", lambda row: row.interval[0]),
+    Column("upper", NUMBER, OWN, "95% quantile: upper end of the 90% interval", lambda row: row.interval[1]),
+    Column("ess_bulk", NUMBER, NONE, "how many independent draws the mean is worth", attrgetter("ess_bulk")),
+    Column(
+        "ess_tail", NUMBER, NONE, "how many independent draws the ends of the interval are worth",
+        attrgetter("ess_tail"),
+    ),
+    Column("r_hat", NUMBER, NONE, "1 if the chains agree (rank-normalised, split)", attrgetter("r_hat")),
+    Column("note", TEXT, NONE, "empty if all is well", attrgetter("note")),
+)  # fmt: skip
+
+LINE = Column("line", TEXT, NONE, "name of the line")
+ENV = Column("env", TEXT, NONE, "name of the environment")
+TRAIT = Column("trait", TEXT, NONE, "name of the trait")
+MODEL = Column("model", TEXT, NONE, "label of the model")
+PARTITION = Column("partition", TEXT, NONE, "label of the partition")
+
+PREDICTIONS: tuple[Column, ...] = (
+    LINE,
+    ENV,
+    TRAIT,
+    Column(
+        "n_obs", WHOLE, NONE, "number of recorded plots of the cell; in a cross-validation, of hidden ones",
+        attrgetter("n_obs"),
+    ),
+    Column("observed", NUMBER, GIVEN, "mean of these plots", attrgetter("observed")),
+    Column(
+        "mean", NUMBER, VALUE, "posterior mean of the cell's genetic value, `beta + b1 + b2`", attrgetter("expected")
+    ),
+    Column("sd", NUMBER, DIFFERENCE, "its posterior standard deviation", attrgetter("sd")),
+    Column(
+        "lower", NUMBER, VALUE, "lower end of the 90% interval for one new plot", lambda cells: cells.interval[:, 0]
+    ),
+    Column("upper", NUMBER, VALUE, "upper end of that interval", lambda cells: cells.interval[:, 1]),
+    Column(
+        "mean_lower", NUMBER, VALUE, "lower end of the 90% interval for the mean of `n_obs` new plots",
+        lambda cells: cells.mean_interval[:, 0], hidden=True,
+    ),
+    Column(
+        "mean_upper", NUMBER, VALUE, "upper end of that interval", lambda cells: cells.mean_interval[:, 1], hidden=True
+    ),
+)  # fmt: skip
+
+
+SCORES: tuple[Score, ...] = (
+    Score(
+        name="pearson", kind=NUMBER, unit=NONE, meaning="correlation of predicted and observed values",
+        make=lambda cells: pearson(cells["observed"], cells["mean"]),
+        best="highest", title="Pearson correlation", heading="Pearson",
+    ),
+    Score(
+        name="msep", kind=NUMBER, unit=SQUARE, meaning="mean squared error of prediction",
+        make=lambda cells: msep(cells["observed"], cells["mean"]),
+        best="lowest", title="mean squared error of prediction", heading="MSEP",
+    ),
+)  # fmt: skip
+
+
+def list_predictions(hidden: bool = False) -> list[Column]:
+    """Columns of the predictions of a fit or of hidden cells."""
+    return [column for column in PREDICTIONS if hidden or not column.hidden]
+
+
+def list_hidden() -> list[Column]:
+    """Columns of the predictions of a cross-validation."""
+    return [MODEL, PARTITION, *PREDICTIONS]
+
+
+def list_scores() -> list[Column]:
+    """Columns of the scores of a cross-validation."""
+    return [MODEL, PARTITION, ENV, TRAIT, Column("n_test", WHOLE, NONE, "number of lines scored", len), *SCORES]
+
+
+def list_comparison() -> list[Column]:
+    """Columns of the summary of a cross-validation: means and errors of all scores, then ranks."""
+    columns = [MODEL, ENV, TRAIT, Column("n_partitions", WHOLE, NONE, "number of partitions with a hidden value")]
+    for score in SCORES:
+        columns.append(Column(f"{score.name}_mean", NUMBER, score.unit, f"mean of `{score.name}` over the partitions"))
+        error = "naive standard error of that mean, SD over partitions / sqrt(partitions)"
+        columns.append(Column(f"{score.name}_se", NUMBER, score.unit, error))
+    for score in SCORES:
+        words = f"rank of the model by `{score.name}_mean`, 1 for the {score.best}"
+        columns.append(Column(f"{score.name}_rank", NUMBER, NONE, words))
+    return columns
