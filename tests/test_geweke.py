@@ -152,7 +152,7 @@ def run_late(rng, p, s, w, start, stop, out):
         if draw_genetic_covariances(rng, p, s, w) != 0 or not draw_residual(rng, p, s, w):
             return 3
         draw_mean_scales(rng, p, s)
-        if record_draw(rng, p, s, w, t, out) != 0:
+        if record_draw(rng, p, s, w, np.empty(0), t, out) != 0:
             return 1
     return 0
 

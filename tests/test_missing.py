@@ -165,7 +165,7 @@ def test_expected_genetic_effects_of_absent_columns(incomplete):
     u = case.total(t).ravel()
     _, s, w = fresh(incomplete)
     draws = PLAIN.draws.allocate_draws(p, 1, np.array([0]), True)
-    assert PLAIN.draws.record_draw(ScriptedGenerator(np.ones(1)), p, s, w, 0, draws) == 0
+    assert PLAIN.draws.record_draw(ScriptedGenerator(np.ones(1)), p, s, w, np.empty(0), 0, draws) == 0
     effects = case.basis.rotate_back(draws.sum_W).ravel()
     np.testing.assert_allclose(effects[recorded], u[recorded], atol=1e-9)
     wanted, _ = regress_dense(covariance, recorded, ~recorded, u[recorded])

@@ -72,6 +72,7 @@ def build_matrices(part: Part, thetas: np.ndarray, shape: tuple[int, int]) -> np
     numpy.linalg.LinAlgError
         Where parameters are out of bounds.
     """
+    assert part.build, "a part without addresses"
     out = np.empty((len(thetas), *shape))
     if not fill_matrices(part, np.ascontiguousarray(thetas), out):
         raise np.linalg.LinAlgError("parameters of a covariance are out of bounds")

@@ -115,8 +115,11 @@ def make_part(
         numbers=structure.numbers,
     )
     part = part._replace(size=structure.count(part))
-    if not pointed:
-        return part
+    return point_part(structure, part) if pointed else part
+
+
+def point_part(structure: Structure, part: Part) -> Part:
+    """The part with the addresses of its structure's functions, which are compiled for that."""
     vector, matrix = np.zeros(1), np.zeros((1, 1))
     return part._replace(
         build=find_address(structure.build, part, vector, matrix),

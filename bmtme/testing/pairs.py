@@ -10,13 +10,13 @@ import numpy as np
 
 from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk, resume_walk
 from bmtme.engines.rotated.density import sum_within
-from bmtme.engines.rotated.draws import allocate_draws, hold_draws
+from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws, take_effects
 from bmtme.engines.rotated.problem import Problem, build_problem, hold_problem, load_values
 from bmtme.engines.rotated.state import State, allocate_work, hold_state, hold_work
 from bmtme.engines.rotated.steps import complete_data, prepare_mean_prior
 from bmtme.engines.rotated.sweep import COLLAPSED, run_sweeps
 from bmtme.structures.part import build_matrices
-from bmtme.structures.structure import Structures
+from bmtme.structures.structure import Structures, point_part
 from bmtme.testing.cases import Case
 from bmtme.testing.dense import DenseModel, Unknowns
 from bmtme.testing.geweke import Arrays, Comparison, compare_ranks
@@ -57,12 +57,17 @@ def open_walk(p: Problem, s: State) -> tuple[Walk, tuple[Any, ...]]:
     return walk, held
 
 
-def read_covariances(p: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read_covariances(p: Problem, structures: Structures, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """C (n, I L, I L) and R (n, I, L, L) at (n, q) parameters of every column and environment."""
     n, size, L = len(theta), p.n_env * p.n_trait, p.n_trait
     first = p.whole_residual.first
-    C = build_matrices(p.whole_genetic, theta[:, :first], (size, size))
-    R = build_matrices(p.whole_residual, theta[:, first:], ((p.block.max() + 1) * L, L))
+    shapes = (size, size), ((p.block.max() + 1) * L, L)
+    parts = p.whole_genetic, p.whole_residual
+    pointed = [point_part(structure, part) for structure, part in zip(structures, parts, strict=True)]
+    C, R = (
+        build_matrices(part, values, shape)
+        for part, values, shape in zip(pointed, (theta[:, :first], theta[:, first:]), shapes, strict=True)
+    )
     return C, R.reshape(n, -1, L, L)[:, p.block]
 
 
@@ -81,10 +86,10 @@ def measure_marginal(case: Case, C: np.ndarray, R: np.ndarray, t: Unknowns, valu
     return m.integrate_means(V, t, values)
 
 
-def draw_truth(case: Case, p: Problem, draw: DrawPrior, rng: np.random.Generator) -> Truth:
+def draw_truth(case: Case, p: Problem, structures: Structures, draw: DrawPrior, rng: np.random.Generator) -> Truth:
     """Everything from the prior."""
     theta = draw(rng, p)
-    C, R = (values[0] for values in read_covariances(p, theta[None]))
+    C, R = (values[0] for values in read_covariances(p, structures, theta[None]))
     t = case.model.draw(rng)
     roots, vectors = np.linalg.eigh(case.model.G)
     F = vectors * np.sqrt(np.where(roots > 1e-8 * roots.max(), roots, 0.0))
@@ -129,7 +134,7 @@ def compare_pair(
     before: list[tuple[np.ndarray, ...]] = []
     after: list[tuple[np.ndarray, ...]] = []
     for _ in range(size):
-        truth = draw_truth(case, p, draw, rng)
+        truth = draw_truth(case, p, structures, draw, rng)
         load_values(p, case.layout, case.basis, case.hide(truth.values))
         s = pack_truth(case, p, truth)
         walk.theta[:] = restrict(p, truth.theta)
@@ -141,20 +146,31 @@ def compare_pair(
         values = truth.values.copy()
         values[case.layout.part_record] = s.part
         before.append(
-            (truth.theta, truth.means.beta, truth.means.mu, truth.means.tau2, truth.u, truth.values, truth.pads)
+            (truth.C, truth.R, truth.means.beta, truth.means.mu, truth.means.tau2, truth.u, truth.values, truth.pads)
         )
-        u = case.basis.rotate_back(draws.W2)[0]
-        after.append((draws.theta[-1], draws.beta[-1], draws.mu[-1], draws.tau[-1] ** 2, u, values, s.pad[has_pad]))
+        I, L = case.recorded.shape
+        u = case.basis.rotate_back(np.array([take_effects(draws, i, l)[0] for i in range(I) for l in range(L)]))
+        R = draws.R_e[-1].reshape(-1, L, L)[p.block]
+        after.append(
+            (read_genetic(p, draws), R, draws.beta[-1], draws.mu[-1], draws.tau[-1] ** 2, u, values, s.pad[has_pad])
+        )
         after[-1] = tuple(np.array(part) for part in after[-1])
     return compare_ranks(
-        *(summarise_pair(case, p, [np.array(x) for x in zip(*rows, strict=True)]) for rows in (before, after))
+        *(summarise_pair(case, [np.array(x) for x in zip(*rows, strict=True)]) for rows in (before, after))
     )
 
 
-def summarise_pair(case: Case, p: Problem, columns: list[np.ndarray]) -> Arrays:
+def read_genetic(p: Problem, draws: Draws) -> np.ndarray:
+    """C (I L, I L) of the last draw."""
+    if p.proportional:
+        return np.asarray(np.kron(np.ones((p.n_env, p.n_env)) + np.diag(draws.s2_E[-1]), draws.Sigma_t[-1]))
+    size = p.n_env * p.n_trait
+    return build_matrices(p.whole_genetic, draws.theta[-1:], (size, size))[0]
+
+
+def summarise_pair(case: Case, columns: list[np.ndarray]) -> Arrays:
     """Statistics of the joint distribution, each (n,): unknowns, and how they, data and imputed values go together."""
-    theta, beta, mu, tau2, u, values, pads = columns
-    C, R = read_covariances(p, theta)
+    C, R, beta, mu, tau2, u, values, pads = columns
     I, L = case.recorded.shape
     m = case.model
     out: Arrays = {}

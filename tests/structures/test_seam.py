@@ -29,6 +29,7 @@ def test_paper_pair_through_the_seam(design, variant):
     q = build_pair_problem(scene.case, (Twin(), Shared()), scene.values)
     assert p.native
     assert not q.native
+    assert not q.proportional
     parts = (Twin(), p.genetic), (Shared(), p.residual)
     start = Start(t.Sigma_t, t.s2_E, t.R_e)
     theta = np.concatenate([structure.start(part, start) for structure, part in parts])

@@ -72,7 +72,7 @@ class Walk(NamedTuple):
     Sigma_t: np.ndarray
     s2_E: np.ndarray
     roots: np.ndarray  # signed roots of Sigma_E at the trial point
-    C: np.ndarray  # (M, M) of structures other than the paper's
+    C: np.ndarray  # (M, M) of genetic structures other than the paper's
     R_e: np.ndarray  # (B L, L)
     KT: np.ndarray
     KR: np.ndarray
@@ -119,7 +119,7 @@ def allocate_walk(p: Problem) -> Walk:
         Sigma_t=new(L, L),
         s2_E=new(I),
         roots=new(count_parameters(p.prior_E.shape, len(p.seen))),
-        C=np.zeros((0, 0) if p.native else (M, M)),
+        C=np.zeros((0, 0) if p.proportional else (M, M)),
         R_e=new((p.block.max() + 1) * L, L),
         KT=new(L, L),
         KR=new(L, L),
@@ -152,7 +152,7 @@ def pack_state(p, s, h):
 def accept_trial(p, s, h):
     """Make the trial point's covariances those of the state (C of other structures than the paper's: the walk's)."""
     s.R_e[:] = h.R_e
-    if not p.native:
+    if not p.proportional:
         return
     s.Sigma_t[:] = h.Sigma_t
     if p.interaction:
@@ -174,7 +174,7 @@ def resume_walk(p, s, w, h):
 @compiled()
 def factor_state(p, s, w, h):
     """Diagonalise the pair (C, R) of the state; of structures other than the paper's it is the walk's."""
-    if p.native:
+    if p.proportional:
         return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
     return factor_trial(p, h, w)
 

@@ -32,19 +32,20 @@ ROUNDING, RESOLUTION = 1e-15, 1e-6
 def unpack_trial(theta, p, h):
     """Covariances of a trial point; False where it is out of bounds."""
     last = p.residual.first
-    if not p.native:
-        if not call_build(p.genetic.build, p.genetic, theta[:last], h.C):
+    if p.proportional:
+        if not unpack_proportional(p.genetic, theta[:last], h.KT, h.Sigma_t, h.roots, h.s2_E):
             return False
-        return call_build(p.residual.build, p.residual, theta[last:], h.R_e)
-    if not unpack_proportional(p.genetic, theta[:last], h.KT, h.Sigma_t, h.roots, h.s2_E):
+    elif not call_build(p.genetic.build, p.genetic, theta[:last], h.C):
         return False
-    return unpack_covariance(theta[last:], p.prior_e.shape, h.KR, h.R_e)
+    if p.shared:
+        return unpack_covariance(theta[last:], p.prior_e.shape, h.KR, h.R_e)
+    return call_build(p.residual.build, p.residual, theta[last:], h.R_e)
 
 
 @compiled()
 def factor_trial(p, h, w):
     """Diagonalise the pair (C, R) of the trial point."""
-    if p.native:
+    if p.proportional:
         return factor_pair(p, h.Sigma_t, h.s2_E, h.R_e, w)
     return factor_general(p, h.C, h.R_e, w)
 
@@ -133,11 +134,13 @@ def finish_parameters(theta, p, h, GC, GS, gE, GR, gradient):
     GR : (B L, L) d/dR_e; all are used up
     """
     last = p.residual.first
-    if not p.native:
+    if p.proportional:
+        lp = finish_proportional(p.genetic, theta[:last], h.KT, h.Sigma_t, h.roots, GS, gE, gradient[:last])
+    else:
         lp = call_back(p.genetic.back, p.genetic, theta[:last], GC, gradient[:last])
-        return lp + call_back(p.residual.back, p.residual, theta[last:], GR, gradient[last:])
-    lp = finish_proportional(p.genetic, theta[:last], h.KT, h.Sigma_t, h.roots, GS, gE, gradient[:last])
-    return lp + finish_covariance(p.prior_e, h.KR, h.R_e, GR, gradient[last:])
+    if p.shared:
+        return lp + finish_covariance(p.prior_e, h.KR, h.R_e, GR, gradient[last:])
+    return lp + call_back(p.residual.back, p.residual, theta[last:], GR, gradient[last:])
 
 
 @compiled()
@@ -184,7 +187,7 @@ def evaluate(theta, p, s, w, h, gradient):
         differentiate_product(p, w, h, flat, GS, GR, gE)
     else:
         differentiate_general(p, w, h, GR)
-        if p.native:
+        if p.proportional:
             gather_proportional(p.genetic, h.Sigma_t, h.s2_E, h.GC, GS, gE)
     lp += add_within(p, h, GR)
     lp += finish_parameters(theta, p, h, h.GC, GS, gE, GR, gradient)

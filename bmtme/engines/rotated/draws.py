@@ -22,7 +22,7 @@ class Draws(NamedTuple):
 
     Sigma_t: np.ndarray  # (n, L, L)
     s2_E: np.ndarray  # (n, I)
-    theta: np.ndarray  # (n, q) parameters of every column and environment, of structures other than the paper's
+    theta: np.ndarray  # (n, q) parameters of every column and environment, of genetic structures but the paper's
     R_e: np.ndarray  # (n, B L, L)
     genetic: np.ndarray  # (n, I, L) genetic variance of every column, the diagonal of C
     residual: np.ndarray  # (n, I, L) residual variance of a plot
@@ -55,11 +55,11 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
     I, L, J = p.n_env, p.n_trait, len(p.d)
     kept = int(slots.max(initial=-1)) + 1
     B = p.block.max() + 1
-    paper, other = (n, 0) if p.native else (0, n)
+    paper, other = (n, 0) if p.proportional else (0, n)
     return Draws(
         Sigma_t=np.empty((paper, L, L)),
         s2_E=np.empty((paper, I)),
-        theta=np.empty((other, p.whole_residual.first + p.whole_residual.size)),
+        theta=np.empty((other, p.whole_genetic.size)),
         R_e=np.empty((n, B * L, L)),
         genetic=np.empty((n, I, L)),
         residual=np.empty((n, I, L)),
@@ -71,8 +71,8 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
         step_size=np.full(n, np.nan),
         diverging=np.zeros(n, bool),
         slot=slots.astype(np.int64),
-        W1=np.empty((kept, L if p.native else 0, J)),
-        W2=np.empty((kept, I * L if p.interaction or not p.native else 0, J)),
+        W1=np.empty((kept, L if p.proportional else 0, J)),
+        W2=np.empty((kept, I * L if p.interaction or not p.proportional else 0, J)),
         track=track,
         sum_beta=np.zeros((I, L)),
         sum_W=np.zeros((I * L, J)),
@@ -109,73 +109,23 @@ def record_means(rng, p, s, t, out):
     return absent
 
 
-@compiled(inline=True)
-def record_draw(rng, p, s, w, t, out):
-    """Write the state to row t; returns 0, or 1 where Sigma_t failed on the way."""
-    out.Sigma_t[t] = s.Sigma_t
-    out.s2_E[t] = s.s2_E
-    out.R_e[t] = s.R_e
-    for i in range(p.n_env):
-        for l in range(p.n_trait):
-            out.genetic[t, i, l] = s.Sigma_t[l, l] * (1.0 + s.s2_E[i])
-            out.residual[t, i, l] = s.R_e[l, l]
-    absent = record_means(rng, p, s, t, out)
-    if out.track:
-        if absent:
-            if not fill_split(s.Sigma_t, s.s2_E, p.recorded, p.seen, p.col_env, p.col_trait, w.A, w.K):
-                return SIGMA_T
-            if not expect_genetic(s.Sigma_t, p.recorded, p.col_env, p.col_trait, s.W, w.A, w.main, w.full):
-                return SIGMA_T
-            for m in range(w.full.shape[0]):
-                add_row(1.0, w.full[m], out.sum_W[m])
-        else:
-            for m in range(s.W.shape[0]):
-                add_row(1.0, s.W[m], out.sum_W[m])
-    slot = out.slot[t]
-    if slot >= 0:
-        out.W1[slot] = s.W1
-    # Absent columns take their normals in every draw, so that the chain does not depend on what is stored.
-    if p.interaction and (absent or slot >= 0):
-        for m in range(s.W.shape[0]):
-            w.W2[m] = s.W[m] - s.W1[p.col_trait[m]]
-        if not complete_interaction(
-            rng,
-            s.Sigma_t,
-            s.s2_E,
-            p.recorded,
-            p.col_env,
-            p.col_trait,
-            p.rank,
-            w.W2,
-            w.noise,
-            out.W2[slot] if slot >= 0 else w.full,
-        ):
-            return SIGMA_T
-    return FINE
-
-
 @compiled()
 def record_total(rng, p, s, w, theta, t, out):
-    """The same for a structure of any kind, whose effects are not split; theta is the walk's.
+    """The same for other genetic structures than the paper's, whose effects are not split.
 
     Parameters of environments and columns without a record are drawn first, and their effects given the recorded ones:
     w_a | w_o ~ N(C_ao C_oo^-1 w_o, C_aa - C_ao C_oo^-1 C_oa).
     """
-    I, L, last = p.n_env, p.n_trait, p.whole_residual.first
+    I, L = p.n_env, p.n_trait
     whole = out.theta[t]
-    if not call_complete(p.genetic.complete, rng, p.genetic, theta[: p.residual.first], whole[:last]):
+    if not call_complete(p.genetic.complete, rng, p.genetic, theta[: p.residual.first], whole):
         return PAIR
-    if not call_complete(p.residual.complete, rng, p.residual, theta[p.residual.first :], whole[last:]):
-        return R_E
-    if not call_build(p.whole_residual.build, p.whole_residual, whole[last:], out.R_e[t]):
-        return R_E
     C = np.empty((I * L, I * L))
-    if not call_build(p.whole_genetic.build, p.whole_genetic, whole[:last], C):
+    if not call_build(p.whole_genetic.build, p.whole_genetic, whole, C):
         return PAIR
     for i in range(I):
         for l in range(L):
             out.genetic[t, i, l] = C[i * L + l, i * L + l]
-            out.residual[t, i, l] = out.R_e[t, p.block[i] * L + l, l]
     absent = record_means(rng, p, s, t, out)
     slot = out.slot[t]
     if not absent:
@@ -211,3 +161,81 @@ def record_total(rng, p, s, w, theta, t, out):
     if slot >= 0:
         out.W2[slot] = w.full
     return FINE
+
+
+@compiled()
+def record_residual(rng, p, s, theta, t, out):
+    """Write the blocks of R_e to row t, those of environments and traits without a record from their prior."""
+    if p.shared:
+        out.R_e[t] = s.R_e
+    else:
+        whole = np.empty(p.whole_residual.size)
+        if not call_complete(p.residual.complete, rng, p.residual, theta[p.residual.first :], whole):
+            return False
+        if not call_build(p.whole_residual.build, p.whole_residual, whole, out.R_e[t]):
+            return False
+    for i in range(p.n_env):
+        for l in range(p.n_trait):
+            out.residual[t, i, l] = out.R_e[t, p.block[i] * p.n_trait + l, l]
+    return True
+
+
+@compiled(inline=True)
+def record_draw(rng, p, s, w, theta, t, out):
+    """Write the state to row t; returns 0, or the code of what failed on the way. theta : the walk's"""
+    if not record_residual(rng, p, s, theta, t, out):
+        return R_E
+    if not p.proportional:
+        return record_total(rng, p, s, w, theta, t, out)
+    out.Sigma_t[t] = s.Sigma_t
+    out.s2_E[t] = s.s2_E
+    for i in range(p.n_env):
+        for l in range(p.n_trait):
+            out.genetic[t, i, l] = s.Sigma_t[l, l] * (1.0 + s.s2_E[i])
+    absent = record_means(rng, p, s, t, out)
+    if out.track:
+        if absent:
+            if not fill_split(s.Sigma_t, s.s2_E, p.recorded, p.seen, p.col_env, p.col_trait, w.A, w.K):
+                return SIGMA_T
+            if not expect_genetic(s.Sigma_t, p.recorded, p.col_env, p.col_trait, s.W, w.A, w.main, w.full):
+                return SIGMA_T
+            for m in range(w.full.shape[0]):
+                add_row(1.0, w.full[m], out.sum_W[m])
+        else:
+            for m in range(s.W.shape[0]):
+                add_row(1.0, s.W[m], out.sum_W[m])
+    slot = out.slot[t]
+    if slot >= 0:
+        out.W1[slot] = s.W1
+    # Absent columns take their normals in every draw, so that the chain does not depend on what is stored.
+    if p.interaction and (absent or slot >= 0):
+        for m in range(s.W.shape[0]):
+            w.W2[m] = s.W[m] - s.W1[p.col_trait[m]]
+        if not complete_interaction(
+            rng,
+            s.Sigma_t,
+            s.s2_E,
+            p.recorded,
+            p.col_env,
+            p.col_trait,
+            p.rank,
+            w.W2,
+            w.noise,
+            out.W2[slot] if slot >= 0 else w.full,
+        ):
+            return SIGMA_T
+    return FINE
+
+
+def take_effects(chain: Draws, i: int, l: int, slots: np.ndarray | None = None) -> np.ndarray:
+    """Total genetic effects of a column in kept draws, in the eigenbasis: (slots, J).
+
+    slots : which of the kept draws; default all
+    """
+    chosen = slice(None) if slots is None else slots
+    L = chain.R_e.shape[2]
+    if not chain.W1.shape[1]:
+        return chain.W2[chosen, i * L + l]
+    if not chain.W2.shape[1]:
+        return chain.W1[chosen, l]
+    return np.asarray(chain.W1[chosen, l] + chain.W2[chosen, i * L + l])

@@ -17,7 +17,7 @@ from bmtme.model.codes import CovariancePrior
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.layout import Layout
 from bmtme.structures.part import Part
-from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
+from bmtme.structures.proportional import PAPER_PAIR, Proportional, Shared
 from bmtme.structures.structure import Genetic, Residual, make_part
 
 
@@ -56,7 +56,9 @@ class Problem(NamedTuple):
     col_trait: np.ndarray  # (M,)
     env_first: np.ndarray  # (I,) first column of each environment
     env_width: np.ndarray  # (I,) its number of recorded traits
-    native: bool  # the paper's pair: C and R are made of Sigma_t, Sigma_E and R_e, and have Gibbs steps
+    proportional: bool  # C is made of Sigma_t and Sigma_E, effects are split into b1 and b2
+    shared: bool  # R is made of one R_e
+    native: bool  # both: the paper's pair, which has Gibbs steps
     product: bool  # and every seen environment records every trait: T is a Kronecker product
     interaction: bool  # more than one environment: b2 and Sigma_E exist
     # plots
@@ -126,14 +128,14 @@ def build_problem(
     width = layout.recorded.sum(axis=1).astype(np.int64)
     seen = np.flatnonzero(width).astype(np.int64)
     S, P, M = len(layout.cell_line), len(layout.part_record), len(col_env)
-    native = is_paper_pair(genetic, residual)
+    proportional, shared = isinstance(genetic, Proportional), isinstance(residual, Shared)
     every = np.ones((I, L), bool)
     parts = [
-        make_part(genetic, 0, layout.recorded, prior_t, prior_E, not native),
-        make_part(genetic, 0, every, prior_t, prior_E, not native),
+        make_part(genetic, 0, layout.recorded, prior_t, prior_E, not proportional),
+        make_part(genetic, 0, every, prior_t, prior_E, not proportional),
     ]
     parts += [
-        make_part(residual, part.size, columns, prior_e, prior_E, not native)
+        make_part(residual, part.size, columns, prior_e, prior_E, not shared)
         for part, columns in zip(parts, (layout.recorded, every), strict=True)
     ]
     patterns, block, pattern_block, cell_pattern, part_pattern = split_patterns(layout, residual.by_env)
@@ -154,8 +156,10 @@ def build_problem(
         col_trait=col_trait,
         env_first=np.concatenate([[0], np.cumsum(width)[:-1]]).astype(np.int64),
         env_width=width,
-        native=native,
-        product=native and bool(np.all(width[seen] == L)),
+        proportional=proportional,
+        shared=shared,
+        native=proportional and shared,
+        product=proportional and shared and bool(np.all(width[seen] == L)),
         interaction=I > 1,
         k=layout.plots.astype(float),
         n_recorded=layout.n_recorded,

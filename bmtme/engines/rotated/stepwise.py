@@ -130,7 +130,7 @@ def run_stepwise(rng, p, s, w, start, stop, keep, out):
         code = sweep_stepwise(rng, p, s, w)
         if code == FINE and keep:
             measure_completed_density(p, s, w)
-            code = record_draw(rng, p, s, w, t, out)
+            code = record_draw(rng, p, s, w, np.empty(0), t, out)
         if code != FINE:
             return t, code
     return stop, FINE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmtme.engines.rotated.collapsed import factor_state, move_covariances, pack_state
 from bmtme.engines.rotated.density import sum_within
-from bmtme.engines.rotated.draws import record_draw, record_total
+from bmtme.engines.rotated.draws import record_draw
 from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
 from bmtme.engines.rotated.steps import (
     complete_data,
@@ -44,7 +44,7 @@ def sweep(rng, kind, p, s, w, h):
     if kind == COLLAPSED:
         if not move_covariances(rng, p, s, w, h):
             return PAIR
-        if p.native:
+        if p.proportional:
             draw_unseen_variances(rng, p, s)
     elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
         return PAIR
@@ -53,7 +53,7 @@ def sweep(rng, kind, p, s, w, h):
             return R_E
         if not draw_means_and_genetic(rng, p, s, w):
             return MEANS
-    if p.native and not split_effects(rng, p, s, w):
+    if p.proportional and not split_effects(rng, p, s, w):
         return SIGMA_T
     refresh = kind == COLLAPSED and p.native and h.outcome.swept[0] % REFRESH == 0
     given_effects = kind == GIBBS or refresh
@@ -107,7 +107,7 @@ def run_sweeps(rng, kind, p, s, w, h, start, stop, keep, out, trail):
         code = sweep(rng, kind, p, s, w, h)
         if code == FINE and keep:
             measure_completed_density(p, s, w)
-            code = record_draw(rng, p, s, w, t, out) if p.native else record_total(rng, p, s, w, h.theta, t, out)
+            code = record_draw(rng, p, s, w, h.theta, t, out)
         if code != FINE:
             return t, code
         if kind == COLLAPSED:
