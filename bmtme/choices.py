@@ -7,7 +7,7 @@ STRUCTURES = ("unstructured", "diagonal", "standard")
 MEANS = ("exchangeable", "flat", "paper")
 UNITS = ("scaled", "raw")
 #: Residual structures by name.
-RESIDUALS = ("shared",)
+RESIDUALS = ("shared", "common_correlation", "by_env")
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
 #: What is kept of the draws of the effects.

@@ -21,21 +21,20 @@ from bmtme.results.convergence import measure_sampling
 from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.quantities import choose_stored, share_genetic
+from bmtme.results.rows import label_dimensions
 
 
-def collect(prepared: Prepared, problem: Problem, scaling: Scaling, sampled: list[Draws], keep: str) -> dict[str, Any]:
+def collect(
+    prepared: Prepared, model: BMTME, problem: Problem, scaling: Scaling, sampled: list[Draws], keep: str
+) -> dict[str, Any]:
     """Labelled groups of the result, as xarray Datasets, in the order in which they are shown."""
     trial, layout = prepared.trial, prepared.layout
     cell_env, cell_trait = np.nonzero(layout.recorded)
-    labels = {
-        "env": list(trial.envs),
-        "trait": list(trial.traits),
-        "cell": [f"{trial.envs[i]} x {trial.traits[l]}" for i, l in zip(cell_env, cell_trait, strict=True)],
-    }
+    labels = label_dimensions(prepared)
     coords: dict[str, Any] = {twin: names for dim, names in labels.items() for twin in (dim, f"{dim}_bis")}
     coords["line"] = list(prepared.lines)
     sizes = {dim: len(names) for dim, names in labels.items()}
-    stored = choose_stored(problem)
+    stored = choose_stored(problem, model.structures)
     drawn = [quantity for quantity in stored if quantity.is_effect]
     posterior = collect_variables(sampled, stored, scaling, {"trait": np.arange(len(trial.traits)), "cell": cell_trait})
     if keep == "all":
@@ -112,8 +111,10 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     covariances = posterior[[name for name in ("Sigma_t", "Sigma_E", "R_e") if name in posterior]]
     computed = {dim: list(prepared.trial.envs) for dim in ("env", "env_bis") if dim in covariances.dims}
     try:
-        with np.errstate(all="ignore"):
-            prior_only = find_prior_only(prepared, problem, scaling, covariances.sel(computed))
+        prior_only = {}
+        if problem.native:
+            with np.errstate(all="ignore"):
+                prior_only = find_prior_only(prepared, problem, scaling, covariances.sel(computed))
     except (np.linalg.LinAlgError, MemoryError) as error:  # a finished fit is not lost for that
         prior_only = {}
         reason = "there are too many of them" if isinstance(error, MemoryError) else "they are nearly singular"
@@ -156,9 +157,10 @@ def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode
     """How the chains went (see `bmtme.results.convergence.measure_sampling`)."""
     shares = share_draws(modes, sampled)
     spread = prepared.basis.spread / prepared.basis.scale
+    order = prepared.shown_envs
 
     def share(Sigma_t: np.ndarray, s2_E: np.ndarray, R_e: np.ndarray) -> np.ndarray:
-        E = s2_E[..., prepared.shown_envs, None] * np.eye(s2_E.shape[-1])
+        E = s2_E[..., order, None] * np.eye(s2_E.shape[-1])
         return share_genetic({"Sigma_t": Sigma_t, "Sigma_E": E, "R_e": R_e}, spread)
 
     def stack(name: str) -> np.ndarray:
@@ -173,7 +175,8 @@ def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode
         }
         for k, mode in enumerate(modes)
     ]
-    heritability = share(stack("Sigma_t"), stack("s2_E"), stack("R_e"))
+    genetic, residual = spread * stack("genetic")[..., order, :], stack("residual")[..., order, :]
+    heritability = genetic / (genetic + residual)
     return measure_sampling(heritability, stack("diverging"), stack("acceptance"), found)
 
 

@@ -130,7 +130,7 @@ def fit(
         if targets is not None:
             predictions = predict(prepared, scaling, sampled, prepared.trial, targets)
             predictions = arrange_predictions(predictions, relationship.lines, trial.envs, trial.traits)
-        groups = collect(prepared, problem, scaling, sampled, keep)
+        groups = collect(prepared, model, problem, scaling, sampled, keep)
         facts = find_facts(prepared, model, problem, scaling, groups["posterior"])
     clock.append(time.perf_counter())
     record = {

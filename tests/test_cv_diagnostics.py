@@ -29,6 +29,7 @@ from bmtme.results.rows import derive_rows, list_values
 from bmtme.results.summary import diagnose, summarise_posterior
 from bmtme.sampling import plan_slots, spawn_seeds
 from bmtme.structures.part import Start
+from bmtme.structures.proportional import PAPER_PAIR
 
 SHORT = {"draws": 40, "tune": 20, "chains": 2, "seed": 5}
 quiet = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -73,8 +74,8 @@ def test_fits_are_diagnosed_as_by_their_summaries(structure):
     problem, scaling = build(prepared, BMTME(structure))
     chains = run_chains(problem, "collapsed", 30, plan_slots(61, 3, "thin"), True, spawn_seeds(1, 3))
     chains = [chain._replace(diverging=np.arange(61) < k) for k, chain in enumerate(chains)]
-    stored = choose_stored(problem)
-    found = diagnose_chains(chains, stored, trial.envs, trial.traits)
+    stored = choose_stored(problem, PAPER_PAIR)
+    found = diagnose_chains(chains, stored, {"env": trial.envs, "trait": trial.traits})
     groups = collect(prepared, problem, scaling, chains, "none")
     facts = find_facts(prepared, BMTME(structure), problem, scaling, groups["posterior"])
     table = summarise_posterior(groups["posterior"], facts)
@@ -85,7 +86,7 @@ def test_fits_are_diagnosed_as_by_their_summaries(structure):
     np.testing.assert_allclose(found.r_hat, r_hat.max(), rtol=5e-3)
     np.testing.assert_allclose(found.r_hat, r_hat[found.parameter], rtol=5e-3)
     drawn = {row.name: row.draws for row in derive_rows(*list_values(groups["posterior"]), facts["spread"])}
-    for name, values in list_parameters(chains, stored, trial.envs, trial.traits):
+    for name, values in list_parameters(chains, stored, {"env": trial.envs, "trait": trial.traits}):
         if name not in drawn:
             assert not values.any()  # correlations that the model sets to zero
         else:
@@ -135,7 +136,10 @@ def test_chains_in_different_modes_are_diagnosed():
     modes = [Mode(Start(np.full((1, 1), size), np.zeros(1), np.ones((1, 1))), 0.0, 0.5) for size in (1.0, 0.1)]
     for draws, sizes, found in ((500, (1.0, 0.1), 2), (500, (1.0, 1.0), 1), (100, (1.0, 0.1), 1)):
         chains = [Chain(size, draws) for size in sizes]
-        assert diagnose_chains(chains, [SIGMA_T, R_E, SIGMA_E], ["E"], ["T"], modes).explanations == found
+        assert (
+            diagnose_chains(chains, [SIGMA_T, R_E, SIGMA_E], {"env": ["E"], "trait": ["T"]}, modes).explanations
+            == found
+        )
 
 
 @quiet

@@ -62,7 +62,7 @@ def test_traces_are_the_draws_behind_the_predictions(data):
     targets = choose_targets(prepared, (trial.lines[2], trial.lines[4]))
     places = np.array([[0, 0, 1], [1, 1, 0]])
     loadings = load_lines(prepared.basis, targets)
-    traces = np.concatenate([trace_cells(chain, loadings, places, 2) for chain in chains])
+    traces = np.concatenate([trace_cells(chain, loadings, places) for chain in chains])
     assert traces.shape == (120, 2)
     table = predict(prepared, scaling, chains, trial, choose_targets(prepared, trial.lines), cells)
     scale, centre = scaling.scale[[1, 0]], scaling.centre[[1, 0]]
@@ -83,7 +83,7 @@ def test_effective_draws_of_known_series(data):
         for chain, beta in zip(chains, series, strict=True):
             zero = np.zeros((n, *chain.W1.shape[1:])), np.zeros((n, *chain.W2.shape[1:]))
             made.append(chain._replace(slot=np.arange(n), beta=beta, W1=zero[0], W2=zero[1]))
-        return count_effective(made, prepared.basis, targets, places, 2)
+        return count_effective(made, prepared.basis, targets, places)
 
     white = rng.normal(size=(2, n, 3, 2))
     assert 500 < effective(white) <= 2 * n

@@ -135,7 +135,7 @@ def test_r_hat_of_a_cross_validation_counts_a_new_row(enlarged):
         s2_E=rng.random((9, 2)),
         R_e=rng.random((9, 1, 1)),
     )
-    found = dict(list_parameters([chain], [BETA, SIGMA_T, SIGMA_E, R_E], ["E1", "E2"], ["T"]))
+    found = dict(list_parameters([chain], [BETA, SIGMA_T, SIGMA_E, R_E], {"env": ["E1", "E2"], "trait": ["T"]}))
     assert list(found)[-2:] == ["odds[E1, T]", "odds[E2, T]"]
     assert not any(name.startswith("beta") for name in found)
     expected = chain.Sigma_t[:, 0, 0] * (1 + chain.s2_E[:, 1]) / chain.R_e[:, 0, 0]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.draws import Draws, take_effects
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.results.predictions import Targets, spread_evenly
 
@@ -22,9 +22,7 @@ LINES = 100
 MOST_NOISE = 0.1
 
 
-def count_effective(
-    chains: Sequence[Draws], basis: Eigenbasis, targets: Targets, places: np.ndarray, n_trait: int
-) -> float:
+def count_effective(chains: Sequence[Draws], basis: Eigenbasis, targets: Targets, places: np.ndarray) -> float:
     """Effective draws behind the predicted mean of the median cell.
 
     The kept draws of beta + b1 + b2 are cut into batches. With N kept draws of variance s^2 and A batches of n_a draws
@@ -40,7 +38,6 @@ def count_effective(
         The n lines of the cells.
     places : (C, 3) int array
         Cells as (place among the n lines, environment, trait).
-    n_trait : int
 
     Returns
     -------
@@ -48,7 +45,7 @@ def count_effective(
         Between 0 and N.
     """
     loadings = load_lines(basis, targets)
-    traces = [trace_cells(chain, loadings, places, n_trait) for chain in chains]
+    traces = [trace_cells(chain, loadings, places) for chain in chains]
     per_chain = max(1, BATCHES // len(traces))
     batches = [batch for trace in traces for batch in np.array_split(trace, min(per_chain, len(trace)))]
     joined = np.concatenate(traces)
@@ -130,14 +127,12 @@ def load_lines(basis: Eigenbasis, targets: Targets) -> np.ndarray:
     return rows
 
 
-def trace_cells(chain: Draws, loadings: np.ndarray, places: np.ndarray, n_trait: int) -> np.ndarray:
+def trace_cells(chain: Draws, loadings: np.ndarray, places: np.ndarray) -> np.ndarray:
     """(kept draws, C) draws of beta + b1 + b2, in scaled units."""
     sweeps = np.flatnonzero(chain.slot >= 0)
     out = np.empty((len(sweeps), len(places)))
     for i, l in np.unique(places[:, 1:], axis=0):
         here = np.flatnonzero((places[:, 1] == i) & (places[:, 2] == l))
-        w = chain.W1[:, l]
-        if chain.W2.shape[1]:
-            w = w + chain.W2[:, i * n_trait + l]
+        w = take_effects(chain, i, l)
         out[:, here] = chain.beta[sweeps, i, l][:, None] + w @ loadings[places[here, 0]].T
     return out

@@ -24,6 +24,7 @@ from bmtme.preparation import Prepared, build, observe
 from bmtme.progress import Progress
 from bmtme.results.predictions import Targets
 from bmtme.results.quantities import choose_stored
+from bmtme.results.rows import label_dimensions
 from bmtme.results.targets import choose_targets, predict
 from bmtme.sampling import Sampling, plan_slots
 
@@ -139,7 +140,8 @@ class Job:
             problem, scaling, modes = self._open()
             targets = choose_targets(self.prepared, self.trial.lines)
             self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
-            self.diagnosis = diagnose_chains(chains, choose_stored(problem), self.trial.envs, self.trial.traits, modes)
+            stored = choose_stored(problem, self.model.structures)
+            self.diagnosis = diagnose_chains(chains, stored, label_dimensions(self.prepared), modes)
             if self.cells.any():
                 self._measure_precision(chains)
         self._draws, self._built = [], None
@@ -147,8 +149,8 @@ class Job:
     def _measure_precision(self, chains: list[Draws]) -> None:
         places = choose_cells(self.cells)
         lines, places[:, 0] = np.unique(places[:, 0], return_inverse=True)
-        basis, n_trait = self.prepared.basis, len(self.trial.traits)
-        self.effective = count_effective(chains, basis, self._choose_targets(lines), places, n_trait)
+        basis = self.prepared.basis
+        self.effective = count_effective(chains, basis, self._choose_targets(lines), places)
         lines = choose_lines(self.cells)
         self.noise = measure_noise(chains, basis, self._choose_targets(lines), self.cells[lines])
 

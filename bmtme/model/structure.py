@@ -120,8 +120,11 @@ class BMTME:
     genetic : Genetic
         Structure of the covariance of a line's genetic effects over environments and traits, by default
         `Proportional`, (1 1' + Sigma_E) (x) Sigma_t as above. Any other needs the sampler ``collapsed``.
-    residual : {"shared"} or Residual
-        Structure of the residual covariance: by default one R_e in every environment.
+    residual : {"shared", "common_correlation", "by_env"} or Residual
+        Structure of the residual covariance: one R_e in every environment (default); standard deviations of its own
+        in every environment, with one correlation of the traits, or with correlations of its own. Standard
+        deviations then have the prior of `bmtme.structures.spreads` in place of `prior_e`. Only ``shared`` goes with
+        the standard model.
 
     Raises
     ------
@@ -136,7 +139,7 @@ class BMTME:
     means: Literal["exchangeable", "flat", "paper"] = "exchangeable"
     units: Literal["scaled", "raw"] = "scaled"
     genetic: Genetic = field(default_factory=_make_proportional)
-    residual: Literal["shared"] | Residual = "shared"
+    residual: Literal["shared", "common_correlation", "by_env"] | Residual = "shared"
 
     def __post_init__(self) -> None:
         for name, allowed in (("structure", STRUCTURES), ("means", MEANS), ("units", UNITS)):
@@ -169,13 +172,24 @@ class BMTME:
             )
         if not isinstance(self.residual, (str, Residual)):
             raise UsageError(f"residual must be one of {list_names(RESIDUALS)}, got {show(self.residual)}.")
+        residual = self.structures[1]
+        if self.structure not in residual.shapes:
+            raise UsageError(
+                f"structure={self.structure!r} does not go with residual={residual.name!r}, which takes "
+                f"{list_names(residual.shapes)}."
+            )
+        if self.prior_e is not None and not residual.takes_prior:
+            raise UsageError(
+                f"prior_e belongs to residual='shared': with residual={residual.name!r} standard deviations of "
+                "environments have a prior in common. Leave prior_e out."
+            )
 
     @property
     def structures(self) -> tuple[Genetic, Residual]:
         """The genetic and the residual structure as values."""
-        from bmtme.structures.proportional import Shared
+        from bmtme.structures.residuals import RESIDUAL_STRUCTURES
 
-        return self.genetic, Shared() if isinstance(self.residual, str) else self.residual
+        return self.genetic, RESIDUAL_STRUCTURES[self.residual] if isinstance(self.residual, str) else self.residual
 
     def describe(self) -> dict[str, Any]:
         """The model in plain values, for records of a run."""

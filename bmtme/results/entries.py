@@ -38,6 +38,7 @@ NONE = Unit("")
 VALUE = Unit("trait's unit", lambda values, scaling: values * scaling.scale + scaling.centre)
 DIFFERENCE = Unit("trait's unit", lambda values, scaling: values * scaling.scale)
 COVARIANCE = Unit("product of the traits' units", lambda values, scaling: scaling.restore_residual(values))
+VARIANCE = Unit("trait's, squared", lambda values, scaling: values * scaling.scale**2 / scaling.m)
 GENETIC = Unit("product of the traits' units", lambda values, scaling: scaling.restore_genetic(values))
 #: Of what is in the user's units throughout.
 GIVEN, SQUARE, OWN = Unit("trait's unit"), Unit("trait's unit squared"), Unit("unit of the row")
@@ -84,6 +85,8 @@ class Quantity:
     draws : callable, optional
         From one chain's `Draws`, in the sampler's units, to (draw, *dims); with a dimension ``line``, to the kept
         effects (kept, ..., J) in the eigenbasis. Without it, the quantity is derived.
+    reported : bool
+        Whether the draws come from the genetic structure: C, or what `Genetic.report` says by this name.
     when : callable
         Whether a model (by its `Problem`) stores it. Entries of one name may differ in dims if no model stores both.
     needs, derive : tuple of Quantity; callable
@@ -121,6 +124,7 @@ class Quantity:
     mark: Mark = field(default_factory=Mark)
     title: str = ""
     told: str = ""
+    reported: bool = False
 
     @property
     def is_effect(self) -> bool:

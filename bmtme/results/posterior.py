@@ -75,7 +75,7 @@ def collect_effects(
     draws, and the chain and draw each kept one came from.
     """
     if not thin:
-        parts = [rotate_effects(chain, np.arange(len(chain.W1)), effects, basis, scaling, sizes) for chain in chains]
+        parts = [rotate_effects(chain, np.arange(len(chain.W2)), effects, basis, scaling, sizes) for chain in chains]
         return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
     sums: dict[str, np.ndarray] = {}
     squares: dict[str, np.ndarray] = {}

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.draws import Draws, take_effects
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
@@ -125,9 +125,8 @@ def predict_cells(
         sweeps = np.flatnonzero(chain.slot >= 0)
         picks.append(sweeps[spread_evenly(len(sweeps), max(1, KEPT // len(chains)))])
     beta = np.concatenate([chain.beta[pick] for chain, pick in zip(chains, picks, strict=True)])
-    s2 = np.concatenate([chain.s2_E[pick] for chain, pick in zip(chains, picks, strict=True)])
-    genetic = np.concatenate([chain.Sigma_t[pick] for chain, pick in zip(chains, picks, strict=True)])
-    residual = np.concatenate([chain.R_e[pick] for chain, pick in zip(chains, picks, strict=True)])
+    genetic = np.concatenate([chain.genetic[pick] for chain, pick in zip(chains, picks, strict=True)])
+    residual = np.concatenate([chain.residual[pick] for chain, pick in zip(chains, picks, strict=True)])
     slots = [chain.slot[pick] for chain, pick in zip(chains, picks, strict=True)]
     new = np.flatnonzero(targets.recorded < 0)
     made = [column for column in columns if column.make is not None]
@@ -150,19 +149,14 @@ def predict_cells(
             if len(rows) == 0:
                 continue
             m = i * n_trait + l
-            w = np.concatenate(
-                [
-                    chain.W1[slot, l] + (chain.W2[slot, m] if chain.W2.shape[1] else 0.0)
-                    for chain, slot in zip(chains, slots, strict=True)
-                ]
-            )
+            w = np.concatenate([take_effects(chain, i, l, slot) for chain, slot in zip(chains, slots, strict=True)])
             spare = np.zeros(n)
             spare[new] = targets.spare
             known = Cells(
                 expected=mean_beta[i, l] + place(mean_w[m][None], rows)[:, 0],
                 fitted=place(w, rows) + beta[:, i, l],
-                extra=spare[rows][:, None] * (genetic[:, l, l] * (1.0 + s2[:, i])),
-                residual=residual[:, l, l],
+                extra=spare[rows][:, None] * genetic[:, i, l],
+                residual=residual[:, i, l],
                 n_obs=None if n_obs is None else n_obs[rows, i, l],
                 observed=None if observed is None else observed[rows, i, l],
             )

@@ -7,6 +7,8 @@ the summary, in this order. `SUMMARY`, `PREDICTIONS` and `SCORES` are columns of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ from bmtme.results.entries import (
     SQUARE,
     TEXT,
     VALUE,
+    VARIANCE,
     WHOLE,
     Column,
     Mark,
@@ -44,6 +47,8 @@ from bmtme.results.notes import (
     note_spread,
     note_unseen,
 )
+from bmtme.structures.part import build_matrices
+from bmtme.structures.structure import Structures
 
 if TYPE_CHECKING:
     from bmtme.engines.rotated.draws import Draws
@@ -65,10 +70,14 @@ def correlate(values: np.ndarray) -> np.ndarray:
 
 
 def share_genetic(values: Values, spread: float) -> np.ndarray:
-    """V / (V + R_e,ll), V = c Sigma_t,ll (1 + Sigma_E,ii), with c the spread; without Sigma_E in one environment."""
-    E = diagonal(values["Sigma_E"]) if "Sigma_E" in values else np.zeros(1)
-    genetic = spread * diagonal(values["Sigma_t"])[..., None, :] * (1.0 + E[..., :, None])
-    return np.asarray(genetic / (genetic + diagonal(values["R_e"])[..., None, :]))
+    """V / (V + R_e,ll), V = c Sigma_t,ll (1 + Sigma_E,ii) or c C_il,il, c the spread; R_e may be by environment."""
+    if "genetic_variance" in values:
+        genetic = spread * values["genetic_variance"]
+    else:
+        E = diagonal(values["Sigma_E"]) if "Sigma_E" in values else np.zeros(1)
+        genetic = spread * diagonal(values["Sigma_t"])[..., None, :] * (1.0 + E[..., :, None])
+    residual = diagonal(values["R_e"])
+    return np.asarray(genetic / (genetic + (residual if residual.ndim == genetic.ndim else residual[..., None, :])))
 
 
 def spread_interaction(chain: Draws) -> np.ndarray:
@@ -77,8 +86,34 @@ def spread_interaction(chain: Draws) -> np.ndarray:
 
 
 def has_interaction(problem: Problem) -> bool:
-    """More than one environment."""
-    return problem.interaction
+    """The paper's genetic structure in more than one environment."""
+    return problem.proportional and problem.interaction
+
+
+def is_proportional(problem: Problem) -> bool:
+    """The paper's genetic structure."""
+    return problem.proportional
+
+
+def is_other(problem: Problem) -> bool:
+    """Any other genetic structure."""
+    return not problem.proportional
+
+
+def is_shared(problem: Problem) -> bool:
+    """One residual covariance."""
+    return problem.shared
+
+
+def is_by_env(problem: Problem) -> bool:
+    """A residual covariance in every environment."""
+    return not problem.shared
+
+
+def stack_blocks(chain: Draws) -> np.ndarray:
+    """R_e (draw, I, L, L)."""
+    n, _, L = chain.R_e.shape
+    return chain.R_e.reshape(n, -1, L, L)
 
 
 def has_spread_means(problem: Problem) -> bool:
@@ -93,11 +128,11 @@ BETA = Quantity(
 SIGMA_T = Quantity(
     "Sigma_t", ("trait", "trait_bis"), GENETIC,
     "genetic covariance of the traits across environments, for the relationship as given", attrgetter("Sigma_t"),
-    mark=Mark(pairs="genetic_correlation"),
+    is_proportional, mark=Mark(pairs="genetic_correlation"),
 )  # fmt: skip
 R_E = Quantity(
     "R_e", ("trait", "trait_bis"), COVARIANCE, "residual covariance of the traits on one plot", attrgetter("R_e"),
-    notes=(first_of(note_apart, note_prior_only), note_spread, note_likeness),
+    is_shared, notes=(first_of(note_apart, note_prior_only), note_spread, note_likeness),
     mark=Mark(pairs="residual_correlation"), told=SPREAD,
 )  # fmt: skip
 SIGMA_E = Quantity(
@@ -106,10 +141,27 @@ SIGMA_E = Quantity(
     notes=(first_of(note_unseen, note_prior_only), note_likeness), mark=Mark(along="R_e"),
 )  # fmt: skip
 
+GENETIC_VARIANCE = Quantity(
+    "genetic_variance", ("env", "trait"), VARIANCE, "genetic variance, for the relationship as given",
+    attrgetter("genetic"), is_other, notes=(note_likeness,),
+)  # fmt: skip
+C = Quantity(
+    "C", ("cell", "cell_bis"), GENETIC,
+    "genetic covariance of the columns (environment, trait) with a record, for the relationship as given",
+    reported=True, listed=False,
+)  # fmt: skip
+R_BY_ENV = Quantity(
+    "R_e", ("env", "trait", "trait_bis"), COVARIANCE, "residual covariance of the traits on one plot", stack_blocks,
+    is_by_env, notes=(note_apart, note_likeness),
+)  # fmt: skip
+
 QUANTITIES: tuple[Quantity, ...] = (
     BETA,
     SIGMA_T,
+    GENETIC_VARIANCE,
+    C,
     R_E,
+    R_BY_ENV,
     SIGMA_E,
     Quantity(
         "mu", ("trait",), VALUE, "mean over environments, under exchangeable means", attrgetter("mu"),
@@ -121,11 +173,20 @@ QUANTITIES: tuple[Quantity, ...] = (
     ),
     Quantity(
         "b1", ("line", "trait"), DIFFERENCE, "genetic effect of the line across environments", attrgetter("W1"),
-        listed=False,
+        is_proportional, listed=False,
     ),
     Quantity(
         "b2", ("env", "line", "trait"), DIFFERENCE, "genetic effect of the line in one environment beside b1",
         attrgetter("W2"), has_interaction, listed=False,
+    ),
+    Quantity(
+        "u", ("env", "line", "trait"), DIFFERENCE, "genetic effect of the line in the environment", attrgetter("W2"),
+        is_other, listed=False,
+    ),
+    Quantity(
+        "genetic_correlation", ("cell", "cell_bis"), NONE, "correlation of C",
+        needs=(C,), derive=lambda values, spread: correlate(values["C"]), range=(-1.0, 1.0),
+        diagonal=False, notes=(note_likeness,),
     ),
     Quantity(
         "genetic_correlation", ("trait", "trait_bis"), NONE, "correlation of Sigma_t",
@@ -139,18 +200,47 @@ QUANTITIES: tuple[Quantity, ...] = (
         title="Residual correlation",
     ),
     Quantity(
-        "heritability", ("env", "trait"), NONE,
-        "genetic share of the variance of a record among the lines of the trial",
-        needs=(SIGMA_T, R_E), derive=share_genetic, range=(0.0, 1.0),
-        notes=(first_of(note_clones, note_unseen, note_prior_only), note_spread, note_likeness),
-        mark=Mark(along="R_e", far="Sigma_t"), title="Heritability of a {record}", told=HARDLY,
+        "residual_correlation", ("env", "trait", "trait_bis"), NONE, "correlation of R_e",
+        needs=(R_BY_ENV,), derive=lambda values, spread: correlate(values["R_e"]), range=(-1.0, 1.0),
+        diagonal=False, notes=(note_apart, note_likeness), title="Residual correlation",
+    ),
+    *(
+        Quantity(
+            "heritability", ("env", "trait"), NONE,
+            "genetic share of the variance of a record among the lines of the trial",
+            needs=needs, derive=share_genetic, range=(0.0, 1.0),
+            notes=(first_of(note_clones, note_unseen, note_prior_only), *own, note_likeness),
+            mark=Mark(along="R_e", far="Sigma_t"), title="Heritability of a {record}", told=HARDLY,
+        )
+        for needs, own in (
+            ((GENETIC_VARIANCE, R_E), (note_spread,)),
+            ((GENETIC_VARIANCE, R_BY_ENV), ()),
+            ((SIGMA_T, R_E), (note_spread,)),
+            ((SIGMA_T, R_BY_ENV), ()),
+        )
     ),
 )  # fmt: skip
 
 
-def choose_stored(problem: Problem) -> list[Quantity]:
-    """What a model stores."""
-    return [quantity for quantity in QUANTITIES if quantity.draws is not None and quantity.when(problem)]
+def choose_stored(problem: Problem, structures: Structures) -> list[Quantity]:
+    """What a model stores; what its genetic structure reports itself is read from that."""
+    genetic, _ = structures
+    part = problem.whole_genetic
+    here = np.flatnonzero(problem.recorded.ravel())
+    reported: dict[str, Callable[[Draws], np.ndarray]] = {
+        name: lambda chain, name=name: genetic.report(part, chain.theta)[name]  # type: ignore[misc]
+        for name in genetic.reports
+    }
+    if not problem.proportional:
+        shape = (problem.recorded.size, problem.recorded.size)
+        reported["C"] = lambda chain: build_matrices(part, chain.theta, shape)[:, here[:, None], here]
+    stored = []
+    for quantity in QUANTITIES:
+        if quantity.name in reported and quantity.reported:
+            stored.append(replace(quantity, draws=reported[quantity.name]))
+        elif quantity.draws is not None and quantity.when(problem):
+            stored.append(quantity)
+    return stored
 
 
 def find_quantity(name: str, values: Values, lead: int = 2) -> Quantity:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bmtme.preparation import Prepared
 from bmtme.results import quantities
 from bmtme.results.entries import Quantity
 from bmtme.results.notes import Values
@@ -43,6 +44,16 @@ class Row:
         return any(len(set(self.at(untwin(dim)))) > 1 for dim in self.quantity.dims)
 
 
+def label_dimensions(prepared: Prepared) -> dict[str, list[str]]:
+    """Names along the dimensions of covariances, in computing order; cells are columns with a record."""
+    trial = prepared.trial
+    return {
+        "env": list(trial.envs),
+        "trait": list(trial.traits),
+        "cell": [f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(prepared.layout.recorded)],
+    }
+
+
 def untwin(dim: str) -> str:
     """``trait`` of ``trait_bis``."""
     return dim.removesuffix("_bis")
@@ -75,11 +86,17 @@ def work_out(quantity: Quantity, values: Values, spread: float, lead: int = 2) -
 
 
 def derive_rows(values: Values, labels: Labels, spread: float) -> Iterator[Row]:
-    """Every row that the values give, in the order of the register; parameters as of `work_out`."""
+    """Every row that the values give, in the order of the register; parameters as of `work_out`.
+
+    Of several entries with one name and the same dimensions, the first that can be told.
+    """
+    told = set()
     for quantity in quantities.QUANTITIES:
-        array = work_out(quantity, values, spread) if quantity.listed else None
+        key = quantity.name, quantity.dims
+        array = work_out(quantity, values, spread) if quantity.listed and key not in told else None
         if array is None:
             continue
+        told.add(key)
         names = [labels[untwin(dim)] for dim in quantity.dims]
         for places in product(*(range(len(each)) for each in names)):
             name = name_row(quantity, *(each[k] for each, k in zip(names, places, strict=True)))

@@ -216,6 +216,8 @@ class Shared(Residual):
     """One residual covariance R_e of the traits in every environment."""
 
     name = "shared"
+    shapes = ("unstructured", "diagonal", "standard")
+    takes_prior = True
     build = staticmethod(build_shared)
     back = staticmethod(back_shared)
     complete = staticmethod(complete_shared)

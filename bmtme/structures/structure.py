@@ -54,9 +54,11 @@ class Genetic(Structure):
     Attributes
     ----------
     shapes : of the model's ``structure`` that go with it
+    reports : names of the posterior variables that `report` gives
     """
 
     shapes: ClassVar[tuple[str, ...]] = ("unstructured",)
+    reports: ClassVar[tuple[str, ...]] = ()
 
     def check(self, recorded: np.ndarray) -> None:
         """Refuse data that the structure cannot serve.
@@ -77,10 +79,18 @@ class Genetic(Structure):
 
 
 class Residual(Structure):
-    """Structure of R, the residual covariance of a plot: one block (L, L), or one for each environment."""
+    """Structure of R, the residual covariance of a plot: one block (L, L), or one for each environment.
 
-    #: Whether every environment has a block of its own.
+    Attributes
+    ----------
+    by_env : whether every environment has a block of its own
+    shapes : of the model's ``structure`` that go with it
+    takes_prior : whether the model's ``prior_e`` is its prior
+    """
+
     by_env: ClassVar[bool] = False
+    shapes: ClassVar[tuple[str, ...]] = ("unstructured", "diagonal")
+    takes_prior: ClassVar[bool] = False
 
 
 #: A genetic and a residual structure.

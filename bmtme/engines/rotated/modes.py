@@ -147,11 +147,12 @@ def choose_starts(modes: Sequence[Mode], chains: int) -> list[Start | None]:
 def share_draws(modes: Sequence[Mode], chains: Sequence[Draws]) -> np.ndarray:
     """(chain, mode) share of a chain's draws that are nearest to each mode."""
     shares = np.empty((len(chains), len(modes)))
+    if not modes:
+        return shares
     for c, chain in enumerate(chains):
         entries = list_entries(chain.Sigma_t, chain.s2_E, chain.R_e)
         distance = np.array([np.abs(entries - mode.list_entries()).max(axis=1) for mode in modes])
-        if modes:
-            shares[c] = np.bincount(distance.argmin(axis=0), minlength=len(modes)) / len(entries)
+        shares[c] = np.bincount(distance.argmin(axis=0), minlength=len(modes)) / len(entries)
     return shares
 
 
