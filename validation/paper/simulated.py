@@ -50,8 +50,3 @@ def write_mean(values: np.ndarray, digits: int, sign: str = "") -> str:
     """Mean over independent sets, and in brackets its standard error."""
     mean, error = mean_error(values)
     return f"{write_number(mean, digits, sign)} ({error:.{digits}f})"
-
-
-def join_words(words: list[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
