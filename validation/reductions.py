@@ -104,7 +104,7 @@ def sample(
 
 
 def compare(options: Options, draws: int) -> tuple[list[Row], list[tuple[str, ...]]]:
-    """Rows of the table, and of the report."""
+    """Checks, and lines of the table."""
     rows, lines = [], []
     exact = integrate(*make_data("full"))
     for structure, shape in SHAPES.items():

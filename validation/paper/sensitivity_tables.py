@@ -102,8 +102,7 @@ def find_limits(swept: Swept, sweeps: Sequence[Sweep], names: Sequence[str]) -> 
 def list_tables(label: str, swept: Swept) -> dict[str, str]:
     """The tables of one set by their headings."""
     return {
-        f"{label}: largest difference between the posterior means at any two scales, all scales / those from 1, in "
-        "posterior SDs": tabulate_spans(swept),
+        f"{label}: largest changes between scales, all / those from 1, in posterior SDs": tabulate_spans(swept),
         f"{label}: posterior means (95% intervals) at some of the scales": tabulate_means(swept),
         f"{label}: run again with more draws": "; ".join(swept.longer) or "none",
     }
