@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from validation.planted.mutant import Mutant
 
-NUMBERS = "test_reported_numbers.py::"
+NUMBERS = "reported/test_summary.py::"
 ROWS, DIAGNOSTICS = NUMBERS + "test_every_row_of_the_summary", NUMBERS + "test_every_diagnostic_of_the_summary"
 PREDICTIONS, FILES = NUMBERS + "test_every_prediction", NUMBERS + "test_files_hold_every_digit"
 REPORT = NUMBERS + "test_report_of_a_fit"
@@ -178,7 +178,7 @@ COMPARED = (
         "cv/precision.py",
         "/ (C * (C - 1) * lines)",
         "/ (C * lines)",
-        ("test_precision.py::test_noise_has_the_variance_of_the_mean_over_chains",),
+        ("cv/test_precision.py::test_noise_has_the_variance_of_the_mean_over_chains",),
     ),
     Mutant(
         "cross-validation: test cells without a value counted",
@@ -192,7 +192,7 @@ COMPARED = (
         "cv/schemes.py",
         "for i in rng.permutation(len(needed)):",
         "for i in range(len(needed)):",
-        ("test_schemes.py::test_cv1_with_unequal_lines_has_the_distribution_worked_out_by_hand",),
+        ("cv/test_schemes.py::test_cv1_with_unequal_lines_has_the_distribution_worked_out_by_hand",),
     ),
 )
 

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from test_mutants_gaps import ScriptedWalk, check_pair, start_walk
 
 import bmtme
 from bmtme.engines.rotated.collapsed import CORNER
 from bmtme.testing.cases import make_scene
 from bmtme.testing.scripted import import_plain
+from tests.engines.rotated.test_collapsed import ScriptedWalk, check_pair, start_walk
 from validation.modes import simulate_copies
 
 PLAIN = import_plain()

@@ -16,8 +16,8 @@ import pytest
 import bmtme
 from bmtme.cli.main import main as shell
 from bmtme.report.plots import plot_accuracy, plot_chains
+from tests.helpers.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 #: Pages with blocks of Python, in the order in which they are read.
 PAGES = ("README.md", "examples/formats.md", "examples/outputs.md")

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from test_predictions import flatten, mixture_quantile, predict_by_hand, trial_of
 
 from bmtme import BMTME, CV1, HalfT, InverseWishart, Relationship, cross_validate, fit, simulate
 from bmtme.data.relationship.files import read_relationship
@@ -22,6 +21,7 @@ from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_fit
 from bmtme.results.convergence import describe_agreement
 from bmtme.results.summary import summarise_posterior
+from tests.results.test_predictions import flatten, mixture_quantile, predict_by_hand, trial_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 

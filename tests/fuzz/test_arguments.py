@@ -1,6 +1,6 @@
 """Fuzz of arguments: every public function, and every option of the shell, with what does not belong there.
 
-As in `test_fuzz`, ``BMTME_FUZZ=20 pytest tests/test_fuzz_arguments.py`` runs twenty times as many cases, random ones.
+As in `test_files`, ``BMTME_FUZZ=20 pytest tests/fuzz/test_arguments.py`` runs twenty times as many cases, random ones.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from discs import small_files
-from fuzzing import Draw, call, check_shell, compile_samplers, examples, run_here
 from hypothesis import given
 from hypothesis import strategies as st
 
 import bmtme
 from bmtme import datasets
+from tests.helpers.discs import small_files
+from tests.helpers.fuzzing import Draw, call, check_shell, compile_samplers, examples, run_here
 
 LINES = ("L1", "L2", "L3", "L4", "L5")
 SHORT = {"draws": 2, "tune": 2, "chains": 1, "progress": False}

@@ -1,6 +1,6 @@
 """Draws of every sampler and variant from fixed seeds, as they were: what moves code must not move numbers.
 
-python tests/test_fingerprints.py      writes fingerprints.json anew, after a change that is meant to move them
+python -m tests.engines.rotated.test_fingerprints      writes fingerprints.json anew, after a change meant to move them
 """
 
 import json

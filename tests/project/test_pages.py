@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-if not (ROOT / "README.md").is_file() or not (ROOT / "validation").is_dir():  # the tests alone, without the checkout
-    pytest.skip("no pages beside the tests", allow_module_level=True)
+from tests.helpers.checkout import ROOT
 
 GUIDE = ROOT / "CONTRIBUTING.md"
 ALGEBRA = ROOT / "bmtme" / "engines" / "rotated" / "README.md"
@@ -36,11 +34,13 @@ def list_anchors(page: Path) -> set[str]:
 
 
 def find_file(name: str, page: Path) -> Path | None:
-    """The file or folder that a page means: beside it, of the checkout, of the package, or a test by its name."""
+    """The file or folder that a page means: beside it, of the checkout, of the package, or the one test of its name."""
     for folder in (page.parent, ROOT, ROOT / "bmtme"):
         if (folder / name).exists():
             return folder / name
-    return next((ROOT / "tests").rglob(name), None)
+    tests = list((ROOT / "tests").rglob(name))
+    assert len(tests) < 2, f"{name} may be any of {[str(test.relative_to(ROOT)) for test in tests]}"
+    return tests[0] if tests else None
 
 
 def list_definitions(file: Path) -> set[str]:

@@ -2,7 +2,7 @@
 
 What is built first is valid; then it is damaged, mostly a little, so that a case gets past the first check that it
 meets. Sizes: `examples` gives few cases, always the same ones; the environment variable BMTME_FUZZ multiplies them and
-makes them random, for example ``BMTME_FUZZ=20 pytest tests/test_fuzz.py``.
+makes them random, for example ``BMTME_FUZZ=20 pytest tests/fuzz``.
 """
 
 from __future__ import annotations

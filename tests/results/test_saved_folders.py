@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
-from discs import small_files
 
 import bmtme
 from bmtme import DataError, MachineError, Trial, UsageError
@@ -21,6 +20,7 @@ from bmtme.cli.main import main
 from bmtme.results.folder import check_new_folder, check_space, new_folder, save_result
 from bmtme.results.record import SCHEMA, read_record, write_record
 from bmtme.results.storage import describe_columns, read_table
+from tests.helpers.discs import small_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 

@@ -1,6 +1,6 @@
 """Fuzz of data frames and matrices, which hold what no file does.
 
-As in `test_fuzz`, ``BMTME_FUZZ=20 pytest tests/test_fuzz_frames.py`` runs twenty times as many cases, random ones.
+As in `test_files`, ``BMTME_FUZZ=20 pytest tests/fuzz/test_frames.py`` runs twenty times as many cases, random ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fuzzing import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bmtme
+from tests.helpers.fuzzing import (
     CELLS,
     PLACES,
     Draw,
@@ -28,10 +32,6 @@ from fuzzing import (
     pedigree_rows,
     wide_rows,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-import bmtme
 
 
 @pytest.fixture(scope="module")

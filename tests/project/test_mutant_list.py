@@ -1,20 +1,11 @@
 """The list of planted errors fits the source: each text is found once, each named test exists. Nothing is run."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-if not (ROOT / "validation" / "planted").is_dir():  # the tests alone, without the checkout
-    pytest.skip("no validation folder beside the tests", allow_module_level=True)
-
-sys.path.insert(0, str(ROOT))
-try:
-    from validation.planted import MUTANTS
-finally:
-    sys.path.remove(str(ROOT))
+from tests.helpers.checkout import ROOT
+from validation.planted import MUTANTS
 
 
 def test_enough_mutants_of_everything():

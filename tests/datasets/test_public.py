@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from discs import small_files
 
 from bmtme.datasets import fetch, list_sets, parsers, public
 from bmtme.datasets.sources import SOURCES, RemoteFile
 from bmtme.errors import DataError, MachineError, UsageError
+from tests.helpers.discs import small_files
 
 SETS = list(SOURCES)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from discs import small_files
 
 from bmtme.cli import grm
 from bmtme.cli.main import main
@@ -22,6 +21,7 @@ from bmtme.data.relationship import files as relationship_files
 from bmtme.data.relationship.files import read_relationship, write_relationship
 from bmtme.data.relationship.genomic import gaussian_kernel, vanraden
 from bmtme.data.relationship.matrix import Relationship
+from tests.helpers.discs import small_files
 
 Run = Callable[..., tuple[int, str, str]]
 

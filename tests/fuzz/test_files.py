@@ -1,6 +1,6 @@
 """Fuzz of files and tables: each case ends in a result or in one of our own errors that names the place.
 
-``BMTME_FUZZ=20 pytest tests/test_fuzz.py`` runs twenty times as many cases, random ones (see `fuzzing`). Files that
+``BMTME_FUZZ=20 pytest tests/fuzz`` runs twenty times as many cases, random ones (see `helpers.fuzzing`). Files that
 libraries written in C take apart are read by a process of their own, so that a crash is a failure like any other.
 """
 
@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.helpers.fuzzing import (
     LINES,
     PLACES,
     Draw,
@@ -37,8 +40,6 @@ from fuzzing import (
     wide_rows,
     write_rows,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 COLUMNS = ("--line", "line", "--env", "env")
 SHORT = ("--draws", "2", "--tune", "2", "--chains", "1", "--seed", "1")

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from test_predictions import flatten, mixture_quantile, predict_by_hand, trial_of
 
 from bmtme import BMTME, CV1, cross_validate, simulate
 from bmtme.collection import collect
@@ -11,6 +10,7 @@ from bmtme.engines.rotated.chains import run_chains
 from bmtme.preparation import build, prepare
 from bmtme.results.targets import choose_targets, predict
 from bmtme.sampling import plan_slots, spawn_seeds
+from tests.results.test_predictions import flatten, mixture_quantile, predict_by_hand, trial_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
