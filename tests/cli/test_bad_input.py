@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bmtme.cli.main import main
+from tests.helpers.shell import COLUMNS, Run
 
 LINES = ("L1", "L2", "L3", "L4", "L5", "L6")
-OPTIONS = ["--line", "line", "--env", "env", "--traits", "Yield,PH"]
+OPTIONS = [*COLUMNS, "--traits", "Yield,PH"]
 
 Change = Callable[[pd.DataFrame], pd.DataFrame | None]
 
@@ -41,20 +41,19 @@ def grm() -> pd.DataFrame:
 
 
 @pytest.fixture
-def refuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def refuse(tmp_path: Path, run: Run) -> Callable[..., str]:
     """Run a command that must fail, and give its message back."""
 
-    def run(*words: object, code: int = 3) -> str:
+    def call(*words: object, code: int = 3) -> str:
         before = sorted(tmp_path.rglob("*"))
-        status = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        assert status == code, captured.err
-        assert captured.out == ""
-        check_message(captured.err)
+        status, said, complained = run(*words)
+        assert status == code, complained
+        assert said == ""
+        check_message(complained)
         assert sorted(tmp_path.rglob("*")) == before
-        return captured.err
+        return complained
 
-    return run
+    return call
 
 
 def check_message(text: str) -> None:

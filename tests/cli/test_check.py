@@ -11,23 +11,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bmtme.checkup.findings import COLUMNS
-from bmtme.cli.main import main
+from bmtme.checkup import findings
+from tests.helpers.checkups import LINES
+from tests.helpers.shell import COLUMNS, Run
 
-LINES = [f"L{j:02d}" for j in range(1, 31)]
-WORDS = ["--line", "line", "--env", "env", "--traits", "Yield,PH", "--rep", "rep"]
+WORDS = [*COLUMNS, "--traits", "Yield,PH", "--rep", "rep"]
 
 
 @pytest.fixture
-def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def check(tmp_path: Path, run: Run) -> Run:
     """Write the phenotypes and run ``bmtme check``."""
 
     def call(frame: pd.DataFrame, *words: object, columns: list[str] | None = None) -> tuple[int, str, str]:
         frame.to_csv(tmp_path / "pheno.csv", index=False)
         given = WORDS if columns is None else columns
-        code = main(["check", str(tmp_path / "pheno.csv"), *given, *map(str, words)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return run("check", tmp_path / "pheno.csv", *given, *words)
 
     return call
 
@@ -44,7 +42,7 @@ def test_shell(clean, check, tmp_path):
     names = ["columns.csv", "common_lines.csv", "findings.csv", "lines.csv", "replicates.csv", "report.txt"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     table = pd.read_csv(tmp_path / "out" / "findings.csv")
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == list(findings.COLUMNS)
     assert table[["severity", "line"]].values.tolist() == [["stop", "L01"]]
     assert "1 of 30 lines" in (tmp_path / "out" / "report.txt").read_text()
     code, said, complained = check(clean, "--out", tmp_path / "out")
@@ -198,16 +196,21 @@ def test_check_imports_no_sampler(tmp_path):
 # --- real data --------------------------------------------------------------------------------------------------
 
 
-def look(data_file, name: str, traits: str, *words: str, capsys) -> tuple[int, str]:
-    path = data_file(f"{name}/pheno.csv")
-    code = main(["check", str(path), "--line", "line", "--env", "env", "--traits", traits, *words])
-    return code, " ".join(capsys.readouterr().out.split())
+@pytest.fixture
+def look(data_file: Callable[[str], Path], run: Run) -> Callable[..., tuple[int, str]]:
+    """Exit status of ``bmtme check`` on a real data set, and what it says as one line."""
+
+    def call(name: str, traits: str, *words: str) -> tuple[int, str]:
+        code, said, _ = run("check", data_file(f"{name}/pheno.csv"), *COLUMNS, "--traits", traits, *words)
+        return code, " ".join(said.split())
+
+    return call
 
 
-def test_steptoe_morex(data_file, capsys):
+def test_steptoe_morex(data_file, look):
     grm = str(data_file("barley_steptoe_morex152/grm.csv.gz"))
     traits = "amylase,diapow,hddate,lodging,malt,height,protein,yield"
-    code, said = look(data_file, "barley_steptoe_morex152", traits, "--relationship", grm, capsys=capsys)
+    code, said = look("barley_steptoe_morex152", traits, "--relationship", grm)
     assert code == 3
     assert "3 of 152 lines with records have no relationship: Steptoe, Morex, SM8." in said
     assert "1 line of the relationship without records: SM9." in said
@@ -216,9 +219,9 @@ def test_steptoe_morex(data_file, capsys):
     assert "lodging in 10 of 16 environments" in said
 
 
-def test_potato_hancock(data_file, capsys):
+def test_potato_hancock(data_file, look):
     words = ["--pedigree", str(data_file("potato_hancock/pedigree.csv")), "--pedigree-columns", "id,parent1,parent2"]
-    code, said = look(data_file, "potato_hancock", "total.yield,vine.maturity,fry.color", *words, capsys=capsys)
+    code, said = look("potato_hancock", "total.yield,vine.maturity,fry.color", *words)
     assert code == 3
     assert "359 of 1,318 lines with records have no relationship" in said
     assert (
@@ -227,8 +230,8 @@ def test_potato_hancock(data_file, capsys):
     assert "'MSV033-01' and 'MSV033-1'" in said
 
 
-def test_belamkar(data_file, capsys):
-    code, said = look(data_file, "belamkar_augmented", "yield", "--rep", "row,col", capsys=capsys)
+def test_belamkar(data_file, look):
+    code, said = look("belamkar_augmented", "yield", "--rep", "row,col")
     assert code == 0
     for name in ("Camelot", "Freeman", "GOODSTREAK"):
         assert f"{name} (90 plots in 8 environments; 10 to 20 each)" in said

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,21 +22,12 @@ from bmtme.data.relationship.files import read_relationship, write_relationship
 from bmtme.data.relationship.genomic import gaussian_kernel, vanraden
 from bmtme.data.relationship.matrix import Relationship
 from tests.helpers.discs import small_files
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.helpers.shell import Run
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run ``bmtme grm`` in this process: exit status, stdout, stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(["grm", *(str(word) for word in words)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+def run_grm(run: Run) -> Run:
+    return partial(run, "grm")
 
 
 @pytest.fixture
@@ -67,8 +58,8 @@ def expected(frame: pd.DataFrame) -> pd.DataFrame:
     return kept.loc[:, (kept.notna().mean() >= 0.8) & (share.clip(upper=1 - share) >= 0.05)]
 
 
-def test_numbers_and_file(run, frame, table, tmp_path):
-    code, out, err = run(table, "--out", tmp_path / "g.csv", *QC)
+def test_numbers_and_file(run_grm, frame, table, tmp_path):
+    code, out, err = run_grm(table, "--out", tmp_path / "g.csv", *QC)
     assert (code, err) == (0, "")
     kept = expected(frame)
     rel = read_relationship(tmp_path / "g.csv")
@@ -89,16 +80,16 @@ def test_numbers_and_file(run, frame, table, tmp_path):
         assert words in out
 
 
-def test_groups_of_doubles_and_a_matrix_that_is_not_centred(run, frame, tmp_path):
+def test_groups_of_doubles_and_a_matrix_that_is_not_centred(run_grm, frame, tmp_path):
     for name in ("L05", "L09", "L11"):
         frame.loc[name] = frame.loc["L02"]
     frame.to_csv(tmp_path / "m.csv")
-    code, out, _ = run(tmp_path / "m.csv", "--out", tmp_path / "g.csv", *QC)
+    code, out, _ = run_grm(tmp_path / "m.csv", "--out", tmp_path / "g.csv", *QC)
     assert code == 0
     assert "duplicated lines: 4 with at least 99% of the genotypes of an earlier line; the largest group holds 4" in out
     matrix = read_relationship(tmp_path / "g.csv").matrix + 0.5
     write_relationship(Relationship(matrix, read_relationship(tmp_path / "g.csv").lines), tmp_path / "shifted.csv")
-    code, out, _ = run(tmp_path / "shifted.csv", "--matrix", "--out", tmp_path / "h.csv")
+    code, out, _ = run_grm(tmp_path / "shifted.csv", "--matrix", "--out", tmp_path / "h.csv")
     out = " ".join(out.split())
     assert code == 0
     part = 100 * matrix.sum() / len(matrix) / matrix.trace()
@@ -108,10 +99,10 @@ def test_groups_of_doubles_and_a_matrix_that_is_not_centred(run, frame, tmp_path
 
 
 @pytest.mark.parametrize("name", ["g.csv.gz", "g.tsv", "g.parquet", "g.grm.bin"])
-def test_formats(run, frame, table, tmp_path, name):
+def test_formats(run_grm, frame, table, tmp_path, name):
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
-    code, out, err = run(table, "--out", tmp_path / name, *QC, "--method", "2")
+    code, out, err = run_grm(table, "--out", tmp_path / name, *QC, "--method", "2")
     assert (code, err) == (0, "")
     kept = expected(frame)
     rel = read_relationship(tmp_path / name)
@@ -122,11 +113,11 @@ def test_formats(run, frame, table, tmp_path, name):
         assert all(f"g{ending}" in out for ending in (".grm.id", ".grm.N.bin", ".grm.bin"))
 
 
-def test_kernel_blending_and_bending(run, frame, table, tmp_path):
+def test_kernel_blending_and_bending(run_grm, frame, table, tmp_path):
     other = Relationship(np.full((16, 16), 0.5) + np.eye(16), [*frame.index[::-1], "more"])
     write_relationship(other, tmp_path / "a.csv")
     words = ("--method", "gaussian", "--bandwidth", "0.7", "--blend", "0.25", "--with", tmp_path / "a.csv")
-    code, out, _ = run(table, "--out", tmp_path / "g.csv", *QC, *words, "--bend", "0.1")
+    code, out, _ = run_grm(table, "--out", tmp_path / "g.csv", *QC, *words, "--bend", "0.1")
     assert code == 0
     kernel = gaussian_kernel(expected(frame), bandwidth=0.7)
     changed = kernel.blend(0.25, other).bend(0.1)
@@ -136,10 +127,10 @@ def test_kernel_blending_and_bending(run, frame, table, tmp_path):
     np.testing.assert_allclose(read_relationship(tmp_path / "g.csv").matrix, changed.matrix, atol=1e-12)
 
 
-def test_a_matrix_is_bent_and_converted(run, tmp_path):
+def test_a_matrix_is_bent_and_converted(run_grm, tmp_path):
     crooked = Relationship(np.array([[1, 0.9, 0], [0.9, 1, 0.9], [0, 0.9, 1]]), ["a", "b", "c"])
     write_relationship(crooked, tmp_path / "a.csv")
-    code, out, err = run(tmp_path / "a.csv", "--matrix", "--bend", "--out", tmp_path / "b")
+    code, out, err = run_grm(tmp_path / "a.csv", "--matrix", "--bend", "--out", tmp_path / "b")
     assert (code, err) == (0, "")
     assert "read: 3 lines\nbent: 1 of 3 eigenvalues raised" in out
     assert np.linalg.eigvalsh(crooked.matrix)[0] < -0.2
@@ -147,9 +138,9 @@ def test_a_matrix_is_bent_and_converted(run, tmp_path):
     np.testing.assert_allclose(bent.matrix, crooked.bend().matrix, atol=1e-6)
 
 
-def test_from_markers_to_fit(run, frame, table, tmp_path, capsys):
+def test_from_markers_to_fit(run_grm, frame, table, tmp_path, capsys):
     grm_file, pheno = tmp_path / "g.csv.gz", tmp_path / "pheno.csv"
-    assert run(table, "--out", grm_file, "--blend", "0.05", *QC)[0] == 0
+    assert run_grm(table, "--out", grm_file, "--blend", "0.05", *QC)[0] == 0
     rng = np.random.default_rng(1)
     records = [(line, env, round(rng.normal(), 3)) for line in frame.index[:14] for env in ("E1", "E2")]
     pd.DataFrame(records, columns=["line", "env", "T1"]).to_csv(pheno, index=False)
@@ -180,8 +171,8 @@ def test_from_markers_to_fit(run, frame, table, tmp_path, capsys):
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
-def test_bad_options(run, table, tmp_path, words, said):
-    code, _, err = run(table, "--out", tmp_path / "g.csv", *words)
+def test_bad_options(run_grm, table, tmp_path, words, said):
+    code, _, err = run_grm(table, "--out", tmp_path / "g.csv", *words)
     assert code == 2
     assert err.startswith("bmtme: error: ")
     assert err.count("\n") == 1
@@ -198,10 +189,10 @@ def test_bad_options(run, table, tmp_path, words, said):
         (" ", "argument --out: the name of the file is empty"),
     ],
 )
-def test_bad_out_is_refused_before_any_work(run, table, tmp_path, name, said, monkeypatch):
+def test_bad_out_is_refused_before_any_work(run_grm, table, tmp_path, name, said, monkeypatch):
     monkeypatch.setattr(grm, "run", lambda *_: pytest.fail("worked"))
     before = table.read_bytes()
-    code, _, err = run(table, "--out", name if name == " " else tmp_path / name)
+    code, _, err = run_grm(table, "--out", name if name == " " else tmp_path / name)
     assert code == 2
     assert said in err
     assert table.read_bytes() == before
@@ -216,39 +207,39 @@ def test_bad_out_is_refused_before_any_work(run, table, tmp_path, name, said, mo
         ("", "bad.csv is empty"),
     ],
 )
-def test_bad_markers(run, tmp_path, text, said):
+def test_bad_markers(run_grm, tmp_path, text, said):
     (tmp_path / "bad.csv").write_text(text)
-    code, _, err = run(tmp_path / "bad.csv", "--out", tmp_path / "g.csv")
+    code, _, err = run_grm(tmp_path / "bad.csv", "--out", tmp_path / "g.csv")
     assert code == 3
     assert err.splitlines()[-1].startswith("bmtme: error: ")
     assert said in err
     assert [file.name for file in tmp_path.iterdir()] == ["bad.csv"]
 
 
-def test_bad_other_relationship(run, table, tmp_path):
+def test_bad_other_relationship(run_grm, table, tmp_path):
     write_relationship(Relationship.identity(["L01", "x"]), tmp_path / "a.csv")
-    code, _, err = run(table, "--out", tmp_path / "g.csv", "--blend", "0.1", "--with", tmp_path / "a.csv", *QC)
+    code, _, err = run_grm(table, "--out", tmp_path / "g.csv", "--blend", "0.1", "--with", tmp_path / "a.csv", *QC)
     assert code == 3
     assert "The relationship has no line 'L02', 'L03'" in err
     assert not (tmp_path / "g.csv").exists()
 
 
-def test_a_warning_is_one_line(run, frame, tmp_path):
+def test_a_warning_is_one_line(run_grm, frame, tmp_path):
     (frame > 1).astype(int).to_csv(tmp_path / "m.csv", index_label="line")
-    code, _, err = run(tmp_path / "m.csv", "--out", tmp_path / "g.csv")
+    code, _, err = run_grm(tmp_path / "m.csv", "--out", tmp_path / "g.csv")
     assert code == 0
     assert err.startswith("warning: m.csv: the only codes are 0 and 1")
     assert err.count("\n") == 1
-    assert run(tmp_path / "m.csv", "--out", tmp_path / "h.csv", "--coding", "01")[2] == ""
+    assert run_grm(tmp_path / "m.csv", "--out", tmp_path / "h.csv", "--coding", "01")[2] == ""
     doubled, single = (read_relationship(tmp_path / name).matrix for name in ("h.csv", "g.csv"))
     np.testing.assert_allclose(doubled / doubled[0, 0], single / single[0, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("value", ["-101", "-1"])
-def test_options_whose_values_begin_with_a_minus(run, frame, tmp_path, value):
+def test_options_whose_values_begin_with_a_minus(run_grm, frame, tmp_path, value):
     (frame - 1).fillna(-9).astype(int).to_csv(tmp_path / "m.csv", index_label="line")
     words = ["--coding", "-101"] if value == "-101" else ["--coding", "01", "--missing", "-1"]
-    code, out, err = run(tmp_path / "m.csv", "--out", tmp_path / "g.csv", *words)
+    code, out, err = run_grm(tmp_path / "m.csv", "--out", tmp_path / "g.csv", *words)
     assert (code, err) == (0, "")
     assert "computed: " in out
 
@@ -260,8 +251,8 @@ def test_choices_are_those_of_the_library():
     )
 
 
-def test_help_says_what_is_needed(run):
-    code, out, _ = run("--help")
+def test_help_says_what_is_needed(run_grm):
+    code, out, _ = run_grm("--help")
     assert code == 0
     for word in ("MARKERS", "--min-maf", "pip install 'bmtme[plink]'", ".grm.bin"):
         assert word in out
@@ -294,12 +285,12 @@ def test_stopped_in_the_middle(tmp_path, number, status):
 
 
 @pytest.mark.parametrize("name", ["grm.csv", "grm.csv.gz", "grm.grm.bin"])
-def test_a_full_disc_is_a_failure_of_the_machine(run: Run, tmp_path: Path, name: str) -> None:
+def test_a_full_disc_is_a_failure_of_the_machine(run_grm: Run, tmp_path: Path, name: str) -> None:
     matrix = 0.5 * np.eye(60) + 0.5 + 0.1 * np.diag(np.random.default_rng(1).random(60))
     write_relationship(Relationship(matrix, [f"g{j}" for j in range(60)]), tmp_path / "given.csv")
     (tmp_path / "out").mkdir()
     with small_files(500):
-        code, _, complained = run(tmp_path / "given.csv", "--matrix", "--out", tmp_path / "out" / name)
+        code, _, complained = run_grm(tmp_path / "given.csv", "--matrix", "--out", tmp_path / "out" / name)
     assert code == 1
     assert "cannot be written: File too large." in complained
     assert "fault in bmtme" not in complained

@@ -13,7 +13,7 @@ import pytest
 
 import bmtme.cv.run
 import bmtme.cv.tasks
-from bmtme import BMTME, CV1, CV2, DataError, NumericalError, Relationship, Trial, UsageError, cross_validate, simulate
+from bmtme import BMTME, CV1, CV2, DataError, NumericalError, Relationship, Trial, UsageError, cross_validate
 from bmtme.choices import SAMPLERS
 from bmtme.cv import Partition, score, summarise
 from bmtme.cv.run import DecompositionCache, label_models
@@ -25,12 +25,12 @@ from bmtme.preparation import build, observe, prepare
 from bmtme.results.predictions import arrange_predictions
 from bmtme.results.targets import choose_targets, predict
 from bmtme.sampling import plan_slots, spawn_seeds
+from tests.helpers.trials import make_trial
 
 COLUMNS = ["model", "partition", "line", "env", "trait", "n_obs", "observed", "mean", "sd", "lower", "upper"]
 COLUMNS += ["mean_lower", "mean_upper"]
 SHORT = {"draws": 12, "tune": 6, "chains": 2, "seed": 5}
 MODELS = {"un": BMTME(), "bd": BMTME("diagonal")}
-
 pytestmark = pytest.mark.filterwarnings(
     "ignore:a short run",
     "ignore:few effective",
@@ -39,15 +39,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:divergent moves",
     "ignore:few moves",
 )
-
-
-def make_trial(seed=3, **settings):
-    """A small trial with gaps and two traits, and its relationship."""
-    settings = {"lines": 14, "envs": 3, "traits": 2, "missing": 0.1, "missing_traits": 0.05} | settings
-    simulation = simulate(relationship="blocks", seed=seed, **settings)
-    traits = [f"T{k + 1}" for k in range(settings["traits"])]
-    trial = Trial.from_frame(simulation.frame, line="line", env="env", rep="rep", traits=traits)
-    return trial, simulation.relationship
 
 
 @pytest.fixture(scope="module")

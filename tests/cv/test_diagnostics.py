@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import bmtme.cv.tasks
-from bmtme import BMTME, CV1, HalfT, InverseWishart, Trial, cross_validate, simulate
+from bmtme import BMTME, CV1, HalfT, InverseWishart, cross_validate
 from bmtme.collection import collect, find_facts
 from bmtme.cv.diagnostics import (
     Diagnosis,
@@ -27,14 +27,10 @@ from bmtme.preparation import build, prepare
 from bmtme.report.tables import describe_cv
 from bmtme.results.summary import derive_quantities, diagnose, summarise_posterior
 from bmtme.sampling import plan_slots, spawn_seeds
+from tests.helpers.trials import make_trial
 
 SHORT = {"draws": 40, "tune": 20, "chains": 2, "seed": 5}
 quiet = pytest.mark.filterwarnings("ignore::UserWarning")
-
-
-def make_trial(traits=("T1", "T2", "T3"), lines=14):
-    sim = simulate(lines=lines, envs=3, traits=len(traits), missing=0.1, relationship="blocks", seed=3)
-    return Trial.from_frame(sim.frame, line="line", env="env", rep="rep", traits=list(traits)), sim.relationship
 
 
 # --- chains -------------------------------------------------------------------------------------------------------
@@ -66,7 +62,7 @@ def test_r_hat_where_there_is_none():
 @pytest.mark.parametrize("structure", ["unstructured", "diagonal", "standard"])
 def test_fits_are_diagnosed_as_by_their_summaries(structure):
     """The largest R-hat and its parameter, of three chains and three traits; divergent draws and acceptance."""
-    trial, relationship = make_trial()
+    trial, relationship = make_trial(traits=3, missing_traits=0)
     prepared = prepare(trial, relationship)
     problem, scaling = build(prepared, BMTME(structure))
     chains = run_chains(problem, "collapsed", 30, plan_slots(61, 3, "thin"), True, spawn_seeds(1, 3))
@@ -137,7 +133,7 @@ def test_chains_in_different_modes_are_diagnosed():
 
 @quiet
 def test_diagnostics_are_kept_and_printed(tmp_path, monkeypatch):
-    trial, relationship = make_trial()
+    trial, relationship = make_trial(traits=3, missing_traits=0)
     models = {"un": BMTME(), "st": BMTME("standard")}
     real = bmtme.cv.tasks.diagnose_chains
     calls = []
@@ -165,7 +161,7 @@ def test_diagnostics_are_kept_and_printed(tmp_path, monkeypatch):
 
 
 def test_chains_that_agree_are_silent():
-    trial, relationship = make_trial(lines=40)
+    trial, relationship = make_trial(lines=40, traits=3, missing_traits=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         cv = cross_validate(trial, relationship, BMTME(), CV1(1), draws=2000, tune=500, chains=2, seed=1)
@@ -177,7 +173,7 @@ def test_chains_that_agree_are_silent():
 
 @quiet
 def test_with_one_trait_free_and_diagonal_are_one_model():
-    trial, relationship = make_trial(["T1"])
+    trial, relationship = make_trial(traits=1, missing_traits=0)
     models = {"un": BMTME(), "bd": BMTME("diagonal"), "st": BMTME("standard")}
     with pytest.warns(UserWarning, match="with 'T1' as the only trait, the models 'un', 'bd' are one model: it was"):
         cv = cross_validate(trial, relationship, models, CV1(2), **SHORT)
@@ -195,7 +191,7 @@ def test_with_one_trait_free_and_diagonal_are_one_model():
 
 
 def test_what_makes_models_one():
-    one, two = make_trial(["T1"])[0], make_trial(["T1", "T2"])[0]
+    one, two = make_trial(traits=1, missing_traits=0)[0], make_trial(missing_traits=0)[0]
     models = {
         "un": BMTME(),
         "bd": BMTME("diagonal"),
@@ -259,7 +255,7 @@ def test_stars_are_for_differences_beyond_their_error():
 
 @quiet
 def test_the_printed_legend_says_what_stars_mean():
-    trial, relationship = make_trial(["T1"])
+    trial, relationship = make_trial(traits=1, missing_traits=0)
     models = {"un": BMTME(), "st": BMTME("standard")}
 
     def show(scheme, best):

@@ -10,7 +10,8 @@ from bmtme.engines.rotated.chains import run_chains
 from bmtme.preparation import build, prepare
 from bmtme.results.targets import choose_targets, predict
 from bmtme.sampling import plan_slots, spawn_seeds
-from tests.results.test_predictions import flatten, mixture_quantile, predict_by_hand, trial_of
+from tests.helpers.predictions import flatten, mixture_quantile, predict_by_hand
+from tests.helpers.trials import trial_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -11,6 +11,7 @@ from bmtme.engines.rotated.chains import run_chains
 from bmtme.preparation import build, prepare
 from bmtme.results.targets import choose_targets, predict
 from bmtme.sampling import plan_slots, spawn_seeds
+from tests.helpers.trials import make_trial
 
 SHORT = {"draws": 12, "tune": 6, "chains": 2, "seed": 5}
 MODELS = {"un": BMTME(), "bd": BMTME("diagonal")}
@@ -18,10 +19,7 @@ MODELS = {"un": BMTME(), "bd": BMTME("diagonal")}
 
 @pytest.fixture(scope="module")
 def data():
-    """A small trial with gaps and two traits, and its relationship."""
-    simulation = simulate(lines=14, envs=3, traits=2, missing=0.1, missing_traits=0.05, relationship="blocks", seed=3)
-    trial = Trial.from_frame(simulation.frame, line="line", env="env", rep="rep", traits=["T1", "T2"])
-    return trial, simulation.relationship
+    return make_trial()
 
 
 @pytest.mark.filterwarnings("ignore:a short run", "ignore:the differences between")

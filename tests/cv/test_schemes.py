@@ -16,7 +16,7 @@ from bmtme.errors import DataError, UsageError
 TRAITS = ["Yield", "ASI"]
 
 
-def make_trial(pattern, values=None, reps=1):
+def trial_of_pattern(pattern, values=None, reps=1):
     """Trial with a record wherever the line x env pattern is true; traits all recorded unless values are given."""
     pattern = np.asarray(pattern, dtype=bool)
     rng = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def incomplete(seed, lines=40, envs=4):
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.25, 0.5])
 def test_cv1_hides_the_right_number_and_leaves_every_line_somewhere(seed, fraction):
     pattern = incomplete(seed)
-    trial = make_trial(pattern)
+    trial = trial_of_pattern(pattern)
     for partition in CV1(4, fraction).masks(trial, seed):
         hidden = partition.hidden
         assert (hidden == hidden[:, :, :1]).all()
@@ -55,7 +55,7 @@ def test_cv1_hides_the_right_number_and_leaves_every_line_somewhere(seed, fracti
 
 
 def test_cv1_partitions_differ_and_do_not_depend_on_their_number():
-    trial = make_trial(np.ones((30, 3)))
+    trial = trial_of_pattern(np.ones((30, 3)))
     ten = CV1(10).masks(trial, 3)
     assert [partition.label for partition in ten] == [str(k) for k in range(1, 11)]
     assert len({partition.hidden.tobytes() for partition in ten}) == 10
@@ -68,7 +68,11 @@ def test_cv1_sees_the_pattern_only():
     pattern = incomplete(1)
     values = np.random.default_rng(5).normal(100.0, 30.0, (*pattern.shape, 2))
     values[::3, :, 1] = np.nan  # other traits recorded, the same records
-    first, second, third = (make_trial(pattern), make_trial(pattern, values), make_trial(pattern, reps=3))
+    first, second, third = (
+        trial_of_pattern(pattern),
+        trial_of_pattern(pattern, values),
+        trial_of_pattern(pattern, reps=3),
+    )
     for a, b, c in zip(*(CV1(5).masks(trial, 7) for trial in (first, second, third)), strict=True):
         assert (a.hidden == b.hidden).all()
         assert (a.hidden == c.hidden).all()
@@ -76,7 +80,7 @@ def test_cv1_sees_the_pattern_only():
 
 def test_cv1_draws_lines_uniformly():
     trials = 2000
-    trial = make_trial(np.ones((12, 3)))
+    trial = trial_of_pattern(np.ones((12, 3)))
     often = sum(partition.hidden[:, :, 0].astype(int) for partition in CV1(trials, 0.25).masks(trial, 11))
     # Complete data: by symmetry every cell is hidden with probability 3 / 12.
     assert np.abs(often - trials / 4).max() < 4.5 * math.sqrt(trials * 0.25 * 0.75)
@@ -87,7 +91,7 @@ def test_cv1_has_the_distribution_worked_out_by_hand():
     # other one, so each of the six ordered pairs has probability 1/6 whichever environment comes first.
     trials = 3000
     found = Counter()
-    for partition in CV1(trials, 1 / 3).masks(make_trial(np.ones((3, 2))), 2):
+    for partition in CV1(trials, 1 / 3).masks(trial_of_pattern(np.ones((3, 2))), 2):
         found[tuple(partition.hidden[:, :, 0].argmax(axis=0).tolist())] += 1
     assert set(found) == set(itertools.permutations(range(3), 2))
     assert max(abs(count - trials / 6) for count in found.values()) < 4.5 * math.sqrt(trials * 5 / 36)
@@ -99,7 +103,7 @@ def test_cv1_with_unequal_lines_has_the_distribution_worked_out_by_hand():
     trials = 1500
     pattern = np.array([[1, 1, 0], [1, 1, 1], [0, 0, 1]])
     found = Counter()
-    for partition in CV1(trials, 0.4).masks(make_trial(pattern), 2):
+    for partition in CV1(trials, 0.4).masks(trial_of_pattern(pattern), 2):
         lost = partition.hidden[:, :, 0]
         assert lost.sum(axis=0).tolist() == [1, 1, 1]
         assert not lost[2].any()
@@ -110,7 +114,7 @@ def test_cv1_with_unequal_lines_has_the_distribution_worked_out_by_hand():
 
 def test_cv1_starts_again_until_it_succeeds():
     # Two of three lines hidden in each of three environments: only the six permutations of the kept lines remain.
-    partitions = CV1(200, 2 / 3).masks(make_trial(np.ones((3, 3))), 1)
+    partitions = CV1(200, 2 / 3).masks(trial_of_pattern(np.ones((3, 3))), 1)
     kept = {tuple((~partition.hidden[:, :, 0]).argmax(axis=0).tolist()) for partition in partitions}
     assert kept == set(itertools.permutations(range(3)))
 
@@ -120,14 +124,14 @@ def test_cv1_gives_up_naming_the_environment():
     pattern[:, 2] = [True] * 4 + [False] * 6
     pattern[:4, :2] = False  # these four lines are seen in E2 only
     with pytest.raises(DataError, match=r"partition 1, environment 'E2': 2 of its 4 lines .* only 0 .* 100 restarts"):
-        CV1(3, 0.5).masks(make_trial(pattern), 1)
+        CV1(3, 0.5).masks(trial_of_pattern(pattern), 1)
     with pytest.raises(DataError, match="environment 'E0'"):
-        CV1(3, 0.5).masks(make_trial(np.ones((10, 1))), 1)
+        CV1(3, 0.5).masks(trial_of_pattern(np.ones((10, 1))), 1)
 
 
 def test_cv1_with_nothing_to_score():
     with pytest.raises(DataError, match=r"less than half a line .* 5 lines"):
-        CV1(3, 0.05).masks(make_trial(np.ones((5, 2))), 1)
+        CV1(3, 0.05).masks(trial_of_pattern(np.ones((5, 2))), 1)
 
 
 def test_cv1_refuses_to_hide_all_of_a_trait():
@@ -136,7 +140,7 @@ def test_cv1_refuses_to_hide_all_of_a_trait():
     values[..., 1] = np.nan
     values[0, 0, 1] = 1.0
     with pytest.raises(DataError, match=r"Partition '\d+' leaves no training value of trait 'ASI'"):
-        CV1(20, 0.25).masks(make_trial(pattern, values), 1)
+        CV1(20, 0.25).masks(trial_of_pattern(pattern, values), 1)
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, math.nan, "a fifth", None, True])
@@ -154,7 +158,7 @@ def test_cv1_partitions_out_of_range(partitions):
 @pytest.mark.parametrize("seed", [-1, 0.5, None])
 def test_bad_seed(seed):
     with pytest.raises(UsageError, match="seed must be a whole number"):
-        CV1().masks(make_trial(np.ones((10, 2))), seed)
+        CV1().masks(trial_of_pattern(np.ones((10, 2))), seed)
 
 
 def test_schemes_are_values():
@@ -165,7 +169,7 @@ def test_schemes_are_values():
 
 
 def test_cv2_hides_one_trait_of_all_lines():
-    trial = make_trial(incomplete(2), reps=2)
+    trial = trial_of_pattern(incomplete(2), reps=2)
     partitions = CV2().masks(trial, 1)
     assert [partition.label for partition in partitions] == [f"E{i}:{trait}" for i in range(4) for trait in TRAITS]
     for partition, (i, k) in zip(partitions, itertools.product(range(4), range(2)), strict=True):
@@ -179,13 +183,13 @@ def test_cv2_hides_one_trait_of_all_lines():
 
 
 def test_cv2_chosen_cells_in_the_order_asked_for():
-    trial = make_trial(np.ones((5, 3)))
+    trial = trial_of_pattern(np.ones((5, 3)))
     labels = [partition.label for partition in CV2(["ASI"], ["E2", "E0"]).masks(trial, 1)]
     assert labels == ["E2:ASI", "E0:ASI"]
 
 
 def test_cv2_unknown_names():
-    trial = make_trial(np.ones((5, 3)))
+    trial = trial_of_pattern(np.ones((5, 3)))
     with pytest.raises(DataError, match=r"has no trait 'Yeild'\. Did you mean 'Yield'\? Its traits are 'Yield', 'ASI'"):
         CV2(traits=["Yeild"]).masks(trial, 1)
     with pytest.raises(DataError, match=r"no environment 'Mars'\. Its environments are 'E0', 'E1', 'E2'"):
@@ -202,7 +206,7 @@ def test_cv2_bad_lists():
 def test_cv2_trait_measured_in_some_environments():
     values = np.ones((5, 3, 2))
     values[:, 2, 1] = np.nan
-    trial = make_trial(np.ones((5, 3)), values)
+    trial = trial_of_pattern(np.ones((5, 3)), values)
     labels = ["E0:Yield", "E0:ASI", "E1:Yield", "E1:ASI", "E2:Yield"]
     assert [partition.label for partition in CV2().masks(trial, 1)] == labels
     assert [partition.label for partition in CV2(envs=["E2"]).masks(trial, 1)] == labels[4:]
@@ -210,7 +214,7 @@ def test_cv2_trait_measured_in_some_environments():
         CV2(["ASI"], ["E2"]).masks(trial, 1)
     values[:, 1, 1] = np.nan
     with pytest.raises(DataError, match="Partition 'E0:ASI' leaves no training value of trait 'ASI'"):
-        CV2(["ASI"]).masks(make_trial(np.ones((5, 3)), values), 1)
+        CV2(["ASI"]).masks(trial_of_pattern(np.ones((5, 3)), values), 1)
 
 
 def test_cv2_refuses_to_hide_all_of_a_line():
@@ -219,25 +223,25 @@ def test_cv2_refuses_to_hide_all_of_a_line():
     values = np.ones((5, 3, 2))
     values[:, 2, 1] = np.nan
     with pytest.raises(DataError, match="Partition 'E2:Yield' hides every recorded value of line 'L000':"):
-        CV2(["Yield"], ["E2"]).masks(make_trial(pattern, values), 1)
+        CV2(["Yield"], ["E2"]).masks(trial_of_pattern(pattern, values), 1)
 
 
 def test_cv2_names_without_any_record():
-    trial = make_trial(np.ones((5, 3)))
+    trial = trial_of_pattern(np.ones((5, 3)))
     without = trial.hide(np.tile([False, True], (trial.n_records, 1)))
     with pytest.raises(DataError, match="trait 'ASI' has no recorded value in any environment"):
         CV2(["ASI"]).masks(without, 1)
     pattern = np.ones((5, 3))
     pattern[:, 1] = 0
     with pytest.raises(DataError, match="environment 'E1' has no recorded value in any trait"):
-        CV2(envs=["E1"]).masks(make_trial(pattern), 1)
+        CV2(envs=["E1"]).masks(trial_of_pattern(pattern), 1)
 
 
 def test_table_lists_the_scored_cells():
     pattern = incomplete(3)
     values = np.random.default_rng(1).normal(size=(*pattern.shape, 2))
     values[1::2, :, 1] = np.nan
-    trial = make_trial(pattern, values)
+    trial = trial_of_pattern(pattern, values)
     scheme = CV1(3)
     table = scheme.table(trial, 9)
     assert list(table.columns) == ["partition", "line", "env", "trait"]
@@ -252,7 +256,7 @@ def test_table_lists_the_scored_cells():
 
 
 def test_hide_keeps_the_labels_and_empties_the_hidden_cells():
-    trial = make_trial(incomplete(4), reps=2)
+    trial = trial_of_pattern(incomplete(4), reps=2)
     partition = CV1(1).masks(trial, 5)[0]
     training = trial.hide(partition.record_mask(trial))
     assert training.lines == trial.lines
@@ -260,9 +264,9 @@ def test_hide_keeps_the_labels_and_empties_the_hidden_cells():
 
 
 def test_partition_of_another_trial():
-    partition = CV1(1).masks(make_trial(np.ones((5, 2))), 5)[0]
+    partition = CV1(1).masks(trial_of_pattern(np.ones((5, 2))), 5)[0]
     with pytest.raises(UsageError, match="was made for a trial"):
-        partition.record_mask(make_trial(np.ones((6, 2))))
+        partition.record_mask(trial_of_pattern(np.ones((6, 2))))
     with pytest.raises(ValueError, match="read-only"):
         partition.hidden[0, 0, 0] = True
     assert isinstance(partition, Partition)
@@ -273,7 +277,7 @@ def test_cv1_names_the_scheme_that_can(fraction):
     # 59 of 60 lines are in one environment only: no fraction helps, as nothing or one line can be hidden.
     pattern = np.zeros((60, 2), dtype=bool)
     pattern[:, 0] = pattern[0, 1] = True
-    trial = make_trial(pattern)
+    trial = trial_of_pattern(pattern)
     with pytest.raises(DataError, match=r"No test fraction helps.* CV2 can serve.*CV2\(envs=\['E0'\]\).*--scheme cv2"):
         CV1(3, fraction).masks(trial, 1)
     assert len(CV2(envs=["E0"]).masks(trial, 1)) == 2
@@ -290,7 +294,7 @@ def test_cv1_names_the_scheme_that_can(fraction):
 def test_cv1_names_the_fraction_that_can():
     pattern = np.ones((60, 3), dtype=bool)
     pattern[:40, 1:] = False
-    trial = make_trial(pattern)
+    trial = trial_of_pattern(pattern)
     with pytest.raises(DataError, match=r"Use a test fraction of at most 0\.\d+, or leave") as error:
         CV1(3, 0.6).masks(trial, 1)
     fraction = float(str(error.value).split("at most ")[1].split(", or")[0])

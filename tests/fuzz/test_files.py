@@ -26,7 +26,6 @@ from tests.helpers.fuzzing import (
     Rows,
     Worker,
     check_shell,
-    compile_samplers,
     damage_bytes,
     damage_rows,
     examples,
@@ -50,11 +49,6 @@ def worker() -> Iterator[Worker]:
     started = Worker()
     yield started
     started.stop()
-
-
-@pytest.fixture(scope="module")
-def compiled() -> None:
-    compile_samplers()
 
 
 # --- files ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +23,6 @@ from tests.helpers.fuzzing import (
     Draw,
     Rows,
     call,
-    compile_samplers,
     damage_rows,
     examples,
     long_rows,
@@ -32,12 +30,6 @@ from tests.helpers.fuzzing import (
     pedigree_rows,
     wide_rows,
 )
-
-
-@pytest.fixture(scope="module")
-def compiled() -> None:
-    compile_samplers()
-
 
 SPECIAL = st.sampled_from(
     [

@@ -1,10 +1,11 @@
-"""Discs that fail, for tests."""
+"""Discs that fail, and what lies on them."""
 
 from __future__ import annotations
 
 import contextlib
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -16,3 +17,8 @@ def small_files(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def contents(folder: Path) -> list[str]:
+    """Names of what lies in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())

@@ -12,10 +12,10 @@ from bmtme.cv import score
 from bmtme.cv.run import rank_labels
 from bmtme.data.order import sort_trial
 from bmtme.preparation import build, prepare
+from tests.helpers.trials import trial_of
 
 RUN = {"draws": 12, "tune": 8, "chains": 2, "seed": 3}
 SCHEMES = (CV1(3, 0.25), CV2(["T1"]))
-
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
@@ -43,12 +43,6 @@ def make_relationship(lines, identity=False):
     markers = np.random.default_rng(2).choice([0.0, 1.0, 2.0], (len(names), 60))
     centred = markers - markers.mean(axis=0)
     return Relationship(centred @ centred.T / 30 + 0.05 * np.eye(len(names)), names)
-
-
-def read(frame):
-    return Trial.from_frame(
-        frame, line="line", env="env", traits=["T1", "T2", "T3"], rep="rep" if "rep" in frame else None
-    )
 
 
 def shuffle(frame, relationship, seed):
@@ -95,10 +89,10 @@ def test_shuffled_rows_give_the_same_fit(sampler, identity):
     relationship = make_relationship(frame["line"].unique(), identity)
     keep = "thin" if sampler == "stepwise" else "all"
     model = BMTME("diagonal" if sampler == "gibbs" else "unstructured")
-    one = fit(read(frame), relationship, model, sampler=sampler, keep_effects=keep, **RUN)
+    one = fit(trial_of(frame), relationship, model, sampler=sampler, keep_effects=keep, **RUN)
     for seed in (1, 2):
         rows, other = shuffle(frame, relationship, seed)
-        two = fit(read(rows), other, model, sampler=sampler, keep_effects=keep, **RUN)
+        two = fit(trial_of(rows), other, model, sampler=sampler, keep_effects=keep, **RUN)
         assert_same_groups(one._groups, two._groups)
         a, b = one.summary(), two.summary()
         assert set(a.index) == set(b.index)
@@ -129,10 +123,10 @@ def test_shuffled_rows_give_the_same_cross_validation(scheme, identity):
     frame = make_frame()
     relationship = make_relationship(frame["line"].unique(), identity)
     models = {"un": BMTME(), "st": BMTME("standard")}
-    one = cross_validate(read(frame), relationship, models, scheme, **RUN)
+    one = cross_validate(trial_of(frame), relationship, models, scheme, **RUN)
     for seed in (1, 2):
         rows, other = shuffle(frame, relationship, seed)
-        trial = read(rows)
+        trial = trial_of(rows)
         two = cross_validate(trial, other, models, scheme, workers=seed, **RUN)
         assert_same_tables(one.predictions, two.predictions, ["model", "partition", "line", "env", "trait"])
         assert_same_tables(one.scores, two.scores, ["model", "partition", "env", "trait"])
@@ -147,12 +141,12 @@ def test_shuffled_rows_give_the_same_cross_validation(scheme, identity):
 @pytest.mark.parametrize("scheme", SCHEMES, ids=("cv1", "cv2"))
 def test_masks_depend_on_names_and_pattern_alone(scheme):
     frame = make_frame()
-    one = scheme.table(read(frame), 4)
+    one = scheme.table(trial_of(frame), 4)
     rng = np.random.default_rng(1)
     for _ in range(5):
         rows = frame.iloc[rng.permutation(len(frame))].copy()
         rows[["T1", "T2", "T3"]] *= rng.uniform(0.5, 2.0, (len(rows), 3))
-        trial = read(rows)
+        trial = trial_of(rows)
         table = scheme.table(trial, 4)
         keys = ["partition", "line", "env", "trait"]
         pd.testing.assert_frame_equal(
@@ -164,7 +158,7 @@ def test_masks_depend_on_names_and_pattern_alone(scheme):
     # Neither lines nor an environment without a record, nor more plots of a cell, change them.
     empty = frame.iloc[:3].assign(line=["!", "a", "b"], env="Bern", T1=np.nan, T2=np.nan, T3=np.nan)
     more = frame.assign(rep="9" + frame["rep"].astype(str))
-    pd.testing.assert_frame_equal(one, scheme.table(read(pd.concat([frame, more, empty])), 4))
+    pd.testing.assert_frame_equal(one, scheme.table(trial_of(pd.concat([frame, more, empty])), 4))
 
 
 def test_priors_follow_the_names():
@@ -176,8 +170,8 @@ def test_priors_follow_the_names():
     variances = np.array([scales[env] for env in envs])
     by_name = pd.DataFrame(np.diag(variances), envs, envs)
     priors = [HalfT(2.0, scales), InverseWishart(5.0, scales), InverseWishart(5.0, by_name)]
-    prepared = prepare(read(frame), relationship)
-    turned = prepare(read(frame.iloc[::-1]), relationship)
+    prepared = prepare(trial_of(frame), relationship)
+    turned = prepare(trial_of(frame.iloc[::-1]), relationship)
     assert prepared.given.envs != turned.given.envs
     expected = [scales[env] for env in sorted(envs)]
     for prior in priors:
@@ -190,7 +184,7 @@ def test_priors_follow_the_names():
     # Where the prior decides: the posterior is large under the name that it is large for.
     sure = InverseWishart(4000.0, {env: 4000.0 * value for env, value in scales.items()})
     for rows in (frame, frame.iloc[::-1]):
-        posterior = fit(read(rows), relationship, BMTME(prior_E=sure), **RUN)._groups["posterior"]
+        posterior = fit(trial_of(rows), relationship, BMTME(prior_E=sure), **RUN)._groups["posterior"]
         for env, value in scales.items():
             draws = posterior["Sigma_E"].sel(env=env, env_bis=env).values
             np.testing.assert_allclose(draws.mean(), value, rtol=0.1)
@@ -247,6 +241,6 @@ def test_a_file_in_order_stays_as_it_was():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         frame = make_frame().sort_values(["line", "env"])
-        prepared = prepare(read(frame), make_relationship(sorted(frame["line"].unique())))
+        prepared = prepare(trial_of(frame), make_relationship(sorted(frame["line"].unique())))
     for places in (prepared.shown_envs, prepared.shown_lines):
         np.testing.assert_array_equal(places, np.arange(len(places)))

@@ -13,17 +13,11 @@ from bmtme.model.layout import lay_out
 from bmtme.preparation import Prepared, build
 from bmtme.results.targets import choose_targets, predict
 from bmtme.sampling import plan_slots, spawn_seeds
+from tests.helpers.fits import assert_equal_draws
+from tests.helpers.trials import trial_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run", "ignore:the effects b1 and b2")
-
 SAMPLERS = ("gibbs", "collapsed", "stepwise")
-
-
-def trial_of(frame, traits=("T1", "T2", "T3")):
-    return Trial.from_frame(frame, line="line", env="env", traits=list(traits), rep="rep")
-
-
-# --- Monte Carlo errors -------------------------------------------------------------------------------------------
 
 
 def unconstrain(result):
@@ -269,13 +263,6 @@ def test_imputing_what_need_not_be_imputed_changes_nothing(monkeypatch, sampler)
 # --- exactly the same ---------------------------------------------------------------------------------------------
 
 
-def assert_equal_fits(one, two, tolerance=0.0):
-    p, q = one.idata.posterior, two.idata.posterior
-    assert set(p.data_vars) == set(q.data_vars)
-    for name in p.data_vars:
-        np.testing.assert_allclose(q[name].values, p[name].values, rtol=tolerance, atol=tolerance, err_msg=name)
-
-
 def test_long_and_wide_input():
     """Wide and long tables of the same records are the same trial, hence the same numbers."""
     sim = simulate(lines=10, missing_traits=0.2, seed=3)
@@ -288,7 +275,7 @@ def test_long_and_wide_input():
         long, line="line", env="env", rep="rep", trait="trait", value="value", traits=["T1", "T2", "T3"]
     )
     one, two = (fit(t, sim.relationship, draws=40, tune=20, chains=2, keep_effects="all") for t in (wide, other))
-    assert_equal_fits(one, two)
+    assert_equal_draws(one, two)
 
 
 def test_dense_multiple_of_the_identity():
@@ -327,7 +314,7 @@ def test_line_without_a_record_does_not_touch_the_fit():
     gone = trial.drop_lines("L04")
     one, two = (fit(t, sim.relationship, draws=60, tune=30, chains=2, keep_effects="all") for t in (hidden, gone))
     assert "L04" in hidden.lines
-    assert_equal_fits(one, two)
+    assert_equal_draws(one, two)
     columns = ["line", "env", "trait", "mean", "sd", "lower", "upper"]
     assert one.predictions()[columns].equals(two.predictions()[columns])
 

@@ -3,19 +3,15 @@
 import numpy as np
 import pytest
 
-from bmtme import BMTME, HalfT, InverseWishart, Relationship, Trial, fit, simulate
+from bmtme import BMTME, HalfT, InverseWishart, Relationship, simulate
+from tests.helpers.fits import fit_frame
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
-
 TRAITS = ["T1", "T2", "T3"]
 FACTOR = np.array([1e-6, 1e6, 1.0])
 SHIFT = np.array([0.0, -3e6, 1e4])
 G_FACTOR = 0.2
 STRUCTURES = ("unstructured", "diagonal", "standard")
-
-
-def trial_of(frame):
-    return Trial.from_frame(frame, line="line", env="env", traits=TRAITS, rep="rep")
 
 
 def with_clones(relationship):
@@ -49,9 +45,8 @@ def in_other_units(frame, relationship):
 
 
 def run(frame, relationship, model):
-    return fit(
-        trial_of(frame), relationship, model, draws=50, tune=50, chains=2, seed=5, sampler="gibbs", keep_effects="all"
-    )
+    settings = {"draws": 50, "tune": 50, "seed": 5, "sampler": "gibbs", "keep_effects": "all"}
+    return fit_frame(frame, relationship, model, **settings)
 
 
 def assert_same_answers(one, two, tolerance=1e-6):

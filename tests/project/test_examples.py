@@ -1,4 +1,4 @@
-"""The examples and the code of the README and of its pages run, with tiny settings; figures show what they should."""
+"""The examples and the code of the README and of its pages run, with tiny settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 
 import bmtme
 from bmtme.cli.main import main as shell
-from bmtme.report.plots import plot_accuracy, plot_chains
 from tests.helpers.checkout import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -25,19 +24,13 @@ TINY = ["--lines", "20", "--partitions", "2", "--draws", "20", "--tune", "20"]
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty working directory, and no windows."""
-    import matplotlib
-
-    matplotlib.use("Agg", force=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_windows: None) -> Iterator[None]:
+    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "a short run", UserWarning)
         warnings.filterwarnings("ignore", "few effective draws", UserWarning)
         yield
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
 
 
 def run_example(name: str, *words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,55 +136,3 @@ def make_files() -> None:
     pd.DataFrame(simulation.relationship.matrix, lines, lines).to_csv("grm.csv")
     parents = {"female": [""] * 5 + list(lines[:15]), "male": [""] * 5 + list(lines[1:16])}
     pd.DataFrame({"line": lines, **parents, "generations": 6}).to_csv("pedigree.csv", index=False)
-
-
-# --- figures ----------------------------------------------------------------------------------------------------
-
-
-def make_summary(partitions: int = 5) -> pd.DataFrame:
-    error = 0.05 if partitions > 1 else float("nan")
-    rows = [
-        (model, env, trait, partitions, k / 10, error, float(k), 10 * error)
-        for trait in ("Yield", "PH")
-        for env in ("North", "South", "East")
-        for k, model in enumerate(("un", "st"))
-    ]
-    columns = ["model", "env", "trait", "n_partitions", "pearson_mean", "pearson_se", "msep_mean", "msep_se"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def test_plot_accuracy() -> None:
-    figure = plot_accuracy(make_summary())
-    panels = figure.axes
-    assert [panel.get_title() for panel in panels] == ["Yield", "PH"]
-    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["North", "South", "East"]
-    points = panels[0].containers[1][0]  # the second model
-    assert points.get_ydata().tolist() == [0.1, 0.1, 0.1]
-    (bars,) = panels[0].containers[1][2]
-    assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([0.05, 0.15])
-    assert "naive standard error, 5 partitions" in figure.get_supxlabel()
-
-
-def test_plot_accuracy_of_one_partition() -> None:
-    assert "one partition" in plot_accuracy(make_summary(partitions=1), "msep").get_supxlabel()
-
-
-def test_plot_accuracy_refuses() -> None:
-    with pytest.raises(bmtme.UsageError, match="score must be one of"):
-        plot_accuracy(make_summary(), "Pearson's r")
-    with pytest.raises(bmtme.UsageError, match="no column 'msep_mean'"):
-        plot_accuracy(make_summary().drop(columns="msep_mean"), "msep")
-
-
-def test_plot_chains() -> None:
-    simulation = bmtme.simulate(lines=10, envs=2, traits=2, seed=1)
-    trial = bmtme.Trial.from_frame(simulation.frame, line="line", env="env", rep="rep", traits=["T1", "T2"])
-    fit = bmtme.fit(trial, simulation.relationship, draws=30, tune=20, chains=3)
-    assert len(plot_chains(fit).axes) == 8
-    name = "genetic_correlation[T1, T2]"
-    left, right = plot_chains(fit, [name]).axes
-    assert left.get_title(loc="left") == name
-    assert [len(line.get_ydata()) for line in left.lines] == [30, 30, 30]
-    assert sum(patch.get_data().values.sum() for patch in right.patches) == 90
-    with pytest.raises(bmtme.UsageError, match="no parameter 'Sigma_t"):
-        plot_chains(fit, ["Sigma_t[T9, T9]"])

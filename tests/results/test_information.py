@@ -6,29 +6,21 @@ import pytest
 from scipy import stats
 
 import bmtme
-from bmtme import BMTME, HalfT, InverseWishart, Relationship, Trial, fit, simulate
+from bmtme import BMTME, HalfT, InverseWishart, Relationship, fit, simulate
 from bmtme.model.eigenbasis import decompose_relationship, measure_spread
 from bmtme.preparation import build, prepare
 from bmtme.results import fisher
 from bmtme.results.fisher import Direction, Point, measure_information
 from bmtme.results.information import draw_covariances, draw_prior
 from bmtme.results.summary import derive_covariances
+from tests.helpers.fits import fit_covariances
+from tests.helpers.trials import trial_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
 
 def names(n):
     return [f"L{j:0{len(str(n))}d}" for j in range(1, n + 1)]
-
-
-def trial_of(frame):
-    traits = [name for name in frame if name.startswith("T")]
-    return Trial.from_frame(frame, line="line", env="env", traits=traits, rep="rep")
-
-
-def run(frame, relationship, model=None, **keywords):
-    settings = {"draws": 400, "tune": 300, "chains": 2, "seed": 1, "keep_effects": "none"} | keywords
-    return fit(trial_of(frame), relationship, model, **settings)
 
 
 def marked(result):
@@ -78,7 +70,7 @@ def test_centring_the_relationship_changes_no_heritability():
 
 def test_clones_have_no_heritability():
     sim = simulate(lines=8, envs=2, traits=1, seed=1)
-    result = run(sim.frame, Relationship(np.ones((8, 8)), lines=names(8)))
+    result = fit_covariances(sim.frame, Relationship(np.ones((8, 8)), lines=names(8)))
     row = result.summary().loc["heritability[E1, T1]"]
     assert row["mean"] == 0
     assert "clones" in row["note"]
@@ -190,12 +182,12 @@ def test_a_fit_is_not_lost_where_information_is_not_computed(monkeypatch):
     sim = simulate(lines=10, envs=2, traits=1, relationship="markers", seed=1)
     monkeypatch.setattr(fisher, "MOST", 3)
     with pytest.warns(UserWarning, match="as there are too many of them"):
-        result = run(sim.frame, sim.relationship, draws=20, tune=0)
+        result = fit_covariances(sim.frame, sim.relationship, draws=20, tune=0)
     assert result.run["facts"]["prior_only"] == {}
     monkeypatch.undo()
     monkeypatch.setattr(fisher, "inform_complete", lambda *arguments: np.full((4, 4), np.nan))
     with pytest.warns(UserWarning, match="as they are nearly singular"):
-        run(sim.frame, sim.relationship, draws=20, tune=0)
+        fit_covariances(sim.frame, sim.relationship, draws=20, tune=0)
 
 
 def test_blocks_of_many_lines():
@@ -249,6 +241,7 @@ def test_draws_from_an_inverse_wishart():
 
 # --- what is marked -----------------------------------------------------------------------------------------------
 
+
 CELLS = {f"heritability[E{i}, T{l}]" for i in (1, 2, 3) for l in (1, 2)}
 
 
@@ -256,7 +249,7 @@ def test_one_record_a_line_says_nothing_of_heritability():
     """Unrelated lines, or lines equally related, in one environment with one plot each: Sigma_t + R_e is known."""
     sim = simulate(lines=40, envs=1, traits=1, heritability=0.5, seed=2)
     for relationship in (Relationship.identity(names(40)), sim.relationship):
-        notes = marked(run(sim.frame, relationship))
+        notes = marked(fit_covariances(sim.frame, relationship))
         assert set(notes) == {"Sigma_t[T1, T1]", "R_e[T1, T1]", "heritability[E1, T1]"}
         assert "the data do not tell Sigma_t and R_e apart" in notes["heritability[E1, T1]"]
         assert "the data hardly say: the interval covers 0.9" in notes["heritability[E1, T1]"]
@@ -267,21 +260,21 @@ def test_single_plots_of_unrelated_lines_in_three_environments():
     sim = simulate(lines=60, envs=3, traits=2, reps=2, heritability=0.7, seed=3)
     unrelated = Relationship.identity(names(60))
     single = sim.frame[sim.frame["rep"] == "1"]
-    notes = marked(run(single, unrelated))
+    notes = marked(fit_covariances(single, unrelated))
     assert CELLS | {"Sigma_E[E1, E1]", "Sigma_E[E2, E2]", "Sigma_E[E3, E3]"} <= set(notes)
     assert "Sigma_E and R_e apart" in notes["heritability[E2, T1]"]
     assert not {"Sigma_t[T1, T1]", "Sigma_t[T2, T2]", "Sigma_t[T1, T2]", "genetic_correlation[T1, T2]"} & set(notes)
-    assert not marked(run(sim.frame, unrelated))
+    assert not marked(fit_covariances(sim.frame, unrelated))
 
 
 @pytest.mark.parametrize("structure", ["diagonal", "standard"])
 def test_other_structures(structure):
     sim = simulate(lines=60, envs=3, traits=2, reps=2, heritability=0.5, seed=3)
     unrelated = Relationship.identity(names(60))
-    notes = marked(run(sim.frame[sim.frame["rep"] == "1"], unrelated, BMTME(structure)))
+    notes = marked(fit_covariances(sim.frame[sim.frame["rep"] == "1"], unrelated, BMTME(structure)))
     assert CELLS <= set(notes)
     assert "Sigma_t[T1, T1]" not in notes
-    assert not marked(run(sim.frame, unrelated, BMTME(structure)))
+    assert not marked(fit_covariances(sim.frame, unrelated, BMTME(structure)))
 
 
 def test_lines_in_one_environment_each():
@@ -289,7 +282,7 @@ def test_lines_in_one_environment_each():
     sim = simulate(lines=60, envs=3, traits=2, heritability=0.5, seed=3)
     number = sim.frame["line"].str[1:].astype(int) % 3 + 1
     frame = sim.frame[sim.frame["env"] == "E" + number.astype(str)]
-    notes = run(frame, Relationship.identity(names(60))).summary()["note"]
+    notes = fit_covariances(frame, Relationship.identity(names(60))).summary()["note"]
     # Which of these is marked, and which has an interval over nearly all there is, is a matter of where the chains are.
     for name in [name for name in notes.index if name.startswith(("heritability", "Sigma_E"))]:
         assert "prior only" in notes[name] or "hardly say" in notes[name], name
@@ -302,7 +295,7 @@ def test_correlation_with_a_trait_of_no_genetic_variance():
         residual_correlation=0.0, seed=5,
     )  # fmt: skip
     frame = sim.frame.assign(T2=sim.frame["T2"] - 0.999 * sim.frame.groupby("line")["T2"].transform("mean"))
-    notes = marked(run(frame, Relationship.identity(names(60))))
+    notes = marked(fit_covariances(frame, Relationship.identity(names(60))))
     assert {"genetic_correlation[T1, T2]", "Sigma_t[T1, T2]"} <= set(notes)
     assert not {"residual_correlation[T1, T2]", "heritability[E1, T1]", "R_e[T2, T2]"} & set(notes)
 
@@ -311,7 +304,7 @@ def test_what_is_known_within_narrow_bounds_is_not_marked():
     """Between environments lines keep their values: 0.95 of the variance is known to be genetic, the rest is not told
     apart. The heritability is known, what remains is the prior's."""
     sim = simulate(lines=80, envs=2, traits=1, heritability=0.97, interaction=0.02, seed=6)
-    result = run(sim.frame, Relationship.identity(names(80)))
+    result = fit_covariances(sim.frame, Relationship.identity(names(80)))
     notes = marked(result)
     assert result.summary().loc["heritability[E1, T1]", "lower"] > 0.9
     assert "heritability[E1, T1]" not in notes
@@ -322,11 +315,11 @@ def test_a_strong_prior_is_told():
     """Forty lines against a prior as sharp as a hundred thousand: the posterior is the prior."""
     sim = simulate(lines=40, envs=1, traits=1, reps=2, heritability=0.5, seed=2)
     unrelated = Relationship.identity(names(40))
-    assert not marked(run(sim.frame, unrelated))
+    assert not marked(fit_covariances(sim.frame, unrelated))
     model = BMTME(prior_e=InverseWishart(1e5, 1e5 * 0.4))
-    assert "R_e[T1, T1]" in marked(run(sim.frame, unrelated, model))
+    assert "R_e[T1, T1]" in marked(fit_covariances(sim.frame, unrelated, model))
     wide = BMTME(prior_t=HalfT(2, 1e5), prior_e=HalfT(2, 1e5))
-    assert not marked(run(sim.frame, unrelated, wide))
+    assert not marked(fit_covariances(sim.frame, unrelated, wide))
 
 
 def test_priors_of_many_environments_make_no_knowledge():
@@ -336,7 +329,7 @@ def test_priors_of_many_environments_make_no_knowledge():
     for i in range(24):
         y = 10 + main + np.sqrt(2.0) * rng.standard_normal(60) + 0.5 * rng.standard_normal(60)
         rows += [(name, f"E{i:02d}", "1", value) for name, value in zip(names(60), y, strict=True)]
-    result = run(pd.DataFrame(rows, columns=["line", "env", "rep", "T1"]), Relationship.identity(names(60)))
+    result = fit_covariances(pd.DataFrame(rows, columns=["line", "env", "rep", "T1"]), Relationship.identity(names(60)))
     row = result.summary().loc["heritability[E00, T1]"]
     assert row["upper"] < 0.8
     assert "do not tell Sigma_E and R_e apart" in row["note"]
@@ -347,12 +340,12 @@ def test_priors_of_many_environments_make_no_knowledge():
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 def test_nothing_is_marked_where_data_inform(missing):
     sim = simulate(lines=60, missing=missing, missing_traits=missing / 2, relationship="markers", seed=7)
-    assert not marked(run(sim.frame, sim.relationship))
+    assert not marked(fit_covariances(sim.frame, sim.relationship))
 
 
 def test_saved_fits_keep_the_marks(tmp_path):
     sim = simulate(lines=40, envs=1, traits=1, seed=2)
-    result = run(sim.frame, Relationship.identity(names(40)))
+    result = fit_covariances(sim.frame, Relationship.identity(names(40)))
     result.save(tmp_path / "run")
     pd.testing.assert_frame_equal(bmtme.load(tmp_path / "run").summary(), result.summary())
 

@@ -4,22 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bmtme import BMTME, Relationship, Trial, fit, simulate
+from bmtme import BMTME, Relationship, simulate
 from bmtme.report.tables import describe_fit
 from bmtme.results.convergence import advise_length
 from bmtme.results.summary import PRIOR_ONLY, note_diagnostics, note_width
+from tests.helpers.fits import fit_covariances
+from tests.helpers.trials import trial_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
-
-
-def trial_of(frame):
-    traits = [name for name in frame if name.startswith("T")]
-    return Trial.from_frame(frame, line="line", env="env", traits=traits, rep="rep")
-
-
-def run(frame, relationship, model=None, **keywords):
-    settings = {"draws": 400, "tune": 300, "chains": 2, "seed": 1, "keep_effects": "none"} | keywords
-    return fit(trial_of(frame), relationship, model, **settings)
 
 
 # --- diagnostics --------------------------------------------------------------------------------------------------
@@ -28,7 +20,7 @@ def run(frame, relationship, model=None, **keywords):
 @pytest.mark.parametrize("draws, chains", [(1, 1), (3, 2), (5, 1), (20, 1), (20, 2)])
 def test_no_missing_diagnostic_without_a_note(draws, chains):
     sim = simulate(lines=12, relationship="markers", seed=2)
-    table = run(sim.frame, sim.relationship, draws=draws, chains=chains, tune=0).summary()
+    table = fit_covariances(sim.frame, sim.relationship, draws=draws, chains=chains, tune=0).summary()
     missing = table[["ess_bulk", "ess_tail", "r_hat"]].isna().any(axis=1)
     assert missing.all() == (draws < 4 or chains == 1)
     assert (table.loc[missing, "note"] != "").all()
@@ -69,7 +61,7 @@ def test_the_printed_report_says_so():
     """One record a line: marked, and the reason given under the table, once."""
     sim = simulate(lines=40, envs=1, traits=1, seed=2)
     trial = trial_of(sim.frame)
-    result = run(sim.frame, Relationship.identity(trial.lines))
+    result = fit_covariances(sim.frame, Relationship.identity(trial.lines))
     text = describe_fit(result.summary(), result.run, trial)
     assert "* known from the prior only: the data do not tell Sigma_t and R_e apart" in text
     assert "The data hardly say" not in text
@@ -102,7 +94,7 @@ def unlike():
 
 def test_a_residual_sd_above_the_observed_one_is_told(unlike):
     frame, relationship = unlike
-    result = run(frame, relationship)
+    result = fit_covariances(frame, relationship)
     table = result.summary()
     told = table.index[table["note"].str.contains("residual variances differ by environment")]
     assert set(told) == {"R_e[T2, T2]", "heritability[E2, T2]"}
@@ -117,7 +109,7 @@ def test_chance_is_not_told():
     """Traits that are noise: half of the environments have a smaller SD than the residual one."""
     for seed in range(5):
         sim = simulate(lines=12, envs=4, traits=2, heritability=0.01, relationship="markers", seed=seed)
-        assert not run(sim.frame, sim.relationship).summary()["note"].str.contains("residual SD").any()
+        assert not fit_covariances(sim.frame, sim.relationship).summary()["note"].str.contains("residual SD").any()
 
 
 # --- means --------------------------------------------------------------------------------------------------------
@@ -129,19 +121,19 @@ def test_a_mean_that_only_the_prior_places():
     frame = sim.frame.copy()
     frame.loc[frame["env"] == "E3", "T1"] = np.nan
     frame.loc[frame["env"] != "E1", "T2"] = np.nan
-    notes = run(frame, sim.relationship, draws=30, tune=20).summary()["note"]
+    notes = fit_covariances(frame, sim.relationship, draws=30, tune=20).summary()["note"]
     assert "no record: from the other environments" in notes["beta[E3, T1]"]
     assert PRIOR_ONLY not in notes["beta[E3, T1]"]
     for env in ("E2", "E3"):
         assert notes[f"beta[{env}, T2]"].startswith("prior only: no record, and one other environment")
-    notes = run(frame, sim.relationship, BMTME(means="paper"), draws=30, tune=20).summary()["note"]
+    notes = fit_covariances(frame, sim.relationship, BMTME(means="paper"), draws=30, tune=20).summary()["note"]
     assert "no record: from the prior around zero" in notes["beta[E3, T1]"]
 
 
 def test_facts_are_those_of_the_records():
     """Numbers of records and their SD by environment and trait, gaps and replicates as they are."""
     sim = simulate(lines=15, envs=2, traits=2, reps=2, missing=0.1, missing_traits=0.2, relationship="markers", seed=6)
-    facts = run(sim.frame, sim.relationship, draws=4, tune=0).run["facts"]
+    facts = fit_covariances(sim.frame, sim.relationship, draws=4, tune=0).run["facts"]
     table = sim.frame.groupby("env")[["T1", "T2"]]
     np.testing.assert_array_equal(facts["records"], table.count())
     np.testing.assert_allclose(facts["observed_sd"], table.std())

@@ -3,28 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import brentq
 from scipy.stats import norm
 
-from bmtme import BMTME, DataError, Relationship, Trial, UsageError, fit, simulate
+from bmtme import BMTME, DataError, Relationship, UsageError, fit, simulate
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles, find_mixture_quantile
 from bmtme.results.predictions import COLUMNS, spread_evenly
+from tests.helpers.predictions import flatten, mixture_quantile, predict_by_hand
+from tests.helpers.trials import trial_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
-
 TRAITS = ["T1", "T2", "T3"]
 NEW = ("L03", "L16")  # lines of the relationship that are never recorded
-
-
-def trial_of(frame, traits=TRAITS):
-    return Trial.from_frame(frame, line="line", env="env", traits=list(traits), rep="rep")
-
-
-def mixture_quantile(mean, variance, p):
-    """The p quantile of an equal mixture of normals, by a root finder and SciPy's distribution function."""
-    sd = np.sqrt(variance)
-    low, high = (mean - 20 * sd).min() - 1.0, (mean + 20 * sd).max() + 1.0
-    return brentq(lambda x: norm.cdf(x, mean, sd).mean() - p, low, high, xtol=1e-13, rtol=1e-14)
 
 
 # --- quantiles of mixtures ----------------------------------------------------------------------------------------
@@ -75,7 +64,7 @@ def test_even_spacing(count, wanted):
 # --- predictions from the draws -----------------------------------------------------------------------------------
 
 
-def make_trial(kind):
+def make_data(kind):
     """Frame and relationship: replicates, gaps, two lines without a record, one column without one."""
     sim = simulate(lines=16, envs=3, traits=3, reps=2, missing=0.1, missing_traits=0.1, relationship="markers", seed=7)
     frame = sim.frame[~sim.frame["line"].isin(NEW)].copy()
@@ -100,54 +89,10 @@ KINDS = ("general", "identity", "clones", "unseen environment", "one environment
 
 @pytest.fixture(scope="module", params=KINDS)
 def fitted(request):
-    frame, relationship = make_trial(request.param)
+    frame, relationship = make_data(request.param)
     model = BMTME()
     result = fit(trial_of(frame), relationship, model, draws=120, tune=50, chains=2, seed=2, keep_effects="all")
     return frame, relationship, result
-
-
-def flatten(posterior, name):
-    """Draws with chains one after another, (S, ...)."""
-    values = posterior[name].values
-    return values.reshape(-1, *values.shape[2:])
-
-
-def predict_by_hand(frame, relationship, posterior):
-    """Per draw: conditional mean and drawn value of beta + b1 + b2, spare variance: (S, n, I, L) arrays.
-
-    Columns without a record: E[u_absent | u_recorded] = C_ao C_oo^-1 u_o with C = (11' + Sigma_E) (x) Sigma_t, and
-    mu for beta. Lines without one: G_no G_oo^+ u, and the variance G_nn - G_no G_oo^+ G_on of theirs.
-    """
-    lines = [str(name) for name in posterior["line"].values]
-    beta, b1, S = (flatten(posterior, name) for name in ("beta", "b1", "Sigma_t"))
-    draws, I, L = beta.shape
-    E = flatten(posterior, "Sigma_E") if "Sigma_E" in posterior else np.zeros((draws, I, I))
-    b2 = flatten(posterior, "b2") if "b2" in posterior else np.zeros((draws, I, len(lines), L))
-    u = (b1[:, None] + b2).transpose(0, 2, 1, 3).reshape(draws, len(lines), I * L)
-    counts = trial_of(frame).counts().sum(axis=0).ravel() > 0
-    a, o = np.flatnonzero(~counts), np.flatnonzero(counts)
-    expected, centre = u.copy(), beta.reshape(draws, I * L).copy()
-    if len(a):
-        centre[:, a] = np.tile(flatten(posterior, "mu"), (1, I))[:, a]
-    for s in range(draws if len(a) else 0):
-        C = np.kron(np.ones((I, I)) + E[s], S[s])
-        expected[s][:, a] = u[s][:, o] @ np.linalg.solve(C[np.ix_(o, o)], C[np.ix_(o, a)])
-    names = relationship.lines
-    known, everyone = relationship.index(lines), np.arange(len(names))
-    G = np.asarray(relationship.matrix)
-    A = G[np.ix_(everyone, known)] @ np.linalg.pinv(G[np.ix_(known, known)], rcond=1e-9, hermitian=True)
-    spare = np.maximum(np.diag(G) - np.einsum("nj,nj->n", A, G[np.ix_(everyone, known)]), 0.0)
-    column = np.einsum("sll->sl", S)[:, None, :] * (1.0 + np.einsum("sii->si", E))[:, :, None]
-
-    def to_cells(effects, means):
-        values = np.einsum("nj,sjm->snm", A, effects) + means[:, None, :]
-        return values.reshape(draws, len(names), I, L)
-
-    return (
-        to_cells(expected, centre),
-        to_cells(u, beta.reshape(draws, I * L)),
-        spare[None, :, None, None] * column[:, None],
-    )
 
 
 def test_order_counts_and_observed_means(fitted):
@@ -200,7 +145,7 @@ def test_means_are_posterior_means_of_the_cell(fitted):
 
 
 def test_clone_of_a_recorded_line_is_predicted_as_that_line():
-    frame, relationship = make_trial("clones")
+    frame, relationship = make_data("clones")
     table = fit(trial_of(frame), relationship, draws=60, tune=30, chains=1).predictions().set_index("line")
     columns = ["mean", "sd", "lower", "upper"]
     np.testing.assert_allclose(table.loc["L03", columns], table.loc["L01", columns], rtol=1e-5)
@@ -208,7 +153,7 @@ def test_clone_of_a_recorded_line_is_predicted_as_that_line():
 
 def test_new_line_that_makes_the_relationship_indefinite_is_named():
     """The recorded lines alone are decomposed, but a line to be predicted must fit in too."""
-    frame, relationship = make_trial("general")
+    frame, relationship = make_data("general")
     matrix = np.array(relationship.matrix)
     j, k = relationship.index(["L03", "L01"])
     matrix[j] = matrix[:, j] = 2.5 * matrix[k]
@@ -223,7 +168,7 @@ def test_new_line_that_makes_the_relationship_indefinite_is_named():
 
 def test_means_of_an_absent_column_do_not_carry_the_noise_of_its_draws():
     """Over seeds, the mean of conditional means varies less than that of draws, and both have one expectation."""
-    frame, relationship = make_trial("general")
+    frame, relationship = make_data("general")
     means, draws, sds = [], [], []
     for seed in range(8):
         result = fit(
@@ -272,7 +217,7 @@ def test_intervals_cover_new_plots():
 
 
 def test_no_effects_no_predictions():
-    frame, relationship = make_trial("general")
+    frame, relationship = make_data("general")
     result = fit(trial_of(frame), relationship, draws=20, tune=10, chains=2, keep_effects="none")
     assert not {"b1", "b2"} & set(result.idata.posterior.data_vars)
     with pytest.raises(UsageError, match="keep_effects='none'"):
@@ -282,7 +227,7 @@ def test_no_effects_no_predictions():
 @pytest.mark.parametrize("draws, chains", [(40, 2), (900, 2)])
 def test_thinned_effects(draws, chains):
     """At most 500 evenly kept draws, and mean and SD, with the same numbers as where everything is kept."""
-    frame, relationship = make_trial("general")
+    frame, relationship = make_data("general")
     one, two = (
         fit(trial_of(frame), relationship, draws=draws, tune=20, chains=chains, seed=3, keep_effects=keep)
         for keep in ("all", "thin")
@@ -312,7 +257,7 @@ def test_thinned_effects(draws, chains):
 
 def test_many_effects_are_thinned_with_a_warning(monkeypatch):
     monkeypatch.setattr("bmtme.sampling.LARGE", 1000)
-    frame, relationship = make_trial("general")
+    frame, relationship = make_data("general")
     with pytest.warns(UserWarning, match="keep_effects='thin'"):
         result = fit(trial_of(frame), relationship, draws=20, tune=10, chains=2)
     assert result.run["settings"]["keep_effects"] == "thin"

@@ -65,7 +65,7 @@ DATA = (
         "results/summary.py",
         "genetic = spread * S[:, :, l, l]",
         "genetic = S[:, :, l, l]",
-        ("results/test_posterior.py::test_heritability",),
+        ("results/test_summary.py::test_heritability",),
     ),
     Mutant(
         "cross-validation: nothing hidden from the training part",

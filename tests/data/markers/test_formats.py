@@ -12,6 +12,7 @@ import pytest
 from bmtme import DataError, Markers, UsageError, fit, read_markers, read_relationship, read_trial, vanraden
 from bmtme.cli.main import main
 from bmtme.data.relationship.files import write_relationship
+from tests.helpers.markers import codes_of
 
 SIX = ["FID", "IID", "PAT", "MAT", "SEX", "PHENOTYPE"]
 
@@ -28,10 +29,6 @@ def raw(dosages: pd.DataFrame, fid: list[str] | None = None, iid: list[str] | No
     n = len(dosages)
     head = [fid or [f"F{j}" for j in range(n)], iid or list(dosages.index), 0, 0, [1, 2] * (n // 2), -9]
     return pd.DataFrame({**dict(zip(SIX, head, strict=True)), **dosages.reset_index(drop=True).to_dict("list")})
-
-
-def codes(markers: Markers) -> np.ndarray:
-    return np.hstack([block for _, block in markers.blocks(progress=False)])
 
 
 # --- PLINK's .raw -----------------------------------------------------------------------------------------------
@@ -52,7 +49,7 @@ def test_raw_of_plink(tmp_path, dosages, name, separator):
     assert markers.names == tuple(dosages.columns)
     expected = dosages.to_numpy(dtype=float, copy=True)
     expected[3, 4] = np.nan
-    np.testing.assert_array_equal(codes(markers), expected)
+    np.testing.assert_array_equal(codes_of(markers), expected)
 
 
 def test_raw_with_one_individual_id(tmp_path, dosages):
@@ -84,7 +81,7 @@ def test_raw_with_heterozygotes(tmp_path, dosages):
     table.to_csv(tmp_path / "m.raw", sep=" ", index=False)
     with pytest.warns(UserWarning, match=r"m.raw: 15 columns of heterozygotes \(_HET\) left out"):
         markers = read_markers(tmp_path / "m.raw")
-    np.testing.assert_array_equal(codes(markers), dosages)
+    np.testing.assert_array_equal(codes_of(markers), dosages)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +140,7 @@ def test_frequencies_are_asked_about(tmp_path, dosages):
     assert not (tmp_path / "g.csv").exists()
     as_copies = vanraden(read_markers(tmp_path / "f.csv", coding="01"), method=2)
     np.testing.assert_allclose(as_copies.matrix, vanraden(dosages, method=2).matrix, atol=1e-12)
-    np.testing.assert_array_equal(codes(read_markers(tmp_path / "f.csv", coding="012")), halves)
+    np.testing.assert_array_equal(codes_of(read_markers(tmp_path / "f.csv", coding="012")), halves)
 
 
 @pytest.mark.parametrize("scale", [0.4, 0.25, 0.9])

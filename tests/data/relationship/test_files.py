@@ -1,8 +1,7 @@
-"""Relationship files: every format read back as it was written; blending and bending with their numbers."""
+"""Relationship files: every format read back as it was written, bad files, and writing that is refused."""
 
 from __future__ import annotations
 
-import pickle
 import sys
 from pathlib import Path
 
@@ -14,17 +13,10 @@ import bmtme
 from bmtme.data.relationship.files import read_relationship, write_relationship
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.errors import DataError, MachineError, UsageError
+from tests.helpers.tables import NAMES
 
-LINES = ("001", "1", "NA", "é", "x,y", "it's", 'quo"te', "line")
 #: GCTA's files hold no white space; all else goes.
 EXACT = ("g.csv", "g.csv.gz", "g.tsv", "g.tsv.gz", "g.parquet")
-
-
-@pytest.fixture
-def relationship() -> Relationship:
-    rng = np.random.default_rng(8)
-    z = rng.standard_normal((len(LINES), 20)) / 3
-    return Relationship(z @ z.T, lines=LINES)
 
 
 def need(name: str) -> None:
@@ -40,7 +32,7 @@ def test_round_trip_keeps_every_bit(relationship, tmp_path, name):
     need(name)
     write_relationship(relationship, tmp_path / "new" / name)
     again = read_relationship(tmp_path / "new" / name)
-    assert again.lines == LINES
+    assert again.lines == NAMES
     assert again.matrix.tobytes() == relationship.matrix.tobytes()
     assert [file.name for file in (tmp_path / "new").iterdir()] == [name]
 
@@ -76,7 +68,7 @@ def test_gcta_round_trip(relationship, tmp_path, target):
     single = relationship.matrix.astype(np.float32)
     for name in ("g", "g.grm", "g.grm.bin", "g.grm.id", "g.grm.N.bin"):
         again = read_relationship(tmp_path / name)
-        assert again.lines == LINES
+        assert again.lines == NAMES
         np.testing.assert_array_equal(again.matrix, single.astype(float))
     # A second time nothing is lost.
     write_relationship(again, tmp_path / "h.grm.bin", markers=250)
@@ -88,10 +80,10 @@ def test_gcta_format_by_its_own_words(relationship, tmp_path):
     """Lower triangle row by row in 32-bit floats, counts likewise, family and individual in text."""
     write_relationship(relationship, tmp_path / "g.grm.bin", markers=7)
     triangle = np.fromfile(tmp_path / "g.grm.bin", dtype="<f4")
-    np.testing.assert_array_equal(triangle, relationship.matrix[np.tril_indices(len(LINES))].astype("<f4"))
+    np.testing.assert_array_equal(triangle, relationship.matrix[np.tril_indices(len(NAMES))].astype("<f4"))
     np.testing.assert_array_equal(np.fromfile(tmp_path / "g.grm.N.bin", dtype="<f4"), np.full(36, 7.0, "<f4"))
     ids = (tmp_path / "g.grm.id").read_text(encoding="utf-8").splitlines()
-    assert ids == [f"{line}\t{line}" for line in LINES]
+    assert ids == [f"{line}\t{line}" for line in NAMES]
     (tmp_path / "g.grm.id").write_text("".join(f"fam{j} l{j}\n" for j in range(8)))
     (tmp_path / "g.grm.N.bin").unlink()
     assert read_relationship(tmp_path / "g.grm.bin").lines == tuple(f"l{j}" for j in range(8))
@@ -99,13 +91,13 @@ def test_gcta_format_by_its_own_words(relationship, tmp_path):
 
 def test_parquet_of_pandas(relationship, tmp_path):
     pytest.importorskip("pyarrow")
-    frame = pd.DataFrame(relationship.matrix, index=LINES, columns=LINES)
-    shuffled = frame[sorted(LINES)]
+    frame = pd.DataFrame(relationship.matrix, index=NAMES, columns=NAMES)
+    shuffled = frame[sorted(NAMES)]
     shuffled.to_parquet(tmp_path / "index.parquet")
     shuffled.rename_axis("name").reset_index().to_parquet(tmp_path / "column.parquet")
     for name in ("index", "column"):
         again = read_relationship(tmp_path / f"{name}.parquet")
-        assert again.lines == LINES
+        assert again.lines == NAMES
         np.testing.assert_array_equal(again.matrix, relationship.matrix)
 
 
@@ -154,7 +146,7 @@ def broken_metadata_and_texts(frame, path, refused):
 def test_bad_parquet_files(relationship, tmp_path):
     pytest.importorskip("pyarrow")
     path = tmp_path / "g.parquet"
-    frame = pd.DataFrame(relationship.matrix, index=LINES, columns=LINES)
+    frame = pd.DataFrame(relationship.matrix, index=NAMES, columns=NAMES)
 
     def refused(words: str) -> None:
         with pytest.raises(DataError, match=words):
@@ -240,99 +232,7 @@ def test_missing_library(relationship, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-# --- blending ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("weight", [0, 0.05, 1])
-def test_blend_with_the_identity(relationship, weight):
-    blended = relationship.blend(weight)
-    np.testing.assert_allclose(blended.matrix, (1 - weight) * relationship.matrix + weight * np.eye(8), atol=1e-15)
-    assert blended.lines == LINES
-    assert blended.is_identity == (weight == 1)
-    assert relationship.notes == ()
-    before, after = np.trace(relationship.matrix) / 8, np.trace(blended.matrix) / 8
-    (note,) = blended.notes
-    assert note == (
-        f"blended: {1 - weight:g} x itself + {weight:g} x identity, mean diagonal {before:.6g} before, "
-        f"{after:.6g} after"
-    )
-
-
-def test_blend_with_another_matches_names(relationship):
-    pedigree = Relationship(np.full((9, 9), 0.25) + np.diag(np.arange(1.0, 10)), [*reversed(LINES), "more"])
-    blended = relationship.blend(0.2, pedigree)
-    expected = 0.8 * relationship.matrix + 0.2 * pedigree.subset(LINES).matrix
-    np.testing.assert_allclose(blended.matrix, expected, atol=1e-15)
-    assert "0.2 x the other" in blended.notes[0]
-    with pytest.raises(DataError, match="The relationship has no line 'more'"):
-        pedigree.blend(0.2, relationship)
-    with pytest.raises(UsageError, match="other must be a Relationship, got ndarray"):
-        relationship.blend(0.2, np.eye(8))
-
-
-@pytest.mark.parametrize("weight", [-0.1, 1.1, np.nan, "0.1", True, None])
-def test_bad_weight(relationship, weight):
-    with pytest.raises(UsageError, match="weight must be a number from 0 to 1, got"):
-        relationship.blend(weight)
-
-
 # --- bending ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def crooked() -> Relationship:
-    """Eigenvalues 4, 2, 1, 0.5, 1e-9, -0.25."""
-    q, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((6, 6)))
-    return Relationship(q @ np.diag([4, 2, 1, 0.5, 1e-9, -0.25]) @ q.T, list("abcdef"))
-
-
-@pytest.mark.parametrize("floor", [1e-6, 0.01])
-def test_bend_raises_the_low_eigenvalues_only(crooked, floor):
-    bent = crooked.bend(floor)
-    values, vectors = np.linalg.eigh(crooked.matrix)
-    expected = np.maximum(values, floor * 4)
-    np.testing.assert_allclose(bent.matrix, (vectors * expected) @ vectors.T, atol=1e-14)
-    np.testing.assert_allclose(np.linalg.eigvalsh(bent.matrix), expected, atol=1e-14)
-    assert (bent.matrix == bent.matrix.T).all()
-    change = np.abs(bent.matrix - crooked.matrix).max()
-    (note,) = bent.notes
-    assert note == (
-        f"bent: 2 of 6 eigenvalues raised to {4 * floor:.3g}, {floor:g} of the largest (4), the smallest from -0.25; "
-        f"largest change of an entry {change:.3g}, mean diagonal {np.trace(crooked.matrix) / 6:.6g} before, "
-        f"{np.trace(bent.matrix) / 6:.6g} after"
-    )
-
-
-def test_bending_what_is_straight_changes_nothing(relationship):
-    bent = relationship.bend()
-    np.testing.assert_array_equal(bent.matrix, relationship.matrix)
-    assert bent.notes[0].startswith("bent: no eigenvalue is below 1e-06 of the largest, the matrix is unchanged")
-    again = bent.bend(1e-5)
-    assert len(again.notes) == 2
-    identity = Relationship.identity(["a", "b"]).bend()
-    assert identity.is_identity
-    assert identity.notes == ("bent: the identity needs none",)
-
-
-@pytest.mark.parametrize("floor", [0, 1, -1e-6, np.nan, "1e-6", True])
-def test_bad_floor(relationship, floor):
-    with pytest.raises(UsageError, match="floor must be a number above 0 and below 1"):
-        relationship.bend(floor)
-
-
-def test_a_fit_takes_what_was_bent(crooked):
-    from bmtme.model.eigenbasis import decompose_relationship
-
-    with pytest.raises(DataError, match="not positive semi-definite"):
-        decompose_relationship(crooked.matrix)
-    assert decompose_relationship(crooked.bend().matrix).rank == 6
-
-
-def test_notes_stay_with_the_matrix(relationship):
-    changed = relationship.blend(0.1).bend(0.5)
-    assert len(changed.notes) == 2
-    assert pickle.loads(pickle.dumps(changed)).notes == changed.notes
-    assert changed.subset(LINES[:3]).notes == changed.notes
 
 
 def test_public_names():

@@ -6,7 +6,6 @@ import copy
 import gzip
 import pickle
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from bmtme.data.relationship.files import read_relationship
 from bmtme.data.relationship.matrix import Relationship, match_lines
 from bmtme.data.trial import Trial, read_trial
 from bmtme.errors import DataError, UsageError
+from tests.helpers.tables import write
 
 LINES = ("001", "NA", "L3")
 G = np.array([[1.0, 0.25, -0.1], [0.25, 1.5, 0.3], [-0.1, 0.3, 0.9]])
@@ -24,12 +24,6 @@ G = np.array([[1.0, 0.25, -0.1], [0.25, 1.5, 0.3], [-0.1, 0.3, 0.9]])
 def table(matrix: np.ndarray = G, rows=LINES, columns=LINES, corner: str = "line") -> str:
     text = ",".join([corner, *columns]) + "\n"
     return text + "".join(f"{line}," + ",".join(map(str, row)) + "\n" for line, row in zip(rows, matrix, strict=True))
-
-
-def write(folder: Path, text: str, name: str = "grm.csv") -> Path:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 # --- construction -----------------------------------------------------------------------------------------------
@@ -187,7 +181,7 @@ def test_index_and_subset():
 
 @pytest.mark.parametrize("corner", ["line", "", "anything at all"])
 def test_file_with_any_corner(tmp_path, corner):
-    rel = read_relationship(write(tmp_path, table(corner=corner)))
+    rel = read_relationship(write(tmp_path, table(corner=corner), "grm.csv"))
     assert rel.lines == LINES
     np.testing.assert_array_equal(rel.matrix, G)
 
@@ -214,7 +208,7 @@ def test_formats_of_the_same_matrix(tmp_path):
 
 def test_rows_and_columns_in_different_orders(tmp_path):
     order = [2, 0, 1]
-    path = write(tmp_path, table(G[:, order], columns=[LINES[k] for k in order]))
+    path = write(tmp_path, table(G[:, order], columns=[LINES[k] for k in order]), "grm.csv")
     rel = read_relationship(path)
     assert rel.lines == LINES
     np.testing.assert_array_equal(rel.matrix, G)
@@ -222,7 +216,7 @@ def test_rows_and_columns_in_different_orders(tmp_path):
 
 
 def test_identity_from_a_file(tmp_path):
-    assert read_relationship(write(tmp_path, table(np.eye(3)))).is_identity
+    assert read_relationship(write(tmp_path, table(np.eye(3)), "grm.csv")).is_identity
 
 
 @pytest.mark.parametrize(
@@ -253,7 +247,7 @@ def test_identity_from_a_file(tmp_path):
 )
 def test_bad_file(tmp_path, text, words):
     with pytest.raises(DataError, match=words):
-        read_relationship(write(tmp_path, text))
+        read_relationship(write(tmp_path, text, "grm.csv"))
 
 
 def test_real_relationships(data_folder):
@@ -272,20 +266,20 @@ def test_real_relationships(data_folder):
 # --- matching with a trial --------------------------------------------------------------------------------------
 
 
-def trial_of(*lines: str, empty: tuple[str, ...] = ()) -> Trial:
+def trial_of_lines(*lines: str, empty: tuple[str, ...] = ()) -> Trial:
     frame = pd.DataFrame({"line": lines, "env": "E", "y": [np.nan if line in empty else 1.0 for line in lines]})
     return Trial.from_frame(frame, line="line", env="env", traits="y")
 
 
 def test_matched_trial_is_returned_as_it_is():
-    trial = trial_of("L3", "001")
+    trial = trial_of_lines("L3", "001")
     assert match_lines(trial, Relationship(G, lines=LINES)) == (trial, ())
 
 
 def test_unrelated_lines_are_an_error_that_suggests_names():
     rel = Relationship(np.eye(3) + 0.1, lines=["L001", "CML 12", "X"])
     with pytest.raises(DataError) as error:
-        match_lines(trial_of("L1", "cml12", "X", "Q"), rel)
+        match_lines(trial_of_lines("L1", "cml12", "X", "Q"), rel)
     message = str(error.value)
     assert message.startswith("3 lines have records in the trial but no relationship: 'L1', 'cml12', 'Q' (")
     assert "('L1' is nearly 'L001', 'cml12' is nearly 'CML 12')" in message
@@ -293,22 +287,22 @@ def test_unrelated_lines_are_an_error_that_suggests_names():
 
 
 def test_at_most_ten_unrelated_lines_are_listed():
-    trial = trial_of(*(f"A{k}" for k in range(14)), "X")
+    trial = trial_of_lines(*(f"A{k}" for k in range(14)), "X")
     with pytest.raises(DataError, match=r"14 lines have .*'A9' and 4 more\. Correct"):
         match_lines(trial, Relationship.identity(["X", "Y"]))
     with pytest.raises(DataError, match=r"1 line has records .*: 'Q'\. Correct"):
-        match_lines(trial_of("X", "Q"), Relationship.identity(["X", "Y"]))
+        match_lines(trial_of_lines("X", "Q"), Relationship.identity(["X", "Y"]))
 
 
 def test_unrelated_lines_are_dropped_on_demand():
-    trial = trial_of("q", "X", "Y", "r")
+    trial = trial_of_lines("q", "X", "Y", "r")
     smaller, dropped = match_lines(trial, Relationship.identity(["Y", "X", "Z"]), unrelated="drop")
     assert smaller.lines == ("X", "Y")
     assert dropped == ("q", "r")
 
 
 def test_unrelated_line_without_a_value_is_dropped_and_told():
-    trial = trial_of("X", "Y", "q", empty=("q",))
+    trial = trial_of_lines("X", "Y", "q", empty=("q",))
     smaller, dropped = match_lines(trial, Relationship.identity(["X", "Y"]))
     assert smaller.lines == ("X", "Y")
     assert dropped == ("q",)
@@ -318,12 +312,12 @@ def test_too_few_lines_stay():
     with pytest.raises(
         DataError, match=r"Only 1 of the trial's 3 lines .* such as 'a', 'b', 'X' do not match .* 'X', 'Y'"
     ):
-        match_lines(trial_of("a", "b", "X"), Relationship.identity(["X", "Y"]), unrelated="drop")
+        match_lines(trial_of_lines("a", "b", "X"), Relationship.identity(["X", "Y"]), unrelated="drop")
 
 
 def test_unknown_choice():
     with pytest.raises(UsageError, match="'error' or 'drop', got 'ignore'"):
-        match_lines(trial_of("a", "b"), Relationship.identity(["a", "b"]), unrelated="ignore")
+        match_lines(trial_of_lines("a", "b"), Relationship.identity(["a", "b"]), unrelated="ignore")
 
 
 def test_real_trial_and_relationship(data_file):

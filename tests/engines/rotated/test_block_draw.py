@@ -1,17 +1,11 @@
 """The block draw of (mu, beta, u), and the split of u into b1 and b2, against dense normal conditioning."""
 
 import numpy as np
-import pytest
 
-from bmtme.testing.cases import SCENES, make_scene
+from bmtme.testing.cases import make_scene
 from bmtme.testing.scripted import assert_normal, import_plain, read_normal
 
 PLAIN = import_plain()
-
-
-@pytest.fixture(params=SCENES, ids="-".join)
-def scene(request):
-    return make_scene(*request.param)
 
 
 def sum_effects(case):

@@ -10,23 +10,22 @@ import time
 import numpy as np
 import pytest
 
-from bmtme import BMTME, NumericalError, Trial, fit, simulate
+from bmtme import BMTME, NumericalError, fit
 from bmtme.choices import SAMPLERS
 from bmtme.engines.rotated import chains as chains_module
 from bmtme.engines.rotated.chains import Chain, run_chains
 from bmtme.preparation import build, prepare
 from bmtme.progress import Progress
 from bmtme.sampling import plan_slots, spawn_seeds
+from tests.helpers.trials import make_trial
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
-
 ENDLESS = 10**6  # sweeps of a run that only an interruption ends
 
 
 @pytest.fixture(scope="module")
 def data():
-    sim = simulate(lines=12, envs=2, traits=2, missing=0.1, missing_traits=0.1, relationship="blocks", seed=4)
-    return Trial.from_frame(sim.frame, line="line", env="env", traits=["T1", "T2"], rep="rep"), sim.relationship
+    return make_trial(lines=12, envs=2, missing_traits=0.1, seed=4)
 
 
 @pytest.fixture

@@ -9,17 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bmtme.testing.cases import SCENES, make_scene
+from bmtme.testing.cases import make_scene
 from bmtme.testing.dense import log_inverse_gamma, log_inverse_wishart
 from bmtme.testing.scripted import HALF, ScriptedGenerator, assert_normal, import_plain
 
 PLAIN = import_plain()
 POINTS = (0.3, 0.7, 1.9)
-
-
-@pytest.fixture(params=SCENES, ids="-".join)
-def scene(request):
-    return make_scene(*request.param)
 
 
 def check_constant(log_conditional, log_joint, points):

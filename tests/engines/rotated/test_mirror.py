@@ -8,13 +8,10 @@ import pytest
 import bmtme
 from bmtme.engines.rotated.collapsed import CORNER
 from bmtme.testing.cases import make_scene
-from bmtme.testing.scripted import import_plain
-from tests.engines.rotated.test_collapsed import ScriptedWalk, check_pair, start_walk
+from tests.helpers.walks import PLAIN, ScriptedWalk, check_pair, start_walk
 from validation.modes import simulate_copies
 
-PLAIN = import_plain()
 SCENES = [("missing", "unstructured"), ("absent", "unstructured-iw"), ("unseen", "diagonal"), ("missing", "standard")]
-
 by_names = pytest.mark.parametrize("design, variant", SCENES)
 
 

@@ -15,11 +15,6 @@ from bmtme.testing.scripted import ScriptedGenerator, assert_normal, import_plai
 PLAIN = import_plain()
 
 
-@pytest.fixture(params=SCENES, ids="-".join)
-def scene(request):
-    return make_scene(*request.param)
-
-
 @pytest.fixture(params=[(d, v) for d, v in SCENES if d in ("absent", "absent-two", "unseen")], ids="-".join)
 def incomplete(request):
     """Scenes in which some column has no record."""
