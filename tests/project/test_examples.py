@@ -68,20 +68,6 @@ def test_diagnostics(capsys: pytest.CaptureFixture[str]) -> None:
     assert "R-hat above 1.01" in capsys.readouterr().out
 
 
-def test_diagnostics_is_a_notebook() -> None:
-    """Text in cells of text, code in cells of code: what jupytext's percent format needs."""
-    source = (EXAMPLES / "diagnostics.py").read_text(encoding="utf-8")
-    header, *cells = re.split(r"(?m)^# %%", source)
-    assert all(line.startswith("#") for line in header.splitlines() if line)
-    texts = [cell for cell in cells if cell.startswith(" [markdown]\n")]
-    assert 5 <= len(texts) < len(cells)
-    for text in texts:
-        assert all(line.startswith("#") for line in text.splitlines()[1:] if line)
-    for cell in cells:
-        if cell not in texts:
-            compile(cell.split("\n", 1)[1], "cell", "exec")
-
-
 def find_blocks(page: str, language: str) -> list[str]:
     source = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```", source)
