@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from double import HalfAlike
+from tests.structures.double import HalfAlike
 
 import bmtme
 from bmtme.engines.rotated.density import evaluate, measure_prior

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from double import SD, HalfAlike
+from tests.structures.double import SD, HalfAlike
 
 from bmtme.engines.rotated.density import evaluate, measure_prior
 from bmtme.structures.by_env import ByEnv
