@@ -9,7 +9,7 @@ import pytest
 
 import bmtme.cv.tasks
 from bmtme import BMTME, CV1, HalfT, InverseWishart, Trial, cross_validate, simulate
-from bmtme.collection import collect, find_facts
+from bmtme.collection import collect, find_facts, list_labels
 from bmtme.cv.diagnostics import (
     Diagnosis,
     describe_diagnoses,
@@ -73,8 +73,8 @@ def test_fits_are_diagnosed_as_by_their_summaries(structure):
     problem, scaling = build(prepared, BMTME(structure))
     chains = run_chains(problem, "collapsed", 30, plan_slots(61, 3, "thin"), True, spawn_seeds(1, 3))
     chains = [chain._replace(diverging=np.arange(61) < k) for k, chain in enumerate(chains)]
-    stored = choose_stored(problem)
-    found = diagnose_chains(chains, stored, trial.envs, trial.traits)
+    stored, labels = choose_stored(problem), list_labels(prepared)
+    found = diagnose_chains(chains, stored, labels)
     groups = collect(prepared, problem, scaling, chains, "none")
     facts = find_facts(prepared, BMTME(structure), problem, scaling, groups["posterior"])
     table = summarise_posterior(groups["posterior"], facts)
@@ -85,7 +85,7 @@ def test_fits_are_diagnosed_as_by_their_summaries(structure):
     np.testing.assert_allclose(found.r_hat, r_hat.max(), rtol=5e-3)
     np.testing.assert_allclose(found.r_hat, r_hat[found.parameter], rtol=5e-3)
     drawn = {row.name: row.draws for row in derive_rows(*list_values(groups["posterior"]), facts["spread"])}
-    for name, values in list_parameters(chains, stored, trial.envs, trial.traits):
+    for name, values in list_parameters(chains, stored, labels):
         if name not in drawn:
             assert not values.any()  # correlations that the model sets to zero
         else:
@@ -135,7 +135,10 @@ def test_chains_in_different_modes_are_diagnosed():
     modes = [Mode(Start(np.full((1, 1), size), np.zeros(1), np.ones((1, 1))), 0.0, 0.5) for size in (1.0, 0.1)]
     for draws, sizes, found in ((500, (1.0, 0.1), 2), (500, (1.0, 1.0), 1), (100, (1.0, 0.1), 1)):
         chains = [Chain(size, draws) for size in sizes]
-        assert diagnose_chains(chains, [SIGMA_T, R_E, SIGMA_E], ["E"], ["T"], modes).explanations == found
+        assert (
+            diagnose_chains(chains, [SIGMA_T, R_E, SIGMA_E], {"env": ["E"], "trait": ["T"]}, modes).explanations
+            == found
+        )
 
 
 @quiet

@@ -23,6 +23,7 @@ from bmtme.results.fit import Fit
 from bmtme.results.information import slopes_along
 from bmtme.results.quantities import BETA, R_E, SIGMA_E, SIGMA_T
 from bmtme.results.record import read_record
+from bmtme.results.rows import derive_rows
 from bmtme.results.storage import read_table
 from bmtme.results.summary import summarise_posterior
 
@@ -135,7 +136,7 @@ def test_r_hat_of_a_cross_validation_counts_a_new_row(enlarged):
         s2_E=rng.random((9, 2)),
         R_e=rng.random((9, 1, 1)),
     )
-    found = dict(list_parameters([chain], [BETA, SIGMA_T, SIGMA_E, R_E], ["E1", "E2"], ["T"]))
+    found = dict(list_parameters([chain], [BETA, SIGMA_T, SIGMA_E, R_E], {"env": ["E1", "E2"], "trait": ["T"]}))
     assert list(found)[-2:] == ["odds[E1, T]", "odds[E2, T]"]
     assert not any(name.startswith("beta") for name in found)
     expected = chain.Sigma_t[:, 0, 0] * (1 + chain.s2_E[:, 1]) / chain.R_e[:, 0, 0]
@@ -221,6 +222,12 @@ def test_a_variable_over_cells_by_one_entry(monkeypatch, tmp_path):
     loaded = bmtme.load(tmp_path / "run")
     pd.testing.assert_frame_equal(loaded.summary(), summary)
     assert loaded.idata.posterior["C"].attrs == {"meaning": "a throw-away", "unit": GENETIC.words}
+
+    monkeypatch.setattr("bmtme.cv.diagnostics.derive_rows", lambda *given: rows.extend(derive_rows(*given)) or rows)
+    rows = []
+    cross_validate(trial, relationship, scheme=CV1(1, 0.2), **SHORT)
+    assert sum(row.name.startswith("C[") for row in rows) == 15
+    assert "C[E2 x T1, Z x T1]" in [row.name for row in rows]  # in computing order
 
 
 def test_a_variable_of_the_same_name_by_environment(monkeypatch):

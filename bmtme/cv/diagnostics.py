@@ -14,7 +14,7 @@ from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.results.convergence import FEWEST_DRAWS, SOME_DIVERGED, list_stuck
 from bmtme.results.entries import Quantity
-from bmtme.results.rows import derive_rows
+from bmtme.results.rows import Labels, derive_rows
 
 #: Beyond this the chains of a fit disagree. Wider than the 1.01 of a single fit's summary: the largest of some hundred
 #: values over all fits passes 1.01 by chance alone.
@@ -65,15 +65,15 @@ class Diagnosis:
 def diagnose_chains(
     chains: Sequence[Draws],
     stored: Sequence[Quantity],
-    envs: Sequence[str],
-    traits: Sequence[str],
+    labels: Labels,
     modes: Sequence[Mode] = (),
 ) -> Diagnosis:
     """Diagnose a fit by its covariances, correlations and heritabilities, and the modes found before it.
 
     stored : what a fit of this model stores, as of `bmtme.results.quantities.choose_stored`
+    labels : as of `bmtme.collection.list_labels`
     """
-    names, values = zip(*list_parameters(chains, stored, envs, traits), strict=True)
+    names, values = zip(*list_parameters(chains, stored, labels), strict=True)
     r_hat = rank_r_hat(np.stack(values))
     acceptance = [float(chain.acceptance.mean()) for chain in chains]
     known = not np.isnan(r_hat).all()
@@ -88,7 +88,7 @@ def diagnose_chains(
 
 
 def list_parameters(
-    chains: Sequence[Draws], stored: Sequence[Quantity], envs: Sequence[str], traits: Sequence[str]
+    chains: Sequence[Draws], stored: Sequence[Quantity], labels: Labels
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Names and draws (chain, draw) in scaled units, which change no rank; of covariances, the correlations."""
     values = {
@@ -96,7 +96,7 @@ def list_parameters(
         for quantity in stored
         if quantity.draws is not None and not quantity.is_effect
     }
-    for row in derive_rows(values, {"env": envs, "trait": traits}, 1.0):
+    for row in derive_rows(values, labels, 1.0):
         if row.quantity.checked and not (row.quantity.mark.pairs and row.is_pair):
             yield row.name, row.draws
 

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 import numpy as np
 import pandas as pd
 
+from bmtme.collection import list_labels
 from bmtme.cv.diagnostics import Diagnosis, diagnose_chains
 from bmtme.cv.precision import choose_cells, choose_lines, count_effective, measure_noise
 from bmtme.data.trial import Trial
@@ -137,7 +138,8 @@ class Job:
             problem, scaling, modes = self._open()
             targets = choose_targets(self.prepared, self.trial.lines)
             self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
-            self.diagnosis = diagnose_chains(chains, choose_stored(problem), self.trial.envs, self.trial.traits, modes)
+            labels = list_labels(self.prepared)
+            self.diagnosis = diagnose_chains(chains, choose_stored(problem), labels, modes)
             if self.cells.any():
                 self._measure_precision(chains)
         self._draws, self._built = [], None
