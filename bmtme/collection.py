@@ -21,16 +21,21 @@ from bmtme.results.convergence import measure_sampling
 from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.quantities import choose_stored, share_genetic
-from bmtme.results.rows import label_dimensions
+
+
+def list_labels(prepared: Prepared) -> dict[str, list[str]]:
+    """Names along the dimensions of what is drawn, in computing order; cells are environment x trait with records."""
+    envs, traits = prepared.trial.envs, prepared.trial.traits
+    cells = [f"{envs[i]} x {traits[l]}" for i, l in np.argwhere(prepared.layout.recorded)]
+    return {"env": list(envs), "trait": list(traits), "cell": cells}
 
 
 def collect(
     prepared: Prepared, model: BMTME, problem: Problem, scaling: Scaling, sampled: list[Draws], keep: str
 ) -> dict[str, Any]:
     """Labelled groups of the result, as xarray Datasets, in the order in which they are shown."""
-    trial, layout = prepared.trial, prepared.layout
+    trial, layout, labels = prepared.trial, prepared.layout, list_labels(prepared)
     cell_env, cell_trait = np.nonzero(layout.recorded)
-    labels = label_dimensions(prepared)
     coords: dict[str, Any] = {twin: names for dim, names in labels.items() for twin in (dim, f"{dim}_bis")}
     coords["line"] = list(prepared.lines)
     sizes = {dim: len(names) for dim, names in labels.items()}

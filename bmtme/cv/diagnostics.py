@@ -68,7 +68,7 @@ def diagnose_chains(
     """Diagnose a fit by its covariances, correlations and heritabilities, and the modes found before it.
 
     stored : what a fit of this model stores, as of `bmtme.results.quantities.choose_stored`
-    labels : of the dimensions
+    labels : as of `bmtme.collection.list_labels`
     """
     names, values = zip(*list_parameters(chains, stored, labels), strict=True)
     r_hat = rank_r_hat(np.stack(values))

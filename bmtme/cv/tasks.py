@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 import numpy as np
 import pandas as pd
 
+from bmtme.collection import list_labels
 from bmtme.cv.diagnostics import Diagnosis, diagnose_chains
 from bmtme.cv.precision import choose_cells, choose_lines, count_effective, measure_noise
 from bmtme.data.trial import Trial
@@ -24,7 +25,6 @@ from bmtme.preparation import Prepared, build, observe
 from bmtme.progress import Progress
 from bmtme.results.predictions import Targets
 from bmtme.results.quantities import choose_stored
-from bmtme.results.rows import label_dimensions
 from bmtme.results.targets import choose_targets, predict
 from bmtme.sampling import Sampling, plan_slots
 
@@ -140,8 +140,8 @@ class Job:
             problem, scaling, modes = self._open()
             targets = choose_targets(self.prepared, self.trial.lines)
             self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
-            stored = choose_stored(problem, self.model.structures)
-            self.diagnosis = diagnose_chains(chains, stored, label_dimensions(self.prepared), modes)
+            labels = list_labels(self.prepared)
+            self.diagnosis = diagnose_chains(chains, choose_stored(problem, self.model.structures), labels, modes)
             if self.cells.any():
                 self._measure_precision(chains)
         self._draws, self._built = [], None

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.preparation import Prepared
 from bmtme.results import quantities
 from bmtme.results.entries import Quantity
 from bmtme.results.notes import Values
@@ -42,16 +41,6 @@ class Row:
     def is_pair(self) -> bool:
         """Whether it is of two different traits (environments, cells): off a diagonal."""
         return any(len(set(self.at(untwin(dim)))) > 1 for dim in self.quantity.dims)
-
-
-def label_dimensions(prepared: Prepared) -> dict[str, list[str]]:
-    """Names along the dimensions of covariances, in computing order; cells are columns with a record."""
-    trial = prepared.trial
-    return {
-        "env": list(trial.envs),
-        "trait": list(trial.traits),
-        "cell": [f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(prepared.layout.recorded)],
-    }
 
 
 def untwin(dim: str) -> str:

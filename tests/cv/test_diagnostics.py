@@ -9,7 +9,7 @@ import pytest
 
 import bmtme.cv.tasks
 from bmtme import BMTME, CV1, HalfT, InverseWishart, cross_validate
-from bmtme.collection import collect, find_facts
+from bmtme.collection import collect, find_facts, list_labels
 from bmtme.cv.diagnostics import (
     Diagnosis,
     describe_diagnoses,
@@ -70,9 +70,9 @@ def test_fits_are_diagnosed_as_by_their_summaries(structure):
     problem, scaling = build(prepared, BMTME(structure))
     chains = run_chains(problem, "collapsed", 30, plan_slots(61, 3, "thin"), True, spawn_seeds(1, 3))
     chains = [chain._replace(diverging=np.arange(61) < k) for k, chain in enumerate(chains)]
-    stored = choose_stored(problem, PAPER_PAIR)
-    found = diagnose_chains(chains, stored, {"env": trial.envs, "trait": trial.traits})
-    groups = collect(prepared, problem, scaling, chains, "none")
+    stored, labels = choose_stored(problem, PAPER_PAIR), list_labels(prepared)
+    found = diagnose_chains(chains, stored, labels)
+    groups = collect(prepared, BMTME(structure), problem, scaling, chains, "none")
     facts = find_facts(prepared, BMTME(structure), problem, scaling, groups["posterior"])
     table = summarise_posterior(groups["posterior"], facts)
     r_hat = table["r_hat"][~table.index.str.startswith(("beta", "Sigma_t", "R_e"))]
@@ -82,7 +82,7 @@ def test_fits_are_diagnosed_as_by_their_summaries(structure):
     np.testing.assert_allclose(found.r_hat, r_hat.max(), rtol=5e-3)
     np.testing.assert_allclose(found.r_hat, r_hat[found.parameter], rtol=5e-3)
     drawn = {row.name: row.draws for row in derive_rows(*list_values(groups["posterior"]), facts["spread"])}
-    for name, values in list_parameters(chains, stored, {"env": trial.envs, "trait": trial.traits}):
+    for name, values in list_parameters(chains, stored, labels):
         if name not in drawn:
             assert not values.any()  # correlations that the model sets to zero
         else:

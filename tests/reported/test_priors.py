@@ -6,8 +6,8 @@ from scipy import stats
 
 from bmtme import BMTME, HalfT, InverseWishart
 from bmtme.engines.rotated.kernels.beta import draw_paper_scale, draw_tau
-from bmtme.structures.parameters import prior_of_root
 from bmtme.preparation import build, prepare
+from bmtme.structures.parameters import prior_of_root
 from tests.helpers.trials import trial_of
 from tests.reported.design import TRAITS
 

@@ -23,6 +23,7 @@ from bmtme.results.fit import Fit
 from bmtme.results.information import slopes_along
 from bmtme.results.quantities import BETA, R_E, SIGMA_E, SIGMA_T
 from bmtme.results.record import read_record
+from bmtme.results.rows import derive_rows
 from bmtme.results.storage import read_table
 from bmtme.results.summary import summarise_posterior
 
@@ -221,6 +222,12 @@ def test_a_variable_over_cells_by_one_entry(monkeypatch, tmp_path):
     loaded = bmtme.load(tmp_path / "run")
     pd.testing.assert_frame_equal(loaded.summary(), summary)
     assert loaded.idata.posterior["C"].attrs == {"meaning": "a throw-away", "unit": GENETIC.words}
+
+    monkeypatch.setattr("bmtme.cv.diagnostics.derive_rows", lambda *given: rows.extend(derive_rows(*given)) or rows)
+    rows = []
+    cross_validate(trial, relationship, scheme=CV1(1, 0.2), **SHORT)
+    assert sum(row.name.startswith("C[") for row in rows) == 15
+    assert "C[E2 x T1, Z x T1]" in [row.name for row in rows]  # in computing order
 
 
 def test_a_variable_of_the_same_name_by_environment(monkeypatch):

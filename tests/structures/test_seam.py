@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tests.structures.double import HalfAlike
 
 import bmtme
 from bmtme.engines.rotated.density import evaluate, measure_prior
@@ -12,6 +11,7 @@ from bmtme.structures.proportional import Proportional, Shared
 from bmtme.structures.structure import Genetic
 from bmtme.testing.cases import SCENES, make_scene
 from bmtme.testing.pairs import build_pair_problem, open_walk
+from tests.structures.double import HalfAlike
 
 
 class Twin(Genetic):

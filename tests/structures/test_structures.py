@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tests.structures.double import SD, HalfAlike
 
 from bmtme.engines.rotated.density import evaluate, measure_prior
 from bmtme.structures.by_env import ByEnv
@@ -19,6 +18,7 @@ from bmtme.testing.pairs import (
     open_walk,
     read_covariances,
 )
+from tests.structures.double import SD, HalfAlike
 
 PAIRS = {
     "made up": (HalfAlike(), Shared()),
