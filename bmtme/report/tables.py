@@ -58,8 +58,8 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     # A single value of a line may be a plot, or a mean of several.
     record = "plot" if (trial.counts() > 1).any() else "record"
     parts, others = [label_facts(facts, width)], list[str]()
-    for quantity in quantities.QUANTITIES:
-        rows, columns = lay_out_rows(quantity, envs, traits) if quantity.title else ([], [])
+    for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.title}.values():
+        rows, columns = lay_out_rows(quantity, envs, traits)
         if any(name in summary.index for _, row in rows for name in row):
             text = _tabulate(quantity.title.format(record=record), summary, rows, columns, width)
             (parts if "env" in quantity.dims else others).append(text)
@@ -85,7 +85,7 @@ def list_remarks(summary: pd.DataFrame, envs: Sequence[str], traits: Sequence[st
     """Of what hardly anything is known, and where residual variances do not fit; in words."""
     notes = summary["note"].to_dict()
     vague, texts = [], []
-    for quantity in (each for each in quantities.QUANTITIES if each.told):
+    for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.told}.values():
         for trait, env in product(traits, envs if "env" in quantity.dims else [""]):
             labels = [env if untwin(dim) == "env" else trait for dim in quantity.dims]
             parts = notes.get(name_row(quantity, *labels), "").split("; ")

@@ -26,8 +26,7 @@ from bmtme.model.scaling import Scaling
 from bmtme.preparation import Prepared
 from bmtme.results.entries import Quantity
 from bmtme.results.fisher import Direction, Point, measure_information
-from bmtme.results.quantities import find_quantity
-from bmtme.results.rows import Labels, Row, derive_rows, untwin, work_out
+from bmtme.results.rows import Labels, Row, derive_rows, find_quantity, untwin, work_out
 
 #: A quantity is the prior's where the data's share in what is known about it is below this, and its 90% interval at
 #: least this part of the prior's (`part_left`).
@@ -259,7 +258,7 @@ def list_directions(
         return spread if value <= prior[name][2] else max(spread, value)  # far out, a prior with a tail says little
 
     found = []
-    laws = (("Sigma_t", point.S, problem.prior_t, genetic * share), ("R_e", point.R, problem.prior_e, 1.0))
+    laws = (("Sigma_t", point.S, problem.genetic.prior, genetic * share), ("R_e", point.R, problem.residual.prior, 1.0))
     for kind, M, law, unit in laws:
         quantity = find_quantity(kind, {kind: M}, lead=0)
         changes = []
@@ -283,7 +282,7 @@ def list_directions(
             min(SHARE_SD * (1.0 + e + noise), middle(f"Sigma_E[{env}, {env}]", e))
             for env, e in zip(envs, point.E, strict=True)
         ]
-        if problem.prior_E.shape == DIAGONAL:
+        if problem.genetic.prior_env.shape == DIAGONAL:
             found += [Direction("Sigma_E", no_S, row, no_S, s) for row, s in zip(np.eye(I), spreads, strict=True)]
         else:
             found.append(Direction("Sigma_E", no_S, np.ones(I), no_S, min(spreads)))
@@ -309,8 +308,8 @@ def centre_covariance(draws: np.ndarray) -> np.ndarray:
 def draw_prior(problem: Problem, scaling: Scaling) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Sigma_t, Sigma_E and R_e (1, draw, p, p) from their priors, user's units."""
     rng = np.random.default_rng(20161)
-    S, R = (draw_covariances(prior, rng)[None] for prior in (problem.prior_t, problem.prior_e))
-    E = draw_covariances(problem.prior_E, rng)[None] if problem.interaction else None
+    S, R = (draw_covariances(prior, rng)[None] for prior in (problem.genetic.prior, problem.residual.prior))
+    E = draw_covariances(problem.genetic.prior_env, rng)[None] if problem.interaction else None
     return scaling.restore_genetic(S), E, scaling.restore_residual(R)
 
 

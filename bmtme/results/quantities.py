@@ -202,7 +202,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
         "residual_correlation", ("env", "trait", "trait_bis"), NONE, "correlation of R_e",
         needs=(R_BY_ENV,), derive=lambda values, spread: correlate(values["R_e"]), range=(-1.0, 1.0),
-        diagonal=False, notes=(note_apart, note_likeness), title="Residual correlation",
+        diagonal=False, notes=(note_apart, note_likeness),
     ),
     *(
         Quantity(
@@ -241,15 +241,6 @@ def choose_stored(problem: Problem, structures: Structures) -> list[Quantity]:
         elif quantity.draws is not None and quantity.when(problem):
             stored.append(quantity)
     return stored
-
-
-def find_quantity(name: str, values: Values, lead: int = 2) -> Quantity:
-    """The entry of this name; of several, the one for the dimensions that the values have after the first `lead`."""
-    return next(
-        quantity
-        for quantity in QUANTITIES
-        if quantity.name == name and (name not in values or values[name].ndim == lead + len(quantity.dims))
-    )
 
 
 # --- columns of tables ----------------------------------------------------------------------------------------------

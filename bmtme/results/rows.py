@@ -74,6 +74,15 @@ def work_out(quantity: Quantity, values: Values, spread: float, lead: int = 2) -
     return values[quantity.name] if quantity.derive is None else quantity.derive(values, spread)
 
 
+def find_quantity(name: str, values: Values, lead: int = 2) -> Quantity:
+    """The entry of this name; of several, the first that the values give; parameters as of `work_out`."""
+    return next(
+        quantity
+        for quantity in quantities.QUANTITIES
+        if quantity.name == name and work_out(quantity, values, 1.0, lead) is not None
+    )
+
+
 def derive_rows(values: Values, labels: Labels, spread: float) -> Iterator[Row]:
     """Every row that the values give, in the order of the register; parameters as of `work_out`.
 

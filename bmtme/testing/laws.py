@@ -47,31 +47,31 @@ def draw_correlation_parameters(rng: np.random.Generator, p: int, shape: int) ->
 
 def draw_proportional(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `Proportional`, Sigma_E diagonal or one variance."""
-    theta = draw_covariance_parameters(rng, p.prior_t)
+    theta = draw_covariance_parameters(rng, p.genetic.prior)
     if not p.interaction:
         return theta
-    roots = np.abs(draw_covariance_parameters(rng, p.prior_E)) * rng.choice([-1.0, 1.0])
-    n = len(p.prior_t.scale) if p.prior_t.shape != 2 else 1
+    roots = np.abs(draw_covariance_parameters(rng, p.genetic.prior_env)) * rng.choice([-1.0, 1.0])
+    n = len(p.genetic.prior.scale) if p.genetic.prior.shape != 2 else 1
     theta[:n] *= np.sqrt(1.0 + np.mean(roots**2))
     return np.concatenate([theta, np.arcsinh(roots)])
 
 
 def draw_shared(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `Shared`."""
-    return draw_covariance_parameters(rng, p.prior_e)
+    return draw_covariance_parameters(rng, p.residual.prior)
 
 
 def draw_by_env(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `ByEnv`."""
     logs = draw_spreads(rng, np.ones((p.n_env, p.n_trait), bool))
-    pairs = [draw_correlation_parameters(rng, p.n_trait, p.prior_e.shape) for _ in range(p.n_env)]
+    pairs = [draw_correlation_parameters(rng, p.n_trait, p.residual.prior.shape) for _ in range(p.n_env)]
     return np.concatenate([logs.ravel(), *pairs])
 
 
 def draw_common_correlation(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `CommonCorrelation`."""
     logs = draw_spreads(rng, np.ones((p.n_env, p.n_trait), bool))
-    return np.concatenate([logs.ravel(), draw_correlation_parameters(rng, p.n_trait, p.prior_e.shape)])
+    return np.concatenate([logs.ravel(), draw_correlation_parameters(rng, p.n_trait, p.residual.prior.shape)])
 
 
 #: The prior of each structure.

@@ -43,7 +43,7 @@ class Truth:
 def build_pair_problem(case: Case, structures: Structures, values: np.ndarray) -> Problem:
     """The problem of a case with other structures than the paper's, its priors serving these."""
     p = case.problem(values)
-    priors = p.prior_t, p.prior_E, p.prior_e
+    priors = p.genetic.prior, p.genetic.prior_env, p.residual.prior
     return build_problem(case.layout, case.basis, case.hide(values), *priors, p.means, 1, *structures)
 
 

@@ -57,8 +57,8 @@ def fails_where(wanted, message="sweep 3: R_e is not positive definite."):
     """A chain that fails where its stream's key is wanted."""
 
     class Failing(Chain):
-        def __init__(self, problem, sampler, tune, slots, track, seed, start):
-            super().__init__(problem, sampler, tune, slots, track, seed, start)
+        def __init__(self, problem, sampler, tune, slots, track, seed, start, structures):
+            super().__init__(problem, sampler, tune, slots, track, seed, start, structures)
             self.key = seed.spawn_key
 
         def advance(self, report, stop):
@@ -137,8 +137,8 @@ def test_streams_are_told_by_model_partition_and_chain(data, monkeypatch):
     keys = []
 
     class Listening(Chain):
-        def __init__(self, problem, sampler, tune, slots, track, seed, start):
-            super().__init__(problem, sampler, tune, slots, track, seed, start)
+        def __init__(self, problem, sampler, tune, slots, track, seed, start, structures):
+            super().__init__(problem, sampler, tune, slots, track, seed, start, structures)
             keys.append((seed.entropy, seed.spawn_key))
 
     monkeypatch.setattr(bmtme.cv.tasks, "Chain", Listening)

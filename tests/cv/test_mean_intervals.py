@@ -38,7 +38,7 @@ def test_intervals_are_those_of_the_mixture_with_the_residual_over_the_plots():
     problem, scaling = build(prepared, BMTME())
     chains = run_chains(problem, "collapsed", 50, plan_slots(60, 2, "all"), True, spawn_seeds(1, 2))
     table = predict(prepared, scaling, chains, trial, choose_targets(prepared, trial.lines), cells)
-    posterior = collect(prepared, problem, scaling, chains, "all")["posterior"]
+    posterior = collect(prepared, BMTME(), problem, scaling, chains, "all")["posterior"]
     _, fitted, spare = predict_by_hand(training.to_frame(), sim.relationship, posterior)
     R = flatten(posterior, "R_e")
     place = {name: n for n, name in enumerate(sim.relationship.lines)}

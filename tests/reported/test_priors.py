@@ -71,11 +71,11 @@ def test_default_priors_of_variances(data, units):
     """HalfT(2) with 5 standard deviations of the trait for an average line and for a plot; HalfT(4, 1) for Sigma_E."""
     prepared = prepare(trial_of(data[0]), data[1])
     problem, _ = build(prepared, BMTME("diagonal"))
-    for prior, unit in ((problem.prior_t, units[1]), (problem.prior_e, units[0])):
+    for prior, unit in ((problem.genetic.prior, units[1]), (problem.residual.prior, units[0])):
         for l in range(3):
             assert_prior(prior, l, unit[l], lambda s, A=5 * unit[l]: stats.t.logpdf(s, 2, scale=A))
     for i in range(3):
-        assert_prior(problem.prior_E, i, 1.0, lambda s: stats.t.logpdf(s, 4))
+        assert_prior(problem.genetic.prior_env, i, 1.0, lambda s: stats.t.logpdf(s, 4))
     free, _ = build(prepared, BMTME())
     one, _ = build(prepared, BMTME("standard"))
     for name in ("prior_t", "prior_E", "prior_e"):

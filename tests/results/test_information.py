@@ -234,9 +234,9 @@ def test_draws_from_an_inverse_wishart():
     scale = np.array([[2.0, 0.5], [0.5, 1.0]])
     prepared = prepare(trial_of(sim.frame), sim.relationship)
     problem, scaling = build(prepared, BMTME(prior_e=InverseWishart(9, scale), prior_E=InverseWishart(7, 3.0)))
-    R = scaling.restore_residual(draw_covariances(problem.prior_e, np.random.default_rng(3), 40_000))
+    R = scaling.restore_residual(draw_covariances(problem.residual.prior, np.random.default_rng(3), 40_000))
     np.testing.assert_allclose(R.mean(axis=0), scale / 6, atol=0.01)
-    E = draw_covariances(problem.prior_E, np.random.default_rng(4), 4000)
+    E = draw_covariances(problem.genetic.prior_env, np.random.default_rng(4), 4000)
     assert stats.kstest(E[:, 1, 1], stats.invgamma(3.5, scale=1.5).cdf).pvalue > 1e-4
 
 

@@ -29,7 +29,7 @@ DESIGNS = ("complete", "missing", "absent", "unseen", "one-trait", "one-environm
 
 
 def draw_half_alike(rng, p):
-    return np.concatenate([draw_covariance_parameters(rng, p.prior_t), SD * rng.standard_normal(p.n_env)])
+    return np.concatenate([draw_covariance_parameters(rng, p.genetic.prior), SD * rng.standard_normal(p.n_env)])
 
 
 LAWS[HalfAlike] = draw_half_alike

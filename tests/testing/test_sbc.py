@@ -41,7 +41,8 @@ def test_collapsed_is_calibrated():
 
 def wrong_prior(problem):
     """Residual standard deviations thought to be a fifth of what they are."""
-    return problem._replace(prior_e=problem.prior_e._replace(scale=0.2 * problem.prior_e.scale))
+    wrong = problem.residual.prior._replace(scale=0.2 * problem.residual.prior.scale)
+    return problem._replace(residual=problem.residual._replace(prior=wrong))
 
 
 def wrong_residuals(problem):

@@ -188,8 +188,8 @@ COVARIANCES = (
     Mutant(
         "Sigma_E: wrong rank, all lines counted",
         "engines/rotated/steps.py",
-        "rng, squares, float(p.rank * L), p.is_seen, p.prior_E, s.aux_E, s.s2_E",
-        "rng, squares, float(p.d.shape[0] * L), p.is_seen, p.prior_E, s.aux_E, s.s2_E",
+        "rng, squares, float(p.rank * L), p.is_seen, p.genetic.prior_env, s.aux_E, s.s2_E",
+        "rng, squares, float(p.d.shape[0] * L), p.is_seen, p.genetic.prior_env, s.aux_E, s.s2_E",
         (GENETIC + "[complete-unstructured]", GENETIC + "[complete-standard]"),
     ),
     Mutant(

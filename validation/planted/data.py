@@ -117,9 +117,9 @@ PREDICTED = (
     ),
     Mutant(
         "predictions: variance of a new line without its interaction",
-        "results/predictions.py",
-        "(genetic[:, l, l] * (1.0 + s2[:, i]))",
-        "genetic[:, l, l]",
+        "engines/rotated/draws.py",
+        "out.genetic[t, i, l] = s.Sigma_t[l, l] * (1.0 + s.s2_E[i])",
+        "out.genetic[t, i, l] = s.Sigma_t[l, l]",
         (PREDICTIONS + "test_predictions_are_those_of_the_draws[identity]",),
     ),
     Mutant(

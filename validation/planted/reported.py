@@ -28,8 +28,8 @@ SUMMARY = (
     Mutant(
         "summary: residual correlations of the genetic covariance",
         "results/quantities.py",
-        'correlate(values["R_e"])',
-        'correlate(values["Sigma_t"])',
+        '"correlation of R_e",\n        needs=(R_E,), derive=lambda values, spread: correlate(values["R_e"])',
+        '"correlation of R_e",\n        needs=(R_E,), derive=lambda values, spread: correlate(values["Sigma_t"])',
         (ROWS,),
     ),
     Mutant(
@@ -51,7 +51,7 @@ SUMMARY = (
         "results/information.py",
         "step * d.spread, spread)",
         "step, spread)",
-        ("test_register.py::test_slopes_are_derivatives",),
+        ("results/test_register.py::test_slopes_are_derivatives",),
     ),
     Mutant(
         "summary: interval of the first chain",
@@ -114,9 +114,9 @@ FROM_CHAINS = (
     ),
     Mutant(
         "predictions: mean Sigma_E in the variance of a new line",
-        "results/predictions.py",
-        "(genetic[:, l, l] * (1.0 + s2[:, i]))",
-        "(genetic[:, l, l] * (1.0 + s2.mean(axis=1)))",
+        "engines/rotated/draws.py",
+        "out.genetic[t, i, l] = s.Sigma_t[l, l] * (1.0 + s.s2_E[i])",
+        "out.genetic[t, i, l] = s.Sigma_t[l, l] * (1.0 + np.mean(s.s2_E))",
         (PREDICTIONS,),
     ),
 )

@@ -215,8 +215,8 @@ ORDER = (
     Mutant(
         "auxiliaries of Sigma_E: degrees of freedom forgotten",
         "engines/rotated/steps.py",
-        "rate = p.prior_E.nu / s.s2_E[i] + 1.0 / p.prior_E.scale[k] ** 2",
-        "rate = 1.0 / s.s2_E[i] + 1.0 / p.prior_E.scale[k] ** 2",
+        "rate = p.genetic.prior_env.nu / s.s2_E[i] + 1.0 / p.genetic.prior_env.scale[k] ** 2",
+        "rate = 1.0 / s.s2_E[i] + 1.0 / p.genetic.prior_env.scale[k] ** 2",
         (WALK + "test_auxiliaries_given_covariances[missing-unstructured]",),
     ),
     Mutant(

@@ -118,7 +118,7 @@ def allocate_walk(p: Problem) -> Walk:
         outcome=Outcome(new(1), new(1), new(1), new(1), new(1)),
         Sigma_t=new(L, L),
         s2_E=new(I),
-        roots=new(count_parameters(p.prior_E.shape, len(p.seen))),
+        roots=new(count_parameters(p.genetic.prior_env.shape, len(p.seen))),
         C=np.zeros((0, 0) if p.proportional else (M, M)),
         R_e=new((p.block.max() + 1) * L, L),
         KT=new(L, L),
@@ -135,16 +135,16 @@ def allocate_walk(p: Problem) -> Walk:
 def pack_state(p, s, h):
     """Parameters of the state's covariances into the walk; False where one is not positive definite."""
     L = p.n_trait
-    nt = count_parameters(p.prior_t.shape, L)
+    nt = count_parameters(p.genetic.prior.shape, L)
     last = p.residual.first
     if not factor_cholesky(s.Sigma_t, h.KT) or not factor_cholesky(s.R_e, h.KR):
         return False
-    pack_covariance(p.prior_t.shape, h.KT, h.theta[:nt])
-    pack_covariance(p.prior_e.shape, h.KR, h.theta[last:])
+    pack_covariance(p.genetic.prior.shape, h.KT, h.theta[:nt])
+    pack_covariance(p.residual.prior.shape, h.KR, h.theta[last:])
     if p.interaction:
         for a in range(nt, last):
             h.theta[a] = math.copysign(math.asinh(math.sqrt(s.s2_E[p.seen[a - nt]])), h.theta[a])
-        h.theta[: count_roots(p.prior_t.shape, L)] *= spread_roots(h.theta[nt:last], h.roots)
+        h.theta[: count_roots(p.genetic.prior.shape, L)] *= spread_roots(h.theta[nt:last], h.roots)
     return True
 
 
@@ -158,7 +158,7 @@ def accept_trial(p, s, h):
     if p.interaction:
         for i in p.seen:
             s.s2_E[i] = h.s2_E[i]
-        if p.prior_E.shape != DIAGONAL:
+        if p.genetic.prior_env.shape != DIAGONAL:
             s.s2_E[:] = h.s2_E[p.seen[0]]
 
 
@@ -272,8 +272,8 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
 
     density : log density at the walk's theta; theta, gradient : (q,) scratch
     """
-    n = count_roots(p.prior_t.shape, p.n_trait)
-    m = count_parameters(p.prior_t.shape, p.n_trait)
+    n = count_roots(p.genetic.prior.shape, p.n_trait)
+    m = count_parameters(p.genetic.prior.shape, p.n_trait)
     last = p.residual.first
     cornered = np.zeros(p.n_trait, np.bool_)
     for l in range(n):
@@ -288,7 +288,7 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
             for l in range(n):
                 chosen[l] = cornered[l] and rng.random() < 0.5
     flags = np.zeros(m, np.bool_)
-    flag_traits(chosen, p.prior_t.shape, flags)
+    flag_traits(chosen, p.genetic.prior.shape, flags)
     theta[:] = h.theta
     exchange(theta, flags)
     change = evaluate(theta, p, s, w, h, gradient) - density

@@ -38,7 +38,7 @@ def unpack_trial(theta, p, h):
     elif not call_build(p.genetic.build, p.genetic, theta[:last], h.C):
         return False
     if p.shared:
-        return unpack_covariance(theta[last:], p.prior_e.shape, h.KR, h.R_e)
+        return unpack_covariance(theta[last:], p.residual.prior.shape, h.KR, h.R_e)
     return call_build(p.residual.build, p.residual, theta[last:], h.R_e)
 
 
@@ -139,7 +139,7 @@ def finish_parameters(theta, p, h, GC, GS, gE, GR, gradient):
     else:
         lp = call_back(p.genetic.back, p.genetic, theta[:last], GC, gradient[:last])
     if p.shared:
-        return lp + finish_covariance(p.prior_e, h.KR, h.R_e, GR, gradient[last:])
+        return lp + finish_covariance(p.residual.prior, h.KR, h.R_e, GR, gradient[last:])
     return lp + call_back(p.residual.back, p.residual, theta[last:], GR, gradient[last:])
 
 

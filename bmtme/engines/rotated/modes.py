@@ -190,8 +190,8 @@ def shape_start(p: Problem, start: Start) -> Start:
         diagonal = np.diag(matrix)
         return np.diag(diagonal if kind == DIAGONAL else np.full(len(diagonal), diagonal.mean()))
 
-    s2 = start.s2_E if p.prior_E.shape != SCALAR else np.full(p.n_env, start.s2_E.mean())
-    return Start(shape(start.Sigma_t, p.prior_t.shape), s2, shape(start.R_e, p.prior_e.shape))
+    s2 = start.s2_E if p.genetic.prior_env.shape != SCALAR else np.full(p.n_env, start.s2_E.mean())
+    return Start(shape(start.Sigma_t, p.genetic.prior.shape), s2, shape(start.R_e, p.residual.prior.shape))
 
 
 class Climber:
@@ -227,7 +227,7 @@ class Climber:
         """Covariances near the top: the same in any units, while a climb's end carries the rounding of its path."""
         q = len(theta)
         roots = np.zeros(q, bool)
-        n = int(count_roots(self.p.prior_t.shape, self.p.n_trait))
+        n = int(count_roots(self.p.genetic.prior.shape, self.p.n_trait))
         last = self.p.residual.first
         roots[:n] = roots[last : last + n] = True
         sizes = np.maximum(np.abs(theta), LEAST_ROOT)

@@ -86,10 +86,6 @@ class Problem(NamedTuple):
     residual: Part
     whole_genetic: Part
     whole_residual: Part
-    # priors
-    prior_t: CovariancePrior
-    prior_E: CovariancePrior
-    prior_e: CovariancePrior
     means: MeanPrior
     inner: int  # augmentation sweeps (effects, imputation) per sweep
 
@@ -183,9 +179,6 @@ def build_problem(
         residual=parts[2],
         whole_genetic=parts[1],
         whole_residual=parts[3],
-        prior_t=prior_t,
-        prior_E=prior_E,
-        prior_e=prior_e,
         means=means,
         inner=inner,
     )

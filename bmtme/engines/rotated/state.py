@@ -147,9 +147,9 @@ def start_state(p: Problem, rng: np.random.Generator, start: Start | None = None
         root = np.sqrt(wanted / np.diag(matrix))
         return matrix * np.outer(root, root)
 
-    Sigma_t = spread_covariance(start.Sigma_t, p.prior_t)
-    s2_E = np.maximum(start.s2_E * spread(I, p.prior_E), LEAST_VARIANCE) if p.interaction else np.zeros(I)
-    R_e = spread_covariance(start.R_e, p.prior_e)
+    Sigma_t = spread_covariance(start.Sigma_t, p.genetic.prior)
+    s2_E = np.maximum(start.s2_E * spread(I, p.genetic.prior_env), LEAST_VARIANCE) if p.interaction else np.zeros(I)
+    R_e = spread_covariance(start.R_e, p.residual.prior)
     pad, part = expect_missing(p, Start(Sigma_t, s2_E, R_e))
     return State(
         Sigma_t=Sigma_t,

@@ -247,9 +247,9 @@ def draw_residual(rng, p, s, w):
             return False
         w.scatter_e[:] += one
         n += p.n_recorded[i]
-    if not draw_covariance(rng, w.scatter_e, n, p.prior_e, s.aux_e, s.R_e):
+    if not draw_covariance(rng, w.scatter_e, n, p.residual.prior, s.aux_e, s.R_e):
         return False
-    return draw_auxiliaries(rng, s.R_e, p.prior_e, s.aux_e)
+    return draw_auxiliaries(rng, s.R_e, p.residual.prior, s.aux_e)
 
 
 @compiled(inline=True)
@@ -276,9 +276,9 @@ def draw_genetic_covariances(rng, p, s, w):
             w.scatter_1[:] += S
             S *= s.s2_E[i]
             n += p.rank
-    if not draw_covariance(rng, w.scatter_1, n, p.prior_t, s.aux_t, s.Sigma_t):
+    if not draw_covariance(rng, w.scatter_1, n, p.genetic.prior, s.aux_t, s.Sigma_t):
         return SIGMA_T
-    if not draw_auxiliaries(rng, s.Sigma_t, p.prior_t, s.aux_t):
+    if not draw_auxiliaries(rng, s.Sigma_t, p.genetic.prior, s.aux_t):
         return SIGMA_T
     if p.interaction:
         Ti = np.empty((L, L))
@@ -287,7 +287,9 @@ def draw_genetic_covariances(rng, p, s, w):
             return SIGMA_T
         for i in p.seen:
             squares[i] = trace_product(Ti, w.scatter_2[i])
-        if not draw_environment_variances(rng, squares, float(p.rank * L), p.is_seen, p.prior_E, s.aux_E, s.s2_E):
+        if not draw_environment_variances(
+            rng, squares, float(p.rank * L), p.is_seen, p.genetic.prior_env, s.aux_E, s.s2_E
+        ):
             return SIGMA_E
     return FINE
 
@@ -295,23 +297,25 @@ def draw_genetic_covariances(rng, p, s, w):
 @compiled()
 def draw_all_auxiliaries(rng, p, s):
     """Auxiliaries of the half-t priors | covariances (A.7, A.9, A.11), for covariances that were moved without them."""
-    if not draw_auxiliaries(rng, s.Sigma_t, p.prior_t, s.aux_t) or not draw_auxiliaries(rng, s.R_e, p.prior_e, s.aux_e):
+    if not draw_auxiliaries(rng, s.Sigma_t, p.genetic.prior, s.aux_t) or not draw_auxiliaries(
+        rng, s.R_e, p.residual.prior, s.aux_e
+    ):
         return False
-    if p.interaction and p.prior_E.family == HALF_T:
-        for i in p.seen[: 1 if p.prior_E.shape == SCALAR else p.seen.shape[0]]:
-            k = 0 if p.prior_E.shape == SCALAR else i
-            rate = p.prior_E.nu / s.s2_E[i] + 1.0 / p.prior_E.scale[k] ** 2
-            s.aux_E[k] = draw_inverse_gamma(rng, 0.5 * (p.prior_E.nu + 1.0), rate)
+    if p.interaction and p.genetic.prior_env.family == HALF_T:
+        for i in p.seen[: 1 if p.genetic.prior_env.shape == SCALAR else p.seen.shape[0]]:
+            k = 0 if p.genetic.prior_env.shape == SCALAR else i
+            rate = p.genetic.prior_env.nu / s.s2_E[i] + 1.0 / p.genetic.prior_env.scale[k] ** 2
+            s.aux_E[k] = draw_inverse_gamma(rng, 0.5 * (p.genetic.prior_env.nu + 1.0), rate)
     return True
 
 
 @compiled(inline=True)
 def draw_unseen_variances(rng, p, s):
     """Sigma_E of environments without any record, from the prior (entries of one shared variance excepted)."""
-    if p.interaction and p.prior_E.shape == DIAGONAL:
+    if p.interaction and p.genetic.prior_env.shape == DIAGONAL:
         for i in range(p.n_env):
             if not p.is_seen[i]:
-                s.s2_E[i] = draw_variance_from_prior(rng, p.prior_E, i)
+                s.s2_E[i] = draw_variance_from_prior(rng, p.genetic.prior_env, i)
 
 
 @compiled(inline=True)

@@ -125,12 +125,14 @@ def test_mirror_moves_leave_the_joint_distribution(name):
 
 def wrong_degrees_of_freedom(rng, p, s, w, n, draws):
     """Sigma_t with one degree of freedom too many; the mutant of an inverse-Wishart prior is exactly that."""
-    return sweep_gibbs(rng, p._replace(prior_t=p.prior_t._replace(df=p.prior_t.df + 1.0)), s, w, n, draws)
+    wrong = p.genetic.prior._replace(df=p.genetic.prior.df + 1.0)
+    return sweep_gibbs(rng, p._replace(genetic=p.genetic._replace(prior=wrong)), s, w, n, draws)
 
 
 def wrong_residual_degrees_of_freedom(rng, p, s, w, n, draws):
     """The same for R_e."""
-    return sweep_gibbs(rng, p._replace(prior_e=p.prior_e._replace(df=p.prior_e.df + 1.0)), s, w, n, draws)
+    wrong = p.residual.prior._replace(df=p.residual.prior.df + 1.0)
+    return sweep_gibbs(rng, p._replace(residual=p.residual._replace(prior=wrong)), s, w, n, draws)
 
 
 def blind_imputation(rng, p, s, w, n, draws):
@@ -180,7 +182,8 @@ def test_planted_errors_are_caught(mutant, statistic):
 
 def wide_walk(rng, p, s, w, n, draws):
     """Sigma_t with twice the scale in its prior, which the Hamiltonian moves feel."""
-    return sweep_collapsed(rng, p._replace(prior_t=p.prior_t._replace(scale=2.0 * p.prior_t.scale)), s, w, n, draws)
+    wide = p.genetic.prior._replace(scale=2.0 * p.genetic.prior.scale)
+    return sweep_collapsed(rng, p._replace(genetic=p.genetic._replace(prior=wide)), s, w, n, draws)
 
 
 def blind_walk(rng, p, s, w, n, draws):

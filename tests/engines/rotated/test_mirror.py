@@ -17,13 +17,13 @@ by_names = pytest.mark.parametrize("design, variant", SCENES)
 
 def count(p):
     """Parameters of Sigma_t, and of R_e."""
-    return int(PLAIN.parameters.count_parameters(p.prior_t.shape, p.n_trait))
+    return int(PLAIN.parameters.count_parameters(p.genetic.prior.shape, p.n_trait))
 
 
 def push_to_corner(p, h, factor=5.0):
     """Genetic standard deviations far above the residual ones."""
     last = len(h.theta) - count(p)
-    for k in range(PLAIN.parameters.count_roots(p.prior_t.shape, p.n_trait)):
+    for k in range(PLAIN.parameters.count_roots(p.genetic.prior.shape, p.n_trait)):
         h.theta[k] = factor * abs(h.theta[last + k]) * (1.0 + 0.1 * k)
 
 
