@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
-
-from bmtme.results.posterior import import_arviz
+from scipy.special import gammaincinv
 
 #: Below these, numbers are not to be leaned on; the note says so.
 GOOD_R_HAT = 1.01
 GOOD_ESS = 400
+#: Quantiles of the interval, and of the tail ESS.
+INTERVAL = (0.05, 0.95)
 COLUMNS = ("mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat", "note")
 
 PRIOR_ONLY = "prior only"
@@ -80,20 +80,22 @@ def derive_covariances(
 
 
 def diagnose(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bulk ESS, tail ESS and rank-normalised R-hat of (parameter, chain, draw), by ArviZ; NaN below four draws."""
+    """Bulk ESS, tail ESS and rank-normalised R-hat of (parameter, chain, draw), by ArviZ; NaN below four draws.
+
+    By ArviZ's functions of arrays: all of ArviZ takes a second to import, and its tail ESS is of other quantiles from
+    one release to the next.
+    """
     n = len(draws)
     if draws.shape[2] < 4:
         return np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    import xarray
-
-    arviz = import_arviz()
-
-    data = xarray.Dataset({"x": (("chain", "draw", "parameter"), np.moveaxis(draws, 0, 2))})
+    draws = np.ascontiguousarray(draws)  # a view, as of one entry of many matrices, would take several times as long
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        bulk = arviz.ess(data, method="bulk")["x"].values
-        tail = arviz.ess(data, method="tail")["x"].values
-        r_hat = arviz.rhat(data, method="rank")["x"].values if draws.shape[1] > 1 else np.full(n, np.nan)
+        from arviz_stats.base import array_stats
+
+        bulk = array_stats.ess(draws, method="bulk")
+        tail = array_stats.ess(draws, method="tail", prob=INTERVAL)
+        r_hat = array_stats.rhat(draws, method="rank") if draws.shape[1] > 1 else np.full(n, np.nan)
     return bulk, tail, r_hat
 
 
@@ -119,7 +121,7 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
         notes += note_likeness(quantity, facts)
         flat = quantity.draws.ravel()
         spread = flat.std(ddof=1) if flat.size > 1 else 0.0
-        low, high = np.quantile(flat, (0.05, 0.95))
+        low, high = np.quantile(flat, INTERVAL)
         notes += note_width(quantity, high - low)
         notes += note_diagnostics(quantity.draws.shape, bool(constant[k]), bulk[k], tail[k], r_hat[k])
         rows.append((flat.mean(), spread, low, high, bulk[k], tail[k], r_hat[k], "; ".join(notes)))
@@ -165,7 +167,7 @@ def note_spread(quantity: Quantity, residual: Sequence[float], facts: dict[str, 
     few = []
     for i in envs:
         count, sd = facts["records"][i][l], facts["observed_sd"][i][l]
-        if count > 2 and (count - 1) * sd**2 < chi2.ppf(CHANCE, count - 1) * residual[l] ** 2:
+        if count > 2 and (count - 1) * sd**2 < 2 * gammaincinv((count - 1) / 2, CHANCE) * residual[l] ** 2:
             few.append(f"{sd:.3g} in {facts['envs'][i]}")
     if not few:
         return []
