@@ -1,7 +1,7 @@
 """Run the studies and print one table; exit status 1 where one fails.
 
 python -m validation.run --quick                the small size of everything, under 20 minutes on two cores
-python -m validation.run                        the full size; writes validation/results/<name>.md
+python -m validation.run                        the full size; writes validation/results/tables/<name>.md
 python -m validation.run --only sbc --cores 1   one study (or several, or a group: --only geweke paper)
 """
 
@@ -32,9 +32,7 @@ def import_studies() -> None:
 
 def run_one(study: Study, quick: bool, options: Options) -> list[Row]:
     """The rows of one study; one that breaks off is a failed row, so that the others still run."""
-    run = study.quick if quick else study.full
-    if run is None:
-        return []
+    run = study.quick if quick or study.full is None else study.full
     try:
         return run(options)
     except Exception as error:

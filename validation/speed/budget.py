@@ -148,4 +148,4 @@ def check_budget(options: Options) -> list[Row]:
     return rows
 
 
-register("budget", check_budget, check_budget)
+register("budget", check_budget)
