@@ -185,7 +185,7 @@ def run(
         bar.update(sum(done))
 
     try:
-        announce_compilation(bar)
+        announce_compilation(sampling.sampler, bar)
         rehearse(sampling.sampler)
         clock.append(time.perf_counter())
         slots = plan_slots(sampling.draws, sampling.chains, keep)
@@ -212,9 +212,9 @@ def run(
     return modes, sampled
 
 
-def announce_compilation(bar: Progress) -> None:
+def announce_compilation(sampler: str, bar: Progress) -> None:
     """Say that the first start takes its time, also where stderr is a log."""
-    if not is_compiled():
+    if not is_compiled(sampler):
         bar.announce("compiling the sampler (once after an installation, a minute or two) ...")
 
 

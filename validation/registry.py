@@ -5,8 +5,8 @@ A study is a module or package of this folder that, when it is imported, calls
     register("speed", quick=check_quickly, full=check_fully)
 
 with functions from `Options` to a list of `Row`, one a line of the printed table. `full` also writes
-``validation/results/tables/<name>.md`` with `write_tables`, and may be left out. What the tables say is written by
-hand, in ``validation/results/<name>.md``.
+``validation/results/tables/<name>.md`` with `write_tables`; without it, `quick` is all there is. What the tables say is
+written by hand, in ``validation/results/<name>.md``.
 """
 
 from __future__ import annotations

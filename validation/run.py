@@ -32,9 +32,7 @@ def import_studies() -> None:
 
 def run_one(study: Study, quick: bool, options: Options) -> list[Row]:
     """The rows of one study; one that breaks off is a failed row, so that the others still run."""
-    run = study.quick if quick else study.full
-    if run is None:
-        return []
+    run = study.quick if quick or study.full is None else study.full
     try:
         return run(options)
     except Exception as error:

@@ -172,7 +172,7 @@ def cross_validate(
         clock.append(time.perf_counter())
         bar = Progress(len(jobs) * sampling.chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
         try:
-            announce_compilation(bar)
+            announce_compilation(sampling.sampler, bar)
             rehearse(sampling.sampler)
             clock.append(time.perf_counter())
             run_jobs(list(jobs.values()), workers, bar)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 if TYPE_CHECKING:
     from bmtme.results.rows import Row
@@ -82,7 +82,7 @@ def note_spread(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]
     few = []
     for i in row.at("env") or range(len(facts["envs"])):
         count, sd = facts["records"][i][l], facts["observed_sd"][i][l]
-        if count > 2 and (count - 1) * sd**2 < chi2.ppf(CHANCE, count - 1) * residual**2:
+        if count > 2 and (count - 1) * sd**2 < 2 * gammaincinv((count - 1) / 2, CHANCE) * residual**2:
             few.append(f"{sd:.3g} in {facts['envs'][i]}")
     if not few:
         return []

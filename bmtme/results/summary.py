@@ -12,12 +12,13 @@ import pandas as pd
 from bmtme.results import quantities
 from bmtme.results.entries import type_columns
 from bmtme.results.notes import HARDLY
-from bmtme.results.posterior import import_arviz
 from bmtme.results.rows import derive_rows, list_values
 
 #: Below these, numbers are not to be leaned on; the note says so.
 GOOD_R_HAT = 1.01
 GOOD_ESS = 400
+#: Quantiles of the interval, and of the tail ESS.
+INTERVAL = (0.05, 0.95)
 #: A 90% interval over more than this part of what is possible says next to nothing (that of a uniform one: 0.9).
 ALMOST_ALL = 0.85
 
@@ -40,20 +41,22 @@ class Digest:
 
 
 def diagnose(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bulk ESS, tail ESS and rank-normalised R-hat of (parameter, chain, draw), by ArviZ; NaN below four draws."""
+    """Bulk ESS, tail ESS and rank-normalised R-hat of (parameter, chain, draw), by ArviZ; NaN below four draws.
+
+    By ArviZ's functions of arrays: all of ArviZ takes a second to import, and its tail ESS is of other quantiles from
+    one release to the next.
+    """
     n = len(draws)
     if draws.shape[2] < 4:
         return np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    import xarray
-
-    arviz = import_arviz()
-
-    data = xarray.Dataset({"x": (("chain", "draw", "parameter"), np.moveaxis(draws, 0, 2))})
+    draws = np.ascontiguousarray(draws)  # a view, as of one entry of many matrices, would take several times as long
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        bulk = arviz.ess(data, method="bulk")["x"].values
-        tail = arviz.ess(data, method="tail")["x"].values
-        r_hat = arviz.rhat(data, method="rank")["x"].values if draws.shape[1] > 1 else np.full(n, np.nan)
+        from arviz_stats.base import array_stats
+
+        bulk = array_stats.ess(draws, method="bulk")
+        tail = array_stats.ess(draws, method="tail", prob=INTERVAL)
+        r_hat = array_stats.rhat(draws, method="rank") if draws.shape[1] > 1 else np.full(n, np.nan)
     return bulk, tail, r_hat
 
 
@@ -75,7 +78,7 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
     digests = []
     for k, row in enumerate(rows):
         flat = row.draws.ravel()
-        interval = np.quantile(flat, (0.05, 0.95))
+        interval = np.quantile(flat, INTERVAL)
         notes = [text for note in row.quantity.notes for text in note(row, facts, values)]
         notes += note_width(row.quantity.range, interval[1] - interval[0])
         notes += note_diagnostics(row.draws.shape, bool(constant[k]), bulk[k], tail[k], r_hat[k])

@@ -31,6 +31,17 @@ def test_help_imports_nothing_heavy() -> None:
         assert part in done.stdout
 
 
+def test_fit_imports_nothing_for_figures(fit_words: list[str], tmp_path: Path) -> None:
+    """All of ArviZ takes as long to import as a small fit to sample."""
+    words = [*fit_words, *SMALL, "--out", str(tmp_path / "run")]
+    script = (
+        f"import sys; from bmtme.cli.main import main; code = main({words!r}); "
+        "print(code, sorted({'arviz', 'arviz_plots', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
 def test_version(run: Run) -> None:
     assert run("--version") == (0, f"bmtme {bmtme.__version__}\n", "")
 

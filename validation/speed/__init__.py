@@ -14,6 +14,7 @@ import numpy as np
 
 from bmtme.engines.rotated.rehearsal import rehearse
 from validation.registry import Options, Row, make_table, register, write_tables
+from validation.speed.budget import check_budget as check_budget
 from validation.speed.growth import fit_large, measure_growth
 from validation.speed.problems import simulate
 from validation.speed.programs import find_prototype, time_floor, time_prototype, time_sampler

@@ -9,6 +9,7 @@ import functools
 import threading
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles
@@ -21,11 +22,12 @@ from bmtme.model.eigenbasis import decompose_relationship
 from bmtme.model.layout import lay_out
 
 
-def is_compiled() -> bool:
-    """Whether compiled code of this version lies on disk, so that a start takes a second rather than a minute."""
+def is_compiled(sampler: str) -> bool:
+    """Whether this version's sampler lies compiled on disk, so that a start takes a second rather than a minute."""
     from pathlib import Path
 
-    return CACHE_FOLDER is not None and any(Path(CACHE_FOLDER).rglob("sweep.run_*.nbi"))
+    entries = "stepwise.run_*.nbi" if sampler == "stepwise" else "sweep.run_*.nbi"
+    return CACHE_FOLDER is not None and any(Path(CACHE_FOLDER).rglob(entries))
 
 
 @functools.cache
@@ -47,7 +49,8 @@ def rehearse(sampler: str) -> None:
         prior,
         means,
     )
-    find_modes(problem, Observed(values, layout.rec_line, layout.rec_env, basis), np.random.SeedSequence(0))
+    with threadpool_limits(1):  # threads of a BLAS take longer to wait for each other than such steps take
+        find_modes(problem, Observed(values, layout.rec_line, layout.rec_env, basis), np.random.SeedSequence(0))
     chain = Chain(problem, sampler, 10, np.array([0]), True, np.random.SeedSequence(0))
     chain.advance(lambda done: None, threading.Event())
     fill_mixture_quantiles(np.zeros((1, 2)), np.ones((1, 2)), 0.05, 0.95, np.empty((1, 2)))

@@ -13,6 +13,7 @@ import pytest
 from bmtme import BMTME, NumericalError, fit
 from bmtme.choices import SAMPLERS
 from bmtme.engines.rotated import chains as chains_module
+from bmtme.engines.rotated import rehearsal
 from bmtme.engines.rotated.chains import Chain, run_chains
 from bmtme.preparation import build, prepare
 from bmtme.progress import Progress
@@ -247,12 +248,22 @@ def test_time_left(monkeypatch):
 @pytest.mark.parametrize(("progress", "said"), [(None, 1), (False, 0), (True, 1)])
 def test_compilation_is_announced_in_a_log_too(data, monkeypatch, capsys, progress, said):
     """Where stderr is no terminal, nothing else would tell why nothing happens for a minute or two."""
-    monkeypatch.setattr("bmtme.pipeline.is_compiled", lambda: False)
+    monkeypatch.setattr("bmtme.pipeline.is_compiled", lambda sampler: False)
     with pytest.warns(UserWarning, match="a short run"):
         fit(*data, draws=10, tune=5, chains=1, progress=progress)
     err = capsys.readouterr().err
     assert err.count("compiling the sampler (once after an installation") == said
     assert err.endswith("...\n") or progress is not None
+
+
+def test_each_sampler_is_announced_that_is_not_compiled(monkeypatch, tmp_path):
+    monkeypatch.setattr(rehearsal, "CACHE_FOLDER", str(tmp_path))
+    assert not any(rehearsal.is_compiled(sampler) for sampler in SAMPLERS)
+    (tmp_path / "rotated_1").mkdir()
+    (tmp_path / "rotated_1" / "sweep.run_sweeps-95.py311.nbi").touch()
+    assert [sampler for sampler in SAMPLERS if rehearsal.is_compiled(sampler)] == ["collapsed", "gibbs"]
+    (tmp_path / "rotated_1" / "stepwise.run_stepwise-125.py311.nbi").touch()
+    assert all(rehearsal.is_compiled(sampler) for sampler in SAMPLERS)
 
 
 def test_lines_that_get_shorter_leave_nothing_behind():
