@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bmtme.linalg.compile import COMPILED, PACKAGE
 
-#: What must hold: the conditionals, the joint draw and the density against the dense twin, the algebra, and a few sweeps
-#: of every sampler. Chains of thousands of sweeps are left out: a sweep takes a hundred times as long as compiled.
+#: The conditionals, the joint draw and the density against the dense twin, the algebra, and a few sweeps of every
+#: sampler. Chains of thousands of sweeps are left out: a sweep takes a hundred times as long as compiled.
 TESTS = (
     "tests/linalg/test_small.py",
     "tests/linalg/test_lanes.py",
