@@ -28,12 +28,13 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo notebooks test lint validate mutants versions clean stale
+.PHONY: help demo notebooks test coverage lint validate mutants versions clean stale
 
 help:
 	@echo 'make demo      a short run on simulated data, from phenotypes to predictions'
 	@echo 'make notebooks execute examples/diagnostics.ipynb anew, from diagnostics.py'
 	@echo 'make test      the tests (PYTEST_ARGS=... for pytest)'
+	@echo 'make coverage  which lines of the compiled sources the tests reach, run as plain Python'
 	@echo 'make lint      ruff and mypy'
 	@echo 'make validate  the quick part of the statistical validation'
 	@echo 'make mutants   plant known errors and check that the tests find them'
@@ -50,6 +51,9 @@ notebooks: $(STAMP)
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+
+coverage: $(STAMP)
+	"$(BIN)/python" -m tests.helpers.coverage
 
 lint: $(LINT_STAMP)
 	"$(BIN)/python" -m ruff check .
