@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from bmtme.choices import MEANS, SAMPLERS, STRUCTURES, UNITS
+from bmtme.choices import MEANS, RESIDUALS, SAMPLERS, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 
 __all__ = [
@@ -210,6 +210,13 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         action="append" if several else "store",
         default=None if several else STRUCTURES[0],
         help=text % STRUCTURES[0],
+    )
+    group.add_argument(
+        "--residual",
+        choices=[name.replace("_", "-") for name in RESIDUALS],
+        default=RESIDUALS[0],
+        help="residual covariance of the traits: one for all environments; SDs of each environment with one "
+        "correlation; a covariance of each environment (default: %(default)s)",
     )
     group.add_argument(
         "--means", choices=MEANS, default=MEANS[0], help="prior of the environments' means (default: %(default)s)"

@@ -91,17 +91,17 @@ def describe_file(path: str) -> dict[str, Any]:
     return {"path": path, "sha256": digest}
 
 
-def make_model(structure: str, means: str, units: str) -> BMTME:
+def make_model(structure: str, means: str, units: str, residual: str) -> BMTME:
     """The model that the options name.
 
     Raises
     ------
     UsageError
-        If `units` does not fit the structure.
+        If `units` or `residual` does not fit the structure.
     """
     from bmtme.model.structure import BMTME
 
-    return BMTME(structure, means=means, units=units)  # type: ignore[arg-type]
+    return BMTME(structure, means=means, units=units, residual=residual.replace("-", "_"))  # type: ignore[arg-type]
 
 
 def check_out(folder: str) -> Path:

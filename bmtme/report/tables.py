@@ -53,7 +53,7 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
         facts.append(("predicted", "nothing, as no effects were kept"))
     elif new:
         facts.append(("predicted", f"also {count_noun(new, 'line')} of the relationship without records"))
-    facts += list_sampling_facts("model", f"{settings['model']['structure']},", run)
+    facts += list_sampling_facts("model", f"{name_model(settings['model'])},", run)
     facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
     # A single value of a line may be a plot, or a mean of several.
     record = "plot" if (trial.counts() > 1).any() else "record"
@@ -134,6 +134,17 @@ def list_data_facts(data: dict[str, Any], trial: Trial) -> list[tuple[str, str]]
     if dropped:
         facts.append(("dropped", f"{count_noun(len(dropped), 'line')} without a relationship: {some_names(dropped)}"))
     return facts
+
+
+def name_model(settings: dict[str, Any]) -> str:
+    """The structure of a model, with its genetic and residual structures where these are not the paper's."""
+    words = [settings["structure"]]
+    for part, usual in (("genetic", "proportional"), ("residual", "shared")):
+        name = settings.get(part, usual)
+        name = name if isinstance(name, str) else next(iter(name))
+        if name != usual:
+            words.append(f"{part} {name.replace('_', ' ')}")
+    return ", ".join(words)
 
 
 def list_sampling_facts(label: str, what: str, run: dict[str, Any]) -> list[tuple[str, str]]:

@@ -118,3 +118,18 @@ def test_traits_that_nobody_named_are_said(
         "warning: no --traits given: every numeric column is taken as one (T1, T2).\n"
         "bmtme: error: sweep 3: R_e is not positive definite.\n"
     )
+
+
+def test_residuals_by_environment(fit_words: list[str], tmp_path: Path, run: Run) -> None:
+    code, said, complained = run(*fit_words, *SMALL, "--residual", "by-env", "--out", tmp_path / "run")
+    assert code == 0, complained
+    assert "unstructured, residual by env," in said
+    assert "Heritability" in said
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["settings"]["model"]["residual"] == "by_env"
+    names = pd.read_csv(tmp_path / "run" / "summary.csv", index_col=0).index
+    envs = {name.split("[")[1].split(",")[0] for name in names if name.startswith("R_e[")}
+    assert envs == {name.split("[")[1].split(",")[0] for name in names if name.startswith("beta[")}
+    code, _, complained = run(*fit_words, "--model", "standard", "--residual", "by-env", "--out", tmp_path / "other")
+    assert code == 2
+    assert "structure='standard' does not go with residual='by_env'" in complained
