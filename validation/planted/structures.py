@@ -1,0 +1,61 @@
+"""Errors in covariance structures and in what reaches them."""
+
+from __future__ import annotations
+
+from validation.planted.mutant import Mutant
+
+STRUCTURES = "structures/test_structures.py::"
+DENSITY = STRUCTURES + "test_density_and_gradient"
+SWEEPS = STRUCTURES + "test_sweeps_leave_the_joint_distribution"
+
+STRUCTURE = (
+    Mutant(
+        "structures: correlations of residuals not uniform",
+        "structures/by_env.py",
+        "            lp += 0.5 * math.log(M[k, k] * Mi[k, k])\n",
+        "",
+        (SWEEPS + "[by environment]",),
+    ),
+    Mutant(
+        "structures: slope of the correlations' prior forgotten",
+        "structures/by_env.py",
+        "gradient[k] += 1.0 / math.sqrt(M[k, k])",
+        "gradient[k] += 0.0",
+        (DENSITY + "[by environment-unstructured-complete]",),
+    ),
+    Mutant(
+        "structures: mean of the log standard deviations without its prior",
+        "structures/spreads.py",
+        "        lp -= 0.5 * ((mean - CENTRE) / CENTRE_SD) ** 2\n",
+        "",
+        (DENSITY + "[common correlation-unstructured-complete]",),
+    ),
+    Mutant(
+        "structures: off-diagonal blocks of C count half",
+        "engines/rotated/density.py",
+        "            h.GC[m, n] *= 0.5\n",
+        "            h.GC[m, n] *= 0.5 if p.col_env[n] == i else 0.25\n",
+        (DENSITY + "[made up-unstructured-complete]",),
+    ),
+    Mutant(
+        "structures: imputation with the residual covariance of another environment",
+        "engines/rotated/problem.py",
+        "        np.repeat(np.arange(I), Q),\n",
+        "        np.repeat(np.arange(I)[::-1], Q),\n",
+        (SWEEPS + "[by environment]",),
+    ),
+    Mutant(
+        "structures: effects of absent columns without those of the recorded ones",
+        "engines/rotated/draws.py",
+        "add_row(B[a, p.col_env[m] * L + p.col_trait[m]], s.W[m], w.full[a])",
+        "add_row(0.0, s.W[m], w.full[a])",
+        (SWEEPS + "[made up]",),
+    ),
+    Mutant(
+        "structures: cross-products within cells by the first residual covariance",
+        "engines/rotated/density.py",
+        "        first = p.block[i] * L\n        R_e = h.R_e[first : first + L]\n",
+        "        first = p.block[i] * L\n        R_e = h.R_e[:L]\n",
+        (DENSITY + "[by environment-unstructured-missing]",),
+    ),
+)
