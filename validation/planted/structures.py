@@ -6,6 +6,7 @@ from validation.planted.mutant import Mutant
 
 STRUCTURES = "structures/test_structures.py::"
 DENSITY = STRUCTURES + "test_density_and_gradient"
+PRIOR = "structures/test_genetic.py::test_prior_of_a_free_covariance"
 SWEEPS = STRUCTURES + "test_sweeps_leave_the_joint_distribution"
 
 STRUCTURE = (
@@ -63,14 +64,14 @@ STRUCTURE = (
         "structures/free.py",
         "part.prior.scale[part.col_trait]",
         "part.prior.scale[0 * part.col_trait]",
-        (STRUCTURES + "test_prior_of_a_free_covariance",),
+        (PRIOR,),
     ),
     Mutant(
         "structures: a free covariance with the degrees of freedom of fewer columns",
         "structures/free.py",
         "FULL, part.prior.nu, ",
         "FULL, part.prior.nu + 1.0, ",
-        (SWEEPS + "[free]",),
+        (PRIOR, SWEEPS + "[free]"),
     ),
     Mutant(
         "structures: sizes of the interaction without their prior",
