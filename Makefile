@@ -28,10 +28,11 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint validate mutants versions clean stale
+.PHONY: help demo notebooks test lint validate mutants versions clean stale
 
 help:
 	@echo 'make demo      a short run on simulated data, from phenotypes to predictions'
+	@echo 'make notebooks execute examples/diagnostics.ipynb anew, from diagnostics.py'
 	@echo 'make test      the tests (PYTEST_ARGS=... for pytest)'
 	@echo 'make lint      ruff and mypy'
 	@echo 'make validate  the quick part of the statistical validation'
@@ -43,6 +44,9 @@ help:
 
 demo: $(STAMP)
 	"$(BIN)/python" examples/demo.py
+
+notebooks: $(STAMP)
+	"$(BIN)/python" -m tests.helpers.notebooks
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest $(PYTEST_ARGS)

@@ -17,12 +17,12 @@
 # of them; and a posterior answers only for a model that fits. This page shows how to check all three on
 # `fit.idata`, with a run that is bad on purpose, and how to mend it.
 #
-# It is a plain script (`python examples/diagnostics.py` writes the figures to a folder) and, through
-# [jupytext](https://jupytext.readthedocs.io), a notebook. It works with ArviZ 0.x and 1.x: the two differ in their
-# plots and in what they call `fit.idata` (`InferenceData` or `DataTree`), so the figures here are drawn by matplotlib.
+# It is a notebook, `diagnostics.ipynb`, and a plain script, `diagnostics.py`, which prints the tables and writes the
+# figures to a folder; [jupytext](https://jupytext.readthedocs.io) makes the one of the other. It works with ArviZ 0.x
+# and 1.x: the two differ in their plots and in what they call `fit.idata` (`InferenceData` or `DataTree`), so the
+# figures here are drawn by matplotlib.
 
 # %%
-import sys
 from pathlib import Path
 
 import arviz as az
@@ -31,21 +31,32 @@ import numpy as np
 import pandas as pd
 
 import bmtme
-from bmtme.report.plots import plot_chains
+from bmtme.report.plots import COLOURS, plot_chains
 
 # %% tags=["parameters"]
 LINES, DRAWS, TUNE = 80, 2000, 1000
 FIGURES = Path("figures")  # where a script puts them; a notebook shows them
+NOTEBOOK = "get_ipython" in globals()
 
 
 # %%
 def show(figure, name):
     """Leave a figure to the notebook, or save it."""
-    if "ipykernel" not in sys.modules:
+    if not NOTEBOOK:
         FIGURES.mkdir(exist_ok=True)
         figure.savefig(FIGURES / f"{name}.png", dpi=150)
         plt.close(figure)
         print(f"figure: {FIGURES / name}.png")
+
+
+def tabulate(table):
+    """Show a table as notebooks do, or print it."""
+    if NOTEBOOK:
+        from IPython.display import display
+
+        display(table)
+    else:
+        print(table.to_string())
 
 
 def get_group(idata, name):
@@ -80,8 +91,8 @@ print(trial)
 bad = bmtme.fit(trial, simulation.relationship, draws=DRAWS // 10, tune=TUNE // 10, chains=4, sampler="gibbs", seed=1)
 table = bad.summary()
 worst = table.nsmallest(8, "ess_bulk")
-print(worst[["mean", "sd", "ess_bulk", "ess_tail", "r_hat", "note"]].round(2).to_string())
-print(f"\n{(table['note'] != '').sum()} of {len(table)} rows have a note.")
+tabulate(worst[["mean", "sd", "ess_bulk", "ess_tail", "r_hat", "note"]].round(2))
+print(f"{(table['note'] != '').sum()} of {len(table)} rows have a note.")
 
 # %% [markdown]
 # What to read, in this order:
@@ -92,14 +103,18 @@ print(f"\n{(table['note'] != '').sum()} of {len(table)} rows have a note.")
 #   the Monte Carlo error of a mean is a twentieth of the posterior standard deviation; with 40 it is a sixth.
 # * `note` says it in words wherever one of them fails.
 #
+# `Sigma_t[T1, T1]` is the genetic variance of T1 over all environments, and `Sigma_E[E2, E2]` the variance of the
+# interaction in E2, relative to it; [outputs.md](outputs.md) explains every row.
+#
 # The same numbers from ArviZ, for those who want others besides; it takes the posterior as a Dataset:
 
 # %%
-print(az.summary(get_group(bad.idata, "posterior"), var_names=["beta", "mu", "tau"], kind="diagnostics").to_string())
+tabulate(az.summary(get_group(bad.idata, "posterior"), var_names=["beta", "mu", "tau"], kind="diagnostics"))
 
 # %% [markdown]
-# The pictures say why. On the left the chains wander slowly, each somewhere else, instead of looking like grass. On the
-# right the ranks of each chain's draws among all draws should be level along the dotted line; these are not.
+# The pictures say why; each colour is a chain. On the left the chains wander slowly, each somewhere else, instead of
+# looking like grass. On the right the ranks of each chain's draws among all draws should be level along the dotted
+# line; these are not.
 
 # %%
 names = worst.index[:4].tolist()
@@ -116,8 +131,8 @@ good = bmtme.fit(trial, simulation.relationship, draws=DRAWS, tune=TUNE, chains=
 mended = good.summary()
 columns = ["mean", "sd", "ess_bulk", "r_hat"]
 both = pd.concat({"bad": table.loc[names, columns], "mended": mended.loc[names, columns]}, axis=1)
-print(both.round(3).to_string())
-print(f"\nof all: largest R-hat {mended['r_hat'].max():.3f}, fewest effective draws {mended['ess_bulk'].min():.0f}")
+tabulate(both.round(3))
+print(f"of all: largest R-hat {mended['r_hat'].max():.3f}, fewest effective draws {mended['ess_bulk'].min():.0f}")
 
 # %% [markdown]
 # More effective draws than draws are no mistake: where a draw tends to lie on the other side of the mean from the one
@@ -129,7 +144,7 @@ show(figure, "good")
 
 # %% [markdown]
 # How the effective draws grow: in a healthy run they rise in proportion to the draws. Where the line bends down, later
-# draws found something that earlier ones had not seen.
+# draws found something that earlier ones had not seen. Here is the genetic variance or covariance with the fewest.
 
 # %%
 posterior = get_group(good.idata, "posterior")
@@ -139,10 +154,11 @@ row, column = slowest.removeprefix("Sigma_t[").removesuffix("]").split(", ")
 variance = posterior[["Sigma_t"]].sel(trait=row, trait_bis=column)
 effective = [float(az.ess(variance.isel(draw=slice(0, n)), method="bulk")["Sigma_t"]) for n in parts]
 
-figure, panel = plt.subplots(figsize=(5, 3), layout="constrained")
-panel.plot(parts * posterior.sizes["chain"], effective, "o-")
-panel.axhline(400, color="0.5", linestyle=":")
-panel.set(xlabel="draws of all chains", ylabel="effective draws", title=slowest, xlim=(0, None), ylim=(0, None))
+figure, panel = plt.subplots(figsize=(6, 3.2), layout="constrained")
+panel.plot(parts * posterior.sizes["chain"], effective, "o-", color=COLOURS[0], label=f"{slowest}, mended run")
+panel.axhline(400, color="0.5", linestyle=":", label="400: do not report fewer")
+panel.set(xlabel="draws of all chains", ylabel="effective draws", xlim=(0, None), ylim=(0, None))
+panel.legend(frameon=False)
 show(figure, "effective")
 
 # %% [markdown]
@@ -182,24 +198,31 @@ def spread(values):
 
 draws = [(c, d) for c in range(4) for d in np.linspace(0, DRAWS - 1, min(100, DRAWS)).astype(int)]
 replicates = [replicate(*draw) for draw in draws]
-names = [f"skewness of {trait}" for trait in traits]
-names += [f"SD of {trait} in {name}" for name in trial.envs for trait in traits]
+rows = ["skewness", *(f"SD in {name}" for name in trial.envs)]
 statistics = np.array([np.concatenate([skewness(values), spread(values)]) for values in replicates])
 actual = np.concatenate([skewness(observed), spread(observed)])
+above = (statistics >= actual).mean(axis=0)
 
 # %%
-figure, panels = plt.subplots(4, 3, figsize=(9, 8), layout="constrained")
-above = (statistics >= actual).mean(axis=0)
-for k, (panel, name) in enumerate(zip(panels.flat, names, strict=True)):
-    panel.hist(statistics[:, k], bins=25, color="0.8")
-    panel.axvline(actual[k], color="#D55E00", linewidth=2)
-    panel.set_title(f"{name}: {100 * above[k]:.0f}% above", fontsize=9)
+figure, panels = plt.subplots(len(rows), len(traits), figsize=(9, 8), layout="constrained")
+for column in panels.T:  # the standard deviations of a trait on one scale, to be compared between environments
+    for panel in column[2:]:
+        panel.sharex(column[1])
+for k, panel in enumerate(panels.flat):
+    panel.hist(statistics[:, k], bins=25, color="0.8", label="replicates of the data, from the model")
+    panel.axvline(actual[k], color=COLOURS[1], linewidth=2, label="the data")
+    panel.set_title(f"{100 * above[k]:.0f}% of replicates above", loc="right", fontsize=8)
     panel.set_yticks([])
+for trait, panel in zip(traits, panels[0], strict=True):
+    panel.set_title(trait, loc="left", fontweight="bold")
+for name, panel in zip(rows, panels[:, 0], strict=True):
+    panel.set_ylabel(name)
+figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
 show(figure, "predictive")
 print(f"shares of replicates above the data: {above.min():.2f} to {above.max():.2f}")
 
 # %% [markdown]
-# Grey: the replicates; the line: the data. A line far out in a tail (less than 1% or more than 99% above) is a feature
+# A line far out in a tail (less than 1% or more than 99% above) is a feature
 # of the data that the model does not know: a skewed trait may want its logarithm, an environment of unlike variance a
 # look at its plots. One of twelve in the outer tenth is no news.
 #

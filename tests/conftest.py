@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+# Before any of them is imported: a failing assertion there shows its numbers too.
+pytest.register_assert_rewrite("tests.helpers")
+
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
@@ -86,3 +89,14 @@ def answered_interruptions() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def no_windows() -> Iterator[None]:
+    """Figures are drawn into memory, and closed afterwards."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    matplotlib.use("Agg", force=True)
+    yield
+    plt.close("all")

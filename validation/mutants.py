@@ -25,7 +25,7 @@ from pathlib import Path
 from validation.planted import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("bmtme", "tests", "pyproject.toml")
+COPIED = ("bmtme", "tests", "validation", "pyproject.toml")
 #: A mutant that makes a loop endless is stopped after so many seconds.
 LIMIT = 1800.0
 #: Errors that come from a mutant that was planted badly, not from a test that looked at a number.
@@ -68,7 +68,7 @@ def change(mutant: Mutant, folder: Path) -> str:
 
 
 def copy_project(root: Path, folder: Path) -> None:
-    """Package and tests, without what they left behind when they ran."""
+    """Package, tests and the studies that some tests import, without what they left behind when they ran."""
     folder.mkdir()
     for name in COPIED:
         source = root / name

@@ -1,7 +1,7 @@
 """Planted errors, and for each the tests that must find it (run by `validation.mutants`).
 
 Every mutant replaces a piece of source text that occurs exactly once in its file, so that the list cannot rot:
-where the source moves on, ``tests/test_mutant_list.py`` says which entry to bring up to date.
+where the source moves on, ``tests/project/test_mutant_list.py`` says which entry to bring up to date.
 """
 
 from validation.planted import conditionals, data, reported, sweeps

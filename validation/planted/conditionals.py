@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from validation.planted.mutant import Mutant
 
-CONDITIONALS = "test_conditionals.py::"
-BLOCK = "test_block_draw.py::"
-MISSING = "test_missing.py::"
+CONDITIONALS = "engines/rotated/test_conditionals.py::"
+BLOCK = "engines/rotated/test_block_draw.py::"
+MISSING = "engines/rotated/test_missing.py::"
 GENETIC = CONDITIONALS + "test_genetic_covariances_and_auxiliaries"
 RESIDUAL = CONDITIONALS + "test_residual_covariance_and_auxiliaries"
 CROSS_PRODUCTS = MISSING + "test_residual_cross_products_of_recorded_plots"
@@ -155,7 +155,7 @@ COVARIANCES = (
         "engines/rotated/kernels/covariance.py",
         "A[a, a] = math.sqrt(2.0 * rng.standard_gamma(0.5 * (df - a)))",
         "A[a, a] = math.sqrt(2.0 * rng.standard_gamma(0.5 * df))",
-        ("test_linalg.py::test_moments_of_the_inverse_wishart[2-9.0]", RESIDUAL + "[complete-unstructured]"),
+        ("linalg/test_small.py::test_moments_of_the_inverse_wishart[2-9.0]", RESIDUAL + "[complete-unstructured]"),
     ),
     Mutant(
         "Sigma_E of an unseen environment: scale of another law",

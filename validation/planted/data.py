@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from validation.planted.mutant import Mutant
 
-LAYOUT = "test_layout.py::"
-EIGENBASIS = "test_eigenbasis.py::"
-PRIORS = "test_priors.py::"
-PREDICTIONS = "test_predictions.py::"
-LEAK = "test_cross_validate.py::test_hidden_values_do_not_leak[model0-1]"
+LAYOUT = "model/test_layout.py::"
+EIGENBASIS = "model/test_eigenbasis.py::"
+PRIORS = "model/test_priors.py::"
+PREDICTIONS = "results/test_predictions.py::"
+LEAK = "cv/test_cross_validate.py::test_hidden_values_do_not_leak[model0-1]"
 
 DATA = (
     Mutant(
@@ -65,7 +65,7 @@ DATA = (
         "results/quantities.py",
         "genetic = spread * diagonal",
         "genetic = diagonal",
-        ("test_results.py::test_heritability",),
+        ("results/test_summary.py::test_heritability",),
     ),
     Mutant(
         "cross-validation: nothing hidden from the training part",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from validation.planted.mutant import Mutant
 
-NUMBERS = "test_reported_numbers.py::"
-ROWS, DIAGNOSTICS = NUMBERS + "test_every_row_of_the_summary", NUMBERS + "test_every_diagnostic_of_the_summary"
-PREDICTIONS, FILES = NUMBERS + "test_every_prediction", NUMBERS + "test_files_hold_every_digit"
-REPORT = NUMBERS + "test_report_of_a_fit"
+SUMMARIES, RECORD = "reported/test_summary.py::", "reported/test_record.py::"
+PRIORS, SIMULATIONS = "reported/test_priors.py::", "reported/test_simulation.py::"
+ROWS, DIAGNOSTICS = SUMMARIES + "test_every_row_of_the_summary", SUMMARIES + "test_every_diagnostic_of_the_summary"
+PREDICTIONS, FILES = "reported/test_predictions.py::test_every_prediction", RECORD + "test_files_hold_every_digit"
+REPORT = "reported/test_terminal.py::test_report_of_a_fit"
 
 SUMMARY = (
     Mutant(
@@ -50,7 +51,7 @@ SUMMARY = (
         "results/information.py",
         "step * d.spread, spread)",
         "step, spread)",
-        ("test_register.py::test_slopes_are_derivatives",),
+        ("results/test_register.py::test_slopes_are_derivatives",),
     ),
     Mutant(
         "summary: interval of the first chain",
@@ -85,14 +86,14 @@ SUMMARY = (
         "results/summary.py",
         "if min(bulk, tail) < GOOD_ESS",
         "if bulk < GOOD_ESS",
-        (NUMBERS + "test_few_effective_draws_of_the_tails_alone_are_noted",),
+        (SUMMARIES + "test_few_effective_draws_of_the_tails_alone_are_noted",),
     ),
     Mutant(
         "summary: convergence judged by the median R-hat",
         "results/convergence.py",
         'worst_r, worst_e = summary["r_hat"].max()',
         'worst_r, worst_e = summary["r_hat"].median()',
-        (NUMBERS + "test_convergence_is_judged_by_the_worst_row",),
+        (SUMMARIES + "test_convergence_is_judged_by_the_worst_row",),
     ),
 )
 
@@ -140,35 +141,35 @@ WRITTEN = (
         "collection.py",
         "prepared.basis.values * scaling.m",
         "prepared.basis.values",
-        (NUMBERS + "test_data_and_constants_beside_the_posterior",),
+        (RECORD + "test_data_and_constants_beside_the_posterior",),
     ),
     Mutant(
         "groups: lines of the records by their places among all lines",
         "collection.py",
         "lines = np.array(prepared.lines, dtype=object)[layout.rec_line]",
         "lines = np.array(trial.lines, dtype=object)[layout.rec_line]",
-        (NUMBERS + "test_data_and_constants_beside_the_posterior",),
+        (RECORD + "test_data_and_constants_beside_the_posterior",),
     ),
     Mutant(
         "record: missing values of rows that are no records",
         "collection.py",
         "int(np.isnan(prepared.values).sum())",
         "int(np.isnan(trial.values).sum())",
-        (NUMBERS + "test_facts_of_the_run", REPORT),
+        (RECORD + "test_facts_of_the_run", REPORT),
     ),
     Mutant(
         "record: imputed share of plots in environments without a record too",
         "model/layout.py",
         "self.cell_pad.sum() / (self.plots[seen].sum()",
         "self.cell_pad.sum() / (self.plots.sum()",
-        (NUMBERS + "test_imputed_share[True]",),
+        (RECORD + "test_imputed_share[True]",),
     ),
     Mutant(
         "record: prior of R_e described by that of Sigma_t",
         "model/structure.py",
         '"prior_e": plain(self.prior_e)',
         '"prior_e": plain(self.prior_t)',
-        (NUMBERS + "test_model_in_the_record_of_a_run",),
+        (RECORD + "test_model_in_the_record_of_a_run",),
     ),
     Mutant(
         "report: correlations under the wrong traits",
@@ -182,7 +183,7 @@ WRITTEN = (
         "report/tables.py",
         "share(cells.size - cells.sum(), cells.size)",
         "share(cells.sum(), cells.size)",
-        (NUMBERS + "test_report_of_empty_cells",),
+        ("reported/test_terminal.py::test_report_of_empty_cells",),
     ),
 )
 
@@ -192,21 +193,21 @@ COMPARED = (
         "cv/precision.py",
         "/ (C * (C - 1) * lines)",
         "/ (C * lines)",
-        ("test_precision.py::test_noise_has_the_variance_of_the_mean_over_chains",),
+        ("cv/test_precision.py::test_noise_has_the_variance_of_the_mean_over_chains",),
     ),
     Mutant(
         "cross-validation: test cells without a value counted",
         "cv/run.py",
         '"test_cells": int(cells.sum())',
         '"test_cells": int(partition.hidden.sum())',
-        (NUMBERS + "test_hidden_cells",),
+        ("reported/test_cross_validation.py::test_hidden_cells",),
     ),
     Mutant(
         "cross-validation: CV1 takes environments in the order of the trial",
         "cv/schemes.py",
         "for i in rng.permutation(len(needed)):",
         "for i in range(len(needed)):",
-        ("test_schemes.py::test_cv1_with_unequal_lines_has_the_distribution_worked_out_by_hand",),
+        ("cv/test_schemes.py::test_cv1_with_unequal_lines_has_the_distribution_worked_out_by_hand",),
     ),
 )
 
@@ -216,35 +217,35 @@ ASSUMED = (
         "model/scaling.py",
         "TAU_NU = 4.0",
         "TAU_NU = 2.0",
-        (NUMBERS + "test_prior_of_the_spread_between_environment_means",),
+        (PRIORS + "test_prior_of_the_spread_between_environment_means",),
     ),
     Mutant(
         "priors: scale of tau",
         "preparation.py",
         "TAU_NU, np.ones(L), scale",
         "TAU_NU, np.full(L, 5.0), scale",
-        (NUMBERS + "test_prior_of_the_spread_between_environment_means",),
+        (PRIORS + "test_prior_of_the_spread_between_environment_means",),
     ),
     Mutant(
         "priors: scale of the paper's means",
         "model/scaling.py",
         "PAPER_SCALE = 2.0, 1e5",
         "PAPER_SCALE = 2.0, 1e3",
-        (NUMBERS + "test_prior_of_the_papers_means",),
+        (PRIORS + "test_prior_of_the_papers_means",),
     ),
     Mutant(
         "simulation: relationship of six decimals",
         "datasets/simulated.py",
         '"relationship.csv": grm.to_csv()',
         '"relationship.csv": grm.to_csv(float_format="%.6f")',
-        (NUMBERS + "test_files_of_a_simulation_hold_every_digit",),
+        (SIMULATIONS + "test_files_of_a_simulation_hold_every_digit",),
     ),
     Mutant(
         "simulation: spread of the means beyond the third",
         "datasets/simulated.py",
         'streams["beta"].normal(10.0, 3.0,',
         'streams["beta"].normal(10.0, 1.0,',
-        (NUMBERS + "test_truth_of_a_simulation",),
+        (SIMULATIONS + "test_truth_of_a_simulation",),
     ),
 )
 

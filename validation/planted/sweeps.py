@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from validation.planted.mutant import Mutant
 
-CONDITIONALS = "test_conditionals.py::"
-MISSING = "test_missing.py::"
-LAYOUT = "test_layout.py::"
-GAPS = "test_mutants_gaps.py::"
-SWEEPS = "test_geweke.py::test_sweeps_leave_the_joint_distribution"
+CONDITIONALS = "engines/rotated/test_conditionals.py::"
+MISSING = "engines/rotated/test_missing.py::"
+LAYOUT = "model/test_layout.py::"
+WALK = "engines/rotated/test_collapsed.py::"
+SWEEPS = "engines/rotated/test_geweke.py::test_sweeps_leave_the_joint_distribution"
 COLLAPSED = CONDITIONALS + "test_covariances_with_means_and_effects_integrated_out"
 
 UNRECORDED = (
@@ -97,14 +97,14 @@ INTEGRATED = (
         "engines/rotated/kernels/parameters.py",
         "theta[t] = sign * math.asinh(K[a, c] / K[a, a])",
         "theta[t] = math.asinh(K[a, c] / K[a, a])",
-        (GAPS + "test_signs_of_roots[missing-unstructured]",),
+        (WALK + "test_signs_of_roots[missing-unstructured]",),
     ),
     Mutant(
         "sums over lines: one line of the tail left out",
         "linalg/small.py",
         "for j in range(end, n):",
         "for j in range(end + 1, n):",
-        ("test_linalg.py::test_skinny_rotations[7-5]",),
+        ("linalg/test_small.py::test_skinny_rotations[7-5]",),
     ),
     Mutant(
         "collapsed: marginal half-t prior with too few degrees of freedom",
@@ -139,21 +139,21 @@ INTEGRATED = (
         "engines/rotated/collapsed.py",
         "if rng.random() < probability:",
         "if rng.random() < 1.0:",
-        (GAPS + "test_hamiltonian_move[missing-unstructured]",),
+        (WALK + "test_hamiltonian_move[missing-unstructured]",),
     ),
     Mutant(
         "collapsed: kinetic energy at the end forgotten",
         "engines/rotated/collapsed.py",
         "        change -= 0.5 * momentum[a] ** 2",
         "        change -= 0.0",
-        (GAPS + "test_hamiltonian_move[missing-unstructured]",),
+        (WALK + "test_hamiltonian_move[missing-unstructured]",),
     ),
     Mutant(
         "collapsed: cross-products within cells from before the imputation",
         "engines/rotated/collapsed.py",
         "    sum_within(p, s, h)\n    step = ",
         "    step = ",
-        (GAPS + "test_hamiltonian_move[missing-unstructured]",),
+        (WALK + "test_hamiltonian_move[missing-unstructured]",),
     ),
 )
 
@@ -170,7 +170,7 @@ ORDER = (
         "engines/rotated/collapsed.py",
         "    adapt_step(h)\n    return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)",
         "    adapt_step(h)\n    return True",
-        (GAPS + "test_hamiltonian_move[missing-unstructured]",),
+        (WALK + "test_hamiltonian_move[missing-unstructured]",),
     ),
     Mutant(
         "sweep: R_e after the imputation",
@@ -189,35 +189,35 @@ ORDER = (
         "engines/rotated/sweep.py",
         "        draw_unseen_variances(rng, p, s)\n    elif",
         "        draw_unseen_variances(rng, p, s)\n        impute(rng, p, s, w, kind < 0)\n    elif",
-        (GAPS + "test_sweep_does_not_read_old_means_or_effects[COLLAPSED-1.0-missing-unstructured]",),
+        (WALK + "test_sweep_does_not_read_old_means_or_effects[COLLAPSED-1.0-missing-unstructured]",),
     ),
     Mutant(
         "sweep: Sigma_E of unseen environments forgotten in the collapsed sweep",
         "engines/rotated/sweep.py",
         "        draw_unseen_variances(rng, p, s)\n    elif",
         "    elif",
-        (GAPS + "test_unseen_environments_follow_their_prior[collapsed]",),
+        (WALK + "test_unseen_environments_follow_their_prior[collapsed]",),
     ),
     Mutant(
         "sweep: covariances drawn given the effects not handed to the walk",
         "engines/rotated/sweep.py",
         "        if refresh and not pack_state(p, s, h):\n            return SIGMA_T\n",
         "",
-        (GAPS + "test_covariances_drawn_given_the_effects_reach_the_walk[missing-unstructured]",),
+        (WALK + "test_covariances_drawn_given_the_effects_reach_the_walk[missing-unstructured]",),
     ),
     Mutant(
         "sweep: stale auxiliaries after the collapsed update",
         "engines/rotated/sweep.py",
         "        if refresh and not draw_all_auxiliaries(rng, p, s):\n            return SIGMA_T\n",
         "",
-        (GAPS + "test_collapsed_sweep_does_not_read_auxiliaries[missing-unstructured]",),
+        (WALK + "test_collapsed_sweep_does_not_read_auxiliaries[missing-unstructured]",),
     ),
     Mutant(
         "auxiliaries of Sigma_E: degrees of freedom forgotten",
         "engines/rotated/steps.py",
         "rate = p.prior_E.nu / s.s2_E[i] + 1.0 / p.prior_E.scale[k] ** 2",
         "rate = 1.0 / s.s2_E[i] + 1.0 / p.prior_E.scale[k] ** 2",
-        (GAPS + "test_auxiliaries_given_covariances[missing-unstructured]",),
+        (WALK + "test_auxiliaries_given_covariances[missing-unstructured]",),
     ),
     Mutant(
         "sweep: tau before mu, which is drawn without it",
@@ -245,21 +245,21 @@ ORDER = (
         "engines/rotated/sweep.py",
         "return FINE if impute(rng, p, s, w, given_effects) else R_E",
         "return FINE if impute(rng, p, s, w, kind == COLLAPSED) else R_E",
-        (GAPS + "test_imputation_reads_fitted_values_of_its_own_sweep[COLLAPSED-1.0-missing-unstructured]",),
+        (WALK + "test_imputation_reads_fitted_values_of_its_own_sweep[COLLAPSED-1.0-missing-unstructured]",),
     ),
     Mutant(
         "rotation: the last line of an incomplete block counted again",
         "linalg/rotation.py",
         "w1 = y[s1, a] if s + 1 < stop else 0.0",
         "w1 = y[s1, a]",
-        ("test_linalg.py::test_skinny_rotations[5-3]",),
+        ("linalg/test_small.py::test_skinny_rotations[5-3]",),
     ),
     Mutant(
         "rotation: lines beyond a whole number of blocks of three traits lost",
         "linalg/rotation.py",
         "for j in range(J // WIDTH * WIDTH, J):",
         "for j in range(J, J):",
-        ("test_linalg.py::test_skinny_rotations[5-3]",),
+        ("linalg/test_small.py::test_skinny_rotations[5-3]",),
     ),
 )
 
@@ -269,41 +269,41 @@ MIRROR = (
         "engines/rotated/collapsed.py",
         "        h.theta[:] = theta\n        density = after\n",
         "        h.theta[:] = theta\n",
-        ("test_mirror.py::test_odds_after_a_trajectory_that_moved",),
+        ("engines/rotated/test_mirror.py::test_odds_after_a_trajectory_that_moved",),
     ),
     Mutant(
         "mirror: always accepted",
         "engines/rotated/collapsed.py",
         "    if math.log(rng.random()) < change:",
         "    if rng.random() < 2.0 and change > -np.inf:",
-        ("test_mirror.py::test_odds_are_those_of_the_density[missing-unstructured]",),
+        ("engines/rotated/test_mirror.py::test_odds_are_those_of_the_density[missing-unstructured]",),
     ),
     Mutant(
         "mirror: traits outside the corners take part",
         "engines/rotated/collapsed.py",
         "    chosen = cornered.copy()",
         "    chosen = np.ones(p.n_trait, np.bool_)",
-        ("test_mirror.py::test_only_cornered_traits_take_part",),
+        ("engines/rotated/test_mirror.py::test_only_cornered_traits_take_part",),
     ),
     Mutant(
         "observed density: residual covariance of another trait",
         "engines/rotated/observed.py",
         "V += np.equal.outer(record, record) * R_e[np.ix_(trait, trait)]",
         "V += np.equal.outer(record, record) * np.diag(R_e)[trait]",
-        ("test_modes.py::test_density_of_the_observed_values[exchangeable-missing]",),
+        ("engines/rotated/test_modes.py::test_density_of_the_observed_values[exchangeable-missing]",),
     ),
     Mutant(
         "modes: no climb from a tight environment",
         "engines/rotated/modes.py",
         "for i in find_tight(p, pooled, each):",
         "for i in find_tight(p, pooled, each)[:0]:",
-        ("test_modes.py::test_likelier_mode_is_found[0.0]",),
+        ("engines/rotated/test_modes.py::test_likelier_mode_is_found[0.0]",),
     ),
     Mutant(
         "modes: data completed without the record's other traits",
         "engines/rotated/state.py",
         "part[n, wanted] = means[i, wanted] + V[np.ix_(wanted, seen)] @ rest",
         "part[n, wanted] = means[i, wanted]",
-        ("test_modes.py::test_missing_values_are_filled_from_the_record",),
+        ("engines/rotated/test_modes.py::test_missing_values_are_filled_from_the_record",),
     ),
 )

@@ -1,0 +1,1 @@
+"""What `bmtme check` finds and what fits warn of: `bmtme/checkup`."""

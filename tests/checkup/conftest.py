@@ -1,0 +1,21 @@
+"""Fits that stop where they would begin to sample."""
+
+import pytest
+
+import bmtme.cv.run
+import bmtme.pipeline
+
+
+@pytest.fixture
+def no_sampling(monkeypatch):
+    """Stop a fit where it would begin to sample: what it says of the data comes before."""
+
+    class Sampled(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Sampled
+
+    monkeypatch.setattr(bmtme.pipeline, "rehearse", stop)
+    monkeypatch.setattr(bmtme.cv.run, "rehearse", stop)
+    return Sampled

@@ -1,0 +1,1 @@
+"""The shell: `bmtme/cli`."""

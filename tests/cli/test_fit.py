@@ -1,0 +1,120 @@
+"""``bmtme fit``: what it writes and says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import bmtme
+from bmtme.errors import NumericalError
+from tests.helpers.shell import COLUMNS, SMALL, Run
+
+
+def test_fit(fit_words: list[str], trial_folder: Path, tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "new" / "run"
+    words = [*fit_words, *SMALL, "--out", str(out)]
+    code, said, complained = run(*words)
+    assert code == 0, complained
+    assert sorted(path.name for path in out.iterdir()) == ["idata.nc", "predictions.csv", "run.json", "summary.csv"]
+    assert [path.name for path in out.parent.iterdir()] == ["run"]
+
+    assert complained.count("\n") == 1
+    assert complained.startswith("warning: a short run: 60 draws in all")
+    for part in (
+        "11 lines with records, 2 environments (E1, E2), 2 traits (T1, T2)",
+        "44 records, 25.0% of their values missing",
+        "T2 in 1 of 2 environments",
+        "also 1 line of the relationship without records",
+        "unstructured, 2 chains of 30 draws after 20 warm-up sweeps",
+        "convergence",
+        "Heritability of a plot",
+        "Genetic correlation",
+        f"written to {out}: idata.nc, predictions.csv, run.json, summary.csv",
+    ):
+        assert part in said
+
+    record = json.loads((out / "run.json").read_text())
+    assert record["command"] == ["bmtme", *words]
+    assert record["settings"]["seed"] == 3
+    hashed = hashlib.sha256((trial_folder / "pheno.csv").read_bytes()).hexdigest()
+    assert record["inputs"]["phenotypes"] == {"path": str(trial_folder / "pheno.csv"), "sha256": hashed}
+    assert record["inputs"]["relationship"]["path"] == str(trial_folder / "relationship.csv")
+    assert {"numpy", "bmtme"} <= record["versions"].keys()
+    assert {"sample"} <= record["seconds"].keys()
+
+    trial = bmtme.read_trial(trial_folder / "pheno.csv", line="line", env="env", traits=["T1", "T2"], rep="rep")
+    relationship = bmtme.read_relationship(trial_folder / "relationship.csv")
+    with pytest.warns(UserWarning, match="short run"):
+        same = bmtme.fit(trial, relationship, draws=30, tune=20, chains=2, seed=3)
+    loaded = bmtme.load(out)
+    pd.testing.assert_frame_equal(loaded.predictions(), same.predictions(), check_dtype=False)
+    pd.testing.assert_frame_equal(loaded.summary(), same.summary())
+    assert len(loaded.predictions()) == 12 * 2 * 2
+
+    code, said, complained = run(*words)
+    assert (code, said) == (2, "")
+    assert f"{out} is not empty" in complained
+
+
+def test_fit_long_table_of_unrelated_lines(trial_folder: Path, tmp_path: Path, run: Run) -> None:
+    words = ["fit", trial_folder / "long.csv", "--relationship", "identity", *COLUMNS, "--rep", "rep"]
+    words += ["--trait", "trait", "--value", "value", "--model", "diagonal", "--keep-effects", "none", *SMALL]
+    code, said, complained = run(*words, "--out", tmp_path / "run")
+    assert code == 0, complained
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["idata.nc", "run.json", "summary.csv"]
+    assert "nothing, as no effects were kept" in said
+    assert "correlation" not in said
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["inputs"]["relationship"] == "identity"
+    assert record["settings"]["model"]["structure"] == "diagonal"
+
+
+def test_fit_into_an_empty_folder_and_through_a_link(
+    fit_words: list[str], tmp_path: Path, run: Run, replaced_fit: Callable[..., None]
+) -> None:
+    import bmtme.pipeline
+
+    original = bmtme.pipeline.fit
+    replaced_fit(lambda *given, **named: original(*given, **named | {"draws": 4, "tune": 2, "chains": 1}))
+    (tmp_path / "empty").mkdir()
+    assert run(*fit_words, "--out", tmp_path / "empty")[0] == 0
+    (tmp_path / "target").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    assert run(*fit_words, "--out", tmp_path / "link")[0] == 0
+    assert (tmp_path / "empty" / "run.json").is_file()
+    assert (tmp_path / "target" / "run.json").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "link", "target"]
+
+
+def test_dropped_lines_are_named(fit_words: list[str], trial_folder: Path, tmp_path: Path, run: Run) -> None:
+    matrix = pd.read_csv(trial_folder / "relationship.csv", index_col=0)
+    matrix.drop(index="L03", columns="L03").to_csv(tmp_path / "grm.csv")
+    fit_words[fit_words.index("--relationship") + 1] = str(tmp_path / "grm.csv")
+    code, said, _ = run(*fit_words, *SMALL, "--drop-unrelated", "--out", tmp_path / "run")
+    assert code == 0
+    assert "1 line without a relationship: L03" in said
+
+
+def test_traits_that_nobody_named_are_said(
+    trial_folder: Path, tmp_path: Path, run: Run, replaced_fit: Callable[..., None]
+) -> None:
+    def stop(*given: Any, **named: Any) -> Any:
+        raise NumericalError("sweep 3: R_e is not positive definite.")
+
+    replaced_fit(stop)
+    words = ["fit", trial_folder / "pheno.csv", "--relationship", "identity", *COLUMNS, "--out", tmp_path / "run"]
+    code, said, complained = run(*words)
+    assert (code, said) == (4, "")
+    assert complained == (
+        "warning: The column 'rep' of pheno.csv is not taken as a trait: by name and whole numbers, it says which "
+        "plot, block, year or the like a row is. If plots are told apart by one, name it as rep; if one is measured, "
+        "name the traits.\n"
+        "warning: no --traits given: every numeric column is taken as one (T1, T2).\n"
+        "bmtme: error: sweep 3: R_e is not positive definite.\n"
+    )

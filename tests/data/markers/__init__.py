@@ -1,0 +1,1 @@
+"""Marker files and genotypes: `bmtme/data/markers`."""

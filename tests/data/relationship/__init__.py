@@ -1,0 +1,1 @@
+"""Relationships, by matrix, markers or pedigree: `bmtme/data/relationship`."""

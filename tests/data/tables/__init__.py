@@ -1,0 +1,1 @@
+"""Tables of phenotypes: `bmtme/data/tables` and `bmtme/data/trial.py`."""

@@ -1,0 +1,1 @@
+"""Simulated and public trials: `bmtme/datasets`."""

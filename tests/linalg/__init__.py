@@ -1,0 +1,1 @@
+"""Compiled algebra and the cache of what was compiled: `bmtme/linalg`."""

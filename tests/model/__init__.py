@@ -1,0 +1,1 @@
+"""Priors, layout of the records, eigenbasis: `bmtme/model`."""

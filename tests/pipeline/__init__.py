@@ -1,0 +1,1 @@
+"""Whole fits: `bmtme/pipeline.py` and what it calls."""

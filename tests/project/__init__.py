@@ -1,0 +1,1 @@
+"""The files around the package: pages, examples, the list of planted errors."""

@@ -1,0 +1,124 @@
+"""The examples and the code of the README and of its pages run, with tiny settings."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import bmtme
+from bmtme.cli.main import main as shell
+from tests.helpers.checkout import ROOT
+
+EXAMPLES = ROOT / "examples"
+#: Pages with blocks of Python, in the order in which they are read.
+PAGES = ("README.md", "examples/formats.md", "examples/outputs.md")
+TINY = ["--lines", "20", "--partitions", "2", "--draws", "20", "--tune", "20"]
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_windows: None) -> Iterator[None]:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "a short run", UserWarning)
+        warnings.filterwarnings("ignore", "few effective draws", UserWarning)
+        yield
+
+
+def run_example(name: str, *words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+def test_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run_example("demo.py", "--out", "demo", *TINY, monkeypatch=monkeypatch)
+    text = capsys.readouterr().out
+    for what in ("convergence", "heritability[E3, T3]", "without plots", "unstructured", "All files are in demo"):
+        assert what in text
+    assert sorted(path.name for path in Path("demo").iterdir()) == ["cv", "fit", "sim"]
+
+
+def test_demo_cleans_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run_example("demo.py", *TINY, monkeypatch=monkeypatch)
+    assert list(tmp_path.iterdir()) == []
+    assert Path.cwd() == tmp_path
+
+
+def test_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_example("accuracy.py", "--out", "accuracy.png", *TINY, monkeypatch=monkeypatch)
+    assert Path("accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_diagnostics(capsys: pytest.CaptureFixture[str]) -> None:
+    source = (EXAMPLES / "diagnostics.py").read_text(encoding="utf-8")
+    source, found = re.subn(r"(?m)^LINES, DRAWS, TUNE = .*$", "LINES, DRAWS, TUNE = 20, 100, 50", source)
+    assert found == 1
+    exec(compile(source, "diagnostics.py", "exec"), {"__name__": "__main__"})
+    names = {path.stem for path in Path("figures").iterdir()}
+    assert names == {"bad", "good", "effective", "predictive"}
+    assert "R-hat above 1.01" in capsys.readouterr().out
+
+
+def find_blocks(page: str, language: str) -> list[str]:
+    source = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", source)
+
+
+def test_python_of_the_pages() -> None:
+    """The blocks in their order, one session from the README on; on a small trial of the names they use."""
+    make_files()
+    session: dict[str, object] = {}
+    for page in PAGES:
+        blocks = find_blocks(page, "python")
+        assert blocks, page
+        for block in blocks:
+            block = re.sub(r"draws=\d+, tune=\d+", "draws=20, tune=20", block)
+            block = re.sub(r"partitions=\d+", "partitions=2", block)
+            if "draws=" not in block:
+                block = re.sub(r"(bmtme\.fit\([^()]*)\)", r"\1, draws=20, tune=20)", block)
+            exec(compile(block, page, "exec"), session)
+    assert Path("run", "summary.csv").is_file()
+
+
+def test_readme_shell() -> None:
+    """Every bmtme command, with fewer draws; the first makes the relationship."""
+    make_files()
+    Path("grm.csv").unlink()
+    commands = [
+        command
+        for block in find_blocks("README.md", "sh")
+        for command in block.replace("\\\n", " ").splitlines()
+        if command.startswith("bmtme ")
+    ]
+    assert len(commands) >= 2
+    for command in commands:
+        words = shlex.split(command, comments=True)[1:]
+        if words[0] in ("fit", "cv"):
+            words += ["--draws", "20", "--tune", "20", "--chains", "2"]
+        if "--partitions" in words:
+            words[words.index("--partitions") + 1] = "2"
+        assert shell(words) == 0, command
+
+
+def make_files() -> None:
+    """Phenotypes, markers, relationship and pedigree of 20 lines, of which the last has no record."""
+    simulation = bmtme.simulate(lines=20, reps=2, traits=2, relationship="markers", missing=0.1, seed=1)
+    wide = simulation.frame.rename(columns={"T1": "Yield", "T2": "PH"})
+    wide = wide[wide["line"] != simulation.relationship.lines[-1]]
+    wide.to_csv("pheno.csv", index=False)
+    wide.melt(["line", "env", "rep"], ["Yield", "PH"], "trait", "value").to_csv("long.csv", index=False)
+    assert simulation.markers is not None
+    simulation.markers.to_csv("markers.csv")
+    lines = simulation.relationship.lines
+    pd.DataFrame(simulation.relationship.matrix, lines, lines).to_csv("grm.csv")
+    parents = {"female": [""] * 5 + list(lines[:15]), "male": [""] * 5 + list(lines[1:16])}
+    pd.DataFrame({"line": lines, **parents, "generations": 6}).to_csv("pedigree.csv", index=False)

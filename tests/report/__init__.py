@@ -1,0 +1,1 @@
+"""Text and figures: `bmtme/report`."""

@@ -1,0 +1,1 @@
+"""From draws to summaries, predictions and files: `bmtme/results`."""

@@ -1,0 +1,1 @@
+"""The instruments of tests and validation: `bmtme/testing`."""

@@ -1,0 +1,1 @@
+"""What the studies in `validation/` compute with."""
