@@ -18,7 +18,7 @@ from bmtme.testing.geweke import (
     sweep_gibbs,
     sweep_stepwise,
 )
-from validation.registry import LEVEL, Options, Row, make_table, register, report_progress, write_report
+from validation.registry import LEVEL, Options, Row, make_table, register, report_progress, write_tables
 
 SAMPLERS = {"collapsed": sweep_collapsed, "gibbs": sweep_gibbs, "stepwise": sweep_stepwise}
 #: The second environment has no record at all.
@@ -84,7 +84,7 @@ def run_quick(options: Options) -> list[Row]:
 
 
 def run_full(options: Options, size: int = 20000, sweeps: int = 5) -> list[Row]:
-    """Everything, written to ``geweke.md``."""
+    """Everything."""
     began = time.perf_counter()
     results = compare_variants(tuple(VARIANTS), size, sweeps, options.seed)
     lines = []
@@ -96,17 +96,9 @@ def run_full(options: Options, size: int = 20000, sweeps: int = 5) -> list[Row]:
              r.comparison.worst(2))
         )  # fmt: skip
     head = ("variant", "sampler", "comparisons", "largest abs z", "RMS of z", "p (Bonferroni)", "the two largest")
-    text = f"""
-{size} replicates a variant: unknowns from proper priors, data given them, {sweeps} sweeps, then the distribution of
-every statistic is compared with that before (`bmtme.testing.geweke`). z-scores are standard normal where the sweep is
-right. Monte Carlo error: a mean change of {5 / np.sqrt(size):.3f} standard deviations (of the change in one replicate)
-gives z = 5. A check fails where the smallest p-value times the number of comparisons is below {LEVEL:g}.
-
-{make_table(head, lines)}
-"""
-    title = "Joint-distribution tests of whole sweeps"
-    write_report(options, "geweke", title, text, time.perf_counter() - began)
-    return list_rows(results, size, sweeps)
+    rows = list_rows(results, size, sweeps)
+    write_tables(options, "geweke", rows, {"z-scores": make_table(head, lines)}, time.perf_counter() - began)
+    return rows
 
 
 register("geweke", run_quick, run_full)

@@ -20,7 +20,7 @@ import numpy as np
 
 import bmtme
 from bmtme.data.relationship.matrix import Relationship
-from validation.registry import Options, Row, make_table, register, write_report
+from validation.registry import Options, Row, make_table, register, write_tables
 
 MODELS = ("unstructured", "diagonal", "standard")
 SHORT = {"draws": 1000, "tune": 500, "chains": 2, "progress": False}
@@ -67,7 +67,7 @@ def compare(values: np.ndarray, one: int, other: int) -> tuple[float, float]:
     return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
-def measure(options: Options, sets: int) -> tuple[list[Row], str]:
+def measure(options: Options, sets: int) -> tuple[list[Row], dict[str, str]]:
     """The three comparisons on `sets` simulated sets each."""
     seeds = [1000 * options.seed + k for k in range(sets)]
     with warnings.catch_warnings():
@@ -104,15 +104,13 @@ def measure(options: Options, sets: int) -> tuple[list[Row], str]:
             bool(gap < 0.02 + 3 * gap_error),
         ),
     ]
-    text = make_table(("standardised MSEP, mean", *MODELS), lines) + "\n\n"
-    text += make_table(
-        ("Pearson, mean", "right", "permuted", "identity"), [("relationship", *[f"{mean:.3f}" for mean in means])]
-    )
-    text += "\n\n" + make_table(
-        ("comparison", "size", "statistic", "figure"),
-        [(row.check, row.size, row.statistic, row.figure) for row in rows],
-    )
-    return rows, text
+    tables = {
+        "Standardised MSEP, means": make_table(("residual covariance", *MODELS), lines),
+        "Pearson's correlation by the relationship, means": make_table(
+            ("right", "permuted", "identity"), [[f"{mean:.3f}" for mean in means]]
+        ),
+    }
+    return rows, tables
 
 
 def run_quick(options: Options) -> list[Row]:
@@ -123,8 +121,8 @@ def run_quick(options: Options) -> list[Row]:
 def run_full(options: Options) -> list[Row]:
     """Twenty sets."""
     began = time.perf_counter()
-    rows, text = measure(options, 20)
-    write_report(options, "models", "Models and relationships in cross-validation", text, time.perf_counter() - began)
+    rows, tables = measure(options, 20)
+    write_tables(options, "models", rows, tables, time.perf_counter() - began)
     return rows
 
 

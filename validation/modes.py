@@ -24,7 +24,7 @@ from bmtme.preparation import Prepared, build, observe, prepare
 from bmtme.results.convergence import list_stuck
 from bmtme.results.fit import Fit
 from bmtme.testing.uniformity import combine_z
-from validation.registry import LEVEL, Options, Row, make_table, register, write_report
+from validation.registry import LEVEL, Options, Row, make_table, register, write_tables
 from validation.trials import read_trial
 
 #: Heritabilities in the corners.
@@ -279,25 +279,21 @@ def run_quick(options: Options) -> list[Row]:
 def run_full(options: Options) -> list[Row]:
     """Twenty seeds of everything."""
     began = time.perf_counter()
-    rows, parts = [], []
+    rows, tables = [], {}
     head = ["seed", "share below 0.05", "share above 0.95", "mean", "largest R-hat", "said"]
     for label, envs, sweeps in (("copies, one environment", 1, 40_000), ("copies, two environments", 2, 0)):
         found, table = check_copies(label, simulate_copies(SEED, envs), 20, sweeps, options)
         rows += found
-        parts.append(f"## {label.capitalize()}\n\nHeritability of the first trait.\n\n{make_table(head, table)}")
+        tables[f"{label.capitalize()}: heritability of the first trait"] = make_table(head, table)
     found, table = check_tight(20, 60, options)
     rows += found
     head = ["set", "height of the best mode", "best of 60 random climbs", "modes", "said", "residual correlation"]
-    parts.append(f"## Tight in one environment\n\n{make_table(head, table)}")
+    tables["Tight in one environment"] = make_table(head, table)
     sets = {name: read_trial(name) for name in ("maize309_mtme", "wheat250_mtme", "wheat599")}
     sets["simulated, tight"] = simulate_tight(1)
     cost = [measure_cost(name, data) for name, data in sets.items() if data is not None]
-    parts.append(f"## Cost\n\n{make_table(['set', 'search, s', 'sampling, s', 'modes'], cost)}")
-    checks = make_table(["check", "size", "statistic", "figure", "verdict"], [
-        [row.check, row.size, row.statistic, row.figure, row.verdict] for row in rows
-    ])  # fmt: skip
-    text = "\n\n".join([__doc__.split("\n", 2)[2].strip(), checks, *parts])
-    write_report(options, "modes", "Posteriors of several modes", text, time.perf_counter() - began)
+    tables["Cost"] = make_table(["set", "search, s", "sampling, s", "modes"], cost)
+    write_tables(options, "modes", rows, tables, time.perf_counter() - began)
     return rows
 
 

@@ -18,7 +18,7 @@ from bmtme.engines.rotated.rehearsal import rehearse
 from bmtme.testing.cases import Case, make_case
 from bmtme.testing.dense import Unknowns
 from bmtme.testing.uniformity import combine_z, effective_draws
-from validation.registry import LEVEL, Options, Row, make_table, register, write_report
+from validation.registry import LEVEL, Options, Row, make_table, register, write_tables
 
 DESIGN = (("0", "0 0", "0", "0", "0", "0 0 0", "0", "0", "0", "0"),)
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
@@ -104,7 +104,7 @@ def sample(
 
 
 def compare(options: Options, draws: int) -> tuple[list[Row], list[tuple[str, ...]]]:
-    """Rows of the table, and of the report."""
+    """Checks, and lines of the table."""
     rows, lines = [], []
     exact = integrate(*make_data("full"))
     for structure, shape in SHAPES.items():
@@ -135,20 +135,12 @@ def run_quick(options: Options) -> list[Row]:
 
 
 def run_full(options: Options) -> list[Row]:
-    """Long chains, written to ``reductions.md``."""
+    """Long chains."""
     began = time.perf_counter()
-    draws = 50000
-    rows, lines = compare(options, draws)
+    rows, lines = compare(options, 50000)
     head = ("structure", "sampler", "posterior mean of", "exact", "sampled", "Monte Carlo error", "z")
-    text = f"""
-One trait in one environment, ten lines with one to three plots and an arbitrary relationship with two clones: the
-posterior by quadrature over both variances ({POINTS} x {POINTS} points, the dense model's marginal likelihood) against
-four chains of {draws} draws of each sampler; the three structures are one model here. A check fails where its smallest
-p-value times the number of comparisons is below {LEVEL:g}.
-
-{make_table(head, lines)}
-"""
-    write_report(options, "reductions", "Exact posteriors of reduced models", text, time.perf_counter() - began)
+    tables = {"Posterior means": make_table(head, lines)}
+    write_tables(options, "reductions", rows, tables, time.perf_counter() - began)
     return rows
 
 

@@ -5,14 +5,15 @@ A study is a module or package of this folder that, when it is imported, calls
     register("speed", quick=check_quickly, full=check_fully)
 
 with functions from `Options` to a list of `Row`, one a line of the printed table. `full` also writes
-``validation/results/<name>.md`` with `write_report`, and may be left out.
+``validation/results/tables/<name>.md`` with `write_tables`, and may be left out. What the tables say is written by
+hand, in ``validation/results/<name>.md``.
 """
 
 from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,30 +114,35 @@ def tabulate(rows: Sequence[Row]) -> str:
     return make_table(head, [(r.check, r.size, r.statistic, r.figure, r.verdict) for r in rows])
 
 
-def write_report(options: Options, name: str, title: str, text: str, seconds: float | None = None) -> Path:
-    """Write ``<name>.md`` with the date, the versions and the command that made it (and its wall time, if known)."""
+def write_tables(
+    options: Options, name: str, rows: Sequence[Row], tables: Mapping[str, str], seconds: float | None = None
+) -> Path:
+    """Write ``tables/<name>.md``: date, command and versions, the checks, and the tables under their headings.
+
+    seconds : wall time, where it is that of the whole study
+    """
     versions = ", ".join(f"{library} {version}" for library, version in find_versions().items())
     head = [
-        f"# {title}",
-        "",
         f"- Date: {datetime.date.today().isoformat()}",
-        f"- Command: `python -m validation.run --only {name} --seed {options.seed}` ([what it needs](../README.md))",
+        f"- Command: `python -m validation.run --only {name} --seed {options.seed}` ([what it needs](../../README.md))",
         f"- Versions: {versions}; compiled sources {hash_sources()}",
     ]
     if seconds is not None:
         threads = f"{options.cores} thread{'s' if options.cores > 1 else ''}"
         head.append(f"- Wall time: {seconds / 60:.1f} minutes, {threads}")
-    options.results.mkdir(parents=True, exist_ok=True)
-    path = options.results / f"{name}.md"
-    path.write_text("\n".join(head) + "\n\n" + text.strip() + "\n", encoding="utf-8")
+    parts = [f"# Tables of the study `{name}`", "\n".join(head)]
+    parts += [f"## {heading}\n\n{table}" for heading, table in {"Checks": tabulate(rows), **tables}.items()]
+    folder = options.results / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.md"
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path
 
 
-def write_figure(options: Options, name: str, figure: Figure) -> str:
-    """Write ``<name>.png`` beside the reports and return its name, for ``![caption](name)``."""
+def write_figure(options: Options, name: str, figure: Figure) -> None:
+    """Write ``<name>.png`` into the folder of the results."""
     options.results.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.results / f"{name}.png", dpi=120, bbox_inches="tight", metadata={"Software": None})
-    return f"{name}.png"
 
 
 def report_progress(what: str) -> Callable[[int, int], None]:

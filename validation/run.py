@@ -1,7 +1,7 @@
 """Run the studies and print one table; exit status 1 where one fails.
 
 python -m validation.run --quick                the small size of everything, under 20 minutes on two cores
-python -m validation.run                        the full size; writes validation/results/<name>.md
+python -m validation.run                        the full size; writes validation/results/tables/<name>.md
 python -m validation.run --only sbc --cores 1   one study (or several, or a group: --only geweke paper)
 """
 

@@ -13,7 +13,7 @@ import numpy as np
 import bmtme
 from bmtme.results.summary import diagnose
 from bmtme.testing.uniformity import combine_z
-from validation.registry import LEVEL, Options, Row, make_table, register, write_report
+from validation.registry import LEVEL, Options, Row, make_table, register, write_tables
 from validation.trials import read_trial
 
 #: Draws of four chains; `gibbs` mixes a hundred times more slowly.
@@ -90,15 +90,13 @@ def run_full(options: Options) -> list[Row]:
     maize = read_trial("maize309_mtme")
     if maize is not None:
         sets["maize, 309 lines"] = maize
-    rows, parts = [], []
+    rows, tables = [], {}
+    head = ("parameter", "collapsed", "effective", "gibbs", "effective", "difference / error")
     for label, data in sets.items():
         row, table = compare(label, data, 1.0, options.seed)
         rows.append(row)
-        head = ("parameter", "collapsed", "effective", "gibbs", "effective", "difference / error")
-        parts.append(f"## {label}\n\n{row.figure}\n\n{make_table(head, table)}")
-    sizes = "; ".join(f"{name}: 4 chains of {tune:,} + {draws:,}" for name, (tune, draws) in DRAWS.items())
-    text = f"Posterior means with Monte Carlo errors ({sizes}); Sigma_E as roots.\n\n" + "\n\n".join(parts)
-    write_report(options, "samplers", "Collapsed and gibbs: the same posterior", text, time.perf_counter() - began)
+        tables[label] = make_table(head, table)
+    write_tables(options, "samplers", rows, tables, time.perf_counter() - began)
     return rows
 
 

@@ -11,16 +11,11 @@ from scipy import stats
 from bmtme.results.summary import diagnose
 from bmtme.testing.dense import CovarianceLaw
 from bmtme.testing.uniformity import combine_z
-from validation.referees.animals import Analysis, compare_moments
-from validation.referees.gryphon_page import describe_summary
-from validation.referees.gryphon_results import Result
 from validation.referees.nuts import check_forms, check_pair, check_planted
-from validation.referees.nuts_page import Pair, describe_planted, describe_verdict
 from validation.referees.nuts_sets import PLANTED, PRIORS, Run, find_program, make_small, write_problem
+from validation.referees.nuts_tables import Pair, list_tables
 from validation.referees.posteriors import Comparison, find_limit, measure, show_p, take_entries
 from validation.referees.reml import (
-    Maximum,
-    Sample,
     Traits,
     integrate_posterior,
     log_half_t_prior,
@@ -168,26 +163,25 @@ def make_pair(shift: float, draws: int, divergent: int) -> Pair:
     def make_run(shift: float) -> Run:
         sizes = {"Sigma_t": (2, 2), "R_e": (2, 2), "s2_E": (2,), "beta": (2, 2), "tau": (2,)}
         found = {name: rng.gamma(9.0, 1.0, (4, draws, *size)) + shift for name, size in sizes.items()}
-        return Run(found, 1.0, {"divergent": np.array(divergent)})
+        notes = {"divergent": np.array(divergent), "steps": np.array(7.0), "versions": np.array(["numpyro 0"])}
+        return Run(found, 1.0, notes)
 
     return Pair(data, make_run(0.0), make_run(shift))
 
 
 def test_one_rule_for_what_is_found() -> None:
-    """p decides only where the chains allow a verdict, in the rows and in the sentences."""
+    """p decides only where the chains allow a verdict, in the rows and in the tables."""
     same, wrong = make_pair(0.0, 1000, 0), make_pair(2.0, 1000, 0)
     assert check_pair(same).ok
     assert not check_pair(wrong).ok
     assert check_planted(wrong, "").ok
     assert not check_planted(same, "").ok
-    assert describe_verdict([same]).startswith("**No difference found on 1 sets.**")
-    assert "differ" in describe_verdict([same, wrong])
-    assert describe_planted([(PLANTED[0], wrong)]).startswith("All 1 errors")
-    assert "NOT found" in describe_planted([(PLANTED[0], wrong), (PLANTED[1], same)])
+    tables = list_tables([same, wrong], [(PLANTED[0], wrong), (PLANTED[1], same)])
+    for name in ("Sets", "Planted errors"):
+        assert [line.rstrip(" |").split()[-1] for line in tables[name].split("\n")[2:]] == ["yes", "NO"]
     for doubtful in (make_pair(2.0, 40, 0), make_pair(2.0, 1000, 100)):
         assert doubtful.comparison.p < LEVEL
         assert not check_planted(doubtful, "").ok
-        assert "NOT found" in describe_planted([(PLANTED[0], doubtful)])
 
 
 def test_both_forms_of_the_referee_are_the_same(tmp_path: Path) -> None:
@@ -196,23 +190,6 @@ def test_both_forms_of_the_referee_are_the_same(tmp_path: Path) -> None:
         pytest.skip("needs an environment with numpyro")
     row = check_forms(python, Options(1, 3, tmp_path, tmp_path))
     assert row.ok, row.figure
-
-
-def test_means_above_reml_are_told_where_they_are() -> None:
-    analysis = Analysis("one", ("BWT",))
-    draws = np.random.default_rng(1).gamma(9.0, 1.0, (4, 500, 2))
-    exact = Sample(draws.reshape(-1, 2), np.full(2000, 1 / 2000))
-
-    def describe(estimates: float) -> str:
-        theta = np.full(2, estimates)
-        agreement = compare_moments(analysis, draws, exact, theta)
-        maximum = Maximum(theta, np.eye(2), 1)
-        result = Result(analysis, 10, maximum, theta, np.ones(2), exact, draws, np.zeros((4, 500, 1)), agreement)
-        return describe_summary({analysis: result})
-
-    assert "above the REML estimates on average" in describe(8.0)
-    assert "above" not in describe(9.5)
-    assert "*median*" in describe(9.5)
 
 
 def test_entries_follow_the_structure() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import bmtme
 from validation import rscript
-from validation.referees import environments, toypage, toyruns, toys, wheat599, wheatpriors
+from validation.referees import environments, toyruns, toys, toytables, wheat599, wheatpriors
 from validation.referees.estimates import compare, estimate, is_settled, name_triangle, take_triangle
 from validation.registry import Options
 
@@ -122,39 +122,19 @@ def test_residuals_of_seen_environments_predict_hidden_ones() -> None:
     np.testing.assert_array_equal(found[2], fitted[2])
 
 
-def make_comparison(main: float, free: float, gain: float) -> environments.Comparison:
-    """Two environments: genetic correlations about these, and what each of them gains alone."""
+def test_limit_is_for_all_comparisons_together() -> None:
+    """The t quantile of 19 degrees of freedom for 5% over three other ways in two environments."""
     rng = np.random.default_rng(8)
-
-    def spread(centre: float, size: int) -> np.ndarray:
-        return centre + 0.05 * rng.standard_normal((2, 500, size))
-
-    base = 0.5 + 0.02 * rng.standard_normal((20, 2))
-    accuracy = {
-        model: base + shift + 0.02 * rng.standard_normal((20, 2))
-        for model, shift in ((environments.MAIN, 0.0), (environments.FREE, gain), (environments.LEANING, 0.0),
-                             (environments.ALONE, gain))
-    }  # fmt: skip
-    correlations = {environments.MAIN: estimate(spread(main, 1)), environments.FREE: estimate(spread(free, 1))}
-    shares = {model: estimate(spread(0.5, 2)) for model in correlations}
-    return environments.Comparison(["A", "B"], correlations, estimate(spread(0, 1)), shares, np.zeros(1), accuracy)
-
-
-def test_conclusions_follow_the_results() -> None:
-    alike = make_comparison(0.6, 0.55, 0.0)
-    assert alike.find_apart() == ([], [])
-    assert "For 0 of 1 pairs" in alike.conclude()
-    assert "Advice" not in alike.conclude()
-    assert not alike.find_opposed()
-    other = make_comparison(0.6, -0.4, 0.15)
-    assert other.find_apart() == (["A and B"], [])
-    assert other.find_opposed() == ["A", "B"]
-    assert "In A, B the records" in other.conclude()
-    assert other.conclude().endswith("(seen on this one set).")
-    assert make_comparison(0.2, 0.7, 0.0).find_apart() == ([], ["A and B"])
-    worse = make_comparison(0.6, 0.55, -0.15)
-    assert worse.compare_with_main(environments.ALONE) == ([], ["A", "B"])
-    assert 'alone" predicts better in none and worse in A, B.' in worse.conclude()
+    e = estimate(rng.standard_normal((2, 500, 2)))
+    ways = (environments.MAIN, environments.FREE, environments.LEANING, environments.ALONE)
+    accuracy = {way: 0.5 + 0.02 * rng.standard_normal((20, 2)) for way in ways}
+    both = dict.fromkeys(ways[:2], e)
+    found = environments.Comparison(["A", "B"], both, e, both, np.zeros(1), accuracy)
+    draws = np.abs(rng.standard_t(19, (100_000, 6)))
+    assert np.mean(draws > found.limit) == pytest.approx(0.05 / 6, rel=0.05)
+    tables = found.list_tables()
+    assert len(tables["Correlations between environments"].split("\n")) == 3
+    assert [len(table.split("\n")) for table in tables.values()][2:] == [6, 5]
 
 
 def test_overlapping_partitions_have_larger_errors() -> None:
@@ -196,18 +176,20 @@ def make_found(draws: int) -> toyruns.Found:
     rng = np.random.default_rng(12)
     covariances = [np.tile(np.eye(2), (draws, 1, 1)) for _ in range(3)]
     run = toyruns.Run(*covariances, {}, {}, toy.G, 1.0, 0.01)
-    heritability = {way: estimate(0.5 + 0.1 * rng.standard_normal((1, draws, 4))) for way in toypage.STYLES}
+    heritability = {way: estimate(0.5 + 0.1 * rng.standard_normal((1, draws, 4))) for way in toytables.STYLES}
     genetic = {way: rng.standard_normal((12, 2)) for way in (toyruns.DOCUMENTED, toyruns.REPAIRED, toyruns.DEFAULT)}
     return toyruns.Found(toy, run, run, heritability, genetic)
 
 
 def test_chains_with_few_draws_are_marked_and_left_out() -> None:
-    thin = toypage.describe_differences([make_found(40)], "figure.png")
-    assert "effective draws: indicative only" in thin
-    assert "distances are not known" in thin
-    enough = toypage.describe_differences([make_found(1000)], "figure.png")
-    assert "†" not in enough
-    assert "On simulated, where all have 100 effective draws" in enough
+    thin, enough = [make_found(40)], [make_found(1000)]
+    for tabulate in (toytables.tabulate_heritability, toytables.tabulate_genetic):
+        assert "†" in tabulate(thin)
+        assert "†" not in tabulate(enough)
+    assert toytables.tabulate_distances(thin).startswith("No set")
+    own = enough[0].heritability[toyruns.DEFAULT].mean
+    gap = np.abs(enough[0].heritability[toyruns.REPAIRED].mean - own)
+    assert f"{gap.mean():.2f}, {gap.max():.2f}" in toytables.tabulate_distances(enough)
 
 
 def test_faults_are_those_of_the_version_that_was_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,14 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from validation.paper.accuracy_figure import draw_gains
-from validation.paper.accuracy_findings import ROUNDING
 from validation.paper.accuracy_known import Known, bound_prediction, run_known
-from validation.paper.accuracy_page import describe
 from validation.paper.accuracy_sets import ALONE, BD, DESIGNS, KNOWN, PARTITIONS, UN, Accuracy, run_sets
-from validation.paper.pages import reflow
+from validation.paper.accuracy_tables import draw_gains, list_tables
 from validation.paper.simulated import SIZES, mean_error
-from validation.registry import Options, Row, register, write_figure, write_report
+from validation.registry import Options, Row, register, write_figure, write_tables
 
 SETS = 14
 QUICK_SETS, QUICK_PARTITIONS = 4, 3
@@ -27,6 +24,8 @@ QUICK_SETS, QUICK_PARTITIONS = 4, 3
 COST = 2.5
 #: and that of two models differ where no gain is possible.
 EVEN = 2.0
+#: What is called a difference of known predictions is above rounding.
+ROUNDING = 1e-6
 
 
 def judge(results: Sequence[Accuracy]) -> list[Row]:
@@ -101,20 +100,19 @@ def run_quick(options: Options) -> list[Row]:
 
 
 def run_full(options: Options) -> list[Row]:
-    """All designs, written to ``accuracy.md``."""
+    """All designs."""
     return write_sets(options, SETS)
 
 
 def write_sets(options: Options, sets: int) -> list[Row]:
-    """Run a number of sets, and write the page."""
+    """Run a number of sets, and write figure and tables."""
     began = time.perf_counter()
     results = run_sets(options, DESIGNS, sets, PARTITIONS, kept=True)
     known = run_known(options)
-    figure = write_figure(options, "accuracy", draw_gains(results))
-    title = "Accuracy of three models in CV1: Table 2 of the paper"
-    text = reflow(describe(results, known, figure).strip())
-    write_report(options, "accuracy", title, text, time.perf_counter() - began)
-    return judge(results) + judge_gains(results) + judge_known(known)
+    rows = judge(results) + judge_gains(results) + judge_known(known)
+    write_figure(options, "accuracy", draw_gains(results))
+    write_tables(options, "accuracy", rows, list_tables(results, known), time.perf_counter() - began)
+    return rows
 
 
 register("accuracy", run_quick, run_full)

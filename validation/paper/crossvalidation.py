@@ -54,6 +54,10 @@ CV2_FITTED = {
 }
 #: And the standard model in raw units under the latter.
 CV2_MODELS = (*CV2_FITTED, label_means(RAW, "paper"))
+#: The three models of CV2 as the paper has them, with `standard` in scaled units, and under our defaults.
+PAPER = tuple(label_means(name, "paper") for name in PAPER_MODELS)
+SCALED = tuple(label_means(name, "paper") for name in STRUCTURES)
+DEFAULTS = tuple(label_means(name, "exchangeable") for name in STRUCTURES)
 
 
 def run_models(

@@ -89,7 +89,7 @@ def tabulate_correlations(
 
 
 def tabulate_variances(summary: pd.DataFrame, traits: tuple[str, ...], envs: tuple[str, ...]) -> str:
-    """Variances and heritabilities by trait, and Sigma_E."""
+    """Variances, heritabilities and environment means by trait."""
     lines = [
         ("genetic variance, main effect", *[tell(summary.loc[f"genetic_variance[{t}]"]) for t in traits]),
         ("the same as Sigma_t, for G as given", *[tell(summary.loc[f"Sigma_t[{t}, {t}]"]) for t in traits]),
@@ -100,9 +100,13 @@ def tabulate_variances(summary: pd.DataFrame, traits: tuple[str, ...], envs: tup
         ],
         *[(f"mean of {env}", *[tell(summary.loc[f"beta[{env}, {t}]"]) for t in traits]) for env in envs],
     ]
-    table = make_table(("mean (95% interval)", *traits), lines)
-    spread = [(env, tell(summary.loc[f"Sigma_E[{env}, {env}]"], 2)) for env in envs]
-    return table + "\n\n" + make_table(("environment", "Sigma_E: mean (95% interval)"), spread)
+    return make_table(("mean (95% interval)", *traits), lines)
+
+
+def tabulate_interaction(summary: pd.DataFrame, envs: tuple[str, ...]) -> str:
+    """Sigma_E."""
+    lines = [(env, tell(summary.loc[f"Sigma_E[{env}, {env}]"], 2)) for env in envs]
+    return make_table(("environment", "mean (95% interval)"), lines)
 
 
 def draw_correlations(summary: pd.DataFrame, printed: Mapping[Pair, float], traits: tuple[str, ...]) -> Figure:

@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bmtme.report.plots import COLOURS, MARKS
-from validation.paper.crossvalidation import CV1, CV2, RAW, STRUCTURES, label_means
-from validation.paper.findings import DEFAULTS, PAPER
+from validation.paper.crossvalidation import CV1, CV2, DEFAULTS, PAPER, RAW, STRUCTURES, label_means
 
 #: What a row of the figure shows, and which way is better.
 PANELS = {"pearson": "difference in\nPearson correlation", "relative": "difference in\nMSEP / variance"}

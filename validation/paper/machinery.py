@@ -25,7 +25,7 @@ def check_scores(options: Options, data: Data) -> Row:
     trial = data[0]
     table = predict(data, {"un": MODELS["unstructured"]}, bmtme.CV1(2, 0.2), options.seed, options.cores, None)
     observed = trial.cell_means()
-    predicted = place_predictions(table, data, ("un",))[0]
+    predicted = place_predictions(table, trial, ("un",))[0]
     labels = {"line": trial.lines, "env": trial.envs, "trait": TRAITS}
     keys = [table[key].map(names.index) for key, names in labels.items()]
     scored = bmtme.cv.score(table.assign(observed=observed[tuple(keys)]), envs=trial.envs, traits=TRAITS)

@@ -29,6 +29,7 @@ DEFAULT, VAGUE = "default", "vague"
 #: Without a prior of the means, and with the usual half-t prior of Huang & Wand (2013) for the roots of Sigma_E.
 PRIORS = {DEFAULT: bmtme.BMTME(), VAGUE: bmtme.BMTME(means="flat", prior_E=bmtme.HalfT(2.0, 1e5))}
 GROUPS = ("beta", "Sigma_t", "R_e", "Sigma_E")
+COVARIANCES = GROUPS[1:]
 NUMBERS = ("truth", "median", "mean", "sd", "lower", "upper", "ess_bulk", "r_hat")
 
 
@@ -99,10 +100,6 @@ class Recovery:
     def shift_by_mean(self, group: str) -> tuple[float, float]:
         """The same in mean posterior standard deviations, over the sets, so that all sets weigh alike."""
         return mean_error(((self.median - self.truth) / self.sd.mean(axis=0))[:, self.of(group)].mean(axis=1))
-
-    def follow(self, group: str) -> float:
-        """Correlation over the sets of the median and the posterior standard deviation, mean over a group."""
-        return float(np.mean([np.corrcoef(self.median[:, k], self.sd[:, k])[0, 1] for k in self.of(group)]))
 
     def excess(self, group: str, estimates: np.ndarray) -> np.ndarray:
         """(sets,) percentage above the truth, mean over the means of a group or, of a covariance, the variances."""

@@ -11,25 +11,15 @@ from __future__ import annotations
 
 import time
 
-from validation.paper.pages import reflow
-from validation.paper.sensitivity_figure import draw_sweeps
-from validation.paper.sensitivity_page import write_page
-from validation.paper.sensitivity_sweeps import (
-    DECADES,
-    HALF_T,
-    LARGE,
-    SCALES,
-    SWEEPS,
-    WISHART,
-    Swept,
-    run_sweeps,
-    simulate,
-)
-from validation.registry import Options, Row, register, write_figure, write_report
+from validation.paper.sensitivity_sweeps import DECADES, HALF_T, SCALES, SWEEPS, WISHART, Swept, run_sweeps, simulate
+from validation.paper.sensitivity_tables import draw_sweeps, list_tables, show
+from validation.registry import Options, Row, register, write_figure, write_tables
 from validation.trials import read_trial, skip
 
 NAME = "maize309_mtme"
 QUICK = (1.0, 30.0, 1000.0)
+#: Posterior standard deviations by which half-t priors may move a posterior mean.
+LARGE = 1.0
 
 
 def make_rows(label: str, swept: Swept) -> list[Row]:
@@ -41,8 +31,14 @@ def make_rows(label: str, swept: Swept) -> list[Row]:
     worst = max(float(summary["r_hat"].max()) for summary in summaries)
     what = "largest change, posterior SDs"
     return [
-        Row(f"{label}: half-t", size, what, f"{half.told} ({half.name})", half.size < LARGE),
-        Row(f"{label}: inverse-Wishart", size, what, f"{wishart.told} ({wishart.name})", wishart.size > 2 * half.size),
+        Row(f"{label}: half-t", size, what, f"{show(half.size)} ({half.name})", half.size < LARGE),
+        Row(
+            f"{label}: inverse-Wishart",
+            size,
+            what,
+            f"{show(wishart.size)} ({wishart.name})",
+            wishart.size > 2 * half.size,
+        ),
         Row(f"{label}: chains agree, half-t", size, "largest R-hat", f"{worst:.4f}", worst < 1.02),
     ]
 
@@ -60,10 +56,11 @@ def run_full(options: Options) -> list[Row]:
     data = {} if maize is None else {"Maize, 309 lines": (maize, "sensitivity", SCALES)}
     data["Simulated, 80 lines"] = (simulate(options.seed), "sensitivity-simulated", DECADES)
     sets = {label: run_sweeps(one, SWEEPS, scales, options, label) for label, (one, _, scales) in data.items()}
-    figures = {label: write_figure(options, name, draw_sweeps(sets[label])) for label, (_, name, _) in data.items()}
-    title = "How much the scale of the priors matters"
-    write_report(options, "sensitivity", title, reflow(write_page(sets, figures)), time.perf_counter() - began)
+    for label, (_, name, _) in data.items():
+        write_figure(options, name, draw_sweeps(sets[label]))
+    tables = {key: text for label, swept in sets.items() for key, text in list_tables(label, swept).items()}
     rows = [row for label, swept in sets.items() for row in make_rows(label.lower(), swept)]
+    write_tables(options, "sensitivity", rows, tables, time.perf_counter() - began)
     return rows if maize is not None else [*rows, skip("maize: sensitivity", NAME)]
 
 

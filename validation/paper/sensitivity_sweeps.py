@@ -19,11 +19,6 @@ DECADES: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
 TUNE, DRAWS = 500, 2000
 #: Chains that disagree (`GOOD_R_HAT`) run again, so many times longer; those that still do are pointed out.
 LONGER = 4
-#: Changes of a posterior mean, in posterior standard deviations, that are called small and large.
-SMALL, LARGE = 0.25, 1.0
-INSENSITIVE, QUARTER, SOMEWHAT, ONE, SENSITIVE = (
-    "insensitive", "about a quarter of an SD", "somewhat sensitive", "about one SD", "sensitive"
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,19 +69,6 @@ class Span:
     size: float
     error: float
     name: str
-
-    @property
-    def told(self) -> str:
-        """The size."""
-        return f"{self.size:.2f}" if self.size < 100 else "above 100"
-
-    @property
-    def verdict(self) -> str:
-        """In a word; within two Monte Carlo errors of a limit it is that."""
-        for limit, word in ((SMALL, QUARTER), (LARGE, ONE)):
-            if abs(self.size - limit) <= 2 * self.error:
-                return word
-        return INSENSITIVE if self.size < SMALL else SENSITIVE if self.size > LARGE else SOMEWHAT
 
 
 def measure_changes(reference: pd.DataFrame, summaries: Sequence[pd.DataFrame]) -> pd.DataFrame:

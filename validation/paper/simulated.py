@@ -35,9 +35,9 @@ def mean_error(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def compare_zero(mean: float, error: float, errors: float = 2.0) -> int:
-    """Sign of a mean that is more than so many standard errors from zero; else zero."""
-    return int(np.sign(mean)) if abs(mean) > errors * error else 0
+def compare_zero(mean: float, error: float) -> int:
+    """Sign of a mean that is more than two standard errors from zero; else zero."""
+    return int(np.sign(mean)) if abs(mean) > 2 * error else 0
 
 
 def write_number(value: float, digits: int, sign: str = "") -> str:
@@ -50,8 +50,3 @@ def write_mean(values: np.ndarray, digits: int, sign: str = "") -> str:
     """Mean over independent sets, and in brackets its standard error."""
     mean, error = mean_error(values)
     return f"{write_number(mean, digits, sign)} ({error:.{digits}f})"
-
-
-def join_words(words: list[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

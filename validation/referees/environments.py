@@ -64,18 +64,6 @@ class Comparison:
         """Names of the pairs of environments."""
         return [f"{a} and {b}" for a, b in combinations(self.envs, 2)]
 
-    def find_apart(self) -> tuple[list[str], list[str]]:
-        """Pairs of which the 90% intervals of both models do not overlap: that of the main effect above, or below."""
-        main, free = self.correlations[MAIN], self.correlations[FREE]
-        above = [pair for k, pair in enumerate(self.pairs) if main.lower[k] > free.upper[k]]
-        return above, [pair for k, pair in enumerate(self.pairs) if main.upper[k] < free.lower[k]]
-
-    def find_opposed(self) -> list[str]:
-        """Environments whose genetic correlations are all negative in the free model, by their 90% intervals."""
-        negative = self.correlations[FREE].upper < 0
-        pairs = list(combinations(self.envs, 2))
-        return [env for env in self.envs if all(negative[k] for k, pair in enumerate(pairs) if env in pair)]
-
     @property
     def limit(self) -> float:
         """Errors by which an accuracy must differ from that of the common main effect, for all comparisons together."""
@@ -86,94 +74,27 @@ class Comparison:
         """Every other way with the common main effect, in every environment."""
         return (len(self.accuracy) - 1) * len(self.envs)
 
-    def compare_with_main(self, model: str) -> tuple[list[str], list[str]]:
-        """Environments that a way of predicting serves better than the common main effect does, and worse."""
-        mean, error = average(self.accuracy[model] - self.accuracy[MAIN])
-        z = dict(zip(self.envs, mean / error, strict=True))
-        return [e for e in self.envs if z[e] > self.limit], [e for e in self.envs if z[e] < -self.limit]
-
-    def describe(self, figure: str) -> str:
-        """The section of the report."""
-        rows = []
-        for k, pair in enumerate(self.pairs):
-            cells = [self.correlations[model].show(k) for model in (FREE, MAIN)]
-            rows.append((pair, f"{self.phenotypic[k]:.2f}", *cells, self.residual.show(k)))
+    def list_tables(self) -> dict[str, str]:
+        """All tables by their headings."""
         head = ("environments", "correlation of the yields", f"genetic: {FREE}", f"genetic: {MAIN}",
                 f"residual: {FREE}")  # fmt: skip
+        pairs = [
+            (pair, f"{self.phenotypic[k]:.2f}", *[self.correlations[model].show(k) for model in (FREE, MAIN)],
+             self.residual.show(k))
+            for k, pair in enumerate(self.pairs)
+        ]  # fmt: skip
         accuracy = [(model, *show_average(values)) for model, values in self.accuracy.items()]
         gains = [(model, *show_average(values - self.accuracy[MAIN], "+"))
                  for model, values in self.accuracy.items() if model != MAIN]  # fmt: skip
         shares = [(model, *[e.show(i) for i in range(len(self.envs))]) for model, e in self.shares.items()]
-        return "\n\n".join([
-            "## Four environments, one trait: common main effect or free covariances",
-            "The same yields in the paper's model, as one trait in several environments. Each line has a main effect "
-            "that all environments share, and deviations that are independent between environments, so that *any two "
-            "environments have the same genetic covariance, and it is positive*: environments differ only in how much "
-            "each deviates. Residuals are independent between environments and have one variance. With environments "
-            "as traits both covariances are free. Default priors.",
-            "Correlations between environments (genetic and residual: posterior means and 90% intervals):",
-            make_table(head, rows),
-            f"![Genetic correlations by both models, and accuracy of predictions]({figure})",
-            "Heritability in each environment:",
-            make_table(("model", *self.envs), shares),
-            f"**Prediction of hidden yields.** {PARTITIONS} partitions; in each environment another random "
-            f"{FRACTION:.0%} of the lines is hidden, and every line is seen in at least one (`CV1`). Predicted is the "
-            "environment's mean with the genetic value of the line; its score is the correlation with the hidden "
-            "*yields*, which hold residuals too. What a line's residuals in other environments say of the hidden one "
-            f"is not used in \"{FREE}\"; the common main effect, with no such correlation to put it in, can take up "
-            f"part of it. \"{LEANING}\" adds it to the same fit: `R_hs R_ss^-1 (y_s - fitted_s)` for hidden "
-            "environments h and seen ones s of a line, at the posterior means of `R_e` and of the fitted values. That "
-            "step is this study's: `predictions()` of bmtme stops before it.",
-            "Mean over the partitions ± standard error:",
-            make_table(("way of predicting", *self.envs), accuracy),
-            f"Less the accuracy of \"{MAIN}\", on the same partitions:",
-            make_table(("way of predicting", *self.envs), gains),
-            "The partitions overlap, so that their scores are not independent. The standard errors are corrected for "
-            "that: `SD sqrt(1/k + f/(1 - f))` of k partitions with a share f hidden (Nadeau & Bengio 2003, Machine "
-            f"Learning 52:239-281). Below, a difference counts from {self.limit:.1f} such errors: the t quantile for "
-            f"{SIGNIFICANCE:.0%} over all {self.count_comparisons()} comparisons with the common main effect "
-            "(Bonferroni).",
-            self.conclude(),
-        ])  # fmt: skip
-
-    def conclude(self) -> str:
-        """What breeders should know, as far as it was found."""
-        above, below = self.find_apart()
-        parts = [
-            f"For {len(above) + len(below)} of {len(self.pairs)} pairs the 90% intervals of the genetic correlation do "
-            "not overlap"
-            + (f"; the common main effect has it higher for {', '.join(above)}" if above else "")
-            + (f"; lower for {', '.join(below)}" if below else "")
-            + "."
-        ]
-        for env in self.find_opposed():
-            parts.append(
-                f"{env} ranks the lines otherwise than the other environments: in the free model the 90% intervals of "
-                'all of its genetic correlations are below zero. A model that can only say "less alike" has no '
-                "place for that."
-            )
-        served = {model: self.compare_with_main(model) for model in self.accuracy if model != MAIN}
-        for model, (better, worse) in served.items():
-            parts.append(
-                f'Against the common main effect, "{model}" predicts better in {join_names(better)} and worse in '
-                f"{join_names(worse)}."
-            )
-        harmed = served[ALONE][0]
-        if harmed:
-            as_good = [model for model in (FREE, LEANING) if set(harmed) <= set(served[model][0])]
-            choice = f', or take them as traits, as in "{as_good[0]}" here' if as_good else ""
-            parts.append(
-                f"In {join_names(harmed)} the records of the other environments do harm if they come in by a common "
-                "main effect: an analysis of that environment alone predicts better. **Advice:** look at the "
-                "correlations between environments first; where one is negative or near zero while others are high, "
-                f"analyse that environment apart{choice} (seen on this one set)."
-            )
-        else:
-            parts.append(
-                "No environment is predicted better alone than with the others by a common main effect, as far as "
-                "these partitions can tell."
-            )
-        return " ".join(parts)
+        way = ("way of predicting", *self.envs)
+        less = f'Accuracy less that of "{MAIN}" (a difference counts from {self.limit:.1f} errors)'
+        return {
+            "Correlations between environments": make_table(head, pairs),
+            "Heritability in each environment": make_table(("model", *self.envs), shares),
+            "Accuracy of hidden yields": make_table(way, accuracy),
+            less: make_table(way, gains),
+        }
 
 
 def average(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -185,11 +106,6 @@ def average(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def show_average(scores: np.ndarray, sign: str = "") -> list[str]:
     """Of each environment."""
     return [f"{mean:{sign}.3f} ± {error:.3f}" for mean, error in zip(*average(scores), strict=True)]
-
-
-def join_names(names: Sequence[str]) -> str:
-    """Names of environments in a sentence."""
-    return ", ".join(names) or "none"
 
 
 def correlate(matrices: np.ndarray) -> np.ndarray:

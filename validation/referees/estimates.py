@@ -11,7 +11,6 @@ import xarray
 from bmtme.results.posterior import import_arviz
 from bmtme.results.summary import diagnose
 from bmtme.testing.uniformity import combine_z
-from validation.registry import LEVEL
 
 #: Colours of bmtme and of the program beside it, the same on every page.
 OURS, THEIRS = "#0072B2", "#D55E00"
@@ -20,12 +19,6 @@ OURS, THEIRS = "#0072B2", "#D55E00"
 ENOUGH, ENOUGH_QUICK = 200, 40
 #: Chains of one program that differ by more have not found the same posterior.
 MOST_R_HAT = 1.02
-#: How verdicts are come by, for the pages.
-RULES = (
-    "Differences are bmtme less the other program, in Monte Carlo errors of both. `p (x n)`: p-value of the largest "
-    f"difference, times the n compared. A check fails below {LEVEL:g}, with fewer than {ENOUGH} effective draws of any "
-    f"mean by either program, or where chains of one program disagree (R-hat of {MOST_R_HAT} or more)."
-)
 
 
 @dataclass(frozen=True)
@@ -93,15 +86,6 @@ def describe_size(one: Estimate, other: Estimate) -> str:
     r_hat = r_hat[~np.isnan(r_hat)]
     return f"{len(one.mean)} means, least effective draws {fewest:.0f}" + (
         f", R-hat up to {r_hat.max():.3f}" if r_hat.size else ""
-    )
-
-
-def tell_agreement(p: float, settled: bool) -> str:
-    """What a comparison came to, to follow "the means"."""
-    if not p > LEVEL:
-        return "do NOT agree within Monte Carlo error"
-    return "agree within Monte Carlo error" + (
-        "" if settled else ", but chains are too short or disagree: that is NO verdict"
     )
 
 

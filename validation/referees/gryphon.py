@@ -14,7 +14,6 @@ import numpy as np
 
 from validation.referees.animals import Animals, read_gryphon, simulate_animals
 from validation.referees.estimates import ENOUGH
-from validation.referees.gryphon_page import describe, draw_results
 from validation.referees.gryphon_results import (
     ANALYSES,
     BOTH,
@@ -27,8 +26,9 @@ from validation.referees.gryphon_results import (
     Result,
     analyse,
 )
+from validation.referees.gryphon_tables import draw_results, list_tables
 from validation.referees.posteriors import show_p
-from validation.registry import LEVEL, Options, Row, register, write_figure, write_report
+from validation.registry import LEVEL, Options, Row, register, write_figure, write_tables
 from validation.trials import skip
 
 
@@ -62,31 +62,17 @@ def list_rows(result: Result) -> list[Row]:
     ]  # fmt: skip
 
 
-def check_pedigree(animals: Animals) -> tuple[Row, str]:
-    """What the pedigree must be, counted; and what it is."""
-    pedigree, A = animals.pedigree.fillna(""), np.asarray(animals.relationship.matrix)
+def check_pedigree(animals: Animals) -> Row:
+    """Parents stand before their offspring, and pedigree and phenotypes name the same dams."""
+    pedigree = animals.pedigree.fillna("")
     dams = dict(zip(pedigree["id"], pedigree["dam"], strict=True))
     agree = sum(dams.get(line) == mother for line, mother in animals.frame[["line", "mother"]].to_numpy())
     place = {name: k for k, name in enumerate(pedigree["id"])}
     parents = [(k, name) for column in ("sire", "dam") for k, name in enumerate(pedigree[column]) if name]
     ordered = all(place[name] < k for k, name in parents)
-    inbreeding = np.diag(A) - 1
-    some = inbreeding > 1e-9
-    seen = animals.frame[["BWT", "TARSUS"]].notna().to_numpy()
-    where = "before" if ordered else "NOT always before"
-    one = "1 animal is" if some.sum() == 1 else f"{some.sum()} animals are"
-    text = (
-        f"{len(pedigree)} animals in the pedigree ({(pedigree['sire'] == '').sum()} without a known sire, "
-        f"{(pedigree['dam'] == '').sum()} without a known dam; parents stand {where} their offspring), "
-        f"{len(animals.frame)} of them in the table of phenotypes: {seen[:, 0].sum()} with a birth weight (BWT, kg in "
-        f"the tutorial), {seen[:, 1].sum()} with a tarsus length (TARSUS), {seen.all(axis=1).sum()} with both, "
-        f"{(~seen.any(axis=1)).sum()} with neither. For {agree} of {len(animals.frame)} the pedigree names the mother "
-        f"that the phenotypes name. {one} inbred (largest coefficient {inbreeding.max():.3g}); the mean diagonal of A "
-        f"is {np.diag(A).mean():.5f}."
-    )
     size, counted = f"{len(pedigree)} animals", f"{agree} of {len(animals.frame)}"
     ok = bool(ordered and agree == len(animals.frame))
-    return Row("gryphon: pedigree and phenotypes name the same dams", size, "dams in common", counted, ok), text
+    return Row("gryphon: pedigree and phenotypes name the same dams", size, "dams in common", counted, ok)
 
 
 def run_quick(options: Options) -> list[Row]:
@@ -98,19 +84,16 @@ def run_quick(options: Options) -> list[Row]:
 
 
 def run_full(options: Options) -> list[Row]:
-    """The gryphon data, written to ``gryphon.md``."""
+    """The gryphon data."""
     animals = read_gryphon()
     if animals is None:
         return [skip("gryphon: bmtme and ASReml-R", "gryphon")]
     began = time.perf_counter()
-    row, facts = check_pedigree(animals)
     results = {a: analyse(animals, a, DRAWS[a], IMPORTANCE, options) for a in ANALYSES}
-    rows = [row, *[r for result in results.values() for r in list_rows(result)]]
-    figure = write_figure(options, "gryphon", draw_results(results))
-    write_report(
-        options, "gryphon", "Animal models: ASReml-R, REML and bmtme",
-        describe(animals, results, rows, facts, figure, options), time.perf_counter() - began,
-    )  # fmt: skip
+    rows = [check_pedigree(animals), *[row for result in results.values() for row in list_rows(result)]]
+    write_figure(options, "gryphon", draw_results(results))
+    tables = list_tables(animals, results, options)
+    write_tables(options, "gryphon", rows, tables, time.perf_counter() - began)
     return rows
 
 

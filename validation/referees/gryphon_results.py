@@ -33,11 +33,8 @@ NEAR = 0.5
 #: Draws of the importance sampler for two traits.
 IMPORTANCE = 1500
 
-SOURCE = (
-    '"How to fit an animal model" (J. Martin and others, https://github.com/JulienGAMartin/wam_tuto, CC-BY 4.0; '
-    'chapters on ASReml-R: "ASReml Version 4.2 26/03/2024")'
-)
-#: The program, by that line of its output.
+#: The program of "How to fit an animal model" (J. Martin and others, https://github.com/JulienGAMartin/wam_tuto,
+#: CC-BY 4.0), by a line of the output in its chapters on ASReml-R: "ASReml Version 4.2 26/03/2024".
 PROGRAM = "ASReml-R 4.2"
 #: As printed there: estimates and standard errors, in the order of `Analysis.labels` and `ratios`.
 PRINTED = {
@@ -84,13 +81,6 @@ class Result:
         a, flat = self.agreement, self.values.reshape(-1, self.values.shape[2])
         errors = np.hypot(a.our_errors, a.exact_errors)[: flat.shape[1]]
         return find_limit(len(a.z)) * float((errors / flat.std(axis=0)).max())
-
-    def rise(self) -> tuple[np.ndarray, np.ndarray]:
-        """How far bmtme's means of variances lie above REML, and their Monte Carlo errors, in posterior SDs."""
-        chosen = [k for k, label in enumerate(self.analysis.labels) if "covariance" not in label]
-        sd = self.values.reshape(-1, self.values.shape[2]).std(axis=0)[chosen]
-        a = self.agreement
-        return (a.ours[chosen] - self.estimates[chosen]) / sd, a.our_errors[chosen] / sd
 
     def place(self) -> np.ndarray:
         """How far the printed estimates are from bmtme's medians, in posterior SDs."""

@@ -7,7 +7,7 @@ numpyro brings jax, which bmtme does not need, so it gets its own environment::
     BMTME_NUMPYRO=numpyro_env/bin/python python -m validation.run --only nuts
 
 Without it nothing is run. `nuts_program.py` is the referee, `nuts_sets` holds the data sets, `posteriors` what is
-compared, `nuts_page` what is written.
+compared, `nuts_tables` figures and tables.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from validation.referees.nuts_page import Pair, describe, draw_densities, draw_differences
 from validation.referees.nuts_sets import (
     FEW,
     PLANTED,
@@ -31,8 +30,9 @@ from validation.referees.nuts_sets import (
     run_nuts,
     run_program,
 )
+from validation.referees.nuts_tables import Pair, draw_densities, draw_differences, list_tables
 from validation.referees.posteriors import show_p
-from validation.registry import Options, Row, register, report_progress, write_figure, write_report
+from validation.registry import Options, Row, register, report_progress, write_figure, write_tables
 
 CHECK = "bmtme and NUTS"
 STATISTIC = "largest difference, in errors"
@@ -101,7 +101,7 @@ def run_quick(options: Options) -> list[Row]:
 
 
 def run_full(options: Options) -> list[Row]:
-    """All sets, and the planted errors on the smallest; written to ``nuts.md``."""
+    """All sets, and the planted errors on the smallest."""
     python = find_program()
     if python is None:
         return skip()
@@ -112,15 +112,11 @@ def run_full(options: Options) -> list[Row]:
     tasks += [(replace(sets[0], nuts=FEW), planted.changes) for planted in PLANTED]
     forms, pairs = compare_all(python, tasks, options)
     honest, wrong = pairs[: len(sets)][::-1], list(zip(PLANTED, pairs[len(sets) :], strict=True))
-    seen = [check_planted(pair, planted.what) for planted, pair in wrong]
-    rows = [check_pair(pair) for pair in honest]
-    figures = [
-        write_figure(options, "nuts", draw_densities(honest[-1])),
-        write_figure(options, "nuts-differences", draw_differences(honest, wrong)),
-    ]
-    text = describe(honest, wrong, rows, forms, figures)
-    write_report(options, "nuts", "The posterior by another program: NUTS", text, time.perf_counter() - began)
-    return [forms, *rows, *seen]
+    rows = [forms, *map(check_pair, honest), *[check_planted(pair, planted.what) for planted, pair in wrong]]
+    write_figure(options, "nuts", draw_densities(honest[-1]))
+    write_figure(options, "nuts-differences", draw_differences(honest, wrong))
+    write_tables(options, "nuts", rows, list_tables(honest, wrong), time.perf_counter() - began)
+    return rows
 
 
 register("nuts", run_quick, run_full)

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from validation.referees.estimates import ENOUGH, ENOUGH_QUICK, compare, describe_size, is_settled
-from validation.referees.toypage import describe, draw_heritability, draw_pairs
 from validation.referees.toyruns import READ, TRAITS, Pair, analyse, pair, read_toy, run_documented, run_repaired
-from validation.registry import LEVEL, Options, Row, register, write_figure, write_report
+from validation.referees.toytables import draw_heritability, draw_pairs, list_tables
+from validation.registry import LEVEL, Options, Row, register, write_figure, write_tables
 from validation.rscript import find_version, skip_r
 from validation.trials import skip
 
@@ -74,12 +74,9 @@ def run_full(options: Options) -> list[Row]:
     pairs = [pair(toy, [main[toy.name, c].result() for c in range(CHAINS)], options)
              for toy in toys if toy.name in COMPARED]  # fmt: skip
     rows = [row for one in pairs for row in judge(one)]
-    figures = (
-        write_figure(options, "toys", draw_pairs(pairs)),
-        write_figure(options, "toys-heritability", draw_heritability(results)),
-    )
-    write_report(options, "toys", f"The R package BMTME {find_version('BMTME')} on its own example sets",
-                 describe(rows, results, pairs, *figures, LENGTHS, CHAINS), time.perf_counter() - began)  # fmt: skip
+    write_figure(options, "toys", draw_pairs(pairs))
+    write_figure(options, "toys-heritability", draw_heritability(results))
+    write_tables(options, "toys", rows, list_tables(results, pairs), time.perf_counter() - began)
     return rows
 
 

@@ -24,7 +24,6 @@ from validation.referees.estimates import (
     ENOUGH,
     ENOUGH_QUICK,
     OURS,
-    RULES,
     THEIRS,
     Estimate,
     compare,
@@ -33,19 +32,16 @@ from validation.referees.estimates import (
     is_settled,
     name_triangle,
     take_triangle,
-    tell_agreement,
 )
 from validation.referees.wheatpriors import (
     DF_RESIDUAL,
     PARTS,
-    PRIOR_DRAWS,
-    READ,
     describe_prior,
     draw_bglr_prior,
     draw_default_prior,
     set_scales,
 )
-from validation.registry import LEVEL, Options, Row, make_table, register, write_figure, write_report
+from validation.registry import LEVEL, Options, Row, make_table, register, write_figure, write_tables
 from validation.rscript import describe_r, find_version, run_r, skip_r
 from validation.trials import read_trial, skip
 
@@ -261,120 +257,51 @@ def run_full(options: Options) -> list[Row]:
         rows += judge_run(ours, documented, bglr, wheat)
     theirs = None if bglr is None else bglr.estimates
     names = name_triangle(wheat.envs)
-    entries = write_figure(options, "wheat599", draw_entries(names, ours, theirs, default))
+    write_figure(options, "wheat599", draw_entries(names, ours, theirs, default))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # short chains of many partitions, meant so
         both = measure_environments(wheat.trial, wheat.turned, wheat.relationship, options)
-    environments = write_figure(options, "wheat599-environments", draw_environments(both))
-    tables = []
+    write_figure(options, "wheat599-environments", draw_environments(both))
+    tables = {}
     for part in PARTS:
         other = np.array(PRINTED[part]) if theirs is None else theirs[part]
-        tables.append(f"### {part.capitalize()} covariance\n\n"
-                      f"{tabulate_entries(names, ours[part], other, default[part])}")  # fmt: skip
-    text = [
-        describe_design(wheat, bglr),
-        "\n\n".join(tables),
-        f"![Genetic and residual covariances of the four environments by both programs]({entries})",
-        describe_result(rows, ours, documented, default, bglr, seconds),
-        describe_priors(wheat, ours, default, options.seed),
-        both.describe(environments),
-    ]
-    write_report(options, "wheat599", "Wheat, 599 lines: BGLR as a referee", "\n\n".join(text),
-                 time.perf_counter() - began)  # fmt: skip
+        tables[f"{part.capitalize()} covariance"] = tabulate_entries(names, ours[part], other, default[part])
+    others = {"bmtme, documented degrees of freedom": documented, "bmtme, default prior": default}
+    tables["Distances"] = tabulate_shifts(ours, others if theirs is None else {"BGLR": theirs, **others})
+    tables["Heritability before data"] = tabulate_priors(wheat, options.seed)
+    if bglr is not None:
+        tables["Speed"] = tabulate_speed(ours, bglr, seconds)
+        tables["Programs"] = describe_r("BGLR")
+    write_tables(options, "wheat599", rows, tables | both.list_tables(), time.perf_counter() - began)
     return rows
 
 
-def describe_design(wheat: Wheat, bglr: Bglr | None) -> str:
-    """The question, the data and the two programs."""
-    p = len(wheat.envs)
-    if bglr is None:
-        other = ("R or its package BGLR was not found, so BGLR's column holds the posterior means of an earlier run, "
-                 "without Monte Carlo errors.")  # fmt: skip
-    else:
-        other = (f"BGLR: {describe_r('BGLR')}, function `Multitrait`, {CHAINS} chains of {SWEEPS:,} sweeps after "
-                 f"{DROPPED:,} dropped ones.")  # fmt: skip
-    G = np.asarray(wheat.relationship.matrix)
-    found = find_version("BGLR")
-    doubt = "" if found in (None, READ) else f" (the version run here is {found}, whose source was not read)"
-    return f"""\
-**Question.** Does bmtme give the posterior that an established program gives, where both can fit the same model?
-
-**Data.** Grain yield of {len(wheat.trial.lines)} wheat lines of CIMMYT in {p} mega-environments, one value each,
-standardised in every environment (the set `wheat` of BGLR, which names the environments 1, 2, 4 and 5; here
-{", ".join(wheat.envs)}). G is the product of its 1,279 DArT markers, centred and scaled, with mean diagonal
-{np.diag(G).mean():.2f}: not BGLR's pedigree matrix `wheat.A`.
-
-**Model.** The four yields are four *traits* on one record: `y = mu + u + e`. The genetic effects u are normal: rows
-(lines) covary by G, columns (traits) by `Sigma_t`. The residuals e of a line are `N(0, R_e)`. Both covariances are
-unstructured, `mu` is flat. In bmtme that is one environment with four traits (no interaction, no `Sigma_E`), in BGLR
-one `RKHS` term.
-
-**Prior.** BGLR's own, in both: inverse-Wishart for `R_e` with {DF_RESIDUAL} degrees of freedom and scale
-`V ({DF_RESIDUAL} + {p} + 1) / 2`, V the covariance of the yields; for `Sigma_t` with {2 * p + 1} degrees of freedom and
-scale `V ({p + 1} + {p} + 1) / 2`, divided by the mean diagonal of G less its mean entry. BGLR's documentation, and the
-way in which it chooses that scale, mean df0 = {p + 1} degrees of freedom of `Sigma_t`; its sampler of unstructured
-effects uses df0 plus the number of traits, {2 * p + 1}, in the source of version {READ}{doubt}. bmtme was told what
-that sampler does. Beside it: bmtme with its default prior (half-t).
-
-**Runs.** bmtme: 2 chains of {DRAWS:,} sweeps after {TUNE:,} of warm-up. {other} `±`: Monte Carlo error of a mean."""
-
-
-def describe_result(rows: list[Row], ours: dict[str, Estimate], documented: dict[str, Estimate],
-                    default: dict[str, Estimate], bglr: Bglr | None, seconds: float) -> str:  # fmt: skip
-    """What agrees, chosen by what was found."""
-    lines = ["## Do they agree?", ""]
-    table = make_table(("check", "size", "statistic", "figure", "verdict"),
-                       [(r.check, r.size, r.statistic, r.figure, r.verdict) for r in rows])  # fmt: skip
-    lines += [
-        table,
-        "",
-        f"{RULES} *Earlier run*: BGLR's means kept from another run, without errors; ours must be "
-        f"within {CLOSE:g} posterior SDs of them. *Told apart*: here the p-value must be below {LEVEL:g}.",
-        "",
-    ]
-    all_ = join(ours)
-    if bglr is not None:
-        theirs = join(bglr.estimates)
-        same = tell_agreement(compare(all_, theirs)[1], is_settled(all_, theirs))
-        lines.append(
-            f"With the same prior the {len(all_.mean)} means {same}: they are apart by at most {tell(all_, theirs)} "
-            "posterior SDs. The documented degrees of freedom "
-            + ("are told apart from those of the sampler" if rows[3].ok else "are NOT told apart from the sampler's")
-            + f": with them means are off by up to {tell(join(documented), theirs)} SDs."
-        )
-        rate = theirs.effective.min() / (CHAINS * (SWEEPS + DROPPED) * bglr.seconds)
-        own = all_.effective.min() / seconds
-        lines.append(
-            f"\n**Speed.** Worst entry, effective draws of its mean per second of processor time: {rate:.0f} from BGLR "
-            f"({1e3 * bglr.seconds:.2f} ms a sweep, warm-up included), {own:,.0f} from bmtme (decomposition and "
-            "warm-up included, compilation not). Timed once, on a machine that may have been shared: trust ratios to "
-            "a factor of two."
-        )
-    else:
-        lines.append(
-            f"The means of the earlier run are off by at most {rows[0].figure} posterior SDs; with the "
-            f"documented degrees of freedom bmtme's means would move by up to {tell(all_, join(documented))} SDs. "
-            "Without Monte Carlo errors of BGLR that is all that can be said."
-        )
-    return "\n".join(lines)
-
-
-def describe_priors(wheat: Wheat, ours: dict[str, Estimate], default: dict[str, Estimate], seed: int) -> str:
-    """What the two priors expect, and what that does here."""
+def tabulate_priors(wheat: Wheat, seed: int) -> str:
+    """Heritabilities that the priors expect before data."""
     p = len(wheat.envs)
     matrix, values = np.asarray(wheat.relationship.matrix), wheat.turned.values
-    sampler, documented = (
-        describe_prior(draw_bglr_prior(df, values, matrix, seed)) for df in (2 * p + 1, p + 1)
-    )  # fmt: skip
-    return f"""\
-## What do the priors do?
+    rows = [
+        (f"BGLR, {df} degrees of freedom of Sigma_t", describe_prior(draw_bglr_prior(df, values, matrix, seed)))
+        for df in (2 * p + 1, p + 1)
+    ]
+    rows.append(("bmtme, default", describe_prior(draw_default_prior(seed))))
+    return make_table(("prior", "median"), rows)
 
-BGLR's prior, as its sampler uses it, has a heritability of {sampler} before data, and its scale V pulls genetic
-correlations towards those of the records; with the documented degrees of freedom the heritability would be
-{documented}. The half-t prior, bmtme's default, has {describe_prior(draw_default_prior(seed))}, and correlations that
-are uniform between -1 and 1. ({PRIOR_DRAWS:,} draws of each prior.) From one prior to the other the posterior means
-move by up to {tell(join(ours), join(default))} posterior SDs. The two are compared here; neither is known to be nearer
-the truth."""
+
+def tabulate_shifts(ours: dict[str, Estimate], others: dict[str, dict[str, Estimate]]) -> str:
+    """How far other means are from those with BGLR's prior."""
+    rows = [(name, tell(join(ours), join(other))) for name, other in others.items()]
+    return make_table(("means", "largest distance, posterior SDs"), rows)
+
+
+def tabulate_speed(ours: dict[str, Estimate], bglr: Bglr, seconds: float) -> str:
+    """Effective draws of the worst mean per second of processor time; timed once."""
+    theirs = join(bglr.estimates).effective.min() / (CHAINS * (SWEEPS + DROPPED) * bglr.seconds)
+    rows = [
+        ("BGLR", f"{theirs:.0f}", f"{1e3 * bglr.seconds:.2f}"),
+        ("bmtme", f"{join(ours).effective.min() / seconds:,.0f}", ""),
+    ]
+    return make_table(("program", "effective draws of the worst mean per second", "ms a sweep"), rows)
 
 
 register("wheat599", run_quick, run_full)

@@ -11,8 +11,6 @@ from bmtme.model.scaling import DEFAULT_T
 PARTS = ("genetic", "residual")
 #: BGLR's own degrees of freedom of the residual prior; of the genetic one: number of traits + 1.
 DF_RESIDUAL = 5
-#: The version whose source was read for what the sampler makes of them.
-READ = "1.1.4"
 #: Draws of a prior.
 PRIOR_DRAWS = 100_000
 

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from bmtme.engines.rotated.rehearsal import rehearse
-from validation.registry import Options, Row, make_table, register, write_report
+from validation.registry import Options, Row, make_table, register, write_tables
 from validation.speed.growth import fit_large, measure_growth
 from validation.speed.problems import simulate
 from validation.speed.programs import find_prototype, time_floor, time_prototype, time_sampler
@@ -67,20 +67,13 @@ def run_quick(options: Options) -> list[Row]:
 def run_full(options: Options) -> list[Row]:
     """All sizes, three sets each; programs in R; growth; the large fit."""
     began = time.perf_counter()
-    rows, text = measure(options, SIZES, 3)
+    rows, table = measure(options, SIZES, 3)
     others, rivals = measure_rivals(options)
-    large, sentence = fit_large(options)
-    text = (
-        "Medians over three simulated sets on a shared machine: trust ratios, not single figures; seconds are the "
-        "processor's. Effective draws per second are bulk ESS over all entries of Sigma_t, Sigma_E and R_e, one chain, "
-        "after warm-up; `square`: of squared deviations; `floors`: multiples of the normals, the rotations of the "
-        f"imputed rows and one pass over the data, measured alone.\n\n{text}\n\n## Programs in R\n\n{rivals}\n\n"
-        "## Growth\n\nMilliseconds a sweep, "
-        "one size changed at a time from 309 lines x 3 environments x 3 traits with 20% of the cells missing; "
-        f"exponents over the larger half of the sizes.\n\n{measure_growth(options)}\n\n## A large fit\n\n{sentence}"
-    )
-    write_report(options, "speed", "Speed", text, time.perf_counter() - began)
-    return [*rows, *others, large]
+    large, figures = fit_large(options)
+    rows += [*others, large]
+    tables = {"Both samplers": table, **rivals, **measure_growth(options), "A large fit": figures}
+    write_tables(options, "speed", rows, tables, time.perf_counter() - began)
+    return rows
 
 
 register("speed", run_quick, run_full)

@@ -56,9 +56,9 @@ def fit_exponent(sizes: tuple[float, ...], times: list[float]) -> float:
     return float(np.polyfit(np.log(sizes[half:]), np.log(times[half:]), 1)[0])
 
 
-def measure_growth(options: Options) -> str:
+def measure_growth(options: Options) -> dict[str, str]:
     """Tables of milliseconds a sweep, one size changed at a time, with fitted exponents."""
-    parts = []
+    tables = {}
     for name, sizes in SERIES.items():
         times: dict[str, list[float]] = {"collapsed": [], "gibbs": []}
         for size in sizes:
@@ -72,8 +72,8 @@ def measure_growth(options: Options) -> str:
         for sampler, column in times.items():
             last = "" if name == "missing" else f"{fit_exponent(sizes, column):.2f}"
             rows.append((sampler, *[f"{t:.3f}" for t in column], last))
-        parts.append(make_table(head, rows))
-    return "\n\n".join(parts)
+        tables[f"Growth: {name}"] = make_table(head, rows)
+    return tables
 
 
 def write_inputs(data: Data, folder: Path) -> None:
@@ -97,9 +97,8 @@ def fit_large(options: Options) -> tuple[Row, str]:
     figures = json.loads(done.stdout)
     size, unit = f"{J} x {I} x {L}, {missing:.0%} missing", 8 * J * J
     share, seconds = figures["peak"] / unit, figures["seconds"]
-    text = (
-        f"{size}: 1,000 + 1,000 sweeps of one chain, decomposition included, in {seconds:.0f} s ({wall:.0f} s with the "
-        f"start of Python and reading); peak memory of the process {figures['peak'] / 1e9:.2f} GB, {share:.1f} times "
-        f"the eigenvectors; {figures['before'] / 1e9:.2f} GB of it before the fit (Python, libraries, reading)."
+    table = make_table(
+        ("size", "s of the fit", "s with start and reading", "peak memory, GB", "before the fit, GB"),
+        [(size, f"{seconds:.0f}", f"{wall:.0f}", f"{figures['peak'] / 1e9:.2f}", f"{figures['before'] / 1e9:.2f}")],
     )
-    return Row("large fit", size, "peak memory / eigenvectors", f"{share:.1f} ({seconds:.0f} s)", share <= 6), text
+    return Row("large fit", size, "peak memory / eigenvectors", f"{share:.1f} ({seconds:.0f} s)", share <= 6), table

@@ -79,13 +79,16 @@ def time_rival(name: str, data: Data, sweeps: int, seed: int) -> tuple[dict[str,
     return rate(seconds, sweeps, counts), counts[0]
 
 
-def measure_rivals(options: Options) -> tuple[list[Row], str]:
-    """Rows, and a section of the report: the programs that are there, beside `collapsed` on the same data."""
+def measure_rivals(options: Options) -> tuple[list[Row], dict[str, str]]:
+    """Rows, and a table: the programs that are there, beside `collapsed` on the same data.
+
+    Where the worst entry has fewer than `FEW` effective draws, its figures are the bounds that `FEW` would give.
+    """
     there = [name for name in RUNS if find_version(name) is not None]
     rows = [skip_r(f"speed of {name}", name) for name in RUNS if name not in there]
     if not there:
-        return rows, "R with BGLR or BMTME was not found: not run."
-    lines, notes = [], []
+        return rows, {}
+    lines = []
     for (J, I, L, missing, correlation), programs in SIZES:
         if not set(programs) & set(there):
             continue
@@ -103,20 +106,8 @@ def measure_rivals(options: Options) -> tuple[list[Row], str]:
             bound, gain = "" if sure else "< ", f"{'' if sure else '> '}{ours['worst'] / worst:,.0f}"
             lines.append((size, name, f"{theirs['ms']:.2f}", f"{bound}{worst:.2g}",
                           f"{theirs['median']:.2g}" if sure else "", gain))  # fmt: skip
-            if not sure:
-                notes.append(
-                    f"{name} at {size}: its {programs[name]:,} sweeps hold fewer than {FEW} effective draws of the "
-                    f"worst entry, too few to tell how many; the figure is what {FEW} would be."
-                )
             rows.append(Row(f"collapsed / {name}", size, "worst effective draws per second", gain,
                             ours["worst"] > worst))  # fmt: skip
     head = ("lines x environments x traits; correlation of the traits", "program", "ms a sweep", "worst/s", "median/s",
             "worst/s: bmtme's over its")  # fmt: skip
-    text = (
-        f"{describe_r(*there)}. One data set of each size, one chain, one thread of linear algebra; warm-up not "
-        "counted. The models are near relatives, not the same: BGLR has fixed environments, a main effect and an "
-        "interaction with a covariance of the traits each; BMTME takes complete data only; priors are their own. "
-        "Traits that are much alike slow BGLR down, as it draws their effects one by one.\n\n"
-        f"{make_table(head, lines)}"
-    )
-    return rows, "\n\n".join([text, *notes])
+    return rows, {f"Programs in R: {describe_r(*there)}": make_table(head, lines)}
