@@ -3,7 +3,6 @@
 import dataclasses
 import re
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,9 +25,10 @@ from bmtme.results.record import read_record
 from bmtme.results.rows import derive_rows
 from bmtme.results.storage import read_table
 from bmtme.results.summary import summarise_posterior
+from tests.helpers.checkout import ROOT
 
 SHORT = {"draws": 30, "tune": 20, "chains": 2, "seed": 3}
-PAGE = Path(__file__).resolve().parents[1] / "examples" / "outputs.md"
+PAGE = ROOT / "examples" / "outputs.md"
 
 # --- throw-away entries -----------------------------------------------------------------------------------------------
 
@@ -267,10 +267,6 @@ def read_tables():
     return tables
 
 
-page = pytest.mark.skipif(not PAGE.is_file(), reason="no pages beside the tests")
-
-
-@page
 @pytest.mark.parametrize(
     "header, columns",
     [
@@ -290,7 +286,6 @@ def test_the_page_of_the_outputs_has_every_column(header, columns):
     assert read_tables()[header] == expected, "\n".join(f"| {' | '.join(row)} |" for row in expected)
 
 
-@page
 def test_the_page_of_the_outputs_has_every_quantity():
     expected = []
     for each in quantities.QUANTITIES:
