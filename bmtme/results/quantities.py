@@ -142,17 +142,20 @@ SIGMA_E = Quantity(
 )  # fmt: skip
 
 GENETIC_VARIANCE = Quantity(
-    "genetic_variance", ("env", "trait"), VARIANCE, "genetic variance, for the relationship as given",
+    "genetic_variance", ("env", "trait"), VARIANCE,
+    "genetic variance, for the relationship as given, where it is not made of Sigma_t and Sigma_E",
     attrgetter("genetic"), is_other, notes=(note_likeness,),
 )  # fmt: skip
 C = Quantity(
     "C", ("cell", "cell_bis"), GENETIC,
-    "genetic covariance of the columns (environment, trait) with a record, for the relationship as given",
+    "genetic covariance of environment x trait columns with a record, where it is not made of Sigma_t and Sigma_E",
     reported=True, listed=False,
 )  # fmt: skip
 R_BY_ENV = Quantity(
-    "R_e", ("env", "trait", "trait_bis"), COVARIANCE, "residual covariance of the traits on one plot", stack_blocks,
-    is_by_env, notes=(note_apart, note_likeness),
+    "R_e", ("env", "trait", "trait_bis"), COVARIANCE,
+    "residual covariance of the traits on one plot, where the model has one in each environment",
+    stack_blocks, is_by_env,
+    notes=(note_apart, note_likeness),
 )  # fmt: skip
 
 QUANTITIES: tuple[Quantity, ...] = (
@@ -180,7 +183,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         attrgetter("W2"), has_interaction, listed=False,
     ),
     Quantity(
-        "u", ("env", "line", "trait"), DIFFERENCE, "genetic effect of the line in the environment", attrgetter("W2"),
+        "u", ("env", "line", "trait"), DIFFERENCE, "genetic effect of the line, where it is not split into b1 and b2",
+        attrgetter("W2"),
         is_other, listed=False,
     ),
     Quantity(
@@ -200,7 +204,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         title="Residual correlation",
     ),
     Quantity(
-        "residual_correlation", ("env", "trait", "trait_bis"), NONE, "correlation of R_e",
+        "residual_correlation", ("env", "trait", "trait_bis"), NONE, "correlation of R_e in each environment",
         needs=(R_BY_ENV,), derive=lambda values, spread: correlate(values["R_e"]), range=(-1.0, 1.0),
         diagonal=False, notes=(note_apart, note_likeness),
     ),
