@@ -148,7 +148,7 @@ def test_whitening_of_a_pair(n, rank):
     np.testing.assert_allclose(T @ Ti, np.eye(n), atol=1e-10)
     assert lam.min() >= 0.0
     assert not whiten(C, -R, lam, T, Ti, V, log_R)
-    assert not whiten(np.full((n, n), np.nan), R, lam, T, Ti, V)
+    assert not whiten(np.full((n, n), np.nan), R, lam, T, Ti, V, log_R)
 
 
 def test_inverse_of_the_observed_block():
