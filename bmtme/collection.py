@@ -103,12 +103,14 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     """What a summary needs to know about the data; environments in the order in which they are shown.
 
     ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on
-    one record; ``spread``, the expected sample variance of the lines' effects per unit of their covariance;
-    ``records``, ``observed_sd`` (env x trait), number of records and their standard deviation; ``prior_only``, what the
-    likelihood is flat in, by name; ``alike``, traits that are nearly copies; ``means``, ``shared_variance``, of the
-    model.
+    one record, and ``together_here`` (env x trait x trait) in an environment; ``single_unrelated``, whether lines are
+    unrelated and have one plot in each environment at most; ``spread``, the expected sample variance of the lines'
+    effects per unit of their covariance; ``records``, ``observed_sd`` (env x trait), number of records and their standard
+    deviation; ``prior_only``, what the likelihood is flat in, by name; ``alike``, traits that are nearly copies;
+    ``means``, ``shared_variance``, of the model.
     """
     observed, env, shown = prepared.observed, prepared.layout.rec_env, prepared.shown_envs
+    plots = np.bincount(env * len(prepared.lines) + prepared.layout.rec_line)
     counts = np.array([observed[env == i].sum(axis=0) for i in range(len(prepared.trial.envs))])
     sd = np.zeros(counts.shape)
     for i, l in np.argwhere(counts > 1):
@@ -135,9 +137,13 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
         "envs": list(prepared.given.envs),
         "recorded": prepared.layout.recorded[shown].tolist(),
         "together": (observed.T.astype(int) @ observed.astype(int) > 0).tolist(),
+        "together_here": [
+            (observed[env == i].T.astype(int) @ observed[env == i].astype(int) > 0).tolist() for i in shown
+        ],
+        "single_unrelated": bool(prepared.basis.vectors is None and plots.max(initial=0) <= 1),
         "records": counts[shown].tolist(),
         "observed_sd": sd[shown].tolist(),
-        "shared_variance": model.structure == "standard",
+        "shared_variance": model.structure == "standard" or model.structures[0].alike,
         "means": model.means,
         "prior_only": prior_only,
         "alike": list_alike(prepared),

@@ -139,7 +139,7 @@ def fit(
         },
         "data": describe_data(prepared),
         "facts": facts,
-        "sampling": describe_sampling(prepared, sampled, modes),
+        "sampling": describe_sampling(prepared, sampled, modes if problem.native else []),
         "versions": find_versions(),
         "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
     }  # fmt: skip

@@ -76,7 +76,8 @@ def find_unequal_spreads(trial: Trial, known: Collection[tuple[str, str]] = ()) 
                 "Standard deviations that differ between environments: "
                 f"{join_texts([case['message'] for case in listed])}. The model has one residual variance for all "
                 "environments: where more is left than that, it counts as genetic, and heritabilities come out too "
-                "high and intervals too narrow; where less is left, intervals come out too wide."
+                "high and intervals too narrow; where less is left, intervals come out too wide. With "
+                "residual='common_correlation' every environment has its own."
             )
             if severity == "warning":
                 text += " Fit such environments apart, or divide the values of each by its standard deviation."

@@ -141,7 +141,8 @@ class Job:
             targets = choose_targets(self.prepared, self.trial.lines)
             self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
             labels = list_labels(self.prepared)
-            self.diagnosis = diagnose_chains(chains, choose_stored(problem, self.model.structures), labels, modes)
+            stored = choose_stored(problem, self.model.structures)
+            self.diagnosis = diagnose_chains(chains, stored, labels, modes if problem.native else ())
             if self.cells.any():
                 self._measure_precision(chains)
         self._draws, self._built = [], None

@@ -69,6 +69,23 @@ def note_clones(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]
     return [] if facts["spread"] > 0 else ["no genetic variance: by the relationship all lines are clones of one"]
 
 
+def note_apart_here(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Residuals of an environment: of a trait without a record there, and of traits never on one record there."""
+    (i,), traits = row.at("env"), row.at("trait")
+    if not all(facts["recorded"][i][l] for l in traits):
+        return ["no record: from the other environments; its tail is so long that it has no mean, read the interval"]
+    if row.is_pair and not facts["together_here"][i][traits[0]][traits[1]]:
+        return [f"{PRIOR_ONLY}: the two traits are never on one record in this environment"]
+    return []
+
+
+def note_single(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Unrelated lines with one plot a cell, where nothing tells genetic from residual variance by environment."""
+    if not facts["single_unrelated"]:
+        return []
+    return [f"{PRIOR_ONLY}: lines are unrelated and have one plot each, the data do not tell it from the residual"]
+
+
 def note_spread(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
     """A trait's residual SD that is more than all that an environment's records vary.
 

@@ -41,9 +41,11 @@ from bmtme.results.notes import (
     first_of,
     note_absent_mean,
     note_apart,
+    note_apart_here,
     note_clones,
     note_likeness,
     note_prior_only,
+    note_single,
     note_spread,
     note_unseen,
 )
@@ -151,17 +153,20 @@ SIGMA_E = Quantity(
 )  # fmt: skip
 
 GENETIC_VARIANCE = Quantity(
-    "genetic_variance", ("env", "trait"), VARIANCE, "genetic variance, for the relationship as given",
-    attrgetter("genetic"), is_other, notes=(note_likeness,),
+    "genetic_variance", ("env", "trait"), VARIANCE,
+    "genetic variance, for the relationship as given, where it is not made of Sigma_t and Sigma_E",
+    attrgetter("genetic"), is_other, notes=(first_of(note_clones, note_single), note_likeness),
 )  # fmt: skip
 C = Quantity(
     "C", ("cell", "cell_bis"), GENETIC,
-    "genetic covariance of the columns (environment, trait) with a record, for the relationship as given",
+    "genetic covariance of environment x trait columns with a record, where it is not made of Sigma_t and Sigma_E",
     reported=True, listed=False,
 )  # fmt: skip
 R_BY_ENV = Quantity(
-    "R_e", ("env", "trait", "trait_bis"), COVARIANCE, "residual covariance of the traits on one plot", stack_blocks,
-    is_by_env, notes=(note_apart, note_likeness),
+    "R_e", ("env", "trait", "trait_bis"), COVARIANCE,
+    "residual covariance of the traits on one plot, where the model has one in each environment",
+    stack_blocks, is_by_env,
+    notes=(first_of(note_apart_here, note_single), note_likeness),
 )  # fmt: skip
 
 QUANTITIES: tuple[Quantity, ...] = (
@@ -191,7 +196,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         attrgetter("W2"), has_interaction, listed=False,
     ),
     Quantity(
-        "u", ("env", "line", "trait"), DIFFERENCE, "genetic effect of the line in the environment", attrgetter("W2"),
+        "u", ("env", "line", "trait"), DIFFERENCE, "genetic effect of the line, where it is not split into b1 and b2",
+        attrgetter("W2"),
         is_other, listed=False,
     ),
     Quantity(
@@ -211,23 +217,23 @@ QUANTITIES: tuple[Quantity, ...] = (
         title="Residual correlation",
     ),
     Quantity(
-        "residual_correlation", ("env", "trait", "trait_bis"), NONE, "correlation of R_e",
+        "residual_correlation", ("env", "trait", "trait_bis"), NONE, "correlation of R_e in each environment",
         needs=(R_BY_ENV,), derive=lambda values, spread: correlate(values["R_e"]), range=(-1.0, 1.0),
-        diagonal=False, notes=(note_apart, note_likeness),
+        diagonal=False, notes=(note_apart_here, note_likeness),
     ),
     *(
         Quantity(
             "heritability", ("env", "trait"), NONE,
             "genetic share of the variance of a record among the lines of the trial",
             needs=needs, derive=share_genetic, range=(0.0, 1.0),
-            notes=(first_of(note_clones, note_unseen, note_prior_only), *own, note_likeness),
+            notes=(first_of(note_clones, note_unseen, note_prior_only, *alone), *beside, note_likeness),
             mark=Mark(along="R_e", far="Sigma_t"), title="Heritability of a {record}", told=HARDLY,
         )
-        for needs, own in (
-            ((GENETIC_VARIANCE, R_E), (note_spread,)),
-            ((GENETIC_VARIANCE, R_BY_ENV), ()),
-            ((SIGMA_T, R_E), (note_spread,)),
-            ((SIGMA_T, R_BY_ENV), ()),
+        for needs, alone, beside in (
+            ((GENETIC_VARIANCE, R_E), (note_single,), (note_spread,)),
+            ((GENETIC_VARIANCE, R_BY_ENV), (note_single,), ()),
+            ((SIGMA_T, R_E), (), (note_spread,)),
+            ((SIGMA_T, R_BY_ENV), (note_single,), ()),
         )
     ),
 )  # fmt: skip

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmtme.linalg.compile import compiled
-from bmtme.linalg.small import invert_factored
+from bmtme.linalg.small import factor_cholesky, invert_factored, invert_lower
 from bmtme.model.codes import FULL, HALF_T, CovariancePrior
 from bmtme.structures.parameters import finish_covariance, pack_covariance, unpack_covariance
 from bmtme.structures.part import Part, Start
 from bmtme.structures.spreads import complete_spreads, finish_spreads
 from bmtme.structures.structure import Residual
+
+#: A log standard deviation beyond this (data have size one) is taken for a diverging trajectory.
+LARGEST_LOG = 200.0
 
 
 @compiled()
@@ -71,6 +74,8 @@ def unpack_env(theta, places, t, shape, K, M):
     n = count_pairs(p, shape)
     own = np.empty(p + n)
     for a in range(p):
+        if not (abs(theta[places[a]]) < LARGEST_LOG):
+            return False
         own[a] = math.exp(theta[places[a]])
     own[p:] = theta[t : t + n]
     return unpack_covariance(own, shape, K, M)
@@ -131,44 +136,63 @@ def back(part, theta, G, gradient):
 
 
 @compiled()
-def draw_correlations(rng, p, K):
-    """Cholesky factor of a correlation matrix from the prior: of IW(I, p + 1), whose margins are the same."""
-    A = np.zeros((p, p))  # M = (A A')^-1 with A A' Wishart of p + 1 degrees of freedom
+def draw_bartlett(rng, p, df, out):
+    """Lower factor A of a Wishart matrix A A' of `df` degrees of freedom and scale I, then inverted: A^-1."""
+    A = np.zeros((p, p))
     for a in range(p):
-        A[a, a] = math.sqrt(2.0 * rng.standard_gamma(0.5 * (p + 1 - a)))
+        A[a, a] = math.sqrt(2.0 * rng.standard_gamma(0.5 * (df - a)))
         for b in range(a):
             A[a, b] = rng.standard_normal()
-    M = np.linalg.inv(np.dot(A, A.T))
-    for a in range(p):
-        for b in range(p):
-            K[a, b] = M[a, b] / math.sqrt(M[a, a] * M[b, b])
-    K[:] = np.linalg.cholesky(K)
+    invert_lower(A, out)
 
 
 @compiled()
-def extend_correlations(rng, K, traits, L, out):
-    """Cholesky factor of the correlations of all L traits into `out`, those of some `traits` having the factor K.
+def extend_correlations(rng, P, traits, L, out):
+    """Correlations of all L traits from the prior given those of some, P (q, q) of `traits`, into `out`.
 
-    The rows of the other traits, behind these, are the ones of a draw from the prior.
+    The prior is that of M ~ IW(I, L + 1) scaled to correlations. Of it M_gg ~ IW(I, q + 1), whose variances given its
+    correlations are d_k^2 = (P^-1)_kk / (2 Gamma((q + 1) / 2)); and apart from M_gg, M_a.g ~ IW(I, L + 1) and
+    M_ag M_gg^-1 = B ~ MN(0, M_a.g, I). With q = 0 all is M_a.g.
     """
-    p = traits.shape[0]
+    q = traits.shape[0]
+    n = L - q
     order = np.empty(L, np.int64)
-    order[:p] = traits
-    n = p
+    order[:q] = traits
+    k = q
     for l in range(L):
         if not np.any(traits == l):
-            order[n] = l
-            n += 1
-    drawn = np.empty((L, L))
-    draw_correlations(rng, L, drawn)
-    drawn[:p] = 0.0
-    drawn[:p, :p] = K
-    P = np.dot(drawn, drawn.T)
-    turned = np.empty((L, L))
+            order[k] = l
+            k += 1
+    M = np.zeros((L, L))
+    if q > 0:
+        K, Pi = np.empty((q, q)), np.empty((q, q))
+        if not factor_cholesky(P, K):
+            return False
+        invert_factored(K, Pi)
+        d = np.empty(q)
+        for a in range(q):
+            d[a] = math.sqrt(Pi[a, a] / (2.0 * rng.standard_gamma(0.5 * (q + 1))))
+        for a in range(q):
+            for b in range(q):
+                M[a, b] = d[a] * P[a, b] * d[b]
+    Ai = np.empty((n, n))
+    draw_bartlett(rng, n, L + 1.0, Ai)
+    rest = np.dot(Ai.T, Ai)  # (A A')^-1
+    B = np.empty((n, q))
+    for a in range(n):
+        for b in range(q):
+            B[a, b] = rng.standard_normal()
+    B = np.dot(np.ascontiguousarray(Ai.T), B)
+    M[q:, q:] = rest
+    if q > 0:
+        cross = np.dot(B, np.ascontiguousarray(M[:q, :q]))
+        M[q:, :q] = cross
+        M[:q, q:] = cross.T
+        M[q:, q:] += np.dot(cross, np.ascontiguousarray(B.T))
     for a in range(L):
         for b in range(L):
-            turned[order[a], order[b]] = P[a, b]
-    out[:] = np.linalg.cholesky(turned)
+            out[order[a], order[b]] = M[a, b] / math.sqrt(M[a, a] * M[b, b])
+    return True
 
 
 @compiled()
@@ -191,15 +215,16 @@ def complete(rng, part, theta, whole):
         if p == L:
             whole[to : to + every] = theta[t : t + n]
         elif every > 0:
-            K, M = np.empty((p, p)), np.empty((p, p))
+            K, P = np.empty((p, p)), np.empty((p, p))
             own = np.ones(p + n)
             own[p:] = theta[t : t + n]
-            if not unpack_covariance(own, shape, K, M):
+            full, factor = np.empty((L, L)), np.empty((L, L))
+            if not unpack_covariance(own, shape, K, P) or not extend_correlations(rng, P, traits, L, full):
                 return False
-            full = np.empty((L, L))
-            extend_correlations(rng, K, traits, L, full)
+            if not factor_cholesky(full, factor):
+                return False
             own = np.ones(L + every)
-            pack_covariance(shape, full, own)
+            pack_covariance(shape, factor, own)
             whole[to : to + every] = own[L:]
         t += n
         to += every

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmtme.linalg.compile import compiled
-from bmtme.structures.by_env import count_pairs, finish_correlations, place_columns
+from bmtme.structures.by_env import LARGEST_LOG, count_pairs, finish_correlations, place_columns
 from bmtme.structures.parameters import pack_covariance, unpack_covariance
 from bmtme.structures.part import Part, Start
 from bmtme.structures.spreads import complete_spreads, finish_spreads
@@ -27,6 +27,8 @@ def unpack_common(part, theta, K, P, sd):
     own[part.n_trait :] = theta[M:]
     sd[:] = 1.0
     for m in range(M):
+        if not (abs(theta[m]) < LARGEST_LOG):
+            return False
         sd[part.col_env[m], part.col_trait[m]] = math.exp(theta[m])
     return unpack_covariance(own, part.prior.shape, K, P)
 

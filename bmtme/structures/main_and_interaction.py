@@ -179,6 +179,10 @@ class MainAndInteraction(Genetic):
         if self.k is not None and not is_one_of(self.k, SIZES):
             raise UsageError(f"k of MainAndInteraction must be one of {list_names(SIZES)}, got {show(self.k)}.")
 
+    @property
+    def alike(self) -> bool:
+        return self.k == "equal"
+
     def settle(self, residual: Residual) -> MainAndInteraction:
         return self if self.k is not None else replace(self, k="free" if residual.by_env else "equal")
 

@@ -54,7 +54,8 @@ def finish_spreads(theta, places, gradient):
 def complete_spreads(rng, logs, known):
     """Draw log sd (I, L) where it is not known: N(mean, s_l^2 (1 + 1 / I_l)), s_l^2 given the known ones of its trait.
 
-    A trait known nowhere has its mean from the prior.
+    As if the mean of all environments had a flat prior, which N(log 0.6, 2^2) is beside s_l / sqrt(I_l). Every trait is
+    known somewhere. The standard deviation itself has no mean: log sd is Student's t.
     """
     I, L = logs.shape
     for l in range(L):
@@ -66,19 +67,16 @@ def complete_spreads(rng, logs, known):
                 mean += logs[i, l]
         if n == I:
             continue
+        mean /= n
         squares = 0.0
-        if n > 0:
-            mean /= n
-            for i in range(I):
-                if known[i, l]:
-                    squares += (logs[i, l] - mean) ** 2
-        variance = draw_inverse_gamma(rng, SHAPE + 0.5 * max(n - 1, 0), RATE + 0.5 * squares)
-        # Over the environments there are, the mean of all is the mean of the known ones and of those to come.
-        centre = mean if n > 0 else CENTRE + CENTRE_SD * rng.standard_normal()
-        shared = math.sqrt(variance / n) * rng.standard_normal() if n > 0 else 0.0
+        for i in range(I):
+            if known[i, l]:
+                squares += (logs[i, l] - mean) ** 2
+        variance = draw_inverse_gamma(rng, SHAPE + 0.5 * (n - 1), RATE + 0.5 * squares)
+        centre = mean + math.sqrt(variance / n) * rng.standard_normal()  # of all environments
         for i in range(I):
             if not known[i, l]:
-                logs[i, l] = centre + shared + math.sqrt(variance) * rng.standard_normal()
+                logs[i, l] = centre + math.sqrt(variance) * rng.standard_normal()
 
 
 def draw_spreads(rng: np.random.Generator, recorded: np.ndarray) -> np.ndarray:

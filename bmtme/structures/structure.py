@@ -56,11 +56,16 @@ class Genetic(Structure):
     shapes : of the model's ``structure`` that go with it
     takes_wishart : whether ``prior_t`` may be an inverse-Wishart
     takes_prior_E : whether the model's ``prior_E`` is a prior of it
+    alike : whether genetic variances are the same in every environment, with records or without
     """
 
     shapes: ClassVar[tuple[str, ...]] = ("unstructured",)
     takes_wishart: ClassVar[bool] = True
     takes_prior_E: ClassVar[bool] = True
+
+    @property
+    def alike(self) -> bool:
+        return False
 
     def settle(self, residual: Residual) -> Genetic:
         """The structure beside this residual one, where a default depends on it."""

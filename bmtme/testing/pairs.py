@@ -126,7 +126,7 @@ def compare_pair(
     rng = np.random.default_rng(seed)
     p = build_pair_problem(case, structures, np.zeros(case.observed.shape))
     work, walk = allocate_work(p), allocate_walk(p)
-    walk.tuning.step[0], walk.tuning.leapfrogs[0] = 0.15, 5
+    walk.tuning.step[0], walk.tuning.leapfrogs[0], walk.tuning.mirror_every[0] = 0.15, 5, 1
     slots = np.full(sweeps, -1)
     slots[-1] = 0
     draws = allocate_draws(p, sweeps, slots, False)

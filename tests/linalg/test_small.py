@@ -140,14 +140,15 @@ def test_whitening_of_a_pair(n, rank):
     if rank == "deficient" and n > 1:
         root = np.random.default_rng(0).standard_normal((n, n - 1))
         C = root @ root.T
-    lam, (T, Ti, V) = np.empty(n), np.empty((3, n, n))
-    assert whiten(C, R, lam, T, Ti, V)
+    lam, (T, Ti, V), log_R = np.empty(n), np.empty((3, n, n)), np.empty(1)
+    assert whiten(C, R, lam, T, Ti, V, log_R)
+    np.testing.assert_allclose(log_R[0], np.linalg.slogdet(R)[1], atol=1e-10)
     np.testing.assert_allclose(T.T @ R @ T, np.eye(n), atol=1e-10)
     np.testing.assert_allclose(T.T @ C @ T, np.diag(lam), atol=1e-9 * lam.max())
     np.testing.assert_allclose(T @ Ti, np.eye(n), atol=1e-10)
     assert lam.min() >= 0.0
-    assert not whiten(C, -R, lam, T, Ti, V)
-    assert not whiten(np.full((n, n), np.nan), R, lam, T, Ti, V)
+    assert not whiten(C, -R, lam, T, Ti, V, log_R)
+    assert not whiten(np.full((n, n), np.nan), R, lam, T, Ti, V, log_R)
 
 
 def test_inverse_of_the_observed_block():

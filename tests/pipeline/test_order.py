@@ -176,10 +176,10 @@ def test_priors_follow_the_names():
     expected = [scales[env] for env in sorted(envs)]
     for prior in priors:
         for ready in (prepared, turned):
-            found = build(ready, BMTME(prior_E=prior))[0].prior_E
+            found = build(ready, BMTME(prior_E=prior))[0].genetic.prior_env
             given = found.scale if isinstance(prior, HalfT) else np.diag(found.matrix)
             np.testing.assert_array_equal(given, expected)
-    unnamed = build(prepared, BMTME(prior_E=InverseWishart(5.0, np.diag(variances))))[0].prior_E
+    unnamed = build(prepared, BMTME(prior_E=InverseWishart(5.0, np.diag(variances))))[0].genetic.prior_env
     np.testing.assert_array_equal(np.diag(unnamed.matrix), expected)
     # Where the prior decides: the posterior is large under the name that it is large for.
     sure = InverseWishart(4000.0, {env: 4000.0 * value for env, value in scales.items()})

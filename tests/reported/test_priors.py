@@ -1,5 +1,7 @@
 """Priors in the units of the data."""
 
+from operator import attrgetter
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -59,6 +61,14 @@ def assert_prior(prior, k, unit, log_density):
     np.testing.assert_allclose(np.diff(found), np.diff(log_density(ROOTS * unit)), rtol=1e-9)
 
 
+#: Where the sampler finds the priors.
+PRIORS = {
+    "prior_t": attrgetter("genetic.prior"),
+    "prior_E": attrgetter("genetic.prior_env"),
+    "prior_e": attrgetter("residual.prior"),
+}
+
+
 @pytest.fixture(scope="module")
 def units(data, recorded):
     """Standard deviation of each trait, and that divided by the root of the mean diagonal: of sqrt(Sigma_t)."""
@@ -78,9 +88,9 @@ def test_default_priors_of_variances(data, units):
         assert_prior(problem.genetic.prior_env, i, 1.0, lambda s: stats.t.logpdf(s, 4))
     free, _ = build(prepared, BMTME())
     one, _ = build(prepared, BMTME("standard"))
-    for name in ("prior_t", "prior_E", "prior_e"):
-        known = getattr(problem, name)
-        for other in (getattr(free, name), getattr(one, name)):
+    for read in PRIORS.values():
+        known = read(problem)
+        for other in (read(free), read(one)):
             assert (other.family, other.nu) == (known.family, known.nu)
             np.testing.assert_array_equal(other.scale, known.scale)
 
@@ -93,9 +103,9 @@ def test_priors_of_ones_own(data, units):
         wishart = BMTME("diagonal", **{name: InverseWishart(df=6, scale={k: v**2 for k, v in sizes.items()})})
         problems = [build(prepare(trial_of(data[0]), data[1]), model)[0] for model in (half_t, wishart)]
         for l, A in enumerate(sizes.values()):
-            assert_prior(getattr(problems[0], name), l, unit[l], lambda s, A=A: stats.t.logpdf(s, 3, scale=A))
+            assert_prior(PRIORS[name](problems[0]), l, unit[l], lambda s, A=A: stats.t.logpdf(s, 3, scale=A))
             assert_prior(
-                getattr(problems[1], name),
+                PRIORS[name](problems[1]),
                 l,
                 unit[l],
                 lambda s, A=A: stats.invgamma.logpdf(s**2, 3, scale=A**2 / 2) + np.log(2 * s),

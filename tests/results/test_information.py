@@ -261,7 +261,7 @@ def test_single_plots_of_unrelated_lines_in_three_environments():
     sim = simulate(lines=60, envs=3, traits=2, reps=2, heritability=0.7, seed=3)
     unrelated = Relationship.identity(names(60))
     single = sim.frame[sim.frame["rep"] == "1"]
-    notes = marked(fit_covariances(single, unrelated))
+    notes = marked(fit_covariances(single, unrelated, draws=2000, chains=4))  # slow where nothing tells them apart
     assert CELLS | {"Sigma_E[E1, E1]", "Sigma_E[E2, E2]", "Sigma_E[E3, E3]"} <= set(notes)
     assert "Sigma_E and R_e apart" in notes["heritability[E2, T1]"]
     assert not {"Sigma_t[T1, T1]", "Sigma_t[T2, T2]", "Sigma_t[T1, T2]", "genetic_correlation[T1, T2]"} & set(notes)

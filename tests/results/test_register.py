@@ -3,7 +3,6 @@
 import dataclasses
 import re
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +16,7 @@ from bmtme.cv.result import CrossValidation
 from bmtme.report.tables import describe_cv, describe_fit
 from bmtme.results import quantities
 from bmtme.results.docstrings import document
-from bmtme.results.entries import COVARIANCE, GENETIC, NONE, SQUARE, VALUE, Column, Quantity, Score
+from bmtme.results.entries import GENETIC, NONE, SQUARE, VALUE, Column, Quantity, Score
 from bmtme.results.fisher import Direction, Point
 from bmtme.results.fit import Fit
 from bmtme.results.information import slopes_along
@@ -26,9 +25,10 @@ from bmtme.results.record import read_record
 from bmtme.results.rows import derive_rows
 from bmtme.results.storage import read_table
 from bmtme.results.summary import summarise_posterior
+from tests.helpers.checkout import ROOT
 
 SHORT = {"draws": 30, "tune": 20, "chains": 2, "seed": 3}
-PAGE = Path(__file__).resolve().parents[1] / "examples" / "outputs.md"
+PAGE = ROOT / "examples" / "outputs.md"
 
 # --- throw-away entries -----------------------------------------------------------------------------------------------
 
@@ -234,19 +234,20 @@ def test_a_variable_of_the_same_name_by_environment(monkeypatch):
     """R_e of each environment beside the shared one in the register: the dimensions tell which it is."""
     import xarray
 
-    by_env = Quantity("R_e", ("env", "trait", "trait_bis"), COVARIANCE, "a throw-away", lambda chain: chain.R)
     share = Quantity(
-        "share", ("env", "trait"), NONE, "a throw-away", needs=(by_env,),
+        "share", ("env", "trait"), NONE, "a throw-away", needs=(quantities.R_BY_ENV,),
         derive=lambda values, spread: np.diagonal(values["R_e"], axis1=-2, axis2=-1) / 2,
     )  # fmt: skip
-    monkeypatch.setattr(quantities, "QUANTITIES", (*quantities.QUANTITIES, by_env, share))
+    monkeypatch.setattr(quantities, "QUANTITIES", (*quantities.QUANTITIES, share))
     R = np.random.default_rng(1).random((2, 50, 2, 2, 2))
     posterior = xarray.Dataset(
         {"R_e": (("chain", "draw", "env", "trait", "trait_bis"), R)},
         {"env": ["E1", "E2"], "trait": ["A", "B"], "trait_bis": ["A", "B"]},
     )
-    summary = summarise_posterior(posterior, {"spread": 1.0, "prior_only": {"share[E2, B]": "why"}, "alike": []})
+    facts = {"spread": 1.0, "prior_only": {"share[E2, B]": "why"}, "alike": [], "together": [[True] * 2] * 2}
+    summary = summarise_posterior(posterior, facts)
     rows = [f"R_e[{env}, {pair}]" for env in ("E1", "E2") for pair in ("A, A", "A, B", "B, B")]
+    rows += [f"residual_correlation[{env}, A, B]" for env in ("E1", "E2")]
     assert summary.index.tolist() == [*rows, *(f"share[{env}, {trait}]" for env in ("E1", "E2") for trait in "AB")]
     assert summary.loc["R_e[E2, A, B]", "mean"] == pytest.approx(R[:, :, 1, 0, 1].mean())
     assert summary.loc["share[E2, B]", "mean"] == pytest.approx(R[:, :, 1, 1, 1].mean() / 2)
@@ -267,10 +268,6 @@ def read_tables():
     return tables
 
 
-page = pytest.mark.skipif(not PAGE.is_file(), reason="no pages beside the tests")
-
-
-@page
 @pytest.mark.parametrize(
     "header, columns",
     [
@@ -290,13 +287,12 @@ def test_the_page_of_the_outputs_has_every_column(header, columns):
     assert read_tables()[header] == expected, "\n".join(f"| {' | '.join(row)} |" for row in expected)
 
 
-@page
 def test_the_page_of_the_outputs_has_every_quantity():
     expected = []
-    for each in quantities.QUANTITIES:
-        places = [*(["`idata.nc`"] if each.draws else []), *(["`summary.csv`"] if each.listed else [])]
+    for each in {(each.name, each.dims): each for each in quantities.QUANTITIES}.values():
+        places = [*(["`idata.nc`"] if each.draws or each.reported else []), *(["`summary.csv`"] if each.listed else [])]
         dims = ", ".join(each.dims).replace("trait, trait_bis", "two traits").replace("env, env_bis", "environment")
-        dims = dims.replace("env,", "environment,")
+        dims = re.sub(r"\benv\b", "environment", dims.replace("cell, cell_bis", "two columns"))
         expected.append((f"`{each.name}`", dims, each.unit.words or "-", each.meaning, ", ".join(places)))
     assert read_tables()["quantity"] == expected, "\n".join(f"| {' | '.join(row)} |" for row in expected)
 
@@ -333,7 +329,10 @@ def test_names_are_unique():
     ):
         names = [column.name for column in columns]
         assert len(set(names)) == len(names)
-    keys = [(each.name, each.dims) for each in quantities.QUANTITIES]
+    keys = [
+        (each.name, each.dims, tuple(need.name + str(need.dims) for need in each.needs))
+        for each in quantities.QUANTITIES
+    ]
     assert len(set(keys)) == len(keys)
-    assert all(each.draws or each.derive for each in quantities.QUANTITIES)
+    assert all(each.draws or each.derive or each.reported for each in quantities.QUANTITIES)
     assert dataclasses.is_dataclass(quantities.QUANTITIES[0])

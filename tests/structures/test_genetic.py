@@ -209,6 +209,16 @@ def test_main_and_interaction_through_a_fit(structure, residual, k, tmp_path):
     check_whole(fit, trial, relationship, model, tmp_path / "run")
 
 
+def test_what_is_said_of_an_environment_without_records():
+    """Its variances are those of the others if k is equal, and the prior's otherwise."""
+    frame, relationship = simulate()
+    frame.loc[frame["env"] == "Z", ["T1", "T2"]] = np.nan
+    for k in ("equal", "free"):
+        model = bmtme.BMTME(genetic=bmtme.MainAndInteraction(k))
+        note = bmtme.fit(read(frame), relationship, model, **SHORT).summary().loc["heritability[Z, T1]", "note"]
+        assert ("nothing was recorded in this environment" in note) == (k == "free")
+
+
 def test_main_and_interaction_in_a_cross_validation():
     """Of the scheme that hides whole columns, too; R-hat counts what the structure reports."""
     frame, relationship = simulate()

@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bmtme.engines.rotated.density import evaluate, measure_prior
 from bmtme.errors import UsageError
-from bmtme.structures.by_env import ByEnv
+from bmtme.model.codes import FULL, HALF_T, CovariancePrior
+from bmtme.structures.by_env import ByEnv, back
 from bmtme.structures.common_correlation import CommonCorrelation
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
-from bmtme.structures.part import Start
+from bmtme.structures.part import Start, build_matrices
 from bmtme.structures.proportional import Proportional, Shared
+from bmtme.structures.structure import make_part
 from bmtme.testing.cases import DESIGNS as CASES
 from bmtme.testing.cases import make_case, make_scene
 from bmtme.testing.geweke import SPARSE
@@ -144,3 +147,62 @@ def test_sweeps_leave_the_joint_distribution(name):
     comparison = compare_pair(case, pair, join_laws(*pair), join_restrictions(*pair), 2000, 5, seed=1)
     assert comparison.p_value > 1e-3, str(comparison)
     assert len(comparison.z) > 150
+
+
+def make_part_of(structure, recorded):
+    """Parts over the recorded columns and over all, with priors of four traits."""
+    prior = CovariancePrior(HALF_T, FULL, 2.0, np.ones(recorded.shape[1]), 0.0, np.eye(recorded.shape[1]))
+    return [make_part(structure, 0, columns, prior, prior, True) for columns in (recorded, np.ones_like(recorded))]
+
+
+def test_residual_covariances_by_hand():
+    """D_i P D_i and D_i P_i D_i, the correlations by Fisher's z."""
+    recorded = np.array([[True, True], [True, True]])
+    sd = np.array([[0.5, 2.0], [1.5, 0.1]])
+    for structure, z in ((CommonCorrelation(), [0.3]), (ByEnv(), [0.3, -1.2])):
+        part, _ = make_part_of(structure, recorded)
+        R = build_matrices(part, np.array([[*np.log(sd).ravel(), *z]]), (4, 2))[0]
+        for i in range(2):
+            r = np.tanh(z[i if len(z) > 1 else 0])
+            P = np.array([[1.0, r], [r, 1.0]])
+            np.testing.assert_allclose(R[2 * i : 2 * i + 2], np.diag(sd[i]) @ P @ np.diag(sd[i]), rtol=1e-12)
+
+
+def test_prior_of_the_residual_spreads_by_hand():
+    """The hierarchy with its variance integrated out by quadrature, up to a constant."""
+    recorded = np.array([[True], [True], [True]])
+    part, _ = make_part_of(ByEnv(), recorded)
+    variances = np.geomspace(1e-6, 1e4, 20_000)
+    law = stats.invgamma.pdf(variances, 2.0, scale=0.18)
+    differences = []
+    for logs in (np.array([-0.4, -0.5, -0.6]), np.array([0.5, -1.5, 2.0]), np.array([-3.0, -3.1, -2.0])):
+        deviations = logs - logs.mean()
+        density = (2 * np.pi * variances) ** -1.0 * np.exp(-(deviations**2).sum() / 2 / variances)
+        expected = np.log(np.trapezoid(density * law, variances)) + stats.norm.logpdf(logs.mean(), np.log(0.6), 2.0)
+        found = back(part, logs, np.zeros((3, 1)), np.empty(3))
+        differences.append(found - expected)
+    assert np.ptp(differences) < 1e-4
+
+
+def test_correlations_with_absent_traits_follow_the_prior():
+    """Given the recorded ones; margins uniform, and a trait goes with two others as far as these go together."""
+    recorded = np.array([[True, False, True], [True, True, True]])
+    part, whole = make_part_of(ByEnv(), recorded)
+    rng = np.random.default_rng(1)
+    found, direct = [], []
+    for M in stats.invwishart.rvs(4, np.eye(3), 4000, random_state=rng):
+        root = np.sqrt(np.diag(M))
+        direct.append((M / np.outer(root, root))[np.triu_indices(3, 1)])
+        theta = np.zeros(part.size)
+        theta[5] = np.arctanh(direct[-1][1])  # of the traits 0 and 2, in the first environment
+        every = np.empty(whole.size)
+        assert ByEnv.complete(rng, part, theta, every)
+        R = build_matrices(whole, every[None], (6, 3))[0, :3]
+        root = np.sqrt(np.diag(R))
+        found.append((R / np.outer(root, root))[np.triu_indices(3, 1)])
+    found, direct = np.array(found), np.array(direct)
+    np.testing.assert_allclose(found[:, 1], direct[:, 1], atol=1e-9)
+    for k in (0, 2):
+        assert stats.kstest(found[:, k], stats.uniform(-1, 2).cdf).pvalue > 1e-3
+    for function in (lambda r: r[:, 0] * r[:, 1] * r[:, 2], lambda r: np.abs(r[:, 0] * r[:, 2]) * np.abs(r[:, 1])):
+        assert stats.ks_2samp(function(found), function(direct)).pvalue > 1e-3

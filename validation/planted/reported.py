@@ -56,8 +56,8 @@ SUMMARY = (
     Mutant(
         "summary: interval of the first chain",
         "results/summary.py",
-        "np.quantile(flat, (0.05, 0.95))",
-        "np.quantile(row.draws[0], (0.05, 0.95))",
+        "np.quantile(flat, INTERVAL)",
+        "np.quantile(row.draws[0], INTERVAL)",
         (ROWS,),
     ),
     Mutant(
@@ -70,15 +70,22 @@ SUMMARY = (
     Mutant(
         "summary: effective draws of the bulk for those of the tails",
         "results/summary.py",
-        'tail = arviz.ess(data, method="tail")',
-        'tail = arviz.ess(data, method="bulk")',
+        'tail = array_stats.ess(draws, method="tail", prob=INTERVAL)',
+        'tail = array_stats.ess(draws, method="bulk")',
+        (DIAGNOSTICS,),
+    ),
+    Mutant(
+        "summary: effective draws of tails of 11%, as by default with ArviZ 1.x",
+        "results/summary.py",
+        'method="tail", prob=INTERVAL)',
+        'method="tail", prob=(0.11, 0.89))',
         (DIAGNOSTICS,),
     ),
     Mutant(
         "summary: R-hat without ranks",
         "results/summary.py",
-        'arviz.rhat(data, method="rank")',
-        'arviz.rhat(data, method="split")',
+        'array_stats.rhat(draws, method="rank")',
+        'array_stats.rhat(draws, method="split")',
         (DIAGNOSTICS,),
     ),
     Mutant(

@@ -21,9 +21,10 @@ from bmtme.engines.rotated.collapsed import (
     pack_state,
     resume_walk,
 )
+from bmtme.engines.rotated.density import evaluate
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
 from bmtme.engines.rotated.failures import FAILURES, FINE, PAIR
-from bmtme.engines.rotated.problem import Problem, hold_problem
+from bmtme.engines.rotated.problem import Problem, hold_problem, take_paper_pair
 from bmtme.engines.rotated.state import State, Work, allocate_work, hold_state, hold_work, start_state
 from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps, settle
@@ -68,9 +69,8 @@ class Chain:
         self.state: State = start_state(problem, self.rng, start)
         self.work: Work = allocate_work(problem)
         self.walk: Walk = allocate_walk(problem)
+        self.start, self.structures = start, structures
         self.flips = list_flips(problem, structures)
-        if not problem.native:
-            self.walk.theta[:] = place_walk(problem, self.state, structures)
         self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
         self.trail = np.empty((0, len(self.walk.theta)))
 
@@ -99,19 +99,13 @@ class Chain:
         def curve(out: np.ndarray) -> bool:
             return bool(measure_curvature(*self._hold(), hold_walk(self.walk), out))
 
-        def call_settle(start: int, last: int, keep: bool) -> tuple[int, int]:
-            code = settle(self.rng, *self._hold(), hold_walk(self.walk), last - start)
-            return (start, code) if code != FINE else (last, FINE)
-
         lengths = plan_stages(self.tune)
         done = lengths[0]
         if self.problem.native:
             self._sweep(call_gibbs, lengths[0], False, 0, report, stop)
             pack_state(*self._hold()[:2], hold_walk(self.walk))
         else:
-            if not resume_walk(*self._hold(), hold_walk(self.walk)):
-                raise NumericalError(f"start: {FAILURES[PAIR]} is not positive definite.")
-            self._sweep(call_settle, max(lengths[0], 1), False, 0, report, stop)
+            self._approach(lengths[0], report, stop)
         for stage, length in enumerate(lengths[1:]):
             start_stage(stage, self.walk, self.flips, self.trail, curve)
             self.trail = np.empty((length, len(self.walk.theta)))
@@ -121,6 +115,34 @@ class Chain:
             done += length
         start_stage(3, self.walk, self.flips, self.trail, curve)
         self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
+
+    def _approach(self, sweeps: int, report: Callable[[int], None], stop: threading.Event) -> None:
+        """Gibbs sweeps of the paper's pair with the same data, and on from there with the structures of the problem."""
+        origin = take_paper_pair(self.problem)
+        state, walk = start_state(origin, self.rng, self.start), allocate_walk(origin)
+        held = hold_problem(origin), hold_state(state), hold_work(allocate_work(origin)), hold_walk(walk)
+
+        def call(start: int, last: int, keep: bool) -> tuple[int, int]:
+            result: tuple[int, int] = run_sweeps(
+                self.rng, GIBBS, *held, start, last, keep, hold_draws(self.draws), self.trail
+            )
+            return result
+
+        self._sweep(call, sweeps, False, 0, report, stop)
+        for name, values in state._asdict().items():
+            if name != "R_e":
+                getattr(self.state, name)[:] = values
+        self.state.R_e[:] = np.tile(state.R_e, (len(self.state.R_e) // len(state.R_e), 1))
+        self.walk.theta[:] = place_walk(self.problem, state, self.structures)
+        here = *self._hold(), hold_walk(self.walk)
+        code = settle(self.rng, *here, 1) if resume_walk(*here) else PAIR
+        if code == FINE and evaluate(self.walk.theta, *here, np.empty(len(self.walk.theta))) == -np.inf:
+            code = PAIR
+        if code != FINE:
+            raise NumericalError(
+                f"where the chain starts: {FAILURES[code]} is not positive definite. Look for a trait that is constant "
+                "or a copy of another."
+            )
 
     def _hold(self) -> list[Any]:
         """Problem, state and workspace as compiled code takes them."""

@@ -253,7 +253,7 @@ def move_covariances(rng, p, s, w, h):
     if rng.random() < probability:
         h.theta[:] = theta
         density = after
-    if h.tuning.mirror_every[0] > 0.0 and h.outcome.swept[0] % h.tuning.mirror_every[0] == 0.0:
+    if p.native and h.tuning.mirror_every[0] > 0.0 and h.outcome.swept[0] % h.tuning.mirror_every[0] == 0.0:
         mirror_covariances(rng, density, p, s, w, h, theta, gradient)
     adapt_step(h)
     return resume_walk(p, s, w, h)

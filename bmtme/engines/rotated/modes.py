@@ -28,7 +28,7 @@ from bmtme.engines.rotated.density import evaluate, measure_prior, unpack_trial
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.failures import FINE
 from bmtme.engines.rotated.observed import MOST_VALUES, Observed
-from bmtme.engines.rotated.problem import Problem, hold_problem
+from bmtme.engines.rotated.problem import Problem, hold_problem, take_paper_pair
 from bmtme.engines.rotated.state import allocate_work, expect_missing, hold_state, hold_work, start_state
 from bmtme.engines.rotated.sweep import settle
 from bmtme.model.codes import DIAGONAL, FULL, SCALAR
@@ -97,11 +97,10 @@ def find_modes(p: Problem, observed: Observed, seed: np.random.SeedSequence) -> 
     Returns
     -------
     list of Mode
-        At least one; empty where no climb came to an end, and for structures other than the paper's, which leaves
-        the chains to their own starts.
+        At least one; empty where no climb came to an end, which leaves the chains to their own starts. For other
+        structures than the paper's they are those of the paper's pair: where to start.
     """
-    if not p.native:  # starts and comparisons are made of Sigma_t, Sigma_E and R_e
-        return []
+    p = take_paper_pair(p)
     climber = Climber(p, observed, seed)
     same = SAME if climber.complete else SAME_IMPUTED
     found: list[tuple[np.ndarray, Start]] = []
@@ -145,7 +144,7 @@ def choose_starts(modes: Sequence[Mode], chains: int) -> list[Start | None]:
 
 
 def share_draws(modes: Sequence[Mode], chains: Sequence[Draws]) -> np.ndarray:
-    """(chain, mode) share of a chain's draws that are nearest to each mode."""
+    """(chain, mode) share of a chain's draws of the paper's pair that are nearest to each mode."""
     shares = np.empty((len(chains), len(modes)))
     if not modes:
         return shares

@@ -186,6 +186,29 @@ def build_problem(
     return problem
 
 
+def take_paper_pair(p: Problem) -> Problem:
+    """The same data and priors with the paper's pair, from whose draws and modes other structures start."""
+    if p.native:
+        return p
+    genetic, residual = PAPER_PAIR
+    parts = []
+    for columns in (p.recorded, np.ones_like(p.recorded)):
+        first = make_part(genetic, 0, columns, p.genetic.prior, p.genetic.prior_env, False)
+        parts += [first, make_part(residual, first.size, columns, p.residual.prior, p.genetic.prior_env, False)]
+    return p._replace(
+        genetic=parts[0],
+        residual=parts[1],
+        whole_genetic=parts[2],
+        whole_residual=parts[3],
+        proportional=True,
+        shared=True,
+        native=True,
+        product=bool(np.all(p.env_width[p.seen] == p.n_trait)),
+        block=np.zeros_like(p.block),
+        pattern_block=np.zeros_like(p.pattern_block),
+    )
+
+
 def split_patterns(layout: Layout, by_env: bool) -> tuple[np.ndarray, ...]:
     """Patterns of missing traits, a set for each block of the residual covariance.
 
