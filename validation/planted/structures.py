@@ -71,7 +71,7 @@ STRUCTURE = (
         "structures/free.py",
         "FULL, part.prior.nu, ",
         "FULL, part.prior.nu + 1.0, ",
-        (PRIOR, SWEEPS + "[free]"),
+        (PRIOR,),
     ),
     Mutant(
         "structures: sizes of the interaction without their prior",
