@@ -104,12 +104,12 @@ def is_other(problem: Problem) -> bool:
 
 def is_shared(problem: Problem) -> bool:
     """One residual covariance."""
-    return problem.shared
+    return not problem.by_env
 
 
 def is_by_env(problem: Problem) -> bool:
     """A residual covariance in every environment."""
-    return not problem.shared
+    return problem.by_env
 
 
 def stack_blocks(chain: Draws) -> np.ndarray:
@@ -233,6 +233,9 @@ def choose_stored(problem: Problem, structures: Structures) -> list[Quantity]:
     genetic, _ = structures
     part = problem.whole_genetic
     here = np.flatnonzero(problem.recorded.ravel())
+    known = {quantity.name for quantity in QUANTITIES if quantity.reported}
+    if unknown := [name for name in genetic.reports if name not in known]:
+        raise LookupError(f"the register has no reported quantity {unknown[0]!r}, of the structure {genetic.name}")
     reported: dict[str, Callable[[Draws], np.ndarray]] = {
         name: lambda chain, name=name: genetic.report(part, chain.theta)[name]  # type: ignore[misc]
         for name in genetic.reports
