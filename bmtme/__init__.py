@@ -14,6 +14,8 @@ _WHERE = {
     "BMTME": "bmtme.model.structure",
     "HalfT": "bmtme.model.structure",
     "Proportional": "bmtme.structures.proportional",
+    "MainAndInteraction": "bmtme.structures.main_and_interaction",
+    "Free": "bmtme.structures.free",
     "InverseWishart": "bmtme.model.structure",
     "Trial": "bmtme.data.trial",
     "read_trial": "bmtme.data.trial",
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
     from bmtme.pipeline import fit
     from bmtme.results.fit import Fit, load
+    from bmtme.structures.free import Free
+    from bmtme.structures.main_and_interaction import MainAndInteraction
     from bmtme.structures.proportional import Proportional
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 STRUCTURES = ("unstructured", "diagonal", "standard")
 MEANS = ("exchangeable", "flat", "paper")
 UNITS = ("scaled", "raw")
-#: Residual structures by name.
+#: Genetic and residual structures by name.
+GENETICS = ("proportional", "main_and_interaction", "free")
 RESIDUALS = ("shared", "common_correlation", "by_env")
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")

@@ -143,7 +143,7 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
         "single_unrelated": bool(prepared.basis.vectors is None and plots.max(initial=0) <= 1),
         "records": counts[shown].tolist(),
         "observed_sd": sd[shown].tolist(),
-        "shared_variance": model.structure == "standard",
+        "shared_variance": model.structure == "standard" or model.structures[0].alike,
         "means": model.means,
         "prior_only": prior_only,
         "alike": list_alike(prepared),

@@ -154,7 +154,7 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     values = (prepared.values - centre) / scale
     inner = choose_inner(prepared.layout.imputed_share)
     genetic, residual = model.structures
-    genetic.check(recorded)
+    genetic.check(recorded, trial.envs, trial.traits)
     problem = build_problem(
         prepared.layout, prepared.basis, values, prior_t, prior_E, prior_e, means, inner, genetic, residual
     )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from bmtme.choices import MEANS, RESIDUALS, SAMPLERS, STRUCTURES, UNITS
+from bmtme.choices import GENETICS, MEANS, RESIDUALS, SAMPLERS, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 
 __all__ = [
@@ -210,6 +210,13 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         action="append" if several else "store",
         default=None if several else STRUCTURES[0],
         help=text % STRUCTURES[0],
+    )
+    group.add_argument(
+        "--genetic",
+        choices=[name.replace("_", "-") for name in GENETICS],
+        default=GENETICS[0],
+        help="genetic covariance over environments and traits: the same of the traits in main effects and interaction; "
+        "one for each of the two; free (default: %(default)s)",
     )
     group.add_argument(
         "--residual",

@@ -119,7 +119,7 @@ def make_scheme(args: argparse.Namespace) -> CV1 | CV2:
 def make_models(args: argparse.Namespace) -> dict[str, BMTME]:
     """The models to compare by name; the units are a matter of the standard one."""
     return {
-        name: make_model(name, args.means, args.units if name == "standard" else "scaled", args.residual)
+        name: make_model(name, args.means, args.units if name == "standard" else "scaled", args.genetic, args.residual)
         for name in args.model
     }
 

@@ -65,7 +65,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace, out: Path) -> int:
     """Fit, write the folder `out`, and say what came out."""
-    model = make_model(args.model, args.means, args.units, args.residual)
+    model = make_model(args.model, args.means, args.units, args.genetic, args.residual)
     inputs = read_inputs(args)
 
     from bmtme.pipeline import fit

@@ -91,17 +91,24 @@ def describe_file(path: str) -> dict[str, Any]:
     return {"path": path, "sha256": digest}
 
 
-def make_model(structure: str, means: str, units: str, residual: str) -> BMTME:
+def make_model(structure: str, means: str, units: str, genetic: str, residual: str) -> BMTME:
     """The model that the options name.
 
     Raises
     ------
     UsageError
-        If `units` or `residual` does not fit the structure.
+        If `units`, `genetic` or `residual` does not fit the structure.
     """
     from bmtme.model.structure import BMTME
+    from bmtme.structures.genetics import GENETIC_STRUCTURES
 
-    return BMTME(structure, means=means, units=units, residual=residual.replace("-", "_"))  # type: ignore[arg-type]
+    return BMTME(
+        structure,  # type: ignore[arg-type]
+        means=means,  # type: ignore[arg-type]
+        units=units,  # type: ignore[arg-type]
+        genetic=GENETIC_STRUCTURES[genetic.replace("-", "_")],
+        residual=residual.replace("-", "_"),  # type: ignore[arg-type]
+    )
 
 
 def check_out(folder: str) -> Path:

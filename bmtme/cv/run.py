@@ -278,10 +278,9 @@ def check_models(models: Mapping[str, BMTME], partition: Partition, prepared: Pr
         try:
             # Not kept: the constants of all fits together may not fit into memory.
             build(prepared, model)
-        except DataError as error:
-            raise DataError(f"model {label!r}, partition {partition.label!r}, training part: {error}") from error
-        except UsageError as error:
-            raise UsageError(f"model {label!r}: {error}") from error
+        except (DataError, UsageError) as error:
+            where = f"model {label!r}, partition {partition.label!r}, training part"
+            raise type(error)(f"{where}: {error}") from error
 
 
 def rank_labels(labels: Sequence[str]) -> list[int]:

@@ -119,7 +119,8 @@ class BMTME:
         Of the standard model: D as above, or D = I (the paper's, sensible for traits in one unit only).
     genetic : Genetic
         Structure of the covariance of a line's genetic effects over environments and traits, by default
-        `Proportional`, (1 1' + Sigma_E) (x) Sigma_t as above. Any other needs the sampler ``collapsed``.
+        `Proportional`, (1 1' + Sigma_E) (x) Sigma_t as above; `MainAndInteraction`, `Free`. Any other than
+        `Proportional` needs the sampler ``collapsed``.
     residual : {"shared", "common_correlation", "by_env"} or Residual
         Structure of the residual covariance: one R_e in every environment (default); standard deviations of its own
         in every environment, with one correlation of the traits, or with correlations of its own. Standard
@@ -168,6 +169,16 @@ class BMTME:
                 f"structure={self.structure!r} does not go with the genetic structure {self.genetic.name}, which takes "
                 f"{list_names(self.genetic.shapes)}."
             )
+        if isinstance(self.prior_t, InverseWishart) and not self.genetic.takes_wishart:
+            raise UsageError(
+                f"prior_t of the genetic structure {self.genetic.name} must be a HalfT, of which it takes nu "
+                "and the scale of each trait."
+            )
+        if self.prior_E is not None and not self.genetic.takes_prior_E:
+            raise UsageError(
+                f"prior_E belongs to genetic=bmtme.Proportional(): {self.genetic.name} has no Sigma_E. Leave prior_E "
+                "out."
+            )
         if isinstance(self.residual, str) and not is_one_of(self.residual, RESIDUALS):
             raise UsageError(
                 f"residual of a model must be one of {list_names(RESIDUALS)}, got {show(self.residual)}."
@@ -195,7 +206,8 @@ class BMTME:
         """The genetic and the residual structure as values."""
         from bmtme.structures.residuals import RESIDUAL_STRUCTURES
 
-        return self.genetic, RESIDUAL_STRUCTURES[self.residual] if isinstance(self.residual, str) else self.residual
+        residual = RESIDUAL_STRUCTURES[self.residual] if isinstance(self.residual, str) else self.residual
+        return self.genetic.settle(residual), residual
 
     def describe(self) -> dict[str, Any]:
         """The model in plain values, for records of a run."""

@@ -86,7 +86,8 @@ class Quantity:
         From one chain's `Draws`, in the sampler's units, to (draw, *dims); with a dimension ``line``, to the kept
         effects (kept, ..., J) in the eigenbasis. Without it, the quantity is derived.
     reported : bool
-        Whether the draws come from the genetic structure: C, or what `Genetic.report` says by this name.
+        Whether the draws come from the genetic structure where that tells them: C, or what `Genetic.report` says by
+        this name.
     when : callable
         Whether a model (by its `Problem`) stores it. Entries of one name may differ in dims if no model stores both.
     needs, derive : tuple of Quantity; callable

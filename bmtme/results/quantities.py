@@ -130,7 +130,16 @@ BETA = Quantity(
 SIGMA_T = Quantity(
     "Sigma_t", ("trait", "trait_bis"), GENETIC,
     "genetic covariance of the traits across environments, for the relationship as given", attrgetter("Sigma_t"),
-    is_proportional, mark=Mark(pairs="genetic_correlation"),
+    is_proportional, mark=Mark(pairs="genetic_correlation"), reported=True,
+)  # fmt: skip
+SIGMA_GT = Quantity(
+    "Sigma_gt", ("trait", "trait_bis"), GENETIC,
+    "genetic covariance of the traits in the interaction, on average over environments, for the relationship as given",
+    reported=True,
+)  # fmt: skip
+K = Quantity(
+    "k", ("env",), NONE, "size of the interaction in the environment, 1 on average", reported=True,
+    notes=(first_of(note_unseen, note_prior_only), note_likeness),
 )  # fmt: skip
 R_E = Quantity(
     "R_e", ("trait", "trait_bis"), COVARIANCE, "residual covariance of the traits on one plot", attrgetter("R_e"),
@@ -163,6 +172,8 @@ R_BY_ENV = Quantity(
 QUANTITIES: tuple[Quantity, ...] = (
     BETA,
     SIGMA_T,
+    SIGMA_GT,
+    K,
     GENETIC_VARIANCE,
     C,
     R_E,
@@ -237,8 +248,8 @@ def choose_stored(problem: Problem, structures: Structures) -> list[Quantity]:
     if unknown := [name for name in genetic.reports if name not in known]:
         raise LookupError(f"the register has no reported quantity {unknown[0]!r}, of the structure {genetic.name}")
     reported: dict[str, Callable[[Draws], np.ndarray]] = {
-        name: lambda chain, name=name: genetic.report(part, chain.theta)[name]  # type: ignore[misc]
-        for name in genetic.reports
+        name: lambda chain, name=name: genetic.report(part, problem.seen, chain.theta)[name]  # type: ignore[misc]
+        for name in genetic.report(part, problem.seen, np.empty((0, part.size)))
     }
     if not problem.proportional:
         shape = (problem.recorded.size, problem.recorded.size)

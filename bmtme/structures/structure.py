@@ -6,7 +6,7 @@ predictions see nothing else of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -54,13 +54,24 @@ class Genetic(Structure):
     Attributes
     ----------
     shapes : of the model's ``structure`` that go with it
-    reports : names of the posterior variables that `report` gives
+    takes_wishart : whether ``prior_t`` may be an inverse-Wishart
+    takes_prior_E : whether the model's ``prior_E`` is a prior of it
+    alike : whether genetic variances are the same in every environment, with records or without
     """
 
     shapes: ClassVar[tuple[str, ...]] = ("unstructured",)
-    reports: ClassVar[tuple[str, ...]] = ()
+    takes_wishart: ClassVar[bool] = True
+    takes_prior_E: ClassVar[bool] = True
 
-    def check(self, recorded: np.ndarray) -> None:
+    @property
+    def alike(self) -> bool:
+        return False
+
+    def settle(self, residual: Residual) -> Genetic:
+        """The structure beside this residual one, where a default depends on it."""
+        return self
+
+    def check(self, recorded: np.ndarray, envs: Sequence[str], traits: Sequence[str]) -> None:
         """Refuse data that the structure cannot serve.
 
         recorded : (I, L) which columns have a record
@@ -70,10 +81,11 @@ class Genetic(Structure):
         UsageError
         """
 
-    def report(self, part: Part, thetas: np.ndarray) -> Mapping[str, np.ndarray]:
+    def report(self, part: Part, seen: np.ndarray, thetas: np.ndarray) -> Mapping[str, np.ndarray]:
         """Its own parameters by name of the posterior variable, in scaled units, from (n, size) parameters.
 
         part : for every column, recorded or not
+        seen : environments with a record
         """
         return {}
 

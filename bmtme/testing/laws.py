@@ -8,9 +8,11 @@ import numpy as np
 from scipy import stats
 
 from bmtme.engines.rotated.problem import Problem
-from bmtme.model.codes import FULL, CovariancePrior
+from bmtme.model.codes import FULL, HALF_T, CovariancePrior
 from bmtme.structures.by_env import ByEnv
 from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.free import Free
+from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.parameters import count_parameters, pack_covariance
 from bmtme.structures.part import Part, build_matrices
 from bmtme.structures.proportional import Proportional, Shared
@@ -56,6 +58,24 @@ def draw_proportional(rng: np.random.Generator, p: Problem) -> np.ndarray:
     return np.concatenate([theta, np.arcsinh(roots)])
 
 
+def draw_free(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `Free`."""
+    prior = p.genetic.prior
+    scale = np.tile(prior.scale, p.n_env)
+    return draw_covariance_parameters(rng, CovariancePrior(HALF_T, FULL, prior.nu, scale, 0.0, np.eye(len(scale))))
+
+
+def draw_main_and_interaction(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `MainAndInteraction`."""
+    part = p.whole_genetic
+    found = [draw_covariance_parameters(rng, part.prior) for _ in range(2)]
+    a = rng.standard_normal(part.size - sum(map(len, found)))
+    if len(a):
+        size = np.exp(a)
+        found[1][: len(part.prior.scale)] *= np.sqrt(size.mean() / size[p.genetic.seen].mean())
+    return np.concatenate([*found, a])
+
+
 def draw_shared(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `Shared`."""
     return draw_covariance_parameters(rng, p.residual.prior)
@@ -77,10 +97,22 @@ def draw_common_correlation(rng: np.random.Generator, p: Problem) -> np.ndarray:
 #: The prior of each structure.
 LAWS: dict[type, DrawPrior] = {
     Proportional: draw_proportional,
+    Free: draw_free,
+    MainAndInteraction: draw_main_and_interaction,
     Shared: draw_shared,
     ByEnv: draw_by_env,
     CommonCorrelation: draw_common_correlation,
 }
+
+
+def restrict_main_and_interaction(part: Part, whole: Part, theta: np.ndarray) -> np.ndarray:
+    """Of `MainAndInteraction`."""
+    if part.size == whole.size:
+        return theta
+    L, size = part.n_trait, np.exp(theta[-part.n_env :])
+    t, gt = np.array_split(theta[: -part.n_env].copy(), 2)
+    gt[:L] *= np.sqrt(size[part.seen].mean() / size.mean())
+    return np.concatenate([t, gt, theta[-part.n_env :][part.seen]])
 
 
 def restrict_by_env(part: Part, whole: Part, theta: np.ndarray) -> np.ndarray:
@@ -103,6 +135,7 @@ def restrict_common_correlation(part: Part, whole: Part, theta: np.ndarray) -> n
 
 
 RESTRICTIONS: dict[type, Callable[[Part, Part, np.ndarray], np.ndarray]] = {
+    MainAndInteraction: restrict_main_and_interaction,
     ByEnv: restrict_by_env,
     CommonCorrelation: restrict_common_correlation,
 }

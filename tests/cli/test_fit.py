@@ -133,3 +133,22 @@ def test_residuals_by_environment(fit_words: list[str], tmp_path: Path, run: Run
     code, _, complained = run(*fit_words, "--model", "standard", "--residual", "by-env", "--out", tmp_path / "other")
     assert code == 2
     assert "structure='standard' does not go with residual='by_env'" in complained
+
+
+def test_genetic_structures(fit_words: list[str], tmp_path: Path, run: Run) -> None:
+    """By their names, with what they report; k is free beside residuals by environment."""
+    words = [*fit_words, *SMALL, "--genetic", "main-and-interaction", "--residual", "by-env"]
+    code, said, complained = run(*words, "--out", tmp_path / "run")
+    assert code == 0, complained
+    assert "unstructured, genetic main and interaction, residual by env," in said
+    assert "Genetic correlation" in said
+    model = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["model"]
+    assert model["genetic"] == {"main_and_interaction": {"k": "free"}}
+    names = pd.read_csv(tmp_path / "run" / "summary.csv", index_col=0).index
+    assert {name.split("[")[0] for name in names} >= {"Sigma_t", "Sigma_gt", "k", "heritability"}
+    code, _, complained = run(*fit_words, *SMALL, "--genetic", "free", "--out", tmp_path / "free")
+    assert code == 2
+    assert "the genetic structure free cannot serve environment x trait columns without any record" in complained
+    code, _, complained = run(*fit_words, "--model", "diagonal", "--genetic", "free", "--out", tmp_path / "other")
+    assert code == 2
+    assert "structure='diagonal' does not go with the genetic structure free" in complained

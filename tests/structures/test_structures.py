@@ -5,12 +5,16 @@ import pytest
 from scipy import stats
 
 from bmtme.engines.rotated.density import evaluate, measure_prior
+from bmtme.errors import UsageError
 from bmtme.model.codes import FULL, HALF_T, CovariancePrior
 from bmtme.structures.by_env import ByEnv, back
 from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.free import Free
+from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.part import Start, build_matrices
 from bmtme.structures.proportional import Proportional, Shared
 from bmtme.structures.structure import make_part
+from bmtme.testing.cases import DESIGNS as CASES
 from bmtme.testing.cases import make_case, make_scene
 from bmtme.testing.geweke import SPARSE
 from bmtme.testing.laws import LAWS, draw_covariance_parameters, join_laws, join_restrictions
@@ -27,8 +31,35 @@ PAIRS = {
     "made up": (HalfAlike(), Shared()),
     "by environment": (Proportional(), ByEnv()),
     "common correlation": (Proportional(), CommonCorrelation()),
+    "free": (Free(), Shared()),
+    "free by environment": (Free(), ByEnv()),
+    "interaction": (MainAndInteraction(k="equal"), Shared()),
+    "interaction of free size": (MainAndInteraction(k="free"), Shared()),
+    "interaction by environment": (MainAndInteraction(k="free"), ByEnv()),
 }
 DESIGNS = ("complete", "missing", "absent", "unseen", "one-trait", "one-environment")
+#: `SPARSE` with both traits in the last environment, for a structure that needs a record in every column.
+FULL_SPARSE = (*SPARSE[:2], ("0", "-", "01", "1 0", "-", "01", "0", "-"))
+
+
+def serves(genetic, recorded):
+    """Whether a genetic structure takes data with records in these columns."""
+    try:
+        genetic.check(recorded, "abc", "xyz")
+    except UsageError:
+        return False
+    return True
+
+
+#: Pairs of structures, shapes and designs that go together.
+SCENES = [
+    (name, variant, design)
+    for name, pair in PAIRS.items()
+    for variant in ("unstructured", "diagonal")
+    if variant in pair[0].shapes
+    for design in DESIGNS
+    if serves(pair[0], make_case(CASES[design]).recorded)
+]
 
 
 def draw_half_alike(rng, p):
@@ -53,9 +84,14 @@ def complete(pair, p, theta, rng):
     return whole
 
 
-@pytest.mark.parametrize("design", DESIGNS)
-@pytest.mark.parametrize("variant", ["unstructured", "diagonal"])
-@pytest.mark.parametrize("name", PAIRS)
+def test_structures_are_refused_what_they_cannot_serve_only():
+    counts = {name: sum(scene[0] == name for scene in SCENES) for name in PAIRS}
+    assert counts["made up"] == counts["by environment"] == counts["common correlation"] == 12
+    assert counts["free"] == counts["free by environment"] == 4
+    assert {design for name, _, design in SCENES if name == "interaction"} == set(DESIGNS) - {"one-environment"}
+
+
+@pytest.mark.parametrize(("name", "variant", "design"), SCENES)
 def test_density_and_gradient(name, variant, design):
     """Against one dense covariance of all values, and against differences."""
     pair, scene = PAIRS[name], make_scene(design, variant)
@@ -86,12 +122,14 @@ def test_density_and_gradient(name, variant, design):
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_flips_leave_the_covariances(name):
-    pair, scene = PAIRS[name], make_scene("absent", "unstructured")
+    pair = PAIRS[name]
+    scene = make_scene("absent" if (name, "unstructured", "absent") in SCENES else "missing", "unstructured")
     p = build_pair_problem(scene.case, pair, scene.values)
     _, held = open_walk(p, scene.state())
     theta = start_at(pair, p, scene.t) + 0.1
     scratch = np.empty(len(theta))
     value = evaluate(theta, *held, scratch)
+    assert pair[0].list_flips(p.genetic)
     for structure, part in zip(pair, (p.genetic, p.residual), strict=True):
         for lead, others in structure.list_flips(part):
             turned = theta.copy()
@@ -102,9 +140,10 @@ def test_flips_leave_the_covariances(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_sweeps_leave_the_joint_distribution(name):
-    """Missing cells and traits, an absent column, clones, unequal replication."""
-    case = make_case(SPARSE, shape="full", mu_sd=1.0, nu=4.0, scale=1.0)
+    """Missing cells and traits, an absent column where the structure takes it, clones, unequal replication."""
     pair = PAIRS[name]
+    plots = SPARSE if (name, "unstructured", "absent") in SCENES else FULL_SPARSE
+    case = make_case(plots, shape="full", mu_sd=1.0, nu=4.0, scale=1.0)
     comparison = compare_pair(case, pair, join_laws(*pair), join_restrictions(*pair), 2000, 5, seed=1)
     assert comparison.p_value > 1e-3, str(comparison)
     assert len(comparison.z) > 150

@@ -6,6 +6,7 @@ from validation.planted.mutant import Mutant
 
 STRUCTURES = "structures/test_structures.py::"
 DENSITY = STRUCTURES + "test_density_and_gradient"
+PRIOR = "structures/test_genetic.py::test_prior_of_a_free_covariance"
 SWEEPS = STRUCTURES + "test_sweeps_leave_the_joint_distribution"
 
 STRUCTURE = (
@@ -57,5 +58,40 @@ STRUCTURE = (
         "        first = p.block[i] * L\n        R_e = h.R_e[first : first + L]\n",
         "        first = p.block[i] * L\n        R_e = h.R_e[:L]\n",
         (DENSITY + "[by environment-unstructured-missing]",),
+    ),
+    Mutant(
+        "structures: a free covariance with the scale of the first trait in every column",
+        "structures/free.py",
+        "part.prior.scale[part.col_trait]",
+        "part.prior.scale[0 * part.col_trait]",
+        (PRIOR,),
+    ),
+    Mutant(
+        "structures: a free covariance with the degrees of freedom of fewer columns",
+        "structures/free.py",
+        "FULL, part.prior.nu, ",
+        "FULL, part.prior.nu + 1.0, ",
+        (PRIOR, SWEEPS + "[free]"),
+    ),
+    Mutant(
+        "structures: sizes of the interaction without their prior",
+        "structures/main_and_interaction.py",
+        "        lp -= 0.5 * a[b] ** 2\n",
+        "",
+        (DENSITY + "[interaction of free size-unstructured-complete]",),
+    ),
+    Mutant(
+        "structures: the size of the interaction not held at a mean of one",
+        "structures/main_and_interaction.py",
+        "        k[part.seen[b]] /= total\n",
+        "        k[part.seen[b]] /= 1.0\n",
+        (DENSITY + "[interaction of free size-unstructured-complete]",),
+    ),
+    Mutant(
+        "structures: an unseen environment changes the interaction of the others",
+        "structures/main_and_interaction.py",
+        "math.sqrt(np.mean(np.exp(a)) / seen)",
+        "1.0",
+        (DENSITY + "[interaction of free size-unstructured-unseen]",),
     ),
 )

@@ -1,0 +1,239 @@
+"""The genetic structures through fits: what they report, refuse and save, against formulas by hand."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bmtme
+from bmtme.choices import GENETICS, RESIDUALS
+from bmtme.model.codes import FULL, HALF_T, CovariancePrior
+from bmtme.structures.genetics import GENETIC_STRUCTURES
+from bmtme.structures.residuals import RESIDUAL_STRUCTURES
+from bmtme.structures.structure import make_part
+
+SHORT = {"draws": 100, "tune": 100, "chains": 2, "seed": 4}
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def simulate(**changes):
+    """30 lines, three environments, two traits, with gaps; environments are not in the order of their names."""
+    settings = {"lines": 30, "envs": 3, "traits": 2, "reps": 2, "relationship": "markers", "seed": 3} | changes
+    missing = 0.2 if settings["envs"] > 1 else 0.0
+    sim = bmtme.simulate(**settings, missing=missing, missing_traits=0.1 if settings["traits"] > 1 else 0.0)
+    frame = sim.frame[sim.frame["line"] != "L07"].replace({"env": {"E1": "Z"}})
+    return frame, sim.relationship
+
+
+def read(frame):
+    traits = [name for name in ("T1", "T2") if name in frame]
+    return bmtme.Trial.from_frame(frame, line="line", env="env", traits=traits, rep="rep")
+
+
+def check_whole(fit, trial, relationship, model, folder):
+    """Heritabilities, correlations and predictions by hand; saved, loaded and run again."""
+    posterior, summary = fit.idata.posterior, fit.summary()
+    C, spread = posterior["C"], fit.run["facts"]["spread"]
+    variance = posterior["genetic_variance"]
+    for env, trait in ((e, t) for e in trial.envs for t in trial.traits):
+        cell = f"{env} x {trait}"
+        if cell in C["cell"].values:
+            np.testing.assert_allclose(variance.sel(env=env, trait=trait), C.sel(cell=cell, cell_bis=cell))
+        residual = posterior["R_e"].sel(trait=trait, trait_bis=trait)
+        residual = residual.sel(env=env) if "env" in residual.dims else residual
+        genetic = spread * variance.sel(env=env, trait=trait)
+        share = float((genetic / (genetic + residual)).mean())
+        assert summary.loc[f"heritability[{env}, {trait}]", "mean"] == pytest.approx(share)
+    for a, b in combinations(C["cell"].values, 2):
+        roots = np.sqrt(C.sel(cell=a, cell_bis=a) * C.sel(cell=b, cell_bis=b))
+        correlation = (C.sel(cell=a, cell_bis=b) / roots).values
+        name = f"genetic_correlation[{a}, {b}]"
+        assert (name in summary.index) == correlation.any()
+        assert name not in summary.index or summary.loc[name, "mean"] == pytest.approx(correlation.mean())
+    table = fit.predictions().set_index(["line", "env", "trait"])
+    assert np.isfinite(table[["mean", "sd", "lower", "upper"]].to_numpy()).all()
+    cell = {"env": trial.envs[-1], "trait": trial.traits[0]}
+    line = str(posterior["u"]["line"].values[3])
+    by_hand = float((posterior["u"].sel(line=line, **cell) + posterior["beta"].sel(cell)).mean())
+    assert table.loc[(line, *cell.values()), "mean"] == pytest.approx(by_hand)
+    fit.save(folder)
+    loaded = bmtme.load(folder)
+    pd.testing.assert_frame_equal(loaded.summary(), summary)
+    pd.testing.assert_frame_equal(loaded.predictions(), fit.predictions())
+    again = bmtme.fit(trial, relationship, model, **SHORT, cores=1)
+    pd.testing.assert_frame_equal(again.predictions(), fit.predictions())
+
+
+def test_names():
+    assert tuple(GENETIC_STRUCTURES) == GENETICS
+    assert tuple(RESIDUAL_STRUCTURES) == RESIDUALS
+
+
+# --- free -------------------------------------------------------------------------------------------------------------
+
+
+def test_prior_of_a_free_covariance():
+    """Huang & Wand's density with the scale of each column's trait, the Jacobian by differences; up to a constant."""
+    recorded = np.array([[True, True], [True, True], [False, True]])
+    nu, scale = 2.5, np.array([0.3, 2.0])
+    prior = CovariancePrior(HALF_T, FULL, nu, scale, 0.0, np.eye(2))
+    part = make_part(bmtme.Free(), 0, recorded, prior, prior, False)
+    p, rng = 5, np.random.default_rng(1)
+    A = scale[[0, 1, 0, 1, 1]]
+
+    def build(theta):
+        C = np.empty((p, p))
+        assert bmtme.Free.build(part, theta, C)
+        return C
+
+    differences, values = [], []
+    for _ in range(5):
+        theta = rng.standard_normal(part.size)
+        values.append(bmtme.Free.back(part, theta, np.zeros((p, p)), np.empty(part.size)))
+        lower = np.tril_indices(p)
+        steps = 1e-6 * np.eye(part.size)
+        jacobian = [(build(theta + e)[lower] - build(theta - e)[lower]) / 2e-6 for e in steps]
+        C = build(theta)
+        inverse = np.diag(np.linalg.inv(C))
+        density = -0.5 * (nu + 2 * p) * np.linalg.slogdet(C)[1]
+        density -= 0.5 * (nu + p) * np.log(nu * inverse + 1 / A**2).sum()
+        differences.append(values[-1] - density - np.linalg.slogdet(jacobian)[1])
+    assert np.ptp(values) > 1.0
+    assert np.ptp(differences) < 1e-5
+
+
+@pytest.mark.parametrize("residual", ["shared", "by_env"])
+def test_free_through_a_fit(residual, tmp_path):
+    frame, relationship = simulate()
+    trial, model = read(frame), bmtme.BMTME(genetic=bmtme.Free(), residual=residual)
+    fit = bmtme.fit(trial, relationship, model, **SHORT)
+    assert fit.run["settings"]["model"]["genetic"] == "free"
+    C = fit.idata.posterior["C"]
+    assert C["cell"].values.tolist() == [f"{env} x {trait}" for env in trial.envs for trait in trial.traits]
+    assert C["cell"].values[0].startswith("Z")
+    # Not a Kronecker product: variances of the traits are in another proportion in every environment.
+    sd = np.sqrt(np.diagonal(C.values, axis1=2, axis2=3))
+    assert (np.ptp(sd[..., ::2] / sd[..., 1::2], axis=-1) > 1e-3).all()
+    assert not {"Sigma_t", "Sigma_E", "Sigma_gt", "k"} & set(fit.idata.posterior.data_vars)
+    check_whole(fit, trial, relationship, model, tmp_path / "run")
+
+
+@pytest.mark.parametrize("sizes", [{"traits": 1}, {"envs": 1}, {"traits": 1, "envs": 1}])
+def test_free_at_its_limits(sizes, tmp_path):
+    """One trait, one environment: C is the covariance of the other."""
+    frame, relationship = simulate(**sizes)
+    trial, model = read(frame), bmtme.BMTME(genetic=bmtme.Free())
+    fit = bmtme.fit(trial, relationship, model, **SHORT)
+    size = len(trial.envs) * len(trial.traits)
+    assert fit.idata.posterior["C"].shape[2:] == (size, size)
+    check_whole(fit, trial, relationship, model, tmp_path / "run")
+
+
+def test_free_is_refused_where_a_column_has_no_record():
+    frame, relationship = simulate()
+    absent = frame.copy()
+    absent.loc[absent["env"] == "E2", "T2"] = np.nan
+    model = bmtme.BMTME(genetic=bmtme.Free())
+    words = r"cannot serve environment x trait columns without any record \('?E2 x T2'?\).*Proportional\(\) or"
+    with pytest.raises(bmtme.UsageError, match=r"^the genetic structure free " + words):
+        bmtme.fit(read(absent), relationship, model, **SHORT)
+    where = r"^model 'free', partition 'E2:T2', training part: the genetic structure free "
+    with pytest.raises(bmtme.UsageError, match=where + words):
+        bmtme.cross_validate(
+            read(frame), relationship, {"paper": bmtme.BMTME(), "free": model}, bmtme.CV2(["T2"], ["E2"]), **SHORT
+        )
+
+
+@pytest.mark.parametrize("structure", ["diagonal", "standard"])
+def test_free_goes_with_unstructured_only(structure):
+    with pytest.raises(bmtme.UsageError, match="genetic structure free, which takes 'unstructured'"):
+        bmtme.BMTME(structure, genetic=bmtme.Free())
+
+
+def test_priors_that_a_structure_does_not_take():
+    with pytest.raises(bmtme.UsageError, match="prior_t of the genetic structure free must be a HalfT"):
+        bmtme.BMTME(genetic=bmtme.Free(), prior_t=bmtme.InverseWishart(5, 1.0))
+    for genetic in (bmtme.Free(), bmtme.MainAndInteraction()):
+        with pytest.raises(bmtme.UsageError, match=f"{genetic.name} has no Sigma_E"):
+            bmtme.BMTME(genetic=genetic, prior_E=bmtme.HalfT(4.0, 1.0))
+    assert bmtme.BMTME(genetic=bmtme.MainAndInteraction(), prior_t=bmtme.InverseWishart(5, 1.0))
+
+
+# --- main effects and interaction -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("structure", "residual", "k"),
+    [("unstructured", "shared", "equal"), ("unstructured", "by_env", "free"), ("diagonal", "shared", "free")],
+)
+def test_main_and_interaction_through_a_fit(structure, residual, k, tmp_path):
+    """With a column, and in the last case an environment, without a record."""
+    frame, relationship = simulate()
+    frame.loc[frame["env"] == "E2", "T2"] = np.nan
+    if structure == "diagonal":
+        frame.loc[frame["env"] == "Z", ["T1", "T2"]] = np.nan
+    trial = read(frame)
+    default = k == "free" if residual == "by_env" else k == "equal"
+    model = bmtme.BMTME(structure, genetic=bmtme.MainAndInteraction(None if default else k), residual=residual)
+    fit = bmtme.fit(trial, relationship, model, **SHORT)
+    assert fit.run["settings"]["model"]["genetic"] == {"main_and_interaction": {"k": k}}
+    posterior, summary = fit.idata.posterior, fit.summary()
+    assert ("k" in posterior) == (k == "free")
+    seen = [env for env in trial.envs if trial.counts()[:, list(trial.envs).index(env)].any()]
+    sizes = posterior["k"] if k == "free" else None
+    if sizes is not None:
+        np.testing.assert_allclose(sizes.sel(env=seen).mean("env"), 1.0)
+        assert float(sizes.std("draw").min()) > 0.05
+    for env in trial.envs:
+        size = 1.0 if sizes is None else sizes.sel(env=env)
+        for trait in trial.traits:
+            pair = {"trait": trait, "trait_bis": trait}
+            total = posterior["Sigma_t"].sel(pair) + size * posterior["Sigma_gt"].sel(pair)
+            np.testing.assert_allclose(posterior["genetic_variance"].sel(env=env, trait=trait), total)
+    C, cells = posterior["C"], list(posterior["C"]["cell"].values)
+    assert "E2 x T2" not in cells
+    for a in cells:
+        for b in cells:
+            (i, l), (h, q) = a.split(" x "), b.split(" x ")
+            expected = posterior["Sigma_t"].sel(trait=l, trait_bis=q)
+            if i == h:
+                size = 1.0 if sizes is None else sizes.sel(env=i)
+                expected = expected + size * posterior["Sigma_gt"].sel(trait=l, trait_bis=q)
+            np.testing.assert_allclose(C.sel(cell=a, cell_bis=b), expected, atol=1e-12)
+    names = set(summary.index)
+    assert {"Sigma_t[T1, T1]", "Sigma_gt[T2, T2]"} <= names
+    assert ("genetic_correlation[T1, T2]" in names) == (structure == "unstructured")
+    if structure == "diagonal":
+        assert summary.loc["k[Z]", "note"].startswith("prior only: nothing was recorded")
+    check_whole(fit, trial, relationship, model, tmp_path / "run")
+
+
+def test_what_is_said_of_an_environment_without_records():
+    """Its variances are those of the others if k is equal, and the prior's otherwise."""
+    frame, relationship = simulate()
+    frame.loc[frame["env"] == "Z", ["T1", "T2"]] = np.nan
+    for k in ("equal", "free"):
+        model = bmtme.BMTME(genetic=bmtme.MainAndInteraction(k))
+        note = bmtme.fit(read(frame), relationship, model, **SHORT).summary().loc["heritability[Z, T1]", "note"]
+        assert ("nothing was recorded in this environment" in note) == (k == "free")
+
+
+def test_main_and_interaction_in_a_cross_validation():
+    """Of the scheme that hides whole columns, too; R-hat counts what the structure reports."""
+    frame, relationship = simulate()
+    model = bmtme.BMTME(genetic=bmtme.MainAndInteraction("free"))
+    cv = bmtme.cross_validate(read(frame), relationship, model, bmtme.CV2(["T2"], ["E2"]), **SHORT)
+    assert cv.scores["msep"].notna().all()
+
+
+def test_main_and_interaction_needs_two_environments():
+    frame, relationship = simulate()
+    model = bmtme.BMTME(genetic=bmtme.MainAndInteraction())
+    with pytest.raises(bmtme.UsageError, match=r"needs records in two environments at least.*Proportional"):
+        bmtme.fit(read(frame[frame["env"] == "Z"]), relationship, model, **SHORT)
+
+
+def test_size_of_the_interaction_is_named():
+    with pytest.raises(bmtme.UsageError, match="k of MainAndInteraction must be one of 'equal', 'free', got 'Free'"):
+        bmtme.MainAndInteraction("Free")
