@@ -244,13 +244,13 @@ def choose_stored(problem: Problem, structures: Structures) -> list[Quantity]:
     genetic, _ = structures
     part = problem.whole_genetic
     here = np.flatnonzero(problem.recorded.ravel())
-    known = {quantity.name for quantity in QUANTITIES if quantity.reported}
-    if unknown := [name for name in genetic.reports if name not in known]:
-        raise LookupError(f"the register has no reported quantity {unknown[0]!r}, of the structure {genetic.name}")
     reported: dict[str, Callable[[Draws], np.ndarray]] = {
         name: lambda chain, name=name: genetic.report(part, problem.seen, chain.theta)[name]  # type: ignore[misc]
         for name in genetic.report(part, problem.seen, np.empty((0, part.size)))
     }
+    known = {quantity.name for quantity in QUANTITIES if quantity.reported}
+    if unknown := [name for name in reported if name not in known]:
+        raise LookupError(f"the register has no reported quantity {unknown[0]!r}, of the structure {genetic.name}")
     if not problem.proportional:
         shape = (problem.recorded.size, problem.recorded.size)
         reported["C"] = lambda chain: build_matrices(part, chain.theta, shape)[:, here[:, None], here]
