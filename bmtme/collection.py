@@ -105,9 +105,9 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on
     one record, and ``together_here`` (env x trait x trait) in an environment; ``single_unrelated``, whether lines are
     unrelated and have one plot in each environment at most; ``spread``, the expected sample variance of the lines'
-    effects per unit of their covariance; ``records``, ``observed_sd`` (env x trait), number of records and their standard
-    deviation; ``prior_only``, what the likelihood is flat in, by name; ``alike``, traits that are nearly copies;
-    ``means``, ``shared_variance``, of the model.
+    effects per unit of their covariance; ``records``, ``observed_sd`` (env x trait), number of records and their
+    standard deviation; ``prior_only``, what the likelihood is flat in, by name; ``alike``, traits that are nearly
+    copies; ``means``, ``shared_variance``, of the model.
     """
     observed, env, shown = prepared.observed, prepared.layout.rec_env, prepared.shown_envs
     plots = np.bincount(env * len(prepared.lines) + prepared.layout.rec_line)
@@ -193,5 +193,5 @@ def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode
 
 def find_versions() -> dict[str, str]:
     """Versions of Python and of the libraries behind the numbers."""
-    names = ("numpy", "scipy", "numba", "pandas", "xarray", "arviz")
+    names = ("numpy", "scipy", "numba", "pandas", "xarray", "arviz", "arviz-stats")
     return {"bmtme": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}

@@ -113,12 +113,13 @@ def fit(
         raise UsageError(f"keep_effects must be one of {list_names(KEEP)}, got {show(keep_effects)}.")
     clock = [time.perf_counter()]
 
+    if isinstance(model, BMTME):
+        sampling.refuse(model)
     prepared = prepare(trial, relationship, unrelated)
     keep = plan_memory(prepared, sampling, keep_effects)
     warn_of_dropped(prepared)
     problem, scaling = build(prepared, model)
-    sampling.refuse(model)
-    warn_of_values(prepared.given, stacklevel=2)
+    warn_of_values(prepared.given, problem.by_env, stacklevel=2)
     targets = None if keep == "none" else choose_targets(prepared, tuple(sorted(relationship.lines)))
     clock.append(time.perf_counter())
 

@@ -13,7 +13,7 @@ from bmtme.choices import SAMPLERS
 from bmtme.errors import UsageError
 from bmtme.model.structure import BMTME
 from bmtme.results.predictions import KEPT, spread_evenly
-from bmtme.structures.proportional import is_paper_pair
+from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
 from bmtme.words import list_names
 
 #: Above this many bytes of effects, keep_effects="auto" thins.
@@ -65,10 +65,12 @@ class Sampling:
         """
         genetic, residual = model.structures
         if self.sampler != SAMPLERS[0] and not is_paper_pair(genetic, residual):
+            other = f"residual {residual.name!r}"
+            if not is_paper_pair(genetic, PAPER_PAIR[1]):
+                other = f"genetic structure {genetic.name!r}"
             raise UsageError(
                 f"sampler={self.sampler!r} draws the covariances of the paper's model only, and this one has the "
-                f"genetic structure {genetic.name} and the residual {residual.name}: leave sampler out, or use "
-                f"{SAMPLERS[0]!r}."
+                f"{other}: leave sampler out, which is {SAMPLERS[0]!r}."
             )
 
     @property

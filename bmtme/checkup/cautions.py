@@ -16,7 +16,7 @@ from bmtme.checkup.oddities import (
     find_unit_mixes,
 )
 from bmtme.checkup.replicates import find_replicate_differences
-from bmtme.checkup.spreads import find_unequal_spreads
+from bmtme.checkup.spreads import KIND, find_unequal_spreads
 from bmtme.data.trial import Trial
 
 __all__ = ["find_cautions", "warn_of_values"]
@@ -47,11 +47,12 @@ def find_cautions(trial: Trial) -> list[Finding]:
     ]
 
 
-def warn_of_values(trial: Trial, stacklevel: int) -> None:
+def warn_of_values(trial: Trial, by_env: bool, stacklevel: int) -> None:
     """Warn of what `find_cautions` finds worth a warning, each once.
 
+    by_env : whether every model has residual variances of its own in each environment, which may then differ
     stacklevel : as of `warnings.warn`, counted from the caller
     """
     for finding in find_cautions(trial):
-        if finding.severity == "warning":
+        if finding.severity == "warning" and not (by_env and finding.kind == KIND):
             warnings.warn(finding.summary, UserWarning, stacklevel=stacklevel + 1)

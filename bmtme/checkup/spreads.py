@@ -13,7 +13,10 @@ from bmtme.checkup.findings import Finding, Severity, join_texts
 from bmtme.checkup.oddities import robust_z
 from bmtme.data.trial import Trial
 
-__all__ = ["find_unequal_spreads"]
+__all__ = ["KIND", "find_unequal_spreads"]
+
+#: Kind of its findings.
+KIND = "unequal spread"
 
 #: Values (or degrees of freedom within lines) from which on an environment's standard deviation is compared.
 FEWEST = 15
@@ -81,7 +84,7 @@ def find_unequal_spreads(trial: Trial, known: Collection[tuple[str, str]] = ()) 
             )
             if severity == "warning":
                 text += " Fit such environments apart, or divide the values of each by its standard deviation."
-            found.append(Finding.of(severity, "unequal spread", text, listed))
+            found.append(Finding.of(severity, KIND, text, listed))
     return found
 
 

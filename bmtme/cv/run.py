@@ -134,6 +134,8 @@ def cross_validate(
     named = label_models(models)
     scheme = check_scheme(CV1() if scheme is None else scheme)
     sampling = Sampling.checked(draws, tune, chains, seed, sampler)
+    for model in named.values():
+        sampling.refuse(model)
     workers = count_cores() if workers is None else whole_number(workers, "workers", 1)
     clock = [time.perf_counter()]
     decompose = DecompositionCache()
@@ -147,8 +149,6 @@ def cross_validate(
         trained = [prepare_training(trial, relationship, partition, decompose) for partition in partitions]
         for partition, prepared in zip(partitions, trained, strict=True):
             check_models(named, partition, prepared)
-        for model in named.values():
-            sampling.refuse(model)
         twins = find_twins(named, trial)
         own = [m for m, (label, first) in enumerate(twins.items()) if label == first]
         order = np.ix_(sort_names(trial.lines), sort_names(trial.envs))
@@ -168,7 +168,7 @@ def cross_validate(
             for k, (prepared, cells) in enumerate(zip(trained, tested, strict=True))
             for m in own
         }
-        warn_of_values(trial, stacklevel=2)
+        warn_of_values(trial, all(model.structures[1].by_env for model in fitted), stacklevel=2)
         clock.append(time.perf_counter())
         bar = Progress(len(jobs) * sampling.chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
         try:

@@ -3,8 +3,8 @@
 numba compiles a caller anew for each function that it is given, and a sweep takes the better part of a minute. An
 address is a number like any other: the caller is compiled once, and each function by itself when it is first used.
 
-A function and its callers must agree on the types of its arguments; nobody can check that at an address. So the types
-are fixed by the three kinds of call here, and `find_address` compiles for just these.
+A function and its callers must agree on all types; nobody can check that at an address. So the types are fixed by the
+three kinds of call here, `find_address` compiles for just these, and it looks at what is returned.
 """
 
 from __future__ import annotations
@@ -26,17 +26,29 @@ VECTOR = numba_types.Array(types.float64, 1, "C")
 MATRIX = numba_types.Array(types.float64, 2, "C")
 
 
-def find_address(function: Any, *arguments: Any) -> int:
-    """Address of a compiled function for arguments of the types of these.
+def find_address(function: Any, result: Any, *arguments: Any) -> int:
+    """Address of a compiled function that takes arguments of the types of these and returns what `result` is.
 
-    The same function and types give the same address. As plain Python (numba switched off) a number that stands for it.
+    The same function and types give the same address, valid in this process. As plain Python (numba switched off) a
+    number that stands for it.
+
+    Raises
+    ------
+    TypeError
+        For a function that is not compiled, or returns another type.
     """
+    name = getattr(function, "__qualname__", repr(function))
+    if not numba.config.DISABLE_JIT and not hasattr(function, "compile"):
+        raise TypeError(f"{name} is not compiled: decorate it with bmtme.linalg.compile.compiled()")
     if numba.config.DISABLE_JIT:
         address = id(function)
     else:
         signature = tuple(_find_type(value) for value in arguments)
         function.compile(signature)
         compiled = function.overloads[signature]
+        found, wanted = numba_types.unliteral(compiled.signature.return_type), numba.typeof(result)
+        if found != wanted:
+            raise TypeError(f"{name} returns {found} where {wanted} is expected: look at each of its returns")
         address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
     FUNCTIONS[address] = function
     return int(address)

@@ -160,7 +160,10 @@ class BMTME:
         from bmtme.structures.structure import Genetic, Residual
 
         if not isinstance(self.genetic, Genetic):
-            raise UsageError(f"genetic must be a structure such as bmtme.Proportional(), got {show(self.genetic)}.")
+            raise UsageError(
+                f"genetic of a model must be a structure as a value, such as bmtme.Proportional(), got "
+                f"{show(self.genetic)}."
+            )
         if self.structure not in self.genetic.shapes:
             raise UsageError(
                 f"structure={self.structure!r} does not go with the genetic structure {self.genetic.name}, which takes "
@@ -182,7 +185,10 @@ class BMTME:
                 f"{suggest(self.residual, RESIDUALS)}"
             )
         if not isinstance(self.residual, (str, Residual)):
-            raise UsageError(f"residual must be one of {list_names(RESIDUALS)}, got {show(self.residual)}.")
+            raise UsageError(
+                f"residual of a model must be one of {list_names(RESIDUALS)}, or a residual structure as a value, got "
+                f"{show(self.residual)}."
+            )
         residual = self.structures[1]
         if self.structure not in residual.shapes:
             raise UsageError(

@@ -38,7 +38,7 @@ NONE = Unit("")
 VALUE = Unit("trait's unit", lambda values, scaling: values * scaling.scale + scaling.centre)
 DIFFERENCE = Unit("trait's unit", lambda values, scaling: values * scaling.scale)
 COVARIANCE = Unit("product of the traits' units", lambda values, scaling: scaling.restore_residual(values))
-VARIANCE = Unit("trait's, squared", lambda values, scaling: values * scaling.scale**2 / scaling.m)
+VARIANCE = Unit("trait's unit squared", lambda values, scaling: values * scaling.scale**2 / scaling.m)
 GENETIC = Unit("product of the traits' units", lambda values, scaling: scaling.restore_genetic(values))
 #: Of what is in the user's units throughout.
 GIVEN, SQUARE, OWN = Unit("trait's unit"), Unit("trait's unit squared"), Unit("unit of the row")

@@ -104,12 +104,12 @@ def is_other(problem: Problem) -> bool:
 
 def is_shared(problem: Problem) -> bool:
     """One residual covariance."""
-    return problem.shared
+    return not problem.by_env
 
 
 def is_by_env(problem: Problem) -> bool:
     """A residual covariance in every environment."""
-    return not problem.shared
+    return problem.by_env
 
 
 def stack_blocks(chain: Draws) -> np.ndarray:
@@ -248,6 +248,9 @@ def choose_stored(problem: Problem, structures: Structures) -> list[Quantity]:
         name: lambda chain, name=name: genetic.report(part, problem.seen, chain.theta)[name]  # type: ignore[misc]
         for name in genetic.report(part, problem.seen, np.empty((0, part.size)))
     }
+    known = {quantity.name for quantity in QUANTITIES if quantity.reported}
+    if unknown := [name for name in reported if name not in known]:
+        raise LookupError(f"the register has no reported quantity {unknown[0]!r}, of the structure {genetic.name}")
     if not problem.proportional:
         shape = (problem.recorded.size, problem.recorded.size)
         reported["C"] = lambda chain: build_matrices(part, chain.theta, shape)[:, here[:, None], here]

@@ -236,7 +236,7 @@ class Shared(Residual):
 
 def is_paper_pair(genetic: Genetic, residual: Residual) -> bool:
     """Whether these are the paper's, which have Gibbs steps, and a fast form where all columns are recorded."""
-    return isinstance(genetic, Proportional) and isinstance(residual, Shared)
+    return type(genetic) is Proportional and type(residual) is Shared
 
 
 #: Genetic and residual structure of the paper's models.

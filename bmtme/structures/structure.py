@@ -134,9 +134,9 @@ def make_part(
         **describe_columns(recorded),
         prior=prior,
         prior_env=prior_env,
-        numbers=structure.numbers,
+        numbers=np.ascontiguousarray(structure.numbers, float),
     )
-    part = part._replace(size=structure.count(part))
+    part = part._replace(size=int(structure.count(part)))
     return point_part(structure, part) if pointed else part
 
 
@@ -144,7 +144,7 @@ def point_part(structure: Structure, part: Part) -> Part:
     """The part with the addresses of its structure's functions, which are compiled for that."""
     vector, matrix = np.zeros(1), np.zeros((1, 1))
     return part._replace(
-        build=find_address(structure.build, part, vector, matrix),
-        back=find_address(structure.back, part, vector, matrix, vector),
-        complete=find_address(structure.complete, np.random.default_rng(0), part, vector, vector),
+        build=find_address(structure.build, True, part, vector, matrix),
+        back=find_address(structure.back, 0.0, part, vector, matrix, vector),
+        complete=find_address(structure.complete, True, np.random.default_rng(0), part, vector, vector),
     )

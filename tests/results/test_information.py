@@ -283,7 +283,7 @@ def test_lines_in_one_environment_each():
     sim = simulate(lines=60, envs=3, traits=2, heritability=0.5, seed=3)
     number = sim.frame["line"].str[1:].astype(int) % 3 + 1
     frame = sim.frame[sim.frame["env"] == "E" + number.astype(str)]
-    notes = fit_covariances(frame, Relationship.identity(names(60))).summary()["note"]
+    notes = fit_covariances(frame, Relationship.identity(names(60)), draws=2000, chains=4).summary()["note"]
     # Which of these is marked, and which has an interval over nearly all there is, is a matter of where the chains are.
     for name in [name for name in notes.index if name.startswith(("heritability", "Sigma_E"))]:
         assert "prior only" in notes[name] or "hardly say" in notes[name], name

@@ -1,17 +1,21 @@
 """The seam for structures: the paper's pair through it, and a made-up structure that nothing else knows."""
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
 
 import bmtme
 from bmtme.engines.rotated.density import evaluate, measure_prior
+from bmtme.linalg.pointers import find_address
 from bmtme.structures.part import Start
 from bmtme.structures.proportional import Proportional, Shared
-from bmtme.structures.structure import Genetic
+from bmtme.structures.structure import Genetic, Residual
 from bmtme.testing.cases import SCENES, make_scene
 from bmtme.testing.pairs import build_pair_problem, open_walk
 from tests.structures.double import HalfAlike
+
+SCENE = make_scene("complete", "unstructured")
 
 
 class Twin(Genetic):
@@ -112,5 +116,52 @@ def test_made_up_structure_in_a_cross_validation(trial_and_relationship):
 def test_other_samplers_refuse_it(trial_and_relationship):
     with pytest.raises(bmtme.UsageError, match="half-alike"):
         bmtme.fit(*trial_and_relationship, bmtme.BMTME(genetic=HalfAlike()), sampler="gibbs")
+    with pytest.raises(bmtme.UsageError, match="residual 'by_env'"):
+        bmtme.fit(*trial_and_relationship, bmtme.BMTME(residual="by_env"), sampler="stepwise")
     with pytest.raises(bmtme.UsageError, match="which takes 'unstructured', 'diagonal'"):
         bmtme.BMTME("standard", genetic=HalfAlike())
+
+
+class Unnamed(Twin):
+    """The twin, which a model can name."""
+
+    name = "unnamed"
+    shapes = ("unstructured", "diagonal")
+
+
+class OneBlock(Residual):
+    """The paper's residual, not known as such."""
+
+    name = "one block"
+    build = staticmethod(Shared.build)
+    back = staticmethod(Shared.back)
+    complete = staticmethod(Shared.complete)
+    count, start, list_flips = Shared.count, Shared.start, Shared.list_flips
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_paper_pair_through_the_seam_and_a_fit(trial_and_relationship):
+    """The same posterior as that of the native form, within Monte Carlo error."""
+    run = {"draws": 1500, "tune": 500, "chains": 2, "seed": 1}
+    native = bmtme.fit(*trial_and_relationship, **run).summary()
+    other = bmtme.fit(*trial_and_relationship, bmtme.BMTME(genetic=Unnamed(), residual=OneBlock()), **run).summary()
+    rows = [name for name in native.index if name.startswith(("beta", "R_e", "heritability", "residual_correlation"))]
+    assert set(rows) <= set(other.index)
+    native, other = native.loc[rows], other.loc[rows]
+    error = np.sqrt(native["sd"] ** 2 / native["ess_bulk"] + other["sd"] ** 2 / other["ess_bulk"])
+    assert ((native["mean"] - other["mean"]).abs() / error).max() < 4.5
+    np.testing.assert_allclose(other["sd"], native["sd"], rtol=0.25)
+
+
+def test_functions_at_addresses_are_looked_at():
+    """A type that is not the expected one would end the process."""
+
+    @numba.njit
+    def wrong(part, theta, matrix):
+        return 1
+
+    part = build_pair_problem(SCENE.case, (Twin(), Shared()), SCENE.values).genetic
+    with pytest.raises(TypeError, match="wrong returns int64 where bool is expected"):
+        find_address(wrong, True, part, np.zeros(1), np.zeros((1, 1)))
+    with pytest.raises(TypeError, match="is not compiled"):
+        find_address(wrong.py_func, True, part, np.zeros(1), np.zeros((1, 1)))

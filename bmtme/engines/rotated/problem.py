@@ -58,6 +58,7 @@ class Problem(NamedTuple):
     env_width: np.ndarray  # (I,) its number of recorded traits
     proportional: bool  # C is made of Sigma_t and Sigma_E, effects are split into b1 and b2
     shared: bool  # R is made of one R_e
+    by_env: bool  # R has a block for each environment
     native: bool  # both: the paper's pair, which has Gibbs steps
     product: bool  # and every seen environment records every trait: T is a Kronecker product
     interaction: bool  # more than one environment: b2 and Sigma_E exist
@@ -124,7 +125,7 @@ def build_problem(
     width = layout.recorded.sum(axis=1).astype(np.int64)
     seen = np.flatnonzero(width).astype(np.int64)
     S, P, M = len(layout.cell_line), len(layout.part_record), len(col_env)
-    proportional, shared = isinstance(genetic, Proportional), isinstance(residual, Shared)
+    proportional, shared = type(genetic) is Proportional, type(residual) is Shared
     every = np.ones((I, L), bool)
     parts = [
         make_part(genetic, 0, layout.recorded, prior_t, prior_E, not proportional),
@@ -154,6 +155,7 @@ def build_problem(
         env_width=width,
         proportional=proportional,
         shared=shared,
+        by_env=residual.by_env,
         native=proportional and shared,
         product=proportional and shared and bool(np.all(width[seen] == L)),
         interaction=I > 1,
@@ -202,6 +204,7 @@ def take_paper_pair(p: Problem) -> Problem:
         whole_residual=parts[3],
         proportional=True,
         shared=True,
+        by_env=False,
         native=True,
         product=bool(np.all(p.env_width[p.seen] == p.n_trait)),
         block=np.zeros_like(p.block),
