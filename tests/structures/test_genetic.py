@@ -70,37 +70,46 @@ def test_names():
     assert tuple(RESIDUAL_STRUCTURES) == RESIDUALS
 
 
+NU, SCALE = 2.5, np.array([0.3, 2.0])
+
+
+def measure_by_hand(build, theta, A):
+    """Huang & Wand's log density of a covariance, with scales A, and its Jacobian by differences; up to a constant."""
+    p = len(A)
+    lower = np.tril_indices(p)
+    jacobian = [(build(theta + e)[lower] - build(theta - e)[lower]) / 2e-6 for e in 1e-6 * np.eye(len(theta))]
+    C = build(theta)
+    inverse = np.diag(np.linalg.inv(C))
+    density = -0.5 * (NU + 2 * p) * np.linalg.slogdet(C)[1] - 0.5 * (NU + p) * np.log(NU * inverse + 1 / A**2).sum()
+    return density + np.linalg.slogdet(jacobian)[1]
+
+
+def compare_priors(found, by_hand, thetas):
+    """Two log densities differ by a constant."""
+    values = np.array([(found(theta), by_hand(theta)) for theta in thetas])
+    assert np.ptp(values[:, 0]) > 1.0
+    assert np.ptp(values[:, 0] - values[:, 1]) < 1e-5
+
+
 # --- free -------------------------------------------------------------------------------------------------------------
 
 
 def test_prior_of_a_free_covariance():
-    """Huang & Wand's density with the scale of each column's trait, the Jacobian by differences; up to a constant."""
+    """With the scale of each column's trait."""
     recorded = np.array([[True, True], [True, True], [False, True]])
-    nu, scale = 2.5, np.array([0.3, 2.0])
-    prior = CovariancePrior(HALF_T, FULL, nu, scale, 0.0, np.eye(2))
-    part = make_part(bmtme.Free(), 0, recorded, prior, prior, False)
-    p, rng = 5, np.random.default_rng(1)
-    A = scale[[0, 1, 0, 1, 1]]
+    part = make_part(bmtme.Free(), 0, recorded, *[CovariancePrior(HALF_T, FULL, NU, SCALE, 0.0, np.eye(2))] * 2, False)
 
     def build(theta):
-        C = np.empty((p, p))
+        C = np.empty((5, 5))
         assert bmtme.Free.build(part, theta, C)
         return C
 
-    differences, values = [], []
-    for _ in range(5):
-        theta = rng.standard_normal(part.size)
-        values.append(bmtme.Free.back(part, theta, np.zeros((p, p)), np.empty(part.size)))
-        lower = np.tril_indices(p)
-        steps = 1e-6 * np.eye(part.size)
-        jacobian = [(build(theta + e)[lower] - build(theta - e)[lower]) / 2e-6 for e in steps]
-        C = build(theta)
-        inverse = np.diag(np.linalg.inv(C))
-        density = -0.5 * (nu + 2 * p) * np.linalg.slogdet(C)[1]
-        density -= 0.5 * (nu + p) * np.log(nu * inverse + 1 / A**2).sum()
-        differences.append(values[-1] - density - np.linalg.slogdet(jacobian)[1])
-    assert np.ptp(values) > 1.0
-    assert np.ptp(differences) < 1e-5
+    rng = np.random.default_rng(1)
+    compare_priors(
+        lambda theta: bmtme.Free.back(part, theta, np.zeros((5, 5)), np.empty(part.size)),
+        lambda theta: measure_by_hand(build, theta, SCALE[[0, 1, 0, 1, 1]]),
+        rng.standard_normal((5, part.size)),
+    )
 
 
 @pytest.mark.parametrize("residual", ["shared", "by_env"])
@@ -161,6 +170,29 @@ def test_priors_that_a_structure_does_not_take():
 
 
 # --- main effects and interaction -------------------------------------------------------------------------------------
+
+
+def test_prior_of_main_effects_and_interaction():
+    """Two covariances with the traits' prior, and log sizes from N(0, 1)."""
+    structure, prior = bmtme.MainAndInteraction("free"), CovariancePrior(HALF_T, FULL, NU, SCALE, 0.0, np.eye(2))
+    part = make_part(structure, 0, np.ones((3, 2), bool), prior, prior, False)
+
+    def by_hand(theta):
+        parts = []
+        for first, name in ((0, "Sigma_t"), (3, "Sigma_gt")):
+
+            def build(own, first=first, name=name):
+                whole = np.array([*theta[:first], *own, *theta[first + 3 :]])
+                return structure.report(part, part.seen, whole[None])[name][0]
+
+            parts.append(measure_by_hand(build, theta[first : first + 3], SCALE))
+        return sum(parts) - 0.5 * (theta[6:] ** 2).sum()
+
+    compare_priors(
+        lambda theta: structure.back(part, theta, np.zeros((6, 6)), np.empty(part.size)),
+        by_hand,
+        np.random.default_rng(1).standard_normal((5, part.size)),
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from validation.planted.mutant import Mutant
 STRUCTURES = "structures/test_structures.py::"
 DENSITY = STRUCTURES + "test_density_and_gradient"
 PRIOR = "structures/test_genetic.py::test_prior_of_a_free_covariance"
+PRIOR_OF_TWO = "structures/test_genetic.py::test_prior_of_main_effects_and_interaction"
 SWEEPS = STRUCTURES + "test_sweeps_leave_the_joint_distribution"
 
 STRUCTURE = (
@@ -78,7 +79,7 @@ STRUCTURE = (
         "structures/main_and_interaction.py",
         "        lp -= 0.5 * a[b] ** 2\n",
         "",
-        (DENSITY + "[interaction of free size-unstructured-complete]",),
+        (PRIOR_OF_TWO, DENSITY + "[interaction of free size-unstructured-complete]"),
     ),
     Mutant(
         "structures: the size of the interaction not held at a mean of one",
