@@ -25,6 +25,7 @@ TESTS = (
     "tests/engines/rotated/test_chains.py::test_failure_names_matrix_and_sweep",
     "tests/engines/rotated/test_chains.py::test_constants_stay_constant",
     "tests/structures/test_structures.py",
+    "tests/structures/test_genetic.py::test_prior_of_main_effects_and_interaction",
     "tests/structures/test_seam.py::test_paper_pair_through_the_seam",
     "tests/results/test_predictions.py::test_mixture_quantiles",
     "tests/results/test_predictions.py::test_rows_of_mixtures",
