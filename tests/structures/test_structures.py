@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bmtme.engines.rotated.collapsed import resume_walk
 from bmtme.engines.rotated.density import evaluate, measure_prior
+from bmtme.engines.rotated.draws import allocate_draws, hold_draws, record_total
+from bmtme.engines.rotated.kernels.missing import fill_regressions
 from bmtme.errors import UsageError
-from bmtme.model.codes import FULL, HALF_T, CovariancePrior
+from bmtme.model.codes import FULL, HALF_T, MISSING, OBSERVED, CovariancePrior
 from bmtme.structures.by_env import ByEnv, back
 from bmtme.structures.common_correlation import CommonCorrelation
 from bmtme.structures.free import Free
@@ -218,3 +221,41 @@ def test_correlations_with_absent_traits_follow_the_prior():
         assert stats.kstest(found[:, k], stats.uniform(-1, 2).cdf).pvalue > 1e-3
     for function in (lambda r: r[:, 0] * r[:, 1] * r[:, 2], lambda r: np.abs(r[:, 0] * r[:, 2]) * np.abs(r[:, 1])):
         assert stats.ks_2samp(function(found), function(direct)).pvalue > 1e-3
+
+
+def test_imputation_by_the_residuals_of_the_environment():
+    """Regressions of the missing on the seen traits of a cell's environment, by its own block."""
+    scene = make_scene("missing", "unstructured")
+    p = build_pair_problem(scene.case, PAIRS["by environment"], scene.values)
+    R = np.array([[[1.0, 0.3], [0.3, 2.0]], [[1.0, -0.8], [-0.8, 0.7]]])
+    B, K = np.empty((2, len(p.patterns), 2, 2))
+    assert fill_regressions(R.reshape(4, 2), p.patterns, p.pattern_block, B, K)
+    cell_env = np.repeat(np.arange(p.n_env), np.diff(p.cell_offset))
+    part_env = np.repeat(cell_env, np.diff(p.part_offset))
+    looked = 0
+    for env, t in (*zip(cell_env, p.cell_pattern, strict=True), *zip(part_env, p.part_pattern, strict=True)):
+        seen, missing = p.patterns[t] == OBSERVED, p.patterns[t] == MISSING
+        if seen.any() and missing.any():
+            looked += 1
+            by_hand = R[env][np.ix_(missing, seen)] / R[env][np.ix_(seen, seen)]
+            np.testing.assert_allclose(B[t][np.ix_(missing, seen)], by_hand, rtol=1e-12)
+    assert looked >= 4
+
+
+def test_effects_of_absent_columns_are_those_given_the_recorded_ones():
+    """C_ao C_oo^-1 w_o on average, for a structure whose effects are not split."""
+    pair, scene = PAIRS["made up"], make_scene("absent", "unstructured")
+    p = build_pair_problem(scene.case, pair, scene.values)
+    s = scene.state()
+    walk, held = open_walk(p, s)
+    walk.theta[:] = start_at(pair, p, scene.t) + 0.1
+    assert resume_walk(*held)
+    draws = allocate_draws(p, 1, np.array([0]), True)
+    rng = np.random.default_rng(1)
+    assert record_total(rng, held[0], held[1], held[2], walk.theta, 0, hold_draws(draws)) == 0
+    C, _ = read_covariances(p, pair, np.concatenate([draws.theta[0], walk.theta[p.residual.first :]])[None])
+    seen = p.recorded.ravel()
+    by_hand = C[0][np.ix_(~seen, seen)] @ np.linalg.solve(C[0][np.ix_(seen, seen)], s.W)
+    np.testing.assert_allclose(draws.sum_W[~seen], by_hand, atol=1e-10)
+    np.testing.assert_allclose(draws.sum_W[seen], s.W, atol=1e-12)
+    assert np.abs(by_hand).max() > 0.01

@@ -8,7 +8,6 @@ STRUCTURES = "structures/test_structures.py::"
 DENSITY = STRUCTURES + "test_density_and_gradient"
 PRIOR = "structures/test_genetic.py::test_prior_of_a_free_covariance"
 PRIOR_OF_TWO = "structures/test_genetic.py::test_prior_of_main_effects_and_interaction"
-SWEEPS = STRUCTURES + "test_sweeps_leave_the_joint_distribution"
 
 STRUCTURE = (
     Mutant(
@@ -16,7 +15,7 @@ STRUCTURE = (
         "structures/by_env.py",
         "            lp += 0.5 * math.log(M[k, k] * Mi[k, k])\n",
         "",
-        (SWEEPS + "[by environment]",),
+        (DENSITY + "[by environment-unstructured-complete]",),
     ),
     Mutant(
         "structures: slope of the correlations' prior forgotten",
@@ -44,14 +43,14 @@ STRUCTURE = (
         "engines/rotated/problem.py",
         "        np.repeat(np.arange(I), Q),\n",
         "        np.repeat(np.arange(I)[::-1], Q),\n",
-        (SWEEPS + "[by environment]",),
+        (STRUCTURES + "test_imputation_by_the_residuals_of_the_environment",),
     ),
     Mutant(
         "structures: effects of absent columns without those of the recorded ones",
         "engines/rotated/draws.py",
         "add_row(B[a, p.col_env[m] * L + p.col_trait[m]], s.W[m], w.full[a])",
         "add_row(0.0, s.W[m], w.full[a])",
-        (SWEEPS + "[made up]",),
+        (STRUCTURES + "test_effects_of_absent_columns_are_those_given_the_recorded_ones",),
     ),
     Mutant(
         "structures: cross-products within cells by the first residual covariance",
