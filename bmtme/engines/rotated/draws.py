@@ -130,7 +130,7 @@ def record_total(rng, p, s, w, theta, t, out):
     slot = out.slot[t]
     if not absent:
         if out.track:
-            out.sum_W += s.W
+            out.sum_W[:] += s.W
         if slot >= 0:
             out.W2[slot] = s.W
         return FINE
@@ -147,7 +147,7 @@ def record_total(rng, p, s, w, theta, t, out):
             for m in range(s.W.shape[0]):
                 add_row(B[a, p.col_env[m] * L + p.col_trait[m]], s.W[m], w.full[a])
     if out.track:
-        out.sum_W += w.full
+        out.sum_W[:] += w.full
     # Absent columns take their normals in every draw, so that the chain does not depend on what is stored.
     for q in range(I * L):
         if not recorded[q]:
