@@ -113,10 +113,9 @@ def fit(
         raise UsageError(f"keep_effects must be one of {list_names(KEEP)}, got {show(keep_effects)}.")
     clock = [time.perf_counter()]
 
-    if isinstance(model, BMTME):
-        sampling.refuse(model)
+    sampling.refuse(model)
     prepared = prepare(trial, relationship, unrelated)
-    keep = plan_memory(prepared, sampling, keep_effects)
+    keep = plan_memory(prepared, model, sampling, keep_effects)
     warn_of_dropped(prepared)
     problem, scaling = build(prepared, model)
     warn_of_values(prepared.given, problem.by_env, stacklevel=2)
@@ -148,12 +147,12 @@ def fit(
     return Fit(groups, record, predictions)
 
 
-def plan_memory(prepared: Prepared, sampling: Sampling, keep_effects: str) -> str:
+def plan_memory(prepared: Prepared, model: BMTME, sampling: Sampling, keep_effects: str) -> str:
     """What is kept of the effects; refused where no memory holds it, and told where it is less than all."""
     I, L = prepared.layout.recorded.shape
     effect_bytes = count_effect_bytes(len(prepared.lines), I, L, sampling.kept)
     check_memory(
-        count_draw_bytes(I, L, sampling.kept) + (effect_bytes if keep_effects == "all" else 0),
+        count_draw_bytes(I, L, sampling.kept, model) + (effect_bytes if keep_effects == "all" else 0),
         f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}",
     )
     keep = choose_keep(keep_effects, effect_bytes)

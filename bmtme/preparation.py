@@ -129,8 +129,6 @@ def prepare(
 
 def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     """Scale the data and the priors, and assemble the sampler's constants."""
-    if not isinstance(model, BMTME):
-        raise UsageError(f"expected a bmtme.BMTME model, got {type(model).__name__}.")
     trial = prepared.trial
     centre, scale = measure_traits(prepared.values, trial.traits, pooled=model.units == "raw")
     scaling = Scaling(centre, scale, prepared.basis.scale)

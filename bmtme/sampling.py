@@ -57,12 +57,14 @@ class Sampling:
         return sampling
 
     def refuse(self, model: BMTME) -> None:
-        """Refuse a model that the sampler does not serve.
+        """Refuse what is no model, or one that the sampler does not serve.
 
         Raises
         ------
         UsageError
         """
+        if not isinstance(model, BMTME):
+            raise UsageError(f"expected a bmtme.BMTME model, got {type(model).__name__}.")
         genetic, residual = model.structures
         if self.sampler != SAMPLERS[0] and not is_paper_pair(genetic, residual):
             other = f"residual {residual.name!r}"
@@ -117,9 +119,15 @@ def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
     return [slots] * chains
 
 
-def count_draw_bytes(I: int, L: int, sweeps: int) -> int:
-    """Size of all draws of the means and the covariances of I environments and L traits, in bytes."""
-    return 8 * sweeps * (I * L + 2 * L * L + I * I)
+def count_draw_bytes(I: int, L: int, sweeps: int, model: BMTME | None = None) -> int:
+    """Size of all draws of the means and the covariances of I environments and L traits, in bytes.
+
+    model : default one with the paper's structures
+    """
+    genetic, residual = PAPER_PAIR if model is None else model.structures
+    size = 3 * I * L + L * L * (I if residual.by_env else 1)
+    size += L * L + I * I if is_paper_pair(genetic, PAPER_PAIR[1]) else 2 * L * L + (I * L) ** 2
+    return 8 * sweeps * size
 
 
 def count_effect_bytes(J: int, I: int, L: int, sweeps: int) -> int:

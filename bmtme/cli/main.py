@@ -55,7 +55,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def run_process() -> int:
-    """Run the command of this process, whose last it is: a fifth of a short one went into collecting garbage."""
+    """Run the command and end, with few garbage collections and none at the end: a fifth of a short command."""
     gc.set_threshold(SEARCH_EVERY)
     code = main()
     gc.freeze()  # what is left goes with the process, and need not be searched at its end

@@ -142,7 +142,8 @@ def cross_validate(
     with threadpool_limits(1):
         whole = prepare(trial, relationship, unrelated, decompose)
         I, L = whole.layout.recorded.shape
-        check_memory(count_draw_bytes(I, L, sampling.kept), f"draws={sampling.draws}, chains={sampling.chains}")
+        most = max(count_draw_bytes(I, L, sampling.kept, model) for model in named.values())
+        check_memory(most, f"draws={sampling.draws}, chains={sampling.chains}")
         trial = whole.given
         partitions = draw_partitions(scheme, trial, sampling.seed)
         refuse_leaks(trial, partitions)

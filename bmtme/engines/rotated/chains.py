@@ -30,7 +30,7 @@ from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps, settle
 from bmtme.errors import NumericalError
 from bmtme.structures.part import Start
-from bmtme.structures.proportional import PAPER_PAIR
+from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
 from bmtme.structures.structure import Structures
 
 HOLDS = (hold_problem, hold_state, hold_work)
@@ -69,6 +69,7 @@ class Chain:
         self.state: State = start_state(problem, self.rng, start)
         self.work: Work = allocate_work(problem)
         self.walk: Walk = allocate_walk(problem)
+        assert problem.native == is_paper_pair(*structures), "the problem was built with other structures"
         self.start, self.structures = start, structures
         self.flips = list_flips(problem, structures)
         self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
