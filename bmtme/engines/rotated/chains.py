@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ HOLDS = (hold_problem, hold_state, hold_work)
 
 #: Aim of one compiled call, in seconds: how long an interruption may wait.
 CALL_SECONDS = 0.25
+
+#: A waiting thread looks up so often: a signal that comes just before it begins to wait does not wake it.
+WAKE_SECONDS = 0.5
 
 Report = Callable[[int, int], None]  # (chain, sweeps done)
 
@@ -245,6 +248,9 @@ def run_chains(
         with ThreadPoolExecutor(threads) as pool:
             tasks = [pool.submit(run, c) for c in range(len(seeds))]
             try:
+                left: set[Any] = set(tasks)
+                while left and not stop.is_set():
+                    left = wait(left, WAKE_SECONDS).not_done
                 results = [task.result() for task in tasks]
             except BaseException:
                 stop.set()
