@@ -29,13 +29,7 @@ from bmtme.engines.rotated.kernels.interaction import (
     sum_cross_products,
     trace_product,
 )
-from bmtme.engines.rotated.kernels.missing import (
-    average_cells,
-    complete_cross_products,
-    draw_cells,
-    fill_regressions,
-    sum_cell,
-)
+from bmtme.engines.rotated.kernels.missing import average_cells, complete_cross_products, draw_cells, fill_regressions
 from bmtme.engines.rotated.kernels.pair import factor_product, fill_residual, transform_back, transform_forward, whiten
 from bmtme.engines.rotated.kernels.residual import exchange_cells, sum_log_density, sum_rotated_residuals
 from bmtme.linalg.compile import compiled
@@ -144,8 +138,12 @@ def fill_cell(p, s, c, mean):
     L = p.n_trait
     plots = p.cell_count[c] + p.cell_pad[c] + (p.part_offset[c + 1] - p.part_offset[c])
     for l in range(L):
-        total = sum_cell(c, l, p.cell_count, p.cell_mean, p.cell_pad, s.pad, p.part_offset, s.part)
-        mean[l] = total / plots
+        t = p.cell_pad[c] * s.pad[c, l]
+        if p.cell_count[c] > 0.0:
+            t += p.cell_count[c] * p.cell_mean[c, l]
+        for q in range(p.part_offset[c], p.part_offset[c + 1]):
+            t += s.part[q, l]
+        mean[l] = t / plots
     return plots
 
 

@@ -19,27 +19,31 @@ from bmtme.model.codes import MISSING, OBSERVED
 
 
 @compiled()
-def pick(S, rows, columns):
-    """The block of S at these rows and columns."""
-    out = np.empty((rows.shape[0], columns.shape[0]))
-    for a in range(rows.shape[0]):
-        for b in range(columns.shape[0]):
-            out[a, b] = S[rows[a], columns[b]]
-    return out
-
-
-@compiled()
 def regress(S, given, wanted, B, K):
     """Regression of `wanted` on `given` rows of N(0, S): coefficients B, Cholesky factor K of the rest.
 
     B (L, L) holds S_wg S_gg^-1 at [wanted, given]; K (L, L) the factor at [wanted, wanted], in order.
     """
-    g, w = np.flatnonzero(given), np.flatnonzero(wanted & ~given)
-    ng, nw = g.shape[0], w.shape[0]
+    L = S.shape[0]
+    g = np.empty(L, np.int64)
+    w = np.empty(L, np.int64)
+    ng = 0
+    nw = 0
+    for l in range(L):
+        if given[l]:
+            g[ng] = l
+            ng += 1
+        elif wanted[l]:
+            w[nw] = l
+            nw += 1
     B[:] = 0.0
     K[:] = 0.0
+    Sg = np.empty((ng, ng))
     Kg = np.empty((ng, ng))
-    if not factor_cholesky(pick(S, g, g), Kg):
+    for a in range(ng):
+        for b in range(ng):
+            Sg[a, b] = S[g[a], g[b]]
+    if not factor_cholesky(Sg, Kg):
         return False
     row = np.empty(ng)
     for a in range(nw):
@@ -119,24 +123,20 @@ def draw_cells(
 
 
 @compiled()
-def sum_cell(c, l, cell_count, cell_mean, cell_pad, pad, part_offset, part):
-    """Sum of trait l over the plots of touched cell c, seen and imputed."""
-    t = cell_pad[c] * pad[c, l]
-    if cell_count[c] > 0.0:
-        t += cell_count[c] * cell_mean[c, l]
-    for q in range(part_offset[c], part_offset[c + 1]):
-        t += part[q, l]
-    return t
-
-
-@compiled()
 def average_cells(start, stop, traits, cell_count, cell_mean, cell_pad, pad, part_offset, part, cell_root, out):
     """Completed means of cells over their k_i c_j plots, seen and imputed, times sqrt(c_j), into (S, width) `out`."""
     for c in range(start, stop):
-        plots = cell_count[c] + cell_pad[c] + (part_offset[c + 1] - part_offset[c])
+        first, last = part_offset[c], part_offset[c + 1]
+        plots = cell_count[c] + cell_pad[c] + (last - first)
         weight = cell_root[c] / plots
         for a in range(traits.shape[0]):
-            out[c, a] = sum_cell(c, traits[a], cell_count, cell_mean, cell_pad, pad, part_offset, part) * weight
+            l = traits[a]
+            t = cell_pad[c] * pad[c, l]
+            if cell_count[c] > 0.0:
+                t += cell_count[c] * cell_mean[c, l]
+            for q in range(first, last):
+                t += part[q, l]
+            out[c, a] = t * weight
 
 
 @compiled()
@@ -148,17 +148,30 @@ def complete_cross_products(rng, n, given, Sigma, S):
     degrees of freedom.
     """
     L = Sigma.shape[0]
-    g, w = np.flatnonzero(given), np.flatnonzero(~given)
-    ng, nw = g.shape[0], w.shape[0]
+    g = np.empty(L, np.int64)
+    w = np.empty(L, np.int64)
+    ng = 0
+    nw = 0
+    for l in range(L):
+        if given[l]:
+            g[ng] = l
+            ng += 1
+        else:
+            w[nw] = l
+            nw += 1
     if nw == 0:
         return True
     B = np.empty((L, L))
     K = np.empty((L, L))
     if not regress(Sigma, given, ~given, B, K):
         return False
+    Sg = np.empty((ng, ng))
     values = np.empty(ng)
     F = np.empty((ng, ng))
-    decompose_jacobi(pick(S, g, g), values, F)
+    for a in range(ng):
+        for b in range(ng):
+            Sg[a, b] = S[g[a], g[b]]
+    decompose_jacobi(Sg, values, F)
     order = np.argsort(-values)
     span = min(n, ng)
     Z = np.zeros((ng, nw))
