@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,6 @@ HOLDS = (hold_problem, hold_state, hold_work)
 
 #: Aim of one compiled call, in seconds: how long an interruption may wait.
 CALL_SECONDS = 0.25
-
-#: A waiting thread looks up so often: a signal that comes just before it begins to wait does not wake it.
-WAKE_SECONDS = 0.5
 
 Report = Callable[[int, int], None]  # (chain, sweeps done)
 
@@ -127,10 +124,7 @@ class Chain:
         held = hold_problem(origin), hold_state(state), hold_work(allocate_work(origin)), hold_walk(walk)
 
         def call(start: int, last: int, keep: bool) -> tuple[int, int]:
-            result: tuple[int, int] = run_sweeps(
-                self.rng, GIBBS, *held, start, last, keep, hold_draws(self.draws), self.trail
-            )
-            return result
+            return self._run(GIBBS, start, last, keep, held)
 
         self._sweep(call, sweeps, False, 0, report, stop)
         for name, values in state._asdict().items():
@@ -152,9 +146,13 @@ class Chain:
         """Problem, state and workspace as compiled code takes them."""
         return [hold(part) for hold, part in zip(HOLDS, (self.problem, self.state, self.work), strict=True)]
 
-    def _run(self, kind: int, start: int, last: int, keep: bool) -> tuple[int, int]:
+    def _run(
+        self, kind: int, start: int, last: int, keep: bool, held: tuple[Any, ...] | None = None
+    ) -> tuple[int, int]:
+        """Sweeps of a kind with what is held, by default that of the chain itself."""
+        held = (*self._hold(), hold_walk(self.walk)) if held is None else held
         result: tuple[int, int] = run_sweeps(
-            self.rng, kind, *self._hold(), hold_walk(self.walk), start, last, keep, hold_draws(self.draws), self.trail
+            self.rng, kind, *held, start, last, keep, hold_draws(self.draws), self.trail
         )
         return result
 
@@ -246,15 +244,11 @@ def run_chains(
         if threads == 1:
             return [run(c) for c in range(len(seeds))]
         with ThreadPoolExecutor(threads) as pool:
-            tasks = [pool.submit(run, c) for c in range(len(seeds))]
-            try:
-                left: set[Any] = set(tasks)
-                while left and not stop.is_set():
-                    left = wait(left, WAKE_SECONDS).not_done
+            try:  # an interruption may come while the first chain runs and the next is submitted
+                tasks = [pool.submit(run, c) for c in range(len(seeds))]
                 results = [task.result() for task in tasks]
             except BaseException:
                 stop.set()
-                for task in tasks:
-                    task.cancel()
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return results

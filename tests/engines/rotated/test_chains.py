@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -138,6 +139,19 @@ def test_interrupt_from_the_keyboard(problem, cores):
         run_chains(problem, "gibbs", 0, slots, False, spawn_seeds(1, 2), cores, report)
     assert time.monotonic() - began < 5.0
     assert running_threads() <= before
+
+
+def test_interrupt_while_chains_are_submitted(problem, monkeypatch):
+    """The first chain may be well under way by then."""
+
+    class Slow(ThreadPoolExecutor):
+        def submit(self, *given):
+            future = super().submit(*given)
+            time.sleep(1.0)
+            return future
+
+    monkeypatch.setattr(chains_module, "ThreadPoolExecutor", Slow)
+    test_interrupt_from_the_keyboard(problem, 2)
 
 
 # --- failures -----------------------------------------------------------------------------------------------------
