@@ -117,13 +117,12 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
         sd[i, l] = np.nanstd(prepared.values[env == i, l], ddof=1)
     covariances = posterior[[name for name in ("Sigma_t", "Sigma_E", "R_e") if name in posterior]]
     computed = {dim: list(prepared.trial.envs) for dim in ("env", "env_bis") if dim in covariances.dims}
+    prior_only: dict[str, str] = {}
     try:
-        prior_only = {}
         if problem.native:
             with np.errstate(all="ignore"):
                 prior_only = find_prior_only(prepared, problem, scaling, covariances.sel(computed))
     except (np.linalg.LinAlgError, MemoryError) as error:  # a finished fit is not lost for that
-        prior_only = {}
         reason = "there are too many of them" if isinstance(error, MemoryError) else "they are nearly singular"
         warnings.warn(
             f"which of the covariances the prior alone informs could not be computed, as {reason}: the summary does "
@@ -136,10 +135,8 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
         "spread": prepared.basis.spread,
         "envs": list(prepared.given.envs),
         "recorded": prepared.layout.recorded[shown].tolist(),
-        "together": (observed.T.astype(int) @ observed.astype(int) > 0).tolist(),
-        "together_here": [
-            (observed[env == i].T.astype(int) @ observed[env == i].astype(int) > 0).tolist() for i in shown
-        ],
+        "together": find_together(observed),
+        "together_here": [find_together(observed[env == i]) for i in shown],
         "single_unrelated": bool(prepared.basis.vectors is None and plots.max(initial=0) <= 1),
         "records": counts[shown].tolist(),
         "observed_sd": sd[shown].tolist(),
@@ -148,6 +145,12 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
         "prior_only": prior_only,
         "alike": list_alike(prepared),
     }
+
+
+def find_together(observed: np.ndarray) -> list[list[bool]]:
+    """(trait x trait) whether two traits stand on one record, of those (N, L) that are observed."""
+    together: list[list[bool]] = (observed.T.astype(int) @ observed.astype(int) > 0).tolist()
+    return together
 
 
 def list_alike(prepared: Prepared) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from bmtme.choices import SAMPLERS
 from bmtme.errors import UsageError
 from bmtme.model.structure import BMTME
 from bmtme.results.predictions import KEPT, spread_evenly
-from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
+from bmtme.structures.proportional import PAPER_PAIR, Proportional, is_paper_pair
 from bmtme.words import list_names
 
 #: Above this many bytes of effects, keep_effects="auto" thins.
@@ -67,9 +67,8 @@ class Sampling:
             raise UsageError(f"expected a bmtme.BMTME model, got {type(model).__name__}.")
         genetic, residual = model.structures
         if self.sampler != SAMPLERS[0] and not is_paper_pair(genetic, residual):
-            other = f"residual {residual.name!r}"
-            if not is_paper_pair(genetic, PAPER_PAIR[1]):
-                other = f"genetic structure {genetic.name!r}"
+            papers = type(genetic) is Proportional
+            other = f"residual {residual.name!r}" if papers else f"genetic structure {genetic.name!r}"
             raise UsageError(
                 f"sampler={self.sampler!r} draws the covariances of the paper's model only, and this one has the "
                 f"{other}: leave sampler out, which is {SAMPLERS[0]!r}."
@@ -126,7 +125,7 @@ def count_draw_bytes(I: int, L: int, sweeps: int, model: BMTME | None = None) ->
     """
     genetic, residual = PAPER_PAIR if model is None else model.structures
     size = 3 * I * L + L * L * (I if residual.by_env else 1)
-    size += L * L + I * I if is_paper_pair(genetic, PAPER_PAIR[1]) else 2 * L * L + (I * L) ** 2
+    size += L * L + I * I if type(genetic) is Proportional else 2 * L * L + (I * L) ** 2
     return 8 * sweeps * size
 
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmtme.linalg.compile import compiled
-from bmtme.linalg.small import factor_cholesky, invert_factored, invert_lower
+from bmtme.linalg.small import factor_cholesky, invert_factored
 from bmtme.model.codes import FULL, HALF_T, CovariancePrior
 from bmtme.structures.parameters import finish_covariance, pack_covariance, unpack_covariance
 from bmtme.structures.part import Part, Start
-from bmtme.structures.spreads import complete_spreads, finish_spreads
+from bmtme.structures.priors import draw_inverse_wishart
+from bmtme.structures.spreads import complete_spreads, finish_spreads, place_columns
 from bmtme.structures.structure import Residual
 
 #: A log standard deviation beyond this (data have size one) is taken for a diverging trajectory.
@@ -25,18 +26,18 @@ LARGEST_LOG = 200.0
 
 
 @compiled()
-def place_columns(part):
-    """(I, L) places of the log sd of each column among the parameters, -1 for none."""
-    places = np.full((part.n_env, part.n_trait), -1)
-    for m in range(part.col_env.shape[0]):
-        places[part.col_env[m], part.col_trait[m]] = m
-    return places
-
-
-@compiled()
 def count_pairs(n, shape):
     """Correlations of n traits that have parameters."""
     return n * (n - 1) // 2 if shape == FULL else 0
+
+
+def pack_correlations(M: np.ndarray, shape: int) -> np.ndarray:
+    """The t of a covariance's correlations."""
+    p = len(M)
+    own = np.ones(p + int(count_pairs(p, shape)))
+    if len(own) > p:
+        pack_covariance(shape, np.linalg.cholesky(M), own)
+    return own[p:]
 
 
 @compiled()
@@ -136,17 +137,6 @@ def back(part, theta, G, gradient):
 
 
 @compiled()
-def draw_bartlett(rng, p, df, out):
-    """Lower factor A of a Wishart matrix A A' of `df` degrees of freedom and scale I, then inverted: A^-1."""
-    A = np.zeros((p, p))
-    for a in range(p):
-        A[a, a] = math.sqrt(2.0 * rng.standard_gamma(0.5 * (df - a)))
-        for b in range(a):
-            A[a, b] = rng.standard_normal()
-    invert_lower(A, out)
-
-
-@compiled()
 def extend_correlations(rng, P, traits, L, out):
     """Correlations of all L traits from the prior given those of some, P (q, q) of `traits`, into `out`.
 
@@ -175,16 +165,16 @@ def extend_correlations(rng, P, traits, L, out):
         for a in range(q):
             for b in range(q):
                 M[a, b] = d[a] * P[a, b] * d[b]
-    Ai = np.empty((n, n))
-    draw_bartlett(rng, n, L + 1.0, Ai)
-    rest = np.dot(Ai.T, Ai)  # (A A')^-1
-    B = np.empty((n, q))
-    for a in range(n):
-        for b in range(q):
-            B[a, b] = rng.standard_normal()
-    B = np.dot(np.ascontiguousarray(Ai.T), B)
+    rest, factor = np.empty((n, n)), np.empty((n, n))
+    if not draw_inverse_wishart(rng, np.eye(n), L + 1.0, rest) or not factor_cholesky(rest, factor):
+        return False
     M[q:, q:] = rest
     if q > 0:
+        B = np.empty((n, q))
+        for a in range(n):
+            for b in range(q):
+                B[a, b] = rng.standard_normal()
+        B = np.dot(factor, B)
         cross = np.dot(B, np.ascontiguousarray(M[:q, :q]))
         M[q:, :q] = cross
         M[:q, q:] = cross.T
@@ -199,17 +189,12 @@ def extend_correlations(rng, P, traits, L, out):
 def complete(rng, part, theta, whole):
     """The same for every environment and trait: log sd given those of the trait, other correlations from the prior."""
     I, L, shape = part.n_env, part.n_trait, part.prior.shape
+    complete_spreads(rng, part, theta, whole[: I * L].reshape(I, L))
     columns = place_columns(part)
-    known = columns >= 0
-    logs = np.zeros((I, L))
-    for m in range(part.col_env.shape[0]):
-        logs[part.col_env[m], part.col_trait[m]] = theta[m]
-    complete_spreads(rng, logs, known)
-    whole[: I * L] = logs.ravel()
     t, to = part.col_env.shape[0], I * L
     every = count_pairs(L, shape)
     for i in range(I):
-        traits = np.flatnonzero(known[i])
+        traits = np.flatnonzero(columns[i] >= 0)
         p = traits.shape[0]
         n = count_pairs(p, shape)
         if p == L:
@@ -246,12 +231,7 @@ class ByEnv(Residual):
         return len(part.col_env) + sum(int(count_pairs(int(p), part.prior.shape)) for p in widths)
 
     def start(self, part: Part, start: Start) -> np.ndarray:
-        sd = np.sqrt(np.diag(start.R_e))
-        theta = [np.log(sd[part.col_trait])]
-        for i in range(part.n_env):
-            traits = part.col_trait[part.col_env == i]
-            own = np.ones(len(traits) + int(count_pairs(len(traits), part.prior.shape)))
-            if len(own) > len(traits):
-                pack_covariance(part.prior.shape, np.linalg.cholesky(start.R_e[np.ix_(traits, traits)]), own)
-            theta.append(own[len(traits) :])
-        return np.concatenate(theta)
+        log_sd = 0.5 * np.log(np.diag(start.R_e))
+        groups = [part.col_trait[part.col_env == i] for i in range(part.n_env)]
+        own = [pack_correlations(start.R_e[np.ix_(traits, traits)], part.prior.shape) for traits in groups]
+        return np.concatenate([log_sd[part.col_trait], *own])

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmtme.linalg.compile import compiled
-from bmtme.structures.by_env import LARGEST_LOG, count_pairs, finish_correlations, place_columns
-from bmtme.structures.parameters import pack_covariance, unpack_covariance
+from bmtme.structures.by_env import LARGEST_LOG, count_pairs, finish_correlations, pack_correlations
+from bmtme.structures.parameters import unpack_covariance
 from bmtme.structures.part import Part, Start
-from bmtme.structures.spreads import complete_spreads, finish_spreads
+from bmtme.structures.spreads import complete_spreads, finish_spreads, place_columns
 from bmtme.structures.structure import Residual
 
 
@@ -78,11 +78,7 @@ def back(part, theta, G, gradient):
 def complete(rng, part, theta, whole):
     """The same with log sd of columns without a record given those of their trait."""
     I, L, M = part.n_env, part.n_trait, part.col_env.shape[0]
-    logs = np.zeros((I, L))
-    for m in range(M):
-        logs[part.col_env[m], part.col_trait[m]] = theta[m]
-    complete_spreads(rng, logs, place_columns(part) >= 0)
-    whole[: I * L] = logs.ravel()
+    complete_spreads(rng, part, theta, whole[: I * L].reshape(I, L))
     whole[I * L :] = theta[M:]
     return True
 
@@ -101,8 +97,5 @@ class CommonCorrelation(Residual):
         return len(part.col_env) + int(count_pairs(part.n_trait, part.prior.shape))
 
     def start(self, part: Part, start: Start) -> np.ndarray:
-        own = np.ones(part.n_trait + int(count_pairs(part.n_trait, part.prior.shape)))
-        if len(own) > part.n_trait:
-            pack_covariance(part.prior.shape, np.linalg.cholesky(start.R_e), own)
         log_sd = 0.5 * np.log(np.diag(start.R_e))
-        return np.concatenate([log_sd[part.col_trait], own[part.n_trait :]])
+        return np.concatenate([log_sd[part.col_trait], pack_correlations(start.R_e, part.prior.shape)])

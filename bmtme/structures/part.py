@@ -11,7 +11,7 @@ back(part, theta, matrix, gradient)
     derivative of the log likelihood in the covariance (dl = tr(matrix' dC), used up).
 complete(rng, part, theta, whole)
     The parameters of every environment and trait, those without a record drawn from their prior given the others, for
-    the part that `Parts` calls whole. False where that fails.
+    the part that is laid over every column. False where that fails.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ class Part(NamedTuple):
     col_trait: np.ndarray  # (M,)
     prior: CovariancePrior  # of covariances of traits
     prior_env: CovariancePrior  # of covariances of environments
-    numbers: np.ndarray  # what else a structure is told
 
 
 class Start(NamedTuple):

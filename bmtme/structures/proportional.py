@@ -93,13 +93,17 @@ def gather_proportional(part, Sigma_t, s2_E, G, GS, gE):
 
 
 @compiled()
+def make_room(part, theta):
+    """Where `unpack_proportional` writes to: K, Sigma_t, roots, s2_E."""
+    L = part.n_trait
+    roots = np.empty(theta.shape[0] - count_parameters(part.prior.shape, L))
+    return np.empty((L, L)), np.empty((L, L)), roots, np.zeros(part.n_env)
+
+
+@compiled()
 def build(part, theta, C):
     """C at these parameters; False where they are out of bounds."""
-    L = part.n_trait
-    K = np.empty((L, L))
-    Sigma_t = np.empty((L, L))
-    s2_E = np.zeros(part.n_env)
-    roots = np.empty(theta.shape[0] - count_parameters(part.prior.shape, L))
+    K, Sigma_t, roots, s2_E = make_room(part, theta)
     if not unpack_proportional(part, theta, K, Sigma_t, roots, s2_E):
         return False
     fill_proportional(Sigma_t, s2_E, part.col_env, part.col_trait, C)
@@ -110,10 +114,7 @@ def build(part, theta, C):
 def back(part, theta, G, gradient):
     """Log prior with Jacobian; the gradient of everything, from d/dC in G."""
     L = part.n_trait
-    K = np.empty((L, L))
-    Sigma_t = np.empty((L, L))
-    s2_E = np.zeros(part.n_env)
-    roots = np.empty(theta.shape[0] - count_parameters(part.prior.shape, L))
+    K, Sigma_t, roots, s2_E = make_room(part, theta)
     if not unpack_proportional(part, theta, K, Sigma_t, roots, s2_E):
         return -np.inf
     GS = np.zeros((L, L))
@@ -127,10 +128,7 @@ def complete(rng, part, theta, whole):
     """The same with Sigma_E of environments without a record from its prior."""
     L = part.n_trait
     n = count_parameters(part.prior.shape, L)
-    K = np.empty((L, L))
-    Sigma_t = np.empty((L, L))
-    s2_E = np.zeros(part.n_env)
-    roots = np.empty(theta.shape[0] - n)
+    K, Sigma_t, roots, s2_E = make_room(part, theta)
     whole[: theta.shape[0]] = theta
     if part.n_env == 1 or part.prior_env.shape != DIAGONAL:
         return True

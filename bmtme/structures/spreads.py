@@ -23,6 +23,15 @@ SHAPE, RATE = 2.0, 0.18
 
 
 @compiled()
+def place_columns(part):
+    """(I, L) places of the log sd of each column among the parameters, -1 for none."""
+    places = np.full((part.n_env, part.n_trait), -1)
+    for m in range(part.col_env.shape[0]):
+        places[part.col_env[m], part.col_trait[m]] = m
+    return places
+
+
+@compiled()
 def finish_spreads(theta, places, gradient):
     """Log prior of log sd at `places` (I, L) of theta (-1: none); adds its slopes to the gradient."""
     lp = 0.0
@@ -51,40 +60,31 @@ def finish_spreads(theta, places, gradient):
 
 
 @compiled()
-def complete_spreads(rng, logs, known):
-    """Draw log sd (I, L) where it is not known: N(mean, s_l^2 (1 + 1 / I_l)), s_l^2 given the known ones of its trait.
+def complete_spreads(rng, part, theta, logs):
+    """Log sd of every column into logs (I, L); where there is no record N(mean, s_l^2 (1 + 1 / I_l)).
 
-    As if the mean of all environments had a flat prior, which N(log 0.6, 2^2) is beside s_l / sqrt(I_l). Every trait is
-    known somewhere. The standard deviation itself has no mean: log sd is Student's t.
+    s_l^2 is drawn given the known ones of its trait; every trait is known somewhere. That is as if the mean of all
+    environments had a flat prior, which N(log 0.6, 2^2) is beside s_l / sqrt(I_l). The standard deviation itself has no
+    mean: log sd is Student's t.
     """
-    I, L = logs.shape
-    for l in range(L):
+    places = place_columns(part)
+    for l in range(part.n_trait):
         n = 0
         mean = 0.0
-        for i in range(I):
-            if known[i, l]:
+        for i in range(part.n_env):
+            if places[i, l] >= 0:
                 n += 1
+                logs[i, l] = theta[places[i, l]]
                 mean += logs[i, l]
-        if n == I:
+        if n == part.n_env:
             continue
         mean /= n
         squares = 0.0
-        for i in range(I):
-            if known[i, l]:
+        for i in range(part.n_env):
+            if places[i, l] >= 0:
                 squares += (logs[i, l] - mean) ** 2
         variance = draw_inverse_gamma(rng, SHAPE + 0.5 * (n - 1), RATE + 0.5 * squares)
         centre = mean + math.sqrt(variance / n) * rng.standard_normal()  # of all environments
-        for i in range(I):
-            if not known[i, l]:
+        for i in range(part.n_env):
+            if places[i, l] < 0:
                 logs[i, l] = centre + math.sqrt(variance) * rng.standard_normal()
-
-
-def draw_spreads(rng: np.random.Generator, recorded: np.ndarray) -> np.ndarray:
-    """Log sd (I, L) from the prior, NaN where there is no record."""
-    out = np.full(recorded.shape, np.nan)
-    for l in range(recorded.shape[1]):
-        here = recorded[:, l]
-        n = int(here.sum())
-        deviations = np.sqrt(RATE / rng.gamma(SHAPE)) * rng.standard_normal(n)
-        out[here, l] = CENTRE + CENTRE_SD * rng.standard_normal() + deviations - deviations.mean()
-    return out

@@ -23,17 +23,12 @@ class Structure:
     ----------
     name : as on the command line
     build, back, complete : compiled functions, see `bmtme.structures.part`
-    numbers : (any) what its compiled functions are told beside columns and priors
     """
 
     name: ClassVar[str]
     build: ClassVar[Any]
     back: ClassVar[Any]
     complete: ClassVar[Any]
-
-    @property
-    def numbers(self) -> np.ndarray:
-        return np.zeros(0)
 
     def count(self, part: Part) -> int:
         """Number of parameters for the columns of a part."""
@@ -134,7 +129,6 @@ def make_part(
         **describe_columns(recorded),
         prior=prior,
         prior_env=prior_env,
-        numbers=np.ascontiguousarray(structure.numbers, float),
     )
     part = part._replace(size=int(structure.count(part)))
     return point_part(structure, part) if pointed else part

@@ -8,21 +8,20 @@ import numpy as np
 from scipy import stats
 
 from bmtme.engines.rotated.problem import Problem
-from bmtme.model.codes import FULL, HALF_T, CovariancePrior
-from bmtme.structures.by_env import ByEnv
+from bmtme.model.codes import DIAGONAL, FULL, HALF_T, INVERSE_WISHART, SCALAR, CovariancePrior
+from bmtme.structures.by_env import ByEnv, pack_correlations
 from bmtme.structures.common_correlation import CommonCorrelation
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
-from bmtme.structures.parameters import count_parameters, pack_covariance
+from bmtme.structures.parameters import count_parameters, count_roots, pack_covariance
 from bmtme.structures.part import Part, build_matrices
 from bmtme.structures.proportional import Proportional, Shared
-from bmtme.structures.spreads import draw_spreads
 from bmtme.structures.structure import Genetic, Residual
 from bmtme.testing.dense import CovarianceLaw
 from bmtme.testing.pairs import DrawPrior, Restrict
 
-FAMILY_NAMES = {0: "half-t", 1: "inverse-wishart"}
-SHAPE_NAMES = {0: "full", 1: "diagonal", 2: "scalar"}
+FAMILY_NAMES = {HALF_T: "half-t", INVERSE_WISHART: "inverse-wishart"}
+SHAPE_NAMES = {FULL: "full", DIAGONAL: "diagonal", SCALAR: "scalar"}
 
 
 def draw_covariance_parameters(rng: np.random.Generator, prior: CovariancePrior) -> np.ndarray:
@@ -40,11 +39,14 @@ def draw_correlation_parameters(rng: np.random.Generator, p: int, shape: int) ->
     """The t of a correlation matrix with the margins of Huang & Wand: those of IW(I, p + 1)."""
     if shape != FULL or p < 2:
         return np.zeros(0)
-    M = stats.invwishart.rvs(p + 1, np.eye(p), random_state=rng)
-    root = np.sqrt(np.diag(M))
-    theta = np.ones(p + p * (p - 1) // 2)
-    pack_covariance(FULL, np.linalg.cholesky(M / np.outer(root, root)), theta)
-    return theta[p:]
+    return pack_correlations(stats.invwishart.rvs(p + 1, np.eye(p), random_state=rng), shape)
+
+
+def draw_spreads(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Log residual standard deviations (I L,): mean N(log 0.6, 2^2), deviations of variance IG(2, 0.18)."""
+    deviations = rng.standard_normal((p.n_trait, p.n_env)) * np.sqrt(0.18 / rng.gamma(2.0, size=(p.n_trait, 1)))
+    mean = np.log(0.6) + 2.0 * rng.standard_normal(p.n_trait)
+    return (mean + (deviations - deviations.mean(axis=1, keepdims=True)).T).ravel()
 
 
 def draw_proportional(rng: np.random.Generator, p: Problem) -> np.ndarray:
@@ -53,8 +55,7 @@ def draw_proportional(rng: np.random.Generator, p: Problem) -> np.ndarray:
     if not p.interaction:
         return theta
     roots = np.abs(draw_covariance_parameters(rng, p.genetic.prior_env)) * rng.choice([-1.0, 1.0])
-    n = len(p.genetic.prior.scale) if p.genetic.prior.shape != 2 else 1
-    theta[:n] *= np.sqrt(1.0 + np.mean(roots**2))
+    theta[: count_roots(p.genetic.prior.shape, p.n_trait)] *= np.sqrt(1.0 + np.mean(roots**2))
     return np.concatenate([theta, np.arcsinh(roots)])
 
 
@@ -83,15 +84,13 @@ def draw_shared(rng: np.random.Generator, p: Problem) -> np.ndarray:
 
 def draw_by_env(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `ByEnv`."""
-    logs = draw_spreads(rng, np.ones((p.n_env, p.n_trait), bool))
     pairs = [draw_correlation_parameters(rng, p.n_trait, p.residual.prior.shape) for _ in range(p.n_env)]
-    return np.concatenate([logs.ravel(), *pairs])
+    return np.concatenate([draw_spreads(rng, p), *pairs])
 
 
 def draw_common_correlation(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `CommonCorrelation`."""
-    logs = draw_spreads(rng, np.ones((p.n_env, p.n_trait), bool))
-    return np.concatenate([logs.ravel(), draw_correlation_parameters(rng, p.n_trait, p.residual.prior.shape)])
+    return np.concatenate([draw_spreads(rng, p), draw_correlation_parameters(rng, p.n_trait, p.residual.prior.shape)])
 
 
 #: The prior of each structure.
@@ -119,14 +118,9 @@ def restrict_by_env(part: Part, whole: Part, theta: np.ndarray) -> np.ndarray:
     """Of `ByEnv`."""
     L, sizes = part.n_trait, (part.n_env * part.n_trait, part.n_trait)
     R = build_matrices(whole, theta[None], sizes)[0].reshape(-1, L, L)
-    found = [theta[part.col_env * L + part.col_trait]]
-    for i in range(part.n_env):
-        traits = part.col_trait[part.col_env == i]
-        own = np.ones(len(traits) * (len(traits) + 1) // 2)
-        if part.prior.shape == FULL and len(traits) > 1:
-            pack_covariance(FULL, np.linalg.cholesky(R[i][np.ix_(traits, traits)]), own)
-            found.append(own[len(traits) :])
-    return np.concatenate(found)
+    groups = [part.col_trait[part.col_env == i] for i in range(part.n_env)]
+    own = [pack_correlations(R[i][np.ix_(traits, traits)], part.prior.shape) for i, traits in enumerate(groups)]
+    return np.concatenate([theta[part.col_env * L + part.col_trait], *own])
 
 
 def restrict_common_correlation(part: Part, whole: Part, theta: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bmtme.engines.rotated.kernels.covariance import draw_inverse_wishart
 from bmtme.engines.rotated.kernels.genetic import invert_observed
 from bmtme.engines.rotated.kernels.pair import whiten
 from bmtme.linalg.rotation import rotate_back, rotate_forward
@@ -20,7 +19,7 @@ from bmtme.linalg.small import (
     solve_lower,
     solve_lower_transposed,
 )
-from bmtme.structures.priors import draw_inverse_gamma
+from bmtme.structures.priors import draw_inverse_gamma, draw_inverse_wishart
 
 SIZES = [1, 2, 3, 5, 12]
 

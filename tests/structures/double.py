@@ -93,8 +93,7 @@ class HalfAlike(Genetic):
         return int(count_parameters(part.prior.shape, part.n_trait)) + len(part.seen)
 
     def start(self, part, start):
-        theta = np.zeros(part.size)
-        theta[:] = 1.0
+        theta = np.ones(part.size)
         n = int(count_parameters(part.prior.shape, part.n_trait))
         pack_covariance(part.prior.shape, np.linalg.cholesky(start.Sigma_t), theta[:n])
         theta[n:] = 0.5 * np.log1p(start.s2_E[part.seen])

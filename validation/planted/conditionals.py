@@ -152,7 +152,7 @@ COVARIANCES = (
     ),
     Mutant(
         "inverse-Wishart: Bartlett factor with equal degrees of freedom",
-        "engines/rotated/kernels/covariance.py",
+        "structures/priors.py",
         "A[a, a] = math.sqrt(2.0 * rng.standard_gamma(0.5 * (df - a)))",
         "A[a, a] = math.sqrt(2.0 * rng.standard_gamma(0.5 * df))",
         ("linalg/test_small.py::test_moments_of_the_inverse_wishart[2-9.0]", RESIDUAL + "[complete-unstructured]"),

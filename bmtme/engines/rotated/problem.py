@@ -6,7 +6,7 @@ divided by its mean diagonal, so that data in other units give the same numbers 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -125,16 +125,6 @@ def build_problem(
     width = layout.recorded.sum(axis=1).astype(np.int64)
     seen = np.flatnonzero(width).astype(np.int64)
     S, P, M = len(layout.cell_line), len(layout.part_record), len(col_env)
-    proportional, shared = type(genetic) is Proportional, type(residual) is Shared
-    every = np.ones((I, L), bool)
-    parts = [
-        make_part(genetic, 0, layout.recorded, prior_t, prior_E, not proportional),
-        make_part(genetic, 0, every, prior_t, prior_E, not proportional),
-    ]
-    parts += [
-        make_part(residual, part.size, columns, prior_e, prior_E, not shared)
-        for part, columns in zip(parts, (layout.recorded, every), strict=True)
-    ]
     patterns, block, pattern_block, cell_pattern, part_pattern = split_patterns(layout, residual.by_env)
     problem = Problem(
         d=np.ascontiguousarray(basis.values),
@@ -153,11 +143,6 @@ def build_problem(
         col_trait=col_trait,
         env_first=np.concatenate([[0], np.cumsum(width)[:-1]]).astype(np.int64),
         env_width=width,
-        proportional=proportional,
-        shared=shared,
-        by_env=residual.by_env,
-        native=proportional and shared,
-        product=proportional and shared and bool(np.all(width[seen] == L)),
         interaction=I > 1,
         k=layout.plots.astype(float),
         n_recorded=layout.n_recorded,
@@ -177,10 +162,7 @@ def build_problem(
         cell_mean=np.empty((S, L)),
         part_values=np.empty((P, L)),
         within=np.empty((I, L, L)),
-        genetic=parts[0],
-        residual=parts[2],
-        whole_genetic=parts[1],
-        whole_residual=parts[3],
+        **lay_structures(genetic, residual, layout.recorded, prior_t, prior_E, prior_e),
         means=means,
         inner=inner,
     )
@@ -192,24 +174,37 @@ def take_paper_pair(p: Problem) -> Problem:
     """The same data and priors with the paper's pair, from whose draws and modes other structures start."""
     if p.native:
         return p
-    genetic, residual = PAPER_PAIR
+    priors = p.genetic.prior, p.genetic.prior_env, p.residual.prior
+    block, pattern_block = np.zeros_like(p.block), np.zeros_like(p.pattern_block)
+    return p._replace(**lay_structures(*PAPER_PAIR, p.recorded, *priors), block=block, pattern_block=pattern_block)
+
+
+def lay_structures(
+    genetic: Genetic,
+    residual: Residual,
+    recorded: np.ndarray,
+    prior_t: CovariancePrior,
+    prior_E: CovariancePrior,
+    prior_e: CovariancePrior,
+) -> dict[str, Any]:
+    """What a `Problem` says of its structures: which they are, and their parts over recorded and over all columns."""
+    proportional, shared = type(genetic) is Proportional, type(residual) is Shared
     parts = []
-    for columns in (p.recorded, np.ones_like(p.recorded)):
-        first = make_part(genetic, 0, columns, p.genetic.prior, p.genetic.prior_env, False)
-        parts += [first, make_part(residual, first.size, columns, p.residual.prior, p.genetic.prior_env, False)]
-    return p._replace(
-        genetic=parts[0],
-        residual=parts[1],
-        whole_genetic=parts[2],
-        whole_residual=parts[3],
-        proportional=True,
-        shared=True,
-        by_env=False,
-        native=True,
-        product=bool(np.all(p.env_width[p.seen] == p.n_trait)),
-        block=np.zeros_like(p.block),
-        pattern_block=np.zeros_like(p.pattern_block),
-    )
+    for columns in (recorded, np.ones_like(recorded)):
+        first = make_part(genetic, 0, columns, prior_t, prior_E, not proportional)
+        parts.append((first, make_part(residual, first.size, columns, prior_e, prior_E, not shared)))
+    complete = recorded[recorded.any(axis=1)].all()
+    return {
+        "genetic": parts[0][0],
+        "residual": parts[0][1],
+        "whole_genetic": parts[1][0],
+        "whole_residual": parts[1][1],
+        "proportional": proportional,
+        "shared": shared,
+        "by_env": residual.by_env,
+        "native": proportional and shared,
+        "product": bool(proportional and shared and complete),
+    }
 
 
 def split_patterns(layout: Layout, by_env: bool) -> tuple[np.ndarray, ...]:

@@ -10,48 +10,12 @@ for a variance alone s2 | a ~ IG(nu/2, nu/a), a ~ IG(1/2, 1/A^2)  =>  sqrt(s2) ~
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from bmtme.linalg.compile import compiled
-from bmtme.linalg.small import factor_cholesky, invert_lower, invert_spd
+from bmtme.linalg.small import invert_spd
 from bmtme.model.codes import DIAGONAL, FULL, HALF_T, INVERSE_WISHART, SCALAR
-from bmtme.structures.priors import draw_inverse_gamma, draw_variance_from_prior
-
-
-@compiled()
-def draw_inverse_wishart(rng, S, df, out):
-    """Draw IW(S, df) into `out`; False where S is not positive definite.
-
-    With S = K K' and the Bartlett factor A of a W(I, df), K A^-T A^-1 K' is the draw.
-    """
-    p = S.shape[0]
-    K = np.empty((p, p))
-    if not factor_cholesky(S, K):
-        return False
-    A = np.zeros((p, p))
-    for a in range(p):
-        A[a, a] = math.sqrt(2.0 * rng.standard_gamma(0.5 * (df - a)))
-        for b in range(a):
-            A[a, b] = rng.standard_normal()
-    Ai = np.empty((p, p))
-    invert_lower(A, Ai)
-    F = np.zeros((p, p))  # K A^-T
-    for a in range(p):
-        for b in range(p):
-            s = 0.0
-            for k in range(min(a, b) + 1):
-                s += K[a, k] * Ai[b, k]
-            F[a, b] = s
-    for a in range(p):
-        for b in range(a + 1):
-            s = 0.0
-            for k in range(p):
-                s += F[a, k] * F[b, k]
-            out[a, b] = s
-            out[b, a] = s
-    return True
+from bmtme.structures.priors import draw_inverse_gamma, draw_inverse_wishart, draw_variance_from_prior
 
 
 @compiled()
