@@ -49,12 +49,11 @@ from bmtme.results.notes import (
     note_spread,
     note_unseen,
 )
-from bmtme.structures.part import build_matrices
-from bmtme.structures.structure import Structures
 
 if TYPE_CHECKING:
     from bmtme.engines.rotated.draws import Draws
     from bmtme.engines.rotated.problem import Problem
+    from bmtme.structures.structure import Structures
 
 # --- quantities with draws ------------------------------------------------------------------------------------------
 
@@ -241,6 +240,8 @@ QUANTITIES: tuple[Quantity, ...] = (
 
 def choose_stored(problem: Problem, structures: Structures) -> list[Quantity]:
     """What a model stores; what its genetic structure reports itself is read from that."""
+    from bmtme.structures.part import build_matrices  # compiled: scores need none of it
+
     genetic, _ = structures
     part = problem.whole_genetic
     here = np.flatnonzero(problem.recorded.ravel())

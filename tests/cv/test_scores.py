@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -142,3 +144,9 @@ def test_summary_orders_rows():
     assert list(table[["model", "env", "trait"]].itertuples(index=False, name=None)) == expected
     with pytest.raises(UsageError, match="lacks the column 'msep'"):
         summarise(scores(rows).drop(columns="msep"))
+
+
+def test_masks_and_scores_need_no_compiled_code():
+    script = "import sys, bmtme.cv; print(sorted({'numba', 'arviz'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
