@@ -74,6 +74,13 @@ class Progress:
             self.width = 0
 
 
+def write_duration(seconds: float) -> str:
+    """A length of time in words, to two figures or so."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -84,6 +84,21 @@ def diagnose_chains(
     )
 
 
+def join_diagnoses(found: Mapping[str, Diagnosis]) -> Diagnosis:
+    """Of fits of one trait each, by trait: the worst of each figure."""
+    known = {trait: d for trait, d in found.items() if not np.isnan(d.r_hat)}
+    worst = max(known, key=lambda trait: known[trait].r_hat) if known else None
+    acceptance = [d.acceptance for d in found.values() if not np.isnan(d.acceptance)]
+    return Diagnosis(
+        np.nan if worst is None else known[worst].r_hat,
+        "" if worst is None else f"{known[worst].parameter} of {worst}",
+        sum(d.divergent for d in found.values()),
+        sum(d.draws for d in found.values()),
+        min(acceptance, default=np.nan),
+        max(d.explanations for d in found.values()),
+    )
+
+
 def list_parameters(
     chains: Sequence[Draws], stored: Sequence[Quantity], labels: Labels
 ) -> Iterator[tuple[str, np.ndarray]]:

@@ -10,33 +10,45 @@ import numpy as np
 from bmtme.arguments import show
 from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
+from bmtme.model.baselines import EnvironmentMeans, SingleTrait
 from bmtme.model.codes import DIAGONAL, FULL, CovariancePrior
 from bmtme.model.scaling import Scaling, scale_priors
 from bmtme.model.structure import BMTME
 from bmtme.words import first_repeat, list_names
 
-Models = Mapping[str, BMTME] | Sequence[BMTME] | BMTME
+Model = BMTME | SingleTrait | EnvironmentMeans
+Models = Mapping[str, Model] | Sequence[Model] | Model
 
 
-def label_models(models: Models | None) -> dict[str, BMTME]:
+def name_model(model: Any) -> str | None:
+    """The label of a model that was given none."""
+    if isinstance(model, SingleTrait):
+        return "single"
+    return "mean" if isinstance(model, EnvironmentMeans) else getattr(model, "structure", None)
+
+
+def label_models(models: Models | None) -> dict[str, Model]:
     """Models by label, checked."""
     if models is None:
         models = BMTME()
     pairs: list[tuple[Any, Any]]
-    if isinstance(models, BMTME):
-        pairs = [(models.structure, models)]
+    if isinstance(models, Model):
+        pairs = [(name_model(models), models)]
     elif isinstance(models, Mapping):
         pairs = list(models.items())
     elif isinstance(models, (list, tuple)):
-        pairs = [(getattr(model, "structure", None), model) for model in models]
+        pairs = [(name_model(model), model) for model in models]
     else:
-        raise UsageError(f"models must be a BMTME, a list of them, or a dict of them by label, got {show(models)}.")
+        raise UsageError(f"models must be a model, a list of them, or a dict of them by label, got {show(models)}.")
     if not pairs:
         raise UsageError("models is empty: name at least one, such as {'un': BMTME('unstructured')}.")
     for label, model in pairs:
-        if not isinstance(model, BMTME):
+        if not isinstance(model, Model):
             where = f" under {show(label)}" if isinstance(models, Mapping) else ""
-            raise UsageError(f"models must hold BMTME models, got {show(model)}{where}.")
+            raise UsageError(
+                "models must hold models (bmtme.BMTME, bmtme.SingleTrait or bmtme.EnvironmentMeans, made as in "
+                f"bmtme.EnvironmentMeans()), got {show(model)}{where}."
+            )
         if not isinstance(label, str) or not label.strip():
             raise UsageError(f"the label of a model must be a text and not empty, got {show(label)}.")
     labels = [label.strip() for label, _ in pairs]
@@ -49,11 +61,18 @@ def label_models(models: Models | None) -> dict[str, BMTME]:
     return dict(zip(labels, (model for _, model in pairs), strict=True))
 
 
-def find_twins(models: Mapping[str, BMTME], trial: Trial) -> dict[str, str]:
+def list_fitted(models: Mapping[str, Model]) -> list[BMTME]:
+    """The models that are sampled, those of `SingleTrait` as they are for all traits."""
+    inner = [model.model if isinstance(model, SingleTrait) else model for model in models.values()]
+    return [model for model in inner if isinstance(model, BMTME)]
+
+
+def find_twins(models: Mapping[str, Model], trial: Trial) -> dict[str, str]:
     """Of each model, the label of the first one that is the same model for this trial: its own as a rule.
 
-    With one trait, a free and a diagonal covariance between traits are the same. Two fits of one model differ by Monte
-    Carlo error only, which a comparison must not show as a difference between models.
+    With one trait, a free and a diagonal covariance between traits are the same, and one trait at a time is nothing
+    else. Two fits of one model differ by Monte Carlo error only, which a comparison must not show as a difference
+    between models.
     """
     first: dict[tuple[Any, ...], str] = {}
     return {label: first.setdefault(_identify(model, trial), label) for label, model in models.items()}
@@ -74,17 +93,25 @@ def describe_twins(twins: Mapping[str, str], trial: Trial) -> str:
     )
 
 
-def _identify(model: BMTME, trial: Trial) -> tuple[Any, ...]:
+def _identify(model: Model, trial: Trial) -> tuple[Any, ...]:
     """What a model is for a trial, in values that compare."""
-    L = len(trial.traits)
+    if isinstance(model, EnvironmentMeans):
+        return ("means",)
+    if isinstance(model, SingleTrait):
+        alone = tuple(_list_settings(model.take_trait(trait), (trait,), trial.envs) for trait in trial.traits)
+        return alone[0] if len(alone) == 1 else alone
+    return _list_settings(model, trial.traits, trial.envs)
+
+
+def _list_settings(model: BMTME, traits: Sequence[str], envs: Sequence[str]) -> tuple[Any, ...]:
+    L = len(traits)
     # In units of one: what a scale is worth in the user's units is the same for all models.
-    priors = scale_priors(model, trial.traits, trial.envs, Scaling(np.zeros(L), np.ones(L), 1.0))
-    structures = model.structures
+    priors = scale_priors(model, traits, envs, Scaling(np.zeros(L), np.ones(L), 1.0))
     return (
         model.means,
         model.structure == "standard",
         model.units,
-        structures,
+        model.structures,
         *(_list_values(prior) for prior in priors),
     )
 

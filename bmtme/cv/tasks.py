@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from bmtme.collection import list_labels
-from bmtme.cv.diagnostics import Diagnosis, diagnose_chains
+from bmtme.cv.diagnostics import Diagnosis, diagnose_chains, join_diagnoses
 from bmtme.cv.precision import choose_cells, choose_lines, count_effective, measure_noise
-from bmtme.data.trial import Trial
+from bmtme.cv.training import Training
 from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
@@ -21,16 +22,66 @@ from bmtme.engines.rotated.problem import Problem
 from bmtme.errors import NumericalError
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
-from bmtme.preparation import Prepared, build, observe
-from bmtme.progress import Progress
+from bmtme.preparation import build, observe
+from bmtme.progress import Progress, write_duration
 from bmtme.results.predictions import Targets
 from bmtme.results.quantities import choose_stored
-from bmtme.results.targets import choose_targets, predict
+from bmtme.results.targets import choose_targets, predict_hidden
 from bmtme.sampling import Sampling, plan_slots
+
+#: Seconds from which on it is said how long a run will take.
+LONG = 20.0
+
+
+@dataclass
+class Outcome:
+    """What came out of one model on one partition.
+
+    Attributes
+    ----------
+    predictions, line_means : DataFrame or None
+        As of `bmtme.results.targets.predict_hidden`; None after a failure.
+    failure : str or None
+        What went wrong, in the first of the chains that failed.
+    diagnosis : Diagnosis or None
+        Whether the chains agree; None where there are none.
+    effective : float
+        Effective draws behind the predicted mean of the median cell.
+    noise : dict of (2,) float arrays
+        By trait, the variance between predicted lines that is Monte Carlo noise, and all of it.
+    seconds : float
+        Spent by all chains.
+    """
+
+    predictions: pd.DataFrame | None = None
+    line_means: pd.DataFrame | None = None
+    failure: str | None = None
+    diagnosis: Diagnosis | None = None
+    effective: float = np.nan
+    noise: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def join_outcomes(parts: Mapping[str, Outcome]) -> Outcome:
+    """One of several traits, fitted one at a time; it fails where one of them does."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    joined = Outcome(seconds=sum(part.seconds for part in parts.values()))
+    failed = [f"trait {trait!r}: {part.failure}" for trait, part in parts.items() if part.failure is not None]
+    if failed:
+        joined.failure = "; ".join(failed)
+        return joined
+    joined.predictions = pd.concat([part.predictions for part in parts.values()], ignore_index=True)
+    joined.line_means = pd.concat([part.line_means for part in parts.values()], ignore_index=True)
+    joined.diagnosis = join_diagnoses({t: part.diagnosis for t, part in parts.items() if part.diagnosis is not None})
+    joined.effective = min(part.effective for part in parts.values())
+    for part in parts.values():
+        joined.noise |= part.noise
+    return joined
 
 
 class Job:
-    """One model on one partition: chains that share their constants, and predictions when the last has ended.
+    """One model on one training part: chains that share their constants, and predictions when the last has ended.
 
     The constants and the draws are there from the start of the first chain to the end of the last only, so that memory
     is used by the jobs at work.
@@ -38,48 +89,30 @@ class Job:
     Parameters
     ----------
     model : BMTME
-    prepared : Prepared
-        The training part.
-    trial : Trial
-        With all values, in computing order; only those of `cells` are looked at, to stand beside their predictions.
-    cells : (J, I, L) bool array
-        Cells of the trial to be predicted.
+    training : Training
     sampling : Sampling
     seeds : one per chain
+    kind : tuple of int
+        Jobs of one kind take about as long as each other.
 
     Attributes
     ----------
-    predictions : DataFrame or None
-        As of `bmtme.pipeline.predict`; None before the end or after a failure.
-    failure : str or None
-        What went wrong, in the first of the chains that failed.
-    diagnosis : Diagnosis or None
-        Whether the chains agree.
-    effective : float
-        Effective draws behind the predicted mean of the median cell.
-    noise : (2, L) float array
-        By trait, the variance between predicted lines that is Monte Carlo noise, and all of it.
-    seconds : float
-        Spent by all chains.
+    outcome : Outcome
+    ended : bool
+        Whether the outcome is complete.
     """
 
     def __init__(
         self,
         model: BMTME,
-        prepared: Prepared,
-        trial: Trial,
-        cells: np.ndarray,
+        training: Training,
         sampling: Sampling,
         seeds: Sequence[np.random.SeedSequence],
+        kind: tuple[int, ...],
     ) -> None:
-        self.model, self.prepared, self.trial, self.cells = model, prepared, trial, cells
+        self.model, self.training, self.kind = model, training, kind
         self.sampling, self.seeds = sampling, seeds
-        self.predictions: pd.DataFrame | None = None
-        self.failure: str | None = None
-        self.diagnosis: Diagnosis | None = None
-        self.effective = np.nan
-        self.noise = np.full((2, len(trial.traits)), np.nan)
-        self.seconds = 0.0
+        self.outcome, self.ended = Outcome(), False
         self.stops = [threading.Event() for _ in seeds]
         self._lock = threading.Lock()
         self._built: tuple[Problem, Scaling, list[Mode]] | None = None
@@ -109,7 +142,8 @@ class Job:
         if last:
             self._close()
         with self._lock:
-            self.seconds += time.perf_counter() - began
+            self.outcome.seconds += time.perf_counter() - began
+            self.ended = self.ended or last
 
     def stop(self) -> None:
         """Have all chains end soon."""
@@ -119,8 +153,9 @@ class Job:
     def _open(self) -> tuple[Problem, Scaling, list[Mode]]:
         with self._lock:
             if self._built is None:
-                problem, scaling = build(self.prepared, self.model)
-                modes = find_modes(problem, observe(self.prepared, scaling), branch_seed(self.seeds[0]))
+                prepared = self.training.prepared
+                problem, scaling = build(prepared, self.model)
+                modes = find_modes(problem, observe(prepared, scaling), branch_seed(self.seeds[0]))
                 self._built = problem, scaling, modes
             return self._built
 
@@ -133,34 +168,74 @@ class Job:
 
     def _close(self) -> None:
         chains = [chain for chain in self._draws if chain is not None]
+        out = self.outcome
         if self._errors:
             first = min(self._errors)
-            self.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
+            out.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
         elif len(chains) == len(self.seeds):
             problem, scaling, modes = self._open()
-            targets = choose_targets(self.prepared, self.trial.lines)
-            self.predictions = predict(self.prepared, scaling, chains, self.trial, targets, self.cells)
-            labels = list_labels(self.prepared)
+            prepared, trial, cells = self.training.prepared, self.training.trial, self.training.cells
+            out.predictions, out.line_means = predict_hidden(prepared, problem, scaling, chains, trial, cells)
             stored = choose_stored(problem, self.model.structures)
-            self.diagnosis = diagnose_chains(chains, stored, labels, modes if problem.native else ())
-            if self.cells.any():
+            out.diagnosis = diagnose_chains(chains, stored, list_labels(prepared), modes if problem.native else ())
+            if cells.any():
                 self._measure_precision(chains)
         self._draws, self._built = [], None
 
     def _measure_precision(self, chains: list[Draws]) -> None:
-        places = choose_cells(self.cells)
+        cells, basis = self.training.cells, self.training.prepared.basis
+        places = choose_cells(cells)
         lines, places[:, 0] = np.unique(places[:, 0], return_inverse=True)
-        basis = self.prepared.basis
-        self.effective = count_effective(chains, basis, self._choose_targets(lines), places)
-        lines = choose_lines(self.cells)
-        self.noise = measure_noise(chains, basis, self._choose_targets(lines), self.cells[lines])
+        self.outcome.effective = count_effective(chains, basis, self._choose_targets(lines), places)
+        lines = choose_lines(cells)
+        noise = measure_noise(chains, basis, self._choose_targets(lines), cells[lines])
+        self.outcome.noise = dict(zip(self.training.trial.traits, noise.T, strict=True))
 
     def _choose_targets(self, lines: np.ndarray) -> Targets:
-        return choose_targets(self.prepared, tuple(self.trial.lines[j] for j in lines))
+        return choose_targets(self.training.prepared, tuple(self.training.trial.lines[j] for j in lines))
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress) -> None:
-    """Run the chains of all jobs in threads, in the order of the jobs.
+class Forecast:
+    """How long the jobs take in all, told once one of each kind has ended.
+
+    Parameters
+    ----------
+    jobs : Sequence of Job
+    workers : int
+
+    Attributes
+    ----------
+    seconds : float
+        From the start to the end, as foretold; NaN before.
+    """
+
+    def __init__(self, jobs: Sequence[Job], workers: int) -> None:
+        self.jobs, self.workers = jobs, workers
+        self.kinds = {job.kind for job in jobs}
+        self.seconds = np.nan
+        self.began = time.perf_counter()
+
+    def update(self) -> bool:
+        """Whether there is something new to tell."""
+        if not np.isnan(self.seconds):
+            return False
+        cost: dict[tuple[int, ...], float] = {}
+        for job in self.jobs:
+            if job.ended:
+                cost.setdefault(job.kind, job.outcome.seconds)
+        if len(cost) < len(self.kinds):
+            return False
+        self.seconds = sum(cost[job.kind] for job in self.jobs) / self.workers
+        return any(not job.ended for job in self.jobs)
+
+
+def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress) -> float:
+    """Run the chains of all jobs in threads, in the order of the jobs; a long run says how long it will take.
+
+    Returns
+    -------
+    float
+        Seconds as foretold when one job of each kind had ended.
 
     Raises
     ------
@@ -170,6 +245,8 @@ def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress) -> None:
     tasks = [(job, c) for job in jobs for c in range(len(job.seeds))]
     done = [0] * len(tasks)
     lock = threading.Lock()
+    workers = max(1, min(workers, len(tasks)))
+    forecast = Forecast(jobs, workers)
 
     def run(task: int) -> None:
         job, c = tasks[task]
@@ -183,8 +260,10 @@ def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress) -> None:
         with lock:
             # Sweeps that a failure leaves undone are no longer to come.
             progress.total -= job.sampling.sweeps - done[task]
+            if forecast.update() and forecast.seconds > LONG:
+                progress.announce(f"{progress.what}: about {write_duration(forecast.seconds)} in all")
 
-    with ThreadPoolExecutor(max(1, min(workers, len(tasks))), thread_name_prefix="bmtme-cv") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="bmtme-cv") as pool:
         try:
             pending = {pool.submit(run, task) for task in range(len(tasks))}
             while pending:
@@ -197,3 +276,4 @@ def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress) -> None:
                 job.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return forecast.seconds

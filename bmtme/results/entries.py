@@ -38,6 +38,7 @@ NONE = Unit("")
 VALUE = Unit("trait's unit", lambda values, scaling: values * scaling.scale + scaling.centre)
 DIFFERENCE = Unit("trait's unit", lambda values, scaling: values * scaling.scale)
 COVARIANCE = Unit("product of the traits' units", lambda values, scaling: scaling.restore_residual(values))
+DENSITY = Unit("log of 1 / trait's unit", lambda values, scaling: values - np.log(scaling.scale))
 VARIANCE = Unit("trait's unit squared", lambda values, scaling: values * scaling.scale**2 / scaling.m)
 GENETIC = Unit("product of the traits' units", lambda values, scaling: scaling.restore_genetic(values))
 #: Of what is in the user's units throughout.

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from bmtme.engines.rotated.draws import Draws, take_effects
-from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles
+from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles, fill_mixture_scores
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 from bmtme.results.entries import NUMBER, TEXT, Column
 
-#: Equal-tailed interval of a new plot.
+#: Equal-tailed interval of a new plot, and of the mean of some.
 LOW, HIGH = 0.05, 0.95
+#: The same of the values that were observed in hidden cells, for half of them.
+HALF = 0.25, 0.75
+#: Normals in place of the draws in the spread of a CRPS: right to a thousandth.
+GROUPS = 32
 #: Draws behind standard deviations and intervals, at most.
 KEPT = 1000
 
@@ -43,26 +47,25 @@ def spread_evenly(count: int, wanted: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """The n lines predicted in one environment for one trait: what a column of the predictions is made of.
+class Mixture:
+    """What is predicted of n observed values: over S draws, equal mixtures of N(fitted, extra + noise).
 
     Attributes
     ----------
     expected : (n,) mean of beta + b1 + b2, over all draws
     fitted : (n, S) at most `KEPT` evenly kept draws of it
-    extra : (n, S) variance that a line without a record adds given the others: G_nn - G_no G_oo^+ G_on times that of
-        the column; in these draws
-    residual : (S,) residual variance in these draws
-    n_obs, observed : (n,) number and mean of the plots described beside the predictions, in the user's units; None
-        where there are none to describe
+    extra : (n, S) variance that a line without a record adds given the others, in these draws
+    noise : (n, S) residual variance of what is observed, in these draws; None where nothing is
+    observed : (n,) what was observed, in the user's units
+    target : (n,) the same in the units of `fitted`
     """
 
     expected: np.ndarray
     fitted: np.ndarray
     extra: np.ndarray
-    residual: np.ndarray
-    n_obs: np.ndarray | None = None
+    noise: np.ndarray | None = None
     observed: np.ndarray | None = None
+    target: np.ndarray | None = None
 
     @property
     def sd(self) -> np.ndarray:
@@ -70,31 +73,122 @@ class Cells:
         ddof = 1 if self.fitted.shape[1] > 1 else 0
         return np.asarray(np.sqrt(self.fitted.var(axis=1, ddof=ddof) + self.extra.mean(axis=1)))
 
-    @cached_property
-    def interval(self) -> np.ndarray:
-        """(n, 2) interval of a new plot: of the equal mixture, over the draws, of N(fitted, extra + residual)."""
-        interval = np.empty((len(self.fitted), 2))
-        fill_mixture_quantiles(self.fitted, self.extra + self.residual, LOW, HIGH, interval)
-        return interval
+    @property
+    def variance(self) -> np.ndarray:
+        """(n, S) of the components around `fitted`."""
+        assert self.noise is not None
+        return self.extra + self.noise
 
     @cached_property
     def mean_interval(self) -> np.ndarray:
-        """(n, 2) interval of a mean of k = `n_obs` new plots, from the mixture of N(fitted, extra + residual / k)."""
+        """(n, 2) 90% interval of what is observed."""
+        return find_quantiles(self.fitted, self.variance, LOW, HIGH)
+
+    @cached_property
+    def mean_half(self) -> np.ndarray:
+        """(n, 2) 50% interval of what is observed."""
+        return find_quantiles(self.fitted, self.variance, *HALF)
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """(n, 2) logarithm of the predictive density of what was observed, and its CRPS."""
+        assert self.target is not None
+        out = np.empty((len(self.fitted), 2))
+        fill_mixture_scores(self.fitted, self.variance, self.target, GROUPS, out)
+        return out
+
+
+@dataclass(frozen=True)
+class Cells(Mixture):
+    """The n lines predicted in one environment for one trait: what a column of the predictions is made of.
+
+    Attributes
+    ----------
+    residual : (S,) residual variance of a plot, in the draws of `fitted`
+    n_obs : (n,) number of the plots of which `observed` is the mean; None where there are none to describe
+    """
+
+    residual: np.ndarray = field(default_factory=lambda: np.empty(0))
+    n_obs: np.ndarray | None = None
+
+    @cached_property
+    def interval(self) -> np.ndarray:
+        """(n, 2) 90% interval of a new plot."""
+        return find_quantiles(self.fitted, self.extra + self.residual, LOW, HIGH)
+
+    @cached_property
+    def mean_interval(self) -> np.ndarray:
+        """(n, 2) 90% interval of a mean of `n_obs` new plots."""
         assert self.n_obs is not None
         interval = self.interval.copy()
-        many = np.flatnonzero(self.n_obs > 1)
-        found = np.empty((len(many), 2))
-        shared = self.residual / self.n_obs[many, None]
-        fill_mixture_quantiles(self.fitted[many], self.extra[many] + shared, LOW, HIGH, found)
-        interval[many] = found
+        many = self.n_obs > 1
+        interval[many] = find_quantiles(self.fitted[many], self.variance[many], LOW, HIGH)
         return interval
 
 
+def find_quantiles(fitted: np.ndarray, variance: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(n, 2) quantiles of equal mixtures of N(fitted, variance), both (n, S)."""
+    out = np.empty((len(fitted), 2))
+    fill_mixture_quantiles(fitted, variance, low, high, out)
+    return out
+
+
+class Predictor:
+    """The effects of some lines, column by column, from the kept draws of some chains.
+
+    Parameters
+    ----------
+    chains : draws with kept effects and sums of conditional means
+    basis : Eigenbasis
+    targets : Targets
+        The lines.
+
+    Attributes
+    ----------
+    picks : of each chain, the sweeps whose effects are looked at: at most `KEPT` in all, evenly spread
+    """
+
+    def __init__(self, chains: Sequence[Draws], basis: Eigenbasis, targets: Targets) -> None:
+        self.chains, self.basis, self.targets = chains, basis, targets
+        total = sum(len(chain.slot) for chain in chains)
+        self.mean_beta = np.sum([chain.sum_beta for chain in chains], axis=0) / total
+        self.mean_w = np.sum([chain.sum_W for chain in chains], axis=0) / total
+        self.picks = []
+        for chain in chains:
+            sweeps = np.flatnonzero(chain.slot >= 0)
+            self.picks.append(sweeps[spread_evenly(len(sweeps), max(1, KEPT // len(chains)))])
+        self.beta, self.genetic, self.residual = (self.join(name) for name in ("beta", "genetic", "residual"))
+        new = targets.recorded < 0
+        self.spare = np.zeros(len(new))
+        self.spare[new] = targets.spare
+        self.row_new = np.cumsum(new) - 1
+
+    def join(self, name: str) -> np.ndarray:
+        """Draws of a quantity in the sweeps looked at, (S, ...)."""
+        return np.concatenate([getattr(chain, name)[pick] for chain, pick in zip(self.chains, self.picks, strict=True)])
+
+    def expect(self, i: int, l: int, rows: np.ndarray) -> np.ndarray:
+        """(rows,) mean of beta + b1 + b2 of these lines."""
+        m = i * self.mean_beta.shape[1] + l
+        return np.asarray(self.mean_beta[i, l] + self._place(self.mean_w[m][None], rows)[:, 0])
+
+    def draw(self, i: int, l: int, rows: np.ndarray) -> np.ndarray:
+        """(rows, S) draws of it, of lines without a record of its mean given the others."""
+        w = [take_effects(chain, i, l, chain.slot[pick]) for chain, pick in zip(self.chains, self.picks, strict=True)]
+        return np.asarray(self._place(np.concatenate(w), rows) + self.beta[:, i, l])
+
+    def _place(self, w: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Effects (S, J) in the eigenbasis to some of the lines, (rows, S)."""
+        u = np.empty((len(rows), len(w)))
+        new = self.targets.recorded[rows] < 0
+        u[~new] = self.basis.rotate_lines(w, self.targets.recorded[rows[~new]])
+        u[new] = self.targets.A[self.row_new[rows[new]]] @ w.T
+        return u
+
+
 def predict_cells(
-    chains: Sequence[Draws],
-    basis: Eigenbasis,
+    predictor: Predictor,
     scaling: Scaling,
-    targets: Targets,
     columns: Sequence[Column],
     cells: np.ndarray | None = None,
     n_obs: np.ndarray | None = None,
@@ -104,64 +198,40 @@ def predict_cells(
 
     Parameters
     ----------
-    chains : draws with kept effects and sums of conditional means
+    predictor : Predictor
     columns : of the register; its keys are passed over
     cells : (n, I, L) bool, optional
         The cells wanted; of the others the numbers are missing. Default all.
     n_obs, observed : (n, I, L), optional
-        See `Cells`; where the mean of new plots is predicted, `n_obs` is at least 1 in the cells wanted.
+        See `Cells`; where columns describe what was observed, `n_obs` is at least 1 in the cells wanted.
 
     Returns
     -------
     dict of (n, I, L) arrays
     """
-    n_env, n_trait = chains[0].sum_beta.shape
-    n = len(targets.recorded)
-    total = sum(len(chain.slot) for chain in chains)
-    mean_beta = np.sum([chain.sum_beta for chain in chains], axis=0) / total
-    mean_w = np.sum([chain.sum_W for chain in chains], axis=0) / total
-    picks = []
-    for chain in chains:
-        sweeps = np.flatnonzero(chain.slot >= 0)
-        picks.append(sweeps[spread_evenly(len(sweeps), max(1, KEPT // len(chains)))])
-    beta = np.concatenate([chain.beta[pick] for chain, pick in zip(chains, picks, strict=True)])
-    genetic = np.concatenate([chain.genetic[pick] for chain, pick in zip(chains, picks, strict=True)])
-    residual = np.concatenate([chain.residual[pick] for chain, pick in zip(chains, picks, strict=True)])
-    slots = [chain.slot[pick] for chain, pick in zip(chains, picks, strict=True)]
-    new = np.flatnonzero(targets.recorded < 0)
+    n_env, n_trait = predictor.mean_beta.shape
+    n = len(predictor.spare)
     made = [column for column in columns if column.make is not None]
     out = {column.name: allocate(column, (n, n_env, n_trait)) for column in made}
-
-    order = np.empty(n, dtype=np.int64)
-    order[new] = np.arange(len(new))
-
-    def place(w: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Effects (S, J) in the eigenbasis to some target lines, (rows, S)."""
-        u = np.empty((len(rows), len(w)))
-        is_new = targets.recorded[rows] < 0
-        u[~is_new] = basis.rotate_lines(w, targets.recorded[rows[~is_new]])
-        u[is_new] = targets.A[order[rows[is_new]]] @ w.T
-        return u
-
-    for i in range(n_env):
-        for l in range(n_trait):
-            rows = np.arange(n) if cells is None else np.flatnonzero(cells[:, i, l])
-            if len(rows) == 0:
-                continue
-            m = i * n_trait + l
-            w = np.concatenate([take_effects(chain, i, l, slot) for chain, slot in zip(chains, slots, strict=True)])
-            spare = np.zeros(n)
-            spare[new] = targets.spare
-            known = Cells(
-                expected=mean_beta[i, l] + place(mean_w[m][None], rows)[:, 0],
-                fitted=place(w, rows) + beta[:, i, l],
-                extra=spare[rows][:, None] * genetic[:, i, l],
-                residual=residual[:, i, l],
-                n_obs=None if n_obs is None else n_obs[rows, i, l],
-                observed=None if observed is None else observed[rows, i, l],
-            )
-            for column in made:
-                out[column.name][rows, i, l] = column.unit.restore(column.of(known), scaling.take(l))
+    for i, l in np.ndindex(n_env, n_trait):
+        rows = np.arange(n) if cells is None else np.flatnonzero(cells[:, i, l])
+        if len(rows) == 0:
+            continue
+        seen = None if observed is None else observed[rows, i, l]
+        plots = None if n_obs is None else n_obs[rows, i, l]
+        residual = predictor.residual[:, i, l]
+        known = Cells(
+            expected=predictor.expect(i, l, rows),
+            fitted=predictor.draw(i, l, rows),
+            extra=predictor.spare[rows][:, None] * predictor.genetic[:, i, l],
+            noise=None if plots is None else residual / np.maximum(plots, 1)[:, None],
+            observed=seen,
+            target=None if seen is None else (seen - scaling.centre[l]) / scaling.scale[l],
+            residual=residual,
+            n_obs=plots,
+        )
+        for column in made:
+            out[column.name][rows, i, l] = column.unit.restore(column.of(known), scaling.take(l))
     return out
 
 
@@ -200,7 +270,8 @@ def tabulate_predictions(
 def arrange_predictions(
     table: pd.DataFrame, lines: Sequence[str], envs: Sequence[str], traits: Sequence[str]
 ) -> pd.DataFrame:
-    """The rows by line, environment and trait in the orders given."""
+    """The rows by line, environment (where the table has them) and trait in the orders given."""
     orders = (("trait", traits), ("env", envs), ("line", lines))  # lexsort takes its last key first
-    ranks = [pd.Categorical(table[name], categories=list(order)).codes for name, order in orders]
+    there = [(name, order) for name, order in orders if name in table.columns]
+    ranks = [pd.Categorical(table[name], categories=list(order)).codes for name, order in there]
     return table.iloc[np.lexsort(ranks)].reset_index(drop=True)

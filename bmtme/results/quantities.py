@@ -18,6 +18,7 @@ from bmtme.model.codes import EXCHANGEABLE
 from bmtme.results.agreement import msep, pearson
 from bmtme.results.entries import (
     COVARIANCE,
+    DENSITY,
     DIFFERENCE,
     GENETIC,
     GIVEN,
@@ -304,11 +305,45 @@ PREDICTIONS: tuple[Column, ...] = (
     ),
     Column("upper", NUMBER, VALUE, "upper end of that interval", lambda cells: cells.interval[:, 1]),
     Column(
-        "mean_lower", NUMBER, VALUE, "lower end of the 90% interval for the mean of `n_obs` new plots",
+        "mean_lower", NUMBER, VALUE, "lower end of the 90% interval for `observed`",
         lambda cells: cells.mean_interval[:, 0], hidden=True,
     ),
     Column(
         "mean_upper", NUMBER, VALUE, "upper end of that interval", lambda cells: cells.mean_interval[:, 1], hidden=True
+    ),
+    Column(
+        "mean_lower_50", NUMBER, VALUE, "lower end of the 50% interval for `observed`",
+        lambda cells: cells.mean_half[:, 0], hidden=True,
+    ),
+    Column(
+        "mean_upper_50", NUMBER, VALUE, "upper end of that interval", lambda cells: cells.mean_half[:, 1], hidden=True
+    ),
+    Column(
+        "log_score", NUMBER, DENSITY, "logarithm of the predictive density at `observed`",
+        lambda cells: cells.scores[:, 0], hidden=True,
+    ),
+    Column(
+        "crps", NUMBER, DIFFERENCE, "continuous ranked probability score of `observed`: 0 where it was known exactly",
+        lambda cells: cells.scores[:, 1], hidden=True,
+    ),
+)  # fmt: skip
+
+#: Of a line's mean over environments; what is predicted of it has the columns that a cell's hidden plots have.
+LINE_MEANS: tuple[Column, ...] = (
+    LINE,
+    TRAIT,
+    Column("n_envs", WHOLE, NONE, "number of environments in which the line is scored", attrgetter("n_envs")),
+    Column(
+        "observed", NUMBER, GIVEN,
+        "mean over these environments of its observed values, each less the mean of the environment's training values",
+        attrgetter("observed"),
+    ),
+    Column("mean", NUMBER, DIFFERENCE, "posterior mean of the same", attrgetter("expected")),
+    Column("sd", NUMBER, DIFFERENCE, "standard deviation of its genetic part", attrgetter("sd")),
+    *(
+        replace(column, unit=DIFFERENCE if column.unit is VALUE else column.unit, hidden=False)
+        for column in PREDICTIONS
+        if column.hidden
     ),
 )  # fmt: skip
 
@@ -335,6 +370,11 @@ def list_predictions(hidden: bool = False) -> list[Column]:
 def list_hidden() -> list[Column]:
     """Columns of the predictions of a cross-validation."""
     return [MODEL, PARTITION, *PREDICTIONS]
+
+
+def list_line_means() -> list[Column]:
+    """Columns of the lines' means over environments in a cross-validation."""
+    return [MODEL, PARTITION, *LINE_MEANS]
 
 
 def list_scores() -> list[Column]:

@@ -7,12 +7,14 @@ import pandas as pd
 
 from bmtme.data.trial import Trial
 from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.problem import Problem
 from bmtme.errors import DataError
 from bmtme.model.eigenbasis import BENDING
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import Prepared
-from bmtme.results.predictions import Targets, predict_cells, tabulate_predictions
-from bmtme.results.quantities import list_predictions
+from bmtme.results.linemeans import predict_line_means
+from bmtme.results.predictions import Predictor, Targets, predict_cells, tabulate_predictions
+from bmtme.results.quantities import LINE_MEANS, list_predictions
 
 
 def choose_targets(prepared: Prepared, lines: tuple[str, ...]) -> Targets:
@@ -39,24 +41,16 @@ def choose_targets(prepared: Prepared, lines: tuple[str, ...]) -> Targets:
     return Targets(recorded, A, np.maximum(spare, 0.0))
 
 
-def predict(
-    prepared: Prepared,
-    scaling: Scaling,
-    chains: list[Draws],
-    trial: Trial,
-    targets: Targets,
-    cells: np.ndarray | None = None,
-) -> pd.DataFrame:
-    """Predictions of all lines of the relationship, or of some cells of the trial's lines, in computing order.
+def predict(prepared: Prepared, scaling: Scaling, chains: list[Draws], trial: Trial, targets: Targets) -> pd.DataFrame:
+    """Predictions of all lines of the relationship, in computing order.
 
     Parameters
     ----------
     trial : whose plots are described by ``n_obs`` and ``observed``; in computing order, as `Prepared.trial` is
-    targets : from `choose_targets` for the sorted lines of the relationship, or of `trial` where `cells` are given
-    cells : (J, I, L) bool over the lines of `trial`, optional; the rows have intervals of their means then, too
+    targets : from `choose_targets` for the sorted lines of the relationship
     """
     assert trial.envs == prepared.trial.envs, "the trial is not in computing order"
-    lines = trial.lines if cells is not None else tuple(sorted(prepared.relationship.lines))
+    lines = tuple(sorted(prepared.relationship.lines))
     place = {name: j for j, name in enumerate(trial.lines)}
     counts, means = trial.counts(), trial.cell_means()
     n_obs = np.zeros((len(lines), *counts.shape[1:]), dtype=np.int64)
@@ -65,7 +59,43 @@ def predict(
     if here:
         n, j = (np.array(index) for index in zip(*here, strict=True))
         n_obs[n], observed[n] = counts[j], means[j]
-    columns = list_predictions(hidden=cells is not None)
-    predicted = predict_cells(chains, prepared.basis, scaling, targets, columns, cells, n_obs, observed)
-    labels = {"line": lines, "env": trial.envs, "trait": trial.traits}
-    return tabulate_predictions(columns, labels, predicted, cells)
+    columns = list_predictions()
+    predictor = Predictor(chains, prepared.basis, targets)
+    predicted = predict_cells(predictor, scaling, columns, None, n_obs, observed)
+    return tabulate_predictions(columns, {"line": lines, "env": trial.envs, "trait": trial.traits}, predicted)
+
+
+def predict_hidden(
+    prepared: Prepared, problem: Problem, scaling: Scaling, chains: list[Draws], trial: Trial, cells: np.ndarray
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions of hidden cells, and of their lines' means over environments, in computing order.
+
+    Parameters
+    ----------
+    prepared, problem, scaling, chains : of the training part
+    trial : with the hidden values, in computing order
+    cells : (J, I, L) bool over the lines of `trial`, all with a value
+    """
+    assert trial.envs == prepared.trial.envs, "the trial is not in computing order"
+    counts, means = trial.counts(), trial.cell_means()
+    predictor = Predictor(chains, prepared.basis, choose_targets(prepared, trial.lines))
+    columns = list_predictions(hidden=True)
+    predicted = predict_cells(predictor, scaling, columns, cells, counts, means)
+    labels = {"line": trial.lines, "env": trial.envs, "trait": trial.traits}
+    table = tabulate_predictions(columns, labels, predicted, cells)
+    centre = centre_envs(prepared.trial)
+    predicted = predict_line_means(predictor, problem, scaling, LINE_MEANS, cells, counts, means, centre)
+    del labels["env"]
+    return table, tabulate_predictions(LINE_MEANS, labels, predicted, cells.any(axis=1))
+
+
+def centre_envs(training: Trial) -> np.ndarray:
+    """(I, L) means of the lines of a training part; where an environment has no record, of the trait."""
+    centre = average(training.cell_means())
+    return np.where(np.isnan(centre), average(centre), centre)
+
+
+def average(values: np.ndarray) -> np.ndarray:
+    """Means along the first axis of what is there, NaN where nothing is."""
+    there = (~np.isnan(values)).sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), there, out=np.full(there.shape, np.nan), where=there > 0)

@@ -37,7 +37,7 @@ from bmtme.errors import NumericalError
 from bmtme.linalg.compile import hash_sources
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import choose_inner
-from bmtme.results.predictions import Targets, predict_cells
+from bmtme.results.predictions import Predictor, Targets, predict_cells
 from bmtme.results.quantities import PREDICTIONS
 from bmtme.testing.cases import Case, make_case
 from bmtme.testing.dense import DenseModel, Unknowns
@@ -274,7 +274,7 @@ def run_replicate(study: Study, seed: int, number: int, stop: threading.Event | 
     L = values.shape[1]
     units = Scaling(np.zeros(L), np.ones(L), 1.0)
     ends = [column for column in PREDICTIONS if column.name in ("lower", "upper")]
-    interval = predict_cells([draws], study.case.basis, units, targets, ends, cells)
+    interval = predict_cells(Predictor([draws], study.case.basis, targets), units, ends, cells)
     lower, upper = interval["lower"], interval["upper"]
     covered = (lower[line, env] <= plots) & (plots <= upper[line, env])
     return {

@@ -22,7 +22,7 @@ from bmtme.engines.rotated.chains import Chain, run_chains
 from bmtme.engines.rotated.modes import branch_seed, choose_starts, find_modes
 from bmtme.preparation import build, observe, prepare
 from bmtme.results.predictions import arrange_predictions
-from bmtme.results.targets import choose_targets, predict
+from bmtme.results.targets import predict_hidden
 from bmtme.sampling import plan_slots, spawn_seeds
 from tests.helpers.trials import make_trial
 
@@ -165,7 +165,7 @@ def test_predictions_are_those_of_the_pipeline(data, finished):
     slots, seeds = plan_slots(SHORT["draws"], SHORT["chains"], "thin"), spawn_seeds(SHORT["seed"], 2, 1, 1, 1)
     starts = choose_starts(find_modes(problem, observe(prepared, scaling), branch_seed(seeds[0])), 2)
     chains = run_chains(problem, "collapsed", SHORT["tune"], slots, True, seeds, starts=starts)
-    table = predict(prepared, scaling, chains, trial, choose_targets(prepared, trial.lines), partition.scored(trial))
+    table = predict_hidden(prepared, problem, scaling, chains, trial, partition.test_cells(trial))[0]
     found = finished.predictions.query("model == 'bd' and partition == '2'").reset_index(drop=True)
     table = arrange_predictions(table, shown.lines, shown.envs, shown.traits)
     pd.testing.assert_frame_equal(found[COLUMNS[2:]], table, check_exact=True)

@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from bmtme import BMTME, CV1, cross_validate, simulate
 from bmtme.collection import collect
 from bmtme.data.order import sort_trial
 from bmtme.engines.rotated.chains import run_chains
+from bmtme.engines.rotated.kernels.mixture import fill_mixture_scores
 from bmtme.preparation import build, prepare
-from bmtme.results.targets import choose_targets, predict
+from bmtme.results.predictions import Mixture
+from bmtme.results.targets import predict_hidden
 from bmtme.sampling import plan_slots, spawn_seeds
 from tests.helpers.predictions import flatten, mixture_quantile, predict_by_hand
 from tests.helpers.trials import trial_of
@@ -37,7 +40,7 @@ def test_intervals_are_those_of_the_mixture_with_the_residual_over_the_plots():
     prepared = prepare(training, sim.relationship)
     problem, scaling = build(prepared, BMTME())
     chains = run_chains(problem, "collapsed", 50, plan_slots(60, 2, "all"), True, spawn_seeds(1, 2))
-    table = predict(prepared, scaling, chains, trial, choose_targets(prepared, trial.lines), cells)
+    table, totals = predict_hidden(prepared, problem, scaling, chains, trial, cells)
     posterior = collect(prepared, BMTME(), problem, scaling, chains, "all")["posterior"]
     _, fitted, spare = predict_by_hand(training.to_frame(), sim.relationship, posterior)
     R = flatten(posterior, "R_e")
@@ -50,12 +53,66 @@ def test_intervals_are_those_of_the_mixture_with_the_residual_over_the_plots():
             variance = spare[:, n, i, l] + R[:, l, l] / plots
             expected = [mixture_quantile(fitted[:, n, i, l], variance, p) for p in (0.05, 0.95)]
             np.testing.assert_allclose([low, high], expected, atol=1e-4 * row.sd)
+        expected = [mixture_quantile(fitted[:, n, i, l], variance, p) for p in (0.25, 0.75)]
+        np.testing.assert_allclose([row.mean_lower_50, row.mean_upper_50], expected, atol=1e-4 * row.sd)
+        density = norm.pdf(row.observed, fitted[:, n, i, l], np.sqrt(variance)).mean()
+        np.testing.assert_allclose(row.log_score, np.log(density), rtol=1e-9)
         if row.n_obs == 1:
             assert (row.mean_lower, row.mean_upper) == (row.lower, row.upper)
         else:
             assert row.lower < row.mean_lower < row.mean_upper < row.upper
     assert seen == {(n, whole) for n in (1, 2, 3) for whole in (False, True)}
     assert len(table) == cells.sum()
+
+    # Lines' means over their hidden environments: a new line's effects go together over these.
+    centre, E = np.nanmean(training.cell_means(), axis=0), np.einsum("sii->si", flatten(posterior, "Sigma_E"))
+    assert len(totals) == cells.any(axis=1).sum()
+    seen = set()
+    for row in totals.itertuples():
+        j, n, l = trial.lines.index(row.line), place[row.line], trial.traits.index(row.trait)
+        envs = np.flatnonzero(cells[j, :, l])
+        k, plots = len(envs), trial.counts()[j, envs, l]
+        seen.add((k > 1, row.line == trial.lines[new]))
+        mean = (fitted[:, n, envs, l] - centre[envs, l]).mean(axis=1)
+        extra = spare[:, n, 0, l] / (1 + E[:, 0]) * (1 + E[:, envs].sum(axis=1) / k**2)
+        variance = extra + R[:, l, l] * (1 / plots).sum() / k**2
+        observed = (trial.cell_means()[j, envs, l] - centre[envs, l]).mean()
+        assert row.n_envs == k
+        np.testing.assert_allclose([row.observed, row.sd], [observed, np.sqrt(mean.var(ddof=1) + extra.mean())])
+        expected = [mixture_quantile(mean, variance, p) for p in (0.05, 0.95, 0.25, 0.75)]
+        found = [row.mean_lower, row.mean_upper, row.mean_lower_50, row.mean_upper_50]
+        np.testing.assert_allclose(found, expected, atol=1e-4 * row.sd)
+        np.testing.assert_allclose(row.log_score, np.log(norm.pdf(observed, mean, np.sqrt(variance)).mean()), rtol=1e-9)
+        np.testing.assert_allclose(row.crps, find_crps(mean, variance, observed), rtol=5e-3)
+    assert seen == {(several, whole) for several in (False, True) for whole in (False, True)} - {(False, True)}
+
+
+def find_crps(mean, variance, observed):
+    """Integral of (F - 1[z >= y])^2 on either side of y, by the trapezoidal rule."""
+    sd = np.sqrt(variance)
+    ends = (min(observed, (mean - 8 * sd).min()), max(observed, (mean + 8 * sd).max()))
+    total = 0.0
+    for low, high, step in ((ends[0], observed, 0.0), (observed, ends[1], 1.0)):
+        z = np.linspace(low, high, 4001)
+        total += np.trapezoid((norm.cdf(z[:, None], mean, sd).mean(axis=1) - step) ** 2, z)
+    return total
+
+
+def test_the_crps_of_a_mixture_is_that_of_its_distribution_function():
+    """All pairs of draws, and groups of neighbours in place of draws; a planted error is seen."""
+    rng = np.random.default_rng(5)
+    mean, variance = rng.normal(0.0, 1.0, (6, 400)), rng.gamma(3.0, 0.2, (6, 400))
+    observed = rng.normal(0.0, 2.0, 6)
+    expected = [find_crps(*row) for row in zip(mean, variance, observed, strict=True)]
+    out = np.empty((6, 2))
+    fill_mixture_scores(mean, variance, observed, 400, out)
+    np.testing.assert_allclose(out[:, 1], expected, rtol=1e-4)
+    np.testing.assert_allclose(out[:, 0], np.log(norm.pdf(observed[:, None], mean, np.sqrt(variance)).mean(axis=1)))
+    np.testing.assert_allclose(
+        Mixture(observed, mean, 0 * mean, variance, target=observed).scores[:, 1], expected, rtol=1e-3
+    )
+    fill_mixture_scores(mean, 2.0 * variance, observed, 400, out)
+    assert np.abs(out[:, 1] / expected - 1).max() > 0.02
 
 
 @pytest.mark.parametrize("reps", [2, 5])

@@ -9,7 +9,7 @@ from bmtme import BMTME, CV1, Trial, cross_validate, simulate
 from bmtme.cv.precision import LINES, choose_lines, count_effective, load_lines, measure_noise, trace_cells
 from bmtme.engines.rotated.chains import run_chains
 from bmtme.preparation import build, prepare
-from bmtme.results.targets import choose_targets, predict
+from bmtme.results.targets import choose_targets, predict_hidden
 from bmtme.sampling import plan_slots, spawn_seeds
 from tests.helpers.trials import make_trial
 
@@ -49,12 +49,12 @@ def sampled_chains(data, hidden_lines=()):
     prepared = prepare(trial.hide(mask), relationship)
     problem, scaling = build(prepared, BMTME())
     chains = run_chains(problem, "gibbs", 20, plan_slots(60, 2, "thin"), True, spawn_seeds(1, 2))
-    return prepared, scaling, chains
+    return prepared, problem, scaling, chains
 
 
 def test_traces_are_the_draws_behind_the_predictions(data):
     trial, _ = data
-    prepared, scaling, chains = sampled_chains(data, hidden_lines=(2,))
+    prepared, problem, scaling, chains = sampled_chains(data, hidden_lines=(2,))
     cells = np.zeros(trial.counts().shape, dtype=bool)
     cells[[2, 4], [0, 1], [1, 0]] = True
     targets = choose_targets(prepared, (trial.lines[2], trial.lines[4]))
@@ -62,7 +62,7 @@ def test_traces_are_the_draws_behind_the_predictions(data):
     loadings = load_lines(prepared.basis, targets)
     traces = np.concatenate([trace_cells(chain, loadings, places) for chain in chains])
     assert traces.shape == (120, 2)
-    table = predict(prepared, scaling, chains, trial, choose_targets(prepared, trial.lines), cells)
+    table = predict_hidden(prepared, problem, scaling, chains, trial, cells)[0]
     scale, centre = scaling.scale[[1, 0]], scaling.centre[[1, 0]]
     np.testing.assert_allclose(table["mean"], scale * traces.mean(axis=0) + centre)
     np.testing.assert_allclose(table["sd"][1], scale[1] * traces[:, 1].std(ddof=1))  # line 2 has some variance left
@@ -97,13 +97,13 @@ def test_effective_draws_of_known_series(data):
 
 def test_noise_is_that_of_the_chains_predictions(data):
     trial, _ = data
-    prepared, scaling, chains = sampled_chains(data, hidden_lines=(2,))
+    prepared, problem, scaling, chains = sampled_chains(data, hidden_lines=(2,))
     cells = np.ones(trial.counts().shape, dtype=bool)
     cells[:5, 0, 1] = False
     cells[1:, 2, 1] = False  # one line alone tells no difference
     targets = choose_targets(prepared, trial.lines)
-    tables = [predict(prepared, scaling, [chain], trial, targets, cells) for chain in chains]
-    joined = predict(prepared, scaling, chains, trial, targets, cells)
+    tables = [predict_hidden(prepared, problem, scaling, [chain], trial, cells)[0] for chain in chains]
+    joined = predict_hidden(prepared, problem, scaling, chains, trial, cells)[0]
     noise, spread = np.zeros(2), np.zeros(2)
     for (_, trait), rows in joined.groupby(["env", "trait"], sort=False):
         if len(rows) > 1:

@@ -108,8 +108,8 @@ FROM_CHAINS = (
     Mutant(
         "predictions: from the first two of four chains",
         "results/targets.py",
-        "predicted = predict_cells(chains, prepared",
-        "predicted = predict_cells(chains[:2], prepared",
+        "predictor = Predictor(chains, prepared",
+        "predictor = Predictor(chains[:2], prepared",
         (PREDICTIONS,),
     ),
     Mutant(

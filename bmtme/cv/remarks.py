@@ -1,0 +1,79 @@
+"""What is to be borne in mind of a cross-validation's fits: failures and Monte Carlo errors, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bmtme.cv.precision import ENOUGH, MOST_NOISE
+from bmtme.cv.tasks import Outcome
+from bmtme.words import list_names
+
+#: Of each model and partition: its labels, and what came out.
+Outcomes = Sequence[tuple[str, str, Outcome]]
+
+
+def describe_failures(failures: Sequence[tuple[str, str, str]], fits: int) -> str:
+    """A sentence on fits that broke down, empty if none did."""
+    if not failures:
+        return ""
+    name, label, message = failures[0]
+    which = list_names(f"{name} on {label}" for name, label, _ in failures)
+    return (
+        f"{len(failures)} of {fits} fits failed and have no scores ({which}); compare models on the partitions they "
+        f"share. The first, model {name!r} on partition {label!r}: {message}"
+    )
+
+
+def describe_precision(labels: Outcomes) -> str:
+    """A sentence on predictions with a large Monte Carlo error, empty if there are none."""
+    parts = []
+    for name in dict.fromkeys(name for name, _, _ in labels):
+        told = [(outcome.effective, label) for key, label, outcome in labels if key == name]
+        found = [entry for entry in told if np.isfinite(entry[0])]
+        few = [entry for entry in found if entry[0] < ENOUGH]
+        if few:
+            least, label = min(few)
+            where = f"partition {label!r}"
+            if len(found) > 1:
+                where += f", {len(few)} of {len(found)} partitions below {ENOUGH}"
+            parts.append(f"model {name!r} about {max(1, round(least))} ({where})")
+    if not parts:
+        return ""
+    return (
+        f"few effective draws behind the predictions: {'; '.join(parts)}. The Monte Carlo error of a predicted mean is "
+        "then above 10% of its posterior standard deviation (1 / sqrt(effective draws)), and scores that are close "
+        "cannot be told apart: use more draws."
+    )
+
+
+def share_noise(labels: Outcomes, traits: Sequence[str]) -> dict[str, dict[str, float]]:
+    """By model and trait, the share of the variance between predicted lines that is Monte Carlo noise.
+
+    Both variances are averaged over partitions; traits without anything to tell are left out.
+    """
+    shares: dict[str, dict[str, float]] = {name: {} for name, _, _ in labels}
+    for name, held in shares.items():
+        found = [outcome.noise for key, _, outcome in labels if key == name]
+        for trait in traits:
+            measured = [noise[trait] for noise in found if trait in noise]
+            part, whole = np.nansum(measured, axis=0) if measured else (0.0, 0.0)
+            if whole > 0:
+                held[trait] = float(min(1.0, part / whole))
+    return shares
+
+
+def describe_noise(noise: Mapping[str, Mapping[str, float]]) -> str:
+    """A sentence on differences between lines that are Monte Carlo noise, empty if there are none."""
+    parts = []
+    for name, shares in noise.items():
+        much = [f"{trait} {share:.0%}" for trait, share in shares.items() if share > MOST_NOISE]
+        if much:
+            parts.append(f"model {name!r}: {', '.join(much)}")
+    if not parts:
+        return ""
+    return (
+        f"the differences between predicted lines are in good part Monte Carlo noise ({'; '.join(parts)} of their "
+        "variance); their scores are worse for it: use more draws."
+    )
