@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bmtme.arguments import check_memory, show, whole_number
+from bmtme.arguments import check_memory, whole_number
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.collection import describe_data, find_versions
 from bmtme.cv.diagnostics import describe_diagnoses
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.models import Models, describe_twins, find_twins, label_models
-from bmtme.cv.partitions import Partition, Scheme
+from bmtme.cv.partitions import Partition, Scheme, check_scheme, describe_scheme, draw_partitions
 from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.result import CrossValidation
 from bmtme.cv.schemes import CV1
@@ -38,7 +38,7 @@ from bmtme.results.entries import name_columns
 from bmtme.results.predictions import arrange_predictions
 from bmtme.results.quantities import list_hidden
 from bmtme.sampling import Sampling, count_draw_bytes, spawn_seeds
-from bmtme.words import first_repeat, list_names
+from bmtme.words import list_names
 
 #: First word of the spawn keys of the chains, (STREAM, model, partition, chain); those of a fit are (chain,).
 STREAM = 1
@@ -153,7 +153,7 @@ def cross_validate(
         twins = find_twins(named, trial)
         own = [m for m, (label, first) in enumerate(twins.items()) if label == first]
         order = np.ix_(sort_names(trial.lines), sort_names(trial.envs))
-        tested = [partition.scored(trial)[order] for partition in partitions]
+        tested = [partition.test_cells(trial)[order] for partition in partitions]
         streams = rank_labels([partition.label for partition in partitions])
         fitted = list(named.values())
         # Partition by partition, so that fast and slow models take turns and the rate tells the time left.
@@ -244,25 +244,6 @@ def cross_validate(
     return CrossValidation(tabulate(labels, trial), failures, found, run, trial.envs, trial.traits)
 
 
-def check_scheme(scheme: Any) -> Scheme:
-    """Refuse what makes no masks."""
-    if isinstance(scheme, type) or not callable(getattr(scheme, "masks", None)):
-        raise UsageError(f"scheme must be a scheme such as bmtme.CV1() or bmtme.CV2(), got {show(scheme)}.")
-    checked: Scheme = scheme
-    return checked
-
-
-def draw_partitions(scheme: Scheme, trial: Trial, seed: int) -> list[Partition]:
-    """The partitions of a scheme, checked: it may be a user's own."""
-    partitions = list(scheme.masks(trial, seed))
-    if not partitions:
-        raise UsageError(f"{scheme!r} made no partition: there is nothing to compare.")
-    repeat = first_repeat(partition.label for partition in partitions)
-    if repeat is not None:
-        raise UsageError(f"{scheme!r} made two partitions called {partitions[repeat[1]].label!r}: label them apart.")
-    return partitions
-
-
 def prepare_training(
     trial: Trial, relationship: Relationship, partition: Partition, decompose: DecompositionCache
 ) -> Prepared:
@@ -305,12 +286,6 @@ def tabulate(labels: Sequence[tuple[str, str, Job]], trial: Trial) -> pd.DataFra
             table.insert(1, "partition", label)
             tables.append(table)
     return pd.concat(tables, ignore_index=True)[name_columns(list_hidden())]
-
-
-def describe_scheme(scheme: Scheme) -> dict[str, Any]:
-    """Name and settings of a scheme."""
-    name, settings = type(scheme).__name__, getattr(scheme, "__dict__", {})
-    return {"name": name, **{key: value for key, value in settings.items() if not key.startswith("_")}}
 
 
 def describe_failures(failures: Sequence[tuple[str, str, str]], fits: int) -> str:
