@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "BMTME": "bmtme.model.structure",
+    "SingleTrait": "bmtme.model.baselines",
+    "EnvironmentMeans": "bmtme.model.baselines",
     "HalfT": "bmtme.model.structure",
     "Proportional": "bmtme.structures.proportional",
     "MainAndInteraction": "bmtme.structures.main_and_interaction",
@@ -31,11 +33,18 @@ _WHERE = {
     "pedigree_relationship": "bmtme.data.relationship.pedigree",
     "pedigree_inverse": "bmtme.data.relationship.pedigree",
     "read_pedigree": "bmtme.data.relationship.pedigree_table",
+    "find_families": "bmtme.data.relationship.pedigree_table",
+    "find_clones": "bmtme.data.relationship.clones",
     "fit": "bmtme.pipeline",
     "Fit": "bmtme.results.fit",
     "load": "bmtme.results.fit",
     "CV1": "bmtme.cv.schemes",
     "CV2": "bmtme.cv.schemes",
+    "NewLines": "bmtme.cv.new_lines",
+    "NewEnvironments": "bmtme.cv.new_environments",
+    "NewLinesNewEnvironments": "bmtme.cv.new_environments",
+    "Partition": "bmtme.cv.partitions",
+    "Partitions": "bmtme.cv.given",
     "cross_validate": "bmtme.cv.run",
     "simulate": "bmtme.datasets",
     "BmtmeError": "bmtme.errors",
@@ -49,19 +58,25 @@ __all__ = ["__version__", "datasets", *_WHERE]
 
 if TYPE_CHECKING:
     from bmtme import datasets
+    from bmtme.cv.given import Partitions
+    from bmtme.cv.new_environments import NewEnvironments, NewLinesNewEnvironments
+    from bmtme.cv.new_lines import NewLines
+    from bmtme.cv.partitions import Partition
     from bmtme.cv.run import cross_validate
     from bmtme.cv.schemes import CV1, CV2
     from bmtme.data.markers.files import read_markers
     from bmtme.data.markers.genotypes import Markers
     from bmtme.data.markers.quality import duplicated_lines, filter_markers
+    from bmtme.data.relationship.clones import find_clones
     from bmtme.data.relationship.files import read_relationship, write_relationship
     from bmtme.data.relationship.genomic import gaussian_kernel, vanraden
     from bmtme.data.relationship.matrix import Relationship
     from bmtme.data.relationship.pedigree import pedigree_inverse, pedigree_relationship
-    from bmtme.data.relationship.pedigree_table import read_pedigree
+    from bmtme.data.relationship.pedigree_table import find_families, read_pedigree
     from bmtme.data.trial import Trial, read_trial
     from bmtme.datasets import simulate
     from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError
+    from bmtme.model.baselines import EnvironmentMeans, SingleTrait
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
     from bmtme.pipeline import fit
     from bmtme.results.fit import Fit, load

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from bmtme.checkup.findings import Finding, Severity
+from bmtme.data.relationship.clones import find_close, find_same_rows
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.relationship.pedigree_table import describe_doubtful, list_both_sexes, list_doubtful_parents
 from bmtme.data.trial import Trial
@@ -22,8 +22,6 @@ from bmtme.words import count_noun, describe_matches, match_look_alikes, some_na
 
 __all__ = ["describe_centring", "find_identical_lines", "find_odd_parents", "find_rank", "find_unmatched"]
 
-#: Rows of a relationship that differ by less, as a share of the largest diagonal entry, are the same.
-SAME = 1e-8
 #: A correlation of two lines' genetic values from which on they are nearly identical.
 NEARLY = 0.99
 #: Lines from which on eigenvalues take seconds, and it is said what is being done.
@@ -170,7 +168,7 @@ def find_identical_lines(relationship: Relationship) -> list[Finding]:
         return []
     matrix, lines = relationship.matrix, relationship.lines
     found = []
-    groups = _same_rows(matrix)
+    groups = find_same_rows(matrix)
     if groups:
         texts = [" = ".join(lines[j] for j in group[:5]) + (" = ..." if len(group) > 5 else "") for group in groups]
         found.append(
@@ -187,7 +185,7 @@ def find_identical_lines(relationship: Relationship) -> list[Finding]:
             )
         )
     root = np.sqrt(matrix.diagonal())
-    close = np.triu(matrix >= NEARLY * np.outer(root, root), 1)
+    close = find_close(matrix, NEARLY)
     for group in groups:
         close[np.ix_(group, group)] = False
     n_pairs = int(np.count_nonzero(close))
@@ -240,23 +238,6 @@ def describe_centring(matrix: np.ndarray) -> str:
         f"not centred ({share}): the variance among lines is expected to be {(trace - shared) / (J - 1):.4g} times the "
         f"genetic variance, where the mean diagonal is {trace / J:.4g}"
     )
-
-
-def _same_rows(matrix: np.ndarray) -> list[list[int]]:
-    """Groups of equal rows: neighbours in a random projection, then compared."""
-    projection = matrix @ np.random.default_rng(0).standard_normal(len(matrix))
-    order = np.argsort(projection, kind="stable")
-    limit = SAME * matrix.diagonal().max()
-    groups: list[list[int]] = []
-    for before, here in pairwise(order):
-        if projection[here] - projection[before] > limit * len(matrix):
-            continue
-        if np.abs(matrix[here] - matrix[before]).max() <= limit:
-            if groups and groups[-1][-1] == before:
-                groups[-1].append(int(here))
-            else:
-                groups.append([int(before), int(here)])
-    return [sorted(group) for group in groups]
 
 
 def _start(text: str) -> str:

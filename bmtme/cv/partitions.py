@@ -1,44 +1,86 @@
-"""Partitions of a trial's line x env x trait cells: what is hidden, and what a scheme has to make of a trial."""
+"""Partitions of a trial's line x env x trait cells: what is hidden, what is scored, and what a scheme has to make."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bmtme.arguments import as_array, as_text, show
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
-from bmtme.words import list_names
+from bmtme.words import count_noun, first_repeat, list_names
 
-__all__ = ["BoolArray", "Partition", "Scheme", "check_partition", "tabulate_partitions"]
+__all__ = [
+    "BoolArray",
+    "Partition",
+    "Scheme",
+    "Tabulated",
+    "check_partition",
+    "check_scheme",
+    "count_units",
+    "describe_scheme",
+    "draw_partitions",
+    "tabulate_partitions",
+]
 
 BoolArray = npt.NDArray[np.bool_]
+
+#: Entries of a scheme's settings beyond which their number is recorded in their place.
+_MOST_SHOWN = 100
 
 
 @dataclass(frozen=True, eq=False)
 class Partition:
     """One split into training and test cells.
 
-    Attributes
+    Parameters
     ----------
     label : str
-        ``"1"``, ``"2"``, ... for CV1, ``"env:trait"`` for CV2.
-    hidden : numpy.ndarray of bool, shape (J, I, L)
-        Cells of line x env x trait withheld from training, in the order of the trial's labels. A hidden
-        cell hides all its plots. A hidden cell without a recorded value changes nothing and is not scored.
+        Its name in all tables, unique within a scheme: ``"1"``, ``"2"``, ... where it was drawn, otherwise the names of
+        what is hidden.
+    hidden : array of bool, shape (J, I, L)
+        Cells of line x env x trait withheld from training, in the order of the trial's labels. A hidden cell hides all
+        its plots. A hidden cell without a recorded value changes nothing and is not scored.
+    scored : array of bool, shape (J, I, L), optional
+        Hidden cells whose predictions are judged; by default all. Others are hidden only to keep them from training, as
+        the other records of a line that is new in a new environment.
+
+    Raises
+    ------
+    UsageError
+        If the label is no text, the arrays are no three-dimensional masks of one shape, or a cell is scored and not
+        hidden.
     """
 
     label: str
     hidden: BoolArray
+    scored: BoolArray = None  # type: ignore[assignment]  # an array from the start on
 
     def __post_init__(self) -> None:
-        hidden = np.array(self.hidden, dtype=bool)
-        hidden.setflags(write=False)
+        label = as_text(self.label, "the label of a partition")
+        if not label:
+            raise UsageError("the label of a partition is empty: name it after what it hides, or number it.")
+        object.__setattr__(self, "label", label)
+        hidden = _as_mask(self.hidden, label, "hidden")
+        scored = hidden if self.scored is None else _as_mask(self.scored, label, "scored")
+        if scored.shape != hidden.shape:
+            raise UsageError(
+                f"partition {label!r}: scored has shape {scored.shape} and hidden {hidden.shape}: both are masks of "
+                "(lines, environments, traits)."
+            )
+        seen = int((scored & ~hidden).sum())
+        if seen:
+            raise UsageError(
+                f"partition {label!r} scores {count_noun(seen, 'cell')} that it does not hide, and what is seen in "
+                "training is no test: hide them, or leave them out of scored."
+            )
         object.__setattr__(self, "hidden", hidden)
+        object.__setattr__(self, "scored", scored)
 
     def record_mask(self, trial: Trial) -> BoolArray:
         """Mask of the values of every record, for ``Trial.hide``.
@@ -55,69 +97,211 @@ class Partition:
         self._fits(trial)
         return np.asarray(self.hidden[trial.line_index, trial.env_index], dtype=bool)
 
-    def scored(self, trial: Trial) -> BoolArray:
-        """The test cells: hidden and with a recorded value, shape (J, I, L)."""
+    def test_cells(self, trial: Trial) -> BoolArray:
+        """The cells that are judged: scored and with a recorded value, shape (J, I, L)."""
         self._fits(trial)
-        return np.asarray(self.hidden & (trial.counts() > 0), dtype=bool)
+        return np.asarray(self.scored & (trial.counts() > 0), dtype=bool)
 
     def _fits(self, trial: Trial) -> None:
         shape = (len(trial.lines), len(trial.envs), len(trial.traits))
         if self.hidden.shape != shape:
             raise UsageError(
-                f"partition {self.label} was made for a trial of (lines, environments, traits) = "
+                f"partition {self.label!r} was made for a trial of (lines, environments, traits) = "
                 f"{self.hidden.shape}, this one has {shape}: make the masks from this trial."
             )
 
 
+def _as_mask(values: Any, label: str, name: str) -> BoolArray:
+    given = as_array(values, f"partition {label!r}: {name}")
+    if given.ndim != 3 or given.dtype != np.bool_:
+        raise UsageError(
+            f"partition {label!r}: {name} must be an array of bool of shape (lines, environments, traits), got "
+            f"{given.dtype} of shape {given.shape}."
+        )
+    mask = given.copy()
+    mask.setflags(write=False)
+    return mask
+
+
+# --- schemes ----------------------------------------------------------------------------------------------------
+
+
 class Scheme(Protocol):
-    """What cross-validation asks of a scheme."""
+    """What cross-validation asks of a scheme; a user's own object does with this alone."""
 
     def masks(self, trial: Trial, seed: int) -> list[Partition]:
         """All partitions of the trial."""
         ...
 
-    def table(self, trial: Trial, seed: int) -> pd.DataFrame:
-        """The test cells of all partitions as a table."""
-        ...
+
+class Tabulated:
+    """A scheme whose partitions can be looked at as a table."""
+
+    def masks(self, trial: Trial, seed: int = 0) -> list[Partition]:
+        """All partitions of the trial."""
+        raise NotImplementedError
+
+    def table(self, trial: Trial, seed: int = 0) -> pd.DataFrame:
+        """The hidden cells with a recorded value: partition, line, env, trait, and scored (bool)."""
+        return tabulate_partitions(self.masks(trial, seed), trial)
+
+
+def check_scheme(scheme: Any) -> Scheme:
+    """Refuse what makes no masks."""
+    if isinstance(scheme, type) or not callable(getattr(scheme, "masks", None)):
+        raise UsageError(
+            "scheme must be a scheme such as bmtme.CV1(), bmtme.NewLines() or bmtme.NewEnvironments(), or an object "
+            f"with a method masks(trial, seed), got {show(scheme)}."
+        )
+    checked: Scheme = scheme
+    return checked
+
+
+def describe_scheme(scheme: Scheme) -> dict[str, Any]:
+    """Name and settings of a scheme in plain values, those that it describes itself with or all its attributes."""
+    describe = getattr(scheme, "describe", None)
+    told = describe() if callable(describe) else None
+    settings = told if isinstance(told, Mapping) else getattr(scheme, "__dict__", {})
+    return {
+        "name": type(scheme).__name__,
+        **{str(key): _to_plain(value) for key, value in settings.items() if not str(key).startswith("_")},
+    }
+
+
+def _to_plain(value: Any) -> Any:
+    """A value that JSON can hold; long collections and objects as words."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and np.isfinite(value)):
+        return value
+    if callable(getattr(value, "describe", None)) and not isinstance(value, (pd.Series, pd.DataFrame)):
+        return _to_plain(value.describe())
+    name = type(value).__name__
+    if isinstance(value, (Mapping, list, tuple)):
+        if len(value) > _MOST_SHOWN:
+            return f"{name} of {len(value)}"
+        if isinstance(value, Mapping):
+            return {str(key): _to_plain(each) for key, each in value.items()}
+        return [_to_plain(each) for each in value]
+    # The usual text of an object is its address, which differs from run to run.
+    text = show(value)
+    return name if " at 0x" in text else text
+
+
+def draw_partitions(scheme: Scheme, trial: Trial, seed: int) -> list[Partition]:
+    """The partitions of a scheme, checked, as it may be a user's own.
+
+    Raises
+    ------
+    UsageError
+        If they are no list of Partition with different labels and the shape of this trial.
+    DataError
+        As for `check_partition`.
+    """
+    found: Any = scheme.masks(trial, seed)
+    made = list(found) if isinstance(found, Iterable) else [found]
+    if not isinstance(found, Iterable) or not all(isinstance(partition, Partition) for partition in made):
+        odd = next((each for each in made if not isinstance(each, Partition)), found)
+        raise UsageError(f"masks of {show(scheme)} must return a list of bmtme.Partition, got {show(odd)}.")
+    if not made:
+        raise UsageError(f"{show(scheme)} made no partition: there is nothing to compare.")
+    repeat = first_repeat(partition.label for partition in made)
+    if repeat is not None:
+        raise UsageError(f"{show(scheme)} made two partitions called {made[repeat[1]].label!r}: label them apart.")
+    counts = trial.counts()
+    for partition in made:
+        partition._fits(trial)
+        check_partition(partition, trial, counts)
+    return made
 
 
 def check_partition(partition: Partition, trial: Trial, counts: npt.NDArray[np.integer]) -> None:
-    """Refuse a partition that cannot be fitted or scored."""
+    """Refuse a partition that cannot be fitted or scored.
+
+    Parameters
+    ----------
+    partition : Partition
+    trial : Trial
+    counts : (J, I, L) int array
+        Of the trial's plots.
+
+    Raises
+    ------
+    DataError
+        If no scored cell has a recorded value, a trait keeps no training value, or fewer than two lines keep one.
+    """
     recorded = counts > 0
     training = recorded & ~partition.hidden
     if not (recorded & partition.hidden).any():
         raise DataError(
             f"Partition {partition.label!r} hides no recorded value, so there is nothing to score: "
-            "choose an environment and a trait with records."
+            f"hide cells that have a record."
+        )
+    if not (recorded & partition.scored).any():
+        raise DataError(
+            f"Partition {partition.label!r} hides recorded values and scores none of them: "
+            f"score a hidden cell that has a record."
         )
     untrained = np.flatnonzero(~training.any(axis=(0, 1)))
     if untrained.size:
         raise DataError(
             f"Partition {partition.label!r} leaves no training value of trait "
             f"{list_names(trial.traits[k] for k in untrained)}: a trait must also be recorded outside the hidden "
-            "cells. Choose other cells or leave the trait out."
+            f"cells. Choose other cells or leave the trait out."
         )
-    nowhere = np.flatnonzero(recorded.any(axis=(1, 2)) & ~training.any(axis=(1, 2)))
-    if nowhere.size:
+    lines = int(training.any(axis=(1, 2)).sum())
+    if lines < 2:
         raise DataError(
-            f"Partition {partition.label!r} hides every recorded value of line "
-            f"{list_names(trial.lines[j] for j in nowhere)}: a line must also be recorded outside the hidden "
-            "cells. Choose other cells or leave the line out."
+            f"Partition {partition.label!r} leaves training values of {count_noun(lines, 'line')}, and at least two "
+            f"are needed: hide fewer lines."
         )
+
+
+# --- tables -----------------------------------------------------------------------------------------------------
 
 
 def tabulate_partitions(partitions: Sequence[Partition], trial: Trial) -> pd.DataFrame:
-    """Test cells of all partitions; in each by line, environment, trait in the trial's order."""
+    """Hidden cells with a recorded value of all partitions; in each by line, environment, trait in the trial's order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns partition, line, env, trait (text) and scored (bool). ``bmtme.Partitions.from_frame`` makes the same
+        partitions of it.
+    """
     lines, envs, traits = (np.array(names, dtype=object) for names in (trial.lines, trial.envs, trial.traits))
     recorded = trial.counts() > 0
     cells = [np.nonzero(partition.hidden & recorded) for partition in partitions]
     labels = np.array([partition.label for partition in partitions], dtype=object)
-    j, i, k = (np.concatenate([cell[axis] for cell in cells]) for axis in range(3))
+    j, i, k = (np.concatenate([np.empty(0, np.intp), *(cell[axis] for cell in cells)]) for axis in range(3))
+    scored = [partition.scored[cell] for partition, cell in zip(partitions, cells, strict=True)]
     return pd.DataFrame(
         {
             "partition": np.repeat(labels, [cell[0].size for cell in cells]),
             "line": lines[j],
             "env": envs[i],
             "trait": traits[k],
+            "scored": np.concatenate([np.empty(0, bool), *scored]),
         }
     )
+
+
+def count_units(partition: Partition, trial: Trial) -> dict[str, int]:
+    """What a partition hides and keeps, in lines, environments and cells.
+
+    Returns
+    -------
+    dict
+        ``lines_hidden``, lines with a scored cell and no training value; ``lines_kept``, lines with a training value;
+        ``envs_hidden``, ``envs_kept`` alike; ``cells_hidden``, ``cells_kept``: line x env cells that lose a recorded
+        value, and that keep one.
+    """
+    recorded = trial.counts() > 0
+    tested, training = partition.test_cells(trial), recorded & ~partition.hidden
+    found: dict[str, int] = {}
+    for unit, axes in (("lines", (1, 2)), ("envs", (0, 2))):
+        kept = training.any(axis=axes)
+        found |= {f"{unit}_hidden": int((tested.any(axis=axes) & ~kept).sum()), f"{unit}_kept": int(kept.sum())}
+    found["cells_hidden"] = int((recorded & partition.hidden).any(axis=2).sum())
+    found["cells_kept"] = int(training.any(axis=2).sum())
+    return found

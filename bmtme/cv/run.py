@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits
 from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.collection import describe_data, find_versions
+from bmtme.cv.clones import describe_clone_leaks
 from bmtme.cv.diagnostics import describe_diagnoses
-from bmtme.cv.groups import describe_clone_leaks, find_clones
 from bmtme.cv.heritability import measure_heritability
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.means import predict_by_means
@@ -35,6 +35,7 @@ from bmtme.cv.schemes import CV1
 from bmtme.cv.tasks import Job, Outcome, join_outcomes, run_jobs
 from bmtme.cv.training import DecompositionCache, Training
 from bmtme.data.records import as_names
+from bmtme.data.relationship.clones import find_clones
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
 from bmtme.engines.rotated.chains import count_cores

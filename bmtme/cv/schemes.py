@@ -1,26 +1,48 @@
-"""Cross-validation schemes: which line x env x trait cells are hidden in which partition.
+"""The paper's schemes of cross-validation: lines that are known elsewhere, traits of an environment.
 
-A scheme is a value that only makes masks. It sees the pattern of the records and a seed, never a
-phenotypic value or a model, so that every model compared is asked about the very same cells.
+A scheme is a value that only makes masks. It sees the pattern of the records and a seed, never a phenotypic value or a
+model, so that every model compared is asked about the very same cells. Schemes and what others call them:
+
+============================  =============================================================  =========================
+here                          predicted                                                      elsewhere
+============================  =============================================================  =========================
+`CV1`                         lines in environments where they were not grown, but others    CV2
+`CV2`                         a trait in an environment where it was not measured            CV0, for one trait
+`NewLines`                    lines never grown, in known environments                       CV1
+`NewEnvironments`             known lines in environments never seen                         CV0
+`NewLinesNewEnvironments`     lines never grown, in environments never seen                  CV00
+============================  =============================================================  =========================
+
+The first two are of Montesinos-Lopez et al. (2016), G3 6:2725-2744. The other names: CV1 and CV2 of Burgueno et al.
+(2012), Crop Science 52:707-719; CV0 and CV00 of Jarquin et al. (2017), The Plant Genome 10(2),
+doi 10.3835/plantgenome2016.12.0130.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from bmtme.arguments import check_memory, is_number, show, whole_number
-from bmtme.cv.partitions import BoolArray, Partition, check_partition, tabulate_partitions
+from bmtme.arguments import check_memory, whole_number
+from bmtme.cv.arguments import (
+    advise,
+    as_fraction,
+    as_unique_names,
+    check_trial,
+    find_places,
+    refuse_empty,
+    spawn_stream,
+)
+from bmtme.cv.new_environments import NewEnvironments
+from bmtme.cv.new_lines import NewLines
+from bmtme.cv.partitions import BoolArray, Partition, Tabulated, check_partition
 from bmtme.data.order import sort_names
-from bmtme.data.records import as_names
 from bmtme.data.trial import Trial
-from bmtme.errors import DataError, UsageError
-from bmtme.words import list_names, suggest
+from bmtme.errors import DataError
+from bmtme.words import list_names
 
 IntArray = npt.NDArray[np.int64]
 
@@ -30,13 +52,9 @@ RESTARTS = 100
 FEWEST_SCORED = 3
 """Lines from which on a correlation can be computed."""
 
-# First word of the spawn keys of the masks: their streams are never those of a sampler, whose keys start
-# with the small numbers of models and partitions. The bytes spell "mask".
-_MASK_STREAM = 0x6D61736B
-
 
 @dataclass(frozen=True)
-class CV1:
+class CV1(Tabulated):
     """Lines lose all their traits in some environments but are seen in others (sparse testing).
 
     Environments are taken in random order. In an environment where n lines have a record,
@@ -67,14 +85,10 @@ class CV1:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "partitions", whole_number(self.partitions, "partitions", least=1))
-        if not is_number(self.test_fraction) or not 0.0 < self.test_fraction < 1.0:
-            raise UsageError(
-                f"test_fraction must lie strictly between 0 and 1, got {show(self.test_fraction)}: "
-                "0.2 hides a fifth of the lines of every environment."
-            )
-        object.__setattr__(self, "test_fraction", float(self.test_fraction))
+        fraction = as_fraction(self.test_fraction, "0.2 hides a fifth of the lines of every environment")
+        object.__setattr__(self, "test_fraction", fraction)
 
-    def masks(self, trial: Trial, seed: int) -> list[Partition]:
+    def masks(self, trial: Trial, seed: int = 0) -> list[Partition]:
         """Draw the partitions.
 
         Parameters
@@ -98,7 +112,7 @@ class CV1:
             If the seed is not a whole number of at least 0.
         """
         seed = whole_number(seed, "seed", least=0)
-        counts = _checked_trial(trial).counts()
+        counts = check_trial(trial).counts()
         check_memory(self.partitions * counts.size, f"the masks of partitions={self.partitions}")
         recorded = np.asarray((counts > 0).any(axis=2))
         needed = np.array([math.floor(self.test_fraction * n + 0.5) for n in recorded.sum(axis=0)], dtype=np.int64)
@@ -113,7 +127,7 @@ class CV1:
         places = np.ix_(sort_names(trial.lines), envs)
         made = []
         for number in range(1, self.partitions + 1):
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_MASK_STREAM, number)))
+            rng = spawn_stream(seed, number)
             drawn = self._draw(recorded[places], needed[envs], rng)
             if isinstance(drawn, _Shortage):
                 i = envs[drawn.env]
@@ -126,13 +140,12 @@ class CV1:
             lost = np.zeros(recorded.shape, dtype=bool)
             lost[places] = drawn
             partition = Partition(str(number), np.repeat(lost[:, :, None], len(trial.traits), axis=2))
-            check_partition(partition, trial, counts)
+            try:
+                _check_seen_lines(partition, trial, counts)
+            except DataError as error:
+                raise DataError(f"{error} A smaller test fraction or another seed may help, too.") from None
             made.append(partition)
         return made
-
-    def table(self, trial: Trial, seed: int) -> pd.DataFrame:
-        """The test cells (hidden and recorded) with the columns partition, line, env, trait."""
-        return tabulate_partitions(self.masks(trial, seed), trial)
 
     def _draw(self, recorded: BoolArray, needed: IntArray, rng: np.random.Generator) -> BoolArray | _Shortage:
         """Line x env cells which lose their records, shape (J, I); or where there are too few lines for that."""
@@ -171,26 +184,28 @@ def _advise_cv1(trial: Trial, env: int, found: int) -> str:
     largest = math.floor(100 * found / n) / 100
     if math.floor(largest * n + 0.5) >= FEWEST_SCORED:
         return f"Use a test fraction of at most {largest:g}{leave}."
-    advice = "No test fraction helps, as this scheme hides lines that are seen in other environments, too."
-    others = [k for k in range(recorded.shape[2]) if recorded[:, env, k].any()]
-    if all(_leaves_training(recorded, env, k) for k in others):
-        return (
-            f"{advice} CV2 can serve, which hides one trait of all lines in one environment: "
-            f"bmtme.CV2(envs=[{trial.envs[env]!r}]), in the shell --scheme cv2 --cv-envs with this environment."
+    others = advise(trial, CV2(envs=(trial.envs[env],)), NewLines())
+    return (
+        "No test fraction helps, as this scheme hides lines that are seen in other environments, too. "
+        f"{others or f'Record lines in more environments{leave}.'}"
+    )
+
+
+def _check_seen_lines(partition: Partition, trial: Trial, counts: npt.NDArray[np.integer]) -> None:
+    """Refuse a partition that cannot be fitted or scored, or hides all of a line, which these schemes never do."""
+    check_partition(partition, trial, counts)
+    recorded = counts > 0
+    nowhere = np.flatnonzero(recorded.any(axis=(1, 2)) & ~(recorded & ~partition.hidden).any(axis=(1, 2)))
+    if nowhere.size:
+        raise DataError(
+            f"Partition {partition.label!r} hides every recorded value of line "
+            f"{list_names(trial.lines[j] for j in nowhere)}: a line must also be recorded outside the hidden "
+            "cells. Choose other cells or leave the line out."
         )
-    return f"{advice} Record lines in more environments{leave}."
-
-
-def _leaves_training(recorded: BoolArray, env: int, trait: int) -> bool:
-    """Whether every line and the trait keep a recorded value where CV2 hides the trait in the environment."""
-    training = recorded.copy()
-    training[:, env, trait] = False
-    lines = training.any(axis=(1, 2))
-    return bool(training[:, :, trait].any() and (lines | ~recorded.any(axis=(1, 2))).all())
 
 
 @dataclass(frozen=True)
-class CV2:
+class CV2(Tabulated):
     """One trait is hidden for all lines in one environment; one partition for every env x trait chosen.
 
     The trait is seen in other environments, and other traits are seen in this one. Source: Montesinos-Lopez et
@@ -218,8 +233,8 @@ class CV2:
     envs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "traits", _names(self.traits, "traits"))
-        object.__setattr__(self, "envs", _names(self.envs, "envs"))
+        object.__setattr__(self, "traits", as_unique_names(self.traits, "traits", "CV2"))
+        object.__setattr__(self, "envs", as_unique_names(self.envs, "envs", "CV2"))
 
     def masks(self, trial: Trial, seed: int = 0) -> list[Partition]:
         """List the partitions: environments in the order asked for, in each the traits in theirs.
@@ -242,17 +257,17 @@ class CV2:
             If a name is not in the trial, or if a partition would leave nothing to score, a line without any
             record or a trait without any training value.
         """
-        _checked_trial(trial)
-        traits = _positions(self.traits, trial.traits, "trait")
-        envs = _positions(self.envs, trial.envs, "environment")
+        check_trial(trial)
+        traits = find_places(self.traits, trial.traits, "trait", "CV2")
+        envs = find_places(self.envs, trial.envs, "environment", "CV2")
         counts = trial.counts()
         recorded = np.asarray((counts > 0).any(axis=0))
         explicit = self.traits is not None and self.envs is not None
         pairs = [(i, k) for i in envs for k in traits if explicit or recorded[i, k]]
         if self.traits is not None:
-            _all_used(traits, {k for _, k in pairs}, trial.traits, "trait", "any environment")
+            refuse_empty(traits, {k for _, k in pairs}, trial.traits, "trait", "any environment", "CV2")
         if self.envs is not None:
-            _all_used(envs, {i for i, _ in pairs}, trial.envs, "environment", "any trait")
+            refuse_empty(envs, {i for i, _ in pairs}, trial.envs, "environment", "any trait", "CV2")
         if not pairs:
             raise DataError("CV2: no trait has a recorded value in any environment, so there is nothing to score.")
         made = []
@@ -260,52 +275,10 @@ class CV2:
             hidden = np.zeros(counts.shape, dtype=bool)
             hidden[:, i, k] = True
             partition = Partition(f"{trial.envs[i]}:{trial.traits[k]}", hidden)
-            check_partition(partition, trial, counts)
+            try:
+                _check_seen_lines(partition, trial, counts)
+            except DataError as error:
+                others = advise(trial, NewEnvironments(envs=(trial.envs[i],)), NewLines())
+                raise DataError(f"{error} {others}".strip()) from None
             made.append(partition)
         return made
-
-    def table(self, trial: Trial, seed: int = 0) -> pd.DataFrame:
-        """The test cells (hidden and recorded) with the columns partition, line, env, trait."""
-        return tabulate_partitions(self.masks(trial, seed), trial)
-
-
-def _checked_trial(trial: Trial) -> Trial:
-    if not isinstance(trial, Trial):
-        raise UsageError(f"expected a Trial (bmtme.read_trial or Trial.from_frame), got {type(trial).__name__}.")
-    return trial
-
-
-def _names(names: Iterable[str] | None, what: str) -> tuple[str, ...] | None:
-    """Names as a tuple of text; one name alone may stand without a list."""
-    if names is None:
-        return None
-    found = tuple(as_names(names, what))
-    if not found:
-        raise UsageError(f"CV2: the list of {what} is empty: leave it out to take all of them.")
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
-        raise UsageError(f"CV2: {list_names(twice)} stands more than once in the list of {what}: name each one once.")
-    return found
-
-
-def _positions(names: Sequence[str] | None, known: Sequence[str], what: str) -> list[int]:
-    """Where the names stand among those of the trial; all of them for None."""
-    if names is None:
-        return list(range(len(known)))
-    place = {name: position for position, name in enumerate(known)}
-    for name in names:
-        if name not in place:
-            raise DataError(
-                f"CV2: the trial has no {what} {name!r}.{suggest(name, known)} Its {what}s are {list_names(known)}."
-            )
-    return [place[name] for name in names]
-
-
-def _all_used(chosen: Sequence[int], used: set[int], known: Sequence[str], what: str, where: str) -> None:
-    """Refuse a name asked for which has no recorded value anywhere among the combinations."""
-    for position in chosen:
-        if position not in used:
-            raise DataError(
-                f"CV2: {what} {known[position]!r} has no recorded value in {where}, so there is nothing to score: "
-                f"leave this {what} out."
-            )

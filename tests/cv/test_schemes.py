@@ -1,5 +1,6 @@
 """Cross-validation masks: what is hidden, how often, and when a scheme refuses."""
 
+import hashlib
 import itertools
 import math
 from collections import Counter
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bmtme.cv.new_lines import NewLines
 from bmtme.cv.partitions import Partition
 from bmtme.cv.schemes import CV1, CV2
 from bmtme.data.trial import Trial
@@ -62,6 +64,13 @@ def test_cv1_partitions_differ_and_do_not_depend_on_their_number():
     for few, many in zip(CV1(4).masks(trial, 3), ten, strict=False):
         assert (few.hidden == many.hidden).all()
     assert (CV1(1).masks(trial, 4)[0].hidden != ten[0].hidden).any()
+
+
+@pytest.mark.parametrize("seed, digest", [(1, "5d1a20c570f3d340"), (7, "b8492ce120f86bc7")])
+def test_cv1_draws_what_it_always_drew(seed, digest):
+    masks = CV1(4, 0.25).masks(trial_of_pattern(incomplete(seed)), seed)
+    bits = b"".join(np.packbits(partition.hidden).tobytes() for partition in masks)
+    assert hashlib.sha256(bits).hexdigest().startswith(digest)
 
 
 def test_cv1_sees_the_pattern_only():
@@ -244,15 +253,15 @@ def test_table_lists_the_scored_cells():
     trial = trial_of_pattern(pattern, values)
     scheme = CV1(3)
     table = scheme.table(trial, 9)
-    assert list(table.columns) == ["partition", "line", "env", "trait"]
+    assert list(table.columns) == ["partition", "line", "env", "trait", "scored"]
     partitions = scheme.masks(trial, 9)
     expected = [
-        (partition.label, trial.lines[j], trial.envs[i], trial.traits[k])
+        (partition.label, trial.lines[j], trial.envs[i], trial.traits[k], True)
         for partition in partitions
-        for j, i, k in zip(*np.nonzero(partition.scored(trial)), strict=True)
+        for j, i, k in zip(*np.nonzero(partition.test_cells(trial)), strict=True)
     ]
     assert list(table.itertuples(index=False, name=None)) == expected
-    assert (partitions[0].scored(trial) == (partitions[0].hidden & (trial.counts() > 0))).all()
+    assert (partitions[0].test_cells(trial) == (partitions[0].hidden & (trial.counts() > 0))).all()
 
 
 def test_hide_keeps_the_labels_and_empties_the_hidden_cells():
@@ -285,8 +294,14 @@ def test_cv1_names_the_scheme_that_can(fraction):
     values = np.where(pattern[:, :, None], 1.0, np.nan)[:, :, :1]
     single = Trial(trial.lines, trial.envs, ("Yield",), *(index.ravel() for index in np.nonzero(pattern)),
                    values[pattern])  # fmt: skip
-    with pytest.raises(DataError, match=r"No test fraction helps.* Record lines in more environments\.$"):
+    with pytest.raises(
+        DataError, match=r"helps.* NewLines can serve.*: bmtme.NewLines\(\), in the shell --scheme new-lines"
+    ):
         CV1(3, fraction).masks(single, 1)
+    assert len(NewLines().masks(single, 1)) == 5
+    few = single.drop_lines(single.lines[4:])
+    with pytest.raises(DataError, match=r"No test fraction helps.* Record lines in more environments\.$"):
+        CV1(3, 0.5).masks(few, 1)
     with pytest.raises(DataError):
         CV2(envs=["E0"]).masks(single, 1)
 

@@ -60,7 +60,7 @@ def predict_partition(
     environments.
     """
     trial, relationship = data
-    j, i, l = np.nonzero(partition.scored(trial))
+    j, i, l = np.nonzero(partition.test_cells(trial))
     traits, column = np.unique(l, return_inverse=True)
     training = trial.hide(partition.record_mask(trial))
     model = bmtme.BMTME("standard", units="raw", means=means)

@@ -186,7 +186,7 @@ def predict(
 
     accuracy: dict[str, list[list[float]]] = {}
     for partition in bmtme.CV1(PARTITIONS, FRACTION).masks(trial, options.seed):
-        hidden = partition.scored(trial)[:, :, 0]
+        hidden = partition.test_cells(trial)[:, :, 0]
         for model, predicted in predict_all(partition).items():
             accuracy.setdefault(model, []).append([
                 float(np.corrcoef(predicted[hidden[:, i], i], observed[hidden[:, i], i])[0, 1])

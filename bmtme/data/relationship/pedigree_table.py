@@ -23,6 +23,7 @@ __all__ = [
     "Codes",
     "Pedigree",
     "describe_doubtful",
+    "find_families",
     "list_both_sexes",
     "list_doubtful_parents",
     "number_pedigree",
@@ -115,12 +116,7 @@ def number_pedigree(
                 f"{table.name} has the individual {name!r} in {table.row(position)}, a code for unknown parents: "
                 "give it another name."
             )
-    repeat = first_repeat(names)
-    if repeat is not None:
-        raise DataError(
-            f"{table.name} has the individual {names[repeat[1]]!r} twice, in {table.row(repeat[0])} and "
-            f"{table.row(repeat[1])}: every individual must have one row."
-        )
+    _refuse_repeats(table, names)
     parents = _parents(table, sire, dam)
     _refuse_own_parents(table, names, parents)
     if separate_sexes and selfing is None:
@@ -144,6 +140,42 @@ def number_pedigree(
     return Pedigree(tuple(place), order, np.where(sorted_parents >= 0, rank[sorted_parents], -1), rest[order])
 
 
+def find_families(
+    frame: pd.DataFrame, id: str = "id", sire: str = "sire", dam: str = "dam", missing: Codes | None = None
+) -> dict[str, str]:
+    """Full-sib families of a pedigree: groups for `bmtme.NewLines`.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One row per individual, in any order, as for `bmtme.pedigree_relationship`.
+    id, sire, dam : str
+        Columns with the individual and its parents.
+    missing : str, number or list of these, optional
+        Further codes for an unknown parent.
+
+    Returns
+    -------
+    dict of str to str
+        Of each individual with two known parents, its family: ``"A x B"`` for the parents A and B by name, whichever
+        is the sire. The selfed offspring of one individual are a family.
+
+    Raises
+    ------
+    DataError
+        If a column is not there or an individual has two rows.
+    """
+    table = _as_table(frame, missing)
+    names = table.identifiers(as_text(id, "id"), "id")
+    _refuse_repeats(table, names)
+    families = {}
+    for name, *pair in zip(names, *_parents(table, as_text(sire, "sire"), as_text(dam, "dam")), strict=True):
+        if all(pair):
+            # Names of crosses would make two families of one name.
+            families[name] = " x ".join(f"({parent})" if " x " in parent else parent for parent in sorted(pair))
+    return families
+
+
 def _as_table(frame: pd.DataFrame, missing: Codes | None) -> Table:
     form = NumberFormat.of(missing, ".")
     if not isinstance(frame, pd.DataFrame):
@@ -152,6 +184,15 @@ def _as_table(frame: pd.DataFrame, missing: Codes | None) -> Table:
     if file is None:
         return Table.from_frame(frame, "the pedigree", form)
     return Table(frame, f"the pedigree {file}", True, form)
+
+
+def _refuse_repeats(table: Table, names: Sequence[str]) -> None:
+    repeat = first_repeat(names)
+    if repeat is not None:
+        raise DataError(
+            f"{table.name} has the individual {names[repeat[1]]!r} twice, in {table.row(repeat[0])} and "
+            f"{table.row(repeat[1])}: every individual must have one row."
+        )
 
 
 def _is_unknown(label: str, form: NumberFormat) -> bool:
