@@ -14,7 +14,7 @@ from bmtme.results.quantities import LINE_MEANS, list_predictions
 from bmtme.results.targets import average, centre_envs
 
 #: Nodes of a Student t as a mixture of normals, at evenly spaced probabilities of their variances.
-NODES = 400
+NODES = 100
 #: As good as normal.
 MANY = 10_000
 
@@ -86,7 +86,7 @@ def predict_by_means(training: Trial, trial: Trial, cells: np.ndarray) -> tuple[
     labels = {"line": trial.lines, "env": trial.envs, "trait": trial.traits}
     table = tabulate_predictions(columns, labels, out, cells)
     del labels["env"]
-    return table, tabulate_predictions(LINE_MEANS, labels, means, cells.any(axis=1))
+    return table, tabulate_predictions(LINE_MEANS, labels, means, np.asarray(cells.any(axis=1)))
 
 
 def find_law(known: np.ndarray, plots: np.ndarray, within: float, i: int) -> tuple[float, float, np.ndarray]:

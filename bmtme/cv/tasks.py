@@ -196,7 +196,7 @@ class Job:
 
 
 class Forecast:
-    """How long the jobs take in all, told once one of each kind has ended.
+    """How long the jobs take in all, told once some of each kind have ended.
 
     Parameters
     ----------
@@ -210,23 +210,24 @@ class Forecast:
     """
 
     def __init__(self, jobs: Sequence[Job], workers: int) -> None:
-        self.jobs, self.workers = jobs, workers
-        self.kinds = {job.kind for job in jobs}
-        self.seconds = np.nan
-        self.began = time.perf_counter()
+        self.workers, self.seconds = workers, np.nan
+        self.kinds: dict[tuple[int, ...], list[Job]] = {}
+        for job in jobs:
+            self.kinds.setdefault(job.kind, []).append(job)
 
     def update(self) -> bool:
         """Whether there is something new to tell."""
         if not np.isnan(self.seconds):
             return False
-        cost: dict[tuple[int, ...], float] = {}
-        for job in self.jobs:
-            if job.ended:
-                cost.setdefault(job.kind, job.outcome.seconds)
-        if len(cost) < len(self.kinds):
-            return False
-        self.seconds = sum(cost[job.kind] for job in self.jobs) / self.workers
-        return any(not job.ended for job in self.jobs)
+        total = 0.0
+        for jobs in self.kinds.values():
+            ended = [job.outcome.seconds for job in jobs if job.ended]
+            # The first pays for what is done once, such as waking the compiled code.
+            if len(ended) < (2 if len(jobs) > 4 else 1):
+                return False
+            total += len(jobs) * ended[-1]
+        self.seconds = total / self.workers
+        return True
 
 
 def run_jobs(jobs: Sequence[Job], workers: int, progress: Progress) -> float:

@@ -65,7 +65,7 @@ def predict_line_means(
         shape = (len(rows), len(predictor.beta))
         expected, seen = np.zeros(shape[0]), np.zeros(shape[0])
         fitted, noise = np.zeros(shape), np.zeros(shape)
-        for i in np.flatnonzero(inside.any(axis=0)):
+        for i in np.flatnonzero(inside.any(axis=0)).tolist():
             here = np.flatnonzero(inside[:, i])
             part, weight = rows[here], share[here, i]
             constant = (centre[i, l] - scaling.centre[l]) / scaling.scale[l]

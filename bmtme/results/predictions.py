@@ -19,8 +19,8 @@ from bmtme.results.entries import NUMBER, TEXT, Column
 LOW, HIGH = 0.05, 0.95
 #: The same of the values that were observed in hidden cells, for half of them.
 HALF = 0.25, 0.75
-#: Normals in place of the draws in the spread of a CRPS: right to a thousandth.
-GROUPS = 32
+#: Normals in place of more draws than `MANY` in the spread of a CRPS: right to a thousandth.
+GROUPS, MANY = 32, 128
 #: Draws behind standard deviations and intervals, at most.
 KEPT = 1000
 
@@ -94,7 +94,8 @@ class Mixture:
         """(n, 2) logarithm of the predictive density of what was observed, and its CRPS."""
         assert self.target is not None
         out = np.empty((len(self.fitted), 2))
-        fill_mixture_scores(self.fitted, self.variance, self.target, GROUPS, out)
+        S = self.fitted.shape[1]
+        fill_mixture_scores(self.fitted, self.variance, self.target, GROUPS if S > MANY else S, out)
         return out
 
 

@@ -86,7 +86,7 @@ def predict_hidden(
     centre = centre_envs(prepared.trial)
     predicted = predict_line_means(predictor, problem, scaling, LINE_MEANS, cells, counts, means, centre)
     del labels["env"]
-    return table, tabulate_predictions(LINE_MEANS, labels, predicted, cells.any(axis=1))
+    return table, tabulate_predictions(LINE_MEANS, labels, predicted, np.asarray(cells.any(axis=1)))
 
 
 def centre_envs(training: Trial) -> np.ndarray:
