@@ -16,9 +16,10 @@ from bmtme.arguments import check_memory, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.collection import describe_data, find_versions
 from bmtme.cv.diagnostics import describe_diagnoses
+from bmtme.cv.heritability import measure_heritability
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.models import Models, describe_twins, find_twins, label_models
-from bmtme.cv.partitions import Partition, Scheme
+from bmtme.cv.partitions import Partition, Scheme, tabulate_partitions
 from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.result import CrossValidation
 from bmtme.cv.schemes import CV1
@@ -241,7 +242,17 @@ def cross_validate(
             if name == first
         },
     }
-    return CrossValidation(tabulate(labels, trial), failures, found, run, trial.envs, trial.traits)
+    return CrossValidation(
+        tabulate(labels, trial),
+        pd.DataFrame(columns=["model", "partition", "line", "trait", "n_envs", "observed", "mean"]),
+        tabulate_partitions(partitions, trial).assign(scored=True),
+        measure_heritability(trial, relationship),
+        failures,
+        found,
+        run,
+        trial.envs,
+        trial.traits,
+    )
 
 
 def check_scheme(scheme: Any) -> Scheme:
