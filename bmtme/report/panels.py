@@ -65,7 +65,7 @@ def turn_labels(panel: Axes, names: Sequence[str], slot: float) -> None:
 def name_axes(figure: Figure, x: str, y: str) -> None:
     """Names of the axes of all panels, broken where they are longer than the figure."""
     width, height = figure.get_size_inches()
-    figure.supxlabel(textwrap.fill(x, int(11 * width)), fontsize=10)
+    figure.supxlabel(textwrap.fill(x, int(12 * width)), fontsize=10)
     figure.supylabel(textwrap.fill(y, int(8 * height)), fontsize=10)
 
 
