@@ -55,7 +55,7 @@ class NewLines(Tabulated):
     Notes
     -----
     Lines without a recorded value do not count. What is drawn depends on the seed, on names and on which lines have a
-    record, not on values or on the order of lines or rows; partition k does not depend on the number of partitions.
+    record, not on values or on the order of lines or rows; nor does a random partition depend on how many there are.
 
     Lines alike in the relationship (clones, one line under two names) predict each other all too well:
     `bmtme.find_clones` finds them, and `join` keeps them together.
