@@ -401,7 +401,7 @@ def test_a_scheme_of_ones_own_is_checked(data):
         cross_validate(*data, BMTME(), Own(), **SHORT)
     with pytest.raises(UsageError, match="two partitions called 'a'"):
         cross_validate(*data, BMTME(), Own("a", "a"), **SHORT)
-    with pytest.raises(DataError, match=r"^partition 'a', training part: trait 'T2' has no value"):
+    with pytest.raises(DataError, match=r"^Partition 'a' leaves no training value of trait 'T2'"):
         cross_validate(*data, BMTME(), Own("a"), **SHORT)
 
 
