@@ -190,9 +190,8 @@ def test_a_new_environment_is_predicted_by_the_others(data):
     trial, relationship = data
     cv = cross_validate(trial, relationship, EnvironmentMeans(), NewEnvironments(), seed=1)
     means = np.nanmean(trial.cell_means(), axis=0)
-    for i, env in enumerate(trial.envs):
-        for l, trait in enumerate(trial.traits):
-            rows = cv.predictions.query("env == @env and trait == @trait")
-            np.testing.assert_allclose(rows["mean"], np.delete(means[:, l], i).mean())
+    for (env, trait), rows in cv.predictions.groupby(["env", "trait"]):
+        i, l = trial.envs.index(env), trial.traits.index(trait)
+        np.testing.assert_allclose(rows["mean"], np.delete(means[:, l], i).mean())
     assert cv.scores["pearson"].isna().all()
     assert cv.scores["msep"].notna().all()
