@@ -18,7 +18,8 @@ def test_cv(fit_words: list[str], trial_folder: Path, tmp_path: Path, run: Run) 
     code, said, complained = run(*words)
     assert code == 0, complained
     assert all(line.startswith("warning: ") for line in complained.splitlines())
-    names = ["predictions.csv", "run.json", "scores.csv", "summary.csv"]
+    tables = ("heritability", "line_means", "overall", "partitions", "predictions", "scores", "summary")
+    names = sorted(["run.json", *(f"{name}.csv" for name in tables)])
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == names
     summary = pd.read_csv(tmp_path / "run" / "summary.csv")
     assert list(summary["model"].unique()) == ["diagonal", "standard"]
