@@ -20,7 +20,7 @@ from bmtme import (
     cross_validate,
     simulate,
 )
-from bmtme.cv.means import correlate_envs, find_nodes, measure_within, predict_by_means
+from bmtme.cv.means import find_nodes, measure_within, predict_by_means, relate_envs
 from bmtme.data.order import sort_trial
 from bmtme.errors import UsageError
 from tests.helpers.trials import trial_of
@@ -174,8 +174,8 @@ def test_plots_and_environments_each_have_their_variance():
     left = trial.values[:, 0] - trial.cell_means()[trial.line_index, trial.env_index, 0]
     np.testing.assert_allclose(measure_within(trial)[0], (left**2).sum() / (300 * 3 * 2))
     means = trial.cell_means()[:, :, 0]
-    r = np.corrcoef(means.T)
-    np.testing.assert_allclose(correlate_envs(means), r[np.triu_indices(3, 1)].mean(), atol=0.03)
+    covariances = np.cov(means.T, ddof=0)[np.triu_indices(3, 1)]
+    np.testing.assert_allclose(relate_envs(means), covariances.mean())
     cells = np.zeros((300, 3, 1), bool)
     cells[::2] = True
     training = trial.hide(cells[trial.line_index, trial.env_index])
@@ -183,7 +183,7 @@ def test_plots_and_environments_each_have_their_variance():
     for rows in (table, totals):
         for low, high, share in (("mean_lower", "mean_upper", 0.9), ("mean_lower_50", "mean_upper_50", 0.5)):
             covered = rows["observed"].between(rows[low], rows[high]).mean()
-            assert abs(covered - share) < 0.05
+            assert abs(covered - share) < (0.05 if len(rows) > 150 else 0.1)  # rows of a line go together
     single = table["observed"].between(table["lower"], table["upper"]).mean()
     assert single > 0.93  # the interval of a plot is too wide for a mean of three
 
