@@ -18,6 +18,7 @@ from bmtme import (
     SingleTrait,
     Trial,
     cross_validate,
+    fit,
     simulate,
 )
 from bmtme.cv.means import find_nodes, measure_within, predict_by_means, relate_envs
@@ -197,3 +198,9 @@ def test_a_new_environment_is_predicted_by_the_others(data):
         np.testing.assert_allclose(rows["mean"], np.delete(means[:, l], i).mean())
     assert cv.scores["pearson"].isna().all()
     assert cv.scores["msep"].notna().all()
+
+
+@pytest.mark.parametrize("model", [SingleTrait(), EnvironmentMeans()])
+def test_a_fit_refuses_baselines(data, model):
+    with pytest.raises(UsageError, match=r"a baseline of bmtme\.cross_validate\. To fit one trait"):
+        fit(*data, model)
