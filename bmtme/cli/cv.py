@@ -47,11 +47,13 @@ example:
 
 {DATA_FORMAT}
 Afterwards DIR holds:
-  scores.csv       Pearson correlation and mean squared error of prediction of
-                   each model, partition, environment and trait
+  scores.csv       correlations, errors, coverage and other scores of each model,
+                   partition, environment and trait; overall.csv: of means over
+                   environments (line_means.csv)
   predictions.csv  every hidden value and its prediction, with 90% intervals for
                    a new plot and for the mean of the cell's hidden plots
   summary.csv      means over partitions, naive standard errors, ranks of models
+  partitions.csv   what was hidden; heritability.csv: of what was observed
   run.json         settings, seed, versions, hashes of the inputs, timings, and
                    R-hat, divergent draws and acceptance of every fit
 Exit status 5: some fits failed; the scores of the others are written.
@@ -130,7 +132,6 @@ def run(args: argparse.Namespace, out: Path) -> int:
     inputs = read_inputs(args)
 
     from bmtme.cv.run import cross_validate
-    from bmtme.cv.scores import find_best
     from bmtme.report.tables import describe_cv
 
     result = cross_validate(
@@ -148,9 +149,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out)
-    hidden = result.run["settings"]["scheme"].get("test_fraction", 0.2)
-    best = find_best(result.scores, hidden / (1.0 - hidden))
-    say(describe_cv(result.summary(), result.run, inputs.trial, width(), best))
+    say(describe_cv(result.summary(), result.run, inputs.trial, width(), result.best()))
     say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if not result.failures:
         return 0

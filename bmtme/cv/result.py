@@ -1,23 +1,37 @@
-"""A finished cross-validation: predictions of hidden cells, scores, summary; saved to a folder."""
+"""A finished cross-validation: predictions of hidden cells, scores, comparison of models; saved and loaded."""
 
 from __future__ import annotations
 
 import os
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bmtme.cv.scores import score, summarise
+from bmtme.arguments import file_path
+from bmtme.cv.advice import advise, find_best
+from bmtme.cv.compare import COMPARED, compare
+from bmtme.cv.differences import By
+from bmtme.cv.heritability import HERITABILITY
+from bmtme.cv.scores import TOP, score, score_means, summarise
+from bmtme.errors import DataError
 from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
-from bmtme.results.quantities import list_comparison, list_hidden, list_scores
-from bmtme.results.record import write_record
-from bmtme.results.storage import describe_columns
+from bmtme.results.quantities import list_hidden
+from bmtme.results.record import read_record, write_record
+from bmtme.results.scores import list_overall, list_scores, outline_comparison
+from bmtme.results.storage import describe_columns, read_table
+from bmtme.words import count_noun
+
+KIND = "cross-validation"
+#: Tables that are written and read back; those made of them are written besides.
+GIVEN = ("predictions", "line_means", "partitions", "heritability")
 
 
-@document(predictions=list_hidden(), scores=list_scores())
+@document(predictions=list_hidden(), heritability=HERITABILITY, scores=list_scores(), overall=list_overall())
 @dataclass(eq=False, repr=False)
 class CrossValidation:
     """Result of `bmtme.cross_validate`.
@@ -25,13 +39,19 @@ class CrossValidation:
     Attributes
     ----------
     predictions : DataFrame
-        Hidden line x env x trait cells with a recorded value.
+        Hidden line x env x trait cells with a recorded value that are scored.
 
         {predictions}
-    scores : DataFrame
-        By model, partition, environment and trait (see `bmtme.cv.score`).
+    line_means : DataFrame
+        The same of the lines' means over the environments where they are scored (`n_envs` of them), each value less a
+        constant of its environment.
+    partitions : DataFrame
+        Hidden cells with a recorded value (partition, line, env, trait, scored): `bmtme.Partitions.from_frame` makes a
+        scheme of them.
+    heritability : DataFrame
+        Of what was observed, common to all models (see `bmtme.cv.measure_heritability`).
 
-        {scores}
+        {heritability}
     failures : list of (model, partition, message)
         Fits that broke down; they have no predictions and no scores.
     warnings : list of str
@@ -40,29 +60,48 @@ class CrossValidation:
         Settings, scheme, data, diagnostics of the fits, versions and timings, as written to ``run.json``.
     envs, traits : tuple of str
         Order of the tables.
+    scores : DataFrame
+        By model, partition, environment and trait (see `bmtme.cv.score`).
+
+        {scores}
+    overall : DataFrame
+        Scores of `line_means`.
+
+        {overall}
     """
 
     predictions: pd.DataFrame
+    line_means: pd.DataFrame
+    partitions: pd.DataFrame
+    heritability: pd.DataFrame
     failures: list[tuple[str, str, str]]
     warnings: list[str]
     run: dict[str, Any]
     envs: tuple[str, ...]
     traits: tuple[str, ...]
     scores: pd.DataFrame = field(init=False)
+    overall: pd.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
-        self.scores = score(self.predictions, envs=self.envs, traits=self.traits)
+        settings = self.run["settings"]
+        named: dict[str, Any] = {"traits": self.traits, "heritability": self.heritability}
+        named |= {"top": settings.get("top", TOP), "lowest": settings.get("lowest", ())}
+        self.scores = score(self.predictions, envs=self.envs, **named)
+        self.overall = score_means(self.line_means, **named)
 
     def __repr__(self) -> str:
         settings = self.run["settings"]
-        failed = f"; {len(self.failures)} fits failed" if self.failures else ""
-        return (
-            f"CrossValidation({settings['scheme']['name']}; {len(settings['models'])} models x "
-            f"{len(self.run['data']['partitions'])} partitions; {settings['chains']} chains of {settings['draws']} "
-            f"draws{failed})"
-        )
+        parts = [
+            settings["scheme"]["name"],
+            f"{count_noun(len(settings['models']), 'model')} x "
+            f"{count_noun(len(self.run['data']['partitions']), 'partition')}",
+            f"{count_noun(settings['chains'], 'chain')} of {count_noun(settings['draws'], 'draw')}",
+        ]
+        if self.failures:
+            parts.append(f"{count_noun(len(self.failures), 'fit')} failed")
+        return textwrap.fill(f"CrossValidation({'; '.join(parts)})", 80, subsequent_indent="  ")
 
-    @document(columns=list_comparison())
+    @document(columns=outline_comparison())
     def summary(self) -> pd.DataFrame:
         """Scores averaged over partitions, with the models ranked in each environment x trait.
 
@@ -71,12 +110,66 @@ class CrossValidation:
         DataFrame
             {columns}
 
-            Partitions share most of their lines, so that the standard errors are too small.
+            Partitions share most of their lines, so that the standard errors are too small: `compare` tells whether
+            models differ.
         """
         return summarise(self.scores, envs=self.envs, traits=self.traits)
 
+    @document(columns=COMPARED)
+    def compare(self, metric: str = "pearson", against: str | None = None, by: By = "cell") -> pd.DataFrame:
+        """Whether models differ by more than chance: paired over partitions, which share most of their lines.
+
+        Parameters
+        ----------
+        metric : str
+            A score. Positive differences speak for `model` in pearson, spearman, log_score, top_share and accuracy;
+            negative ones in msep, rmse, crps and in bias, slope and coverage, of which the distances from the best
+            value are compared.
+        against : str, optional
+            Label of the model that every other one is compared with; by default every pair is compared once.
+        by : {"cell", "trait", "all"}
+            A row for every environment and trait, for every trait (its environments averaged), or one for all.
+
+        Returns
+        -------
+        DataFrame
+            {columns}
+
+            See `bmtme.cv.compare.compare` for the test and the bootstrap, and what they can bear.
+
+        Raises
+        ------
+        UsageError
+            For a metric, a model or a way to average that is none, or fewer than two models.
+        """
+        return compare(
+            self.scores,
+            self.predictions,
+            self.run["data"]["partitions"],
+            metric=metric,
+            against=against,
+            by=by,
+            envs=self.envs,
+            traits=self.traits,
+        )
+
+    def best(self, metrics: Sequence[str] = ("pearson", "msep")) -> set[tuple[str, str, str, str]]:
+        """The (metric, env, trait, model) where a model is better than every other one: what gets a star.
+
+        By `compare`, with p adjusted below 0.05 against each, and with a mean correlation above zero. Models with the
+        very same scores share the place.
+        """
+        return find_best(self, metrics)
+
+    def advice(self) -> str:
+        """What the comparison can bear, in plain sentences."""
+        return advise(self)
+
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write scores.csv, predictions.csv, summary.csv and run.json to a new or empty folder.
+        """Write all tables as CSV, and run.json, to a new or empty folder.
+
+        They are scores.csv, overall.csv, summary.csv, predictions.csv, line_means.csv, partitions.csv and
+        heritability.csv; `bmtme.load` gives the result back.
 
         Raises
         ------
@@ -91,8 +184,34 @@ class CrossValidation:
     def _write(self, folder: Path) -> None:
         failures = [dict(zip(("model", "partition", "message"), entry, strict=True)) for entry in self.failures]
         run = {**self.run, "failures": failures, "warnings": self.warnings}
-        tables = {"scores.csv": self.scores, "predictions.csv": self.predictions, "summary.csv": self.summary()}
+        run |= {"envs": list(self.envs), "traits": list(self.traits)}
+        tables = {name: getattr(self, name) for name in (*GIVEN, "scores", "overall")} | {"summary": self.summary()}
         for name, table in tables.items():
-            table.to_csv(folder / name, index=False, lineterminator="\n")
-        columns = {name: describe_columns(table) for name, table in tables.items()}
-        write_record(folder, run, "cross-validation", columns)
+            table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        write_record(folder, run, KIND, {f"{name}.csv": describe_columns(table) for name, table in tables.items()})
+
+
+def load_cross_validation(folder: str | os.PathLike[str]) -> CrossValidation:
+    """Load what `CrossValidation.save` or ``bmtme cv`` wrote.
+
+    Raises
+    ------
+    DataError
+        If the folder is not such a folder, is of a newer version, or a file of it is missing or not what was written
+        (by its SHA-256 in run.json).
+    """
+    path = Path(file_path(folder, "folder"))
+    run, columns = read_record(path, KIND)
+    tables = {}
+    for name in GIVEN:
+        file = f"{name}.csv"
+        if file not in columns:
+            raise DataError(f"{path} cannot be read as a saved {KIND}: it has no {file}; an earlier version wrote it.")
+        tables[name] = read_table(path / file, columns[file])
+    env = tables["heritability"]["env"]
+    tables["heritability"]["env"] = env.astype(object).where(env != "", None)
+    failures = [(entry["model"], entry["partition"], entry["message"]) for entry in run.pop("failures")]
+    warnings, envs, traits = (run.pop(name) for name in ("warnings", "envs", "traits"))
+    return CrossValidation(
+        **tables, failures=failures, warnings=warnings, run=run, envs=tuple(envs), traits=tuple(traits)
+    )

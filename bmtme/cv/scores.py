@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from scipy.stats import t
 
+from bmtme.arguments import as_list, is_number, show
 from bmtme.errors import UsageError
-from bmtme.results import quantities
+from bmtme.results import scores as register
 from bmtme.results.docstrings import document
-from bmtme.results.entries import name_columns, type_columns
-from bmtme.results.quantities import list_comparison, list_scores
-from bmtme.words import list_names
+from bmtme.results.entries import NUMBER, Column, name_columns, type_columns
+from bmtme.results.scores import (
+    Tested,
+    list_comparison,
+    list_overall,
+    list_scores,
+    outline_comparison,
+)
+from bmtme.words import list_names, suggest
 
-FEWEST_PARTITIONS = 5
-"""Partitions from which on a difference between models is told from its error."""
+IntArray = npt.NDArray[np.int64]
+
+TOP = 0.2
+"""Share of the lines taken for the best."""
+
+FEWEST_ENVS = 0.75
+"""Share of a trait's environments that a line's mean is over, below which the heritability of such means is not its."""
 
 
 @document(columns=list_scores())
 def score(
-    predictions: pd.DataFrame, *, envs: Sequence[str] | None = None, traits: Sequence[str] | None = None
+    predictions: pd.DataFrame,
+    *,
+    envs: Sequence[str] | None = None,
+    traits: Sequence[str] | None = None,
+    top: float = TOP,
+    lowest: Iterable[str] = (),
+    heritability: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Score the predictions of hidden cells, by model, partition, environment and trait.
 
@@ -30,34 +50,154 @@ def score(
     Parameters
     ----------
     predictions : pandas.DataFrame
-        As of a cross-validation; of its columns model, partition, env, trait, observed and mean are needed, and what
-        else the scores look at. A row without an observed value is no test cell.
+        As of a cross-validation; of its columns model, partition, env, trait, observed and mean are needed. Scores made
+        of columns that are absent (intervals, crps, log_score) are missing. A row without an observed value is no test
+        cell.
     envs, traits : sequence of str, optional
         Order of the rows; by default the order of first appearance. Models and partitions always come in
         the order of their first appearance.
+    top : float
+        Share of the lines taken for the best, of n lines max(1, floor(top n + 0.5)).
+    lowest : sequence of str
+        Traits of which low values are the best.
+    heritability : pandas.DataFrame, optional
+        As of `bmtme.cv.measure_heritability`; without it there is no accuracy.
 
     Returns
     -------
     pandas.DataFrame
         {columns}
 
-        A missing prediction of a test cell makes the scores missing.
+        A missing prediction of a test cell makes the scores missing. No digit depends on the order of the rows.
 
     Raises
     ------
     UsageError
-        If a column is missing, or an environment or trait is not in the order given.
+        If a column is missing, an environment or trait is not in the order given, `top` is no share, or `lowest` names
+        an unknown trait.
     """
     keys = ["model", "partition", "env", "trait"]
     _need(predictions, [*keys, "observed", "mean"], "predictions")
-    ordered = _sorted(predictions[predictions["observed"].notna()], keys, {"env": envs, "trait": traits})
-    columns = list_scores()
+    known = _list_known(heritability)
+    places = {(env, trait): found for (env, trait), found in known.items() if env is not None}
+
+    def find(key: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> tuple[float, str]:
+        return places.get((key["env"], key["trait"]), (np.nan, "not measured here"))
+
+    measured = None if heritability is None else find
+    return _score(predictions, keys, list_scores(), {"env": envs, "trait": traits}, top, lowest, measured)
+
+
+@document(columns=list_overall())
+def score_means(
+    line_means: pd.DataFrame,
+    *,
+    traits: Sequence[str] | None = None,
+    top: float = TOP,
+    lowest: Iterable[str] = (),
+    heritability: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Score the predictions of the lines' means over environments, by model, partition and trait.
+
+    Parameters
+    ----------
+    line_means : pandas.DataFrame
+        As of a cross-validation; of its columns model, partition, trait, n_envs, observed and mean are needed.
+    traits, top, lowest, heritability
+        As for `score`. Lines that are scored in one environment of several have means of another heritability than
+        that of all environments, so that the accuracy is missing where n_envs is on average below three quarters.
+
+    Returns
+    -------
+    pandas.DataFrame
+        {columns}
+
+    Raises
+    ------
+    UsageError
+        As for `score`.
+    """
+    keys = ["model", "partition", "trait"]
+    _need(line_means, [*keys, "n_envs", "observed", "mean"], "means of lines")
+    known = _list_known(heritability)
+    n_envs = {trait: sum(env is not None and trait == other for env, other in known) for _, trait in known}
+
+    def find(key: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> tuple[float, str]:
+        found = known.get((None, key["trait"]))
+        if found is None:
+            return np.nan, "not measured here"
+        if columns["n_envs"].mean() < FEWEST_ENVS * n_envs[key["trait"]]:
+            return np.nan, "the means are over few of the environments"
+        return found
+
+    measured = None if heritability is None else find
+    return _score(line_means, keys, list_overall(), {"trait": traits}, top, lowest, measured)
+
+
+def check_top(top: Any, lowest: Any, traits: Iterable[str]) -> tuple[float, list[str]]:
+    """The share of the best lines and the traits that are best when low, checked."""
+    if not is_number(top) or not 0.0 < top <= 1.0:
+        raise UsageError(f"top must be a share above 0 and up to 1, got {show(top)}: 0.2 takes a fifth for the best.")
+    names = [str(name) for name in as_list(lowest, "lowest")]
+    known = list(traits)
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"lowest names the trait {name!r}, which is not scored.{suggest(name, known)} The traits are "
+                f"{list_names(known)}."
+            )
+    return float(top), names
+
+
+def _score(
+    table: pd.DataFrame,
+    keys: Sequence[str],
+    columns: Sequence[Column],
+    orders: Mapping[str, Sequence[str] | None],
+    top: float,
+    lowest: Iterable[str],
+    find: Any,
+) -> pd.DataFrame:
+    """The scores of every group of rows with the same keys; `find` tells the heritability of a group and its note."""
+    given = table["trait"].unique() if orders["trait"] is None else orders["trait"]
+    top, lows = check_top(top, lowest, given if len(table) else as_list(lowest, "lowest"))
+    table = table[table["observed"].notna()]
+    codes, names = _rank_keys(table, keys, orders)
+    values = {
+        str(name): table[name].to_numpy(dtype=np.float64)
+        for name in table.columns
+        if table[name].dtype.kind in "fiu" or name in ("observed", "mean")
+    }
+    # lexsort takes its last key first.
+    order = np.lexsort([values["mean"], values["observed"], *codes.T[::-1]])
+    codes = codes[order]
+    values = {name: column[order] for name, column in values.items()}
+    limits = _find_groups(codes)
     made = [column for column in columns if column.make is not None]
-    rows = [(*key, *(each.of(cells) for each in made)) for key, cells in ordered.groupby(keys, sort=False)]
+    rows = []
+    for start, end in pairwise(limits):
+        key = {name: names[k][codes[start, k]] for k, name in enumerate(keys)}
+        own = {name: column[start:end] for name, column in values.items()}
+        h2, reason = (np.nan, "") if find is None else find(key, own)
+        tested = Tested(own, top, key["trait"] in lows, h2, reason)
+        rows.append((*key.values(), *(each.of(tested) for each in made)))
     return pd.DataFrame(rows, columns=name_columns(columns)).astype(type_columns(columns))
 
 
-@document(columns=list_comparison())
+def _list_known(heritability: pd.DataFrame | None) -> dict[tuple[str | None, str], tuple[float, str]]:
+    """Heritabilities, and why they are unknown, by environment (None: of means over environments) and trait."""
+    if heritability is None:
+        return {}
+    _need(heritability, ["env", "trait", "heritability", "note"], "heritabilities")
+    found: dict[tuple[str | None, str], tuple[float, str]] = {}
+    for env, trait, h2, note in heritability[["env", "trait", "heritability", "note"]].itertuples(
+        index=False, name=None
+    ):
+        found[env if isinstance(env, str) else None, trait] = float(h2), note if np.isnan(h2) else ""
+    return found
+
+
+@document(columns=outline_comparison())
 def summarise(
     scores: pd.DataFrame, *, envs: Sequence[str] | None = None, traits: Sequence[str] | None = None
 ) -> pd.DataFrame:
@@ -88,74 +228,42 @@ def summarise(
         If a column is missing, or an environment or trait is not in the order given.
     """
     keys = ["model", "env", "trait"]
-    found = quantities.SCORES
+    found = register.SCORES
     _need(scores, [*keys, *name_columns(found)], "scores")
-    ordered = _sorted(scores, keys, {"env": envs, "trait": traits})
-    rows = []
-    for key, cells in ordered.groupby(keys, sort=False):
-        told = [number for each in found for number in _mean_se(cells[each.name].to_numpy(dtype=np.float64))]
-        rows.append((*key, len(cells), *told))
+    codes, names = _rank_keys(scores, keys, {"env": envs, "trait": traits})
+    order = np.lexsort(codes.T[::-1])
+    codes = codes[order]
+    limits = _find_groups(codes)
+    sizes = np.diff(limits)
     columns = list_comparison()
-    averages = columns[: len(columns) - len(found)]
-    table = pd.DataFrame(rows, columns=name_columns(averages)).astype(type_columns(averages))
-    within = table.groupby(["env", "trait"], sort=False)
+    table: dict[str, Any] = {
+        name: np.array(names[k], dtype=object)[codes[limits[:-1], k]] for k, name in enumerate(keys)
+    }
+    table[columns[len(keys)].name] = sizes
+    place = np.repeat(np.arange(len(sizes)), sizes), np.arange(len(codes)) - np.repeat(limits[:-1], sizes)
     for each in found:
-        ranks = within[f"{each.name}_mean"].rank(method="min", ascending=each.best == "lowest")
-        table[f"{each.name}_rank"] = ranks
-    return table
+        # A row for each group, its scores in the order of their values.
+        spread = np.full((len(sizes), max(sizes, default=0)), np.nan)
+        spread[place] = scores[each.name].to_numpy(dtype=np.float64)[order]
+        table[f"{each.name}_mean"], table[f"{each.name}_se"] = average_rows(np.sort(spread, axis=1))
+    made = pd.DataFrame(table)
+    within = made.assign(**{each.name: each.measure(made[f"{each.name}_mean"]) for each in found})
+    groups = within.groupby(["env", "trait"], sort=False)
+    for each in found:
+        made[f"{each.name}_rank"] = groups[each.name].rank(method="min", ascending=each.sign < 0)
+    kinds = {column.name: column.kind for column in columns if column.kind == NUMBER}
+    return made.astype({columns[len(keys)].name: "int64", **kinds})[name_columns(columns)]
 
 
-def find_best(scores: pd.DataFrame, ratio: float = 0.25) -> set[tuple[str, str, str, str]]:
-    """The models that are better than every other, by score, environment and trait.
-
-    Model a is so where, over the K >= 5 partitions that it shares with each other model b, the mean of the differences
-    d between their scores exceeds the 97.5% point of t with K - 1 degrees of freedom times its standard error,
-    sqrt((1 / K + n_test / n_train) var d): partitions share most of their lines, which SD / sqrt(K) leaves out (Nadeau
-    and Bengio 2003, Machine Learning 52:239-281). The mean of its own Pearson correlations must be above zero, too: of
-    models that predict nothing, none is best. Models with the very same scores share the place.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        As made by `score`.
-    ratio : float
-        n_test / n_train.
-
-    Returns
-    -------
-    set of (score, env, trait, model)
-        With score such as ``"pearson"``.
-    """
-    best = set()
-    for (env, trait), cells in scores.groupby(["env", "trait"], sort=False):
-        own = cells.pivot(index="partition", columns="model", values="pearson").mean()
-        for each in quantities.SCORES:
-            table = each.sign * cells.pivot(index="partition", columns="model", values=each.name)
-            for model in table.columns:
-                others = [other for other in table.columns if other != model]
-                paired = [(table[model] - table[other]).dropna().to_numpy() for other in others]
-                paired = [differences for differences in paired if len(differences) == 0 or differences.any()]
-                if paired and own[model] > 0 and all(_is_above(differences, ratio) for differences in paired):
-                    best.add((each.name, str(env), str(trait), str(model)))
-    return best
-
-
-def _is_above(differences: np.ndarray, ratio: float) -> bool:
-    """Whether paired differences are above zero by the test of `find_best`."""
-    K = len(differences)
-    if K < FEWEST_PARTITIONS:
-        return False
-    error = np.sqrt((1.0 / K + ratio) * differences.var(ddof=1))
-    return bool(differences.mean() > t.ppf(0.975, K - 1) * error)
-
-
-def _mean_se(values: np.ndarray) -> tuple[float, float]:
-    """Mean and naive standard error of the values that are there."""
-    there = values[~np.isnan(values)]
-    if there.size == 0:
-        return np.nan, np.nan
-    error = there.std(ddof=1) / np.sqrt(there.size) if there.size > 1 else np.nan
-    return float(there.mean()), float(error)
+def average_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and naive standard error of what is not NaN in every row of (n, k)."""
+    there = ~np.isnan(values)
+    count = there.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(there, values, 0.0).sum(axis=1) / count
+        squares = np.where(there, values - mean[:, None], 0.0) ** 2
+        variance = squares.sum(axis=1) / np.where(count > 1, count - 1, np.nan)
+        return mean, np.sqrt(variance / count)
 
 
 def _need(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
@@ -167,10 +275,12 @@ def _need(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
         )
 
 
-def _sorted(table: pd.DataFrame, keys: Sequence[str], orders: dict[str, Sequence[str] | None]) -> pd.DataFrame:
-    """Rows by the keys, each in the order given or of first appearance; a stable sort."""
-    ranks = {}
-    for key in keys:
+def _rank_keys(
+    table: pd.DataFrame, keys: Sequence[str], orders: Mapping[str, Sequence[str] | None]
+) -> tuple[IntArray, list[list[str]]]:
+    """Places (rows, keys) of the keys among their names, in the order given or of first appearance; and the names."""
+    codes, names = np.empty((len(table), len(keys)), dtype=np.int64), []
+    for k, key in enumerate(keys):
         given = orders.get(key)
         values = table[key].astype(object)
         order = list(values.unique()) if given is None else list(given)
@@ -178,6 +288,12 @@ def _sorted(table: pd.DataFrame, keys: Sequence[str], orders: dict[str, Sequence
         unknown = [name for name in values.unique() if name not in place]
         if unknown:
             raise UsageError(f"{key} {unknown[0]!r} is not among the {key}s given: {list_names(order)}.")
-        ranks[key] = values.map(place).to_numpy(dtype=np.int64)
-    # lexsort takes its last key first.
-    return table.iloc[np.lexsort([ranks[key] for key in reversed(keys)])]
+        codes[:, k] = values.map(place).to_numpy(dtype=np.int64)
+        names.append(order)
+    return codes, names
+
+
+def _find_groups(codes: IntArray) -> IntArray:
+    """Where runs of equal rows begin, and the number of rows."""
+    changes = np.flatnonzero((codes[1:] != codes[:-1]).any(axis=1)) + 1
+    return np.concatenate([np.zeros(min(len(codes), 1), np.int64), changes, [len(codes)]]).astype(np.int64)

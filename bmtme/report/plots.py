@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from bmtme.errors import UsageError
-from bmtme.results import quantities
 from bmtme.results.entries import NONE
 from bmtme.results.fit import Fit
 from bmtme.results.rows import derive_rows, list_values
+from bmtme.results.scores import SCORES
 from bmtme.words import list_names, suggest
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def plot_accuracy(summary: pd.DataFrame, score: str = "pearson") -> Figure:
     UsageError
         For a score or a table that is none.
     """
-    scores = {each.name: each for each in quantities.SCORES}
+    scores = {each.name: each for each in SCORES}
     if score not in scores:
         raise UsageError(f"score must be one of {list_names(scores)}, got {score!r}.{suggest(str(score), scores)}")
     needed = ("model", "env", "trait", "n_partitions", f"{score}_mean", f"{score}_se")

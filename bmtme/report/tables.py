@@ -13,13 +13,14 @@ import pandas as pd
 
 from bmtme.columns import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.cv.diagnostics import summarise_diagnoses
-from bmtme.cv.scores import FEWEST_PARTITIONS
+from bmtme.cv.differences import FEWEST_PARTITIONS
 from bmtme.data.trial import Trial
-from bmtme.results import quantities
+from bmtme.results import quantities, scores
 from bmtme.results.convergence import describe_convergence
-from bmtme.results.entries import NONE, Quantity, Score
+from bmtme.results.entries import NONE, Quantity
 from bmtme.results.notes import HARDLY, PRIOR_ONLY
 from bmtme.results.rows import name_row, untwin
+from bmtme.results.scores import Score
 from bmtme.words import count_noun, some_names
 
 __all__ = ["describe_cv", "describe_fit"]
@@ -181,7 +182,7 @@ def describe_cv(
     width : int
         Columns of the terminal.
     best : collection of (score, env, trait, model), optional
-        What gets a star, as of `bmtme.cv.scores.find_best`.
+        What gets a star, as of `CrossValidation.best`.
     """
     scheme = run["settings"]["scheme"]
     partitions = len(run["data"]["partitions"])
@@ -201,12 +202,12 @@ def describe_cv(
         )
     if best:
         note += (
-            "; * better than every other model by a paired t test that allows for shared lines (Nadeau & Bengio 2003), "
-            "with a correlation above zero"
+            "; * better than every other model by a paired t test that allows for shared lines (Nadeau & Bengio 2003; "
+            "p by Holm below 0.05), with a correlation above zero"
         )
     elif summary["model"].nunique() > 1:
         if summary["n_partitions"].max() < FEWEST_PARTITIONS:
-            note += f"; fewer than {FEWEST_PARTITIONS} partitions do not tell which model is better"
+            note += f"; fewer than {FEWEST_PARTITIONS} partitions of a cell do not tell which model is better"
         else:
             note += "; no model is better than all others by a paired t test that allows for shared lines"
     notes = textwrap.wrap(note + ".", width)
@@ -220,7 +221,7 @@ def describe_cv(
 
 def list_printed() -> list[Score]:
     """The scores with a column in the printed comparison."""
-    return [score for score in quantities.SCORES if score.heading]
+    return [score for score in scores.SCORES if score.heading]
 
 
 def list_titles() -> str:

@@ -170,28 +170,6 @@ class Column:
         return self.make(source)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score(Column):
-    """A column of the scores: how well predictions of the hidden cells of an environment and trait agree with them.
-
-    Attributes
-    ----------
-    best : {"highest", "lowest"}
-        Which score is the best.
-    title, heading : str
-        In figures and sentences; above its column of the printed comparison.
-    """
-
-    best: str
-    title: str
-    heading: str
-
-    @property
-    def sign(self) -> float:
-        """1 if the highest is the best, else -1."""
-        return 1.0 if self.best == "highest" else -1.0
-
-
 def name_columns(columns: Sequence[Column]) -> list[str]:
     """Their names, in order."""
     return [column.name for column in columns]

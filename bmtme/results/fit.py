@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,8 +16,12 @@ from bmtme.results.convergence import describe_convergence
 from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
 from bmtme.results.posterior import make_tree
+from bmtme.results.record import read_kind
 from bmtme.results.storage import read_fit, write_fit
 from bmtme.results.summary import summarise_posterior
+
+if TYPE_CHECKING:
+    from bmtme.cv.result import CrossValidation
 
 
 class Fit:
@@ -119,8 +123,8 @@ class Fit:
         write_fit(folder, self._groups, self.run, self.summary(), self._predictions)
 
 
-def load(folder: str | os.PathLike[str]) -> Fit:
-    """Load a fit saved by `Fit.save` or by ``bmtme fit``.
+def load(folder: str | os.PathLike[str]) -> Fit | CrossValidation:
+    """Load a fit saved by `Fit.save` or by ``bmtme fit``, or a cross-validation likewise.
 
     Raises
     ------
@@ -128,4 +132,10 @@ def load(folder: str | os.PathLike[str]) -> Fit:
         If the folder is not such a folder, is of a newer version, or a file of it is missing or not what was written
         (by its SHA-256 in run.json).
     """
-    return Fit(*read_fit(Path(file_path(folder, "folder"))))
+    path = Path(file_path(folder, "folder"))
+    if read_kind(path) == "cross-validation":
+        # Imported here, as cross-validation is made of results.
+        from bmtme.cv.result import load_cross_validation
+
+        return load_cross_validation(path)
+    return Fit(*read_fit(path))

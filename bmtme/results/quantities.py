@@ -1,8 +1,8 @@
 """The register: one entry for everything that comes out, and whatever stores, tabulates or describes it goes by that.
 
 `QUANTITIES` have draws: what the posterior stores, and what is derived from that; those that are `listed` are rows of
-the summary, in this order. `SUMMARY`, `PREDICTIONS` and `SCORES` are columns of tables. What an entry says is in
-`bmtme.results.entries`.
+the summary, in this order. `SUMMARY` and `PREDICTIONS` are columns of tables; those of scores are in
+`bmtme.results.scores`. What an entry says is in `bmtme.results.entries`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bmtme.model.codes import EXCHANGEABLE
-from bmtme.results.agreement import msep, pearson
 from bmtme.results.entries import (
     COVARIANCE,
     DENSITY,
@@ -25,7 +24,6 @@ from bmtme.results.entries import (
     NONE,
     NUMBER,
     OWN,
-    SQUARE,
     TEXT,
     VALUE,
     VARIANCE,
@@ -33,7 +31,6 @@ from bmtme.results.entries import (
     Column,
     Mark,
     Quantity,
-    Score,
 )
 from bmtme.results.notes import (
     HARDLY,
@@ -348,20 +345,6 @@ LINE_MEANS: tuple[Column, ...] = (
 )  # fmt: skip
 
 
-SCORES: tuple[Score, ...] = (
-    Score(
-        name="pearson", kind=NUMBER, unit=NONE, meaning="correlation of predicted and observed values",
-        make=lambda cells: pearson(cells["observed"], cells["mean"]),
-        best="highest", title="Pearson correlation", heading="Pearson",
-    ),
-    Score(
-        name="msep", kind=NUMBER, unit=SQUARE, meaning="mean squared error of prediction",
-        make=lambda cells: msep(cells["observed"], cells["mean"]),
-        best="lowest", title="mean squared error of prediction", heading="MSEP",
-    ),
-)  # fmt: skip
-
-
 def list_predictions(hidden: bool = False) -> list[Column]:
     """Columns of the predictions of a fit or of hidden cells."""
     return [column for column in PREDICTIONS if hidden or not column.hidden]
@@ -375,21 +358,3 @@ def list_hidden() -> list[Column]:
 def list_line_means() -> list[Column]:
     """Columns of the lines' means over environments in a cross-validation."""
     return [MODEL, PARTITION, *LINE_MEANS]
-
-
-def list_scores() -> list[Column]:
-    """Columns of the scores of a cross-validation."""
-    return [MODEL, PARTITION, ENV, TRAIT, Column("n_test", WHOLE, NONE, "number of lines scored", len), *SCORES]
-
-
-def list_comparison() -> list[Column]:
-    """Columns of the summary of a cross-validation: means and errors of all scores, then ranks."""
-    columns = [MODEL, ENV, TRAIT, Column("n_partitions", WHOLE, NONE, "number of partitions with a hidden value")]
-    for score in SCORES:
-        columns.append(Column(f"{score.name}_mean", NUMBER, score.unit, f"mean of `{score.name}` over the partitions"))
-        error = "naive standard error of that mean, SD over partitions / sqrt(partitions)"
-        columns.append(Column(f"{score.name}_se", NUMBER, score.unit, error))
-    for score in SCORES:
-        words = f"rank of the model by `{score.name}_mean`, 1 for the {score.best}"
-        columns.append(Column(f"{score.name}_rank", NUMBER, NONE, words))
-    return columns

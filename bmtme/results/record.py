@@ -83,6 +83,15 @@ def read_record(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, dict
     return record, added["columns"]
 
 
+def read_kind(folder: Path) -> str:
+    """What a folder says it holds, such as ``fit``; empty where it does not say, which `read_record` refuses."""
+    try:
+        record = json.loads((folder / RECORD).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return str(record.get("kind", "")) if isinstance(record, dict) else ""
+
+
 def _read_json(folder: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
     """Bytes and content of the record.
 

@@ -11,18 +11,21 @@ import pytest
 
 import bmtme
 from bmtme import CV1, Relationship, Trial, cross_validate, fit, simulate
+from bmtme.cv.compare import COMPARED, compare
 from bmtme.cv.diagnostics import list_parameters
+from bmtme.cv.heritability import HERITABILITY, measure_heritability
 from bmtme.cv.result import CrossValidation
 from bmtme.report.tables import describe_cv, describe_fit
-from bmtme.results import quantities
+from bmtme.results import quantities, scores
 from bmtme.results.docstrings import document
-from bmtme.results.entries import GENETIC, NONE, SQUARE, VALUE, Column, Quantity, Score
+from bmtme.results.entries import GENETIC, NONE, SQUARE, VALUE, Column, Quantity
 from bmtme.results.fisher import Direction, Point
 from bmtme.results.fit import Fit
 from bmtme.results.information import slopes_along
 from bmtme.results.quantities import BETA, R_E, SIGMA_E, SIGMA_T
 from bmtme.results.record import read_record
 from bmtme.results.rows import derive_rows
+from bmtme.results.scores import Score
 from bmtme.results.storage import read_table
 from bmtme.results.summary import summarise_posterior
 from tests.helpers.checkout import ROOT
@@ -47,8 +50,8 @@ COLUMNS = (
     Column("new", "bool", NONE, "a throw-away", lambda cells: cells.extra.any(axis=1)),
     Column("sign", "text", NONE, "a throw-away", lambda cells: np.where(cells.expected > 0, "+", "NA")),
 )
-BIAS = Score(
-    name="bias", kind="float64", unit=SQUARE, meaning="a throw-away", best="lowest", title="bias", heading="Bias",
+ODD = Score(
+    name="odd", kind="float64", unit=SQUARE, meaning="a throw-away", best="lowest", title="odd", heading="Odd",
     make=lambda cells: (cells["mean"] - cells["observed"]).mean() ** 2,
 )  # fmt: skip
 
@@ -57,7 +60,7 @@ BIAS = Score(
 def enlarged(monkeypatch):
     monkeypatch.setattr(quantities, "QUANTITIES", (*quantities.QUANTITIES, ODDS))
     monkeypatch.setattr(quantities, "PREDICTIONS", (*quantities.PREDICTIONS, *COLUMNS))
-    monkeypatch.setattr(quantities, "SCORES", (*quantities.SCORES, BIAS))
+    monkeypatch.setattr(scores, "SCORES", (*scores.SCORES, ODD))
 
 
 def make_data():
@@ -121,11 +124,11 @@ def test_a_cross_validation_takes_the_entries_over(enlarged, tmp_path):
     cells = cv.predictions.groupby(["partition", "env", "trait"], sort=False)
     expected = cells.apply(lambda t: (t["mean"] - t["observed"]).mean() ** 2, include_groups=False)
     np.testing.assert_allclose(
-        cv.scores["bias"], expected.loc[list(cv.scores[expected.index.names].itertuples(index=False, name=None))]
+        cv.scores["odd"], expected.loc[list(cv.scores[expected.index.names].itertuples(index=False, name=None))]
     )
-    assert {"bias_mean", "bias_se", "bias_rank"} <= set(cv.summary().columns)
+    assert {"odd_mean", "odd_se", "odd_rank"} <= set(cv.summary().columns)
     header = next(line for line in describe_cv(cv.summary(), cv.run, trial).splitlines() if line.startswith("trait "))
-    assert header.split()[-3:] == ["Pearson", "MSEP", "Bias"]
+    assert header.split()[-3:] == ["Pearson", "MSEP", "Odd"]
 
 
 def test_r_hat_of_a_cross_validation_counts_a_new_row(enlarged):
@@ -278,8 +281,10 @@ def read_tables():
             "further column",
             [column for column in quantities.list_hidden() if column not in quantities.list_predictions()],
         ),
-        ("column of `scores.csv`", quantities.list_scores()),
-        ("column of the comparison", quantities.list_comparison()),
+        ("column of `scores.csv`", scores.list_scores()),
+        ("column of `summary.csv` of a cross-validation", scores.outline_comparison()),
+        ("column of `cv.compare()`", COMPARED),
+        ("column of `heritability.csv`", HERITABILITY),
     ],
 )
 def test_the_page_of_the_outputs_has_every_column(header, columns):
@@ -302,13 +307,17 @@ def test_docstrings_say_what_the_register_says():
     for documented, entries in (
         (Fit.summary, [*quantities.SUMMARY, *(each for each in quantities.QUANTITIES if each.listed)]),
         (Fit.predictions, quantities.list_predictions()),
-        (CrossValidation, [*quantities.list_hidden(), *quantities.list_scores()]),
-        (CrossValidation.summary, quantities.list_comparison()),
-        (bmtme.cv.score, quantities.list_scores()),
-        (bmtme.cv.summarise, quantities.list_comparison()),
+        (CrossValidation, [*quantities.list_hidden(), *scores.list_scores(), *scores.list_overall(), *HERITABILITY]),
+        (CrossValidation.summary, scores.outline_comparison()),
+        (CrossValidation.compare, COMPARED),
+        (compare, COMPARED),
+        (measure_heritability, HERITABILITY),
+        (bmtme.cv.score, scores.list_scores()),
+        (bmtme.cv.score_means, scores.list_overall()),
+        (bmtme.cv.summarise, scores.outline_comparison()),
     ):
         text = " ".join(documented.__doc__.split())
-        assert "{" not in text
+        assert not re.search(r"\{\w+\}", text)
         for entry in entries:
             assert f"* ``{entry.name}``: {entry.meaning}" in text
 
@@ -325,8 +334,9 @@ def test_names_are_unique():
     for columns in (
         quantities.SUMMARY,
         quantities.list_hidden(),
-        quantities.list_scores(),
-        quantities.list_comparison(),
+        scores.list_scores(),
+        scores.list_overall(),
+        scores.list_comparison(),
     ):
         names = [column.name for column in columns]
         assert len(set(names)) == len(names)

@@ -1,0 +1,256 @@
+"""Whether one model predicts better than another: paired over partitions, which share most of their lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bmtme.arguments import show
+from bmtme.cv.differences import (
+    FEWEST_PARTITIONS,
+    By,
+    Design,
+    Grid,
+    adjust_holm,
+    average_replicates,
+    judge_difference,
+)
+from bmtme.cv.resampling import DRAWS, Rows, can_resample, resample_lines, resample_replicates
+from bmtme.errors import UsageError
+from bmtme.results import scores as register
+from bmtme.results.docstrings import document
+from bmtme.results.entries import NONE, NUMBER, TEXT, WHOLE, Column, Unit
+from bmtme.results.scores import Score
+from bmtme.words import list_names, suggest
+
+Key = tuple[Any, Any, str]
+
+#: A difference is told from noise where its adjusted p is below this.
+LEVEL = 0.05
+
+#: Share of rejections at a nominal 5% where the models are exchangeable, by the kind of partitions and the score, for
+#: so many partitions. Measured by `python -m validation.run --only comparison`.
+SIZES: dict[tuple[str, str], tuple[tuple[int, float], ...]] = {}
+#: Scores that behave like those measured.
+LIKE = {
+    "pearson": ("pearson", "spearman", "accuracy", "top_share"),
+    "msep": ("msep", "rmse", "crps", "log_score"),
+}
+
+METRIC = Unit("unit of the metric")
+COMPARED: tuple[Column, ...] = (
+    Column("model", TEXT, NONE, "label of a model"),
+    Column("against", TEXT, NONE, "label of the model that it is compared with"),
+    Column("env", TEXT, NONE, "name of the environment, None where all of them are averaged"),
+    Column("trait", TEXT, NONE, "name of the trait, None where all of them are averaged"),
+    Column(
+        "difference", NUMBER, METRIC,
+        "mean of `model` minus `against`; of bias, slope and coverage, of their distances from the best value",
+    ),
+    Column("se", NUMBER, METRIC, "its standard error, with what partitions share allowed for"),
+    Column("lower", NUMBER, METRIC, "lower end of the 95% interval of that t test"),
+    Column("upper", NUMBER, METRIC, "upper end of that interval"),
+    Column("p", NUMBER, NONE, "two-sided p of the difference"),
+    Column("p_adjusted", NUMBER, NONE, "p by Holm over the rows of the two models"),
+    Column("size", NUMBER, NONE, "how often the test rejects at 5% where the models are alike, as measured"),
+    Column("boot_lower", NUMBER, METRIC, "lower end of the 95% interval by resampling lines or environments"),
+    Column("boot_upper", NUMBER, METRIC, "upper end of that interval"),
+    Column("n_partitions", WHOLE, NONE, "number of partitions (or of environments hidden in turn) that both score"),
+    Column("note", TEXT, NONE, "why something is missing"),
+)  # fmt: skip
+
+
+@document(columns=COMPARED)
+def compare(
+    scores: pd.DataFrame,
+    predictions: pd.DataFrame,
+    partitions: Sequence[Mapping[str, Any]],
+    *,
+    metric: str = "pearson",
+    against: str | None = None,
+    by: By = "cell",
+    envs: Sequence[str] | None = None,
+    traits: Sequence[str] | None = None,
+    draws: int = DRAWS,
+) -> pd.DataFrame:
+    """Compare models by the differences between their scores on common partitions.
+
+    Parameters
+    ----------
+    scores, predictions : DataFrame
+        As of a cross-validation.
+    partitions : list of dict
+        Of every partition, lines_hidden, lines_kept, envs_hidden, envs_kept, cells_hidden and cells_kept.
+    metric : str
+        A score. Positive differences speak for `model` in pearson, spearman, log_score, top_share and accuracy;
+        negative ones in msep, rmse, crps and in bias, slope and coverage, of which the distances from the best value
+        (0, 1, the share of the interval) are compared.
+    against : str, optional
+        Label of the model that every other one is compared with; by default every pair is compared once.
+    by : {"cell", "trait", "all"}
+        A row for every environment and trait; for every trait, with the score averaged over the environments within a
+        partition; or one for all of them, for scores without a unit. Where every partition hides a whole environment,
+        the rows of traits and of all have the environments for replicates, after averaging within each of them.
+    envs, traits : sequence of str, optional
+        Order of the rows; by default that of their names.
+    draws : int
+        Resamples of the bootstrap; 0 for none.
+
+    Returns
+    -------
+    DataFrame
+        {columns}
+
+    Raises
+    ------
+    UsageError
+        For a metric, a model or a way to average that is none, or fewer than two models.
+
+    Notes
+    -----
+    With d_k the differences on K partitions and S^2 their variance, the standard error is the root of
+    ``(1 / K + n_test / n_train) S^2``, and t has K - 1 degrees of freedom (Nadeau and Bengio 2003, Machine Learning
+    52:239-281); n counts lines where lines are hidden whole, environments where only environments are, else line x
+    environment cells. The test is approximate; `size` says how often it errs. Holm's adjustment (1979, Scandinavian
+    Journal of Statistics 6:65-70) is over the rows of a pair of models, not over pairs.
+
+    The bootstrap draws the scored lines with replacement and rescores their predictions, without fitting anew: it tells
+    the chance in which lines were scored, not that in which lines were learnt from. Where environments are replicates
+    it draws environments, if there are five or more.
+    """
+    score = find_score(metric)
+    models = list(dict.fromkeys(scores["model"]))
+    pairs = list_pairs(models, against)
+    if by not in ("cell", "trait", "all"):
+        raise UsageError(f"by must be 'cell', 'trait' or 'all', got {show(by)}.")
+    if by == "all" and score.unit is not NONE:
+        raise UsageError(
+            f"{metric} is in the {score.unit.words}, so that it cannot be averaged over traits: use by='trait', or a "
+            "metric without a unit such as 'pearson'."
+        )
+    design = Design.of(partitions)
+    alone = design.alone and by != "cell"
+    grid = Grid.of(scores, score, models)
+    size = find_size(predictions, design, metric)
+    rows: list[dict[str, Any]] = []
+    weights, replicates = [], []
+    for one, other in pairs:
+        difference = grid.values[models.index(one)] - grid.values[models.index(other)]
+        mine = []
+        for (env, trait), columns in grid.group(by, envs, traits):
+            where = np.isfinite(difference) & columns
+            values, weight = average_replicates(difference, where, grid.number_replicates(alone))
+            row: dict[str, Any] = {"model": one, "against": other, "env": env, "trait": trait}
+            row |= judge_difference(values, design.env_ratio if alone else design.ratio)
+            row |= {"size": size, "n_partitions": len(values), "note": explain(values, alone, design.alone)}
+            mine.append(row)
+            weights.append((models.index(one), models.index(other), weight))
+            replicates.append(values)
+        for row, p in zip(mine, adjust_holm(np.array([row["p"] for row in mine])), strict=True):
+            row["p_adjusted"] = p
+        rows += mine
+    ends = [(np.nan, np.nan, "")] * len(rows)
+    if draws and alone:
+        ends = [resample_replicates(values, draws) for values in replicates]
+    elif draws and can_resample(score):
+        labels = (models, grid.partitions, grid.cells)
+        ends = resample_lines(Rows.of(predictions), score, labels, weights, draws)
+    for row, (lower, upper, reason) in zip(rows, ends, strict=True):
+        row |= {"boot_lower": lower, "boot_upper": upper, "note": "; ".join(filter(None, (row["note"], reason)))}
+    return pd.DataFrame(
+        {
+            column.name: pd.Series(
+                [row[column.name] for row in rows], dtype="object" if column.kind == TEXT else column.kind
+            )
+            for column in COMPARED
+        }
+    )
+
+
+def explain(values: np.ndarray, by_env: bool, hides_envs: bool) -> str:
+    """Why there is no p, empty if there is one."""
+    if not len(values):
+        return "no partition has a score of both"
+    if not values.any():
+        return "both have the same scores"
+    if len(values) >= FEWEST_PARTITIONS:
+        return ""
+    if by_env:
+        return f"fewer than {FEWEST_PARTITIONS} environments"
+    hint = ": compare by='trait', over environments" if hides_envs else ""
+    return f"fewer than {FEWEST_PARTITIONS} partitions{hint}"
+
+
+def find_size(predictions: pd.DataFrame, design: Design, metric: str) -> float:
+    """The measured size of the test for partitions of the kind, NaN where none was measured."""
+    like = next((name for name, metrics in LIKE.items() if metric in metrics), None)
+    if like is None or design.alone or design.unit == "envs":
+        return np.nan
+    first = predictions[predictions["model"] == predictions["model"].iloc[0]] if len(predictions) else predictions
+    again = bool(first.duplicated(["line", "env", "trait"]).any())
+    kind = "cells" if design.unit == "cells" else "random" if again else "folds"
+    known = SIZES.get((kind, like), ())
+    number = first["partition"].nunique()
+    return min(known, key=lambda entry: abs(np.log(entry[0] / max(number, 1))))[1] if known else np.nan
+
+
+def find_score(metric: str) -> Score:
+    """The score of this name."""
+    known = {score.name: score for score in register.SCORES}
+    if metric not in known:
+        raise UsageError(
+            f"metric must be one of {list_names(known, 20)}, got {show(metric)}.{suggest(str(metric), known)}"
+        )
+    return known[metric]
+
+
+def list_pairs(models: Sequence[str], against: str | None) -> list[tuple[str, str]]:
+    """The pairs to compare, each once."""
+    if len(models) < 2:
+        raise UsageError(
+            f"there is nothing to compare: {list_names(models) or 'no model'} is the only model with scores."
+        )
+    if against is None:
+        return list(combinations(models, 2))
+    if against not in models:
+        raise UsageError(
+            f"against must be the label of a model, got {show(against)}.{suggest(str(against), models)} The models are "
+            f"{list_names(models)}."
+        )
+    return [(model, against) for model in models if model != against]
+
+
+def find_winners(table: pd.DataFrame, score: Score, correlations: Mapping[Key, float]) -> set[Key]:
+    """The models that are better than every other one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Every pair of models, as of `compare`.
+    score : Score
+        That of the table.
+    correlations : dict
+        Mean Pearson correlation by (env, trait, model), as these stand in the table. Of models that predict nothing
+        none is the best.
+
+    Returns
+    -------
+    set of (env, trait, model)
+        Models with the very same scores share the place; one that has no score here is no rival.
+    """
+    beaten: dict[Key, int] = {}
+    rivals: dict[Key, int] = {}
+    row: Any
+    for row in table.itertuples(index=False):
+        if row.n_partitions == 0 or (row.difference == 0 and not row.se > 0):
+            continue
+        better = row.model if score.sign * row.difference > 0 else row.against
+        for model in (row.model, row.against):
+            key = (row.env, row.trait, model)
+            rivals[key] = rivals.get(key, 0) + 1
+            beaten[key] = beaten.get(key, 0) + (model == better and row.p_adjusted < LEVEL)
+    return {key for key, number in rivals.items() if beaten[key] == number and correlations.get(key, np.nan) > 0}
