@@ -153,7 +153,7 @@ def cross_validate(
         units = [count_units(partition, trial) for partition in partitions]
         if relationship.is_identity:
             refuse_unknown(partitions, units)
-        trained = train(named, trial, relationship, partitions, decompose)
+        trained = train(named, trial, relationship, partitions, decompose, workers)
         twins = find_twins(named, trial)
         jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)
         heritability = measure_heritability(trial, relationship)

@@ -13,10 +13,12 @@ import pytest
 
 import bmtme.cv.run
 import bmtme.cv.tasks
+import bmtme.cv.training
 from bmtme import BMTME, CV1, CV2, DataError, NumericalError, Relationship, Trial, UsageError, cross_validate
 from bmtme.choices import SAMPLERS
 from bmtme.cv import Partition, score, summarise
-from bmtme.cv.run import DecompositionCache, label_models
+from bmtme.cv.models import label_models
+from bmtme.cv.training import DecompositionCache
 from bmtme.data.order import sort_trial
 from bmtme.engines.rotated.chains import Chain, run_chains
 from bmtme.engines.rotated.modes import branch_seed, choose_starts, find_modes
@@ -230,13 +232,13 @@ def test_lines_without_a_training_record(data):
 
 def test_one_decomposition_for_all_partitions(data, monkeypatch):
     calls = []
-    real = bmtme.cv.run.decompose_relationship
+    real = bmtme.cv.training.decompose_relationship
 
     def counting(*arguments):
         calls.append(len(arguments[0]))
         return real(*arguments)
 
-    monkeypatch.setattr(bmtme.cv.run, "decompose_relationship", counting)
+    monkeypatch.setattr(bmtme.cv.training, "decompose_relationship", counting)
     cross_validate(*data, MODELS, CV1(3), **SHORT)
     assert calls == [14]
     cache = DecompositionCache()
@@ -401,7 +403,7 @@ def test_a_scheme_of_ones_own_is_checked(data):
         cross_validate(*data, BMTME(), Own(), **SHORT)
     with pytest.raises(UsageError, match="two partitions called 'a'"):
         cross_validate(*data, BMTME(), Own("a", "a"), **SHORT)
-    with pytest.raises(DataError, match=r"^partition 'a', training part: trait 'T2' has no value"):
+    with pytest.raises(DataError, match=r"^Partition 'a' leaves no training value of trait 'T2'"):
         cross_validate(*data, BMTME(), Own("a"), **SHORT)
 
 
