@@ -34,7 +34,14 @@ LEVEL = 0.05
 
 #: Share of rejections at a nominal 5% where the models are exchangeable, by the kind of partitions and the score, for
 #: so many partitions. Measured by `python -m validation.run --only comparison`.
-SIZES: dict[tuple[str, str], tuple[tuple[int, float], ...]] = {}
+SIZES: dict[tuple[str, str], tuple[tuple[int, float], ...]] = {
+    ("folds", "pearson"): ((5, 0.050), (10, 0.043)),
+    ("folds", "msep"): ((5, 0.056), (10, 0.051)),
+    ("random", "pearson"): ((10, 0.101),),
+    ("random", "msep"): ((10, 0.125),),
+    ("cells", "pearson"): ((10, 0.082),),
+    ("cells", "msep"): ((10, 0.107),),
+}
 #: Scores that behave like those measured.
 LIKE = {
     "pearson": ("pearson", "spearman", "accuracy", "top_share"),
@@ -119,8 +126,9 @@ def compare(
     Journal of Statistics 6:65-70) is over the rows of a pair of models, not over pairs.
 
     The bootstrap draws the scored lines with replacement and rescores their predictions, without fitting anew: it tells
-    the chance in which lines were scored, not that in which lines were learnt from. Where environments are replicates
-    it draws environments, if there are five or more.
+    the chance in which lines were scored, not that in which lines were learnt from, and its intervals left out zero in
+    14 to 21% of simulated comparisons of exchangeable models. Take it for the width, not for a test. Where environments
+    are replicates it draws environments, if there are five or more.
     """
     score = find_score(metric)
     models = list(dict.fromkeys(scores["model"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -84,9 +85,7 @@ def resample_lines(
     list of (lower, upper, note)
     """
     models, partitions, cells = labels
-    rng = np.random.default_rng(SEED)
-    drawn = rng.multinomial(rows.n_lines, np.full(rows.n_lines, 1.0 / rows.n_lines), size=draws)
-    counts: FloatArray = np.ascontiguousarray(drawn.T, dtype=np.float64)
+    counts = draw_counts(rows.n_lines, draws)
     total, known = (np.zeros((len(comparisons), draws)) for _ in range(2))
     scored: list[set[int]] = [set() for _ in comparisons]
     for p, partition in enumerate(partitions):
@@ -111,12 +110,22 @@ def resample_lines(
     ]
 
 
+@lru_cache(maxsize=1)
+def draw_counts(n: int, draws: int) -> FloatArray:
+    """(n, draws) how often each of n is drawn where n are drawn with replacement; the same whenever asked for."""
+    drawn = np.random.default_rng(SEED).multinomial(n, np.full(n, 1.0 / n), size=draws)
+    counts: FloatArray = np.ascontiguousarray(drawn.T, dtype=np.float64)
+    counts.setflags(write=False)
+    return counts
+
+
 def resample_replicates(values: FloatArray, draws: int = DRAWS) -> tuple[float, float, str]:
     """The same for the mean of (k,) differences of environments, drawn with replacement."""
     k = len(values)
+    if k == 0:
+        return np.nan, np.nan, ""
     few = f"fewer than {FEWEST_ENVS} environments" if k < FEWEST_ENVS else ""
-    counts = np.random.default_rng(SEED).multinomial(max(k, 1), np.full(max(k, 1), 1.0 / max(k, 1)), size=draws)
-    return _take_ends(counts[:, :k] @ values, np.full(draws, float(k)), few)
+    return _take_ends(values @ draw_counts(k, draws), np.full(draws, float(k)), few)
 
 
 def _take_ends(total: FloatArray, known: FloatArray, few: str) -> tuple[float, float, str]:

@@ -209,7 +209,7 @@ def summarise(
     Parameters
     ----------
     scores : pandas.DataFrame
-        As made by `score`.
+        As made by `score`; model, env, trait, pearson and msep are needed, other scores that are absent are missing.
     envs, traits : sequence of str, optional
         Order of the rows; by default the order of first appearance.
 
@@ -229,7 +229,7 @@ def summarise(
     """
     keys = ["model", "env", "trait"]
     found = register.SCORES
-    _need(scores, [*keys, *name_columns(found)], "scores")
+    _need(scores, [*keys, "pearson", "msep"], "scores")
     codes, names = _rank_keys(scores, keys, {"env": envs, "trait": traits})
     order = np.lexsort(codes.T[::-1])
     codes = codes[order]
@@ -244,7 +244,8 @@ def summarise(
     for each in found:
         # A row for each group, its scores in the order of their values.
         spread = np.full((len(sizes), max(sizes, default=0)), np.nan)
-        spread[place] = scores[each.name].to_numpy(dtype=np.float64)[order]
+        if each.name in scores.columns:
+            spread[place] = scores[each.name].to_numpy(dtype=np.float64)[order]
         table[f"{each.name}_mean"], table[f"{each.name}_se"] = average_rows(np.sort(spread, axis=1))
     made = pd.DataFrame(table)
     within = made.assign(**{each.name: each.measure(made[f"{each.name}_mean"]) for each in found})

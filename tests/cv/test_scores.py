@@ -8,15 +8,22 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from bmtme.cv.scores import score, summarise
+from bmtme.cv.scores import score, score_means, summarise
 from bmtme.errors import UsageError
-from bmtme.results.agreement import msep, pearson
+from bmtme.results.agreement import bias, msep, pearson, share_top, slope, spearman
 
-SCORE_COLUMNS = ("model", "partition", "env", "trait", "n_test", "pearson", "msep")
+KEYS = ("model", "partition", "env", "trait", "n_test")
+NAMES = (
+    "pearson", "spearman", "msep", "rmse", "bias", "slope", "crps", "log_score", "coverage_50", "coverage_90",
+    "top_share", "accuracy",
+)  # fmt: skip
+SCORE_COLUMNS = (*KEYS, *NAMES, "note")
 SUMMARY_COLUMNS = (
-    "model", "env", "trait", "n_partitions", "pearson_mean", "pearson_se", "msep_mean", "msep_se", "pearson_rank",
-    "msep_rank",
+    "model", "env", "trait", "n_partitions",
+    *(f"{name}_{what}" for name in NAMES for what in ("mean", "se")),
+    *(f"{name}_rank" for name in NAMES),
 )  # fmt: skip
 
 
@@ -29,7 +36,7 @@ def predictions(rows):
 
 def scores(rows):
     """Rows (model, partition, env, trait, n_test, pearson, msep)."""
-    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    return pd.DataFrame(rows, columns=[*KEYS, "pearson", "msep"])
 
 
 def test_pearson_and_msep_by_hand():
@@ -82,6 +89,7 @@ def test_score_by_hand():
     table = score(predictions(rows))
     assert list(table.columns) == list(SCORE_COLUMNS)
     assert table["n_test"].tolist() == [4, 2]
+    assert table["note"].tolist() == ["", "fewer than 3 lines"]
     assert table["pearson"][0] == pytest.approx(0.8)
     assert math.isnan(table["pearson"][1])
     assert table["msep"].tolist() == [2.0, 4.0]
@@ -144,6 +152,180 @@ def test_summary_orders_rows():
     assert list(table[["model", "env", "trait"]].itertuples(index=False, name=None)) == expected
     with pytest.raises(UsageError, match="lacks the column 'msep'"):
         summarise(scores(rows).drop(columns="msep"))
+
+
+def random_predictions(models=("un", "bd"), partitions=3, n=23, seed=5):
+    """With every column that a score looks at; values are rounded, so that some tie."""
+    rng = np.random.default_rng(seed)
+    tables = []
+    for model, k, env, trait in itertools.product(models, range(partitions), ("E1", "E2"), ("Yield", "ASI")):
+        y = rng.normal(5.0, 2.0, size=n).round(1)
+        f = (5.0 + 0.5 * (y - 5.0) + rng.normal(size=n)).round(1)
+        table = pd.DataFrame(
+            {"model": model, "partition": str(k), "env": env, "trait": trait, "observed": y, "mean": f}
+        )
+        table["line"] = [f"L{j}" for j in rng.permutation(n)]
+        width = rng.uniform(0.5, 2.0, size=n)
+        table["mean_lower"], table["mean_upper"] = f - width, f + width
+        table["mean_lower_50"], table["mean_upper_50"] = f - width / 2, f + width / 2
+        table["crps"], table["log_score"] = rng.random(n), rng.normal(size=n)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_every_score_by_hand():
+    table = random_predictions()
+    h2 = pd.DataFrame(
+        [("E1", "Yield", 0.5, ""), ("E2", "Yield", 0.04, ""), ("E1", "ASI", np.nan, "few lines")],
+        columns=["env", "trait", "heritability", "note"],
+    )
+    found = score(table, top=0.3, lowest=["ASI"], heritability=h2)
+    keys = ["model", "partition", "env", "trait"]
+    groups = dict(list(table.groupby(keys)))
+    assert len(found) == len(groups) == 24
+    for row in found.itertuples():
+        cells = groups[row.model, row.partition, row.env, row.trait]
+        y, f = cells["observed"].to_numpy(), cells["mean"].to_numpy()
+        fitted = stats.linregress(f, y)
+        expected = {
+            "n_test": 23,
+            "pearson": fitted.rvalue,
+            "spearman": stats.spearmanr(y, f).statistic,
+            "msep": ((y - f) ** 2).sum() / 23,
+            "rmse": np.sqrt(((y - f) ** 2).sum() / 23),
+            "bias": f.mean() - y.mean(),
+            "slope": fitted.slope,
+            "crps": cells["crps"].mean(),
+            "log_score": cells["log_score"].mean(),
+            "coverage_50": ((cells["mean_lower_50"] <= y) & (y <= cells["mean_upper_50"])).sum() / 23,
+            "coverage_90": ((cells["mean_lower"] <= y) & (y <= cells["mean_upper"])).sum() / 23,
+            "top_share": break_ties(y, f, 7, -1 if row.trait == "ASI" else 1),
+            "accuracy": fitted.rvalue / np.sqrt(0.5) if (row.env, row.trait) == ("E1", "Yield") else np.nan,
+        }
+        for name, value in expected.items():
+            tolerance = 0.04 if name == "top_share" else 1e-10
+            assert getattr(row, name) == pytest.approx(value, abs=tolerance, nan_ok=True), name
+        notes = {
+            ("E1", "Yield"): "",
+            ("E2", "Yield"): "heritability below 0.05",
+            ("E1", "ASI"): "heritability unknown: few lines",
+            ("E2", "ASI"): "heritability unknown: not measured here",
+        }
+        assert row.note == notes[row.env, row.trait]
+
+
+def break_ties(y, f, k, sign):
+    """The mean share of the k best over random tie breaking on both sides."""
+    rng = np.random.default_rng(1)
+    shares = []
+    for _ in range(300):
+        best = [set(np.lexsort((rng.random(len(v)), -sign * v))[:k]) for v in (y, f)]
+        shares.append(len(best[0] & best[1]) / k)
+    return np.mean(shares)
+
+
+def test_share_of_the_best_by_hand():
+    y = np.arange(10.0)
+    assert share_top(y, y, 0.2) == 1.0
+    assert share_top(y, -y, 0.2) == 0.0
+    assert share_top(y, -y, 0.2, lowest=True) == 0.0
+    assert share_top(y, [0, 9, 2, 3, 4, 5, 6, 7, 8, 1], 0.2) == 0.5  # line 8 is found, line 9 is not
+    assert share_top(y, [9, 0, 2, 3, 4, 5, 6, 7, 8, 1], 0.2, lowest=True) == 0.5
+    assert share_top(y, np.full(10, 3.0), 0.2) == pytest.approx(0.2)  # at random
+    assert share_top(y, 3.0 + 1e-16 * y, 0.2) == pytest.approx(0.2)
+    assert share_top(y, np.r_[np.zeros(8), 1.0, 1.0], 0.1) == pytest.approx(0.5)  # one of two for one place
+    assert share_top(y[:4], y[:4], 0.01) == 1.0  # at least one line
+    assert share_top(np.arange(5.0), [0, 1, 2, 4, 3], 0.5) == pytest.approx(1.0)  # 2.5 + 0.5: three lines
+    assert math.isnan(share_top(y[:2], y[:2]))
+
+
+def test_bias_and_slope_have_signs():
+    y = np.array([1.0, 2.0, 4.0, 5.0])
+    assert bias(y, y + 0.5) == pytest.approx(0.5)
+    assert slope(y, 3.0 + 2.0 * y) == pytest.approx(0.5)  # inflated
+    assert slope(1e150 * y, 1e150 * (3.0 + 2.0 * y)) == pytest.approx(0.5)
+    assert spearman(y, y**3) == pytest.approx(1.0)
+    assert math.isnan(slope(y, np.full(4, 2.0)))
+    assert math.isnan(spearman(np.full(4, 2.0), y))
+
+
+def test_notes_say_what_is_missing():
+    rows = [("un", "1", line, "E1", trait, y, f) for trait, values in {
+        "short": [(1, 2), (2, 3)],
+        "same": [(3, 1), (3, 2), (3, 4)],
+        "flat": [(1, 3), (2, 3), (4, 3)],
+        "gap": [(1, 3), (2, np.nan), (4, 3)],
+        "good": [(1, 3), (2, 2), (4, 3)],
+    }.items() for line, (y, f) in zip("abc", values, strict=False)]  # fmt: skip
+    table = score(predictions(rows)).set_index("trait")
+    assert table["note"].to_dict() == {
+        "short": "fewer than 3 lines",
+        "same": "the observed values are constant",
+        "flat": "the predictions are constant",
+        "gap": "a prediction is missing",
+        "good": "",
+    }
+    assert table["pearson"].notna().to_dict() == {name: name == "good" for name in table.index}
+    assert table["msep"].notna().to_dict() == {name: name != "gap" for name in table.index}
+    assert table["top_share"].notna().to_dict() == {name: name not in ("short", "gap") for name in table.index}
+    # The columns of intervals and densities are not there.
+    assert table[["crps", "log_score", "coverage_50"]].isna().all().all()
+
+
+def test_no_digit_depends_on_the_order_of_rows():
+    table = random_predictions(n=60)
+    named = {"envs": ["E1", "E2"], "traits": ["Yield", "ASI"]}
+    keys = ["model", "partition", "env", "trait"]
+    first = score(table, **named).sort_values(keys, ignore_index=True)
+    for seed in range(3):
+        again = score(table.sample(frac=1, random_state=seed), **named)
+        pd.testing.assert_frame_equal(again.sort_values(keys, ignore_index=True), first, check_exact=True)
+        pd.testing.assert_frame_equal(
+            summarise(again, **named).sort_values(["model", "env", "trait"], ignore_index=True),
+            summarise(first, **named).sort_values(["model", "env", "trait"], ignore_index=True),
+            check_exact=True,
+        )
+
+
+def test_summary_ranks_by_the_distance_from_a_target():
+    errors = {"a": 0.5, "b": -0.1, "c": 0.1 + 1e-9, "d": -3.0}
+    lines = list(zip("xyz", (1.0, 2.0, 4.0), strict=True))
+    rows = [(m, "1", line, "E1", "Yield", y, y + error) for m, error in errors.items() for line, y in lines]
+    table = summarise(score(predictions(rows)))
+    assert table["bias_mean"].tolist() == pytest.approx([0.5, -0.1, 0.1, -3.0])
+    assert table["bias_rank"].tolist() == [3, 1, 2, 4]
+    assert table["rmse_rank"].tolist() == [3, 1, 2, 4]
+    assert table["crps_rank"].isna().all()
+
+
+def test_scores_of_means_over_environments():
+    table = random_predictions()
+    means = table.rename(columns={"line": "name"}).query("env == 'E1'").assign(line=lambda t: t["name"], n_envs=2)
+    means = means.drop(columns="env")
+    h2 = pd.DataFrame(
+        [("E1", "Yield", 0.3, ""), ("E2", "Yield", 0.3, ""), (None, "Yield", 0.8, ""), (None, "ASI", 0.5, "")],
+        columns=["env", "trait", "heritability", "note"],
+    )
+    found = score_means(means, heritability=h2, traits=["Yield", "ASI"])
+    assert list(found.columns) == [name for name in SCORE_COLUMNS if name != "env"]
+    first = found[found["trait"] == "Yield"]
+    np.testing.assert_allclose(first["accuracy"], first["pearson"] / np.sqrt(0.8))
+    np.testing.assert_allclose(found["pearson"], score(table.query("env == 'E1'"), traits=["Yield", "ASI"])["pearson"])
+    # Of one of two environments: that is another heritability.
+    few = score_means(means.assign(n_envs=1), heritability=h2, traits=["Yield", "ASI"])
+    assert few.loc[few["trait"] == "Yield", "accuracy"].isna().all()
+    assert set(few.loc[few["trait"] == "Yield", "note"]) == {
+        "heritability unknown: the means are over few of the environments"
+    }
+
+
+def test_what_makes_no_sense_is_refused():
+    table = random_predictions()
+    for top in (0.0, 1.5, "a", True):
+        with pytest.raises(UsageError, match="top must be a share above 0 and up to 1"):
+            score(table, top=top)
+    with pytest.raises(UsageError, match=r"lowest names the trait 'ASJ', which is not scored. Did you mean 'ASI'"):
+        score(table, lowest=["ASJ"])
 
 
 def test_masks_and_scores_need_no_compiled_code():
