@@ -90,18 +90,24 @@ def draw_set(design: Design, rng: np.random.Generator) -> tuple[bmtme.Trial, bmt
     Sigma_t, R_e = (full.draw(rng)[0] for _ in range(2))
     s2_E = draw_variances(rng, NU, I)
     beta = rng.standard_normal((I, L)) * np.sqrt(draw_variances(rng, TAU_NU, L))
-    values, vectors = np.linalg.eigh(G)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    size = np.sqrt(np.vstack([[1.0], s2_E[:, None]]))[:, :, None]
-    effects = size * (root @ rng.standard_normal((I + 1, J, L)) @ np.linalg.cholesky(Sigma_t).T)
+    effects = draw_effects(rng, G, Sigma_t, s2_E)
     plots = rng.choice(3, (I, J), p=[NO_PLOT, ONE_PLOT, 1.0 - NO_PLOT - ONE_PLOT])
     env, line = np.nonzero(plots)
     env, line = (np.repeat(index, plots[plots > 0]) for index in (env, line))
     noise = rng.standard_normal((len(env), L)) @ np.linalg.cholesky(R_e).T
-    seen = beta[env] + effects[0][line] + effects[1 + env, line] + noise
+    seen = beta[env] + effects[env, line] + noise
     seen[rng.random(seen.shape) < NO_VALUE] = np.nan
     names = tuple(f"E{i + 1}" for i in range(I)), tuple(f"T{l + 1}" for l in range(L))
     return bmtme.Trial(markers.lines, *names, line, env, seen), bmtme.Relationship(G, lines=markers.lines)
+
+
+def draw_effects(rng: np.random.Generator, G: np.ndarray, Sigma_t: np.ndarray, s2_E: np.ndarray) -> np.ndarray:
+    """(I, J, L) effects of lines in the environments: common to all, N(0, G, Sigma_t), and each one's own."""
+    values, vectors = np.linalg.eigh(G)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    standard = rng.standard_normal((len(s2_E) + 1, len(G), len(Sigma_t)))
+    effects = root @ standard @ np.linalg.cholesky(Sigma_t).T
+    return np.asarray(effects[0] + np.sqrt(s2_E)[:, None, None] * effects[1:])
 
 
 def draw_variances(rng: np.random.Generator, nu: float, size: int) -> np.ndarray:

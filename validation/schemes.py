@@ -131,7 +131,7 @@ def average_scores(scores: pd.DataFrame, baseline: str = MEANS) -> pd.DataFrame:
     """
     names = ["pearson", "msep", "coverage_90", "slope"]
     cells = scores.groupby(["model", "env", "trait"], sort=False)[names].mean()
-    base = cells.loc[baseline, "msep"].reindex(cells.index.droplevel("model")).to_numpy()
+    base = cells["msep"].xs(baseline).reindex(cells.index.droplevel("model")).to_numpy()
     cells["msep"] = cells["msep"] / base
     return cells.groupby("model", sort=False).mean()
 
