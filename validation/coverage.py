@@ -73,7 +73,7 @@ class Design:
 #: Lines hidden: a set has many.
 LINES = Design(100, 3, (bmtme.CV1(3, 0.2), bmtme.NewLines(5)), 2)
 #: Environments hidden: many small sets.
-ENVS = Design(24, 4, (bmtme.NewEnvironments(), bmtme.NewLinesNewEnvironments(2)), 1)
+ENVS = Design(24, 4, (bmtme.NewEnvironments(), bmtme.NewLinesNewEnvironments(2)), 1, draws=500, tune=300)
 AS_USED = replace(ENVS, known=False)
 PLANTED = replace(ENVS, schemes=ENVS.schemes[:1], narrow=NARROW)
 
@@ -270,7 +270,7 @@ def run_full(options: Options) -> list[Row]:
     """Everything, with tables."""
     began = time.perf_counter()
     fresh = not any(options.replicates.glob("coverage-*.csv"))
-    sizes = {"lines": (LINES, 60), "envs": (ENVS, 300), "as-used": (AS_USED, 300), "planted": (PLANTED, 60)}
+    sizes = {"lines": (LINES, 40), "envs": (ENVS, 300), "as-used": (AS_USED, 100), "planted": (PLANTED, 60)}
     found = {name: run_sets(options, name, design, sets) for name, (design, sets) in sizes.items()}
     lines, envs, as_used, planted = found.values()
     rows = [*judge("lines hidden", lines), *judge("environments hidden", envs)]
