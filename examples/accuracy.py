@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 import bmtme
-from bmtme.report.plots import plot_accuracy
+from bmtme.report.cv_plots import plot_accuracy
 
 MODELS = ("unstructured", "diagonal", "standard")
 
