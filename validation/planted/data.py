@@ -175,6 +175,13 @@ PREDICTED = (
         (PREDICTIONS + "test_predictions_are_those_of_the_draws[identity]",),
     ),
     Mutant(
+        "fewer markers than lines: vectors over the eigenvalue, not over its root",
+        "model/eigenbasis.py",
+        "(P @ V[:, :kept]) / np.sqrt(d[:kept])",
+        "(P @ V[:, :kept]) / d[:kept]",
+        ("model/test_eigenbasis.py::test_fewer_markers_than_lines[False-False]",),
+    ),
+    Mutant(
         "new lines: multiples of the recorded ones forgotten",
         "model/eigenbasis.py",
         "A = covariance * np.sqrt(self.multiples) / self.scale",
