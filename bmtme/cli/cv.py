@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,8 +199,8 @@ def check_scheme_options(args: argparse.Namespace) -> None:
                 parser.error(f"argument --groups: the column {args.groups!r} is that of {option} already")
 
 
-def make_scheme(args: argparse.Namespace, groups: dict[str, str] | None) -> Scheme:
-    """The scheme that the options name, with the groups of lines that were read."""
+def make_scheme(args: argparse.Namespace) -> Scheme:
+    """The scheme that the options name; the groups of lines are not read yet."""
     from bmtme.cv import CV1, CV2, NewEnvironments, NewLines, NewLinesNewEnvironments, Partitions
 
     if args.scheme == "file":
@@ -210,18 +211,19 @@ def make_scheme(args: argparse.Namespace, groups: dict[str, str] | None) -> Sche
         return NewEnvironments(envs=args.cv_envs)
     if args.scheme == "new-lines-new-envs":
         folds = {} if args.folds is None else {"folds": args.folds}
-        return NewLinesNewEnvironments(groups=groups, envs=args.cv_envs, **folds)
+        return NewLinesNewEnvironments(envs=args.cv_envs, **folds)
     if args.scheme == "new-lines":
-        return NewLines(args.folds, args.partitions, args.test_fraction, groups)
+        return NewLines(args.folds, args.partitions, args.test_fraction)
     given = {"partitions": args.partitions, "test_fraction": args.test_fraction}
     return CV1(**{name: value for name, value in given.items() if value is not None})
 
 
 def run(args: argparse.Namespace, out: Path) -> int:
     """Cross-validate, write the folder `out`, and say what came out."""
-    models = make_models(args.models)
+    models, scheme = make_models(args.models), make_scheme(args)
     inputs = read_inputs(args, groups=args.groups)
-    scheme = make_scheme(args, inputs.groups)
+    if inputs.groups is not None:
+        scheme = replace(scheme, groups=inputs.groups)  # type: ignore[type-var]  # of new lines, which have them
 
     from bmtme.cv.run import cross_validate
     from bmtme.report.tables import describe_cv

@@ -23,6 +23,8 @@ FEW_PARTITIONS = 5
 FAR_COVERAGE, FAR_SLOPE, ERRORS, FAR_CHANCE = 0.03, 0.2, 3.0, 0.01
 #: Partitions, and multiples of the lines, beyond which nobody would go to tell a difference.
 MOST_PARTITIONS, MOST_TIMES = 100, 10
+#: A measured size of the test from which on it is told.
+LARGE_SIZE = 0.07
 #: What replicates are called.
 NOUNS = {"lines": "line", "envs": "environment", "cells": "line"}
 
@@ -58,7 +60,7 @@ def advise(cv: CrossValidation, width: int = 80) -> str:
             sentences += [*describe_overall(cv, rivals, design), *describe_places(cv, design)]
         sentences += [*describe_single(cv, overall), *describe_means(cv)]
         sizes = overall["size"].dropna()
-        if (rivals["p_adjusted"] < LEVEL).any() and len(sizes):
+        if (rivals["p_adjusted"] < LEVEL).any() and (sizes > LARGE_SIZE).any():
             sentences.append(
                 f"The test is approximate: at 5% it rejected in {100 * sizes.iloc[0]:.0f}% of simulated comparisons of "
                 "models that were alike, so take a p near 0.05 for a hint."
@@ -231,6 +233,8 @@ def describe_coverage(cv: CrossValidation, design: Design) -> list[str]:
         excess = (inside - covered).groupby(rows["env" if design.alone else "line"]).sum()
         G = len(excess)
         error = math.sqrt(float((excess**2).sum()) * G / max(G - 1, 1)) / len(rows)
+        cells = len(rows[["line", "env", "trait"]].drop_duplicates())
+        error = max(error, math.sqrt(0.9 * 0.1 / cells))
         if G >= FEWEST_PARTITIONS and abs(covered - 0.9) > max(FAR_COVERAGE, ERRORS * error):
             parts.append(f"those of {model!r} hold {100 * covered:.0f}% (too {'narrow' if covered < 0.9 else 'wide'})")
     return [f"90% intervals do not hold 90% of the observed values: {'; '.join(parts)}."] if parts else []

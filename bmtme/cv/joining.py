@@ -136,7 +136,7 @@ def describe_difference(one: CrossValidation, other: CrossValidation) -> str:
         cv.predictions.drop_duplicates(["partition", *keys]).set_index(["partition", *keys])[["observed", "n_obs"]]
         for cv in (one, other)
     ]
-    shared = values[0].join(values[1], how="inner", rsuffix="_other").reset_index()
+    shared = values[0].join(values[1].add_suffix("_other"), how="inner").reset_index()
     changed = shared[
         ~np.isclose(shared["observed"], shared["observed_other"], rtol=1e-9, atol=0.0, equal_nan=True)
         | (shared["n_obs"] != shared["n_obs_other"])

@@ -69,7 +69,7 @@ def predict_by_means(training: Trial, trial: Trial, cells: np.ndarray) -> tuple[
         nodes = np.mean([laws[i][2] for i in np.flatnonzero(inside.any(axis=0))], axis=0)
         # A line's values in several environments go together, in which this baseline sees nothing but their spread.
         alone = (share**2) @ spread
-        together = correlate_envs(known[:, :, l]) * ((share @ np.sqrt(spread)) ** 2 - alone)
+        together = relate_envs(known[:, :, l]) * (1.0 - (share**2).sum(axis=1))
         noise = (share**2 / np.maximum(counts[rows, :, l], 1)).sum(axis=1) * within[l]
         seen = (share * np.nan_to_num(observed[rows, :, l] - centre[:, l])).sum(axis=1)
         line = LineMeans(
@@ -129,17 +129,14 @@ def pool_variance(known: np.ndarray) -> float:
     return float(np.nansum(left**2) / degrees) if degrees else float(np.nanvar(known))
 
 
-def correlate_envs(known: np.ndarray) -> float:
-    """One correlation of a line's values in two environments: pooled products over pooled squares, 0 to 1."""
+def relate_envs(known: np.ndarray) -> float:
+    """One covariance of a line's values in two environments, over all pairs of these; at least zero."""
     left = known - average(known)
-    there = ~np.isnan(left)
+    there = (~np.isnan(left)).sum(axis=1)
+    pairs = (there * (there - 1)).sum()
     left = np.nan_to_num(left)
-    product = left.sum(axis=1) ** 2 - (left**2).sum(axis=1)
-    pairs = there.sum(axis=1) * (there.sum(axis=1) - 1)
-    square = (left**2).sum()
-    if pairs.sum() == 0 or square == 0.0:
-        return 0.0
-    return float(np.clip(product.sum() / pairs.sum() * there.sum() / square, 0.0, 1.0))
+    products = left.sum(axis=1) ** 2 - (left**2).sum(axis=1)
+    return max(float(products.sum() / pairs), 0.0) if pairs else 0.0
 
 
 def measure_within(trial: Trial) -> np.ndarray:

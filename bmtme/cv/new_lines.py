@@ -14,7 +14,6 @@ from bmtme.cv.groups import Block, Groups, GroupTable
 from bmtme.cv.partitions import Partition, Tabulated, check_partition
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
-from bmtme.words import count_noun
 
 __all__ = ["FOLDS", "NewLines", "deal_folds", "gather_blocks"]
 
@@ -56,7 +55,7 @@ class NewLines(Tabulated):
     Notes
     -----
     Lines without a recorded value do not count. What is drawn depends on the seed, on names and on which lines have a
-    record, not on values or on the order of lines or rows; partition k does not depend on the number of partitions.
+    record, not on values or on the order of lines or rows; nor does a random partition depend on how many there are.
 
     Lines alike in the relationship (clones, one line under two names) predict each other all too well:
     `bmtme.find_clones` finds them, and `join` keeps them together.
@@ -167,7 +166,7 @@ def deal_folds(blocks: Sequence[Block], folds: int, seed: int, scheme: str) -> d
     if len(blocks) < folds:
         one = max(len(block.lines) for block in blocks) == 1
         raise DataError(
-            f"{scheme}: {count_noun(len(blocks), 'line' if one else 'group of lines')} with a record cannot make "
+            f"{scheme}: {len(blocks):,} {'lines' if one else 'groups of lines'} with a record cannot make "
             f"folds={folds}, as none is split. Use folds={len(blocks)}, which hides one at a time"
             f"{'.' if one else ', or finer groups.'}"
         )

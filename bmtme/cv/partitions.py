@@ -34,7 +34,7 @@ BoolArray = npt.NDArray[np.bool_]
 _MOST_SHOWN = 100
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Partition:
     """One split into training and test cells.
 
@@ -81,6 +81,10 @@ class Partition:
             )
         object.__setattr__(self, "hidden", hidden)
         object.__setattr__(self, "scored", scored)
+
+    def __repr__(self) -> str:
+        hidden, scored, of = int(self.hidden.sum()), int(self.scored.sum()), count_noun(self.hidden.size, "cell")
+        return f"Partition({self.label!r}, hides {hidden} of {of}, scores {scored})"
 
     def record_mask(self, trial: Trial) -> BoolArray:
         """Mask of the values of every record, for ``Trial.hide``.

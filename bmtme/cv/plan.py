@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -49,6 +50,7 @@ def train(
     relationship: Relationship,
     partitions: Sequence[Partition],
     decompose: DecompositionCache,
+    workers: int,
 ) -> list[dict[int, Training]]:
     """Of each partition, the training parts that the models need: of all traits (`ALL`), and of each by its place.
 
@@ -60,11 +62,10 @@ def train(
     alone = any(isinstance(model, SingleTrait) for model in models.values())
     jointly = not all(isinstance(model, SingleTrait) for model in models.values())
     needed = [ALL] * jointly + list(range(len(trial.traits))) * alone
-    trained = []
-    for partition in partitions:
+
+    def prepare_all(partition: Partition) -> dict[int, Training]:
         parts = {t: take_training(trial, relationship, partition, decompose, None if t == ALL else t) for t in needed}
         here = {t: part for t, part in parts.items() if part is not None}
-        trained.append(here)
         for label, model in models.items():
             for part, fitted in list_parts(model, trial.traits, here):
                 try:
@@ -73,7 +74,16 @@ def train(
                 except (DataError, UsageError) as error:
                     where = f"model {label!r}, partition {partition.label!r}, training part"
                     raise type(error)(f"{where}: {error}") from error
-    return trained
+        return here
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="bmtme-cv") as pool:
+        pending = [pool.submit(prepare_all, partition) for partition in partitions]
+        try:
+            # In their order, so that the partition refused does not depend on the number of workers.
+            return [each.result() for each in pending]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def list_parts(model: Model, traits: Sequence[str], trained: Mapping[int, Training]) -> list[tuple[int, BMTME]]:

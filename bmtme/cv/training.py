@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,20 +22,29 @@ from bmtme.preparation import Prepared, prepare
 class DecompositionCache:
     """Decompositions by what they depend on: the relationship of the lines with a record, and their plot multiples.
 
-    Filled while the partitions are prepared, in one thread; afterwards the decompositions are only read.
+    Partitions that train on the same lines share one. Where a partition hides whole lines, theirs is made from scratch:
+    taking a row and a column off a decomposition costs a product of J x J matrices for each, more than a new one from a
+    handful of lines on.
     """
 
     def __init__(self) -> None:
-        self.known: dict[tuple[Any, ...], Eigenbasis] = {}
+        self.known: dict[tuple[Any, ...], Future[Eigenbasis]] = {}
+        self._lock = threading.Lock()
 
     def __call__(
         self, matrix: np.ndarray, multiples: np.ndarray, is_identity: bool, overwrite: bool = False
     ) -> Eigenbasis:
         digest = hashlib.blake2b(np.ascontiguousarray(matrix).data).digest()
         key = (is_identity, len(matrix), digest, multiples.tobytes())
-        if key not in self.known:
-            self.known[key] = decompose_relationship(matrix, multiples, is_identity, overwrite)
-        return self.known[key]
+        with self._lock:
+            first = key not in self.known
+            made = self.known.setdefault(key, Future())
+        if first:
+            try:
+                made.set_result(decompose_relationship(matrix, multiples, is_identity, overwrite))
+            except BaseException as error:
+                made.set_exception(error)
+        return made.result()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,13 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0, 0, 0, 0] []"
-    for part in ("bmtme fit PHENO", "--keep-effects", "predictions.csv", "exit status:", "new-lines  lines never grown"):
+    for part in (
+        "bmtme fit PHENO",
+        "--keep-effects",
+        "predictions.csv",
+        "exit status:",
+        "new-lines  lines never grown",
+    ):
         assert part in done.stdout
 
 

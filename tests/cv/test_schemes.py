@@ -6,7 +6,6 @@ import math
 from collections import Counter
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from bmtme.cv.new_lines import NewLines
@@ -14,32 +13,7 @@ from bmtme.cv.partitions import Partition
 from bmtme.cv.schemes import CV1, CV2
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
-
-TRAITS = ["Yield", "ASI"]
-
-
-def trial_of_pattern(pattern, values=None, reps=1):
-    """Trial with a record wherever the line x env pattern is true; traits all recorded unless values are given."""
-    pattern = np.asarray(pattern, dtype=bool)
-    rng = np.random.default_rng(0)
-    rows = []
-    for j, i in itertools.product(*map(range, pattern.shape)):
-        for rep in range(reps):
-            row = {"line": f"L{j:03d}", "env": f"E{i}", "rep": str(rep)}
-            drawn = rng.normal(size=2) if values is None else values[j, i]
-            if not pattern[j, i]:
-                drawn = [np.nan, np.nan]
-            rows.append(row | dict(zip(TRAITS, drawn, strict=True)))
-    return Trial.from_frame(pd.DataFrame(rows), line="line", env="env", rep="rep", traits=TRAITS)
-
-
-def incomplete(seed, lines=40, envs=4):
-    """Random pattern in which every line has two environments or more."""
-    rng = np.random.default_rng(seed)
-    pattern = rng.random((lines, envs)) < 0.6
-    for row in pattern:
-        row[rng.choice(envs, 2, replace=False)] = True
-    return pattern
+from tests.helpers.patterns import TRAITS, incomplete, trial_of_pattern
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -9,7 +9,7 @@ import pytest
 from bmtme import BMTME, CV1, CV2, HalfT, InverseWishart, Relationship, Trial, cross_validate, fit, simulate
 from bmtme.choices import SAMPLERS
 from bmtme.cv import score
-from bmtme.cv.run import rank_labels
+from bmtme.cv.plan import rank_labels
 from bmtme.data.order import sort_trial
 from bmtme.preparation import build, prepare
 from tests.helpers.trials import trial_of

@@ -77,35 +77,48 @@ def expect_distance(mean, variance):
 
 
 @compiled()
+def expect_distance_about(mean, variance, spread):
+    """E|X| where X ~ N(mean, v), v of mean `variance` and variance `spread`, to second order in v."""
+    curvature = 0.0
+    if variance > 0.0:
+        z2 = mean**2 / variance
+        curvature = 0.3989422804014327 * math.exp(-0.5 * z2) * (z2 - 1.0) / (2.0 * variance * math.sqrt(variance))
+    return expect_distance(mean, variance) + 0.5 * spread * curvature
+
+
+@compiled()
 def expect_apart(mean, variance, groups):
     """E|X - X'| of X, X' independent from the mixture (1/S) sum_s N(mean_s, variance_s).
 
     Over all pairs of `groups` normals in place of the S^2 pairs of components. Each stands for neighbours by their
-    means, with the mean that these have together. As for their variances v, E sqrt((v + v')/2) is about
-    sqrt(E v) (1 - c^2 / 16), c their coefficient of variation, and so is sqrt(w), w = (E v + (E sqrt(v))^2) / 2.
+    means, with the mean and variance that they have together; that their own variances differ is allowed for.
     """
     S = mean.shape[0]
     groups = min(groups, S)
     order = np.argsort(mean)
     m = np.zeros(groups)
     v = np.zeros(groups)
+    spread = np.zeros(groups)
     share = np.empty(groups)
     for g in range(groups):
         first = g * S // groups
         last = (g + 1) * S // groups
-        share[g] = (last - first) / S
+        n = last - first
+        share[g] = n / S
+        own = 0.0
         for k in range(first, last):
-            m[g] += mean[order[k]] / (last - first)
-        sd = 0.0
+            m[g] += mean[order[k]] / n
+            own += variance[order[k]] / n
+        v[g] = own
         for k in range(first, last):
-            v[g] += (0.5 * variance[order[k]] + (mean[order[k]] - m[g]) ** 2) / (last - first)
-            sd += math.sqrt(variance[order[k]]) / (last - first)
-        v[g] += 0.5 * sd**2
+            v[g] += (mean[order[k]] - m[g]) ** 2 / n
+            spread[g] += (variance[order[k]] - own) ** 2 / n
     apart = 0.0
     for g in range(groups):
-        apart += share[g] ** 2 * expect_distance(0.0, 2.0 * v[g])
+        apart += share[g] ** 2 * expect_distance_about(0.0, 2.0 * v[g], 2.0 * spread[g])
         for h in range(g):
-            apart += 2.0 * share[g] * share[h] * expect_distance(m[g] - m[h], v[g] + v[h])
+            distance = expect_distance_about(m[g] - m[h], v[g] + v[h], spread[g] + spread[h])
+            apart += 2.0 * share[g] * share[h] * distance
     return apart
 
 
