@@ -59,8 +59,9 @@ schemes: which question is asked (in brackets, what others call it)
              lines never grown in an environment never seen (CV00)
   file       the partitions of a table, such as partitions.csv of another run
 
-Of new lines, the lines of a --groups family are hidden together, and so are
-clones: lines that are one by the relationship.
+Clones, lines that are one by the relationship, do not tell each other: cv1 hides
+the clones of a scored line with it; where lines are new, clones are hidden
+together, and so are the lines of a family (--groups).
 
 models:
   unstructured, diagonal, standard

@@ -333,7 +333,7 @@ def test_save(finished, tmp_path):
     folder = tmp_path / "out"
     finished.save(folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
-    tables = ["heritability", "line_means", "overall", "partitions", "predictions", "scores", "summary"]
+    tables = ["comparison", "heritability", "line_means", "overall", "partitions", "predictions", "scores", "summary"]
     files = sorted(path.name for path in folder.iterdir())
     assert files == sorted(["run.json", *(f"{name}.csv" for name in tables)])
     for name, table in (
