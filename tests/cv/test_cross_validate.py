@@ -14,7 +14,18 @@ import pytest
 import bmtme.cv.run
 import bmtme.cv.tasks
 import bmtme.cv.training
-from bmtme import BMTME, CV1, CV2, DataError, NumericalError, Relationship, Trial, UsageError, cross_validate
+from bmtme import (
+    BMTME,
+    CV1,
+    CV2,
+    DataError,
+    EnvironmentMeans,
+    NumericalError,
+    Relationship,
+    Trial,
+    UsageError,
+    cross_validate,
+)
 from bmtme.choices import SAMPLERS
 from bmtme.cv import Partition, score, summarise
 from bmtme.cv.models import label_models
@@ -413,6 +424,37 @@ def test_a_scheme_of_ones_own_is_checked(data):
         cross_validate(*data, BMTME(), Own("a", "a"), **SHORT)
     with pytest.raises(DataError, match=r"^Partition 'a' leaves no training value of trait 'T2'"):
         cross_validate(*data, BMTME(), Own("a"), **SHORT)
+
+
+def test_a_scheme_is_described_before_the_sampling(data, monkeypatch):
+    class Own:
+        def masks(self, trial, seed):
+            return CV1(1, 0.25).masks(trial, seed)
+
+        def describe(self):
+            return 1 / 0
+
+    order = []
+    described, trained = bmtme.cv.run.describe_scheme, bmtme.cv.run.train
+    monkeypatch.setattr(bmtme.cv.run, "describe_scheme", lambda *given: order.append(1) or described(*given))
+    monkeypatch.setattr(bmtme.cv.run, "train", lambda *given: order.append(2) or trained(*given))
+    run = cross_validate(*data, EnvironmentMeans(), Own(), **SHORT).run
+    assert order == [1, 2]
+    assert run["settings"]["scheme"] == {"name": "Own"}
+
+
+def test_a_short_run_is_told_once_it_is_to_be_sampled(data):
+    def tell(model, **settings):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                cross_validate(*data, model, CV1(1, 0.25), **SHORT | settings)
+            except UsageError:
+                assert settings
+        return [each.filename for each in caught if str(each.message).startswith("a short run: ")]
+
+    assert tell(EnvironmentMeans()) == tell(BMTME(), top=2) == []
+    assert tell(BMTME()) == [__file__]
 
 
 def test_errors_of_the_data_come_before_the_sampling(data, monkeypatch):
