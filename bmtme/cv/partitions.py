@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bmtme.arguments import as_array, as_label, show
+from bmtme.cv.arguments import check_trial
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from bmtme.words import count_noun, first_repeat, list_names
@@ -109,6 +110,7 @@ class Partition:
         return np.asarray(self.scored & (trial.counts() > 0), dtype=bool)
 
     def _fits(self, trial: Trial) -> None:
+        check_trial(trial)
         shape = (len(trial.lines), len(trial.envs), len(trial.traits))
         if self.hidden.shape != shape:
             raise UsageError(

@@ -304,3 +304,10 @@ def test_every_scheme_makes_what_is_asked_of_schemes(scheme):
         whole_lines = isinstance(scheme, (NewLines, NewLinesNewEnvironments))
         assert (units["lines_hidden"] > 0) == whole_lines
         assert units["envs_hidden"] == isinstance(scheme, (NewEnvironments, NewLinesNewEnvironments))
+
+
+def test_a_trial_is_needed():
+    partition = Partition("a", some((0,)))
+    for ask in (partition.record_mask, partition.test_cells):
+        with pytest.raises(UsageError, match="expected a Trial"):
+            ask(3)
