@@ -156,7 +156,7 @@ def cross_validate(
         units = [count_units(partition, trial) for partition in partitions]
         if relationship.is_identity:
             refuse_unknown(partitions, units)
-        trained = train(named, trial, relationship, partitions, decompose, workers)
+        trained = train(named, trial, relationship, partitions, decompose)
         twins = find_twins(named, trial)
         jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)
         heritability = measure_heritability(trial, relationship)
@@ -285,7 +285,7 @@ def predict_baselines(
         if isinstance(model, EnvironmentMeans) and twins[label] == label:
             for k, parts in enumerate(trained):
                 part = parts[ALL]
-                tables = predict_by_means(part.prepared.trial, part.trial, part.cells)
+                tables = predict_by_means(part.outline.trial, part.trial, part.cells)
                 out[m, k] = Outcome(*tables)
     return out
 
