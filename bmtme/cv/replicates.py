@@ -127,7 +127,7 @@ def divide_variance(envs: Sequence[Plots]) -> Shares:
         plain=float(plain.sum()),
         replicates=max(0.0, float(shift.var(ddof=1) - extra.sum())),
         n_lines=len(shift),
-        freedom=float(total**2 / (errors**2 / freedom).sum() if total > 0 else freedom.sum()),
+        freedom=float(1.0 / ((errors / total) ** 2 / freedom).sum() if total > 0 else freedom.sum()),
     )
 
 
