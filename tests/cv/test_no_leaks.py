@@ -222,14 +222,14 @@ def test_scales_of_the_whole_trial_are_noticed(data, monkeypatch):
     assert "sd" in differ(before, after, "1")
 
 
-def test_a_clone_in_training_is_noticed(data, monkeypatch):
+def test_a_clone_in_training_is_noticed(data):
     trial, relationship = data
-    monkeypatch.setattr(bmtme.cv.run, "find_clones", lambda relationship: {})
-    before = cross_validate(trial, relationship, MODELS["un"], NewLines(5), **SHORT)
+    before = cross_validate(trial, relationship, MODELS["un"], NewLines(5), clones=None, **SHORT)
     hidden = before.partitions.groupby("line")["partition"].first()
     assert hidden["L03"] != hidden[CLONE]  # with this seed
     label = hidden["L03"]
     cells = find_hidden(before, trial, label)
     cells[trial.lines.index(CLONE)] = True
-    after = cross_validate(replace_values(trial, cells), relationship, MODELS["un"], NewLines(5), **SHORT)
+    other = replace_values(trial, cells)
+    after = cross_validate(other, relationship, MODELS["un"], NewLines(5), clones=None, **SHORT)
     assert "mean" in differ(before, after, label)
