@@ -36,7 +36,7 @@ def test_a_folder_gives_back_what_was_saved(tmp_path):
     cv.warnings.append("a caution")
     cv.save(tmp_path / "cv")
     names = {path.name for path in (tmp_path / "cv").iterdir()}
-    assert names == {*(f"{name}.csv" for name in (*TABLES, "summary")), "run.json"}
+    assert names == {*(f"{name}.csv" for name in (*TABLES, "summary", "comparison")), "run.json"}
     for loaded in (bmtme.load(tmp_path / "cv"), load_cross_validation(tmp_path / "cv")):
         for name in TABLES:
             pd.testing.assert_frame_equal(
@@ -125,12 +125,28 @@ def test_labels_that_two_runs_share():
     pd.testing.assert_frame_equal(same.scores, first.scores)
     second.run["settings"] |= {"draws": 5}
     joined = join_runs({"x": first, "y": second})
-    assert list(joined.run["settings"]["models"]) == ["un (x)", "st (x)", "un (y)", "st (y)"]
+    # What predicts alike is one model, whatever it was made with.
+    assert list(joined.run["settings"]["models"]) == ["un (x)", "st", "un (y)"]
+    assert joined.warnings == []
     pearson = joined.scores.groupby("model")["pearson"].mean()
     assert pearson["un (y)"] == pytest.approx(second.scores.groupby("model")["pearson"].mean()["un"])
     first.run["settings"]["models"] = {"un": {}, "st": {}, "un (y)": {}}
     with pytest.raises(UsageError, match=r"two models would be called 'un \(y\)'"):
         join_runs({"x": first, "y": second})
+
+
+def test_models_of_another_relationship_are_other_models():
+    named = {"partitions": 3, "baselines": {"mean": "means"}}
+    first, second = (make_result({"un": r, "mean": NAN}, **named) for r in (0.5, 0.4))
+    second.run["data"]["relationship_digest"] = "other"
+    joined = join_runs({"grm": first, "ped": second})
+    assert list(joined.run["settings"]["models"]) == ["un (grm)", "mean", "un (ped)"]
+    assert joined.run["relationships"] == {"un (grm)": "r", "mean": "r", "un (ped)": "other"}
+    pearson = joined.scores.groupby("model")["pearson"].mean()
+    assert pearson["un (ped)"] == pytest.approx(second.scores.groupby("model")["pearson"].mean()["un"])
+    assert joined.warnings == [
+        "the relationship of 'ped' is another than that of 'grm': models of these runs differ in it, too."
+    ]
 
 
 def test_runs_that_cannot_be_compared_are_refused():
@@ -162,6 +178,16 @@ def test_runs_that_cannot_be_compared_are_refused():
     for other, message in cases:
         with pytest.raises(DataError, match=message):
             join_runs({"x": cv, "y": other})
+    other = change()
+    other.run["data"]["trial_digest"] = "other"
+    with pytest.raises(DataError, match="the hidden values are the same, but the models learnt from other values"):
+        join_runs({"x": cv, "y": other})
+    for named, message in (
+        ({"top": 0.5}, r"differ in top \(0.2 in 'x' and 0.5 in 'y'\)"),
+        ({"lowest": ["ASI"]}, r"differ in lowest \(none in 'x' and 'ASI' in 'y'\)"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            join_runs({"x": cv, "y": make_result({"un": 0.5}, lines=20, partitions=3, **named)})
     with pytest.raises(UsageError, match="no run to join"):
         join_runs({})
 
