@@ -135,7 +135,8 @@ def test_summary_by_hand():
     )
     np.testing.assert_allclose(table["msep_mean"], [6.0, 4.0, 6.0, 7.0])
     np.testing.assert_allclose(table["msep_se"], [2 / math.sqrt(3), math.sqrt(7) / math.sqrt(3), 0.0, np.nan])
-    np.testing.assert_array_equal(table["pearson_rank"], [2, 1, np.nan, np.nan])
+    # A model that lacks a partition has no place.
+    np.testing.assert_array_equal(table["pearson_rank"], [1, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(table["msep_rank"], [2, 1, 2, 1])  # a tie shares the lower rank
 
 
