@@ -160,12 +160,17 @@ def check_memory(needed: float, what: str) -> None:
     ------
     UsageError
     """
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = measure_memory()
     if needed > there:
         raise UsageError(
             f"{what} would take about {needed / 2**30:,.0f} GB of memory, of which this machine has "
             f"{there / 2**30:,.0f} GB: ask for less."
         )
+
+
+def measure_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def whole_number(value: Any, name: str, least: int) -> int:

@@ -27,6 +27,7 @@ __all__ = [
     "count_units",
     "describe_scheme",
     "draw_partitions",
+    "find_equal",
     "label_apart",
     "tabulate_partitions",
 ]
@@ -150,7 +151,11 @@ class Tabulated:
         raise NotImplementedError
 
     def table(self, trial: Trial, seed: int = 0) -> pd.DataFrame:
-        """The hidden cells with a recorded value: partition, line, env, trait, and scored (bool)."""
+        """The hidden cells with a recorded value: partition, line, env, trait, and scored (bool).
+
+        Of the scheme as it is: `bmtme.cross_validate` first joins clones to one with a method ``join``, and what it hid
+        is in ``cv.partitions``.
+        """
         return tabulate_partitions(self.masks(trial, seed), trial)
 
 
@@ -351,3 +356,23 @@ def count_units(partition: Partition, trial: Trial) -> dict[str, int]:
     found["cells_hidden"] = int((recorded & partition.hidden).any(axis=2).sum())
     found["cells_kept"] = int(training.any(axis=2).sum())
     return found
+
+
+def find_equal(table: pd.DataFrame) -> list[list[str]]:
+    """Partitions that hide and score the same recorded values under several labels, and are one in fact.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As of `tabulate_partitions`, such as ``cv.partitions``; rows in any order.
+
+    Returns
+    -------
+    list of lists of str
+        Their labels, two or more in each list, in order of first appearance.
+    """
+    cells = table.groupby(["line", "env", "trait", "scored"], sort=False).ngroup().to_numpy()
+    groups: dict[bytes, list[str]] = {}
+    for label, rows in table.groupby("partition", sort=False).indices.items():
+        groups.setdefault(np.sort(cells[rows]).tobytes(), []).append(str(label))
+    return [labels for labels in groups.values() if len(labels) > 1]

@@ -144,7 +144,7 @@ def plot_differences(cv: CrossValidation, metric: str = "pearson", against: str 
         settings = cv.run["settings"]["models"]
         single = (label for label in models if settings[label].get("baseline") == "single")
         against = next(single, models[0])
-    over_envs = Design.of(cv.run["data"]["partitions"]).alone
+    over_envs = Design.of(cv.run["data"]["partitions"], cv.scores).alone
     table = compare(
         cv.scores,
         cv.predictions,

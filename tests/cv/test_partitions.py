@@ -12,6 +12,7 @@ from bmtme.cv.partitions import (
     count_units,
     describe_scheme,
     draw_partitions,
+    find_equal,
     label_apart,
     tabulate_partitions,
 )
@@ -311,3 +312,21 @@ def test_a_trial_is_needed():
     for ask in (partition.record_mask, partition.test_cells):
         with pytest.raises(UsageError, match="expected a Trial"):
             ask(3)
+
+
+def test_partitions_that_are_equal():
+    values = np.ones((6, 3, 2))
+    values[0, 0, 1] = np.nan
+    trial = trial_of_pattern(np.ones((6, 3)), values)
+    masks = [np.zeros((6, 3, 2), dtype=bool) for _ in range(5)]
+    masks[0][:2, 0] = masks[1][1, 0] = masks[2][:2, 0] = masks[3][:2, 0] = masks[4][:2, 0] = True
+    masks[2][0, 0, 1] = False  # without a recorded value
+    scored = masks[3].copy()
+    scored[0] = False
+    partitions = [Partition(label, mask) for label, mask in zip("abcde", masks, strict=True)]
+    partitions[3] = Partition("d", masks[3], scored)
+    table = tabulate_partitions(partitions, trial)
+    assert find_equal(table) == [["a", "c", "e"]]
+    shuffled = table.sample(frac=1.0, random_state=1).sort_values("partition", kind="stable")
+    assert find_equal(shuffled) == [["a", "c", "e"]]
+    assert find_equal(table[table["partition"].isin(["a", "b", "d"])]) == []
