@@ -30,6 +30,8 @@ from bmtme.words import count_noun
 KIND = "cross-validation"
 #: Tables that are written and read back; those made of them are written besides.
 GIVEN = ("predictions", "line_means", "partitions", "heritability")
+#: Of these, the ones that are read back too, if they have the columns of this version, and else made again.
+MADE = {"scores": list_scores, "overall": list_overall}
 
 
 @document(predictions=list_hidden(), heritability=HERITABILITY, scores=list_scores(), overall=list_overall())
@@ -225,6 +227,12 @@ def load_cross_validation(folder: str | os.PathLike[str]) -> CrossValidation:
         tables["heritability"][name] = column.where(column != "", None)
     failures = [(entry["model"], entry["partition"], entry["message"]) for entry in run.pop("failures")]
     warnings, envs, traits = (run.pop(name) for name in ("warnings", "envs", "traits"))
-    return CrossValidation(
-        **tables, failures=failures, warnings=warnings, run=run, envs=tuple(envs), traits=tuple(traits)
-    )
+    # The scores lie there: made again, they would take longer than all the rest where environments and traits are many.
+    tables |= {
+        name: read_table(path / f"{name}.csv", columns[f"{name}.csv"]) for name in MADE if f"{name}.csv" in columns
+    }
+    cv = CrossValidation.__new__(CrossValidation)
+    vars(cv).update(tables, failures=failures, warnings=warnings, run=run, envs=tuple(envs), traits=tuple(traits))
+    if any(name not in tables or list(tables[name]) != name_columns(made()) for name, made in MADE.items()):
+        cv.__post_init__()
+    return cv

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from bmtme.errors import UsageError
 
@@ -19,6 +19,86 @@ FEWEST_LINES = 3
 # each a sum over a thousand lines, is good to about 1e-14, and data with a true spread this small would itself
 # carry a rounding noise of 2e-4 of the spread.
 _ROUNDING = 1e-12
+
+
+class Pair:
+    """Observed and predicted values, and how they agree: what the functions below say, each worked out once.
+
+    Parameters
+    ----------
+    observed, predicted : array-like, shape (n,)
+        In the same units. They are kept in the order of their values, so that no digit depends on that of the lines.
+
+    Raises
+    ------
+    UsageError
+        If they are no vectors of one length.
+    """
+
+    def __init__(self, observed: npt.ArrayLike, predicted: npt.ArrayLike) -> None:
+        y, f = np.asarray(observed, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+        if y.ndim != 1 or y.shape != f.shape:
+            raise UsageError(
+                f"observed and predicted must be vectors of one length, got shapes {y.shape} and {f.shape}."
+            )
+        order = np.lexsort((f, y))
+        self.observed: FloatArray = y[order]
+        self.predicted: FloatArray = f[order]
+
+    @cached_property
+    def suffices(self) -> bool:
+        """Whether there are enough lines, and no gaps."""
+        y, f = self.observed, self.predicted
+        return y.size >= FEWEST_LINES and bool(np.isfinite(y).all() and np.isfinite(f).all())
+
+    @cached_property
+    def constant(self) -> tuple[bool, bool]:
+        """Whether the observed and the predicted values are constant up to rounding."""
+        return is_constant(self.observed), is_constant(self.predicted, self.observed)
+
+    @property
+    def varies(self) -> bool:
+        """Whether a correlation can be told."""
+        return self.suffices and not any(self.constant)
+
+    @cached_property
+    def pearson(self) -> float:
+        return _correlate(self._centred[0][0], self._centred[1][0]) if self.varies else np.nan
+
+    @property
+    def spearman(self) -> float:
+        if not self.varies:
+            return np.nan
+        return _correlate(*(_centre(_rank(values))[0] for values in (self.observed, self.predicted)))
+
+    @property
+    def slope(self) -> float:
+        if not self.varies:
+            return np.nan
+        (y, size), (f, size_f) = self._centred
+        return float((y @ f) / (f @ f) * (size / size_f))
+
+    @property
+    def bias(self) -> float:
+        return average(self.predicted - self.observed)
+
+    @cached_property
+    def msep(self) -> float:
+        return float(np.mean((self.observed - self.predicted) ** 2)) if self.observed.size else np.nan
+
+    def share_top(self, top: float, lowest: bool) -> float:
+        if not self.suffices:
+            return np.nan
+        y, f = self.observed, self.predicted
+        k = max(1, math.floor(top * y.size + 0.5))
+        if self.constant[1]:
+            f = np.zeros_like(f)
+        sign = -1.0 if lowest else 1.0
+        return float(_chances(sign * y, k) @ _chances(sign * f, k) / k)
+
+    @cached_property
+    def _centred(self) -> tuple[tuple[FloatArray, float], tuple[FloatArray, float]]:
+        return _centre(self.observed), _centre(self.predicted)
 
 
 def pearson(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
@@ -36,11 +116,7 @@ def pearson(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
         is below 1e-12 of the size of its numbers. For the predictions the size of the observed values counts too,
         because rounding in values near zero is relative to the trait, not to the prediction.
     """
-    y, f = _pair(observed, predicted)
-    if not _vary(y, f):
-        return np.nan
-    y, f = _centre(y)[0], _centre(f)[0]
-    return float(np.clip((y @ f) / np.sqrt((y @ y) * (f @ f)), -1.0, 1.0))
+    return Pair(observed, predicted).pearson
 
 
 def spearman(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
@@ -55,8 +131,7 @@ def spearman(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     float
         Missing (NaN) where the Pearson correlation is.
     """
-    y, f = _pair(observed, predicted)
-    return pearson(rankdata(y), rankdata(f)) if _vary(y, f) else np.nan
+    return Pair(observed, predicted).spearman
 
 
 def slope(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
@@ -72,11 +147,7 @@ def slope(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     float
         Missing (NaN) where the Pearson correlation is.
     """
-    y, f = _pair(observed, predicted)
-    if not _vary(y, f):
-        return np.nan
-    (y, size), (f, size_f) = _centre(y), _centre(f)
-    return float((y @ f) / (f @ f) * (size / size_f))
+    return Pair(observed, predicted).slope
 
 
 def bias(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
@@ -91,8 +162,7 @@ def bias(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     float
         Missing (NaN) for n = 0 or where a value is missing.
     """
-    y, f = _pair(observed, predicted)
-    return average(f - y)
+    return Pair(observed, predicted).bias
 
 
 def msep(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
@@ -107,8 +177,7 @@ def msep(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     float
         Missing (NaN) for n = 0 or where a value is missing.
     """
-    y, f = _pair(observed, predicted)
-    return float(np.mean((y - f) ** 2)) if y.size else np.nan
+    return Pair(observed, predicted).msep
 
 
 def share_top(observed: npt.ArrayLike, predicted: npt.ArrayLike, top: float = 0.2, lowest: bool = False) -> float:
@@ -131,14 +200,7 @@ def share_top(observed: npt.ArrayLike, predicted: npt.ArrayLike, top: float = 0.
     float
         Missing (NaN) for n < 3 or where a value is missing.
     """
-    y, f = _pair(observed, predicted)
-    if not _suffice(y, f):
-        return np.nan
-    k = max(1, math.floor(top * y.size + 0.5))
-    if is_constant(f, y):
-        f = np.zeros_like(f)
-    sign = -1.0 if lowest else 1.0
-    return float(_chances(sign * y, k) @ _chances(sign * f, k) / k)
+    return Pair(observed, predicted).share_top(top, lowest)
 
 
 def average(values: npt.ArrayLike) -> float:
@@ -149,8 +211,13 @@ def average(values: npt.ArrayLike) -> float:
 
 def is_constant(values: FloatArray, beside: FloatArray | None = None) -> bool:
     """Whether values are constant up to rounding, which is relative to their size and that of those `beside`."""
-    size = max(float(np.abs(each).max(initial=0.0)) for each in (values, values if beside is None else beside))
-    return bool(values.size == 0 or np.ptp(values) <= _ROUNDING * size)
+    if not values.size:
+        return True
+    low, high = float(values.min()), float(values.max())
+    size = max(abs(low), abs(high))
+    if high - low > _ROUNDING * size and beside is not None and beside.size:
+        size = max(size, abs(float(beside.min())), abs(float(beside.max())))
+    return high - low <= _ROUNDING * size
 
 
 def _chances(values: FloatArray, k: int) -> FloatArray:
@@ -160,14 +227,20 @@ def _chances(values: FloatArray, k: int) -> FloatArray:
     return np.asarray(above + tied * ((k - above.sum()) / tied.sum()))
 
 
-def _suffice(y: FloatArray, f: FloatArray) -> bool:
-    """Whether there are enough lines, and no gaps."""
-    return y.size >= FEWEST_LINES and bool(np.isfinite(y).all() and np.isfinite(f).all())
+def _correlate(y: FloatArray, f: FloatArray) -> float:
+    """Correlation of centred values."""
+    return min(max(float((y @ f) / np.sqrt((y @ y) * (f @ f))), -1.0), 1.0)
 
 
-def _vary(y: FloatArray, f: FloatArray) -> bool:
-    """Whether a correlation can be told."""
-    return _suffice(y, f) and not is_constant(y) and not is_constant(f, y)
+def _rank(values: FloatArray) -> FloatArray:
+    """Ranks from 1 on, of which ties share the mean."""
+    order = np.argsort(values, kind="stable")
+    sorted_ = values[order]
+    starts = np.flatnonzero(np.concatenate([[True], sorted_[1:] != sorted_[:-1]]))
+    ends = np.append(starts[1:], values.size)
+    ranks = np.empty(values.size)
+    ranks[order] = np.repeat(0.5 * (starts + ends + 1), ends - starts)
+    return ranks
 
 
 def _centre(values: FloatArray) -> tuple[FloatArray, float]:
@@ -175,12 +248,3 @@ def _centre(values: FloatArray) -> tuple[FloatArray, float]:
     deviations = values - values.mean()
     size = float(np.abs(deviations).max())
     return deviations / size, size
-
-
-def _pair(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Both sides as vectors of one length, in the order of their values: no digit depends on that of the lines."""
-    y, f = np.asarray(observed, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    if y.ndim != 1 or y.shape != f.shape:
-        raise UsageError(f"observed and predicted must be vectors of one length, got shapes {y.shape} and {f.shape}.")
-    order = np.lexsort((f, y))
-    return y[order], f[order]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,14 +13,8 @@ import numpy.typing as npt
 
 from bmtme.results.agreement import (
     FEWEST_LINES,
+    Pair,
     average,
-    bias,
-    is_constant,
-    msep,
-    pearson,
-    share_top,
-    slope,
-    spearman,
 )
 from bmtme.results.entries import GIVEN, NONE, NUMBER, SQUARE, TEXT, WHOLE, Column
 from bmtme.results.quantities import ENV, MODEL, PARTITION, TRAIT
@@ -61,10 +55,10 @@ class Tested:
     def __getitem__(self, name: str) -> FloatArray:
         return self.columns[name]
 
-    @property
-    def pair(self) -> tuple[FloatArray, FloatArray]:
+    @cached_property
+    def pair(self) -> Pair:
         """Observed and predicted values."""
-        return self.columns["observed"], self.columns["mean"]
+        return Pair(self.columns["observed"], self.columns["mean"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,21 +108,21 @@ def cover(tested: Tested, end: str) -> float:
 def correct(tested: Tested) -> float:
     """Pearson correlation over the root of the heritability of what was observed."""
     h2 = tested.heritability
-    return pearson(*tested.pair) / math.sqrt(h2) if h2 >= LEAST_HERITABILITY else np.nan
+    return tested.pair.pearson / math.sqrt(h2) if h2 >= LEAST_HERITABILITY else np.nan
 
 
 def explain(tested: Tested) -> str:
     """Why a score is missing, or how little the accuracy says; empty if there is nothing of its own to tell."""
-    y, f = tested.pair
     reasons = []
-    if not np.isfinite(f).all():
+    if not tested.pair.suffices and not np.isfinite(tested["mean"]).all():
         reasons.append("a prediction is missing")
-    if len(y) < FEWEST_LINES:
+    if len(tested) < FEWEST_LINES:
         reasons.append(f"fewer than {FEWEST_LINES} lines")
     elif not reasons:
-        if is_constant(y):
+        constant, alike = tested.pair.constant
+        if constant:
             reasons.append("the observed values are constant")
-        if is_constant(f, y):
+        if alike:
             reasons.append("the predictions are constant")
     if tested.heritability < LEAST_HERITABILITY:
         reasons.append(f"heritability below {LEAST_HERITABILITY}")
@@ -145,33 +139,33 @@ def explain(tested: Tested) -> str:
 SCORES: tuple[Score, ...] = (
     Score(
         name="pearson", kind=NUMBER, unit=NONE, meaning="correlation of predicted and observed values",
-        make=lambda tested: pearson(*tested.pair),
+        make=lambda tested: tested.pair.pearson,
         best="highest", title="Pearson correlation", heading="Pearson",
     ),
     Score(
         name="spearman", kind=NUMBER, unit=NONE, meaning="correlation of their ranks",
-        make=lambda tested: spearman(*tested.pair),
+        make=lambda tested: tested.pair.spearman,
         best="highest", title="Spearman correlation",
     ),
     Score(
         name="msep", kind=NUMBER, unit=SQUARE, meaning="mean squared error of prediction",
-        make=lambda tested: msep(*tested.pair),
+        make=lambda tested: tested.pair.msep,
         best="lowest", title="mean squared error of prediction", heading="MSEP",
     ),
     Score(
         name="rmse", kind=NUMBER, unit=GIVEN, meaning="root of `msep`",
-        make=lambda tested: math.sqrt(msep(*tested.pair)),
+        make=lambda tested: math.sqrt(tested.pair.msep),
         best="lowest", title="root mean squared error",
     ),
     Score(
         name="bias", kind=NUMBER, unit=GIVEN, meaning="mean of predicted - observed",
-        make=lambda tested: bias(*tested.pair),
+        make=lambda tested: tested.pair.bias,
         best=0.0, title="bias",
     ),
     Score(
         name="slope", kind=NUMBER, unit=NONE,
         meaning="slope of observed on predicted values, below 1 where predictions spread too much",
-        make=lambda tested: slope(*tested.pair),
+        make=lambda tested: tested.pair.slope,
         best=1.0, title="slope of observed on predicted values",
     ),
     Score(
@@ -198,7 +192,7 @@ SCORES: tuple[Score, ...] = (
     Score(
         name="top_share", kind=NUMBER, unit=NONE,
         meaning="share of the best observed lines that are among as many best predicted ones",
-        make=lambda tested: share_top(tested["observed"], tested["mean"], tested.top, tested.lowest),
+        make=lambda tested: tested.pair.share_top(tested.top, tested.lowest),
         best="highest", title="share of the best lines found",
     ),
     Score(

@@ -12,7 +12,7 @@ import bmtme
 import bmtme.cv.advice
 from bmtme.cv.differences import adjust_holm
 from bmtme.cv.joining import join_runs
-from bmtme.cv.result import CrossValidation, load_cross_validation
+from bmtme.cv.result import GIVEN, CrossValidation, load_cross_validation
 from bmtme.errors import DataError, UsageError
 from tests.helpers.comparisons import make_result
 
@@ -55,6 +55,22 @@ def test_a_folder_gives_back_what_was_saved(tmp_path):
         assert loaded.advice() == cv.advice()
         pd.testing.assert_frame_equal(loaded.compare(), cv.compare(), check_exact=True)
         assert loaded.partitions["scored"].dtype == bool
+
+
+def test_scores_are_read_back_and_not_made_again(tmp_path, monkeypatch):
+    cv = make_result({"un": 0.5, "NA": np.nan}, lines=20, partitions=3, folds=True)
+    cv.save(tmp_path / "cv")
+    again = CrossValidation(**{name: getattr(cv, name) for name in GIVEN}, failures=[], warnings=[], run=cv.run,
+                            envs=cv.envs, traits=cv.traits)  # fmt: skip
+    # As a version wrote it that knew fewer scores.
+    cv.scores = cv.scores.drop(columns="spearman")
+    cv.save(tmp_path / "older")
+    pd.testing.assert_frame_equal(bmtme.load(tmp_path / "older").scores, again.scores, check_exact=True)
+    for name in ("score", "score_means"):
+        monkeypatch.setattr(f"bmtme.cv.result.{name}", lambda *given, **named: pytest.fail("scored again"))
+    loaded = bmtme.load(tmp_path / "cv")
+    for name in ("scores", "overall"):
+        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(again, name), check_exact=True)
 
 
 def test_damaged_and_other_folders_are_refused(tmp_path):
