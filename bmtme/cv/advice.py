@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
+from bmtme.cv.calibration import describe_coverage, describe_slopes
 from bmtme.cv.compare import LEVEL, compare, find_score, find_winners
-from bmtme.cv.differences import FEWEST_PARTITIONS, By, Design, judge_difference
-from bmtme.cv.schemes import CV2
+from bmtme.cv.differences import FEWEST_PARTITIONS, By, Design, adjust_holm
 from bmtme.words import count_noun, list_names, some_names
 
 if TYPE_CHECKING:
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 
 #: Partitions below which a comparison sees large differences only.
 FEW_PARTITIONS = 5
-#: How far from 90% a coverage, and how far from 1 a slope must be to be told; and beyond chance: standard errors, p.
-FAR_COVERAGE, FAR_SLOPE, ERRORS, FAR_CHANCE = 0.03, 0.2, 3.0, 0.01
-#: Partitions, and multiples of the lines, beyond which nobody would go to tell a difference.
-MOST_PARTITIONS, MOST_TIMES = 100, 10
+#: Partitions, and multiples of the lines, beyond which nobody would go to tell a difference; pairs that are listed.
+MOST_PARTITIONS, MOST_TIMES, MOST_PAIRS = 100, 10, 6
+#: The normal quantile of a power of 80%.
+Z_POWER = 0.8416
 #: A measured size of the test from which on it is told.
 LARGE_SIZE = 0.07
-#: What replicates are called.
-NOUNS = {"lines": "line", "envs": "environment", "cells": "line"}
+#: Of what more are needed, by whether environments are the replicates, and what is hidden.
+NOUNS = {(False, unit): noun for unit, noun in (("lines", "lines"), ("envs", "environments"), ("cells", "lines"))}
+NOUNS |= {(True, "lines"): "environments and lines", (True, "envs"): "environments", (True, "cells"): "environments"}
 
 
 def find_best(cv: CrossValidation, metrics: Sequence[str]) -> set[tuple[str, str, str, str]]:
@@ -52,20 +54,10 @@ def tabulate(cv: CrossValidation, metric: str, by: By, against: str | None = Non
 
 def advise(cv: CrossValidation, width: int = 80) -> str:
     """The advice as paragraphs of lines of this width; see `CrossValidation.advice`."""
-    design = Design.of(cv.run["data"]["partitions"])
+    design = Design.of(cv.run["data"]["partitions"], cv.scores)
     sentences = list_cautions(cv, design)
     if cv.scores["model"].nunique() > 1:
-        overall = tabulate(cv, "pearson", "all")
-        rivals = overall[overall["n_partitions"] > 0]
-        if len(rivals):
-            sentences += [*describe_overall(cv, rivals, design), *describe_places(cv, design)]
-        sentences += [*describe_single(cv, overall), *describe_means(cv)]
-        sizes = overall["size"].dropna()
-        if (rivals["p_adjusted"] < LEVEL).any() and (sizes > LARGE_SIZE).any():
-            sentences.append(
-                f"The test is approximate: at 5% it rejected in {100 * sizes.iloc[0]:.0f}% of simulated comparisons of "
-                "models that were alike, so take a p near 0.05 for a hint."
-            )
+        sentences += describe_models(cv, design)
     sentences += [*describe_coverage(cv, design), *describe_slopes(cv, design)]
     fill = {"width": width, "break_on_hyphens": False, "break_long_words": False}
     return "\n".join(textwrap.fill(sentence, **fill) for sentence in sentences)  # type: ignore[arg-type]
@@ -81,73 +73,123 @@ def list_cautions(cv: CrossValidation, design: Design) -> list[str]:
             f"{len(cv.failures)} of {count_noun(fits, 'fit')} failed ({list_names(labels)}): models are compared on "
             "the partitions that both have."
         )
-    number = len(cv.run["data"]["partitions"])
     if cv.scores["model"].nunique() > 1:
-        if design.alone and len(cv.scores["env"].unique()) < FEW_PARTITIONS:
-            what = count_noun(cv.scores["env"].nunique(), "environment")
-            sentences.append(f"With {what} hidden in turn only large differences between models can be told.")
-        elif number < FEWEST_PARTITIONS:
-            sentences.append(
-                f"With {count_noun(number, 'partition')} no difference can be told from noise: make at least "
-                f"{FEW_PARTITIONS}, better 10."
-            )
+        number = count_replicates(cv, design)
+        what = (
+            f"{count_noun(number, 'environment')} hidden in turn" if design.alone else count_noun(number, "partition")
+        )
+        more = "" if design.alone else f": make at least {FEW_PARTITIONS}, better 10"
+        if number < FEWEST_PARTITIONS:
+            sentences.append(f"With {what} no difference can be told from noise{more}.")
         elif number < FEW_PARTITIONS:
-            sentences.append(f"With {count_noun(number, 'partition')} only large differences can be told: make 10.")
+            more = "" if design.alone else ": make 10"
+            sentences.append(f"With {what} only large differences can be told{more}.")
     return sentences
 
 
-def describe_overall(cv: CrossValidation, rows: pd.DataFrame, design: Design) -> list[str]:
+def count_replicates(cv: CrossValidation, design: Design) -> int:
+    """Number of what differences are averaged over."""
+    return int(cv.scores["env"].nunique()) if design.alone else len(cv.run["data"]["partitions"])
+
+
+def describe_models(cv: CrossValidation, design: Design) -> list[str]:
+    """How the models compare."""
+    means = cv.scores.groupby("model", sort=False)["pearson"].mean().dropna()
+    if means.empty:
+        return []
+    if means.max() <= 0:
+        return ["No mean correlation is above zero."]
+    overall = tabulate(cv, "pearson", "all")
+    rivals = overall[overall["n_partitions"] > 0]
+    sentences = []
+    if len(rivals):
+        sentences += [*describe_overall(cv, rivals, means, design), *describe_places(cv, design)]
+    sentences += [*describe_single(cv, overall), *describe_means(cv, design)]
+    if (rivals["p"] < LEVEL).any():
+        sizes = tabulate(cv, "pearson", "trait" if design.alone else "cell")["size"].dropna()
+        if (sizes > LARGE_SIZE).any():
+            where = "of a trait" if design.alone else "of an environment and trait"
+            sentences.append(
+                f"The test is approximate: at 5% it rejected in {100 * sizes.iloc[0]:.0f}% of simulated comparisons "
+                f"{where} where models were alike, so take a p near 0.05 for a hint."
+            )
+    return sentences
+
+
+def describe_overall(cv: CrossValidation, rows: pd.DataFrame, means: pd.Series, design: Design) -> list[str]:
     """Which model is better over all environments and traits, by how much, and what would tell."""
     where = "Over all environments and traits" if len(cv.scores[["env", "trait"]].drop_duplicates()) > 1 else "Here"
-    means: dict[Any, float] = cv.scores.groupby("model", sort=False)["pearson"].mean().dropna().to_dict()
-    if max(means.values(), default=0.0) <= 0:
-        return ["No model predicts: no mean correlation of predicted and observed values is above zero."]
-    correlations = {(None, None, model): mean for model, mean in means.items()}
-    winners = [model for _, _, model in find_winners(rows, find_score("pearson"), correlations)]
-    told = rows[rows["p_adjusted"] < LEVEL]
+    correlations: dict[Any, float] = {(None, None, model): mean for model, mean in means.items()}
+    winners = {model for _, _, model in find_winners(rows, find_score("pearson"), correlations)}
     if winners:
-        best = [model for model in means if model in winners]
-        mine = told[told["model"].isin(best[:1]) | told["against"].isin(best[:1])]
-        verb = "predicts" if len(best) == 1 else "(the same predictions) predict"
-        return [
-            f"{where}, {list_names(best)} {verb} best: the mean correlation is {means[best[0]]:.2f}, above that of "
-            f"{'; '.join(_gap(row, best[0]) for row in mine.itertuples(index=False))}."
-        ]
+        best = [str(model) for model in means.index if model in winners]
+        mine = rows[(rows["model"].isin(best[:1]) | rows["against"].isin(best[:1])) & (rows["p_adjusted"] < LEVEL)]
+        verb = "predicts best: its" if len(best) == 1 else "(the same predictions) predict best: their"
+        gaps = "; ".join(_gap(cv, row, best[0], row.p, design) for row in list_rows(mine))
+        return [f"{where}, {list_names(best)} {verb} mean correlation is above that of {gaps}."]
+    # Being better than every other model needs each of these tests; any pair that is named was chosen from all.
+    rows = rows.assign(p_pairs=adjust_holm(rows["p"].to_numpy()))
     known = rows[rows["p"].notna()]
-    if known.empty:
-        same = bool(len(rows)) and bool((rows["difference"] == 0).all())
-        return [f"{where}, the models have the very same scores."] if same else []
+    same = (rows["difference"] == 0) & ~(rows["se"] > 0)
+    if same.all():
+        return [f"{where}, the models have the very same scores."]
+    told, open_ = known[known["p_pairs"] < LEVEL], known[~(known["p_pairs"] < LEVEL)]
+    adjusted = f", p adjusted for {len(known)} pairs" if len(known) > 1 else ""
     sentences = []
     if len(told):
-        pairs = "; ".join(f"{_upper(row)!r} above {_gap(row, _upper(row))}" for row in told.itertuples(index=False))
-        sentences.append(f"{where}, no model is better than every other one. By the mean correlation: {pairs}.")
-    open_ = known[~(known["p_adjusted"] < LEVEL)]
-    row: Any = next(open_.loc[[open_["difference"].abs().idxmax()]].itertuples(index=False))
-    what = "of the other pairs no difference" if len(told) else f"{where}, no difference that"
-    rest = "can be told from noise" if len(told) else "can be told from noise separates the models"
-    sentences.append(
-        f"{what[0].upper()}{what[1:]} {rest}: the largest is {_upper(row)!r} above {_gap(row, _upper(row))}. "
-        f"{describe_need(row, design, cv)}".strip()
-    )
+        first = told.sort_values("p", kind="stable").head(MOST_PAIRS)
+        pairs = "; ".join(
+            f"{_upper(row)!r} above {_gap(cv, row, _upper(row), row.p_pairs, design)}" for row in list_rows(first)
+        )
+        more = f"; and {len(told) - len(first)} more pairs" if len(told) > len(first) else ""
+        sentences.append(
+            f"{where}, no model is shown to be better than every other one. By the mean correlation{adjusted}: "
+            f"{pairs}{more}."
+        )
+    if len(open_):
+        (row,) = list_rows(open_.loc[[open_["difference"].abs().idxmax()]])
+        start = "Of the other pairs no difference" if len(told) else f"{where}, no difference that"
+        rest = "can be told from noise" if len(told) else f"can be told from noise separates the models{adjusted}"
+        sentences.append(
+            f"{start} {rest}: the largest is {_upper(row)!r} above {_gap(cv, row, _upper(row), row.p_pairs, design)}. "
+            f"{describe_need(row, len(known), design, cv)}".strip()
+        )
+    unknown = rows[rows["p"].isna() & ~same]
+    if len(unknown) and count_replicates(cv, design) >= FEWEST_PARTITIONS:
+        reasons = [
+            f"{some_names([f'{row.model} - {row.against}' for row in list_rows(part)])} ({note})"
+            for note, part in unknown.groupby("note", sort=False)
+        ]
+        sentences.append(f"Not to be told: {'; '.join(reasons)}.")
     return sentences
 
 
-def describe_need(row: Any, design: Design, cv: CrossValidation) -> str:
-    """What would tell a difference of this size from noise, if it is one; empty where nothing reasonable would."""
+def describe_need(row: Any, pairs: int, design: Design, cv: CrossValidation) -> str:
+    """What would tell a difference of the size seen with a power of 80%; empty where it is none.
+
+    A difference d is told with that power where ``d > (t + 0.84) se``, t the critical value, here by Bonferroni.
+    """
     K, d2 = row.n_partitions, row.difference**2
     ratio = design.env_ratio if design.alone else design.ratio
     S2 = row.se**2 / (1.0 / K + ratio)
     if not d2 > 0 or not S2 > 0:
         return ""
-    limit = d2 / 4.0 - ratio * S2
+
+    def need(number: int) -> float:
+        return float((stdtrit(number - 1, 1.0 - LEVEL / (2.0 * pairs)) + Z_POWER) ** 2)
+
     again = cv.predictions.duplicated(["model", "line", "env", "trait"]).any()
-    if limit > 0 and again and not design.alone and K < S2 / limit <= MOST_PARTITIONS:
-        return f"If it is real, some {math.ceil(S2 / limit)} partitions instead of {K} would tell it."
-    times = 4.0 * row.se**2 / d2
-    noun = "environment" if design.alone else NOUNS[design.unit]
+    enough = [k for k in range(K + 1, MOST_PARTITIONS + 1) if need(k) * (1.0 / k + ratio) * S2 <= d2]
+    if enough and again and not design.alone:
+        return (
+            f"If it is as large as seen, some {enough[0]} partitions instead of {K} would tell it with a power of 80%."
+        )
+    times = need(K) * row.se**2 / d2
+    noun = NOUNS[design.alone, design.unit]
     if times <= MOST_TIMES:
-        return f"If it is real, it takes about {max(times, 1.5):.1f} times as many {noun}s to tell it."
-    return f"To tell a difference so small takes more than {MOST_TIMES} times as many {noun}s."
+        more = f"about {times:.1f} times as many {noun}"
+        return f"If it is as large as seen, it takes {more} to tell it with a power of 80%."
+    return f"To tell a difference so small with a power of 80% takes more than {MOST_TIMES} times as many {noun}."
 
 
 def describe_places(cv: CrossValidation, design: Design) -> list[str]:
@@ -163,7 +205,10 @@ def describe_places(cv: CrossValidation, design: Design) -> list[str]:
     best = find_winners(table, find_score("pearson"), correlations)
     noun = "trait" if design.alone else "environment and trait"
     if not best:
-        return [f"In no single {noun} is a model better than every other one (p adjusted for {len(places)} of them)."]
+        return [
+            f"In no single {noun} is a model shown to be better than every other one (p adjusted for {len(places)} of "
+            "them)."
+        ]
     parts = []
     for model in dict.fromkeys(cv.scores["model"]):
         names = [
@@ -177,35 +222,60 @@ def describe_places(cv: CrossValidation, design: Design) -> list[str]:
 
 
 def describe_single(cv: CrossValidation, overall: pd.DataFrame) -> list[str]:
-    """Whether several traits help: models against the single-trait ones."""
-    sentences = []
+    """Whether several traits help: models against the single-trait ones that are the same but for that."""
+    found: list[tuple[str, str, Any]] = []
     for single in _baselines(cv, "single") if len(cv.traits) > 1 else []:
         for model in _contenders(cv):
             rows = overall[overall["model"].isin([model, single]) & overall["against"].isin([model, single])]
-            row: Any = next(rows.itertuples(index=False), None)
-            if row is None or math.isnan(row.p):
-                continue
-            if not row.p_adjusted < LEVEL:
-                verdict = "it cannot be told from noise whether several traits help"
-            else:
-                verdict = "several traits help" if _upper(row) == model else "several traits do NOT help, they harm"
-            sign = 1.0 if row.model == model else -1.0
-            ends = sorted((sign * row.lower, sign * row.upper))
-            sentences.append(
-                f"{model!r} against one trait at a time ({single!r}): {verdict} (mean correlation "
-                f"{sign * row.difference:+.3f}, 95% interval {ends[0]:+.3f} to {ends[1]:+.3f})."
+            found += [(model, single, row) for row in list_rows(rows) if not math.isnan(row.p)]
+    adjusted = adjust_holm(np.array([row.p for _, _, row in found]))
+    sentences = []
+    for (model, single, row), p in zip(found, adjusted, strict=True):
+        sign = 1.0 if row.model == model else -1.0
+        ends = sorted((sign * row.lower, sign * row.upper))
+        figures = f"mean correlation {sign * row.difference:+.3f}, 95% interval {ends[0]:+.3f} to {ends[1]:+.3f}"
+        if len(found) > 1:
+            figures += f", p adjusted for {len(found)} such pairs {_write_p(p)}"
+        apart = list_other_differences(cv, model, single)
+        if apart:
+            verdict = (
+                f"they differ in more than the number of traits ({', '.join(apart)}), so that this does not tell "
+                "whether several traits help"
             )
+        elif not p < LEVEL:
+            verdict = "it cannot be told from noise whether several traits help"
+        else:
+            verdict = "several traits help" if _upper(row) == model else "several traits do NOT help, they harm"
+        sentences.append(f"{model!r} against one trait at a time ({single!r}): {verdict} ({figures}).")
     return sentences
 
 
-def describe_means(cv: CrossValidation) -> list[str]:
+def list_other_differences(cv: CrossValidation, model: str, single: str) -> list[str]:
+    """In what a model and a single-trait one differ beside the traits; structures that one trait cannot tell do not."""
+    settings = cv.run["settings"]["models"]
+    one, other = (
+        {key: value for key, value in settings[label].items() if key not in ("structure", "baseline")}
+        for label in (model, single)
+    )
+    standard = [settings[label].get("structure") == "standard" for label in (model, single)]
+    apart = ["structure"] if standard[0] != standard[1] else []
+    apart += [key for key in dict.fromkeys([*one, *other]) if one.get(key) != other.get(key)]
+    related = cv.run.get("relationships", {})
+    return apart + (["relationship"] if related.get(model) != related.get(single) else [])
+
+
+def describe_means(cv: CrossValidation, design: Design) -> list[str]:
     """Whether the best predicting model has smaller squared errors than environment means, by trait."""
-    correlations = cv.scores.groupby("model")["pearson"].mean()
-    models = [model for model in _contenders(cv) or _baselines(cv, "single") if correlations[model] > -np.inf]
+    models = [
+        model
+        for model in _contenders(cv) or _baselines(cv, "single")
+        if cv.scores.loc[cv.scores["model"] == model, "pearson"].notna().any()
+    ]
     sentences = []
-    for means in _baselines(cv, "means"):
-        if not models:
-            continue
+    for means in _baselines(cv, "means") if models else []:
+        correlations = average_shared(cv, models, design)
+        if correlations.isna().any():
+            correlations = cv.scores.groupby("model")["pearson"].mean()
         model = max(models, key=correlations.__getitem__)
         table = tabulate(cv, "msep", "trait", means)
         table = table[(table["model"] == model) & table["p"].notna()]
@@ -221,38 +291,11 @@ def describe_means(cv: CrossValidation) -> list[str]:
     return sentences
 
 
-def describe_coverage(cv: CrossValidation, design: Design) -> list[str]:
-    """Models whose 90% intervals do not cover 90%, beyond chance between lines (or environments)."""
-    table = cv.predictions
-    if not {"mean_lower", "mean_upper"} <= set(table.columns):
-        return []
-    parts = []
-    for model, rows in table[table["mean_lower"].notna()].groupby("model", sort=False):
-        inside = (rows["mean_lower"] <= rows["observed"]) & (rows["observed"] <= rows["mean_upper"])
-        covered = float(inside.mean())
-        # Values of a line miss together, and those of an environment or trait whose mean is not known, as under CV2.
-        scheme = cv.run["settings"]["scheme"]["name"]
-        together = ["env"] if design.alone else ["env", "trait"] if scheme == CV2.__name__ else ["line"]
-        excess = (inside - covered).groupby([rows[name] for name in together]).sum()
-        G = len(excess)
-        error = math.sqrt(float((excess**2).sum()) * G / max(G - 1, 1)) / len(rows)
-        cells = len(rows[["line", "env", "trait"]].drop_duplicates())
-        error = max(error, math.sqrt(0.9 * 0.1 / cells))
-        if G >= FEWEST_PARTITIONS and abs(covered - 0.9) > max(FAR_COVERAGE, ERRORS * error):
-            parts.append(f"those of {model!r} hold {100 * covered:.0f}% (too {'narrow' if covered < 0.9 else 'wide'})")
-    return [f"90% intervals do not hold 90% of the observed values: {'; '.join(parts)}."] if parts else []
-
-
-def describe_slopes(cv: CrossValidation, design: Design) -> list[str]:
-    """Models whose predictions spread too much or too little."""
-    parts = []
-    for model, rows in cv.scores.groupby("model", sort=False):
-        values = rows.groupby("env" if design.alone else "partition")["slope"].mean().dropna().sort_values()
-        found = judge_difference(values.to_numpy() - 1.0, design.env_ratio if design.alone else design.ratio)
-        if abs(found["difference"]) > FAR_SLOPE and found["p"] < FAR_CHANCE:
-            much = "much (inflated)" if found["difference"] < 0 else "little"
-            parts.append(f"those of {model!r} spread too {much}, slope {1.0 + found['difference']:.2f}")
-    return [f"Predictions are not on the scale of what is observed: {'; '.join(parts)}."] if parts else []
+def average_shared(cv: CrossValidation, models: Sequence[str], design: Design) -> pd.Series:
+    """Mean correlations of models where all of these have one, averaged as their differences are; NaN for nowhere."""
+    table = cv.scores[cv.scores["model"].isin(models)]
+    wide = table.pivot(index=["partition", "env", "trait"], columns="model", values="pearson").dropna()
+    return wide.groupby(level="env" if design.alone else "partition").mean().mean()
 
 
 def _baselines(cv: CrossValidation, kind: str) -> list[str]:
@@ -267,14 +310,26 @@ def _contenders(cv: CrossValidation) -> list[str]:
     return [label for label in dict.fromkeys(cv.scores["model"]) if not models[label].get("baseline")]
 
 
+def list_rows(table: pd.DataFrame) -> list[Any]:
+    """Rows by the names of their columns."""
+    return list(table.itertuples(index=False))
+
+
 def _upper(row: Any) -> str:
     """The model with the higher score."""
     return str(row.model if row.difference >= 0 else row.against)
 
 
-def _gap(row: Any, upper: str) -> str:
+def _gap(cv: CrossValidation, row: Any, upper: str, p: float, design: Design) -> str:
     """The other model of a comparison, and how far it is below."""
     other, sign = (row.against, 1.0) if row.model == upper else (row.model, -1.0)
     ends = sorted((sign * row.lower, sign * row.upper))
-    p = "p < 0.001" if row.p_adjusted < 0.001 else f"p {row.p_adjusted:.2g}"
-    return f"{other!r} by {sign * row.difference:.3f} (95% interval {ends[0]:.3f} to {ends[1]:.3f}, {p})"
+    means = average_shared(cv, [upper, other], design)
+    return (
+        f"{other!r} by {sign * row.difference:.3f} ({means[upper]:.2f} against {means[other]:.2f}, 95% interval "
+        f"{ends[0]:.3f} to {ends[1]:.3f}, p {_write_p(p)})"
+    )
+
+
+def _write_p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"

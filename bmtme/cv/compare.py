@@ -18,11 +18,13 @@ from bmtme.cv.differences import (
     Grid,
     adjust_holm,
     average_replicates,
-    judge_difference,
+    judge_both,
+    number_folds,
 )
 from bmtme.cv.resampling import DRAWS, Rows, can_resample, resample_lines, resample_replicates
 from bmtme.errors import UsageError
 from bmtme.results import scores as register
+from bmtme.results.agreement import FEWEST_LINES
 from bmtme.results.docstrings import document
 from bmtme.results.entries import NONE, NUMBER, TEXT, WHOLE, Column, Unit
 from bmtme.results.scores import Score
@@ -34,7 +36,8 @@ Key = tuple[Any, Any, str]
 LEVEL = 0.05
 
 #: Share of rejections at a nominal 5% where the models are exchangeable, by the kind of partitions and the score, for
-#: so many partitions. Measured by `python -m validation.run --only comparison`.
+#: so many partitions (environments, where these are the replicates). Measured by `python -m validation.run --only
+#: comparison`.
 SIZES: dict[tuple[str, str], tuple[tuple[int, float], ...]] = {
     ("folds", "pearson"): ((5, 0.050), (10, 0.043)),
     ("folds", "msep"): ((5, 0.056), (10, 0.051)),
@@ -43,11 +46,16 @@ SIZES: dict[tuple[str, str], tuple[tuple[int, float], ...]] = {
     ("cells", "pearson"): ((10, 0.082),),
     ("cells", "msep"): ((10, 0.107),),
 }
-#: Scores that behave like those measured.
-LIKE = {
-    "pearson": ("pearson", "spearman", "accuracy", "top_share"),
-    "msep": ("msep", "rmse", "crps", "log_score"),
-}
+#: How far numbers of partitions, and shares of lines, may be from those measured: a factor.
+NEAR = 2.0
+#: n_test / n_train of the random partitions measured; and the number of folds of lines beside environments.
+MEASURED_RATIO, MEASURED_FOLDS = 0.25, 5
+#: The accuracy is the correlation over a constant, which changes no p.
+LIKE = {"accuracy": "pearson"}
+
+#: Scores that predictions without a spread do not have.
+CORRELATIONS = ("pearson", "spearman", "slope", "accuracy")
+UNSAMPLED = "no interval by resampling for this score"
 
 METRIC = Unit("unit of the metric")
 COMPARED: tuple[Column, ...] = (
@@ -64,7 +72,7 @@ COMPARED: tuple[Column, ...] = (
     Column("upper", NUMBER, METRIC, "upper end of that interval"),
     Column("p", NUMBER, NONE, "two-sided p of the difference"),
     Column("p_adjusted", NUMBER, NONE, "p by Holm over the rows of the two models"),
-    Column("size", NUMBER, NONE, "how often the test rejects at 5% where the models are alike, as measured"),
+    Column("size", NUMBER, NONE, "how often the test rejects at 5% where models are alike; missing where not measured"),
     Column("boot_lower", NUMBER, METRIC, "lower end of the 95% interval by resampling lines or environments"),
     Column("boot_upper", NUMBER, METRIC, "upper end of that interval"),
     Column("n_partitions", WHOLE, NONE, "number of partitions (or of environments hidden in turn) that both score"),
@@ -102,7 +110,8 @@ def compare(
     by : {"cell", "trait", "all"}
         A row for every environment and trait; for every trait, with the score averaged over the environments within a
         partition; or one for all of them, for scores without a unit. Where every partition hides a whole environment,
-        the rows of traits and of all have the environments for replicates, after averaging within each of them.
+        or scores a trait of one alone (`CV2`), the rows of traits and of all have the environments for replicates,
+        after averaging within each of them.
     envs, traits : sequence of str, optional
         Order of the rows; by default that of their names.
     draws : int
@@ -123,13 +132,21 @@ def compare(
     With d_k the differences on K partitions and S^2 their variance, the standard error is the root of
     ``(1 / K + n_test / n_train) S^2``, and t has K - 1 degrees of freedom (Nadeau and Bengio 2003, Machine Learning
     52:239-281); n counts lines where lines are hidden whole, environments where only environments are, else line x
-    environment cells. The test is approximate; `size` says how often it errs. Holm's adjustment (1979, Scandinavian
-    Journal of Statistics 6:65-70) is over the rows of a pair of models, not over pairs.
+    environment cells. Where environments are the replicates and folds of lines are hidden with them, the environments
+    tell nothing of the chance in which lines were hidden: the folds, averaged over environments, are judged as well,
+    with the ratio of lines, and the wider interval is told with its standard error and p.
+
+    The test is approximate; `size` says how often it errs, where that was measured: for single environments and traits,
+    or single traits over environments that are replicates. Holm's adjustment (1979, Scandinavian Journal of Statistics
+    6:65-70) is over the rows of a pair of models, not over pairs. M models make M (M - 1) / 2 pairs, and among five
+    exchangeable models some pair had p below 0.05 in a quarter (ten folds) to half (ten random partitions) of
+    simulated sets: to name a pair that was not chosen beforehand, adjust for their number, as
+    `CrossValidation.advice` does.
 
     The bootstrap draws the scored lines with replacement and rescores their predictions, without fitting anew: it tells
     the chance in which lines were scored, not that in which lines were learnt from, and its intervals left out zero in
     14 to 21% of simulated comparisons of exchangeable models. Take it for the width, not for a test. Where environments
-    are replicates it draws environments, if there are five or more.
+    are replicates it draws environments, if there are five or more. Of ranks (spearman, top_share) there is none.
     """
     score = find_score(metric)
     models = list(dict.fromkeys(scores["model"]))
@@ -141,10 +158,11 @@ def compare(
             f"{metric} is in the {score.unit.words}, so that it cannot be averaged over traits: use by='trait', or a "
             "metric without a unit such as 'pearson'."
         )
-    design = Design.of(partitions)
+    design = Design.of(partitions, scores)
     alone = design.alone and by != "cell"
     grid = Grid.of(scores, score, models)
-    size = find_size(predictions, design, metric)
+    folds = number_folds(predictions, grid.partitions) if alone and design.unit == "lines" else None
+    kind = find_kind(predictions, design, folds)
     rows: list[dict[str, Any]] = []
     weights, replicates = [], []
     for one, other in pairs:
@@ -154,11 +172,17 @@ def compare(
             where = np.isfinite(difference) & columns
             values, weight = average_replicates(difference, where, grid.number_replicates(alone))
             row: dict[str, Any] = {"model": one, "against": other, "env": env, "trait": trait}
-            row |= judge_difference(values, design.env_ratio if alone else design.ratio)
-            row |= {"size": size, "n_partitions": len(values), "note": explain(values, alone, design.alone)}
+            others = None if folds is None else average_replicates(difference, where, grid.spread(folds))[0]
+            row |= judge_both(values, design.env_ratio if alone else design.ratio, others, design.ratio)
+            single = columns.sum() == 1 if not alone else trait is not None or len({t for _, t in grid.cells}) == 1
+            row["size"] = find_size(kind, metric, len(values)) if single and alone == design.alone else np.nan
+            row |= {"n_partitions": len(values), "note": explain(values, alone, design.alone, others)}
             mine.append(row)
             weights.append((models.index(one), models.index(other), weight))
             replicates.append(values)
+        if metric in CORRELATIONS and not any(row["n_partitions"] for row in mine):
+            for row in mine:
+                row["note"] = explain_absence(predictions, (one, other)) or row["note"]
         for row, p in zip(mine, adjust_holm(np.array([row["p"] for row in mine])), strict=True):
             row["p_adjusted"] = p
         rows += mine
@@ -167,8 +191,11 @@ def compare(
         ends = [resample_replicates(values, draws) for values in replicates]
     elif draws and can_resample(score):
         labels = (models, grid.partitions, grid.cells)
+        factors = find_factors(scores, grid) if metric == "accuracy" else None
         with threadpool_limits(1):  # the same digits whatever the number of cores
-            ends = resample_lines(Rows.of(predictions), score, labels, weights, draws)
+            ends = resample_lines(Rows.of(predictions), score, labels, weights, draws, factors)
+    elif draws:
+        ends = [(np.nan, np.nan, UNSAMPLED if len(values) else "") for values in replicates]
     for row, (lower, upper, reason) in zip(rows, ends, strict=True):
         row |= {"boot_lower": lower, "boot_upper": upper, "note": "; ".join(filter(None, (row["note"], reason)))}
     return pd.DataFrame(
@@ -181,31 +208,64 @@ def compare(
     )
 
 
-def explain(values: np.ndarray, by_env: bool, hides_envs: bool) -> str:
+def explain(values: np.ndarray, by_env: bool, hides_envs: bool, folds: np.ndarray | None = None) -> str:
     """Why there is no p, empty if there is one."""
     if not len(values):
         return "no partition has a score of both"
     if not values.any():
         return "both have the same scores"
-    if len(values) >= FEWEST_PARTITIONS:
-        return ""
-    if by_env:
+    if len(values) < FEWEST_PARTITIONS and by_env:
         return f"fewer than {FEWEST_PARTITIONS} environments"
-    hint = ": compare by='trait', over environments" if hides_envs else ""
-    return f"fewer than {FEWEST_PARTITIONS} partitions{hint}"
+    if len(values) < FEWEST_PARTITIONS:
+        hint = ": compare by='trait', over environments" if hides_envs else ""
+        return f"fewer than {FEWEST_PARTITIONS} partitions{hint}"
+    return (
+        f"fewer than {FEWEST_PARTITIONS} folds of lines" if folds is not None and len(folds) < FEWEST_PARTITIONS else ""
+    )
 
 
-def find_size(predictions: pd.DataFrame, design: Design, metric: str) -> float:
-    """The measured size of the test for partitions of the kind, NaN where none was measured."""
-    like = next((name for name, metrics in LIKE.items() if metric in metrics), None)
-    if like is None or design.alone or design.unit == "envs":
-        return np.nan
+def explain_absence(predictions: pd.DataFrame, models: Sequence[str]) -> str:
+    """Why two models have no score in common, where one predicts all lines alike; empty if that is not it."""
+    for model in models:
+        cells = predictions[predictions["model"] == model].groupby(["partition", "env", "trait"])["mean"]
+        several = cells.nunique()[cells.size() >= FEWEST_LINES]
+        if len(several) and (several == 1).all():
+            return f"{model!r} predicts all lines of an environment alike: it has no correlation, compare by msep"
+    return ""
+
+
+def find_kind(predictions: pd.DataFrame, design: Design, folds: np.ndarray | None) -> str:
+    """The kind of partitions as in `SIZES`, empty for one that was not measured."""
     first = predictions[predictions["model"] == predictions["model"].iloc[0]] if len(predictions) else predictions
+    if design.alone:
+        if design.unit == "envs":
+            return "envs"
+        number = 0 if folds is None else len(set(folds))
+        near = design.unit == "lines" and MEASURED_FOLDS / NEAR <= number <= MEASURED_FOLDS * NEAR
+        return "envs and lines" if near else ""
+    lines = first.groupby("partition")["line"].nunique()
     again = bool(first.duplicated(["line", "env", "trait"]).any())
-    kind = "cells" if design.unit == "cells" else "random" if again else "folds"
-    known = SIZES.get((kind, like), ())
-    number = first["partition"].nunique()
-    return min(known, key=lambda entry: abs(np.log(entry[0] / max(number, 1))))[1] if known else np.nan
+    if design.unit == "lines" and not again:
+        # Families as folds are of unequal sizes, and were not measured.
+        return "folds" if len(lines) and lines.max() <= NEAR * lines.min() else ""
+    if not MEASURED_RATIO / NEAR <= design.ratio <= MEASURED_RATIO * NEAR or not again:
+        return ""
+    everywhere = (first.groupby("partition")["env"].nunique() == first["env"].nunique()).all()
+    return {"lines": "random", "cells": "cells" if everywhere else ""}.get(design.unit, "")
+
+
+def find_size(kind: str, metric: str, number: int) -> float:
+    """The measured size of the test for so many partitions of a kind, NaN where none like it was measured."""
+    known = SIZES.get((kind, LIKE.get(metric, metric)), ())
+    near = [entry for entry in known if entry[0] / NEAR <= number <= entry[0] * NEAR]
+    return min(near, key=lambda entry: abs(np.log(entry[0] / number)))[1] if near else np.nan
+
+
+def find_factors(scores: pd.DataFrame, grid: Grid) -> np.ndarray:
+    """(C,) accuracy over correlation in each cell, NaN where the heritability is not known."""
+    ratio = scores["accuracy"] / scores["pearson"].where(scores["pearson"] != 0.0)
+    found = ratio.groupby([scores["env"], scores["trait"]]).median()
+    return np.array([found.get(cell, np.nan) for cell in grid.cells], dtype=np.float64)
 
 
 def find_score(metric: str) -> Score:

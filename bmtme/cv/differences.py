@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.special import stdtr, stdtrit
 
 from bmtme.results.scores import Score
@@ -29,9 +32,10 @@ class Design:
     ratio : float
         n_test / n_train in these units, from means over the partitions.
     alone : bool
-        Whether every partition hides one whole environment.
+        Whether environments are the replicates: every partition hides a whole one, or scores one alone, each of its
+        traits once (`CV2`).
     env_ratio : float
-        The same in environments.
+        n_test / n_train in environments.
     """
 
     unit: str
@@ -40,8 +44,11 @@ class Design:
     env_ratio: float
 
     @classmethod
-    def of(cls, partitions: Sequence[Mapping[str, Any]]) -> Design:
-        """From the record of the partitions: lines where lines are hidden whole, else environments, else cells."""
+    def of(cls, partitions: Sequence[Mapping[str, Any]], scores: pd.DataFrame) -> Design:
+        """From the record of the partitions: lines where lines are hidden whole, else environments, else cells.
+
+        scores : of a cross-validation, to see which environments and traits a partition scores
+        """
         count = {
             unit: (
                 np.array([entry[f"{unit}_hidden"] for entry in partitions], dtype=np.float64),
@@ -51,7 +58,34 @@ class Design:
         }
         unit = next((name for name in ("lines", "envs") if (count[name][0] > 0).all()), "cells")
         ratio = {name: float(hidden.sum() / max(kept.sum(), 1.0)) for name, (hidden, kept) in count.items()}
-        return cls(unit, ratio[unit], bool((count["envs"][0] == 1).all()), ratio["envs"])
+        scored = scores[["partition", "env", "trait"]].drop_duplicates()
+        alone = bool((count["envs"][0] == 1).all())
+        if unit == "cells" and _stand_alone(scored):
+            alone, ratio["envs"] = True, 1.0 / max(scored["env"].nunique() - 1, 1)
+        return cls(unit, ratio[unit], alone, ratio["envs"])
+
+
+def _stand_alone(scored: pd.DataFrame) -> bool:
+    """Whether every partition scores one environment alone, and every environment and trait is scored once."""
+    once = not scored.duplicated(["env", "trait"]).any()
+    return once and len(scored) > 0 and bool((scored.groupby("partition")["env"].nunique() == 1).all())
+
+
+def number_folds(predictions: pd.DataFrame, partitions: Sequence[str]) -> npt.NDArray[np.int64] | None:
+    """(P,) number of the fold of lines that each partition scores; None where all of them share lines.
+
+    Partitions that share a line are of one fold, as those of `NewLinesNewEnvironments` in its environments.
+    """
+    place = {label: k for k, label in enumerate(partitions)}
+    pairs = predictions[["partition", "line"]].drop_duplicates()
+    pairs = pairs[pairs["partition"].isin(place)]
+    if set(pairs["partition"]) != set(partitions):
+        return None
+    lines, line = np.unique(pairs["line"].to_numpy(dtype=object).astype(str), return_inverse=True)
+    size = len(partitions) + len(lines)
+    at = pairs["partition"].map(place).to_numpy(), len(partitions) + line
+    number, label = connected_components(coo_matrix((np.ones(len(pairs)), at), shape=(size, size)), directed=False)
+    return np.unique(label[: len(partitions)], return_inverse=True)[1] if number > 1 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +135,14 @@ class Grid:
 
     def number_replicates(self, alone: bool) -> np.ndarray:
         """(P, C) number of the replicate that a score belongs to: its partition, or its environment."""
-        shape = self.values.shape[1:]
         if alone:
             place = {env: k for k, env in enumerate(sorted({env for env, _ in self.cells}))}
-            return np.broadcast_to([place[env] for env, _ in self.cells], shape)
-        return np.broadcast_to(np.arange(shape[0])[:, None], shape)
+            return np.broadcast_to([place[env] for env, _ in self.cells], self.values.shape[1:])
+        return self.spread(np.arange(len(self.partitions)))
+
+    def spread(self, number: np.ndarray) -> np.ndarray:
+        """(P,) numbers of the partitions for each of their cells (P, C)."""
+        return np.broadcast_to(number[:, None], self.values.shape[1:])
 
 
 def average_replicates(
@@ -132,6 +169,17 @@ def judge_difference(values: np.ndarray, ratio: float) -> dict[str, float]:
         found |= {"lower": mean - half, "upper": mean + half}
         found["p"] = float(2.0 * stdtr(K - 1, -abs(mean) / se)) if se > 0 else float(mean == 0.0)
     return found
+
+
+def judge_both(values: np.ndarray, ratio: float, others: np.ndarray | None, other_ratio: float) -> dict[str, float]:
+    """The same by replicates of two kinds, of which the one with the wider interval is told; None for no others."""
+    found = judge_difference(values, ratio)
+    if others is None or not len(values):
+        return found
+    other = judge_difference(others + (values.mean() - others.mean()), other_ratio)
+    if np.isnan(other["p"]):
+        return found | dict.fromkeys(("lower", "upper", "p"), np.nan)
+    return other if other["upper"] > found["upper"] else found
 
 
 def adjust_holm(p: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.cv.result import CrossValidation
+from bmtme.cv.scores import TOP
 from bmtme.errors import DataError, UsageError
 from bmtme.words import count_noun, list_names
 
@@ -30,21 +31,23 @@ def join_runs(named: Mapping[str, CrossValidation]) -> CrossValidation:
     Returns
     -------
     CrossValidation
-        A label that runs share is one model where its settings and those of the chains are the same (the first run's
-        numbers are taken), else it becomes ``"label (run)"``. The scheme, the heritabilities, `top` and `lowest`, and
-        the record of the data are those of the first run.
+        A label that runs share is one model where its settings, those of the chains and the relationship are the same,
+        or the predictions are (the first run's numbers are taken), else it becomes ``"label (run)"``. The scheme, the
+        heritabilities and the record of the data are those of the first run; ``run["relationships"]`` has the digest
+        of every model's relationship.
 
     Raises
     ------
     DataError
-        If the runs differ in environments, traits, partitions or observed values; the message says where.
+        If the runs differ in environments, traits, partitions, observed or training values; the message says where.
     UsageError
-        If there is no run.
+        If there is no run, or they differ in `top` or `lowest`.
     """
     if not named:
         raise UsageError("there is no run to join: name at least one.")
     (first, one), *others = named.items()
     for name, other in others:
+        refuse_options((first, one), (name, other))
         difference = describe_difference(one, other)
         if difference:
             raise DataError(
@@ -59,8 +62,10 @@ def join_runs(named: Mapping[str, CrossValidation]) -> CrossValidation:
         part: {} for part in BY_MODEL if any(part in cv.run for cv in named.values())
     }
     failures, warnings = [], []
+    relationships: dict[str, str] = {}
     for name, cv in named.items():
         mine = labels[name]
+        relationships |= dict.fromkeys(mine.values(), _relate(cv))
         for table, found in pieces.items():
             part = getattr(cv, table)
             part = part[part["model"].isin(mine)]
@@ -71,6 +76,13 @@ def join_runs(named: Mapping[str, CrossValidation]) -> CrossValidation:
         failures += [(mine[model], *rest) for model, *rest in cv.failures if model in mine]
         warnings += [f"run {name!r}: {text}" for text in cv.warnings]
     run = {**one.run, **by_model, "settings": {**one.run["settings"], "models": models}}
+    run["relationships"] = relationships
+    apart = [name for name, cv in others if _relate(cv) != _relate(one)]
+    if apart:
+        warnings.append(
+            f"the relationship of {list_names(apart)} is another than that of {first!r}: models of these runs differ "
+            "in it, too."
+        )
     run["seconds"] = {
         part: sum(cv.run["seconds"].get(part, 0.0) for cv in named.values()) for part in one.run["seconds"]
     }
@@ -92,20 +104,15 @@ def join_runs(named: Mapping[str, CrossValidation]) -> CrossValidation:
 
 
 def name_models(named: Mapping[str, CrossValidation]) -> dict[str, dict[str, str]]:
-    """New labels by run and label; a model that an earlier run has with the same settings is left out."""
-
-    def settle(cv: CrossValidation, label: str) -> tuple[Any, ...]:
-        settings = cv.run["settings"]
-        return settings["models"][label], *(settings.get(key) for key in SAMPLING)
-
+    """New labels by run and label; a model that an earlier run has is left out."""
     labels: dict[str, dict[str, str]] = {}
-    known: dict[str, list[tuple[Any, ...]]] = {}
+    known: dict[str, list[CrossValidation]] = {}
     for name, cv in named.items():
         labels[name] = {}
         for label in cv.run["settings"]["models"]:
-            settled = settle(cv, label)
-            if settled not in known.setdefault(label, []):
-                known[label].append(settled)
+            earlier = known.setdefault(label, [])
+            if not any(is_one_model(label, cv, other) for other in earlier):
+                earlier.append(cv)
                 labels[name][label] = label
     taken = {label for label, found in known.items() if len(found) == 1}
     for name, mine in labels.items():
@@ -115,6 +122,37 @@ def name_models(named: Mapping[str, CrossValidation]) -> dict[str, dict[str, str
                 if mine[label] in taken:
                     raise UsageError(f"two models would be called {mine[label]!r}: name the runs otherwise.")
     return labels
+
+
+def is_one_model(label: str, one: CrossValidation, other: CrossValidation) -> bool:
+    """Whether a label stands for the same model in both runs: by what it was made with, or by what it predicts."""
+    settings = [cv.run["settings"] for cv in (one, other)]
+    if settings[0]["models"][label] != settings[1]["models"][label]:
+        return False
+    made = [[cv.run["settings"].get(key) for key in SAMPLING] + [_relate(cv)] for cv in (one, other)]
+    if made[0] == made[1]:
+        return True
+    keys = ["partition", "line", "env", "trait"]
+    tables = [cv.predictions[cv.predictions["model"] == label].set_index(keys) for cv in (one, other)]
+    numbers = [name for name in tables[0].select_dtypes("number") if name in tables[1]]
+    if len(tables[0]) != len(tables[1]) or not len(tables[0]):
+        return False
+    values = tables[1].reindex(tables[0].index)[numbers].to_numpy()
+    return np.allclose(tables[0][numbers].to_numpy(), values, rtol=1e-9, atol=0.0, equal_nan=True)
+
+
+def refuse_options(*runs: tuple[str, CrossValidation]) -> None:
+    """Refuse runs that do not look for the same best lines."""
+    for key, default in (("top", TOP), ("lowest", ())):
+        found = {name: cv.run["settings"].get(key, default) for name, cv in runs}
+        values = [value if key == "top" else set(value) for value in found.values()]
+        if values[0] != values[1]:
+            texts = " and ".join(
+                f"{value if key == 'top' else list_names(value) or 'none'} in {name!r}" for name, value in found.items()
+            )
+            raise UsageError(
+                f"the runs differ in {key} ({texts}), by which top_share is scored: run them with the same {key}."
+            )
 
 
 def describe_difference(one: CrossValidation, other: CrossValidation) -> str:
@@ -148,7 +186,14 @@ def describe_difference(one: CrossValidation, other: CrossValidation) -> str:
             f"the observed values of {count_noun(number, 'cell')} differ, such as line {line!r} in {env!r}, trait "
             f"{trait!r}: {y:g} and {z:g}"
         )
+    if one.run["data"]["trial_digest"] != other.run["data"]["trial_digest"]:
+        return "the hidden values are the same, but the models learnt from other values, plots or lines"
     return ""
+
+
+def _relate(cv: CrossValidation) -> str:
+    """The digest of the relationship of a run."""
+    return str(cv.run["data"]["relationship_digest"])
 
 
 def _index_partitions(table: pd.DataFrame) -> dict[str, set[tuple[Any, ...]]]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bmtme.arguments import as_array, as_text, show
+from bmtme.arguments import as_array, as_label, show
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from bmtme.words import count_noun, first_repeat, list_names
@@ -54,8 +54,8 @@ class Partition:
     Raises
     ------
     UsageError
-        If the label is no text, the arrays are no three-dimensional masks of one shape, or a cell is scored and not
-        hidden.
+        If the label is no text, longer than 200 characters or holds a control character, the arrays are no
+        three-dimensional masks of one shape, or a cell is scored and not hidden.
     """
 
     label: str
@@ -63,7 +63,7 @@ class Partition:
     scored: BoolArray = None  # type: ignore[assignment]  # an array from the start on
 
     def __post_init__(self) -> None:
-        label = as_text(self.label, "the label of a partition")
+        label = as_label(self.label, "the label of a partition")
         if not label:
             raise UsageError("the label of a partition is empty: name it after what it hides, or number it.")
         object.__setattr__(self, "label", label)

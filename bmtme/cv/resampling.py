@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ Sums = tuple[FloatArray, Callable[[FloatArray, FloatArray], FloatArray]]
 DRAWS, SEED = 1000, 0x626F6F74
 #: Lines and environments from which on they stand for others.
 FEWEST_LINES, FEWEST_ENVS = 10, 5
+#: Columns of the predictions that scores are made of.
+SCORED = ("observed", "mean", "crps", "log_score", "mean_lower", "mean_upper", "mean_lower_50", "mean_upper_50")
 #: Ends of the interval.
 ENDS = (0.025, 0.975)
 
@@ -54,7 +56,7 @@ class Rows:
             tuple(str(names[codes[k, start]]) for k, (names, _) in enumerate(coded[:-1])): (int(start), int(end))
             for start, end in zip(starts, [*starts[1:], len(order)], strict=True)
         }
-        kept = [name for name in ("observed", "mean", "crps", "log_score") if name in table.columns]
+        kept = [name for name in SCORED if name in table.columns]
         columns = {name: table[name].to_numpy(dtype=np.float64)[order] for name in kept}
         return cls(columns, codes[-1], len(coded[-1][0]), limits)  # type: ignore[arg-type]
 
@@ -70,6 +72,7 @@ def resample_lines(
     labels: tuple[Sequence[str], Sequence[str], Sequence[tuple[str, str]]],
     comparisons: Sequence[tuple[int, int, FloatArray]],
     draws: int = DRAWS,
+    factors: FloatArray | None = None,
 ) -> list[tuple[float, float, str]]:
     """95% percentile intervals of weighted means of differences, with the lines drawn with replacement.
 
@@ -79,6 +82,7 @@ def resample_lines(
     ----------
     labels : models, partitions and cells (env, trait) by place
     comparisons : (model, other, (P, C) weights of the cells of the partitions, zero where a score is missing)
+    factors : (C,) what the correlation of a cell is multiplied by, for accuracy
 
     Returns
     -------
@@ -98,7 +102,7 @@ def resample_lines(
                 found[m] = score.measure(_rescore(score.name, values, counts[rows.line[start:end]]))
             for k in wanted:
                 one, other, weight = comparisons[k]
-                difference = found[one] - found[other]
+                difference = (found[one] - found[other]) * (1.0 if factors is None else factors[c])
                 there = np.isfinite(difference)
                 total[k] += weight[p, c] * np.where(there, difference, 0.0)
                 known[k] += weight[p, c] * there
@@ -148,17 +152,30 @@ def _mean_of(make: Callable[[Mapping[str, FloatArray]], FloatArray]) -> Callable
     return lambda values: (make(values)[:, None], lambda sums, n: sums[0] / n)
 
 
-def _sum_products(values: Mapping[str, FloatArray]) -> Sums:
+def _sum_products(values: Mapping[str, FloatArray], slope: bool = False) -> Sums:
     """Of deviations, so that no digits are lost where means are large."""
-    y, f = ((each - each.mean()) / (np.abs(each - each.mean()).max() or 1.0) for each in _pair(values))
+    centred = [each - each.mean() for each in _pair(values)]
+    sizes = [np.abs(each).max() or 1.0 for each in centred]
+    y, f = (each / size for each, size in zip(centred, sizes, strict=True))
 
     def finish(sums: FloatArray, n: FloatArray) -> FloatArray:
         y, f, yy, ff, yf = sums
         spread = (yy - y * y / n) * (ff - f * f / n)
         # A single line drawn again and again leaves rounding for spread.
-        return np.where(spread > 1e-20 * n * n, yf - y * f / n, np.nan) / np.sqrt(np.abs(spread))
+        product = np.where(spread > 1e-20 * n * n, yf - y * f / n, np.nan)
+        if slope:
+            return product / (ff - f * f / n) * (sizes[0] / sizes[1])
+        return product / np.sqrt(np.abs(spread))
 
     return np.stack([y, f, y * y, f * f, y * f], axis=1), finish
+
+
+def _cover(end: str) -> Callable[[Mapping[str, FloatArray]], Sums]:
+    def inside(values: Mapping[str, FloatArray]) -> FloatArray:
+        y, low, high = values["observed"], values[f"mean_lower{end}"], values[f"mean_upper{end}"]
+        return ((low <= y) & (y <= high)).astype(np.float64)
+
+    return _mean_of(inside)
 
 
 def _root_mean(values: Mapping[str, FloatArray]) -> Sums:
@@ -172,9 +189,13 @@ def _pair(values: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
 
 _SUMS: dict[str, Callable[[Mapping[str, FloatArray]], Sums]] = {
     "pearson": _sum_products,
+    "accuracy": _sum_products,  # times the factors
+    "slope": partial(_sum_products, slope=True),
     "msep": _mean_of(lambda values: (values["observed"] - values["mean"]) ** 2),
     "rmse": _root_mean,
     "bias": _mean_of(lambda values: values["mean"] - values["observed"]),
     "crps": _mean_of(lambda values: values["crps"]),
     "log_score": _mean_of(lambda values: values["log_score"]),
+    "coverage_50": _cover("_50"),
+    "coverage_90": _cover(""),
 }

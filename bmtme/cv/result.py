@@ -220,8 +220,9 @@ def load_cross_validation(folder: str | os.PathLike[str]) -> CrossValidation:
         if file not in columns:
             raise DataError(f"{path} cannot be read as a saved {KIND}: it has no {file}; an earlier version wrote it.")
         tables[name] = read_table(path / file, columns[file])
-    env = tables["heritability"]["env"]
-    tables["heritability"]["env"] = env.astype(object).where(env != "", None)
+    for name in ("env", "trait"):
+        column = tables["heritability"][name].astype(object)
+        tables["heritability"][name] = column.where(column != "", None)
     failures = [(entry["model"], entry["partition"], entry["message"]) for entry in run.pop("failures")]
     warnings, envs, traits = (run.pop(name) for name in ("warnings", "envs", "traits"))
     return CrossValidation(

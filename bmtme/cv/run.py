@@ -16,6 +16,7 @@ from bmtme.checkup.cautions import warn_of_values
 from bmtme.collection import describe_data, find_versions
 from bmtme.cv.clones import CloneChoice, choose_clones, describe_clone_leaks, describe_nearly_clones
 from bmtme.cv.diagnostics import describe_diagnoses
+from bmtme.cv.digests import digest_relationship, digest_trial
 from bmtme.cv.heritability import measure_heritability
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.means import predict_by_means
@@ -175,7 +176,7 @@ def cross_validate(
             describe_few(partitions, trial),
         ]
         warn_of(told)
-        trained = train(named, trial, relationship, partitions, decompose, workers)
+        trained = train(named, trial, relationship, partitions, decompose)
         twins = find_twins(named, trial)
         jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)
         heritability = measure_heritability(trial, relationship)
@@ -227,10 +228,12 @@ def cross_validate(
         },
         "data": describe_data(whole)
         | {
+            "trial_digest": digest_trial(trial),
+            "relationship_digest": digest_relationship(relationship),
             "partitions": [
                 {"partition": partition.label, "test_cells": int(partition.test_cells(trial).sum()), **counted}
                 for partition, counted in zip(partitions, units, strict=True)
-            ]
+            ],
         },
         "diagnostics": {
             name: {label: diagnosis.describe() for label, diagnosis in entries.items()}
@@ -309,7 +312,7 @@ def predict_baselines(
         if isinstance(model, EnvironmentMeans) and twins[label] == label:
             for k, parts in enumerate(trained):
                 part = parts[ALL]
-                tables = predict_by_means(part.prepared.trial, part.trial, part.cells)
+                tables = predict_by_means(part.outline.trial, part.trial, part.cells)
                 out[m, k] = Outcome(*tables)
     return out
 

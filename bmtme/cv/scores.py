@@ -61,7 +61,8 @@ def score(
     lowest : sequence of str
         Traits of which low values are the best.
     heritability : pandas.DataFrame, optional
-        As of `bmtme.cv.measure_heritability`; without it there is no accuracy.
+        As of `bmtme.cv.measure_heritability`; without it there is no accuracy. It is of the lines of the whole trial:
+        where whole groups, such as families, are the folds, lines of a fold differ less and the accuracy is too low.
 
     Returns
     -------
@@ -185,7 +186,7 @@ def _score(
 
 
 def _list_known(heritability: pd.DataFrame | None) -> dict[tuple[str | None, str], tuple[float, str]]:
-    """Heritabilities, and why they are unknown, by environment (None: of means over environments) and trait."""
+    """Heritabilities and their notes, by environment (None: of means over environments) and trait."""
     if heritability is None:
         return {}
     _need(heritability, ["env", "trait", "heritability", "note"], "heritabilities")
@@ -193,7 +194,7 @@ def _list_known(heritability: pd.DataFrame | None) -> dict[tuple[str | None, str
     for env, trait, h2, note in heritability[["env", "trait", "heritability", "note"]].itertuples(
         index=False, name=None
     ):
-        found[env if isinstance(env, str) else None, trait] = float(h2), note if np.isnan(h2) else ""
+        found[env if isinstance(env, str) else None, trait] = float(h2), note
     return found
 
 
@@ -209,7 +210,8 @@ def summarise(
     Parameters
     ----------
     scores : pandas.DataFrame
-        As made by `score`; model, env, trait, pearson and msep are needed, other scores that are absent are missing.
+        As made by `score`; model, partition, env, trait, pearson and msep are needed, other scores that are absent are
+        missing.
     envs, traits : sequence of str, optional
         Order of the rows; by default the order of first appearance.
 
@@ -220,7 +222,8 @@ def summarise(
 
         Partitions with a missing score are left out of its mean and standard error; with fewer than two scores the
         standard error is missing. Ranks are within the env x trait, ties share the lower rank, a missing mean has a
-        missing rank. Models missing a partition are ranked by the partitions they have.
+        missing rank. So has a model that lacks the score in a partition where another model has it, as after a
+        failure: means over other partitions are no comparison, `compare` makes one.
 
     Raises
     ------
@@ -229,7 +232,7 @@ def summarise(
     """
     keys = ["model", "env", "trait"]
     found = register.SCORES
-    _need(scores, [*keys, "pearson", "msep"], "scores")
+    _need(scores, [*keys, "partition", "pearson", "msep"], "scores")
     codes, names = _rank_keys(scores, keys, {"env": envs, "trait": traits})
     order = np.lexsort(codes.T[::-1])
     codes = codes[order]
@@ -248,12 +251,28 @@ def summarise(
             spread[place] = scores[each.name].to_numpy(dtype=np.float64)[order]
         table[f"{each.name}_mean"], table[f"{each.name}_se"] = average_rows(np.sort(spread, axis=1))
     made = pd.DataFrame(table)
+    complete = find_complete(scores, made, [each.name for each in found])
     within = made.assign(**{each.name: each.measure(made[f"{each.name}_mean"]) for each in found})
+    for each in found:
+        within[each.name] = within[each.name].where(complete[each.name])
     groups = within.groupby(["env", "trait"], sort=False)
     for each in found:
         made[f"{each.name}_rank"] = groups[each.name].rank(method="min", ascending=each.sign < 0)
     kinds = {column.name: column.kind for column in columns if column.kind == NUMBER}
     return made.astype({columns[len(keys)].name: "int64", **kinds})[name_columns(columns)]
+
+
+def find_complete(scores: pd.DataFrame, made: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Of the models, environments and traits of a summary, those with each score wherever a model has it (bool)."""
+    there = scores.reindex(columns=names).notna()
+    cell = ["env", "trait"]
+    mine = there.groupby([scores[key] for key in ("model", *cell)]).sum()
+    every = there.groupby([scores[key] for key in (*cell, "partition")]).any().groupby(level=cell).sum()
+    counts = [
+        table.reindex(pd.MultiIndex.from_frame(made[keys])).to_numpy()
+        for table, keys in ((mine, ["model", *cell]), (every, cell))
+    ]
+    return pd.DataFrame(dict(zip(names, (counts[0] == counts[1]).T, strict=True)))
 
 
 def average_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -131,7 +131,7 @@ def plot_differences(cv: CrossValidation, metric: str = "pearson", against: str 
         settings = cv.run["settings"]["models"]
         single = (label for label in models if settings[label].get("baseline") == "single")
         against = next(single, models[0])
-    over_envs = Design.of(cv.run["data"]["partitions"]).alone
+    over_envs = Design.of(cv.run["data"]["partitions"], cv.scores).alone
     table = cv.compare(metric, against, "trait" if over_envs else "cell")
     compared = _list_scored(table, [model for model in models if model != against], "difference")
     rows = ["all"] if over_envs else [env for env in cv.envs if env in set(table["env"])]

@@ -200,6 +200,40 @@ def test_a_new_environment_is_predicted_by_the_others(data):
     assert cv.scores["msep"].notna().all()
 
 
+def test_one_other_environment_tells_nothing_of_their_spread(data):
+    """Predicted all the same; intervals and what rests on them are missing, not zero."""
+    trial, relationship = data
+    kept = trial.env_index < 2
+    two = Trial(
+        trial.lines, trial.envs[:2], trial.traits, trial.line_index[kept], trial.env_index[kept], trial.values[kept],
+        tuple(rep for rep, keep in zip(trial.reps, kept, strict=True) if keep),
+    )  # fmt: skip
+    cv = cross_validate(two, relationship, EnvironmentMeans(), NewEnvironments(), seed=1)
+    for table in (cv.predictions, cv.line_means):
+        assert table[["mean_lower", "mean_upper_50", "log_score", "crps"]].isna().all(axis=None)
+        assert table["mean"].notna().all()
+    assert cv.scores[["coverage_90", "crps", "log_score"]].isna().all(axis=None)
+    assert cv.scores["msep"].notna().all()
+
+
+def test_intervals_of_new_environments_hold_what_they_should():
+    """Means of environments are drawn, five of them; each is hidden in turn."""
+    covered = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        means = rng.normal(0.0, 3.0, 5)
+        rows = [(f"L{j}", f"E{i}", means[i] + rng.normal()) for j in range(12) for i in range(5)]
+        frame = pd.DataFrame(rows, columns=["line", "env", "T1"])
+        trial = sort_trial(Trial.from_frame(frame, line="line", env="env", traits=["T1"]))[0]
+        for i in range(5):
+            cells = np.zeros((12, 5, 1), bool)
+            cells[:, i] = True
+            training = trial.hide(cells[trial.line_index, trial.env_index])
+            table = predict_by_means(training, trial, cells)[0]
+            covered.append(table["observed"].between(table["mean_lower"], table["mean_upper"]).mean())
+    assert 0.87 < np.mean(covered) < 0.93
+
+
 @pytest.mark.parametrize("model", [SingleTrait(), EnvironmentMeans()])
 def test_a_fit_refuses_baselines(data, model):
     with pytest.raises(UsageError, match=r"a baseline of bmtme\.cross_validate\. To fit one trait"):

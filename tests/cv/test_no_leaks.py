@@ -190,7 +190,7 @@ def train_on_all(trial, relationship, partition, decompose, trait):
     nothing = replace(partition, hidden=np.zeros_like(partition.hidden), scored=np.zeros_like(partition.hidden))
     # A trait alone is cut out by what is scored, so that the prepared trial comes from all traits at once.
     whole = take_training(trial, relationship, nothing, decompose, None)
-    return Training(whole.prepared, part.trial, part.cells)
+    return Training(whole.outline, part.trial, part.cells, decompose)
 
 
 def test_training_on_what_is_hidden_is_noticed(data, monkeypatch):

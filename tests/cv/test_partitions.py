@@ -75,6 +75,9 @@ def test_only_recorded_cells_are_tested():
     [
         ((1, nothing()), "the label of a partition must be a text, got 1"),
         ((" ", nothing()), "the label of a partition is empty"),
+        (("a\x1b[31mb", nothing()), r"the label of a partition holds the control character '\\x1b'"),
+        (("a\ud800", nothing()), "the label of a partition holds half of a pair"),
+        (("x" * 201, nothing()), "the label of a partition has 201 characters"),
         (("x", nothing()[0]), r"partition 'x': hidden must be an array of bool of shape .* got bool of shape \(3, 2\)"),
         (("x", nothing().astype(float)), "partition 'x': hidden must be an array of bool .* got float64"),
         (("x", nothing(), nothing()[:5]), r"scored has shape \(5, 3, 2\) and hidden \(6, 3, 2\)"),

@@ -1,12 +1,16 @@
 """A cross-validation as an object: folders, joined runs, what it says in words."""
 
+import itertools
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import bmtme
+import bmtme.cv.advice
+from bmtme.cv.differences import adjust_holm
 from bmtme.cv.joining import join_runs
 from bmtme.cv.result import CrossValidation, load_cross_validation
 from bmtme.errors import DataError, UsageError
@@ -36,7 +40,7 @@ def test_a_folder_gives_back_what_was_saved(tmp_path):
     cv.warnings.append("a caution")
     cv.save(tmp_path / "cv")
     names = {path.name for path in (tmp_path / "cv").iterdir()}
-    assert names == {*(f"{name}.csv" for name in (*TABLES, "summary")), "run.json"}
+    assert names == {*(f"{name}.csv" for name in (*TABLES, "summary", "comparison")), "run.json"}
     for loaded in (bmtme.load(tmp_path / "cv"), load_cross_validation(tmp_path / "cv")):
         for name in TABLES:
             pd.testing.assert_frame_equal(
@@ -125,12 +129,28 @@ def test_labels_that_two_runs_share():
     pd.testing.assert_frame_equal(same.scores, first.scores)
     second.run["settings"] |= {"draws": 5}
     joined = join_runs({"x": first, "y": second})
-    assert list(joined.run["settings"]["models"]) == ["un (x)", "st (x)", "un (y)", "st (y)"]
+    # What predicts alike is one model, whatever it was made with.
+    assert list(joined.run["settings"]["models"]) == ["un (x)", "st", "un (y)"]
+    assert joined.warnings == []
     pearson = joined.scores.groupby("model")["pearson"].mean()
     assert pearson["un (y)"] == pytest.approx(second.scores.groupby("model")["pearson"].mean()["un"])
     first.run["settings"]["models"] = {"un": {}, "st": {}, "un (y)": {}}
     with pytest.raises(UsageError, match=r"two models would be called 'un \(y\)'"):
         join_runs({"x": first, "y": second})
+
+
+def test_models_of_another_relationship_are_other_models():
+    named = {"partitions": 3, "baselines": {"mean": "means"}}
+    first, second = (make_result({"un": r, "mean": NAN}, **named) for r in (0.5, 0.4))
+    second.run["data"]["relationship_digest"] = "other"
+    joined = join_runs({"grm": first, "ped": second})
+    assert list(joined.run["settings"]["models"]) == ["un (grm)", "mean", "un (ped)"]
+    assert joined.run["relationships"] == {"un (grm)": "r", "mean": "r", "un (ped)": "other"}
+    pearson = joined.scores.groupby("model")["pearson"].mean()
+    assert pearson["un (ped)"] == pytest.approx(second.scores.groupby("model")["pearson"].mean()["un"])
+    assert joined.warnings == [
+        "the relationship of 'ped' is another than that of 'grm': models of these runs differ in it, too."
+    ]
 
 
 def test_runs_that_cannot_be_compared_are_refused():
@@ -162,6 +182,16 @@ def test_runs_that_cannot_be_compared_are_refused():
     for other, message in cases:
         with pytest.raises(DataError, match=message):
             join_runs({"x": cv, "y": other})
+    other = change()
+    other.run["data"]["trial_digest"] = "other"
+    with pytest.raises(DataError, match="the hidden values are the same, but the models learnt from other values"):
+        join_runs({"x": cv, "y": other})
+    for named, message in (
+        ({"top": 0.5}, r"differ in top \(0.2 in 'x' and 0.5 in 'y'\)"),
+        ({"lowest": ["ASI"]}, r"differ in lowest \(none in 'x' and 'ASI' in 'y'\)"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            join_runs({"x": cv, "y": make_result({"un": 0.5}, lines=20, partitions=3, **named)})
     with pytest.raises(UsageError, match="no run to join"):
         join_runs({})
 
@@ -179,7 +209,9 @@ def test_a_clear_winner_is_named_and_noise_is_not():
     clear = make_result({"good": 0.8, "bad": 0.1, "means": NAN}, lines=300, baselines={"means": "means"})
     text = told(clear)
     assert "Over all environments and traits, 'good' predicts best" in text
-    assert re.search(r"above that of 'bad' by 0\.\d+ \(95% interval 0\.\d+ to 0\.\d+, p < 0.001\)", text)
+    assert re.search(
+        r"above that of 'bad' by 0\.\d+ \(0\.8\d against 0\.\d\d, 95% interval 0\.\d+ to 0\.\d+, p < 0.001\)", text
+    )
     assert "better than every other model: 'good' in 4 of 4" in text
     assert "'good' against the means of environments ('means'): its squared errors are smaller for Yield, ASI." in text
     assert "The test is approximate: at 5% it rejected in 10% of simulated" in text
@@ -197,7 +229,8 @@ def test_what_predicts_nothing_is_not_called_best():
     turned = cv.predictions.assign(mean=-cv.predictions["mean"])
     cv = CrossValidation(turned, cv.line_means, cv.partitions, cv.heritability, [], [], cv.run, cv.envs, cv.traits)
     assert (cv.compare()["p"] < 0.05).all()
-    assert "No model predicts" in told(cv)
+    assert "No mean correlation is above zero." in told(cv)
+    assert "above" not in told(cv).replace("above zero", "")
     assert cv.best(["pearson"]) == set()
 
 
@@ -230,7 +263,7 @@ def test_intervals_and_slopes_that_are_off_are_told():
     cv.predictions.loc[~mine, "mean"] *= 2.0
     cv.__post_init__()
     text = told(cv)
-    assert re.search(r"90% intervals do not hold 90% .*: those of 'a' hold [34]\d% \(too narrow\)\.", text)
+    assert re.search(r"90% intervals do not hold 90% .*: those of 'a' hold [34]\d% for Yield \(too narrow\), ", text)
     assert re.search(r"those of 'b' spread too much \(inflated\), slope 0\.[45]", text)
 
 
@@ -253,14 +286,130 @@ def test_what_it_takes_to_tell_a_difference():
     """Many partitions where their number is the limit; more lines where it is not; nothing for a difference of none."""
     rng = np.random.default_rng(1)
 
-    def tell(difference, noise):
-        cv = make_result({"a": 0.5, "b": 0.5}, lines=100, envs=("E",), traits=("T",))
-        noise = noise * (lambda z: (z - z.mean()) / z.std(ddof=1))(rng.normal(size=10))
+    def tell(difference, noise, number=10):
+        cv = make_result({"a": 0.5, "b": 0.5}, lines=100, envs=("E",), traits=("T",), partitions=number)
+        noise = noise * (lambda z: (z - z.mean()) / z.std(ddof=1))(rng.normal(size=number))
         pearson = cv.scores["pearson"].to_numpy().copy()
-        pearson[10:] = pearson[:10] - difference - noise
+        pearson[number:] = pearson[:number] - difference - noise
         cv.scores["pearson"] = pearson
         return told(cv)
 
-    assert "some 18 partitions instead of 10 would tell it" in tell(0.111, 0.1)  # 0.01 / (0.111^2 / 4 - 0.0025)
-    assert re.search(r"it takes about \d\.\d times as many lines to tell it", tell(0.06, 0.1))
+    def need(number):  # the least difference per standard deviation that is found in 80%
+        return (stats.t.ppf(0.975, number - 1) + stats.norm.ppf(0.8)) * np.sqrt(1 / number + 0.25)
+
+    assert need(11) < 1.8 < need(10)
+    assert "some 11 partitions instead of 5 would tell it with a power of 80%" in tell(0.18, 0.1, 5)
+    times = (need(10) / 0.6) ** 2
+    assert f"it takes about {times:.1f} times as many lines to tell it with a power of 80%" in tell(0.06, 0.1)
     assert "takes more than 10 times as many lines" in tell(0.01, 0.1)
+
+
+def test_pairs_told_not_told_and_unknown_in_every_combination(monkeypatch):
+    """With any p of the pairs of two and three models, and either sign, the advice can be written and fits the rows."""
+    for models in ("ab", "abc"):
+        cv = make_result(dict.fromkeys(models, 0.5), lines=40, partitions=5)
+        rows = cv.compare(by="all")
+        for p in itertools.product((0.001, 0.02, 0.5, NAN, "same"), repeat=len(rows)):
+            for signs in itertools.product((1.0, -1.0), repeat=len(rows)):
+                table = rows.assign(p=[NAN if each == "same" else each for each in p], se=0.01)
+                table["difference"] = np.array(signs) * [0.0 if each == "same" else 0.1 for each in p]
+                table.loc[[each == "same" for each in p], "se"] = 0.0
+                table["p_adjusted"] = table["p"]
+                table["note"] = np.where(table["p"].isna(), "no reason", "")
+                monkeypatch.setattr(bmtme.cv.advice, "tabulate", lambda *_, table=table: table)
+                text = told(cv)
+                for row, holm in zip(table.itertuples(), adjust_holm(table["p"].to_numpy()), strict=True):
+                    upper, lower = (row.model, row.against)[:: int(np.sign(row.difference) or 1)]
+                    named = f"{upper!r} above {lower!r}" in text
+                    if " best: " not in text and holm < 0.05:
+                        assert named
+                    if "the largest is" not in text and not holm < 0.05:
+                        assert not named
+                if " best: " in text:
+                    best = re.findall(r"'(\w)'", text.split(" best: ")[0])[0]
+                    beaten = table[(table["model"] == best) | (table["against"] == best)]
+                    assert ((beaten["p"] < 0.05) | (beaten["difference"] == 0)).all()
+                elif any(each != "same" and np.isnan(each) for each in p):
+                    assert "Not to be told: " in text
+
+
+def test_pairs_named_are_adjusted_for_all_pairs():
+    """Two of six pairs with p of 0.02 are no news."""
+    cv = make_result(dict.fromkeys("abcd", 0.5), lines=60, partitions=10)
+    wide = cv.scores.groupby(["model", "partition"])["pearson"].mean().unstack()
+    raw = cv.compare(by="all")
+    d = wide.loc["a"] - wide.loc["b"]
+    wanted = stats.t.ppf(0.99, 9) * raw.iloc[0]["se"]
+    cv.scores.loc[cv.scores["model"] == "a", "pearson"] += wanted - d.mean()
+    row = cv.compare(by="all").iloc[0]
+    assert row["p"] == pytest.approx(0.02)
+    assert "'a' above 'b'" not in told(cv).split("the largest is")[0]
+    assert "no model is shown to be better" not in told(cv)
+
+
+def test_odd_results_can_be_spoken_of():
+    """One model, one trait, one environment, no score, all values missing."""
+    assert told(make_result({"a": 0.5})) == ""
+    for named in ({"envs": ("E",)}, {"traits": ("T",)}, {"envs": ("E",), "traits": ("T",)}):
+        for baselines in ({}, {"b": "single"}, {"b": "means"}):
+            told(
+                make_result(
+                    {"a": 0.5, "b": NAN if "means" in baselines.values() else 0.3}, baselines=baselines, **named
+                )
+            )
+    nothing = make_result({"a": NAN, "b": NAN})
+    assert "correlation" not in told(nothing)
+    missing = make_result({"a": 0.5, "b": 0.3})
+    missing.predictions["mean"] = NAN
+    missing.predictions["mean_lower"] = NAN
+    missing.__post_init__()
+    assert told(missing) == ""
+    empty = make_result({"a": 0.5, "b": 0.3})
+    empty.predictions = empty.predictions.iloc[:0]
+    empty.__post_init__()
+    assert told(empty) == ""
+
+
+def test_means_that_are_quoted_are_over_the_partitions_that_both_have():
+    """The better model fails where all do well: its own mean is the lower one."""
+    cv = make_result({"a": 0.6, "b": 0.3}, lines=200, envs=("E",), traits=("T",))
+    scores = cv.scores.set_index(["model", "partition"])["pearson"].unstack()
+    kept = list(scores.columns[:6])
+    cv.predictions = cv.predictions[(cv.predictions["model"] == "b") | cv.predictions["partition"].isin(kept)]
+    rows = ~cv.predictions["partition"].isin(kept)
+    cv.predictions.loc[rows, "mean"] = cv.predictions.loc[rows, "observed"] + 0.01
+    cv.__post_init__()
+    means = cv.scores.groupby("model")["pearson"].mean()
+    assert means["b"] > 0.5
+    shared = scores[kept].mean(axis=1)
+    assert f"by {shared['a'] - shared['b']:.3f} ({shared['a']:.2f} against {shared['b']:.2f}," in told(cv)
+    ranks = cv.summary().set_index("model")["pearson_rank"]
+    assert np.isnan(ranks["a"])
+
+
+def test_several_traits_are_judged_against_the_same_model_alone():
+    named = {"lines": 400, "baselines": {"single": "single"}}
+
+    def tell(one, other, **more):
+        cv = make_result({"un": 0.8, "single": 0.2}, **named)
+        for label, settings in (("un", one), ("single", other)):
+            cv.run["settings"]["models"][label] |= settings
+        cv.run |= more
+        return told(cv)
+
+    inner = bmtme.BMTME().describe()
+    for structure in ("unstructured", "diagonal"):
+        assert "several traits help (" in tell(bmtme.BMTME(structure).describe(), bmtme.SingleTrait().describe())
+    for model, what in (
+        (bmtme.BMTME(genetic=bmtme.Free()), "genetic"),
+        (bmtme.BMTME(residual="by_env"), "residual"),
+        (bmtme.BMTME(prior_E=bmtme.HalfT(4, 2.0)), "prior_E"),
+        (bmtme.BMTME(means="flat"), "means"),
+        (bmtme.BMTME("standard"), "structure"),
+    ):
+        text = tell(model.describe(), bmtme.SingleTrait().describe())
+        assert f"they differ in more than the number of traits ({what}), so that this does not tell whether" in text
+        assert ": several traits help" not in text
+        assert "harm" not in text
+    other = {"relationships": {"un": "r", "single": "other"}}
+    assert "(relationship)" in tell(inner, bmtme.SingleTrait().describe(), **other)

@@ -74,8 +74,8 @@ def make_result(
     grouped = predictions.groupby(["model", "partition", "line", "trait"], sort=False)
     line_means = grouped[["observed", "mean"]].mean().assign(n_envs=grouped.size()).reset_index()
     heritability = pd.DataFrame(
-        [(env, trait, 0.64, "relationship", "") for env in (*envs, None) for trait in traits],
-        columns=["env", "trait", "heritability", "source", "note"],
+        [(env, trait, 0.64, 0.5, 0.75, "relationship", "") for env in (*envs, None) for trait in traits],
+        columns=["env", "trait", "heritability", "lower", "upper", "source", "note"],
     )
     heritability["env"] = pd.Series([env for env in (*envs, None) for _ in traits], dtype=object)
     records = []
@@ -95,7 +95,7 @@ def make_result(
             "chains": 2, "draws": 1000, "tune": 500, "seed": seed, "sampler": "gibbs",
             **settings,
         },
-        "data": {"partitions": records},
+        "data": {"partitions": records, "trial_digest": "t", "relationship_digest": "r"},
         "seconds": {"sample": 1.0},
     }  # fmt: skip
     return CrossValidation(predictions, line_means, cells, heritability, [], [], run, envs, traits)

@@ -77,48 +77,41 @@ def expect_distance(mean, variance):
 
 
 @compiled()
-def expect_distance_about(mean, variance, spread):
-    """E|X| where X ~ N(mean, v), v of mean `variance` and variance `spread`, to second order in v."""
-    curvature = 0.0
-    if variance > 0.0:
-        z2 = mean**2 / variance
-        curvature = 0.3989422804014327 * math.exp(-0.5 * z2) * (z2 - 1.0) / (2.0 * variance * math.sqrt(variance))
-    return expect_distance(mean, variance) + 0.5 * spread * curvature
-
-
-@compiled()
 def expect_apart(mean, variance, groups):
-    """E|X - X'| of X, X' independent from the mixture (1/S) sum_s N(mean_s, variance_s).
+    """E|X - X'| of X, X' independent from the mixture (1/S) sum_s N(mean_s, variance_s), over all pairs of components.
 
-    Over all pairs of `groups` normals in place of the S^2 pairs of components. Each stands for neighbours by their
-    means, with the mean and variance that they have together; that their own variances differ is allowed for.
+    With fewer `groups` than S over some S * groups / 2 pairs. The components are put into groups of neighbours by their
+    means, and each pair of groups is met by pairing their members, shifted from pair to pair; with itself a group is
+    met by its members each with itself, 1/n of its pairs, and with the next but some. However different the variances
+    are, the largest meets all groups.
     """
     S = mean.shape[0]
     groups = min(groups, S)
     order = np.argsort(mean)
-    m = np.zeros(groups)
-    v = np.zeros(groups)
-    spread = np.zeros(groups)
-    share = np.empty(groups)
+    apart = 0.0
+    shift = 0
     for g in range(groups):
         first = g * S // groups
-        last = (g + 1) * S // groups
-        n = last - first
-        share[g] = n / S
-        own = 0.0
-        for k in range(first, last):
-            m[g] += mean[order[k]] / n
-            own += variance[order[k]] / n
-        v[g] = own
-        for k in range(first, last):
-            v[g] += (mean[order[k]] - m[g]) ** 2 / n
-            spread[g] += (variance[order[k]] - own) ** 2 / n
-    apart = 0.0
-    for g in range(groups):
-        apart += share[g] ** 2 * expect_distance_about(0.0, 2.0 * v[g], 2.0 * spread[g])
+        n = (g + 1) * S // groups - first
+        alone = 0.0
+        within = 0.0
+        away = max(1, n // 3)
+        for k in range(n):
+            s = order[first + k]
+            alone += expect_distance(0.0, 2.0 * variance[s])
+            t = order[first + (k + away) % n]
+            within += expect_distance(mean[s] - mean[t], variance[s] + variance[t])
+        apart += alone / S**2 + within * (n - 1) / S**2
         for h in range(g):
-            distance = expect_distance_about(m[g] - m[h], v[g] + v[h], spread[g] + spread[h])
-            apart += 2.0 * share[g] * share[h] * distance
+            start = h * S // groups
+            m = (h + 1) * S // groups - start
+            shift += 1
+            between = 0.0
+            for k in range(max(n, m)):
+                s = order[first + k % n]
+                t = order[start + (k + shift) % m]
+                between += expect_distance(mean[s] - mean[t], variance[s] + variance[t])
+            apart += 2.0 * between / max(n, m) * n * m / S**2
     return apart
 
 

@@ -1,0 +1,57 @@
+"""Digests of what models learn from, by which cross-validations made apart are known to be of the same data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from bmtme.data.order import sort_names, sort_trial
+from bmtme.data.relationship.matrix import Relationship
+from bmtme.data.trial import Trial
+
+
+def digest_trial(trial: Trial) -> str:
+    """BLAKE2 digest of the recorded values with their names; neither the order of rows and traits nor reps matter."""
+    there = ~np.isnan(trial.values).all(axis=1)
+    traits = sort_names(trial.traits)
+    bare, _ = sort_trial(
+        Trial(
+            trial.lines,
+            trial.envs,
+            tuple(trial.traits[t] for t in traits),
+            trial.line_index[there],
+            trial.env_index[there],
+            trial.values[there][:, traits],
+        )
+    )
+    hashed = hashlib.blake2b(digest_size=16)
+    # Lines and environments without a value tell nothing: the names of each record, not those listed.
+    for names in (
+        bare.traits,
+        (bare.lines[j] for j in bare.line_index),
+        (bare.envs[i] for i in bare.env_index),
+    ):
+        _add_names(hashed, names)
+    # One NaN, one zero.
+    hashed.update(np.where(np.isnan(bare.values), np.nan, bare.values + 0.0).tobytes())
+    return hashed.hexdigest()
+
+
+def digest_relationship(relationship: Relationship) -> str:
+    """BLAKE2 digest of the matrix and its names, in the order of these."""
+    order = sort_names(relationship.lines)
+    hashed = hashlib.blake2b(digest_size=16)
+    _add_names(hashed, (relationship.lines[j] for j in order))
+    if not relationship.is_identity:
+        for j in order:  # by rows: no copy of thousands of lines
+            hashed.update((relationship.matrix[j][order] + 0.0).tobytes())
+    return hashed.hexdigest()
+
+
+def _add_names(hashed: hashlib.blake2b, names: Iterable[str]) -> None:
+    for name in names:
+        text = name.encode()
+        hashed.update(len(text).to_bytes(8, "little") + text)
+    hashed.update(b"end of names")
