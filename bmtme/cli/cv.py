@@ -63,11 +63,11 @@ schemes: which question is asked (in brackets, what others call it)
              lines never grown in an environment never seen (CV00)
   file       the partitions of a table, such as partitions.csv of another run
 
-Clones, lines that are one by the relationship (--clones), do not tell each other:
-cv1 hides those of an environment together there; where lines are new, clones are
-hidden together, and so are the lines of a family (--groups, or --families with a
-pedigree: a table with a row for each individual and the columns of
---pedigree-columns).
+Clones, lines that are one by the relationship (--clones), do not tell each
+other: cv1 hides those of an environment together there; where lines are new,
+clones are hidden together, and so are the lines of a family, by a column of the
+phenotypes (--groups) or by a pedigree (--families), a table with a row for each
+individual and the columns of --pedigree-columns.
 
 models:
   unstructured, diagonal, standard
