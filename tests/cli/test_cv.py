@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,8 @@ def test_new_lines_and_their_partitions_again(
     again += ["--top", "0.3", "--lowest", "T2"]
     code, _, complained = run(*words, *again, "--model", "single", "--out", tmp_path / "more")
     assert code == 0, complained
+    listed = bmtme.load(tmp_path / "more").run["inputs"]["partitions"]
+    assert listed["sha256"] == hashlib.sha256((tmp_path / "run" / "partitions.csv").read_bytes()).hexdigest()
     code, said, _ = run("compare", tmp_path / "run", tmp_path / "more")
     assert code == 0
     assert "own - single" in said
