@@ -6,6 +6,7 @@ import errno
 import math
 import operator
 import os
+import unicodedata
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bmtme.errors import DataError, UsageError
 
 __all__ = [
     "as_array",
+    "as_label",
     "as_list",
     "as_text",
     "check_memory",
@@ -30,13 +32,15 @@ __all__ = [
 
 #: Counts and seeds are 64-bit numbers in compiled code and in files.
 _LARGEST = 2**63 - 1
+#: Signs of a label at most: it stands in every row of the tables, in figures and in sentences.
+_LONGEST_LABEL = 200
 
 
 def show(value: Any, most: int = 100) -> str:
     """A value as it stands in a message: on one line, and cut where it is long."""
     try:
         text = " ".join(repr(value).split())
-    except ValueError:  # a whole number of thousands of digits has no decimal text
+    except Exception:  # of a user's own type; and a whole number of thousands of digits has no decimal text
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
@@ -82,6 +86,29 @@ def as_text(value: Any, name: str) -> str:
     if not is_unicode(value):
         raise UsageError(f"{name} holds half of a pair of Unicode surrogates, which is no text: {show(value)}.")
     return value.strip()
+
+
+def as_label(value: Any, name: str) -> str:
+    """A text that is to stand in tables and on the terminal, without white space around it.
+
+    Raises
+    ------
+    UsageError
+        If it is no text, is longer than 200 characters, or holds a control character or a line break.
+    """
+    text = as_text(value, name)
+    odd = next((sign for sign in text if unicodedata.category(sign) in ("Cc", "Zl", "Zp")), None)
+    if odd is not None:
+        raise UsageError(
+            f"{name} holds the control character {odd!r}: {show(text)}. Tables and terminals do not show it as it is: "
+            "leave it out, here or in the names that the label is made of."
+        )
+    if len(text) > _LONGEST_LABEL:
+        raise UsageError(
+            f"{name} has {len(text):,} characters, and {_LONGEST_LABEL} are the most: {show(text, 60)}. Shorten it, or "
+            "the names that it is made of."
+        )
+    return text
 
 
 def as_list(values: Any, name: str) -> list[Any]:
@@ -133,12 +160,17 @@ def check_memory(needed: float, what: str) -> None:
     ------
     UsageError
     """
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = measure_memory()
     if needed > there:
         raise UsageError(
             f"{what} would take about {needed / 2**30:,.0f} GB of memory, of which this machine has "
             f"{there / 2**30:,.0f} GB: ask for less."
         )
+
+
+def measure_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def whole_number(value: Any, name: str, least: int) -> int:

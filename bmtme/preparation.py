@@ -30,7 +30,8 @@ from bmtme.model.scaling import (
 from bmtme.model.structure import BMTME
 from bmtme.words import list_names
 
-Decompose = Callable[[np.ndarray, np.ndarray, bool, bool], Eigenbasis]
+#: From a relationship, the lines with a record and their plot multiples.
+Decompose = Callable[[Relationship, tuple[str, ...], np.ndarray], Eigenbasis]
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,26 @@ def find_places(names: Sequence[str], among: Sequence[str]) -> np.ndarray:
     return np.array([place[name] for name in names], dtype=np.int64)
 
 
+def decompose_lines(relationship: Relationship, lines: tuple[str, ...], multiples: np.ndarray) -> Eigenbasis:
+    """The decomposition of the relationship among some lines."""
+    if relationship.is_identity:
+        return decompose_relationship(np.empty((len(lines), 0)), multiples, True, False)
+    index, matrix = relationship.index(lines), relationship.matrix
+    as_given = np.array_equal(index, np.arange(len(matrix)))
+    if not as_given:  # thousands of lines: no copy without need, and none of the copy
+        matrix = matrix[np.ix_(index, index)]
+    return decompose_relationship(matrix, multiples, False, not as_given)
+
+
 def prepare(
     trial: Trial,
     relationship: Relationship,
     unrelated: Literal["error", "drop"] = "error",
-    decompose: Decompose = decompose_relationship,
+    decompose: Decompose = decompose_lines,
 ) -> Prepared:
     """Match lines by name, find what is recorded, lay the records out and decompose the relationship.
 
-    decompose : stands in for `decompose_relationship` where the caller keeps decompositions
+    decompose : stands in for `decompose_lines` where the caller keeps decompositions
 
     Raises
     ------
@@ -115,14 +127,7 @@ def prepare(
         raise DataError(f"only {len(with_record)} line has records; at least two are needed.")
     lines = tuple(trial.lines[j] for j in with_record)
     layout = lay_out(observed[records], line_of, trial.env_index[records], len(lines), len(trial.envs))
-    if relationship.is_identity:
-        basis = decompose(np.empty((len(lines), 0)), layout.multiples, True, False)
-    else:
-        index, matrix = relationship.index(lines), relationship.matrix
-        as_given = np.array_equal(index, np.arange(len(matrix)))
-        if not as_given:  # thousands of lines: no copy without need, and none of the copy
-            matrix = matrix[np.ix_(index, index)]
-        basis = decompose(matrix, layout.multiples, False, not as_given)
+    basis = decompose(relationship, lines, layout.multiples)
     values = trial.values[records]
     return Prepared(trial, relationship, dropped, lines, values, layout, basis, given, places[records])
 

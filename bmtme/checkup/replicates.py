@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from bmtme.checkup.constants import list_columns
 from bmtme.checkup.findings import Finding, Severity, join_texts
 from bmtme.data.trial import Trial
 
-__all__ = ["find_replicate_differences", "tabulate_replicates"]
+__all__ = ["find_replicate_differences", "fit_replicates", "group_replicates", "tabulate_replicates"]
 
 #: A replicate of an environment holds at least so many lines; fewer, and the labels tell plots apart.
 FEWEST_LINES = 5
@@ -39,10 +40,11 @@ def tabulate_replicates(trial: Trial) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["env", "rep", "trait", "lines", "mean"])
 
 
-def _list_replicates(trial: Trial, records: np.ndarray) -> dict[str, np.ndarray]:
+def group_replicates(trial: Trial, records: np.ndarray) -> dict[str, np.ndarray]:
     """Records of each replicate among those of one environment x trait column, in the order of their names.
 
     Of labels of several columns (rep and plot, say), the first column counts, or all where that tells nothing apart.
+    Empty where fewer than two labels stand for five lines or more: then they tell plots apart.
     """
     if trial.reps is None:
         return {}
@@ -51,14 +53,74 @@ def _list_replicates(trial: Trial, records: np.ndarray) -> dict[str, np.ndarray]
         groups: dict[str, list[int]] = {}
         for n, name in zip(records.tolist(), names, strict=True):
             groups.setdefault(name, []).append(n)
-        found = {
-            rep: np.array(mine)
-            for rep, mine in sorted(groups.items())
-            if len(mine) >= FEWEST_LINES and len(np.unique(trial.line_index[mine])) >= FEWEST_LINES
-        }
-        if len(found) > 1:
+        found = {rep: np.array(mine) for rep, mine in sorted(groups.items())}
+        if sum(_is_large(trial, mine) for mine in found.values()) > 1:
             return found
     return {}
+
+
+def _list_replicates(trial: Trial, records: np.ndarray) -> dict[str, np.ndarray]:
+    """Those of five lines or more."""
+    return {rep: mine for rep, mine in group_replicates(trial, records).items() if _is_large(trial, mine)}
+
+
+def _is_large(trial: Trial, records: np.ndarray) -> bool:
+    return len(records) >= FEWEST_LINES and len(np.unique(trial.line_index[records])) >= FEWEST_LINES
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Least squares of plots by line and replicate.
+
+    Attributes
+    ----------
+    effects : (K,) array
+        Of the replicates, as far as lines in several of them tell; otherwise zero.
+    inverse : (K, K) array
+        Their covariance over the error variance.
+    around, explained : float
+        Sum of squares around the lines' means, and that part of it which is due to replicates.
+    freedom, rank : int
+        Degrees of freedom of the two.
+    """
+
+    effects: np.ndarray
+    inverse: np.ndarray
+    around: float
+    explained: float
+    freedom: int
+    rank: int
+
+    @property
+    def error(self) -> float:
+        """Residual mean square; its degrees of freedom, `freedom` - `rank`, are to be above zero."""
+        return max(self.around - self.explained, 0.0) / (self.freedom - self.rank)
+
+
+def fit_replicates(values: np.ndarray, lines: np.ndarray, reps: np.ndarray) -> Fitted:
+    """Least squares of line + replicate with unequal numbers (Searle 1971, Linear Models, section 7.2).
+
+    Parameters
+    ----------
+    values : (n,) float array
+    lines, reps : (n,) int arrays
+    """
+    n_line, n_rep = int(lines.max()) + 1, int(reps.max()) + 1
+    plots = np.zeros((n_line, n_rep))
+    np.add.at(plots, (lines, reps), 1.0)
+    each = np.maximum(plots.sum(axis=1), 1.0)
+    deviations = values - (np.bincount(lines, weights=values, minlength=n_line) / each)[lines]
+    freedom = len(values) - int(np.count_nonzero(plots.sum(axis=1)))
+    information = np.diag(plots.sum(axis=0)) - plots.T @ (plots / each[:, None])
+    sums = np.bincount(reps, weights=deviations, minlength=n_rep)
+    roots, vectors = np.linalg.eigh(information)
+    used = roots > 1e-9 * max(roots.max(), 1.0)
+    vectors = vectors[:, used] / np.sqrt(roots[used])
+    inverse = vectors @ vectors.T
+    effects = inverse @ sums
+    return Fitted(
+        effects, inverse, float(deviations @ deviations), float(effects @ sums), freedom, int(np.count_nonzero(used))
+    )
 
 
 def compare_replicates(values: np.ndarray, lines: np.ndarray, reps: np.ndarray) -> tuple[float, float] | None:
@@ -79,22 +141,13 @@ def compare_replicates(values: np.ndarray, lines: np.ndarray, reps: np.ndarray) 
         The chance p of an F as large; the share :math:`1 - (SSE / f) / (SSL / g)` of the mean square around the lines'
         means that is due to replicates. None where the design does not tell.
     """
-    values = values / max(float(np.abs(values).max()), 1e-300)
-    n_line, n_rep = int(lines.max()) + 1, int(reps.max()) + 1
-    plots = np.zeros((n_line, n_rep))
-    np.add.at(plots, (lines, reps), 1.0)
-    each = np.maximum(plots.sum(axis=1), 1.0)
-    around = values - (np.bincount(lines, weights=values, minlength=n_line) / each)[lines]
-    freedom = len(values) - np.count_nonzero(plots.sum(axis=1))
-    information = np.diag(plots.sum(axis=0)) - plots.T @ (plots / each[:, None])
-    sums = np.bincount(reps, weights=around, minlength=n_rep)
-    effects, _, rank, _ = np.linalg.lstsq(information, sums, rcond=1e-9)
-    total, explained = float(around @ around), float(effects @ sums)
+    fitted = fit_replicates(values / max(float(np.abs(values).max()), 1e-300), lines, reps)
+    total, freedom, rank = fitted.around, fitted.freedom, fitted.rank
     rest = freedom - rank
     if rank == 0 or rest < FEWEST_FREEDOM or not total > 0:
         return None
-    error = max(total - explained, 1e-12 * total)
-    ratio = explained / rank / (error / rest)
+    error = max(total - fitted.explained, 1e-12 * total)
+    ratio = fitted.explained / rank / (error / rest)
     return float(fdtrc(rank, rest, ratio)), max(0.0, 1 - error / rest / (total / freedom))
 
 

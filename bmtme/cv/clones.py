@@ -1,16 +1,63 @@
-"""Clones: of the lines of scored cells, those that would show in training what is hidden."""
+"""Clones: lines that count as one, and those of scored cells that would show in training what is hidden."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from bmtme.cv.partitions import Partition, check_partition
+from bmtme.arguments import is_number, show
+from bmtme.cv.groups import Groups, GroupTable, read_groups, refuse_strangers
+from bmtme.cv.partitions import Partition
+from bmtme.data.relationship.clones import NEARLY_CLONES, find_clones, find_nearly_clones
+from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
+from bmtme.errors import UsageError
 from bmtme.words import count_noun
 
-__all__ = ["describe_clone_leaks", "find_clone_leaks", "hide_clones"]
+__all__ = ["CloneChoice", "choose_clones", "describe_clone_leaks", "describe_nearly_clones", "find_clone_leaks"]
+
+#: What users give: a least correlation, groups of lines, or no clones at all.
+CloneChoice = float | GroupTable | None
+
+
+def choose_clones(clones: CloneChoice, trial: Trial, relationship: Relationship) -> tuple[dict[str, str], Any]:
+    """The clones of a cross-validation, and the choice in plain values for its record.
+
+    Parameters
+    ----------
+    clones : float, dict, pandas.Series, None or False
+        The least correlation for `bmtme.find_clones`; or of each line with a clone its group, by name; or none.
+    trial : Trial
+    relationship : Relationship
+
+    Returns
+    -------
+    clones : dict of str to str
+        Line -> group.
+    described : float, dict or None
+
+    Raises
+    ------
+    UsageError
+        If `clones` is something else, or a number that is no correlation above 0.
+    DataError
+        If a table puts a line into two groups or names no line of the trial.
+    """
+    if clones is None or clones is False:
+        return {}, None
+    if isinstance(clones, (Mapping, pd.Series)):
+        given = read_groups(clones, "clones")
+        refuse_strangers([line for line, _ in given], trial.lines, "clones")
+        return dict(given), Groups(given).describe()
+    if not is_number(clones) or not 0.0 < clones <= 1.0:
+        raise UsageError(
+            "clones must be the least correlation of clones by the relationship, above 0 and up to 1, a dict of line "
+            f"-> group, or None for none, got {show(clones)}."
+        )
+    return find_clones(relationship, clones), float(clones)
 
 
 def find_clone_leaks(partitions: Sequence[Partition], trial: Trial, clones: Mapping[str, str]) -> dict[str, int]:
@@ -42,21 +89,6 @@ def find_clone_leaks(partitions: Sequence[Partition], trial: Trial, clones: Mapp
     return found
 
 
-def hide_clones(partitions: Sequence[Partition], trial: Trial, clones: Mapping[str, str]) -> list[Partition]:
-    """The partitions with the clones of scored cells hidden, too, in the same environment and trait, and not scored."""
-    several = gather_clones(trial, clones)
-    counts = trial.counts()
-    made = []
-    for partition in partitions:
-        tested, hidden = partition.test_cells(trial), partition.hidden.copy()
-        for group in several:
-            hidden[group] |= tested[group].any(axis=0)
-        more = Partition(partition.label, hidden, partition.scored)
-        check_partition(more, trial, counts)
-        made.append(more)
-    return made
-
-
 def gather_clones(trial: Trial, clones: Mapping[str, str]) -> list[np.ndarray]:
     """Places of the lines of the trial that are clones of each other, two or more in each."""
     groups: dict[str, list[int]] = {}
@@ -78,5 +110,44 @@ def describe_clone_leaks(partitions: Sequence[Partition], trial: Trial, clones: 
         f"clones tell what is hidden: in {len(found):,} of {count_noun(len(partitions), 'partition')} a line is scored "
         "whose clone (the same genotype by the relationship) is seen in training in the same environment and trait; "
         f"most in partition {label!r}, {share}. There scores tell how well a value is repeated, not how well it is "
-        "predicted. bmtme.NewLines() keeps clones together; for other schemes, leave one line of each clone."
+        "predicted. bmtme.NewLines() and bmtme.CV1() keep clones together; for other schemes, leave one line of each "
+        "clone."
+    )
+
+
+def describe_nearly_clones(
+    partitions: Sequence[Partition], trial: Trial, relationship: Relationship, clones: Mapping[str, str]
+) -> str:
+    """A sentence on lines that may be clones and are apart in a partition, empty if there are none.
+
+    One line of a pair is scored, and the other is seen in training: in the same environment and trait, or anywhere if
+    nothing else is seen of the first.
+    """
+    place = {line: j for j, line in enumerate(trial.lines)}
+    pairs = {
+        pair: r
+        for pair, r in find_nearly_clones(relationship).items()
+        if set(pair) <= place.keys() and (pair[0] not in clones or clones[pair[0]] != clones.get(pair[1]))
+    }
+    if not pairs:
+        return ""
+    recorded = trial.counts() > 0
+    apart = np.zeros(len(pairs), dtype=bool)
+    a, b = np.array([[place[line] for line in pair] for pair in pairs]).T
+    for partition in partitions:
+        tested, training = partition.test_cells(trial), recorded & ~partition.hidden
+        known = np.asarray(training.any(axis=(1, 2)))
+        new = np.asarray(tested.any(axis=(1, 2)) & ~known)
+        for one, other in ((a, b), (b, a)):
+            apart |= (tested[one] & training[other]).any(axis=(1, 2)) | (new[one] & known[other])
+    if not apart.any():
+        return ""
+    (one, other), r = [*pairs.items()][int(apart.argmax())]
+    number = int(apart.sum())
+    return (
+        f"near-duplicates: {count_noun(number, 'pair')} of lines {'is' if number == 1 else 'are'} nearly one genotype "
+        f"by the relationship (a correlation of {NEARLY_CLONES:g} or more), such as {one!r} and {other!r} ({r:.3f}); "
+        "one is scored while the other is seen in training, which flatters all models. If they are samples of one "
+        f"line, count them as clones, which are hidden together: clones={NEARLY_CLONES:g} or a table of them, in the "
+        f"shell --clones {NEARLY_CLONES:g}."
     )

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bmtme.arguments import as_text, check_memory, show
+from bmtme.arguments import as_label, as_text, check_memory, show
 from bmtme.cv.arguments import check_trial
 from bmtme.cv.partitions import Partition, Tabulated
 from bmtme.data.tables.cells import identifier
 from bmtme.data.tables.files import Table, read_table
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
-from bmtme.words import list_names, suggest
+from bmtme.words import list_names, normalise_name, suggest
 
 __all__ = ["Partitions"]
 
-_YES_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_YES_NO = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
+#: What other programs call the columns, as `normalise_name` leaves it: a table that is read without one of them hides
+#: more than it says.
+_SYNONYMS = {
+    "partition": ("partitions", "fold", "folds", "split"),
+    "line": ("lines", "genotype", "geno", "gid", "entry", "accession", "variety"),
+    "env": ("envs", "environment", "environments", "site", "sites", "location", "locations", "loc"),
+    "trait": ("traits", "phenotype", "phenotypes", "pheno", "variable", "variables"),
+    "scored": ("test", "tested", "istest"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +46,13 @@ class Partitions(Tabulated):
     """
 
     rows: Table
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rows, Table):
+            raise UsageError(
+                "Partitions are made by bmtme.Partitions.from_frame of a table or bmtme.Partitions.read of a file, got "
+                f"{show(self.rows)}."
+            )
 
     @classmethod
     def from_frame(
@@ -70,9 +87,15 @@ class Partitions(Tabulated):
         Raises
         ------
         DataError
-            If the column of partitions or lines is missing, a label or line is empty, or `scored` holds something else.
+            If the column of partitions or lines is missing, or another one only under a usual name of other programs
+            (``Env``, ``site``); if a label or line is empty, a label does not do, or `scored` holds something else.
         UsageError
             If `frame` is no DataFrame, or one column is named twice.
+
+        Warns
+        -----
+        UserWarning
+            Of columns that are not used.
 
         Notes
         -----
@@ -149,13 +172,16 @@ class Partitions(Tabulated):
         env = self._find("env", trial.envs, "environment")
         trait = self._find("trait", trial.traits, "trait")
         scored = frame["scored"].to_numpy(dtype=bool)
+        ranked = np.argsort(labels, kind="stable")
+        ends = np.searchsorted(labels[ranked], np.arange(len(order) + 1))
         made = []
-        for k, label in enumerate(order):
+        for label, start, end in zip(order, ends[:-1], ends[1:], strict=True):
+            own = ranked[start:end]
             hidden, judged = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
             for all_envs in (False, True):
                 for all_traits in (False, True):
-                    rows = (labels == k) & ((env < 0) == all_envs) & ((trait < 0) == all_traits)
-                    for mask, chosen in ((hidden, rows), (judged, rows & scored)):
+                    rows = own[((env[own] < 0) == all_envs) & ((trait[own] < 0) == all_traits)]
+                    for mask, chosen in ((hidden, rows), (judged, rows[scored[rows]])):
                         places = (
                             line[chosen],
                             slice(None) if all_envs else env[chosen],
@@ -185,7 +211,9 @@ def _arrange(table: Table, partition: str, line: str, env: str, trait: str, scor
     columns = {role: as_text(name, role) for role, name in columns.items()}
     if len(set(columns.values())) < len(columns):
         raise UsageError(f"one column is named twice: partition, line, env, trait and scored are {columns!r}.")
+    _refuse_synonyms(table, columns)
     found: dict[str, Any] = {role: table.identifiers(columns[role], role) for role in ("partition", "line")}
+    _check_labels(table, columns["partition"], found["partition"])
     found |= {"env": "", "trait": "", "scored": True}
     for role in ("env", "trait", "scored"):
         # One that was named must be there; by its usual name, it may be.
@@ -196,10 +224,52 @@ def _arrange(table: Table, partition: str, line: str, env: str, trait: str, scor
             )
     if not len(table.frame):
         raise DataError(f"{table.name} has no rows: expected one per hidden cell.")
+    _warn_of_unused(table, columns)
     frame = pd.DataFrame(found, index=table.frame.index).astype(
         {"partition": object, "line": object, "env": object, "trait": object, "scored": bool}
     )
     return Table(frame, table.name, table.from_file)
+
+
+def _refuse_synonyms(table: Table, columns: dict[str, str]) -> None:
+    """Refuse to read past a column that is probably meant for one that is looked for by its usual name."""
+    others = {normalise_name(name): name for name in table.columns if name not in columns.values()}
+    for role, name in columns.items():
+        meant = next((others[other] for other in (role, *_SYNONYMS[role]) if other in others), None)
+        if name == role and name not in table.columns and meant is not None:
+            other = "" if role in ("partition", "line") else "; if it is something else, leave it out"
+            raise DataError(
+                f"{table.name} has no column {role!r}, but one {meant!r}: rename it, or name it with "
+                f"{role}={meant!r}{other}."
+            )
+
+
+def _check_labels(table: Table, column: str, labels: list[str]) -> None:
+    """Refuse labels that cannot stand in a table."""
+    first: dict[str, int] = {}
+    for position, label in enumerate(labels):
+        first.setdefault(label, position)
+    for label, position in first.items():
+        try:
+            as_label(label, f"the partition column {column!r} of {table.name}, {table.row(position)},")
+        except UsageError as error:
+            raise DataError(str(error)) from None
+
+
+def _warn_of_unused(table: Table, columns: dict[str, str]) -> None:
+    """Warn of columns that nothing is taken from, and say what is hidden without others."""
+    unused = [name for name in table.columns if name not in columns.values()]
+    if not unused:
+        return
+    absent = [
+        words
+        for role, words in (("env", "in all environments"), ("trait", "for all traits"))
+        if columns[role] not in table.columns
+    ]
+    hidden = f" Its lines are hidden {' and '.join(absent)}." if absent else ""
+    warnings.warn(
+        f"{table.name}: nothing is taken from the column {list_names(unused)}.{hidden}", UserWarning, stacklevel=4
+    )
 
 
 def _read_flags(table: Table, column: str) -> list[bool]:

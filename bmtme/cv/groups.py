@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bmtme.arguments import show
 from bmtme.data.tables.cells import identifier
 from bmtme.errors import DataError, UsageError
-from bmtme.words import list_names, suggest
+from bmtme.words import count_noun, list_names, suggest
 
-__all__ = ["Block", "GroupTable", "Groups"]
+__all__ = ["Block", "GroupTable", "Groups", "draw_units", "read_groups", "refuse_strangers"]
 
 #: What users give: the group of each line.
 GroupTable = Mapping[Any, Any] | pd.Series
@@ -37,7 +38,7 @@ class Block:
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Groups:
     """Tables of line -> group. Lines that share a group in any of them belong together, directly or by others.
 
@@ -52,14 +53,21 @@ class Groups:
     given: tuple[tuple[str, str], ...] = ()
     joined: tuple[tuple[tuple[str, str], ...], ...] = ()
 
+    def __repr__(self) -> str:
+        # Tables of all lines would hide the rest of a scheme.
+        told = self.describe()
+        texts = [f"{told['groups']} of {count_noun(told['lines'], 'line')}"] if self.given else []
+        texts += [f"{count_noun(lines, 'line')} joined" for lines in told["joined"]]
+        return f"Groups({'; '.join(texts)})"
+
     @classmethod
     def of(cls, groups: Groups | GroupTable | None) -> Groups | None:
         """Groups of a user's table; names and groups become text, and a missing group is none."""
-        return groups if groups is None or isinstance(groups, Groups) else cls(_read(groups))
+        return groups if groups is None or isinstance(groups, Groups) else cls(read_groups(groups))
 
     def join(self, groups: GroupTable) -> Groups:
         """With one more table that ties lines together."""
-        return Groups(self.given, (*self.joined, _read(groups)))
+        return Groups(self.given, (*self.joined, read_groups(groups)))
 
     def describe(self) -> dict[str, Any]:
         """In plain values, for the record of a run: numbers, and a digest that tells tables apart."""
@@ -87,12 +95,7 @@ class Groups:
             If the user's table names none of the trial's lines.
         """
         place = {line: j for j, line in enumerate(lines)}
-        if self.given and not any(line in place for line, _ in self.given):
-            names = [line for line, _ in self.given]
-            raise DataError(
-                f"groups names no line of the trial: it has names such as {list_names(names[:3])}, the trial such as "
-                f"{list_names(lines[:3])}.{suggest(names[0], lines)} Give a group by the line's name."
-            )
+        refuse_strangers([line for line, _ in self.given], lines, "groups")
         ordered = sorted(known)
         # Of every line the first one of its block: ties are followed up to it.
         first = {line: line for line in ordered}
@@ -121,24 +124,72 @@ class Groups:
         ]
 
 
-def _read(groups: Any) -> tuple[tuple[str, str], ...]:
+def draw_units(units: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
+    """Lines drawn at random, all or none of a unit.
+
+    Parameters
+    ----------
+    units : (n,) array
+        Of each line, its unit.
+    wanted : int
+        How many lines to draw, n at most. Where no choice of units has as many, the nearest number above zero is drawn,
+        of two the smaller one.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (m,) int array
+        Places of the lines. Units come in random order, and each is taken if later ones can make up the rest; without
+        units of several lines, all choices are equally likely.
+    """
+    _, unit, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    if wanted == 0 or len(sizes) == len(units):
+        return np.asarray(rng.choice(len(units), size=wanted, replace=False))
+    order = rng.permutation(len(sizes)).tolist()
+    counts = sizes.tolist()
+    # Bit s of a number tells whether s lines can be made up of the units from this place in the order on.
+    reach = [1]
+    for k in reversed(order):
+        reach.append(reach[-1] | reach[-1] << counts[k])
+    reach.reverse()
+    sums = [s for s in range(1, len(units) + 1) if reach[0] >> s & 1]
+    left = min(sums, key=lambda s: (abs(s - wanted), s))
+    taken = np.zeros(len(sizes), dtype=bool)
+    for k, rest in zip(order, reach[1:], strict=True):
+        if counts[k] <= left and rest >> (left - counts[k]) & 1:
+            taken[k] = True
+            left -= counts[k]
+    return np.flatnonzero(taken[unit])
+
+
+def refuse_strangers(names: Sequence[str], lines: Sequence[str], what: str) -> None:
+    """Refuse a table of groups of which no name is that of a line of the trial."""
+    if names and set(lines).isdisjoint(names):
+        raise DataError(
+            f"{what} names no line of the trial: it has names such as {list_names(names[:3])}, the trial such as "
+            f"{list_names(lines[:3])}.{suggest(names[0], lines)} Give a group by the line's name."
+        )
+
+
+def read_groups(groups: Any, what: str = "groups") -> tuple[tuple[str, str], ...]:
     """A user's table as pairs of text, by line; lines without a group are left out."""
     if not isinstance(groups, (Mapping, pd.Series)):
-        raise UsageError(f"groups must be a dict or a pandas Series of line -> group, got {show(groups)}.")
+        raise UsageError(f"{what} must be a dict or a pandas Series of line -> group, got {show(groups)}.")
     found: dict[str, str] = {}
     for key, value in groups.items():
-        line, group = (_as_name(each, what) for each, what in ((key, "line"), (value, f"group of line {show(key)}")))
+        line = _as_name(key, what, "line")
+        group = _as_name(value, what, f"group of line {show(key)}")
         if line is None:
-            raise DataError(f"groups names no line for the group {show(value)}: give a group by the line's name.")
+            raise DataError(f"{what} names no line for the group {show(value)}: give a group by the line's name.")
         if group is not None and found.setdefault(line, group) != group:
             raise DataError(
-                f"groups has line {line!r} in the groups {found[line]!r} and {group!r}: a line belongs to one group."
+                f"{what} has line {line!r} in the groups {found[line]!r} and {group!r}: a line belongs to one group."
             )
     return tuple(sorted(found.items()))
 
 
-def _as_name(value: Any, what: str) -> str | None:
+def _as_name(value: Any, table: str, what: str) -> str | None:
     try:
         return identifier(value)
     except DataError as error:
-        raise DataError(f"groups holds as a {what} {error}.") from None
+        raise DataError(f"{table} holds as a {what} {error}.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from threadpoolctl import threadpool_limits
 
+from bmtme.cv.replicates import FEWEST_FREEDOM, Plots, average_means, divide_variance, fit_plots
 from bmtme.data.order import sort_trial
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
@@ -27,6 +28,7 @@ GRID = np.linspace(0.0, 0.999, 101)
 FALL = 1.9207
 #: An interval of a heritability that is wider is told.
 WIDE = 0.5
+SCARCE = f"replicates leave fewer than {FEWEST_FREEDOM} degrees of freedom for the error"
 #: Eigenvalues of the centred relationship this close together do not tell genetic from residual variance.
 ALIKE = 1e-6
 
@@ -35,6 +37,8 @@ HERITABILITY: tuple[Column, ...] = (
     Column("env", TEXT, NONE, "name of the environment, None for means over environments"),
     Column("trait", TEXT, NONE, "name of the trait"),
     Column("heritability", NUMBER, NONE, "share of the variance of observed means that is genetic"),
+    Column("lower", NUMBER, NONE, "lower end of its 95% interval"),
+    Column("upper", NUMBER, NONE, "upper end of that interval"),
     Column("source", TEXT, NONE, f"what it is estimated from: {REPLICATES} or {RELATIONSHIP}, empty for neither"),
     Column("note", TEXT, NONE, "why it is missing, or how little is known"),
 )
@@ -42,11 +46,19 @@ HERITABILITY: tuple[Column, ...] = (
 
 @dataclass(frozen=True)
 class Found:
-    """A heritability, what it is estimated from, and a note."""
+    """A heritability with its interval, what it is estimated from, and a note."""
 
-    heritability: float
-    source: str
+    heritability: float = np.nan
+    lower: float = np.nan
+    upper: float = np.nan
+    source: str = ""
     note: str = ""
+
+    @classmethod
+    def of(cls, heritability: float, lower: float, upper: float, source: str) -> Found:
+        """With a note where the interval is wide."""
+        vague = f"uncertain, 95% interval {lower:.2f} to {upper:.2f}" if upper - lower > WIDE else ""
+        return cls(heritability, lower, upper, source, vague)
 
 
 @document(columns=HERITABILITY)
@@ -72,14 +84,27 @@ def measure_heritability(trial: Trial, relationship: Relationship) -> pd.DataFra
 
     Notes
     -----
-    Where ten or more lines have replicates: s2_g / (s2_g + s2_e / n), from the one-way analysis of variance of plots
-    within lines with unequal numbers (Searle, Casella and McCulloch 1992, Variance Components, section 3.6), n the
-    harmonic mean of the lines' plots. Of means over environments, where every environment has such replicates, one
-    minus the mean of their error variances over their variance.
+    Where plots of a line leave ten degrees of freedom or more for the error: s2_g / (s2_g + s2_e / n), n the harmonic
+    mean of the lines' plots. s2_e is the residual mean square of line + replicate (Searle 1971, Linear Models, section
+    7.2), s2_g the variance of all lines' means, less the effects of replicates, minus its error. A replicate is a label
+    `reps` that stands for lines, where two of an environment stand for five lines or more. The effects cancel in the
+    means of lines that are in all replicates; what they add to the variance of others is in the denominator. Of means
+    over environments, where every environment has such plots, likewise, with the mean of the lines' error variances.
+    The interval is by F of that variance over its error (Thomas and Hultquist 1978, Ann. Stat. 6:582-587; degrees of
+    freedom of several environments by Satterthwaite 1946, Biometrics Bull. 2:110-114), exact for equal numbers of plots
+    and approximate else, and takes lines for unrelated.
 
     Elsewhere by maximum restricted likelihood of y = mean + u + e, Var u = s2_g G, at most 1,000 lines evenly taken by
-    name: c s2_g / (c s2_g + s2_e), c = (tr G - 1'G1 / J) / (J - 1). What markers miss counts with the error then: the
-    accuracy is that of the part of the genetic value which follows the relationship. Unrelated lines tell nothing.
+    name: c s2_g / (c s2_g + s2_e), c = (tr G - 1'G1 / J) / (J - 1), its interval by the profile of the likelihood.
+    Unrelated lines tell nothing.
+
+    The two correct for different things. With replicates, error is what differs between plots of a line, and the
+    accuracy is that for the genetic value in this environment. With the relationship, what markers miss counts with the
+    error: the accuracy is that for the part which follows the relationship, and higher. Compare models within an
+    environment and trait by it, not places of different sources.
+
+    All lines of the trial count. Where whole groups, such as families, are the folds, a correlation is among the lines
+    of few groups, which differ less: the heritability there is lower, and the accuracy comes out too low.
     """
     given, (trial, _) = trial, sort_trial(trial)
     known = set(relationship.lines)
@@ -87,18 +112,17 @@ def measure_heritability(trial: Trial, relationship: Relationship) -> pd.DataFra
     counts = trial.counts() * lines[:, None, None]
     means = np.where(counts > 0, trial.cell_means(), np.nan)
     spectra = Spectra(relationship, trial.lines)
-    cells = {
-        (env, trait): _measure_cell(trial, i, l, counts[:, i, l], means[:, i, l], spectra)
-        for i, env in enumerate(trial.envs)
-        for l, trait in enumerate(trial.traits)
-        if counts[:, i, l].any()
-    }
-    rows = [(env, trait, cells[env, trait]) for env in given.envs for trait in given.traits if (env, trait) in cells]
-    overall = [
-        (None, trait, _measure_means(trial, l, counts[:, :, l], means[:, :, l], spectra))
-        for l, trait in enumerate(trial.traits)
-    ]
-    made = [(env, trait, found.heritability, found.source, found.note) for env, trait, found in [*rows, *overall]]
+    cells: dict[tuple[str, str], Plots] = {}
+    with threadpool_limits(1):  # the same digits whatever the number of cores
+        for i, l in np.argwhere(counts.any(axis=0)).tolist():
+            cells[trial.envs[i], trial.traits[l]] = fit_plots(trial, i, l, counts[:, i, l], means[:, i, l])
+        rows = {place: _measure([plots], spectra) for place, plots in cells.items()}
+        overall = [
+            (None, trait, _measure([plots for (_, other), plots in cells.items() if other == trait], spectra))
+            for trait in trial.traits
+        ]
+    listed = [(env, trait, rows[env, trait]) for env in given.envs for trait in given.traits if (env, trait) in rows]
+    made = [(env, trait, *astuple(found)) for env, trait, found in [*listed, *overall]]
     return pd.DataFrame(
         {
             column.name: pd.Series([row[k] for row in made], dtype="object" if column.kind == TEXT else column.kind)
@@ -107,69 +131,30 @@ def measure_heritability(trial: Trial, relationship: Relationship) -> pd.DataFra
     )
 
 
-def _measure_cell(trial: Trial, i: int, l: int, counts: np.ndarray, means: FloatArray, spectra: Spectra) -> Found:
-    """Of the lines' means in one environment."""
-    there = counts > 0
-    if (counts > 1).sum() >= FEWEST_LINES:
-        n, y = counts[there], means[there]
-        within = _measure_within(trial, i, l, counts, means)
-        between = (n * (y - (n @ y) / n.sum()) ** 2).sum() / (len(n) - 1)
-        typical = (n.sum() - (n**2).sum() / n.sum()) / (len(n) - 1)
-        genetic = max(0.0, (between - within) / typical)
-        return _share(genetic, within * float((1.0 / n).mean()), REPLICATES)
-    return _estimate(means, there, spectra)
-
-
-def _measure_means(trial: Trial, l: int, counts: np.ndarray, means: FloatArray, spectra: Spectra) -> Found:
+def _measure(envs: list[Plots], spectra: Spectra) -> Found:
     """Of the lines' means over environments, each environment less its mean."""
-    used = np.flatnonzero((counts > 0).any(axis=0))
-    counts, means = counts[:, used], means[:, used]
-    there = counts > 0
-    n_envs = there.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        centred = np.where(there, means - np.nanmean(means, axis=0), 0.0)
-        y = centred.sum(axis=1) / n_envs
-        if ((counts > 1).sum(axis=0) >= FEWEST_LINES).all():
-            within = np.array(
-                [_measure_within(trial, i, l, counts[:, k], means[:, k]) for k, i in enumerate(used.tolist())]
-            )
-            error = (np.where(there, within / counts, 0.0).sum(axis=1) / n_envs**2)[n_envs > 0].mean()
-            total = y[n_envs > 0].var(ddof=1)
-            return _share(max(0.0, total - error), float(error), REPLICATES)
-    return _estimate(y, n_envs > 0, spectra)
-
-
-def _measure_within(trial: Trial, i: int, l: int, counts: np.ndarray, means: FloatArray) -> float:
-    """Mean square of the plots of an environment within lines."""
-    records = np.flatnonzero((trial.env_index == i) & ~np.isnan(trial.values[:, l]))
-    records = records[counts[trial.line_index[records]] > 0]
-    deviations = trial.values[records, l] - means[trial.line_index[records]]
-    return float((deviations**2).sum() / (counts.sum() - (counts > 0).sum()))
-
-
-def _share(genetic: float, error: float, source: str) -> Found:
-    if genetic + error <= 0:
-        return Found(np.nan, "", "the values do not vary")
-    return Found(float(genetic / (genetic + error)), source)
-
-
-def _estimate(values: FloatArray, there: np.ndarray, spectra: Spectra) -> Found:
-    """By restricted likelihood over the relationship."""
-    lines = np.flatnonzero(there)
+    averages = average_means(envs)
+    lines = np.flatnonzero(~np.isnan(averages))
     if len(lines) < FEWEST_LINES:
-        return Found(np.nan, "", f"fewer than {FEWEST_LINES} lines")
+        return Found(note=f"fewer than {FEWEST_LINES} lines")
+    y = averages[lines]
+    if np.ptp(y) <= 1e-12 * max(np.nanmax(np.abs(each.means)) for each in envs):
+        return Found(note="the values do not vary")
+    if all(plots.freedom >= FEWEST_FREEDOM for plots in envs):
+        shares = divide_variance(envs)
+        return Found.of(shares.measure(), *shares.bound(), REPLICATES)
+    return _estimate(y, lines, spectra)
+
+
+def _estimate(y: FloatArray, lines: npt.NDArray[np.int64], spectra: Spectra) -> Found:
+    """By restricted likelihood over the relationship, of the values of lines."""
     if spectra.relationship.is_identity:
-        return Found(np.nan, "", f"unrelated lines, and fewer than {FEWEST_LINES} of them with replicates")
-    lines = lines[np.unique(np.linspace(0, len(lines) - 1, min(len(lines), MOST_LINES)).round().astype(np.int64))]
-    y = values[lines]
-    if np.ptp(y) <= 1e-12 * np.abs(y).max():
-        return Found(np.nan, "", "the values do not vary")
-    d, vectors = spectra.decompose(lines)
+        return Found(note=f"unrelated lines, and {SCARCE}")
+    some = np.unique(np.linspace(0, len(lines) - 1, min(len(lines), MOST_LINES)).round().astype(np.int64))
+    d, vectors = spectra.decompose(lines[some])
     if np.ptp(d) <= ALIKE * d.max(initial=0.0) or not d.any():
-        return Found(np.nan, "", "all lines are related alike, and few have replicates")
-    h2, low, high = maximise_likelihood(d, vectors.T @ (y - y.mean()))
-    vague = f"uncertain, 95% interval {low:.2f} to {high:.2f}" if high - low > WIDE else ""
-    return Found(h2, RELATIONSHIP, vague)
+        return Found(note=f"all lines are related alike, and {SCARCE}")
+    return Found.of(*maximise_likelihood(d, vectors.T @ (y[some] - y[some].mean())), RELATIONSHIP)
 
 
 class Spectra:
@@ -189,8 +174,7 @@ class Spectra:
             spread = measure_spread(float(np.trace(G)), float(G.sum()), J)
             centred = G - G.mean(axis=0) - G.mean(axis=1)[:, None] + G.mean()
             # The vector 1 has the eigenvalue zero, and is moved to the end of the spectrum to be left out.
-            with threadpool_limits(1):  # the same digits whatever the number of cores
-                values, vectors = np.linalg.eigh(centred + (2.0 * np.trace(G)) / J)
+            values, vectors = np.linalg.eigh(centred + (2.0 * np.trace(G)) / J)
             d = np.maximum(values[:-1], 0.0) / spread if spread > 0 else np.zeros(J - 1)
             self._lines, self._known = lines, (d, vectors[:, :-1])
         return self._known

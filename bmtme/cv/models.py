@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.arguments import show
+from bmtme.arguments import as_label, show
 from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
 from bmtme.model.baselines import EnvironmentMeans, SingleTrait
@@ -51,7 +51,7 @@ def label_models(models: Models | None) -> dict[str, Model]:
             )
         if not isinstance(label, str) or not label.strip():
             raise UsageError(f"the label of a model must be a text and not empty, got {show(label)}.")
-    labels = [label.strip() for label, _ in pairs]
+    labels = [as_label(label, "the label of a model") for label, _ in pairs]
     repeat = first_repeat(labels)
     if repeat is not None:
         raise UsageError(

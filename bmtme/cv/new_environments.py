@@ -123,6 +123,8 @@ class NewLinesNewEnvironments(Tabulated):
     def masks(self, trial: Trial, seed: int = 0) -> list[Partition]:
         """Draw the folds and list the partitions: environments in the order asked for, in each the folds.
 
+        `bmtme.cross_validate` first joins clones to the scheme (`join`); ``cv.partitions`` is what it hid.
+
         Parameters
         ----------
         trial : Trial

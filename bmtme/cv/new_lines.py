@@ -14,11 +14,14 @@ from bmtme.cv.groups import Block, Groups, GroupTable
 from bmtme.cv.partitions import Partition, Tabulated, check_partition
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
+from bmtme.words import count_noun
 
 __all__ = ["FOLDS", "NewLines", "deal_folds", "gather_blocks"]
 
 #: Folds where none are named.
 FOLDS = 5
+#: How often a random partition is drawn again before it is given up.
+RESTARTS = 100
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,11 @@ class NewLines(Tabulated):
         of their numbers of lines, the largest first, and each goes into the fold that has fewest lines, the first one
         of several.
     partitions : int, optional
-        Number of random partitions instead. Groups come in random order, and each is hidden if this brings the number
-        of hidden lines closer to ``floor(test_fraction * n + 0.5)`` of n lines, short of all of them; if none does, the
-        smallest is hidden.
+        Number of random partitions instead, each another set of lines. Groups are hidden in random order until
+        ``floor(test_fraction * n + 0.5)`` of n lines are (at least one). A last group that goes beyond is hidden with
+        the probability (lines wanted - lines hidden before it) / (its lines), so that on average as many lines are
+        hidden as are wanted and large groups have their turn; where it comes first, always, as something is to be
+        hidden. Never are all groups.
     test_fraction : float, optional
         Share of the lines hidden in a random partition, strictly between 0 and 1; default 0.2.
     groups : dict or pandas.Series, optional
@@ -55,7 +60,8 @@ class NewLines(Tabulated):
     Notes
     -----
     Lines without a recorded value do not count. What is drawn depends on the seed, on names and on which lines have a
-    record, not on values or on the order of lines or rows; nor does a random partition depend on how many there are.
+    record, not on values or on the order of lines or rows; nor does a random partition depend on how many there are: a
+    set of lines that an earlier one hides is drawn again.
 
     Lines alike in the relationship (clones, one line under two names) predict each other all too well:
     `bmtme.find_clones` finds them, and `join` keeps them together.
@@ -100,6 +106,8 @@ class NewLines(Tabulated):
     def masks(self, trial: Trial, seed: int = 0) -> list[Partition]:
         """Draw the partitions.
 
+        `bmtme.cross_validate` first joins clones to the scheme (`join`); ``cv.partitions`` is what it hid.
+
         Parameters
         ----------
         trial : Trial
@@ -116,8 +124,8 @@ class NewLines(Tabulated):
         Raises
         ------
         DataError
-            If there are fewer than two groups or fewer groups than folds, or a partition leaves fewer than two lines or
-            no value of a trait for training.
+            If there are fewer than two groups or fewer groups than folds, fewer sets of groups come out than
+            partitions are asked for, or a partition leaves fewer than two lines or no value of a trait for training.
         UsageError
             If the seed is not a whole number of at least 0.
         """
@@ -126,10 +134,7 @@ class NewLines(Tabulated):
         blocks = gather_blocks(trial, self.groups, "NewLines")
         if self.partitions is not None and self.test_fraction is not None:
             check_memory(self.partitions * counts.size, f"the masks of partitions={self.partitions}")
-            parts = {
-                str(k): _draw_part(blocks, self.test_fraction, spawn_stream(seed, k))
-                for k in range(1, self.partitions + 1)
-            }
+            parts = _draw_parts(blocks, self.partitions, self.test_fraction, seed)
             advice = "Other groups, another seed or a smaller test fraction may help."
         else:
             parts = deal_folds(blocks, self.folds or FOLDS, seed, "NewLines")
@@ -181,14 +186,40 @@ def deal_folds(blocks: Sequence[Block], folds: int, seed: int, scheme: str) -> d
     return {str(number): lines for number, lines in enumerate(made, start=1)}
 
 
+def _draw_parts(blocks: Sequence[Block], partitions: int, fraction: float, seed: int) -> dict[str, list[int]]:
+    """Lines of each random partition by label, no two of them the same, which would count twice."""
+    made: dict[str, list[int]] = {}
+    seen: set[frozenset[int]] = set()
+    for number in range(1, partitions + 1):
+        rng = spawn_stream(seed, number)
+        for _ in range(1 + RESTARTS):
+            lines = _draw_part(blocks, fraction, rng)
+            if frozenset(lines) not in seen:
+                break
+        else:
+            one = max(len(block.lines) for block in blocks) == 1
+            raise DataError(
+                f"NewLines cannot make partitions={partitions:,} of {len(blocks):,} {'lines' if one else 'groups'}: at "
+                f"test_fraction={fraction:g} only {count_noun(len(seen), 'different set')} of lines came out, and the "
+                f"same set again is no further partition. Use folds={min(len(blocks), FOLDS)}, which hides every "
+                f"{'line' if one else 'group'} once, or partitions={len(seen)}."
+            )
+        made[str(number)] = lines
+        seen.add(frozenset(lines))
+    return made
+
+
 def _draw_part(blocks: Sequence[Block], fraction: float, rng: np.random.Generator) -> list[int]:
     """Lines of a random partition."""
     n = sum(len(block.lines) for block in blocks)
-    wanted = math.floor(fraction * n + 0.5)
-    order = rng.permutation(len(blocks))
+    wanted = max(1, math.floor(fraction * n + 0.5))
     lines: list[int] = []
-    for k in order:
-        more = len(lines) + len(blocks[k].lines)
-        if more < n and abs(more - wanted) < abs(len(lines) - wanted):
-            lines.extend(blocks[k].lines)
-    return lines or list(min((blocks[k] for k in order), key=lambda block: len(block.lines)).lines)
+    for k in rng.permutation(len(blocks)):
+        more, before = blocks[k].lines, len(lines)
+        beyond = before + len(more) > wanted
+        if before + len(more) == n or (beyond and before and rng.random() * len(more) >= wanted - before):
+            break
+        lines.extend(more)
+        if len(lines) >= wanted:
+            break
+    return lines

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bmtme.arguments import as_array, as_text, show
+from bmtme.arguments import as_array, as_label, show
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from bmtme.words import count_noun, first_repeat, list_names
@@ -25,6 +25,7 @@ __all__ = [
     "count_units",
     "describe_scheme",
     "draw_partitions",
+    "find_equal",
     "tabulate_partitions",
 ]
 
@@ -53,8 +54,8 @@ class Partition:
     Raises
     ------
     UsageError
-        If the label is no text, the arrays are no three-dimensional masks of one shape, or a cell is scored and not
-        hidden.
+        If the label is no text, longer than 200 characters or holds a control character, the arrays are no
+        three-dimensional masks of one shape, or a cell is scored and not hidden.
     """
 
     label: str
@@ -62,7 +63,7 @@ class Partition:
     scored: BoolArray = None  # type: ignore[assignment]  # an array from the start on
 
     def __post_init__(self) -> None:
-        label = as_text(self.label, "the label of a partition")
+        label = as_label(self.label, "the label of a partition")
         if not label:
             raise UsageError("the label of a partition is empty: name it after what it hides, or number it.")
         object.__setattr__(self, "label", label)
@@ -146,7 +147,11 @@ class Tabulated:
         raise NotImplementedError
 
     def table(self, trial: Trial, seed: int = 0) -> pd.DataFrame:
-        """The hidden cells with a recorded value: partition, line, env, trait, and scored (bool)."""
+        """The hidden cells with a recorded value: partition, line, env, trait, and scored (bool).
+
+        Of the scheme as it is: `bmtme.cross_validate` first joins clones to one with a method ``join``, and what it hid
+        is in ``cv.partitions``.
+        """
         return tabulate_partitions(self.masks(trial, seed), trial)
 
 
@@ -309,3 +314,23 @@ def count_units(partition: Partition, trial: Trial) -> dict[str, int]:
     found["cells_hidden"] = int((recorded & partition.hidden).any(axis=2).sum())
     found["cells_kept"] = int(training.any(axis=2).sum())
     return found
+
+
+def find_equal(table: pd.DataFrame) -> list[list[str]]:
+    """Partitions that hide and score the same recorded values under several labels, and are one in fact.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As of `tabulate_partitions`, such as ``cv.partitions``; rows in any order.
+
+    Returns
+    -------
+    list of lists of str
+        Their labels, two or more in each list, in order of first appearance.
+    """
+    cells = table.groupby(["line", "env", "trait", "scored"], sort=False).ngroup().to_numpy()
+    groups: dict[bytes, list[str]] = {}
+    for label, rows in table.groupby("partition", sort=False).indices.items():
+        groups.setdefault(np.sort(cells[rows]).tobytes(), []).append(str(label))
+    return [labels for labels in groups.values() if len(labels) > 1]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from bmtme.cv.models import Model
 from bmtme.cv.partitions import Partition
 from bmtme.cv.tasks import Job
-from bmtme.cv.training import DecompositionCache, Training, take_training
+from bmtme.cv.training import Training, take_training
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.structure import BMTME
-from bmtme.preparation import build
+from bmtme.preparation import Decompose, build
 from bmtme.sampling import Sampling, spawn_seeds
 from bmtme.words import count_noun
 
@@ -49,8 +48,7 @@ def train(
     trial: Trial,
     relationship: Relationship,
     partitions: Sequence[Partition],
-    decompose: DecompositionCache,
-    workers: int,
+    decompose: Decompose,
 ) -> list[dict[int, Training]]:
     """Of each partition, the training parts that the models need: of all traits (`ALL`), and of each by its place.
 
@@ -63,27 +61,19 @@ def train(
     jointly = not all(isinstance(model, SingleTrait) for model in models.values())
     needed = [ALL] * jointly + list(range(len(trial.traits))) * alone
 
-    def prepare_all(partition: Partition) -> dict[int, Training]:
+    trained = []
+    for partition in partitions:
         parts = {t: take_training(trial, relationship, partition, decompose, None if t == ALL else t) for t in needed}
         here = {t: part for t, part in parts.items() if part is not None}
         for label, model in models.items():
             for part, fitted in list_parts(model, trial.traits, here):
                 try:
-                    # Not kept: the constants of all fits together may not fit into memory.
-                    build(here[part].prepared, fitted)
+                    build(here[part].outline, fitted)
                 except (DataError, UsageError) as error:
                     where = f"model {label!r}, partition {partition.label!r}, training part"
                     raise type(error)(f"{where}: {error}") from error
-        return here
-
-    with ThreadPoolExecutor(workers, thread_name_prefix="bmtme-cv") as pool:
-        pending = [pool.submit(prepare_all, partition) for partition in partitions]
-        try:
-            # In their order, so that the partition refused does not depend on the number of workers.
-            return [each.result() for each in pending]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        trained.append(here)
+    return trained
 
 
 def list_parts(model: Model, traits: Sequence[str], trained: Mapping[int, Training]) -> list[tuple[int, BMTME]]:

@@ -1,17 +1,49 @@
-"""What is to be borne in mind of a cross-validation's fits: failures and Monte Carlo errors, in sentences."""
+"""What is to be borne in mind of a cross-validation: its partitions, failures and Monte Carlo errors, in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
+from bmtme.cv.partitions import Partition, find_equal
 from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.tasks import Outcome
-from bmtme.words import list_names
+from bmtme.data.trial import Trial
+from bmtme.results.agreement import FEWEST_LINES
+from bmtme.words import count_noun, list_names
 
 #: Of each model and partition: its labels, and what came out.
 Outcomes = Sequence[tuple[str, str, Outcome]]
+
+
+def describe_equal(partitions: pd.DataFrame) -> str:
+    """A sentence on partitions of the table that are the same, empty if there are none."""
+    found = find_equal(partitions)
+    if not found:
+        return ""
+    number = partitions["partition"].nunique()
+    distinct = number - sum(len(labels) - 1 for labels in found)
+    which = "; ".join(list_names(labels, 5) for labels in found[:3])
+    more = f" and {len(found) - 3:,} more sets" if len(found) > 3 else ""
+    return (
+        f"{count_noun(number, 'partition')} hide only {count_noun(distinct, 'different set')} of values: those called "
+        f"{which}{more} are the same. Partitions that repeat others tell nothing new, and differences between models "
+        "look surer for them than they are: keep one of each."
+    )
+
+
+def describe_few(partitions: Sequence[Partition], trial: Trial) -> str:
+    """A sentence on partitions that are all too small for a correlation, empty if one is not."""
+    most = max(int(partition.test_cells(trial).sum(axis=0).max()) for partition in partitions)
+    if most >= FEWEST_LINES:
+        return ""
+    return (
+        f"no partition scores more than {count_noun(most, 'line')} of a trait in an environment; no correlation can be "
+        f"computed within partitions of so few lines ({FEWEST_LINES} are the fewest); errors such as msep can. Hide "
+        "more lines at a time: a larger test_fraction, or fewer folds, such as folds=5."
+    )
 
 
 def describe_failures(failures: Sequence[tuple[str, str, str]], fits: int) -> str:

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.collection import describe_data, find_versions
-from bmtme.cv.clones import describe_clone_leaks, hide_clones
+from bmtme.cv.clones import CloneChoice, choose_clones, describe_clone_leaks, describe_nearly_clones
 from bmtme.cv.diagnostics import describe_diagnoses
 from bmtme.cv.digests import digest_relationship, digest_trial
 from bmtme.cv.heritability import measure_heritability
@@ -30,13 +30,21 @@ from bmtme.cv.partitions import (
     tabulate_partitions,
 )
 from bmtme.cv.plan import ALL, plan_jobs, refuse_unknown, train
-from bmtme.cv.remarks import Outcomes, describe_failures, describe_noise, describe_precision, share_noise
+from bmtme.cv.remarks import (
+    Outcomes,
+    describe_equal,
+    describe_failures,
+    describe_few,
+    describe_noise,
+    describe_precision,
+    share_noise,
+)
 from bmtme.cv.result import CrossValidation
 from bmtme.cv.schemes import CV1
 from bmtme.cv.tasks import Job, Outcome, join_outcomes, run_jobs
 from bmtme.cv.training import DecompositionCache, Training
 from bmtme.data.records import as_names
-from bmtme.data.relationship.clones import find_clones
+from bmtme.data.relationship.clones import CLONES
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
 from bmtme.engines.rotated.chains import count_cores
@@ -69,6 +77,7 @@ def cross_validate(
     sampler: str | None = None,
     top: float = 0.2,
     lowest: Sequence[str] = (),
+    clones: CloneChoice = CLONES,
 ) -> CrossValidation:
     """Hide recorded values, fit every model to the rest and compare its predictions with what was hidden.
 
@@ -85,9 +94,8 @@ def cross_validate(
         `BMTME`, and the baselines `SingleTrait` and `EnvironmentMeans`. Without labels they are called by their
         structure, ``single`` and ``mean``. Default ``BMTME("unstructured")``.
     scheme : CV1, CV2, NewLines, NewEnvironments, NewLinesNewEnvironments, Partitions or object with ``masks``, optional
-        Default ``CV1(partitions=10, test_fraction=0.2)``. Lines that are clones of each other by the relationship do
-        not tell what is hidden: schemes that hide whole lines hide them together, and under `CV1` the clone of a scored
-        cell is hidden with it, and not scored.
+        Default ``CV1(partitions=10, test_fraction=0.2)``. Clones do not tell what is hidden of each other: a scheme
+        with a method ``join`` is handed them before it draws, and hides them together.
     draws, tune, chains : int
         Kept sweeps and warm-up sweeps of each chain, and chains of each model on each partition.
     seed : int
@@ -107,6 +115,10 @@ def cross_validate(
         Share of the lines that counts as the best, for the score ``top_share``.
     lowest : sequence of str
         Traits of which the lowest values are the best.
+    clones : float, dict, pandas.Series, or None
+        Lines that count as one: those that correlate by so much in the relationship (`find_clones`), or groups of your
+        own (line -> group); None or False for none. Duplicates whose markers have errors correlate by less than the
+        default of 0.999: 0.5% of wrong calls make it some 0.99.
 
     Returns
     -------
@@ -129,8 +141,9 @@ def cross_validate(
     -----
     UserWarning
         For short runs, values that may give wrong numbers, failures, models that are one and the same, chains that
-        disagree, divergent moves, few effective draws behind the predictions, and hidden cells of which a clone is
-        seen.
+        disagree, divergent moves, and few effective draws behind the predictions. Before anything is sampled, for
+        hidden cells of which a clone, or a line that may be one, is seen, partitions that are the same, and ones too
+        small for a correlation.
     """
     named = label_models(models)
     scheme = check_scheme(CV1() if scheme is None else scheme)
@@ -147,17 +160,23 @@ def cross_validate(
         check_memory(most, f"draws={sampling.draws}, chains={sampling.chains}")
         trial = whole.given
         top, lowest = check_best(top, lowest, trial.traits)
-        clones = find_clones(relationship)
-        if clones and callable(getattr(scheme, "join", None)):
-            scheme = scheme.join(clones)  # type: ignore[attr-defined]
+        same, chosen = choose_clones(clones, trial, relationship)
+        if same and callable(getattr(scheme, "join", None)):
+            scheme = scheme.join(same)  # type: ignore[attr-defined]
         partitions = draw_partitions(scheme, trial, sampling.seed)
-        if clones and isinstance(scheme, CV1):
-            partitions = hide_clones(partitions, trial, clones)
         refuse_leaks(trial, partitions)
         units = [count_units(partition, trial) for partition in partitions]
         if relationship.is_identity:
             refuse_unknown(partitions, units)
-        trained = train(named, trial, relationship, partitions, decompose, workers)
+        hidden = tabulate_partitions(partitions, trial)
+        told = [
+            describe_clone_leaks(partitions, trial, same),
+            describe_nearly_clones(partitions, trial, relationship, same),
+            describe_equal(hidden),
+            describe_few(partitions, trial),
+        ]
+        warn_of(told)
+        trained = train(named, trial, relationship, partitions, decompose)
         twins = find_twins(named, trial)
         jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)
         heritability = measure_heritability(trial, relationship)
@@ -192,14 +211,11 @@ def cross_validate(
     sentences = (
         describe_failures(failures, len(labels)),
         describe_twins(twins, trial),
-        describe_clone_leaks(partitions, trial, clones),
         *describe_diagnoses(diagnoses),
         describe_precision(labels),
         describe_noise(noise),
     )
-    found = [text for text in sentences if text]
-    for text in found:
-        warnings.warn(text, UserWarning, stacklevel=2)
+    warn_of(sentences)
     run = {
         "settings": {
             "models": {name: model.describe() for name, model in named.items()},
@@ -208,6 +224,7 @@ def cross_validate(
             "unrelated": unrelated,
             "top": top,
             "lowest": list(lowest),
+            "clones": chosen,
         },
         "data": describe_data(whole)
         | {
@@ -242,14 +259,21 @@ def cross_validate(
     return CrossValidation(
         predictions=tabulate(labels, list_hidden(), trial, "predictions"),
         line_means=tabulate(labels, list_line_means(), trial, "line_means"),
-        partitions=tabulate_partitions(partitions, trial),
+        partitions=hidden,
         heritability=heritability,
         failures=failures,
-        warnings=found,
+        warnings=[text for text in (*told, *sentences) if text],
         run=run,
         envs=trial.envs,
         traits=trial.traits,
     )
+
+
+def warn_of(sentences: Sequence[str]) -> None:
+    """Warn whoever called `cross_validate` of what there is to say."""
+    for text in sentences:
+        if text:
+            warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def check_best(top: Any, lowest: Any, traits: Sequence[str]) -> tuple[float, tuple[str, ...]]:
@@ -288,7 +312,7 @@ def predict_baselines(
         if isinstance(model, EnvironmentMeans) and twins[label] == label:
             for k, parts in enumerate(trained):
                 part = parts[ALL]
-                tables = predict_by_means(part.prepared.trial, part.trial, part.cells)
+                tables = predict_by_means(part.outline.trial, part.trial, part.cells)
                 out[m, k] = Outcome(*tables)
     return out
 

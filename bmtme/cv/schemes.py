@@ -21,7 +21,8 @@ doi 10.3835/plantgenome2016.12.0130.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,12 +37,14 @@ from bmtme.cv.arguments import (
     refuse_empty,
     spawn_stream,
 )
+from bmtme.cv.groups import Groups, GroupTable, draw_units
 from bmtme.cv.new_environments import NewEnvironments
 from bmtme.cv.new_lines import NewLines
 from bmtme.cv.partitions import BoolArray, Partition, Tabulated, check_partition
 from bmtme.data.order import sort_names
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError
+from bmtme.results.agreement import FEWEST_LINES
 from bmtme.words import list_names
 
 IntArray = npt.NDArray[np.int64]
@@ -49,11 +52,8 @@ IntArray = npt.NDArray[np.int64]
 RESTARTS = 100
 """How often CV1 starts a partition again before it gives up."""
 
-FEWEST_SCORED = 3
-"""Lines from which on a correlation can be computed."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CV1(Tabulated):
     """Lines lose all their traits in some environments but are seen in others (sparse testing).
 
@@ -73,23 +73,46 @@ class CV1(Tabulated):
         Number of random partitions.
     test_fraction : float, default 0.2
         Share of the recorded lines hidden in every environment, between 0 and 1.
+    groups : dict or pandas.Series, optional
+        Of lines, by name, their group, such as that of their clones (`bmtme.find_clones`). Those of a group's lines
+        that are recorded in an environment lose it together, if each of them keeps another one; the number hidden is
+        then as near to that above as whole groups allow.
 
     Raises
     ------
     UsageError
         If ``partitions`` is not a whole number of at least 1, or ``test_fraction`` not strictly between 0 and 1.
+    DataError
+        If a line is in two groups, or a name is neither text nor a whole number.
     """
 
     partitions: int = 10
     test_fraction: float = 0.2
+    groups: Groups | GroupTable | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "partitions", whole_number(self.partitions, "partitions", least=1))
         fraction = as_fraction(self.test_fraction, "0.2 hides a fifth of the lines of every environment")
         object.__setattr__(self, "test_fraction", fraction)
+        object.__setattr__(self, "groups", Groups.of(self.groups))
+
+    def __repr__(self) -> str:
+        groups = "" if self.groups is None else f", groups={self.groups!r}"
+        return f"CV1(partitions={self.partitions}, test_fraction={self.test_fraction}{groups})"
+
+    def describe(self) -> dict[str, Any]:
+        """Its settings, for the record of a run; groups only where there are some."""
+        groups = {} if self.groups is None else {"groups": self.groups}
+        return {"partitions": self.partitions, "test_fraction": self.test_fraction, **groups}
+
+    def join(self, groups: GroupTable) -> CV1:
+        """The scheme with further lines kept together, as `NewLines.join`."""
+        return replace(self, groups=(Groups.of(self.groups) or Groups()).join(groups))
 
     def masks(self, trial: Trial, seed: int = 0) -> list[Partition]:
         """Draw the partitions.
+
+        `bmtme.cross_validate` first joins clones to the scheme (`join`); ``cv.partitions`` is what it hid.
 
         Parameters
         ----------
@@ -124,11 +147,13 @@ class CV1(Tabulated):
             )
         # Drawn in the order of the names; environments without a record take no part.
         envs = [i for i in sort_names(trial.envs) if recorded[:, i].any()]
-        places = np.ix_(sort_names(trial.lines), envs)
+        lines = sort_names(trial.lines)
+        places = np.ix_(lines, envs)
+        units = self._find_units(trial, lines)
         made = []
         for number in range(1, self.partitions + 1):
             rng = spawn_stream(seed, number)
-            drawn = self._draw(recorded[places], needed[envs], rng)
+            drawn = _draw_cells(recorded[places], units, needed[envs], rng)
             if isinstance(drawn, _Shortage):
                 i = envs[drawn.env]
                 raise DataError(
@@ -147,24 +172,37 @@ class CV1(Tabulated):
             made.append(partition)
         return made
 
-    def _draw(self, recorded: BoolArray, needed: IntArray, rng: np.random.Generator) -> BoolArray | _Shortage:
-        """Line x env cells which lose their records, shape (J, I); or where there are too few lines for that."""
-        failures = np.zeros(len(needed), dtype=np.int64)
-        most = np.zeros(len(needed), dtype=np.int64)
-        for _ in range(1 + RESTARTS):
-            kept = recorded.copy()
-            for i in rng.permutation(len(needed)):
-                elsewhere = kept.sum(axis=1) - kept[:, i]
-                candidates = np.flatnonzero(kept[:, i] & (elsewhere > 0))
-                if candidates.size < needed[i]:
-                    failures[i] += 1
-                    most[i] = max(most[i], candidates.size)
-                    break
-                kept[rng.choice(candidates, size=needed[i], replace=False), i] = False
-            else:
-                return recorded & ~kept
-        worst = int(failures.argmax())
-        return _Shortage(worst, int(most[worst]))
+    def _find_units(self, trial: Trial, order: IntArray) -> IntArray:
+        """Of every line in this order, the place in it of the first line of its group."""
+        place, units = np.argsort(order), np.arange(len(order))
+        for block in (Groups.of(self.groups) or Groups()).gather(trial.lines, trial.recorded_lines):
+            rows = place[list(block.lines)]
+            units[rows] = rows.min()
+        return units
+
+
+def _draw_cells(
+    recorded: BoolArray, units: IntArray, needed: IntArray, rng: np.random.Generator
+) -> BoolArray | _Shortage:
+    """Line x env cells which lose their records, shape (J, I); or where there are too few lines for that."""
+    failures = np.zeros(len(needed), dtype=np.int64)
+    most = np.zeros(len(needed), dtype=np.int64)
+    for _ in range(1 + RESTARTS):
+        kept = recorded.copy()
+        for i in rng.permutation(len(needed)):
+            elsewhere = kept.sum(axis=1) - kept[:, i]
+            # A line that would lose its last record keeps its whole group.
+            last = units[kept[:, i] & (elsewhere == 0)]
+            candidates = np.flatnonzero(kept[:, i] & ~np.isin(units, last))
+            if candidates.size < needed[i]:
+                failures[i] += 1
+                most[i] = max(most[i], candidates.size)
+                break
+            kept[candidates[draw_units(units[candidates], needed[i], rng)], i] = False
+        else:
+            return recorded & ~kept
+    worst = int(failures.argmax())
+    return _Shortage(worst, int(most[worst]))
 
 
 @dataclass(frozen=True)
@@ -182,7 +220,7 @@ def _advise_cv1(trial: Trial, env: int, found: int) -> str:
     # Of two environments, one alone is no trial for this scheme.
     leave = ", or leave this environment out" if recorded.any(axis=(0, 2)).sum() > 2 else ""
     largest = math.floor(100 * found / n) / 100
-    if math.floor(largest * n + 0.5) >= FEWEST_SCORED:
+    if math.floor(largest * n + 0.5) >= FEWEST_LINES:
         return f"Use a test fraction of at most {largest:g}{leave}."
     others = advise(trial, CV2(envs=(trial.envs[env],)), NewLines())
     return (

@@ -61,7 +61,8 @@ def score(
     lowest : sequence of str
         Traits of which low values are the best.
     heritability : pandas.DataFrame, optional
-        As of `bmtme.cv.measure_heritability`; without it there is no accuracy.
+        As of `bmtme.cv.measure_heritability`; without it there is no accuracy. It is of the lines of the whole trial:
+        where whole groups, such as families, are the folds, lines of a fold differ less and the accuracy is too low.
 
     Returns
     -------
@@ -185,7 +186,7 @@ def _score(
 
 
 def _list_known(heritability: pd.DataFrame | None) -> dict[tuple[str | None, str], tuple[float, str]]:
-    """Heritabilities, and why they are unknown, by environment (None: of means over environments) and trait."""
+    """Heritabilities and their notes, by environment (None: of means over environments) and trait."""
     if heritability is None:
         return {}
     _need(heritability, ["env", "trait", "heritability", "note"], "heritabilities")
@@ -193,7 +194,7 @@ def _list_known(heritability: pd.DataFrame | None) -> dict[tuple[str | None, str
     for env, trait, h2, note in heritability[["env", "trait", "heritability", "note"]].itertuples(
         index=False, name=None
     ):
-        found[env if isinstance(env, str) else None, trait] = float(h2), note if np.isnan(h2) else ""
+        found[env if isinstance(env, str) else None, trait] = float(h2), note
     return found
 
 

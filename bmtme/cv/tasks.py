@@ -22,7 +22,7 @@ from bmtme.engines.rotated.problem import Problem
 from bmtme.errors import NumericalError
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
-from bmtme.preparation import build, observe
+from bmtme.preparation import Prepared, build, observe
 from bmtme.progress import Progress, write_duration
 from bmtme.results.predictions import Targets
 from bmtme.results.quantities import choose_stored
@@ -115,7 +115,7 @@ class Job:
         self.outcome, self.ended = Outcome(), False
         self.stops = [threading.Event() for _ in seeds]
         self._lock = threading.Lock()
-        self._built: tuple[Problem, Scaling, list[Mode]] | None = None
+        self._built: tuple[Prepared, Problem, Scaling, list[Mode]] | None = None
         self._draws: list[Draws | None] = [None] * len(seeds)
         self._errors: dict[int, str] = {}
         self._left = len(seeds)
@@ -125,7 +125,7 @@ class Job:
         began = time.perf_counter()
         if not self.stops[c].is_set():
             slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
-            problem, _, modes = self._open()
+            _, problem, _, modes = self._open()
             start = choose_starts(modes, len(self.seeds))[c]
             structures = self.model.structures
             sampling = self.sampling
@@ -150,13 +150,13 @@ class Job:
         for stop in self.stops:
             stop.set()
 
-    def _open(self) -> tuple[Problem, Scaling, list[Mode]]:
+    def _open(self) -> tuple[Prepared, Problem, Scaling, list[Mode]]:
         with self._lock:
             if self._built is None:
-                prepared = self.training.prepared
+                prepared = self.training.prepare()
                 problem, scaling = build(prepared, self.model)
                 modes = find_modes(problem, observe(prepared, scaling), branch_seed(self.seeds[0]))
-                self._built = problem, scaling, modes
+                self._built = prepared, problem, scaling, modes
             return self._built
 
     def _fail(self, c: int, message: str) -> None:
@@ -173,26 +173,26 @@ class Job:
             first = min(self._errors)
             out.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
         elif len(chains) == len(self.seeds):
-            problem, scaling, modes = self._open()
-            prepared, trial, cells = self.training.prepared, self.training.trial, self.training.cells
+            prepared, problem, scaling, modes = self._open()
+            trial, cells = self.training.trial, self.training.cells
             out.predictions, out.line_means = predict_hidden(prepared, problem, scaling, chains, trial, cells)
             stored = choose_stored(problem, self.model.structures)
             out.diagnosis = diagnose_chains(chains, stored, list_labels(prepared), modes if problem.native else ())
             if cells.any():
-                self._measure_precision(chains)
+                self._measure_precision(prepared, chains)
         self._draws, self._built = [], None
 
-    def _measure_precision(self, chains: list[Draws]) -> None:
-        cells, basis = self.training.cells, self.training.prepared.basis
+    def _measure_precision(self, prepared: Prepared, chains: list[Draws]) -> None:
+        cells, basis = self.training.cells, prepared.basis
         places = choose_cells(cells)
         lines, places[:, 0] = np.unique(places[:, 0], return_inverse=True)
-        self.outcome.effective = count_effective(chains, basis, self._choose_targets(lines), places)
+        self.outcome.effective = count_effective(chains, basis, self._choose_targets(prepared, lines), places)
         lines = choose_lines(cells)
-        noise = measure_noise(chains, basis, self._choose_targets(lines), cells[lines])
+        noise = measure_noise(chains, basis, self._choose_targets(prepared, lines), cells[lines])
         self.outcome.noise = dict(zip(self.training.trial.traits, noise.T, strict=True))
 
-    def _choose_targets(self, lines: np.ndarray) -> Targets:
-        return choose_targets(self.training.prepared, tuple(self.training.trial.lines[j] for j in lines))
+    def _choose_targets(self, prepared: Prepared, lines: np.ndarray) -> Targets:
+        return choose_targets(prepared, tuple(self.training.trial.lines[j] for j in lines))
 
 
 class Forecast:

@@ -2,72 +2,92 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from concurrent.futures import Future
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
+from bmtme.arguments import measure_memory
 from bmtme.cv.partitions import Partition
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError
-from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
-from bmtme.preparation import Prepared, prepare
+from bmtme.model.eigenbasis import Eigenbasis
+from bmtme.preparation import Decompose, Prepared, decompose_lines, prepare
+
+#: Of the memory, for decompositions that nobody uses at the moment.
+KEPT_SHARE = 0.1
 
 
 class DecompositionCache:
-    """Decompositions by what they depend on: the relationship of the lines with a record, and their plot multiples.
+    """Decompositions of one relationship by what they depend on: the lines with a record, and their plot multiples.
 
-    Partitions that train on the same lines share one. Where a partition hides whole lines, theirs is made from scratch:
-    taking a row and a column off a decomposition costs a product of J x J matrices for each, more than a new one from a
+    Training parts of the same lines share one. The last ones used are kept, as many as fit into a share of the memory;
+    others live as long as somebody uses them. Where a partition hides whole lines, theirs is made from scratch: taking
+    a row and a column off a decomposition costs a product of J x J matrices for each, more than a new one from a
     handful of lines on.
     """
 
     def __init__(self) -> None:
-        self.known: dict[tuple[Any, ...], Future[Eigenbasis]] = {}
+        self._last: OrderedDict[tuple[Any, ...], Eigenbasis] = OrderedDict()
+        self._alive: WeakValueDictionary[tuple[Any, ...], Eigenbasis] = WeakValueDictionary()
+        self._locks: dict[tuple[Any, ...], threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def __call__(
-        self, matrix: np.ndarray, multiples: np.ndarray, is_identity: bool, overwrite: bool = False
-    ) -> Eigenbasis:
-        digest = hashlib.blake2b(np.ascontiguousarray(matrix).data).digest()
-        key = (is_identity, len(matrix), digest, multiples.tobytes())
+    def __call__(self, relationship: Relationship, lines: tuple[str, ...], multiples: np.ndarray) -> Eigenbasis:
+        key = (lines, multiples.tobytes())
         with self._lock:
-            first = key not in self.known
-            made = self.known.setdefault(key, Future())
-        if first:
-            try:
-                made.set_result(decompose_relationship(matrix, multiples, is_identity, overwrite))
-            except BaseException as error:
-                made.set_exception(error)
-        return made.result()
+            own = self._locks.setdefault(key, threading.Lock())
+        with own:  # one is made once, and others at the same time
+            basis = self._alive.get(key)
+            if basis is None:
+                basis = decompose_lines(relationship, lines, multiples)
+        with self._lock:
+            self._alive[key] = self._last[key] = basis
+            self._last.move_to_end(key)
+            while len(self._last) > max(1, int(KEPT_SHARE * measure_memory() / (8 * len(lines) ** 2))):
+                self._last.popitem(last=False)
+        return basis
 
 
-@dataclass(frozen=True)
+def stand_in(relationship: Relationship, lines: tuple[str, ...], multiples: np.ndarray) -> Eigenbasis:
+    """In place of a decomposition where nothing but its scale is asked for: whether a model can be fitted at all."""
+    if relationship.is_identity:
+        return decompose_lines(relationship, lines, multiples)
+    scale = float(np.mean(relationship.matrix.diagonal()[relationship.index(lines)]))
+    return Eigenbasis(None, np.ones(len(lines)), len(lines), scale, multiples)
+
+
 class Training:
     """What a model is fitted to on a partition, and what its predictions are held against.
 
     Attributes
     ----------
-    prepared : Prepared
-        The training part.
+    outline : Prepared
+        The training part, with a `stand_in` for its decomposition.
     trial : Trial
         With all values, in computing order; only those of `cells` are looked at, to stand beside their predictions.
     cells : (J, I, L) bool array
         Cells of the trial to be predicted.
     """
 
-    prepared: Prepared
-    trial: Trial
-    cells: np.ndarray
+    def __init__(self, outline: Prepared, trial: Trial, cells: np.ndarray, decompose: Decompose) -> None:
+        self.outline, self.trial, self.cells = outline, trial, cells
+        self._decompose = decompose
+
+    def prepare(self) -> Prepared:
+        """The training part with its decomposition."""
+        outline = self.outline
+        basis = self._decompose(outline.relationship, outline.lines, outline.layout.multiples)
+        return replace(outline, basis=basis)
 
 
 def take_training(
-    trial: Trial, relationship: Relationship, partition: Partition, decompose: DecompositionCache, trait: int | None
+    trial: Trial, relationship: Relationship, partition: Partition, decompose: Decompose, trait: int | None
 ) -> Training | None:
     """The training part of a partition for all traits, or for one by its place; None where nothing of it is scored.
 
@@ -83,11 +103,11 @@ def take_training(
         trial, records, envs = take_trait(trial, hidden, scored, trait)
         hidden, scored = hidden[records][:, [trait]], scored[:, envs][:, :, [trait]]
     try:
-        prepared = prepare(trial.hide(hidden), relationship, "error", decompose)
+        outline = prepare(trial.hide(hidden), relationship, "error", stand_in)
     except DataError as error:
         raise DataError(f"partition {partition.label!r}, training part: {error}") from error
     order = np.ix_(sort_names(trial.lines), sort_names(trial.envs))
-    return Training(prepared, sort_trial(trial)[0], scored[order])
+    return Training(outline, sort_trial(trial)[0], scored[order], decompose)
 
 
 def take_trait(

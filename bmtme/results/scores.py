@@ -46,7 +46,7 @@ class Tested:
     heritability : float
         Of the observed means; NaN where it is unknown.
     reason : str
-        Why it is unknown; empty where nobody asked for it.
+        Why it is unknown, or how little is known of it; empty where nobody asked for it.
     """
 
     columns: Mapping[str, FloatArray]
@@ -118,7 +118,7 @@ def correct(tested: Tested) -> float:
 
 
 def explain(tested: Tested) -> str:
-    """Why a score is missing, empty if none is for a reason of its own."""
+    """Why a score is missing, or how little the accuracy says; empty if there is nothing of its own to tell."""
     y, f = tested.pair
     reasons = []
     if not np.isfinite(f).all():
@@ -132,8 +132,13 @@ def explain(tested: Tested) -> str:
             reasons.append("the predictions are constant")
     if tested.heritability < LEAST_HERITABILITY:
         reasons.append(f"heritability below {LEAST_HERITABILITY}")
-    elif tested.reason:
+    elif tested.reason and np.isnan(tested.heritability):
         reasons.append(f"heritability unknown: {tested.reason}")
+    elif np.isfinite(accuracy := correct(tested)):
+        if tested.reason:
+            reasons.append(f"heritability {tested.reason}")
+        if accuracy > 1:
+            reasons.append("accuracy above 1: chance among few lines, or the heritability is too low")
     return "; ".join(reasons)
 
 
@@ -204,7 +209,7 @@ SCORES: tuple[Score, ...] = (
 )  # fmt: skip
 
 N_TEST = Column("n_test", WHOLE, NONE, "number of lines scored", len)
-NOTE = Column("note", TEXT, NONE, "why a score is missing", explain)
+NOTE = Column("note", TEXT, NONE, "why a score is missing, or how little the accuracy says", explain)
 
 
 def list_scores() -> list[Column]:

@@ -14,7 +14,19 @@ import pytest
 import bmtme.cv.run
 import bmtme.cv.tasks
 import bmtme.cv.training
-from bmtme import BMTME, CV1, CV2, DataError, NumericalError, Relationship, Trial, UsageError, cross_validate
+from bmtme import (
+    BMTME,
+    CV1,
+    CV2,
+    DataError,
+    EnvironmentMeans,
+    NewLines,
+    NumericalError,
+    Relationship,
+    Trial,
+    UsageError,
+    cross_validate,
+)
 from bmtme.choices import SAMPLERS
 from bmtme.cv import Partition, score, summarise
 from bmtme.cv.models import label_models
@@ -234,23 +246,45 @@ def test_lines_without_a_training_record(data):
     assert cv.run["effective_draws"]["unstructured"]["new"] > 0
 
 
-def test_one_decomposition_for_all_partitions(data, monkeypatch):
+@pytest.fixture
+def decomposed(monkeypatch):
+    """Numbers of lines of the decompositions made."""
     calls = []
-    real = bmtme.cv.training.decompose_relationship
+    real = bmtme.cv.training.decompose_lines
 
-    def counting(*arguments):
-        calls.append(len(arguments[0]))
-        return real(*arguments)
+    def counting(relationship, lines, multiples):
+        calls.append(len(lines))
+        return real(relationship, lines, multiples)
 
-    monkeypatch.setattr(bmtme.cv.training, "decompose_relationship", counting)
-    cross_validate(*data, MODELS, CV1(3), **SHORT)
-    assert calls == [14]
+    monkeypatch.setattr(bmtme.cv.training, "decompose_lines", counting)
+    return calls
+
+
+def test_one_decomposition_for_all_partitions(data, decomposed):
+    models = {**MODELS, "mean": EnvironmentMeans()}
+    cross_validate(*data, models, CV1(3), **SHORT)
+    assert decomposed == [14]
+    cross_validate(*data, models, NewLines(3), workers=2, **SHORT)
+    assert sorted(decomposed[1:]) == [9, 9, 10, 14]
+    cross_validate(*data, EnvironmentMeans(), NewLines(3), seed=1)
+    assert len(decomposed) == 6
+
+
+def test_decompositions_are_shared_and_forgotten(data, decomposed, monkeypatch):
+    _, relationship = data
+    lines, ones = relationship.lines, np.ones(14)
     cache = DecompositionCache()
-    G, ones = data[1].matrix, np.ones(14)
-    assert cache(G, ones, False) is cache(G.copy(), ones.copy(), False)
-    assert cache(G, ones, False) is not cache(G, 2 * ones, False)
-    assert cache(G, ones, False) is not cache(2 * G, ones, False)
-    assert cache(np.empty((14, 0)), ones, True) is not cache(np.empty((13, 0)), np.ones(13), True)
+    assert cache(relationship, lines, ones) is cache(relationship, lines, ones.copy())
+    other = cache(relationship, lines, 2 * ones)
+    assert other is not cache(relationship, lines, ones)
+    monkeypatch.setattr(bmtme.cv.training, "KEPT_SHARE", 0.0)
+    assert cache(relationship, lines[1:], ones[1:]) is cache(relationship, lines[1:], ones[1:])
+    assert cache(relationship, lines, 2 * ones) is other  # somebody has it
+    assert decomposed == [14, 14, 13]
+    del other
+    cache(relationship, lines[:5], ones[:5])
+    cache(relationship, lines, 2 * ones)
+    assert decomposed == [14, 14, 13, 5, 14]
 
 
 def test_a_failure_is_an_entry_and_the_others_go_on(data, finished, monkeypatch):
@@ -366,6 +400,9 @@ def test_labels():
         ({}, "models is empty"),
         ({1: un}, "label of a model must be a text"),
         ({" ": un}, "label of a model must be a text"),
+        ({"a\nb": un}, r"label of a model holds the control character '\\n'"),
+        ({"a\ud800": un}, "label of a model holds half of a pair"),
+        ({"x" * 201: un}, "label of a model has 201 characters"),
         ({"a": "unstructured"}, "must hold models .* got 'unstructured' under 'a'"),
         (["unstructured"], "must hold models .* got 'unstructured'"),
         ("unstructured", "models must be a model, a list of them"),

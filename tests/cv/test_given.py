@@ -83,7 +83,7 @@ def test_empty_cells_stand_for_all():
             "line": ["L000", "L001", "L001", "L002"],
             "env": ["E0", "E1", None, "E2"],
             "trait": ["", TRAITS[1], TRAITS[0], np.nan],
-            "scored": ["yes", "0", 1.0, True],
+            "scored": ["yes", "0.0", "1.0", True],
         }
     )
     a, b = Partitions.from_frame(frame).masks(trial)
@@ -131,8 +131,17 @@ def test_unknown_names_with_their_row(column, name, message, tmp_path):
 @pytest.mark.parametrize(
     "frame, settings, message",
     [
-        ({"fold": ["1"], "line": ["a"]}, {}, "no column 'partition', given as the partition column"),
-        ({"partition": ["1"], "Line": ["a"]}, {}, r"no column 'line'.* Did you mean 'Line'\?"),
+        ({"set": ["1"], "line": ["a"]}, {}, "no column 'partition', given as the partition column"),
+        ({"fold": ["1"], "line": ["a"]}, {}, "no column 'partition', but one 'fold': .* partition='fold'\\.$"),
+        ({"partition": ["1"], "Line": ["a"]}, {}, "no column 'line', but one 'Line': .* line='Line'\\.$"),
+        ({"partition": ["1"], "line": ["a"], "Env": ["E"]}, {}, "no column 'env', but one 'Env': .*leave it out"),
+        ({"partition": ["1"], "line": ["a"], "site": ["E"]}, {}, "no column 'env', but one 'site'"),
+        ({"partition": ["1"], "line": ["a"], "Phenotype": ["Y"]}, {}, "no column 'trait', but one 'Phenotype'"),
+        ({"partition": ["1"], "line": ["a"], "is_test": [1]}, {}, "no column 'scored', but one 'is_test'"),
+        ({"partition": ["1", "a\rb"], "line": ["a", "b"]}, {}, r"row 2 .*holds the control character '\\r'"),
+        ({"partition": ["1", "a\0b"], "line": ["a", "b"]}, {}, r"row 2 .*holds the control character"),
+        ({"partition": ["x" * 201], "line": ["a"]}, {}, "row 1 .*has 201 characters, and 200 are the most"),
+        ({"partition": ["a\ud800"], "line": ["a"]}, {}, "surrogate"),
         ({"partition": ["1", None], "line": ["a", "b"]}, {}, "column 'partition' .* is empty in row 2"),
         ({"partition": ["1", "1"], "line": ["a", ""]}, {}, "column 'line' .* is empty in row 2"),
         ({"partition": ["1", "1"], "line": ["a", 0.5]}, {}, "holds 0.5, which is no whole number"),
@@ -149,10 +158,21 @@ def test_unknown_names_with_their_row(column, name, message, tmp_path):
 )
 def test_tables_that_do_not_do(frame, settings, message):
     with pytest.raises(DataError, match=message):
-        Partitions.from_frame(pd.DataFrame(frame), **settings)
+        Partitions.from_frame(pd.DataFrame(frame, dtype=object), **settings)
+
+
+def test_columns_that_are_not_used():
+    frame = pd.DataFrame({"partition": ["1"], "line": ["L000"], "pedigree": ["x"], "Env": ["E0"]})
+    with pytest.warns(UserWarning, match="nothing is taken from the column 'pedigree'. Its lines .* for all traits.$"):
+        (partition,) = Partitions.from_frame(frame, env="Env").masks(trial_of_pattern(np.ones((6, 3))))
+    assert partition.hidden.sum() == 2
+    with pytest.warns(UserWarning, match=r"'pedigree', 'Envir'\. .* hidden in all environments and for all traits\.$"):
+        Partitions.from_frame(frame.rename(columns={"Env": "Envir"}))
 
 
 def test_arguments_that_do_not_do(tmp_path):
+    with pytest.raises(UsageError, match=r"made by bmtme\.Partitions\.from_frame .*got 3"):
+        Partitions(3)
     with pytest.raises(UsageError, match=r"expected a pandas DataFrame, got str; bmtme\.Partitions\.read reads files"):
         Partitions.from_frame("partitions.csv")
     frame = pd.DataFrame({"partition": ["1"], "line": ["a"]})

@@ -1,5 +1,6 @@
 """Lines hidden in all environments: folds, random partitions, groups."""
 
+import hashlib
 import itertools
 from collections import Counter
 
@@ -63,7 +64,8 @@ def test_random_partitions_are_uniform(monkeypatch):
     trial = trial_of_pattern(np.ones((6, 2)))
 
     def draw():
-        return [tuple(hidden_lines(p, trial)) for p in NewLines(partitions=3000, test_fraction=1 / 3).masks(trial, 5)]
+        masks = [NewLines(partitions=1, test_fraction=1 / 3).masks(trial, seed) for seed in range(3000)]
+        return [tuple(hidden_lines(p, trial)) for (p,) in masks]
 
     assert is_uniform(draw(), 15)
     monkeypatch.setattr(new_lines, "spawn_stream", Rotation)
@@ -160,24 +162,85 @@ def test_folds_that_are_the_groups_are_labelled_so():
     assert [partition.label for partition in NewLines(6, groups=groups).masks(more, 4)] == list("123456")
 
 
-def test_random_partitions_of_groups_come_as_close_as_they_can():
+def test_random_partitions_of_groups_hide_as_many_lines_as_wanted_on_average(monkeypatch):
+    """Whatever the sizes of the families, of which none is larger than the share; all of them have their turn."""
     trial = trial_of_pattern(FULL)
-    partitions = NewLines(partitions=200, test_fraction=0.25, groups=FAMILIES).masks(trial, 1)
-    sizes = Counter(len(hidden_lines(partition, trial)) for partition in partitions)
-    # Six of 24 are wanted; with single lines about, no partition is further away than a family may be.
-    assert min(sizes) >= 4
-    assert max(sizes) <= 8
-    assert sizes.most_common(1)[0][0] == 6
-    # A group that is much too large alone is not taken, unless all are.
-    half = {line: "A" for line in trial.lines[:20]}
-    drawn = NewLines(partitions=50, test_fraction=0.1, groups=half).masks(trial, 1)
-    assert {len(hidden_lines(p, trial)) for p in drawn} == {2}
-    both = half | {line: "B" for line in trial.lines[20:]}
-    drawn = NewLines(partitions=9, test_fraction=0.01, groups=both).masks(trial, 1)
-    assert {tuple(hidden_lines(p, trial)) for p in drawn} == {trial.lines[20:]}
-    # Nor are all groups taken, however many lines are wanted.
-    drawn = NewLines(partitions=9, test_fraction=0.99, groups=both).masks(trial, 1)
-    assert {tuple(hidden_lines(p, trial)) for p in drawn} == {trial.lines[20:], trial.lines[:20]}
+
+    def draw():
+        masks = [NewLines(partitions=1, test_fraction=0.3, groups=FAMILIES).masks(trial, seed) for seed in range(2000)]
+        return [hidden_lines(p, trial) for (p,) in masks]
+
+    def is_met(sets):
+        sizes = np.array([len(lines) for lines in sets])
+        return abs(sizes.mean() - 7) < 4.5 * sizes.std() / np.sqrt(len(sizes))
+
+    sets = draw()
+    assert is_met(sets)
+    often = Counter(family for lines in sets for family in {FAMILIES.get(line) for line in lines})
+    assert min(often[family] for family in SIZES) > 400
+    # A rule that keeps every last group hides too many, one that leaves out what goes beyond too few.
+    for kept in (0.0, 1.0):
+
+        class Fixed(Rotation):
+            def __init__(self, seed, number):
+                self.drawn = np.random.default_rng(seed)
+
+            def permutation(self, n):
+                return self.drawn.permutation(n)
+
+            def random(self, kept=kept):
+                return 1.0 - kept
+
+        monkeypatch.setattr(new_lines, "spawn_stream", Fixed)
+        assert not is_met(draw())
+
+
+def test_random_partitions_of_a_few_large_groups():
+    trial = trial_of_pattern(np.ones((29, 2)))
+    families = {line: "A" if j < 10 else "B" if j < 20 else "C" for j, line in enumerate(trial.lines)}
+    three = NewLines(partitions=3, test_fraction=0.1, groups=families).masks(trial, 1)
+    assert sorted(len(hidden_lines(p, trial)) for p in three) == [9, 10, 10]
+    with pytest.raises(
+        DataError,
+        match=r"partitions=10 of 3 groups: at test_fraction=0\.1 only 3 different sets of lines came out.*"
+        r"Use folds=3, which hides every group once, or partitions=3\.",
+    ):
+        NewLines(partitions=10, test_fraction=0.1, groups=families).masks(trial, 1)
+    with pytest.raises(DataError, match=r"partitions=11 of 5 lines: .* only 10 different sets .* every line once"):
+        NewLines(partitions=11, test_fraction=0.4).masks(trial_of_pattern(np.ones((5, 2))), 1)
+    # Never all groups, however many lines are wanted.
+    both = {line: "A" if j < 20 else "B" for j, line in enumerate(trial.lines)}
+    for fraction in (0.01, 0.99):
+        drawn = NewLines(partitions=2, test_fraction=fraction, groups=both).masks(trial, 1)
+        assert {tuple(hidden_lines(p, trial)) for p in drawn} == {trial.lines[20:], trial.lines[:20]}
+
+
+def test_partitions_are_different_sets_and_do_not_depend_on_their_number():
+    trial = trial_of_pattern(FULL)
+    scheme = NewLines(partitions=100, test_fraction=0.25, groups=FAMILIES)
+    masks = scheme.masks(trial, 1)
+    assert len({partition.hidden.tobytes() for partition in masks}) == 100
+    # Without drawing again, some would be the same.
+    alone = [NewLines(partitions=1, test_fraction=0.25, groups=FAMILIES).masks(trial, k)[0] for k in range(100)]
+    assert len({partition.hidden.tobytes() for partition in alone}) < 100
+    few = NewLines(partitions=60, test_fraction=0.25, groups=FAMILIES).masks(trial, 1)
+    assert by_name(few, trial) == by_name(masks, trial)[:60]
+
+
+@pytest.mark.parametrize(
+    "scheme, seed, digest",
+    [
+        (NewLines(4), 1, "59ff8efc20c703fa"),
+        (NewLines(4), 7, "85ac71890204b3d5"),
+        (NewLines(partitions=4, test_fraction=0.3), 1, "a7dd7f18cd0c93ca"),
+        (NewLines(partitions=4, test_fraction=0.3), 7, "55268cce7fa97e3f"),
+        (NewLines(partitions=3, test_fraction=0.01), 1, "a3534f8269f76842"),
+    ],
+)
+def test_lines_without_groups_are_drawn_as_they_always_were(scheme, seed, digest):
+    masks = scheme.masks(trial_of_pattern(incomplete(seed)), seed)
+    bits = b"".join(np.packbits(partition.hidden).tobytes() for partition in masks)
+    assert hashlib.sha256(bits).hexdigest().startswith(digest)
 
 
 def test_joined_groups_are_never_split():

@@ -190,7 +190,7 @@ def train_on_all(trial, relationship, partition, decompose, trait):
     nothing = replace(partition, hidden=np.zeros_like(partition.hidden), scored=np.zeros_like(partition.hidden))
     # A trait alone is cut out by what is scored, so that the prepared trial comes from all traits at once.
     whole = take_training(trial, relationship, nothing, decompose, None)
-    return Training(whole.prepared, part.trial, part.cells)
+    return Training(whole.outline, part.trial, part.cells, decompose)
 
 
 def test_training_on_what_is_hidden_is_noticed(data, monkeypatch):
@@ -222,14 +222,14 @@ def test_scales_of_the_whole_trial_are_noticed(data, monkeypatch):
     assert "sd" in differ(before, after, "1")
 
 
-def test_a_clone_in_training_is_noticed(data, monkeypatch):
+def test_a_clone_in_training_is_noticed(data):
     trial, relationship = data
-    monkeypatch.setattr(bmtme.cv.run, "find_clones", lambda relationship: {})
-    before = cross_validate(trial, relationship, MODELS["un"], NewLines(5), **SHORT)
+    before = cross_validate(trial, relationship, MODELS["un"], NewLines(5), clones=None, **SHORT)
     hidden = before.partitions.groupby("line")["partition"].first()
     assert hidden["L03"] != hidden[CLONE]  # with this seed
     label = hidden["L03"]
     cells = find_hidden(before, trial, label)
     cells[trial.lines.index(CLONE)] = True
-    after = cross_validate(replace_values(trial, cells), relationship, MODELS["un"], NewLines(5), **SHORT)
+    other = replace_values(trial, cells)
+    after = cross_validate(other, relationship, MODELS["un"], NewLines(5), clones=None, **SHORT)
     assert "mean" in differ(before, after, label)

@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 
 from bmtme.cv import NewEnvironments, NewLines, NewLinesNewEnvironments, Partition, Partitions
-from bmtme.cv.partitions import check_scheme, count_units, describe_scheme, draw_partitions, tabulate_partitions
+from bmtme.cv.partitions import (
+    check_scheme,
+    count_units,
+    describe_scheme,
+    draw_partitions,
+    find_equal,
+    tabulate_partitions,
+)
 from bmtme.cv.schemes import CV1, CV2
 from bmtme.errors import DataError, UsageError
 from tests.helpers.patterns import TRAITS, incomplete, trial_of_pattern
@@ -68,6 +75,9 @@ def test_only_recorded_cells_are_tested():
     [
         ((1, nothing()), "the label of a partition must be a text, got 1"),
         ((" ", nothing()), "the label of a partition is empty"),
+        (("a\x1b[31mb", nothing()), r"the label of a partition holds the control character '\\x1b'"),
+        (("a\ud800", nothing()), "the label of a partition holds half of a pair"),
+        (("x" * 201, nothing()), "the label of a partition has 201 characters"),
         (("x", nothing()[0]), r"partition 'x': hidden must be an array of bool of shape .* got bool of shape \(3, 2\)"),
         (("x", nothing().astype(float)), "partition 'x': hidden must be an array of bool .* got float64"),
         (("x", nothing(), nothing()[:5]), r"scored has shape \(5, 3, 2\) and hidden \(6, 3, 2\)"),
@@ -230,3 +240,21 @@ def test_every_scheme_makes_what_is_asked_of_schemes(scheme):
         whole_lines = isinstance(scheme, (NewLines, NewLinesNewEnvironments))
         assert (units["lines_hidden"] > 0) == whole_lines
         assert units["envs_hidden"] == isinstance(scheme, (NewEnvironments, NewLinesNewEnvironments))
+
+
+def test_partitions_that_are_equal():
+    values = np.ones((6, 3, 2))
+    values[0, 0, 1] = np.nan
+    trial = trial_of_pattern(np.ones((6, 3)), values)
+    masks = [np.zeros((6, 3, 2), dtype=bool) for _ in range(5)]
+    masks[0][:2, 0] = masks[1][1, 0] = masks[2][:2, 0] = masks[3][:2, 0] = masks[4][:2, 0] = True
+    masks[2][0, 0, 1] = False  # without a recorded value
+    scored = masks[3].copy()
+    scored[0] = False
+    partitions = [Partition(label, mask) for label, mask in zip("abcde", masks, strict=True)]
+    partitions[3] = Partition("d", masks[3], scored)
+    table = tabulate_partitions(partitions, trial)
+    assert find_equal(table) == [["a", "c", "e"]]
+    shuffled = table.sample(frac=1.0, random_state=1).sort_values("partition", kind="stable")
+    assert find_equal(shuffled) == [["a", "c", "e"]]
+    assert find_equal(table[table["partition"].isin(["a", "b", "d"])]) == []

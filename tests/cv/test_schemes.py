@@ -8,12 +8,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from bmtme.cv.groups import draw_units
 from bmtme.cv.new_lines import NewLines
-from bmtme.cv.partitions import Partition
+from bmtme.cv.partitions import Partition, count_units, describe_scheme
 from bmtme.cv.schemes import CV1, CV2
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
-from tests.helpers.patterns import TRAITS, incomplete, trial_of_pattern
+from tests.helpers.patterns import TRAITS, by_name, incomplete, is_uniform, shuffle, trial_of_pattern
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -45,6 +46,108 @@ def test_cv1_draws_what_it_always_drew(seed, digest):
     masks = CV1(4, 0.25).masks(trial_of_pattern(incomplete(seed)), seed)
     bits = b"".join(np.packbits(partition.hidden).tobytes() for partition in masks)
     assert hashlib.sha256(bits).hexdigest().startswith(digest)
+
+
+@pytest.mark.parametrize("seed, digest", [(1, "5d1a20c570f3d340"), (7, "b8492ce120f86bc7")])
+def test_cv1_draws_the_same_where_no_clones_meet(seed, digest):
+    # Clones of other trials, and a line alone.
+    scheme = CV1(4, 0.25).join({"L003": "L003", "Other": "L003", "Seed": "Seed", "Bag": "Seed"})
+    masks = scheme.masks(trial_of_pattern(incomplete(seed)), seed)
+    bits = b"".join(np.packbits(partition.hidden).tobytes() for partition in masks)
+    assert hashlib.sha256(bits).hexdigest().startswith(digest)
+
+
+#: Three clones, two and two; the others of 40 lines are alone.
+CLONES = {"L000": "a", "L013": "a", "L021": "a", "L002": "b", "L030": "b", "L005": "c", "L006": "c"}
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
+def test_cv1_hides_the_clones_of_an_environment_together(fraction):
+    pattern = incomplete(2)
+    trial = trial_of_pattern(pattern)
+    scheme = CV1(10, fraction).join(CLONES)
+    apart = 0
+    for joined, alone in zip(scheme.masks(trial, 1), CV1(10, fraction).masks(trial, 1), strict=True):
+        lost = joined.hidden[:, :, 0]
+        assert (joined.hidden == lost[:, :, None]).all()
+        assert (joined.scored == joined.hidden).all()
+        # Lines alone fill up what groups leave.
+        assert lost.sum(axis=0).tolist() == [math.floor(fraction * n + 0.5) for n in pattern.sum(axis=0)]
+        assert (pattern & ~lost).any(axis=1).all()
+        for name in "abc":
+            rows = [trial.lines.index(line) for line, group in CLONES.items() if group == name]
+            for i in range(4):
+                here = [j for j in rows if pattern[j, i]]
+                assert len(set(lost[here, i].tolist())) <= 1
+                apart += len(set(alone.hidden[here, i, 0].tolist())) == 2
+    assert apart > 5
+
+
+def test_cv1_of_pairs_of_clones_alone():
+    trial = trial_of_pattern(np.ones((60, 2)))
+    pairs = {line: str(j % 30) for j, line in enumerate(trial.lines)}
+    for partition in CV1(20, 0.3).join(pairs).masks(trial, 1):
+        assert count_units(partition, trial)["lines_hidden"] == 0
+        assert partition.hidden[:, :, 0].sum(axis=0).tolist() == [18, 18]
+    # 15 lines are wanted, and pairs make 14 or 16.
+    for partition in CV1(20, 0.25).join(pairs).masks(trial, 1):
+        assert partition.hidden[:, :, 0].sum(axis=0).tolist() == [14, 14]
+    # All of two environments cannot be hidden.
+    with pytest.raises(DataError, match=r"36 of its 60 lines should be hidden .* only 24 of them could be found"):
+        CV1(1, 0.6).join(pairs).masks(trial, 1)
+
+
+def test_cv1_keeps_a_clone_that_has_one_environment_and_all_of_its_group():
+    pattern = np.ones((12, 3), dtype=bool)
+    pattern[3] = [True, False, False]
+    trial = trial_of_pattern(pattern)
+    for partition in CV1(50, 0.3).join({"L002": "x", "L003": "x"}).masks(trial, 1):
+        assert not partition.hidden[[2, 3], 0].any()
+    often = sum(p.hidden[2, :, 0].astype(int) for p in CV1(50, 0.3).join({"L002": "x", "L003": "x"}).masks(trial, 1))
+    assert often[1:].min() > 3  # where the other is not grown
+
+
+def test_cv1_with_clones_depends_on_names_and_seed_alone():
+    trial = trial_of_pattern(incomplete(1), reps=2)
+    scheme = CV1(5, 0.3, groups=CLONES)
+    first = by_name(scheme.masks(trial, 7), trial)
+    other = shuffle(trial)
+    assert by_name(scheme.masks(other, 7), other) == first
+    assert by_name(scheme.masks(trial, 8), trial) != first
+    assert by_name(CV1(3, 0.3, groups=CLONES).masks(trial, 7), trial) == first[:3]
+
+
+def test_units_are_drawn_as_near_to_the_wanted_number_as_can_be():
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        units = rng.integers(6, size=rng.integers(1, 13))
+        sizes = Counter(units.tolist()).values()
+        sums = {sum(some) for k in range(1, 7) for some in itertools.combinations(sizes, k)}
+        wanted = int(rng.integers(len(units) + 1))
+        drawn = draw_units(units, wanted, rng)
+        expected = min(sums, key=lambda s: (abs(s - wanted), s)) if wanted else 0
+        assert len(drawn) == len(set(drawn.tolist())) == expected
+        assert not set(units[drawn]) & set(np.delete(units, drawn))
+
+
+def test_units_are_drawn_at_random():
+    pairs = np.repeat(np.arange(4), 2)
+    assert is_uniform((tuple(draw_units(pairs, 4, np.random.default_rng(k))) for k in range(1200)), 6)
+    # A stream that is always the same is caught.
+    assert not is_uniform((tuple(draw_units(pairs, 4, np.random.default_rng(k % 5))) for k in range(1200)), 6)
+
+
+def test_cv1_with_clones_is_a_value():
+    assert CV1() == CV1(10, 0.2) != CV1().join(CLONES) == CV1().join(CLONES)
+    assert CV1(groups=CLONES) == CV1(groups=dict(reversed(CLONES.items())))
+    assert len({CV1(), CV1().join(CLONES), CV1().join(CLONES)}) == 2
+    assert repr(CV1()) == "CV1(partitions=10, test_fraction=0.2)"
+    assert repr(CV1(3).join(CLONES)) == "CV1(partitions=3, test_fraction=0.2, groups=Groups(7 lines joined))"
+    assert repr(CV1(3, groups=CLONES)) == "CV1(partitions=3, test_fraction=0.2, groups=Groups(3 of 7 lines))"
+    assert describe_scheme(CV1(3)) == {"name": "CV1", "partitions": 3, "test_fraction": 0.2}
+    assert describe_scheme(CV1(3).join(CLONES))["groups"]["joined"] == [7]
+    with pytest.raises(UsageError, match="groups must be a dict or a pandas Series"):
+        CV1(groups=["L000"])
 
 
 def test_cv1_sees_the_pattern_only():

@@ -177,7 +177,7 @@ def random_predictions(models=("un", "bd"), partitions=3, n=23, seed=5):
 def test_every_score_by_hand():
     table = random_predictions()
     h2 = pd.DataFrame(
-        [("E1", "Yield", 0.5, ""), ("E2", "Yield", 0.04, ""), ("E1", "ASI", np.nan, "few lines")],
+        [("E1", "Yield", 0.9, ""), ("E2", "Yield", 0.04, ""), ("E1", "ASI", np.nan, "few lines")],
         columns=["env", "trait", "heritability", "note"],
     )
     found = score(table, top=0.3, lowest=["ASI"], heritability=h2)
@@ -201,7 +201,7 @@ def test_every_score_by_hand():
             "coverage_50": ((cells["mean_lower_50"] <= y) & (y <= cells["mean_upper_50"])).sum() / 23,
             "coverage_90": ((cells["mean_lower"] <= y) & (y <= cells["mean_upper"])).sum() / 23,
             "top_share": break_ties(y, f, 7, -1 if row.trait == "ASI" else 1),
-            "accuracy": fitted.rvalue / np.sqrt(0.5) if (row.env, row.trait) == ("E1", "Yield") else np.nan,
+            "accuracy": fitted.rvalue / np.sqrt(0.9) if (row.env, row.trait) == ("E1", "Yield") else np.nan,
         }
         for name, value in expected.items():
             tolerance = 0.04 if name == "top_share" else 1e-10
@@ -213,6 +213,27 @@ def test_every_score_by_hand():
             ("E2", "ASI"): "heritability unknown: not measured here",
         }
         assert row.note == notes[row.env, row.trait]
+
+
+def test_notes_say_how_little_the_accuracy_says():
+    table = random_predictions(models=("un",), partitions=1)
+    vague = "uncertain, 95% interval 0.06 to 0.90"
+    above = "accuracy above 1: chance among few lines, or the heritability is too low"
+    keys = [("E1", "Yield"), ("E1", "ASI"), ("E2", "Yield"), ("E2", "ASI")]
+    h2 = pd.DataFrame(
+        [(*key, *found) for key, found in zip(keys, [(0.8, vague), (0.06, ""), (0.06, vague), (0.8, "")], strict=True)],
+        columns=["env", "trait", "heritability", "note"],
+    )
+    notes = [f"heritability {vague}", above, f"heritability {vague}; {above}", ""]
+    found = score(table, heritability=h2).set_index(["env", "trait"])
+    assert found["note"][keys].tolist() == notes
+    assert (found["accuracy"][keys] > 1).tolist() == [False, True, True, False]
+    means = table[table["env"] == "E1"].drop(columns="env").assign(n_envs=1)
+    overall = pd.DataFrame([(None, "Yield", 0.8, vague), (None, "ASI", 0.06, "")], columns=h2.columns)
+    assert score_means(means, heritability=overall)["note"].tolist() == notes[:2]
+    # Where there is no accuracy, only why.
+    flat = score(table.assign(mean=5.0), heritability=h2)
+    assert set(flat["note"]) == {"the predictions are constant"}
 
 
 def break_ties(y, f, k, sign):

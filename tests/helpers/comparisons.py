@@ -74,8 +74,8 @@ def make_result(
     grouped = predictions.groupby(["model", "partition", "line", "trait"], sort=False)
     line_means = grouped[["observed", "mean"]].mean().assign(n_envs=grouped.size()).reset_index()
     heritability = pd.DataFrame(
-        [(env, trait, 0.64, "relationship", "") for env in (*envs, None) for trait in traits],
-        columns=["env", "trait", "heritability", "source", "note"],
+        [(env, trait, 0.64, 0.5, 0.75, "relationship", "") for env in (*envs, None) for trait in traits],
+        columns=["env", "trait", "heritability", "lower", "upper", "source", "note"],
     )
     heritability["env"] = pd.Series([env for env in (*envs, None) for _ in traits], dtype=object)
     records = []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bmtme import Relationship, find_clones
-from bmtme.data.relationship.clones import find_close, find_same_rows
+from bmtme.data.relationship.clones import find_close, find_nearly_clones, find_same_rows
 from bmtme.errors import UsageError
 
 
@@ -46,6 +46,34 @@ def test_where_nothing_is_centred():
     root = np.sqrt(shifted.matrix.diagonal())
     assert (shifted.matrix / np.outer(root, root)).min() > 0.999
     assert find_clones(shifted) == find_clones(relationship) == {"L003": "L003", "L020": "L003"}
+
+
+@pytest.mark.parametrize("errors, least", [(0.001, 0.99), (0.005, 0.97), (0.02, 0.93)])
+def test_duplicates_whose_markers_have_errors(errors, least):
+    rng = np.random.default_rng(4)
+    marks = genotypes(40)
+    again = marks[:3].copy()
+    wrong = rng.random(again.shape) < errors
+    again[wrong] = rng.binomial(2, 0.5, wrong.sum())
+    relationship = from_marks(np.vstack([marks, again]))
+    assert find_clones(relationship, 1.0) == {}
+    expected = {f"L{j:03d}": f"L{j % 40:03d}" for j in (0, 1, 2, 40, 41, 42)}
+    assert find_clones(relationship, least) == expected
+    found = find_nearly_clones(relationship, least)
+    assert list(found) == [(f"L00{j}", f"L04{j}") for j in range(3)]
+    matrix, root = relationship.matrix, np.sqrt(relationship.matrix.diagonal())
+    for j, r in enumerate(found.values()):
+        assert r == pytest.approx(matrix[j, 40 + j] / (root[j] * root[40 + j]))
+    # Full sibs are none.
+    parents = rng.integers(2, size=(2, 2, 4000))
+    sibs = np.array([[parents[p][rng.integers(2, size=4000), range(4000)] for p in (0, 1)] for _ in range(20)])
+    assert find_clones(from_marks(np.vstack([marks, sibs.sum(axis=1)])), least) == {}
+
+
+@pytest.mark.parametrize("least", [0, 1.1, "0.9", None, True, np.nan])
+def test_no_correlation(least):
+    with pytest.raises(UsageError, match="least must be a correlation above 0 and up to 1"):
+        find_clones(from_marks(genotypes(5, 50)), least)
 
 
 def test_none():
