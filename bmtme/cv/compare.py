@@ -45,6 +45,7 @@ SIZES: dict[tuple[str, str], tuple[tuple[int, float], ...]] = {
     ("random", "msep"): ((10, 0.125),),
     ("cells", "pearson"): ((10, 0.082),),
     ("cells", "msep"): ((10, 0.107),),
+    ("envs and lines", "pearson"): ((6, 0.05),),
 }
 #: How far numbers of partitions, and shares of lines, may be from those measured: a factor.
 NEAR = 2.0

@@ -171,6 +171,7 @@ def describe_cv(
     best: Collection[tuple[str, str, str, str]] = (),
     shown: Sequence[str] = (),
     scores: pd.DataFrame | None = None,
+    sizes: Mapping[str, float] | None = None,
 ) -> str:
     """Comparison of models by cross-validation.
 
@@ -190,6 +191,8 @@ def describe_cv(
         Names of the scores with a column; by default those of the paper.
     scores : DataFrame, optional
         As of `CrossValidation.scores`: its notes say why one is missing.
+    sizes : dict, optional
+        How often the test behind the stars errs, by score, as of `bmtme.cv.advice.find_sizes`.
     """
     printed = list_printed(shown)
     what = describe_partitions(run)
@@ -207,7 +210,7 @@ def describe_cv(
     if best:
         note += (
             "; * better than every other model by a paired t test that allows for shared lines (Nadeau & Bengio 2003; "
-            "p by Holm below 0.05), with a correlation above zero"
+            f"p by Holm below 0.05), with a correlation above zero; {describe_sizes(sizes or {}, printed)}"
         )
     elif summary["model"].nunique() > 1:
         if summary["n_partitions"].max() < FEWEST_PARTITIONS:
@@ -224,6 +227,16 @@ def describe_cv(
     if absent:
         text += ["", *textwrap.wrap(absent, width, break_on_hyphens=False)]
     return "\n".join([label_facts(facts, width), "", *notes, "", *text])
+
+
+def describe_sizes(sizes: Mapping[str, float], printed: Sequence[Score]) -> str:
+    """How far the stars can be trusted."""
+    texts = [
+        f"{100 * sizes[score.name]:.0f}% by {score.heading or score.name}" for score in printed if score.name in sizes
+    ]
+    if not texts:
+        return "how often that test errs has not been measured for such partitions"
+    return f"where two models are alike that test tells them apart in about {' and '.join(texts)} (nominally 5%)"
 
 
 def describe_partitions(run: dict[str, Any]) -> str:

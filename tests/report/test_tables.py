@@ -116,6 +116,9 @@ def test_describe_cv_shows_missing_scores_and_units() -> None:
     text = " ".join(describe_cv(accuracy, run, two_traits(), shown=["accuracy", "msep"], scores=scores).split())
     assert "the predictions are constant ('un'); heritability unknown: why ('bd')." in text
     assert "trait env model partitions accuracy MSEP" in text
+    assert "how often that test errs has not been measured for such partitions" in " ".join(text.split())
+    told = describe_cv(summary, run, two_traits(), best=best, sizes={"pearson": 0.101, "msep": 0.125})
+    assert "tells them apart in about 10% by Pearson and 12% by MSEP (nominally 5%)" in " ".join(told.split())
     assert "2 partitions, 25% of the lines" in text
     assert "12.5% of their values missing" in text
     assert "1 line without a relationship: x" in text
