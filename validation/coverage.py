@@ -285,14 +285,14 @@ def run_full(options: Options) -> list[Row]:
     began = time.perf_counter()
     fresh = not any(options.replicates.glob("coverage-*.csv"))
     sizes = {
-        "lines": (LINES, 40), "envs": (ENVS, 300), "as-used": (AS_USED, 100), "planted": (PLANTED, 60),
+        "lines": (LINES, 100), "envs": (ENVS, 300), "as-used": (AS_USED, 100), "planted": (PLANTED, 60),
         "vague": (VAGUE, 40),
     }  # fmt: skip
     found = {name: run_sets(options, name, design, sets) for name, (design, sets) in sizes.items()}
     lines, envs, as_used, planted, vague = found.values()
     agree = vague[vague["r_hat"] < MOST_R_HAT]
     rows = [*judge("lines hidden", lines), *judge("environments hidden", envs)]
-    rows += judge_planted(FORGOTTEN, pd.concat([lines, envs]), "without_residual")
+    rows += judge_planted(FORGOTTEN, lines, "without_residual")
     rows += judge_planted(f"prior scale of tau times {NARROW}", planted)
     tables = tabulate_shares({
         "lines hidden": lines,
