@@ -32,7 +32,7 @@ endif
 
 help:
 	@echo 'make demo      a short run on simulated data, from phenotypes to predictions'
-	@echo 'make notebooks execute examples/diagnostics.ipynb anew, from diagnostics.py'
+	@echo 'make notebooks execute the notebooks of examples/ anew, from their .py'
 	@echo 'make test      the tests (PYTEST_ARGS=... for pytest)'
 	@echo 'make coverage  which lines of the compiled sources the tests reach, run as plain Python'
 	@echo 'make lint      ruff and mypy'

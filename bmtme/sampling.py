@@ -11,6 +11,7 @@ import numpy as np
 from bmtme.arguments import is_one_of, show, whole_number
 from bmtme.choices import SAMPLERS
 from bmtme.errors import UsageError
+from bmtme.model.baselines import EnvironmentMeans, SingleTrait
 from bmtme.model.structure import BMTME
 from bmtme.results.predictions import KEPT, spread_evenly
 from bmtme.structures.proportional import PAPER_PAIR, Proportional, is_paper_pair
@@ -63,6 +64,11 @@ class Sampling:
         ------
         UsageError
         """
+        if isinstance(model, (SingleTrait, EnvironmentMeans)):
+            raise UsageError(
+                f"bmtme.{type(model).__name__} is a baseline of bmtme.cross_validate. To fit one trait by itself, read "
+                "the trial with that trait alone (traits=['Yield']) and give its model."
+            )
         if not isinstance(model, BMTME):
             raise UsageError(f"expected a bmtme.BMTME model, got {type(model).__name__}.")
         genetic, residual = model.structures

@@ -31,7 +31,8 @@ import numpy as np
 import pandas as pd
 
 import bmtme
-from bmtme.report.plots import COLOURS, plot_chains
+from bmtme.report.palette import COLOURS
+from bmtme.report.plots import plot_chains
 
 # %% tags=["parameters"]
 LINES, DRAWS, TUNE = 80, 2000, 1000

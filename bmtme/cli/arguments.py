@@ -64,7 +64,8 @@ class Parser(argparse.ArgumentParser):
         ------
         UsageError
         """
-        raise UsageError(f"{message.rstrip('.')}. See '{self.prog} --help'.")
+        end = "" if message.endswith("?") else "."
+        raise UsageError(f"{message.rstrip('.')}{end} See '{self.prog} --help'.")
 
 
 # --- values -----------------------------------------------------------------------------------------------------
@@ -201,16 +202,22 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         Whether several models may be named.
     """
     group = parser.add_argument_group("model")
-    text = "free genetic and residual covariances between traits; variances only; one variance for all (default: %s)"
     if several:
-        text += "; once for each model to compare"
-    group.add_argument(
-        "--model",
-        choices=STRUCTURES,
-        action="append" if several else "store",
-        default=None if several else STRUCTURES[0],
-        help=text % STRUCTURES[0],
-    )
+        group.add_argument(
+            "--model",
+            action="append",
+            metavar="MODEL",
+            help=f"{', '.join(STRUCTURES)}, single, mean, or LABEL=WORD,WORD... (see below); once for each model to "
+            f"compare (default: {STRUCTURES[0]})",
+        )
+    else:
+        group.add_argument(
+            "--model",
+            choices=STRUCTURES,
+            default=STRUCTURES[0],
+            help="free genetic and residual covariances between traits; variances only; one variance for all "
+            "(default: %(default)s)",
+        )
     group.add_argument(
         "--genetic",
         choices=[name.replace("_", "-") for name in GENETICS],

@@ -17,7 +17,7 @@ from bmtme.cli.arguments import (
     number,
     split_names,
 )
-from bmtme.cli.inputs import IDENTITY, check_out, name_columns, name_format, warn_of_unnamed_traits
+from bmtme.cli.inputs import IDENTITY, check_optional_out, name_columns, name_format, warn_of_unnamed_traits
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import DataError
 
@@ -121,11 +121,6 @@ def check(args: argparse.Namespace) -> None:
         parser.error(
             f"argument --pedigree-columns: expected three columns (individual, sire, dam), got {len(columns or [])}"
         )
-
-
-def check_optional_out(folder: str | None) -> Path | None:
-    """The output folder, if there is to be one."""
-    return None if folder is None else check_out(folder)
 
 
 def run(args: argparse.Namespace, out: Path | None) -> int:

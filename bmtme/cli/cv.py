@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.choices import STRUCTURES
 from bmtme.cli.arguments import (
     DATA_FORMAT,
     Parser,
@@ -14,48 +14,92 @@ from bmtme.cli.arguments import (
     add_data_options,
     add_model_options,
     check_data_options,
+    file_name,
     number,
     split_names,
     whole,
 )
-from bmtme.cli.inputs import make_model, read_inputs
+from bmtme.cli.inputs import read_inputs
+from bmtme.cli.models import make_models, read_models
 from bmtme.cli.outputs import save
 from bmtme.cli.streams import complain, say, width
 
 if TYPE_CHECKING:
-    from bmtme.cv.schemes import CV1, CV2
-    from bmtme.model.structure import BMTME
+    from bmtme.cv.partitions import Scheme
 
 #: Exit status where some tasks failed and the others were written.
 SOME_FAILED = 5
+#: Schemes, and the options of a scheme with those that each goes with.
+SCHEMES = ("cv1", "cv2", "new-lines", "new-envs", "new-lines-new-envs", "file")
+GOES_WITH = {
+    "--partitions": ("cv1", "new-lines"),
+    "--test-fraction": ("cv1", "new-lines"),
+    "--folds": ("new-lines", "new-lines-new-envs"),
+    "--groups": ("new-lines", "new-lines-new-envs"),
+    "--cv-traits": ("cv2",),
+    "--cv-envs": ("cv2", "new-envs", "new-lines-new-envs"),
+    "--partitions-file": ("file",),
+}
 
 USAGE = """\
 bmtme cv PHENO --relationship GRM --line COL --env COL --traits A,B,...
-                --scheme cv1|cv2 --model NAME [--model NAME ...] --out DIR [options]"""
+                --scheme SCHEME --model MODEL [--model MODEL ...] --out DIR
+                [options]"""
 
 EPILOG = f"""\
-schemes:
-  cv1  in every environment, a random share of the lines loses all its traits;
-       each of them keeps records in other environments
-  cv2  one trait is hidden for all lines in one environment, in turn for every
-       environment and trait
+schemes: which question is asked (in brackets, what others call it)
+  cv1        lines in environments where they were not grown, known from other
+             environments: sparse testing (CV2)
+  cv2        a trait in an environment where it was not measured, with the other
+             traits seen there (CV0, for one trait)
+  new-lines  lines never grown, in known environments (CV1): in --folds, each
+             line hidden once, or in random --partitions
+  new-envs   known lines in an environment never seen, one at a time (CV0)
+  new-lines-new-envs
+             lines never grown in an environment never seen (CV00)
+  file       the partitions of a table, such as partitions.csv of another run
 
-example:
+Clones, lines that are one by the relationship, do not tell each other: cv1 hides
+the clones of a scored line with it; where lines are new, clones are hidden
+together, and so are the lines of a family (--groups).
+
+models:
+  unstructured, diagonal, standard
+             free genetic and residual covariances between traits; variances
+             only; one variance for all
+  single     unstructured, fitted to one trait at a time: do several traits help?
+  mean       the means of the environments: does anything help? (by MSEP; it has
+             no correlation)
+  LABEL=WORD,WORD...
+             any of these under a label of its own, with genetic=, residual=,
+             means= and units= as of the options, such as
+             free=unstructured,genetic=free,residual=by-env
+             or single=diagonal (single: one trait at a time)
+
+examples:
   bmtme cv pheno.csv --relationship grm.csv.gz --line line --env env \\
-      --traits Yield,PH --scheme cv1 --partitions 10 --model unstructured \\
-      --model diagonal --workers 2 --out cvrun
+      --traits Yield,PH --scheme new-lines --folds 5 --groups family \\
+      --model unstructured --model single --model mean --out cvrun
+  bmtme cv pheno.csv --relationship grm.csv.gz --line line --env env \\
+      --traits Yield,PH --scheme cv1 --partitions 10 \\
+      --model unstructured --model "own=unstructured,residual=by-env" --out cvrun
 
 {DATA_FORMAT}
 Afterwards DIR holds:
-  scores.csv       correlations, errors, coverage and other scores of each model,
-                   partition, environment and trait; overall.csv: of means over
-                   environments (line_means.csv)
-  predictions.csv  every hidden value and its prediction, with 90% intervals for
-                   a new plot and for the mean of the cell's hidden plots
-  summary.csv      means over partitions, naive standard errors, ranks of models
-  partitions.csv   what was hidden; heritability.csv: of what was observed
-  run.json         settings, seed, versions, hashes of the inputs, timings, and
-                   R-hat, divergent draws and acceptance of every fit
+  scores.csv        correlations, errors, coverage and other scores of each model,
+                    partition, environment and trait
+  overall.csv       the same scores of the lines' means over environments
+  predictions.csv   every scored value and its prediction, with 90% intervals for
+                    a new plot and for the mean of the cell's hidden plots
+  line_means.csv    the same of the lines' means over environments
+  partitions.csv    what was hidden and scored; --partitions-file takes it
+  summary.csv       means over partitions, naive standard errors, ranks of models
+  comparison.csv    differences between models by Pearson and MSEP, with intervals
+                    and p that mind what partitions share
+  heritability.csv  of what was observed, the same for all models
+  run.json          settings, seed, versions, hashes of the inputs, timings, and
+                    R-hat, divergent draws and acceptance of every fit
+'bmtme compare' compares the models of several such runs.
 Exit status 5: some fits failed; the scores of the others are written.
 """
 
@@ -71,17 +115,39 @@ def add_command(commands: Any) -> None:
     )
     add_data_options(parser)
     group = parser.add_argument_group("scheme")
-    group.add_argument("--scheme", choices=("cv1", "cv2"), default="cv1", help="see below (default: %(default)s)")
-    group.add_argument("--partitions", type=whole(1), metavar="N", help="cv1: random partitions (default: 10)")
+
+    def add(option: str, text: str, **settings: Any) -> None:
+        group.add_argument(option, help=f"{', '.join(GOES_WITH[option])}: {text}", **settings)
+
     group.add_argument(
-        "--test-fraction",
-        type=number,
-        metavar="F",
-        help="cv1: share of the lines hidden in an environment (default: 0.2)",
+        "--scheme",
+        choices=SCHEMES,
+        default=SCHEMES[0],
+        metavar="SCHEME",
+        help=f"{', '.join(SCHEMES)}; see below (default: %(default)s)",
     )
-    group.add_argument("--cv-traits", action="append", metavar="A,B,...", help="cv2: traits to hide (default: all)")
+    add("--folds", "folds of the lines, each hidden in turn (default: 5)", type=whole(2), metavar="N")
+    add("--partitions", "random partitions (default of cv1: 10)", type=whole(1), metavar="N")
+    add("--test-fraction", "share of the lines hidden in one (default: 0.2)", type=number, metavar="F")
+    add("--groups", "column with the family of each line; families are never split", metavar="COL")
+    add("--cv-traits", "traits to hide (default: all)", action="append", metavar="A,B,...")
+    add("--cv-envs", "environments to hide, or to hide them in (default: all)", action="append", metavar="A,B,...")
+    add(
+        "--partitions-file",
+        "table with the columns partition, line and, if not all are meant, env, trait, scored",
+        type=file_name,
+        metavar="F",
+    )
+    group = parser.add_argument_group("scores")
     group.add_argument(
-        "--cv-envs", action="append", metavar="A,B,...", help="cv2: environments to hide them in (default: all)"
+        "--top",
+        type=number,
+        default=0.2,
+        metavar="F",
+        help="share of the lines taken for the best ones, which are to be found (default: %(default)s)",
+    )
+    group.add_argument(
+        "--lowest", action="append", metavar="A,B,...", help="traits of which the lowest values are the best"
     )
     add_model_options(parser, chains=2, several=True)
     group = parser.add_argument_group("output")
@@ -94,42 +160,71 @@ def check(args: argparse.Namespace) -> None:
     """Refuse options that do not belong together."""
     parser: Parser = args.parser
     check_data_options(args)
-    others = ("--cv-traits", "--cv-envs") if args.scheme == "cv1" else ("--partitions", "--test-fraction")
-    for option in others:
-        if getattr(args, option[2:].replace("-", "_")) is not None:
-            parser.error(f"argument {option}: does not go with --scheme {args.scheme}")
+    check_scheme_options(args)
+    if not 0.0 < args.top < 1.0:
+        parser.error(f"argument --top: expected a share between 0 and 1, got {args.top:g}")
+    args.lowest = split_names(parser, "--lowest", args.lowest) or []
+    args.models = read_models(parser, args)
+
+
+def check_scheme_options(args: argparse.Namespace) -> None:
+    """Refuse options of other schemes than the one that is named, and those that contradict each other."""
+    parser: Parser = args.parser
+    for option, schemes in GOES_WITH.items():
+        if getattr(args, option[2:].replace("-", "_")) is not None and args.scheme not in schemes:
+            parser.error(
+                f"argument {option}: does not go with --scheme {args.scheme}, but with --scheme {' or '.join(schemes)}"
+            )
+    if args.scheme == "new-lines":
+        if args.folds is not None and args.partitions is not None:
+            parser.error(
+                "argument --partitions: does not go with --folds: lines are hidden once each, in folds, or in random "
+                "partitions; leave one of the options out"
+            )
+        if args.test_fraction is not None and args.partitions is None:
+            parser.error(
+                "argument --test-fraction: goes with random partitions, of which --partitions says how many; of k "
+                "folds each hides a share of 1/k"
+            )
+    if args.test_fraction is not None and not 0.0 < args.test_fraction < 1.0:
+        parser.error(f"argument --test-fraction: expected a share between 0 and 1, got {args.test_fraction:g}")
+    if args.scheme == "file" and args.partitions_file is None:
+        parser.error("argument --scheme: file needs --partitions-file, the table of the partitions")
     args.cv_traits = split_names(parser, "--cv-traits", args.cv_traits)
     args.cv_envs = split_names(parser, "--cv-envs", args.cv_envs)
-    args.model = args.model or [STRUCTURES[0]]
-    for model in args.model:
-        if args.model.count(model) > 1:
-            parser.error(f"argument --model: {model} is named twice")
-    if args.units == "raw" and "standard" not in args.model:
-        parser.error("argument --units: raw belongs to --model standard only")
+    if args.groups is not None:
+        roles = {"--line": [args.line], "--env": [args.env], "--trait": [args.trait], "--value": [args.value]}
+        roles |= {"--traits": args.traits or [], "--rep": args.rep or []}
+        for option, columns in roles.items():
+            if args.groups in columns:
+                parser.error(f"argument --groups: the column {args.groups!r} is that of {option} already")
 
 
-def make_scheme(args: argparse.Namespace) -> CV1 | CV2:
-    """The scheme that the options name."""
-    from bmtme.cv.schemes import CV1, CV2
+def make_scheme(args: argparse.Namespace) -> Scheme:
+    """The scheme that the options name; the groups of lines are not read yet."""
+    from bmtme.cv import CV1, CV2, NewEnvironments, NewLines, NewLinesNewEnvironments, Partitions
 
+    if args.scheme == "file":
+        return Partitions.read(args.partitions_file)
     if args.scheme == "cv2":
         return CV2(traits=args.cv_traits, envs=args.cv_envs)
+    if args.scheme == "new-envs":
+        return NewEnvironments(envs=args.cv_envs)
+    if args.scheme == "new-lines-new-envs":
+        folds = {} if args.folds is None else {"folds": args.folds}
+        return NewLinesNewEnvironments(envs=args.cv_envs, **folds)
+    if args.scheme == "new-lines":
+        return NewLines(args.folds, args.partitions, args.test_fraction)
     given = {"partitions": args.partitions, "test_fraction": args.test_fraction}
     return CV1(**{name: value for name, value in given.items() if value is not None})
 
 
-def make_models(args: argparse.Namespace) -> dict[str, BMTME]:
-    """The models to compare by name; the units are a matter of the standard one."""
-    return {
-        name: make_model(name, args.means, args.units if name == "standard" else "scaled", args.genetic, args.residual)
-        for name in args.model
-    }
-
-
 def run(args: argparse.Namespace, out: Path) -> int:
     """Cross-validate, write the folder `out`, and say what came out."""
-    scheme, models = make_scheme(args), make_models(args)
-    inputs = read_inputs(args)
+    models, scheme = make_models(args.models), make_scheme(args)
+    inputs = read_inputs(args, groups=args.groups)
+    if inputs.groups is not None:
+        scheme = replace(scheme, groups=inputs.groups)  # type: ignore[type-var]  # of new lines, which have them
 
     from bmtme.cv.run import cross_validate
     from bmtme.report.tables import describe_cv
@@ -146,10 +241,15 @@ def run(args: argparse.Namespace, out: Path) -> int:
         workers=args.workers,
         unrelated="drop" if args.drop_unrelated else "error",
         sampler=args.sampler,
+        top=args.top,
+        lowest=args.lowest,
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out)
     say(describe_cv(result.summary(), result.run, inputs.trial, width(), result.best()))
+    advice = result.advice()
+    if advice:
+        say(f"\n{advice}")
     say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if not result.failures:
         return 0

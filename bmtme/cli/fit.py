@@ -15,7 +15,8 @@ from bmtme.cli.arguments import (
     check_data_options,
     whole,
 )
-from bmtme.cli.inputs import make_model, read_inputs
+from bmtme.cli.inputs import read_inputs
+from bmtme.cli.models import ModelWords, make_model
 from bmtme.cli.outputs import check_size, save
 from bmtme.cli.streams import say, width
 
@@ -65,7 +66,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace, out: Path) -> int:
     """Fit, write the folder `out`, and say what came out."""
-    model = make_model(args.model, args.means, args.units, args.genetic, args.residual)
+    model = make_model(ModelWords.of(args, args.model))
     inputs = read_inputs(args)
 
     from bmtme.pipeline import fit

@@ -5,24 +5,24 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmtme.cli.streams import complain
-from bmtme.errors import UsageError
+from bmtme.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from bmtme.data.relationship.matrix import Relationship
     from bmtme.data.tables.cells import NumberFormat
+    from bmtme.data.tables.files import Table
     from bmtme.data.trial import Trial
-    from bmtme.model.structure import BMTME
 
 __all__ = [
     "IDENTITY",
     "Inputs",
+    "check_optional_out",
     "check_out",
-    "make_model",
     "name_columns",
     "name_format",
     "read_inputs",
@@ -35,15 +35,22 @@ IDENTITY = "identity"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Data of a command and the record of the files they came from."""
+    """Data of a command, the record of the files they came from, and the group of each line if a column was named."""
 
     trial: Trial
     relationship: Relationship
     files: dict[str, Any]
+    groups: dict[str, str] | None = None
 
 
-def read_inputs(args: argparse.Namespace) -> Inputs:
+def read_inputs(args: argparse.Namespace, groups: str | None = None) -> Inputs:
     """Read the phenotypes and the relationship that the options name.
+
+    Parameters
+    ----------
+    args : Namespace
+    groups : str, optional
+        Column of the phenotypes with the group of each line, which is no trait.
 
     Raises
     ------
@@ -51,17 +58,49 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
     """
     from bmtme.data.relationship.files import read_relationship
     from bmtme.data.relationship.matrix import Relationship
-    from bmtme.data.trial import read_trial
+    from bmtme.data.tables.files import read_table
+    from bmtme.data.trial import make_trial
 
-    trial = read_trial(
-        args.phenotypes, **name_columns(args), missing=args.missing, decimal=args.decimal, sheet=args.sheet
-    )
+    # Once, as it may be a pipe.
+    table = read_table(args.phenotypes, name_format(args), args.sheet)
+    found = None if groups is None else read_groups(table, args.line, groups)
+    if groups is not None:
+        table = replace(table, frame=table.frame.drop(columns=groups))
+    trial = make_trial(table, *name_columns(args).values())
     warn_of_unnamed_traits(args, trial.traits)
     files: dict[str, Any] = {"phenotypes": describe_file(args.phenotypes)}
     if args.relationship == IDENTITY:
-        return Inputs(trial, Relationship.identity(trial.lines), files | {"relationship": IDENTITY})
+        return Inputs(trial, Relationship.identity(trial.lines), files | {"relationship": IDENTITY}, found)
     relationship = read_relationship(args.relationship)
-    return Inputs(trial, relationship, files | {"relationship": describe_file(args.relationship)})
+    return Inputs(trial, relationship, files | {"relationship": describe_file(args.relationship)}, found)
+
+
+def read_groups(table: Table, line: str, column: str) -> dict[str, str]:
+    """The group of each line by a column of the phenotypes; a line whose cells are all empty has none.
+
+    Raises
+    ------
+    DataError
+        If the column is not there or empty, or a line has two groups.
+    """
+    lines = table.identifiers(line, "line")
+    found: dict[str, str] = {}
+    first: dict[str, int] = {}
+    for position, (name, group) in enumerate(
+        zip(lines, table.identifiers(column, "groups", allow_missing=True), strict=True)
+    ):
+        if not group:
+            continue
+        if found.setdefault(name, group) != group:
+            raise DataError(
+                f"The groups column {column!r} of {table.name} puts line {name!r} into {found[name]!r} "
+                f"({table.row(first[name])}) and into {group!r} ({table.row(position)}): a line belongs to one group, "
+                "which all of its rows name."
+            )
+        first.setdefault(name, position)
+    if not found:
+        raise DataError(f"The groups column {column!r} of {table.name} is empty: leave --groups out.")
+    return found
 
 
 def name_columns(args: argparse.Namespace) -> dict[str, Any]:
@@ -91,26 +130,6 @@ def describe_file(path: str) -> dict[str, Any]:
     return {"path": path, "sha256": digest}
 
 
-def make_model(structure: str, means: str, units: str, genetic: str, residual: str) -> BMTME:
-    """The model that the options name.
-
-    Raises
-    ------
-    UsageError
-        If `units`, `genetic` or `residual` does not fit the structure.
-    """
-    from bmtme.model.structure import BMTME
-    from bmtme.structures.genetics import GENETIC_STRUCTURES
-
-    return BMTME(
-        structure,  # type: ignore[arg-type]
-        means=means,  # type: ignore[arg-type]
-        units=units,  # type: ignore[arg-type]
-        genetic=GENETIC_STRUCTURES[genetic.replace("-", "_")],
-        residual=residual.replace("-", "_"),  # type: ignore[arg-type]
-    )
-
-
 def check_out(folder: str) -> Path:
     """The output folder, refused before any work where it is in use or could not be made afterwards.
 
@@ -134,3 +153,8 @@ def check_out(folder: str) -> Path:
         raise UsageError(f"the output folder {folder} cannot be used: {error.strerror}.") from None
     check_place(path, f"the output folder {path}")
     return path
+
+
+def check_optional_out(folder: str | None) -> Path | None:
+    """The output folder, if there is to be one."""
+    return None if folder is None else check_out(folder)

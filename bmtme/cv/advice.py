@@ -12,6 +12,7 @@ import pandas as pd
 
 from bmtme.cv.compare import LEVEL, compare, find_score, find_winners
 from bmtme.cv.differences import FEWEST_PARTITIONS, By, Design, judge_difference
+from bmtme.cv.schemes import CV2
 from bmtme.words import count_noun, list_names, some_names
 
 if TYPE_CHECKING:
@@ -229,8 +230,10 @@ def describe_coverage(cv: CrossValidation, design: Design) -> list[str]:
     for model, rows in table[table["mean_lower"].notna()].groupby("model", sort=False):
         inside = (rows["mean_lower"] <= rows["observed"]) & (rows["observed"] <= rows["mean_upper"])
         covered = float(inside.mean())
-        # Values of a line, or of a new environment, miss together.
-        excess = (inside - covered).groupby(rows["env" if design.alone else "line"]).sum()
+        # Values of a line miss together, and those of an environment or trait whose mean is not known, as under CV2.
+        scheme = cv.run["settings"]["scheme"]["name"]
+        together = ["env"] if design.alone else ["env", "trait"] if scheme == CV2.__name__ else ["line"]
+        excess = (inside - covered).groupby([rows[name] for name in together]).sum()
         G = len(excess)
         error = math.sqrt(float((excess**2).sum()) * G / max(G - 1, 1)) / len(rows)
         cells = len(rows[["line", "env", "trait"]].drop_duplicates())

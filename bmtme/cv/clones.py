@@ -1,4 +1,4 @@
-"""Scored cells whose value a clone shows in training."""
+"""Clones: of the lines of scored cells, those that would show in training what is hidden."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bmtme.cv.partitions import Partition
+from bmtme.cv.partitions import Partition, check_partition
 from bmtme.data.trial import Trial
 from bmtme.words import count_noun
 
-__all__ = ["describe_clone_leaks", "find_clone_leaks"]
+__all__ = ["describe_clone_leaks", "find_clone_leaks", "hide_clones"]
 
 
 def find_clone_leaks(partitions: Sequence[Partition], trial: Trial, clones: Mapping[str, str]) -> dict[str, int]:
@@ -28,11 +28,7 @@ def find_clone_leaks(partitions: Sequence[Partition], trial: Trial, clones: Mapp
     dict of str to int
         Number of such cells by the partition's label; partitions without one are left out.
     """
-    groups: dict[str, list[int]] = {}
-    for j, line in enumerate(trial.lines):
-        if line in clones:
-            groups.setdefault(clones[line], []).append(j)
-    several = [np.array(group) for group in groups.values() if len(group) > 1]
+    several = gather_clones(trial, clones)
     if not several:
         return {}
     recorded = trial.counts() > 0
@@ -44,6 +40,30 @@ def find_clone_leaks(partitions: Sequence[Partition], trial: Trial, clones: Mapp
         if cells:
             found[partition.label] = cells
     return found
+
+
+def hide_clones(partitions: Sequence[Partition], trial: Trial, clones: Mapping[str, str]) -> list[Partition]:
+    """The partitions with the clones of scored cells hidden, too, in the same environment and trait, and not scored."""
+    several = gather_clones(trial, clones)
+    counts = trial.counts()
+    made = []
+    for partition in partitions:
+        tested, hidden = partition.test_cells(trial), partition.hidden.copy()
+        for group in several:
+            hidden[group] |= tested[group].any(axis=0)
+        more = Partition(partition.label, hidden, partition.scored)
+        check_partition(more, trial, counts)
+        made.append(more)
+    return made
+
+
+def gather_clones(trial: Trial, clones: Mapping[str, str]) -> list[np.ndarray]:
+    """Places of the lines of the trial that are clones of each other, two or more in each."""
+    groups: dict[str, list[int]] = {}
+    for j, line in enumerate(trial.lines):
+        if line in clones:
+            groups.setdefault(clones[line], []).append(j)
+    return [np.array(group) for group in groups.values() if len(group) > 1]
 
 
 def describe_clone_leaks(partitions: Sequence[Partition], trial: Trial, clones: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import show
 from bmtme.cv.differences import (
@@ -166,7 +167,8 @@ def compare(
         ends = [resample_replicates(values, draws) for values in replicates]
     elif draws and can_resample(score):
         labels = (models, grid.partitions, grid.cells)
-        ends = resample_lines(Rows.of(predictions), score, labels, weights, draws)
+        with threadpool_limits(1):  # the same digits whatever the number of cores
+            ends = resample_lines(Rows.of(predictions), score, labels, weights, draws)
     for row, (lower, upper, reason) in zip(rows, ends, strict=True):
         row |= {"boot_lower": lower, "boot_upper": upper, "note": "; ".join(filter(None, (row["note"], reason)))}
     return pd.DataFrame(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import minimize_scalar
+from threadpoolctl import threadpool_limits
 
 from bmtme.data.order import sort_trial
 from bmtme.data.relationship.matrix import Relationship
@@ -188,7 +189,8 @@ class Spectra:
             spread = measure_spread(float(np.trace(G)), float(G.sum()), J)
             centred = G - G.mean(axis=0) - G.mean(axis=1)[:, None] + G.mean()
             # The vector 1 has the eigenvalue zero, and is moved to the end of the spectrum to be left out.
-            values, vectors = np.linalg.eigh(centred + (2.0 * np.trace(G)) / J)
+            with threadpool_limits(1):  # the same digits whatever the number of cores
+                values, vectors = np.linalg.eigh(centred + (2.0 * np.trace(G)) / J)
             d = np.maximum(values[:-1], 0.0) / spread if spread > 0 else np.zeros(J - 1)
             self._lines, self._known = lines, (d, vectors[:, :-1])
         return self._known

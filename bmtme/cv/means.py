@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy.stats import chi2
@@ -15,8 +17,6 @@ from bmtme.results.targets import average, centre_envs
 
 #: Nodes of a Student t as a mixture of normals, at evenly spaced probabilities of their variances.
 NODES = 100
-#: As good as normal.
-MANY = 10_000
 
 
 def predict_by_means(training: Trial, trial: Trial, cells: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -43,17 +43,15 @@ def predict_by_means(training: Trial, trial: Trial, cells: np.ndarray) -> tuple[
         laws = [find_law(known[:, :, l], plots[:, :, l], within[l], i) for i in range(I)]
         for i in np.flatnonzero(cells[:, :, l].any(axis=0)):
             rows = np.flatnonzero(cells[:, i, l])
-            mean, between, nodes = laws[i]
-            residual = within[l] * nodes
-            seen, k = observed[rows, i, l], counts[rows, i, l]
+            seen, k, law = observed[rows, i, l], counts[rows, i, l], laws[i]
             cell = Cells(
-                expected=np.full(len(rows), mean),
-                fitted=np.full((len(rows), NODES), mean),
-                extra=np.tile(between * nodes, (len(rows), 1)),
-                noise=residual / k[:, None],
+                expected=np.full(len(rows), law.mean),
+                fitted=np.full((len(rows), NODES), law.mean),
+                extra=np.tile(law.between, (len(rows), 1)),
+                noise=law.residual / k[:, None],
                 observed=seen,
                 target=seen,
-                residual=residual,
+                residual=law.residual,
                 n_obs=k,
             )
             for column in made:
@@ -64,19 +62,17 @@ def predict_by_means(training: Trial, trial: Trial, cells: np.ndarray) -> tuple[
         inside = cells[rows, :, l]
         k = inside.sum(axis=1)
         share = inside / k[:, None]
-        shift = np.array([mean for mean, _, _ in laws]) - centre[:, l]
-        spread = np.array([between for _, between, _ in laws])
-        nodes = np.mean([laws[i][2] for i in np.flatnonzero(inside.any(axis=0))], axis=0)
+        shift = np.array([law.mean for law in laws]) - centre[:, l]
+        between, residual = (np.array([getattr(law, name) for law in laws]) for name in ("between", "residual"))
         # A line's values in several environments go together, in which this baseline sees nothing but their spread.
-        alone = (share**2) @ spread
-        together = correlate_envs(known[:, :, l]) * ((share @ np.sqrt(spread)) ** 2 - alone)
-        noise = (share**2 / np.maximum(counts[rows, :, l], 1)).sum(axis=1) * within[l]
+        together = relate_envs(known[:, :, l]) * (1.0 - (share**2).sum(axis=1))
+        there = np.where(counts[rows, :, l] > 0, counts[rows, :, l], 1)
         seen = (share * np.nan_to_num(observed[rows, :, l] - centre[:, l])).sum(axis=1)
         line = LineMeans(
             expected=share @ shift,
             fitted=np.tile((share @ shift)[:, None], (1, NODES)),
-            extra=(alone + together)[:, None] * nodes,
-            noise=noise[:, None] * nodes,
+            extra=combine(share**2, between) + together[:, None],
+            noise=combine(share**2 / there, residual),
             observed=seen,
             target=seen,
             n_envs=k,
@@ -89,31 +85,53 @@ def predict_by_means(training: Trial, trial: Trial, cells: np.ndarray) -> tuple[
     return table, tabulate_predictions(LINE_MEANS, labels, means, np.asarray(cells.any(axis=1)))
 
 
-def find_law(known: np.ndarray, plots: np.ndarray, within: float, i: int) -> tuple[float, float, np.ndarray]:
-    """Of a new line in environment i: its expected value, the variance beside that within cells, and nodes for both.
+@dataclass(frozen=True)
+class Law:
+    """What a new line of an environment may have: its mean, and at the nodes of Student's t variances beside it.
+
+    Attributes
+    ----------
+    mean : expected value
+    between, residual : (NODES,) variance of a line's value, and of a plot within it
+    """
+
+    mean: float
+    between: np.ndarray
+    residual: np.ndarray
+
+
+def find_law(known: np.ndarray, plots: np.ndarray, within: float, i: int) -> Law:
+    """The law of a new line in environment i.
+
+    With a record, from its n lines: the mean, s^2 (1 + 1/n), n - 1 degrees of freedom for all of it. Without one, from
+    the k others: the mean of theirs, their variance s^2 (1 + 1/k) with k - 1 degrees of freedom, and that of lines
+    within environments as if known. From a single other one nothing is known of the spread of environments.
 
     Parameters
     ----------
     known, plots : (J, I) means of the training cells of a trait, NaN where there is none, and their plots
     within : variance of a plot within its cell
-
-    Returns
-    -------
-    mean, between : float
-    nodes : (NODES,) factors of the variances: n / chi2_n at evenly spaced probabilities
     """
     here = ~np.isnan(known[:, i])
     if here.any():
         values = known[here, i]
         n, shrunk = len(values), within * float((1.0 / plots[here, i]).mean())
         total = values.var(ddof=1) if n > 1 else pool_variance(known)
-        return float(values.mean()), max(total - shrunk, 0.0) + total / n, find_nodes(n - 1 if n > 1 else MANY)
+        nodes = find_nodes(n - 1) if n > 1 else np.ones(NODES)
+        return Law(float(values.mean()), (max(total - shrunk, 0.0) + total / n) * nodes, within * nodes)
     centres = average(known)
     centres = centres[~np.isnan(centres)]
     shrunk = within * float((1.0 / plots[plots > 0]).mean())
-    envs = centres.var(ddof=1) if len(centres) > 1 else 0.0
-    between = max(pool_variance(known) - shrunk, 0.0) + envs * (1.0 + 1.0 / len(centres))
-    return float(centres.mean()), between, find_nodes(len(centres) - 1 if len(centres) > 1 else MANY)
+    k = len(centres)
+    envs = centres.var(ddof=1) * (1.0 + 1.0 / k) * find_nodes(k - 1) if k > 1 else np.full(NODES, np.nan)
+    return Law(float(centres.mean()), max(pool_variance(known) - shrunk, 0.0) + envs, np.full(NODES, within))
+
+
+def combine(weights: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """(n, NODES) of weights (n, I) and variances (I, NODES); what has no weight counts for nothing, be it missing."""
+    return np.asarray(weights @ np.nan_to_num(variances)) + np.where(
+        ((weights > 0) @ np.isnan(variances)) > 0, np.nan, 0.0
+    )
 
 
 def find_nodes(degrees: int) -> np.ndarray:
@@ -129,17 +147,14 @@ def pool_variance(known: np.ndarray) -> float:
     return float(np.nansum(left**2) / degrees) if degrees else float(np.nanvar(known))
 
 
-def correlate_envs(known: np.ndarray) -> float:
-    """One correlation of a line's values in two environments: pooled products over pooled squares, 0 to 1."""
+def relate_envs(known: np.ndarray) -> float:
+    """One covariance of a line's values in two environments, over all pairs of these; at least zero."""
     left = known - average(known)
-    there = ~np.isnan(left)
+    there = (~np.isnan(left)).sum(axis=1)
+    pairs = (there * (there - 1)).sum()
     left = np.nan_to_num(left)
-    product = left.sum(axis=1) ** 2 - (left**2).sum(axis=1)
-    pairs = there.sum(axis=1) * (there.sum(axis=1) - 1)
-    square = (left**2).sum()
-    if pairs.sum() == 0 or square == 0.0:
-        return 0.0
-    return float(np.clip(product.sum() / pairs.sum() * there.sum() / square, 0.0, 1.0))
+    products = left.sum(axis=1) ** 2 - (left**2).sum(axis=1)
+    return max(float(products.sum() / pairs), 0.0) if pairs else 0.0
 
 
 def measure_within(trial: Trial) -> np.ndarray:

@@ -19,6 +19,7 @@ from bmtme.cv.heritability import HERITABILITY
 from bmtme.cv.scores import TOP, score, score_means, summarise
 from bmtme.errors import DataError
 from bmtme.results.docstrings import document
+from bmtme.results.entries import name_columns
 from bmtme.results.folder import save_result
 from bmtme.results.quantities import list_hidden
 from bmtme.results.record import read_record, write_record
@@ -168,8 +169,9 @@ class CrossValidation:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write all tables as CSV, and run.json, to a new or empty folder.
 
-        They are scores.csv, overall.csv, summary.csv, predictions.csv, line_means.csv, partitions.csv and
-        heritability.csv; `bmtme.load` gives the result back.
+        They are scores.csv, overall.csv, summary.csv, comparison.csv (`compare` by Pearson correlation and MSEP, in the
+        column ``metric``), predictions.csv, line_means.csv, partitions.csv and heritability.csv; `bmtme.load` gives the
+        result back.
 
         Raises
         ------
@@ -185,10 +187,20 @@ class CrossValidation:
         failures = [dict(zip(("model", "partition", "message"), entry, strict=True)) for entry in self.failures]
         run = {**self.run, "failures": failures, "warnings": self.warnings}
         run |= {"envs": list(self.envs), "traits": list(self.traits)}
-        tables = {name: getattr(self, name) for name in (*GIVEN, "scores", "overall")} | {"summary": self.summary()}
+        tables = {name: getattr(self, name) for name in (*GIVEN, "scores", "overall")}
+        tables |= {"summary": self.summary(), "comparison": tabulate_differences(self)}
         for name, table in tables.items():
             table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
         write_record(folder, run, KIND, {f"{name}.csv": describe_columns(table) for name, table in tables.items()})
+
+
+def tabulate_differences(cv: CrossValidation) -> pd.DataFrame:
+    """Comparisons by the paper's two scores, with a column ``metric`` before; empty with fewer than two models."""
+    columns = ["metric", *name_columns(COMPARED)]
+    if cv.scores["model"].nunique() < 2:
+        return pd.DataFrame(columns=columns)
+    tables = [cv.compare(metric).assign(metric=metric) for metric in ("pearson", "msep")]
+    return pd.concat(tables, ignore_index=True)[columns]
 
 
 def load_cross_validation(folder: str | os.PathLike[str]) -> CrossValidation:

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.collection import describe_data, find_versions
-from bmtme.cv.clones import describe_clone_leaks
+from bmtme.cv.clones import describe_clone_leaks, hide_clones
 from bmtme.cv.diagnostics import describe_diagnoses
 from bmtme.cv.heritability import measure_heritability
 from bmtme.cv.leaks import refuse_leaks
@@ -84,8 +84,9 @@ def cross_validate(
         `BMTME`, and the baselines `SingleTrait` and `EnvironmentMeans`. Without labels they are called by their
         structure, ``single`` and ``mean``. Default ``BMTME("unstructured")``.
     scheme : CV1, CV2, NewLines, NewEnvironments, NewLinesNewEnvironments, Partitions or object with ``masks``, optional
-        Default ``CV1(partitions=10, test_fraction=0.2)``. Where it hides whole lines, lines that are clones of each
-        other by the relationship are hidden together.
+        Default ``CV1(partitions=10, test_fraction=0.2)``. Lines that are clones of each other by the relationship do
+        not tell what is hidden: schemes that hide whole lines hide them together, and under `CV1` the clone of a scored
+        cell is hidden with it, and not scored.
     draws, tune, chains : int
         Kept sweeps and warm-up sweeps of each chain, and chains of each model on each partition.
     seed : int
@@ -149,6 +150,8 @@ def cross_validate(
         if clones and callable(getattr(scheme, "join", None)):
             scheme = scheme.join(clones)  # type: ignore[attr-defined]
         partitions = draw_partitions(scheme, trial, sampling.seed)
+        if clones and isinstance(scheme, CV1):
+            partitions = hide_clones(partitions, trial, clones)
         refuse_leaks(trial, partitions)
         units = [count_units(partition, trial) for partition in partitions]
         if relationship.is_identity:

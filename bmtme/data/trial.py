@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bmtme.checkup.overview import Checkup
     from bmtme.data.relationship.matrix import Relationship
 
-__all__ = ["Trial", "read_trial"]
+__all__ = ["Trial", "make_trial", "read_trial"]
 
 Codes = str | float | Iterable[str | float]
 
@@ -178,7 +178,7 @@ class Trial:
         if not isinstance(df, pd.DataFrame):
             raise UsageError(f"expected a pandas DataFrame, got {type(df).__name__}; read_trial reads files.")
         table = Table.from_frame(df, form=NumberFormat.of(missing, decimal))
-        return _from_table(table, line, env, traits, rep, trait, value)
+        return make_trial(table, line, env, traits, rep, trait, value)
 
     def hide(self, mask: np.ndarray) -> Trial:
         """The same trial with the values under `mask` missing.
@@ -348,10 +348,10 @@ def read_trial(
         Parquet).
     """
     table = read_table(path, NumberFormat.of(missing, decimal), sheet)
-    return _from_table(table, line, env, traits, rep, trait, value)
+    return make_trial(table, line, env, traits, rep, trait, value)
 
 
-def _from_table(table: Table, *columns: Any) -> Trial:
+def make_trial(table: Table, *columns: Any) -> Trial:
     """The trial of a table, with a warning of names that may be dates; columns as for `read_records`."""
     trial = Trial(*read_records(table, *columns))
     warn_of_dates(trial.lines, "line", table.name, stacklevel=4)

@@ -184,11 +184,7 @@ def describe_cv(
     best : collection of (score, env, trait, model), optional
         What gets a star, as of `CrossValidation.best`.
     """
-    scheme = run["settings"]["scheme"]
-    partitions = len(run["data"]["partitions"])
-    what = f"{scheme['name']}, {count_noun(partitions, 'partition')}"
-    if "test_fraction" in scheme:
-        what += f", {100 * scheme['test_fraction']:g}% of the lines of every environment hidden"
+    what = describe_partitions(run)
     facts = [*list_data_facts(run["data"], trial), ("scheme", what), *list_sampling_facts("fits", "each", run)]
     chains = summarise_diagnoses(run.get("diagnostics", {}))
     if chains:
@@ -217,6 +213,28 @@ def describe_cv(
     if more:
         text.append(f"({more} more rows in summary.csv)")
     return "\n".join([label_facts(facts, width), "", *notes, "", *text])
+
+
+def describe_partitions(run: dict[str, Any]) -> str:
+    """The scheme of a cross-validation and what its partitions hide, on average."""
+    scheme, partitions = run["settings"]["scheme"], run["data"]["partitions"]
+    texts = [scheme["name"], count_noun(len(partitions), "partition")]
+    if scheme["name"] == "CV1":
+        texts.append(f"{100 * scheme['test_fraction']:g}% of the lines of every environment hidden")
+    for unit, noun in (("lines", "line"), ("envs", "environment")):
+        hidden, kept = (
+            np.mean([entry.get(f"{unit}_{word}", 0) for entry in partitions]) for word in ("hidden", "kept")
+        )
+        if hidden > 0:
+            texts.append(
+                f"in each {hidden:,.3g} {noun}{'' if hidden == 1 else 's'} hidden and {kept:,.3g} to learn from"
+            )
+    groups = scheme.get("groups") or {}
+    if groups.get("groups"):
+        texts.append(f"{count_noun(groups['groups'], 'group')} of lines never split")
+    if sum(groups.get("joined", ())):
+        texts.append(f"{count_noun(sum(groups['joined']), 'line')} with clones kept together")
+    return ", ".join(texts)
 
 
 def list_printed() -> list[Score]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,8 @@ from bmtme.results.entries import NUMBER, TEXT, Column
 LOW, HIGH = 0.05, 0.95
 #: The same of the values that were observed in hidden cells, for half of them.
 HALF = 0.25, 0.75
-#: Normals in place of more draws than `MANY` in the spread of a CRPS: right to a thousandth.
-GROUPS, MANY = 32, 128
+#: Groups in which more draws than `MANY` are paired for the spread of a CRPS.
+GROUPS, MANY = 16, 256
 #: Draws behind standard deviations and intervals, at most.
 KEPT = 1000
 
@@ -93,9 +94,12 @@ class Mixture:
     def scores(self) -> np.ndarray:
         """(n, 2) logarithm of the predictive density of what was observed, and its CRPS."""
         assert self.target is not None
-        out = np.empty((len(self.fitted), 2))
         S = self.fitted.shape[1]
-        fill_mixture_scores(self.fitted, self.variance, self.target, GROUPS if S > MANY else S, out)
+        variance = self.variance
+        known = np.isfinite(variance).all(axis=1)
+        out = np.full((len(known), 2), np.nan)
+        given = self.fitted[known], variance[known], self.target[known]
+        out[known] = _fill(fill_mixture_scores, *given, GROUPS if S > MANY else S)
         return out
 
 
@@ -129,8 +133,16 @@ class Cells(Mixture):
 
 def find_quantiles(fitted: np.ndarray, variance: np.ndarray, low: float, high: float) -> np.ndarray:
     """(n, 2) quantiles of equal mixtures of N(fitted, variance), both (n, S)."""
-    out = np.empty((len(fitted), 2))
-    fill_mixture_quantiles(fitted, variance, low, high, out)
+    out = np.full((len(fitted), 2), np.nan)
+    known = np.isfinite(variance).all(axis=1)
+    out[known] = _fill(fill_mixture_quantiles, fitted[known], variance[known], low, high)
+    return out
+
+
+def _fill(kernel: Callable[..., None], *given: Any) -> np.ndarray:
+    """The two columns that a kernel fills for rows of mixtures."""
+    out = np.empty((len(given[0]), 2))
+    kernel(*given, out)
     return out
 
 

@@ -9,7 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.helpers.shell import SMALL, Run
+import bmtme
+from bmtme.cli.cv import GOES_WITH, SCHEMES
+from tests.helpers.shell import COLUMNS, SMALL, Run
+
+FILES = [f"{name}.csv" for name in ("comparison", "heritability", "line_means", "overall", "partitions")]
+FILES = sorted([*FILES, "predictions.csv", "run.json", "scores.csv", "summary.csv"])
 
 
 def test_cv(fit_words: list[str], trial_folder: Path, tmp_path: Path, run: Run) -> None:
@@ -18,8 +23,7 @@ def test_cv(fit_words: list[str], trial_folder: Path, tmp_path: Path, run: Run) 
     code, said, complained = run(*words)
     assert code == 0, complained
     assert all(line.startswith("warning: ") for line in complained.splitlines())
-    names = ["predictions.csv", "run.json", "scores.csv", "summary.csv"]
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
     summary = pd.read_csv(tmp_path / "run" / "summary.csv")
     assert list(summary["model"].unique()) == ["diagonal", "standard"]
     parts = ("CV1, 2 partitions, 30% of the lines", "naive standard error", "Pearson", "MSEP", "do not tell which")
@@ -65,3 +69,111 @@ def test_cv_with_failures_writes_the_rest(
     assert (tmp_path / "run" / "scores.csv").is_file()
     failures = json.loads((tmp_path / "run" / "run.json").read_text())["failures"]
     assert [entry["partition"] for entry in failures] == ["2"]
+
+
+@pytest.fixture(scope="module")
+def family_table(trial_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trial with the family of each line: a number, empty in some rows; L11 has none."""
+    frame = pd.read_csv(trial_folder / "pheno.csv", dtype=object)
+    number = frame["line"].str[1:].astype(int)
+    frame["pop"] = ((number + 2) // 3).astype(str).where(number < 11, "").where(frame["rep"] != "2", "")
+    path = tmp_path_factory.mktemp("families") / "pheno.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_new_lines_and_their_partitions_again(
+    family_table: Path, trial_folder: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Families are never split; their column is no trait; another run takes the partitions, and both compare."""
+    monkeypatch.setenv("COLUMNS", "80")
+    words = ["cv", family_table, "--relationship", trial_folder / "relationship.csv", *COLUMNS, "--rep", "rep", *SMALL]
+    scheme = ["--scheme", "new-lines", "--folds", "3", "--groups", "pop", "--top", "0.3", "--lowest", "T2"]
+    models = ["--model", "unstructured", "--model", "own=diagonal,residual=by-env", "--model", "mean"]
+    code, said, complained = run(*words, *scheme, *models, "--out", tmp_path / "run")
+    assert code == 0, complained
+    assert "every numeric column is taken as one (T1, T2)" in complained
+    assert "4 groups of lines never split" in " ".join(said.split())
+    assert "means of environments ('mean')" in " ".join(said.split())
+    shown = said[: said.index("written to")].splitlines()
+    assert max(map(len, shown)) <= 80
+    cv = bmtme.load(tmp_path / "run")
+    assert (cv.run["settings"]["top"], cv.run["settings"]["lowest"]) == (0.3, ["T2"])
+    assert list(cv.run["settings"]["models"]) == ["unstructured", "own", "mean"]
+    assert cv.run["settings"]["models"]["own"]["residual"] == "by_env"
+    parts = cv.partitions.drop_duplicates(["partition", "line"])
+    family = (parts["line"].str[1:].astype(int) + 2) // 3
+    assert (parts.groupby(family)["partition"].nunique() == 1)[:3].all()
+    comparison = pd.read_csv(tmp_path / "run" / "comparison.csv")
+    assert set(comparison["metric"]) == {"pearson", "msep"}
+
+    again = ["--scheme", "file", "--partitions-file", tmp_path / "run" / "partitions.csv", "--traits", "T1,T2"]
+    code, _, complained = run(*words, *again, "--model", "single", "--out", tmp_path / "more")
+    assert code == 0, complained
+    code, said, _ = run("compare", tmp_path / "run", tmp_path / "more")
+    assert code == 0
+    assert "own - single" in said
+
+
+@pytest.mark.parametrize("scheme", ["new-envs", "new-lines-new-envs"])
+def test_new_envs(scheme: str, trial_folder: Path, tmp_path: Path, run: Run) -> None:
+    words = ["cv", trial_folder / "pheno.csv", "--relationship", trial_folder / "relationship.csv", *COLUMNS, "--rep"]
+    words += ["rep", *SMALL, "--traits", "T1", "--scheme", scheme, "--cv-envs", "E2", "--model", "mean"]
+    words += ["--folds", "2"] if scheme == "new-lines-new-envs" else []
+    code, said, complained = run(*words, "--out", tmp_path / "run")
+    assert code == 0, complained
+    scored = bmtme.load(tmp_path / "run").scores
+    assert list(scored["partition"]) == (["E2"] if scheme == "new-envs" else ["E2:1", "E2:2"])
+    assert "1 environment hidden and 1 to learn from" in " ".join(said.split())
+
+
+@pytest.fixture
+def refuse(fit_words: list[str], tmp_path: Path, run: Run) -> Any:
+    """Run a command that must be refused as it stands, and give its message back."""
+
+    def call(*words: object, code: int = 2) -> str:
+        found, said, complained = run("cv", *fit_words[1:], *words, "--out", tmp_path / "run")
+        assert (found, said) == (code, ""), complained
+        assert complained.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+        return complained
+
+    return call
+
+
+@pytest.mark.parametrize("option", GOES_WITH)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_options_of_other_schemes(scheme: str, option: str, refuse: Any) -> None:
+    if scheme in GOES_WITH[option]:
+        return
+    message = refuse("--scheme", scheme, option, "0.3" if option == "--test-fraction" else "2")
+    assert f"argument {option}: does not go with --scheme {scheme}, but with --scheme {GOES_WITH[option][0]}" in message
+
+
+def test_options_that_contradict_each_other(refuse: Any) -> None:
+    new = ["--scheme", "new-lines"]
+    assert "--partitions: does not go with --folds" in refuse(*new, "--folds", "3", "--partitions", "2")
+    assert "--test-fraction: goes with random partitions" in refuse(*new, "--test-fraction", "0.3")
+    assert "expected a share between 0 and 1, got 1" in refuse("--test-fraction", "1")
+    assert "file needs --partitions-file" in refuse("--scheme", "file")
+    assert "argument --top: expected a share" in refuse("--top", "0")
+    assert "lowest names 'T3', which is no trait" in refuse("--lowest", "T3")
+    assert "'T1' is that of --traits already" in refuse(*new, "--groups", "T1")
+    assert "'line' is that of --line already" in refuse(*new, "--groups", "line")
+    assert "Did you mean 'single'?" in refuse("--model", "singel")
+    assert "invalid choice: 'cv3'" in refuse("--scheme", "cv3")
+    assert "no column 'fam', given as the groups column" in refuse(*new, "--groups", "fam", code=3)
+    assert "nowhere.csv" in refuse("--scheme", "file", "--partitions-file", "nowhere.csv", code=3)
+
+
+def test_groups_that_contradict_each_other(family_table: Path, tmp_path: Path, run: Run) -> None:
+    frame = pd.read_csv(family_table, dtype=object)
+    words = ["--relationship", "identity", *COLUMNS, "--traits", "T1", "--scheme", "new-lines", "--groups", "pop"]
+    frame.loc[frame.index[-1], ["line", "pop"]] = ["L01", "9"]
+    frame.to_csv(tmp_path / "pheno.csv", index=False)
+    code, _, complained = run("cv", tmp_path / "pheno.csv", *words, "--out", tmp_path / "run")
+    assert code == 3
+    assert f"line 'L01' into '1' (row 2) and into '9' (row {len(frame) + 1}): a line belongs to one group" in complained
+    frame.assign(pop="").to_csv(tmp_path / "pheno.csv", index=False)
+    code, _, complained = run("cv", tmp_path / "pheno.csv", *words, "--out", tmp_path / "run")
+    assert (code, "groups column 'pop' of pheno.csv is empty" in complained) == (3, True)

@@ -22,12 +22,18 @@ from tests.helpers.shell import SMALL, Run
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; from bmtme.cli.main import main; codes = [main([*word, '--help']) for word in "
-        "([], ['check'], ['grm'], ['fit'], ['cv'], ['simulate'])]; "
+        "([], ['check'], ['grm'], ['fit'], ['cv'], ['compare'], ['simulate'])]; "
         "print(codes, sorted({'numpy', 'pandas', 'numba', 'arviz'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0, 0, 0] []"
-    for part in ("bmtme fit PHENO", "--keep-effects", "predictions.csv", "exit status:", "cv2  one trait is hidden"):
+    assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0, 0, 0, 0] []"
+    for part in (
+        "bmtme fit PHENO",
+        "--keep-effects",
+        "predictions.csv",
+        "exit status:",
+        "new-lines  lines never grown",
+    ):
         assert part in done.stdout
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bmtme.cv import CV1, NewEnvironments, NewLines, Partition
-from bmtme.cv.clones import describe_clone_leaks, find_clone_leaks
+from bmtme.cv.clones import describe_clone_leaks, find_clone_leaks, hide_clones
 from tests.helpers.patterns import incomplete, trial_of_pattern
 
 CLONES = {"L000": "L000", "L001": "L000", "L002": "L000", "L003": "L003", "L004": "L003"}
@@ -40,6 +40,27 @@ def test_whole_lines_leak_unless_clones_are_kept_together():
     for seed in range(5):
         assert find_clone_leaks(joined.masks(trial, seed), trial, CLONES) == {}
     assert find_clone_leaks(NewEnvironments().masks(trial), trial, CLONES) == {}
+
+
+def test_clones_of_scored_cells_are_hidden_and_not_scored():
+    values = np.random.default_rng(1).normal(size=(12, 4, 2))
+    values[2, :, 1] = np.nan
+    trial = trial_of_pattern(incomplete(3, lines=12), values, reps=2)
+    partitions = CV1(8, 0.3).masks(trial, 1)
+    assert find_clone_leaks(partitions, trial, CLONES)
+    made = hide_clones(partitions, trial, CLONES)
+    assert find_clone_leaks(made, trial, CLONES) == {}
+    place = {line: j for j, line in enumerate(trial.lines)}
+    for before, after in zip(partitions, made, strict=True):
+        assert (before.test_cells(trial) == after.test_cells(trial)).all()
+        assert (before.hidden <= after.hidden).all()
+        for j, i, k in np.argwhere(after.hidden & ~before.hidden):
+            group = CLONES[trial.lines[j]]
+            others = [place[line] for line, name in CLONES.items() if name == group and line in place]
+            assert before.test_cells(trial)[others, i, k].any()
+    assert all(
+        (a.hidden == b.hidden).all() for a, b in zip(partitions, hide_clones(partitions, trial, {}), strict=True)
+    )
 
 
 def test_words():

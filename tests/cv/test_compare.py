@@ -119,7 +119,8 @@ def test_folds_within_a_new_environment_are_averaged_first():
     scores = pd.concat([cv.scores.assign(partition=cv.scores["env"] + f":{k}", pearson=lambda t, k=k: t["pearson"] + k)
                         for k in (0, 1)])  # fmt: skip
     scores.loc[(scores["model"] == "b"), "pearson"] *= 0.9
-    records = cv.run["data"]["partitions"] * 2
+    # As lines are hidden too, n is counted in lines elsewhere, but not over environments.
+    records = [{**entry, "lines_hidden": 50, "lines_kept": 50} for entry in cv.run["data"]["partitions"] * 2]
     row = compare(scores, cv.predictions, records, by="trait", draws=0).iloc[0]
     d = scores.groupby(["env", "model"])["pearson"].mean().unstack()
     assert row["n_partitions"] == 3

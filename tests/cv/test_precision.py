@@ -70,7 +70,7 @@ def test_traces_are_the_draws_behind_the_predictions(data):
 
 def test_effective_draws_of_known_series(data):
     # The trace of an unrecorded effect is that of beta: put series of known autocorrelation there.
-    prepared, _, chains = sampled_chains(data)
+    prepared, _, _, chains = sampled_chains(data)
     targets = choose_targets(prepared, prepared.lines[:1])
     n, rho = 500, 0.9
     rng = np.random.default_rng(4)
@@ -98,7 +98,7 @@ def test_effective_draws_of_known_series(data):
 def test_noise_is_that_of_the_chains_predictions(data):
     trial, _ = data
     prepared, problem, scaling, chains = sampled_chains(data, hidden_lines=(2,))
-    cells = np.ones(trial.counts().shape, dtype=bool)
+    cells = trial.counts() > 0
     cells[:5, 0, 1] = False
     cells[1:, 2, 1] = False  # one line alone tells no difference
     targets = choose_targets(prepared, trial.lines)
@@ -117,7 +117,7 @@ def test_noise_is_that_of_the_chains_predictions(data):
 
 
 def test_noise_has_the_variance_of_the_mean_over_chains(data):
-    prepared, _, chains = sampled_chains(data)
+    prepared, _, _, chains = sampled_chains(data)
     targets = choose_targets(prepared, prepared.lines)
     cells = np.ones((len(prepared.lines), 3, 2), dtype=bool)
     rng = np.random.default_rng(6)

@@ -230,7 +230,7 @@ def test_share_of_the_best_by_hand():
     assert share_top(y, -y, 0.2) == 0.0
     assert share_top(y, -y, 0.2, lowest=True) == 0.0
     assert share_top(y, [0, 9, 2, 3, 4, 5, 6, 7, 8, 1], 0.2) == 0.5  # line 8 is found, line 9 is not
-    assert share_top(y, [9, 0, 2, 3, 4, 5, 6, 7, 8, 1], 0.2, lowest=True) == 0.5
+    assert share_top(y, [5, 0, 1, 3, 4, 2, 6, 7, 8, 9], 0.2, lowest=True) == 0.5  # of lines 0 and 1, the latter
     assert share_top(y, np.full(10, 3.0), 0.2) == pytest.approx(0.2)  # at random
     assert share_top(y, 3.0 + 1e-16 * y, 0.2) == pytest.approx(0.2)
     assert share_top(y, np.r_[np.zeros(8), 1.0, 1.0], 0.1) == pytest.approx(0.5)  # one of two for one place

@@ -77,6 +77,7 @@ def make_result(
         [(env, trait, 0.64, "relationship", "") for env in (*envs, None) for trait in traits],
         columns=["env", "trait", "heritability", "source", "note"],
     )
+    heritability["env"] = pd.Series([env for env in (*envs, None) for _ in traits], dtype=object)
     records = []
     for label, mask in masks.items():
         whole, part = mask.all(axis=1), mask.any(axis=1)

@@ -1,14 +1,14 @@
-"""The notebook of diagnostics: made of its source, and executed.
+"""The notebooks among the examples: made of their sources, and executed.
 
-python -m tests.helpers.notebooks      writes examples/diagnostics.ipynb anew
+python -m tests.helpers.notebooks [NAME ...]      writes them anew, such as examples/diagnostics.ipynb
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import jupytext
@@ -18,13 +18,21 @@ from tests.helpers.checkout import ROOT
 
 #: A warning with the place that it comes from: a file that was made for the cell, and its line.
 PLACE = re.compile(r"(?m)^\S*ipykernel_\d+\S*\.py:\d+: (.*)\n(?:  .*\n)?")
-SOURCE = ROOT / "examples" / "diagnostics.py"
-NOTEBOOK = SOURCE.with_suffix(".ipynb")
+EXAMPLES = ROOT / "examples"
+#: The notebooks by name, and their parameters with which they run in tests.
+NOTEBOOKS = {"diagnostics": "LINES, DRAWS, TUNE = 20, 100, 50", "choosing": "LINES, DRAWS, TUNE = 60, 40, 30"}
 
 
-def read_source() -> Any:
-    """The notebook that the source describes, without outputs; cells are named by their number."""
-    notebook = jupytext.read(SOURCE)
+def shrink(name: str, source: str) -> str:
+    """The source of a notebook, or of its cell with the parameters, with fewer lines and draws."""
+    source, found = re.subn(r"(?m)^LINES, DRAWS, TUNE = .*$", NOTEBOOKS[name], source)
+    assert found == 1
+    return source
+
+
+def read_source(name: str) -> Any:
+    """The notebook that a source describes, without outputs; cells are named by their number."""
+    notebook = jupytext.read(EXAMPLES / f"{name}.py")
     for number, cell in enumerate(notebook.cells, 1):
         cell.id = f"cell-{number:02d}"
     return notebook
@@ -54,12 +62,13 @@ def execute(notebook: Any) -> None:
                 output.text = PLACE.sub(r"\1\n", output.text)
 
 
-def write_notebook(path: Path = NOTEBOOK) -> None:
-    """Execute the source and write it with its outputs."""
-    notebook = read_source()
+def write_notebook(name: str) -> None:
+    """Execute a source and write it with its outputs."""
+    notebook = read_source(name)
     execute(notebook)
-    jupytext.write(notebook, path)
+    jupytext.write(notebook, EXAMPLES / f"{name}.ipynb")
 
 
 if __name__ == "__main__":
-    write_notebook()
+    for each in sys.argv[1:] or NOTEBOOKS:
+        write_notebook(each)

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import eigh
 
 from bmtme.errors import DataError
+from bmtme.model import eigenbasis
 from bmtme.model.eigenbasis import decompose_relationship
 from bmtme.testing.cases import make_relationship
 
@@ -34,6 +36,41 @@ def test_rank_of_centred_markers_and_of_many_clones():
     markers = rng.standard_normal((12, 40))[np.repeat(np.arange(6), 2)]
     markers -= markers.mean(axis=0)
     assert decompose_relationship(markers @ markers.T).rank == 5
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("centred", [False, True])
+def test_fewer_markers_than_lines(centred, weighted, monkeypatch):
+    """The short way gives the decomposition: eigenvalues, vectors of the positive ones, a basis of the rest."""
+    rng = np.random.default_rng(5)
+    markers = rng.integers(0, 3, (40, 12)).astype(float)
+    markers[7] = markers[3]  # clones
+    markers -= markers.mean(axis=0) if centred else 0.0
+    G = markers @ markers.T
+    c = rng.uniform(1.0, 4.0, 40) if weighted else np.ones(40)
+    whole = decompose_relationship(G, c)
+    monkeypatch.setattr(eigenbasis, "MANY", 10)
+    monkeypatch.setattr(eigenbasis, "eigh", lambda matrix, **rest: small(matrix, **rest))
+
+    def small(matrix, **rest):
+        assert len(matrix) <= 12, "decomposed from scratch"
+        return eigh(matrix, **rest)
+
+    short = decompose_relationship(G, c)
+    assert short.rank == whole.rank == 12
+    np.testing.assert_allclose(short.values, whole.values, atol=1e-12 * whole.values[0])
+    np.testing.assert_allclose(short.vectors.T @ short.vectors, np.eye(40), atol=1e-12)
+    np.testing.assert_allclose(short.vectors[:, :12], whole.vectors[:, :12], atol=1e-9)
+    np.testing.assert_allclose(rebuild(short), G / np.trace(G) * 40 * np.sqrt(np.outer(c, c)), atol=1e-12)
+
+
+def test_a_negative_eigenvalue_is_found_where_few_are_positive(monkeypatch):
+    monkeypatch.setattr(eigenbasis, "MANY", 10)
+    rng = np.random.default_rng(6)
+    vectors = np.linalg.qr(rng.standard_normal((30, 30)))[0]
+    for d in (np.r_[np.ones(8), -0.1, np.zeros(21)], np.r_[np.ones(8), np.full(22, -1e-3)]):
+        with pytest.raises(DataError, match="not positive semi-definite"):
+            decompose_relationship((vectors * d) @ vectors.T)
 
 
 def test_identity_is_not_rotated():

@@ -16,6 +16,7 @@ import pytest
 import bmtme
 from bmtme.cli.main import main as shell
 from tests.helpers.checkout import ROOT
+from tests.helpers.notebooks import shrink
 
 EXAMPLES = ROOT / "examples"
 #: Pages with blocks of Python, in the order in which they are read.
@@ -59,13 +60,27 @@ def test_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_diagnostics(capsys: pytest.CaptureFixture[str]) -> None:
-    source = (EXAMPLES / "diagnostics.py").read_text(encoding="utf-8")
-    source, found = re.subn(r"(?m)^LINES, DRAWS, TUNE = .*$", "LINES, DRAWS, TUNE = 20, 100, 50", source)
-    assert found == 1
-    exec(compile(source, "diagnostics.py", "exec"), {"__name__": "__main__"})
+    run_notebook("diagnostics")
     names = {path.stem for path in Path("figures").iterdir()}
     assert names == {"bad", "good", "effective", "predictive"}
     assert "R-hat above 1.01" in capsys.readouterr().out
+
+
+def test_choosing(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run_notebook("choosing")
+    assert any("clones tell what is hidden" in str(warning.message) for warning in caught)
+    assert {path.stem for path in Path("figures").iterdir()} == {"accuracy", "differences", "calibration"}
+    said = capsys.readouterr().out
+    for scheme in ("CV1", "NewLines", "CV2"):
+        assert f"{scheme}\n" in said
+
+
+def run_notebook(name: str) -> None:
+    """As a script, with fewer lines and draws."""
+    source = shrink(name, (EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))
+    exec(compile(source, f"{name}.py", "exec"), {"__name__": "__main__"})
 
 
 def find_blocks(page: str, language: str) -> list[str]:

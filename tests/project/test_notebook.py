@@ -1,4 +1,4 @@
-"""The notebook of diagnostics: it is that of its source, it runs, and what is committed was executed."""
+"""The notebooks: they are those of their sources, they run, and what is committed was executed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from typing import Any
 import jupytext
 import pytest
 
-from tests.helpers.notebooks import NOTEBOOK, execute, read_source
+from tests.helpers.notebooks import EXAMPLES, NOTEBOOKS, execute, read_source, shrink
+
+#: Pictures of each notebook, and what it says with any number of lines and draws.
+SAID = {
+    "diagnostics": (4, ["R-hat above 1.01", "lines x 3 environments"]),
+    "choosing": (3, ["lines x 3 environments", "clones tell what is hidden", "one trait at a time"]),
+}
+
+
+@pytest.fixture(params=NOTEBOOKS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def notebook() -> Any:
-    return jupytext.read(NOTEBOOK)
+def notebook(name: str) -> Any:
+    return jupytext.read(EXAMPLES / f"{name}.ipynb")
 
 
 def list_figures(notebook: Any) -> list[bytes]:
@@ -30,9 +41,18 @@ def list_texts(notebook: Any) -> str:
     return "\n".join(output.get("text") or output.data["text/plain"] for output in outputs)
 
 
-def test_notebook_is_that_of_its_source(notebook: Any) -> None:
+def check_content(name: str, notebook: Any) -> None:
+    number, parts = SAID[name]
+    figures = list_figures(notebook)
+    assert len(figures) == number
+    assert all(figure.startswith(b"\x89PNG") for figure in figures)
+    for part in parts:
+        assert part in list_texts(notebook)
+
+
+def test_notebook_is_that_of_its_source(name: str, notebook: Any) -> None:
     """Otherwise: make notebooks."""
-    source = read_source()
+    source = read_source(name)
     assert len(source.cells) == len(notebook.cells)
     for one, other in zip(source.cells, notebook.cells, strict=True):
         assert (one.id, one.cell_type, one.source) == (other.id, other.cell_type, other.source)
@@ -40,18 +60,16 @@ def test_notebook_is_that_of_its_source(notebook: Any) -> None:
     assert sum(cell.cell_type == "markdown" for cell in source.cells) >= 5
 
 
-def test_every_cell_was_executed(notebook: Any) -> None:
+def test_every_cell_was_executed(name: str, notebook: Any) -> None:
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert all(output.output_type != "error" for cell in cells for output in cell.outputs)
-    figures = list_figures(notebook)
-    assert len(figures) == sum("show(" in cell.source and "def show" not in cell.source for cell in cells) == 4
-    assert all(figure.startswith(b"\x89PNG") for figure in figures)
-    assert "R-hat above 1.01" in list_texts(notebook)
+    assert sum("show(" in cell.source and "def show" not in cell.source for cell in cells) == SAID[name][0]
+    check_content(name, notebook)
 
 
-def test_nothing_tells_who_executed_it_and_when(notebook: Any) -> None:
-    assert NOTEBOOK.stat().st_size < 1_000_000
+def test_nothing_tells_who_executed_it_and_when(name: str, notebook: Any) -> None:
+    assert (EXAMPLES / f"{name}.ipynb").stat().st_size < 1_000_000
     figures = list_figures(notebook)
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
@@ -63,17 +81,14 @@ def test_nothing_tells_who_executed_it_and_when(notebook: Any) -> None:
     assert not any(word in figure for figure in figures for word in (b"tIME", b"Creation Time"))
 
 
-def test_notebook_runs(notebook: Any) -> None:
+def test_notebook_runs(name: str, notebook: Any) -> None:
     """With fewer lines and draws."""
     (parameters,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
-    parameters.source, found = re.subn(
-        r"(?m)^LINES, DRAWS, TUNE = .*$", "LINES, DRAWS, TUNE = 20, 100, 50", parameters.source
-    )
-    assert found == 1
+    parameters.source = shrink(name, parameters.source)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     execute(notebook)
-    assert len(list_figures(notebook)) == 4
-    assert "R-hat above 1.01" in list_texts(notebook)
-    assert "Trial(20 lines x 3 environments" in list_texts(notebook)
+    check_content(name, notebook)
+    lines = NOTEBOOKS[name].split("= ")[1].split(",")[0]
+    assert f"Trial({lines} lines x 3 environments" in list_texts(notebook)

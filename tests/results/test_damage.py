@@ -110,8 +110,8 @@ def test_a_record_of_a_newer_version(copy, monkeypatch):
 
 
 def test_another_kind_of_folder_is_named(tmp_path):
-    write_record(tmp_path, {}, "cross-validation", {})
-    refuse(tmp_path, "it holds a cross-validation")
+    write_record(tmp_path, {}, "herbarium", {})
+    refuse(tmp_path, "it holds a herbarium")
     refuse(tmp_path / "nowhere", "holds no idata.nc and no run.json")
 
 

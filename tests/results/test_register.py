@@ -114,7 +114,7 @@ def test_a_row_and_columns_by_one_entry_each(enlarged, tmp_path):
 def test_a_cross_validation_takes_the_entries_over(enlarged, tmp_path):
     trial, relationship = make_data()
     cv = cross_validate(trial, relationship, scheme=CV1(2, 0.2), **SHORT)
-    assert list(cv.predictions.columns)[-6:] == ["mean_lower", "mean_upper", "median", "above", "new", "sign"]
+    assert list(cv.predictions.columns)[-6:] == ["log_score", "crps", "median", "above", "new", "sign"]
     assert {cv.predictions[column.name].dtype.kind for column in COLUMNS} == set("fibO")
     cv.save(tmp_path / "cv")
     _, kinds = read_record(tmp_path / "cv", "cross-validation")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from bmtme.report.plots import COLOURS, MARKS
+from bmtme.report.palette import COLOURS, MARKS
 from validation.paper.accuracy_known import Known
 from validation.paper.accuracy_sets import ALONE, BD, KNOWN, MODELS, PREDICTORS, SCORES, ST, UN, Accuracy
 from validation.paper.published import TABLE_2_MEANS, TABLE_2_WINS

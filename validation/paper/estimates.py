@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import bmtme
-from bmtme.report.plots import COLOURS
+from bmtme.report.palette import COLOURS
 from bmtme.results.rows import derive_rows, list_values
 from validation.paper.kept import Data
 from validation.registry import make_table

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bmtme.report.plots import COLOURS, MARKS
+from bmtme.report.palette import COLOURS, MARKS
 from validation.paper.crossvalidation import CV1, CV2, DEFAULTS, PAPER, RAW, STRUCTURES, label_means
 
 #: What a row of the figure shows, and which way is better.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bmtme.report.plots import COLOURS
+from bmtme.report.palette import COLOURS
 from validation.paper.published import TABLE_1_SETS
 from validation.paper.recovery_sets import (
     COVARIANCES,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bmtme.report.plots import COLOURS
+from bmtme.report.palette import COLOURS
 from validation.paper.estimates import list_pairs, tell
 from validation.paper.sensitivity_sweeps import (
     DECADES,

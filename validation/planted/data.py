@@ -8,6 +8,9 @@ LAYOUT = "model/test_layout.py::"
 EIGENBASIS = "model/test_eigenbasis.py::"
 PRIORS = "model/test_priors.py::"
 PREDICTIONS = "results/test_predictions.py::"
+BASELINES = "cv/test_baselines.py::"
+MEANS = "cv/test_mean_intervals.py::test_intervals_are_those_of_the_mixture_with_the_residual_over_the_plots"
+CRPS = "cv/test_mean_intervals.py::test_the_crps_of_a_mixture_is_that_of_its_distribution_function"
 LEAK = "cv/test_cross_validate.py::test_hidden_values_do_not_leak[model0-1]"
 
 DATA = (
@@ -69,20 +72,62 @@ DATA = (
     ),
     Mutant(
         "cross-validation: nothing hidden from the training part",
-        "cv/run.py",
-        "prepare(trial.hide(partition.record_mask(trial)), relationship",
+        "cv/training.py",
+        "prepare(trial.hide(hidden), relationship",
         "prepare(trial, relationship",
         (LEAK,),
     ),
     Mutant(
         "cross-validation: centre and scale from hidden data",
         "cv/tasks.py",
-        "                problem, scaling = build(self.prepared, self.model)\n",
+        "                problem, scaling = build(prepared, self.model)\n",
         "                from bmtme.model.scaling import measure_traits\n"
-        "                problem, scaling = build(self.prepared, self.model)\n"
-        "                found = measure_traits(self.trial.values, self.trial.traits, False)\n"
+        "                problem, scaling = build(prepared, self.model)\n"
+        "                found = measure_traits(self.training.trial.values, self.training.trial.traits, False)\n"
         "                scaling = Scaling(*found, scaling.m)\n",
         (LEAK,),
+    ),
+    Mutant(
+        "one trait at a time: fitted to all records of the other traits' environments",
+        "cv/training.py",
+        "envs = np.bincount(trial.env_index[there], minlength=len(trial.envs)) > 0",
+        "envs = np.ones(len(trial.envs), bool)",
+        (BASELINES + "test_environments_where_the_trait_is_not_recorded_are_left_out",),
+    ),
+    Mutant(
+        "one trait at a time: the hidden values of another trait",
+        "cv/training.py",
+        "hidden[records][:, [trait]], scored",
+        "hidden[records][:, [trait - 1]], scored",
+        (BASELINES + "test_one_trait_knows_nothing_of_the_others[scheme2]",),
+    ),
+    Mutant(
+        "means of environments: a new line without the error of the mean",
+        "cv/means.py",
+        "max(total - shrunk, 0.0) + total / n",
+        "max(total - shrunk, 0.0)",
+        (BASELINES + "test_one_plot_a_line_is_predicted_by_students_t",),
+    ),
+    Mutant(
+        "means of lines: the residual over the environments, not over their square",
+        "results/linemeans.py",
+        "(weight**2 / n_obs[part, i, l])",
+        "(weight / n_obs[part, i, l])",
+        (MEANS,),
+    ),
+    Mutant(
+        "means of lines: a new line's effects independent between environments",
+        "results/linemeans.py",
+        '1.0 + predictor.join("s2_E")[:, :, None] * np.eye(n_env)',
+        '(1.0 + predictor.join("s2_E")[:, :, None]) * np.eye(n_env)',
+        (MEANS,),
+    ),
+    Mutant(
+        "CRPS: the spread of the mixture in full",
+        "engines/rotated/kernels/mixture.py",
+        "away / S - 0.5 * expect_apart",
+        "away / S - 1.0 * expect_apart",
+        (CRPS,),
     ),
 )
 
@@ -104,8 +149,8 @@ PREDICTED = (
     Mutant(
         "quantile: bisection towards the wrong side",
         "engines/rotated/kernels/mixture.py",
-        "x = centre + spread * (1.6448536269514722 if p > 0.5 else -1.6448536269514722)",
-        "p = 1.0 - p\n    x = centre + spread * (1.6448536269514722 if p > 0.5 else -1.6448536269514722)",
+        "x = centre + spread * (start if p > 0.5 else -start)",
+        "p = 1.0 - p\n    x = centre + spread * (start if p > 0.5 else -start)",
         (PREDICTIONS + "test_mixture_quantiles[0.05-30]", PREDICTIONS + "test_rows_of_mixtures"),
     ),
     Mutant(
@@ -125,9 +170,16 @@ PREDICTED = (
     Mutant(
         "predictions: effects of the wrong environment",
         "results/predictions.py",
-        "m = i * n_trait + l",
-        "m = l * n_env + i",
+        "m = i * self.mean_beta.shape[1] + l",
+        "m = l * self.mean_beta.shape[0] + i",
         (PREDICTIONS + "test_predictions_are_those_of_the_draws[identity]",),
+    ),
+    Mutant(
+        "fewer markers than lines: vectors over the eigenvalue, not over its root",
+        "model/eigenbasis.py",
+        "(P @ V[:, :kept]) / np.sqrt(d[:kept])",
+        "(P @ V[:, :kept]) / d[:kept]",
+        ("model/test_eigenbasis.py::test_fewer_markers_than_lines[False-False]",),
     ),
     Mutant(
         "new lines: multiples of the recorded ones forgotten",

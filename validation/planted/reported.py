@@ -108,8 +108,8 @@ FROM_CHAINS = (
     Mutant(
         "predictions: from the first two of four chains",
         "results/targets.py",
-        "predictor = Predictor(chains, prepared",
-        "predictor = Predictor(chains[:2], prepared",
+        "predictor = Predictor(chains, prepared.basis, targets)",
+        "predictor = Predictor(chains[:2], prepared.basis, targets)",
         (PREDICTIONS,),
     ),
     Mutant(
@@ -205,7 +205,7 @@ COMPARED = (
     Mutant(
         "cross-validation: test cells without a value counted",
         "cv/run.py",
-        '"test_cells": int(cells.sum())',
+        '"test_cells": int(partition.test_cells(trial).sum())',
         '"test_cells": int(partition.hidden.sum())',
         ("reported/test_cross_validation.py::test_hidden_cells",),
     ),

@@ -78,34 +78,40 @@ def expect_distance(mean, variance):
 
 @compiled()
 def expect_apart(mean, variance, groups):
-    """E|X - X'| of X, X' independent from the mixture (1/S) sum_s N(mean_s, variance_s).
+    """E|X - X'| of X, X' independent from the mixture (1/S) sum_s N(mean_s, variance_s), over all pairs of components.
 
-    Over all pairs of `groups` normals in place of the S^2 pairs of components. Each stands for neighbours by their
-    means, with the mean that these have together. As for their variances v, E sqrt((v + v')/2) is about
-    sqrt(E v) (1 - c^2 / 16), c their coefficient of variation, and so is sqrt(w), w = (E v + (E sqrt(v))^2) / 2.
+    With fewer `groups` than S over some S * groups / 2 pairs. The components are put into groups of neighbours by their
+    means, and each pair of groups is met by pairing their members, shifted from pair to pair; with itself a group is
+    met by its members each with itself, 1/n of its pairs, and with the next but some. However different the variances
+    are, the largest meets all groups.
     """
     S = mean.shape[0]
     groups = min(groups, S)
     order = np.argsort(mean)
-    m = np.zeros(groups)
-    v = np.zeros(groups)
-    share = np.empty(groups)
+    apart = 0.0
+    shift = 0
     for g in range(groups):
         first = g * S // groups
-        last = (g + 1) * S // groups
-        share[g] = (last - first) / S
-        for k in range(first, last):
-            m[g] += mean[order[k]] / (last - first)
-        sd = 0.0
-        for k in range(first, last):
-            v[g] += (0.5 * variance[order[k]] + (mean[order[k]] - m[g]) ** 2) / (last - first)
-            sd += math.sqrt(variance[order[k]]) / (last - first)
-        v[g] += 0.5 * sd**2
-    apart = 0.0
-    for g in range(groups):
-        apart += share[g] ** 2 * expect_distance(0.0, 2.0 * v[g])
+        n = (g + 1) * S // groups - first
+        alone = 0.0
+        within = 0.0
+        away = max(1, n // 3)
+        for k in range(n):
+            s = order[first + k]
+            alone += expect_distance(0.0, 2.0 * variance[s])
+            t = order[first + (k + away) % n]
+            within += expect_distance(mean[s] - mean[t], variance[s] + variance[t])
+        apart += alone / S**2 + within * (n - 1) / S**2
         for h in range(g):
-            apart += 2.0 * share[g] * share[h] * expect_distance(m[g] - m[h], v[g] + v[h])
+            start = h * S // groups
+            m = (h + 1) * S // groups - start
+            shift += 1
+            between = 0.0
+            for k in range(max(n, m)):
+                s = order[first + k % n]
+                t = order[start + (k + shift) % m]
+                between += expect_distance(mean[s] - mean[t], variance[s] + variance[t])
+            apart += 2.0 * between / max(n, m) * n * m / S**2
     return apart
 
 

@@ -1,0 +1,189 @@
+"""The models that ``--model`` names, and the small language that it does so in.
+
+    WORD                a structure, single (one trait at a time) or mean (the means of the environments)
+    LABEL=WORD,WORD...  the same under a label, with genetic=, residual=, means= and units= among the words
+
+What the words leave open is as the options --genetic, --residual, --means and --units say.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bmtme.choices import GENETICS, MEANS, RESIDUALS, STRUCTURES, UNITS
+from bmtme.cli.arguments import Parser
+from bmtme.errors import UsageError
+from bmtme.words import list_names, suggest
+
+if TYPE_CHECKING:
+    from bmtme.cv.models import Model
+    from bmtme.model.structure import BMTME
+
+__all__ = ["MEAN", "SINGLE", "ModelWords", "make_model", "make_models", "read_models"]
+
+#: One trait at a time; the means of the environments.
+SINGLE, MEAN = "single", "mean"
+#: Words with a value, and the values.
+SETTINGS = {"genetic": GENETICS, "residual": RESIDUALS, "means": MEANS, "units": UNITS}
+EXAMPLE = "'free=unstructured,genetic=free,residual=by-env'"
+
+
+@dataclass(frozen=True)
+class ModelWords:
+    """A model as the command line names it.
+
+    Attributes
+    ----------
+    structure, genetic, residual, means, units : str
+        As of `bmtme.BMTME`.
+    single : bool
+        Whether it is fitted to one trait at a time.
+    mean : bool
+        Whether it is the means of the environments, to which none of the others applies.
+    """
+
+    structure: str = STRUCTURES[0]
+    genetic: str = GENETICS[0]
+    residual: str = RESIDUALS[0]
+    means: str = MEANS[0]
+    units: str = UNITS[0]
+    single: bool = False
+    mean: bool = False
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, structure: str = STRUCTURES[0]) -> ModelWords:
+        """What the options of a command say, for a model of this structure."""
+        genetic, residual = (text.replace("-", "_") for text in (args.genetic, args.residual))
+        return cls(structure, genetic, residual, args.means, args.units)
+
+
+def read_models(parser: Parser, args: argparse.Namespace) -> dict[str, ModelWords]:
+    """The models of ``--model`` by label; without the option, the default structure.
+
+    Raises
+    ------
+    UsageError
+        For a word that is none, one too many, or a label that is missing, misleading or used twice.
+    """
+    models: dict[str, ModelWords] = {}
+    # Units are a matter of the standard model, so that the option is no default of others.
+    usual = replace(ModelWords.of(args), units=UNITS[0])
+    for text in args.model or [STRUCTURES[0]]:
+        try:
+            label, model = _read_model(text, usual, args.units)
+        except UsageError as error:
+            parser.error(f"argument --model: {error}")
+        if label in models:
+            parser.error(
+                f"argument --model: two models are called {label!r}: give each a label of its own, such as {EXAMPLE}"
+            )
+        models[label] = model
+    if args.units != UNITS[0] and all(model.units == UNITS[0] for model in models.values()):
+        parser.error(f"argument --units: {args.units} belongs to the model standard only, and none is named")
+    return models
+
+
+def _read_model(text: str, usual: ModelWords, units: str) -> tuple[str, ModelWords]:
+    """Label and model of one ``--model``; complaints without the option's name."""
+    label, equals, spec = (part.strip() for part in text.partition("="))
+    if not equals:
+        label, spec = "", label
+    words = [word.strip() for word in spec.split(",")]
+    if not all(words):
+        raise UsageError(f"a word is empty in {text!r}, expected a model or LABEL=WORD,WORD..., such as {EXAMPLE}")
+    # Of genetic=free, or diagonal,residual=by-env, the label is missing.
+    unlabelled = label in SETTINGS or "," in label
+    if unlabelled or (not equals and len(words) > 1):
+        raise UsageError(f"{text!r} needs a label before it, as in {f'LABEL={text}'!r}, to stand under in the results")
+    if equals and not label:
+        raise UsageError(f"the label is empty in {text!r}, expected LABEL=WORD,WORD..., such as {EXAMPLE}")
+    model = _read_words(words, usual, with_settings=bool(equals))
+    if label == SINGLE:
+        if model.mean:
+            raise UsageError(f"in {text!r}, {MEAN!r} is no model of one trait at a time: give it another label")
+        model = replace(model, single=True)
+    if model.structure == "standard" and not model.mean and not any(word.startswith("units=") for word in words):
+        model = replace(model, units=units)
+    own = MEAN if model.mean else SINGLE if model.single else model.structure
+    if label in (*STRUCTURES, MEAN) and label != own:
+        raise UsageError(f"in {text!r}, the label {label!r} is the name of another model: give it another label")
+    return label or own, model
+
+
+def _read_words(words: Sequence[str], usual: ModelWords, with_settings: bool) -> ModelWords:
+    """The model that the words make of the usual one; settings go with a label only."""
+    given: dict[str, Any] = {}
+    plain = (*STRUCTURES, SINGLE, MEAN)
+    for word in words:
+        name, equals, value = (part.strip() for part in word.partition("="))
+        if equals:
+            if name not in SETTINGS:
+                raise UsageError(
+                    f"{word!r}: a model has no {name!r}; its settings are {list_names(SETTINGS)}."
+                    f"{suggest(name, SETTINGS)}"
+                )
+            allowed = [choice.replace("_", "-") for choice in SETTINGS[name]]
+            if value.replace("_", "-") not in allowed:
+                raise UsageError(
+                    f"{word!r}: {name} is one of {list_names(allowed)}, got {value!r}.{suggest(value, allowed)}"
+                )
+            key, found = name, value.replace("-", "_")
+        elif word in plain:
+            key, found = ("structure" if word in STRUCTURES else word), word
+        else:
+            known = (*plain, *(f"{setting}=" for setting in SETTINGS)) if with_settings else plain
+            more = "" if with_settings else f"; others need a label, such as {EXAMPLE}"
+            raise UsageError(f"{word!r} is none of {list_names(known)}{more}.{suggest(word, known)}")
+        if key in given:
+            raise UsageError(f"{word!r}: the {key} of the model is named twice, name it once")
+        given[key] = found
+    if MEAN in given and len(given) > 1:
+        raise UsageError(f"{MEAN!r} stands alone: the means of the environments have no other words")
+    flags = {name: name in given for name in (SINGLE, MEAN)}
+    return replace(usual, **{**given, **flags})
+
+
+def make_model(words: ModelWords) -> BMTME:
+    """The model of all traits.
+
+    Raises
+    ------
+    UsageError
+        If its units, genetic or residual structure do not fit its structure.
+    """
+    from bmtme.model.structure import BMTME
+    from bmtme.structures.genetics import GENETIC_STRUCTURES
+
+    return BMTME(
+        words.structure,  # type: ignore[arg-type]
+        means=words.means,  # type: ignore[arg-type]
+        units=words.units,  # type: ignore[arg-type]
+        genetic=GENETIC_STRUCTURES[words.genetic],
+        residual=words.residual,  # type: ignore[arg-type]
+    )
+
+
+def make_models(models: dict[str, ModelWords]) -> dict[str, Model]:
+    """The models to compare by label, baselines among them.
+
+    Raises
+    ------
+    UsageError
+        As for `make_model`, naming the model.
+    """
+    from bmtme.model.baselines import EnvironmentMeans, SingleTrait
+
+    made: dict[str, Model] = {}
+    for label, words in models.items():
+        if words.mean:
+            made[label] = EnvironmentMeans()
+            continue
+        try:
+            model = make_model(words)
+        except UsageError as error:
+            raise UsageError(f"model {label!r}: {error}") from error
+        made[label] = SingleTrait(model) if words.single else model
+    return made

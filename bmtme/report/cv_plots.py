@@ -1,0 +1,286 @@
+"""Figures of a cross-validation: accuracy of the models, their differences, and observed against predicted values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bmtme.arguments import show
+from bmtme.cv.compare import LEVEL, find_score
+from bmtme.cv.differences import Design
+from bmtme.cv.result import CrossValidation
+from bmtme.errors import UsageError
+from bmtme.report.palette import plain, style
+from bmtme.report.panels import add_legend, make_panels, name_axes, shade_places, turn_labels
+from bmtme.results.agreement import slope
+from bmtme.results.entries import NONE
+from bmtme.results.scores import Score
+from bmtme.words import count_noun, list_names, suggest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_accuracy", "plot_calibration", "plot_differences"]
+
+#: Inches between the points of two models, and beside those of an environment.
+STEP, GAP = 0.11, 0.17
+REFERENCE: dict[str, Any] = {"color": "0.35", "linewidth": 0.9, "zorder": 1}
+CEILING: dict[str, Any] = {"color": "0.2", "linestyle": (0, (3, 2)), "linewidth": 1.1}
+#: Scores of which zero says that nothing is predicted.
+CORRELATIONS = ("pearson", "spearman", "accuracy")
+
+
+def plot_accuracy(result: CrossValidation | pd.DataFrame, score: str = "pearson") -> Figure:
+    """Accuracy of the models side by side: a panel for each trait, in it the environments.
+
+    Parameters
+    ----------
+    result : CrossValidation or DataFrame
+        A cross-validation, or its summary, as of `CrossValidation.summary` or read from ``summary.csv``.
+    score : str
+        Name of a score, such as ``pearson`` (higher is better) or ``msep`` (lower is better).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Points are means over partitions, bars one naive standard error to either side (none with one partition). The
+        line is at zero for correlations, else at the best value if there is one. Of a cross-validation, for
+        ``pearson``, dashes stand at the root of the heritability of what was observed: on average no prediction can
+        correlate better with it.
+
+    Raises
+    ------
+    UsageError
+        For a score or a table that is none.
+    """
+    entry = find_score(score)
+    summary = result.summary() if isinstance(result, CrossValidation) else result
+    needed = ("model", "env", "trait", "n_partitions", f"{score}_mean", f"{score}_se")
+    lacking = [name for name in needed if name not in getattr(summary, "columns", ())]
+    if lacking:
+        raise UsageError(f"expected the summary of a cross-validation: it has no column {list_names(lacking)}.")
+    models, envs, traits = (list(dict.fromkeys(summary[name])) for name in ("model", "env", "trait"))
+    scored = _list_scored(summary, models, f"{score}_mean")
+    slot = GAP + STEP * max(len(scored), 2)
+    figure, panels = make_panels(traits, slot * len(envs) + 0.5, 2.6, sharey=entry.unit is NONE)
+    place = {env: i for i, env in enumerate(envs)}
+    for panel, trait in zip(panels, traits, strict=True):
+        shade_places(panel, len(envs), "x")
+        for m, model in enumerate(scored):
+            part = summary[(summary["trait"] == trait) & (summary["model"] == model)]
+            panel.errorbar(
+                [place[env] + _shift(m, len(scored), slot) for env in part["env"]],
+                part[f"{score}_mean"],
+                yerr=part[f"{score}_se"].fillna(0.0),
+                **style(models.index(model)),
+                linestyle="none",
+                linewidth=1,
+                capsize=2,
+                markersize=4.5,
+            )
+        if score in CORRELATIONS or not isinstance(entry.best, str):
+            panel.axhline(0.0 if isinstance(entry.best, str) else entry.best, **REFERENCE)
+        if score == "pearson" and isinstance(result, CrossValidation):
+            _draw_ceiling(panel, result.heritability, trait, place)
+        panel.set_xticks(range(len(envs)), [plain(env) for env in envs])
+        turn_labels(panel, envs, slot)
+        panel.set_xlim(-0.5, len(envs) - 0.5)
+        panel.grid(axis="y", color="0.9")
+    most = int(summary["n_partitions"].max())
+    bars = f"mean ± naive standard error, {most} partitions" if most > 1 else "one partition"
+    name_axes(figure, f"environment ({bars})", _name(entry))
+    entries = _list_entries(models, scored)
+    if score == "pearson" and isinstance(result, CrossValidation):
+        entries |= {"ceiling: root of the heritability": CEILING | {"marker": ""}}
+    add_legend(figure, entries)
+    return figure
+
+
+def plot_differences(cv: CrossValidation, metric: str = "pearson", against: str | None = None) -> Figure:
+    """Differences of the models from one of them, paired over partitions: a panel for each trait.
+
+    Parameters
+    ----------
+    cv : CrossValidation
+    metric : str
+        Name of a score.
+    against : str, optional
+        The model that the others are compared with; by default the first that is fitted to one trait at a time, else
+        the first one.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Points are the differences of `CrossValidation.compare` in each environment (over environments where each is
+        hidden as a whole), bars their 95% intervals. Filled points are told from noise (p below 0.05 after Holm's
+        adjustment), hollow ones are not.
+
+    Raises
+    ------
+    UsageError
+        For a metric or a model that is none, or fewer than two models.
+    """
+    entry = find_score(metric)
+    models = list(dict.fromkeys(cv.scores["model"]))
+    if against is None:
+        settings = cv.run["settings"]["models"]
+        single = (label for label in models if settings[label].get("baseline") == "single")
+        against = next(single, models[0])
+    over_envs = Design.of(cv.run["data"]["partitions"]).alone
+    table = cv.compare(metric, against, "trait" if over_envs else "cell")
+    compared = _list_scored(table, [model for model in models if model != against], "difference")
+    rows = ["all"] if over_envs else [env for env in cv.envs if env in set(table["env"])]
+    traits = [trait for trait in cv.traits if trait in set(table["trait"])]
+    slot = GAP + STEP * max(len(compared), 2)
+    figure, panels = make_panels(traits, 3.2, slot * len(rows) + 0.45, sharex=entry.unit is NONE, sharey=True)
+    place = {env: i for i, env in enumerate(rows)}
+    for panel, trait in zip(panels, traits, strict=True):
+        shade_places(panel, len(rows), "y")
+        panel.axvline(0.0, **REFERENCE)
+        for m, model in enumerate(compared):
+            looks = style(models.index(model))
+            part = table[(table["trait"] == trait) & (table["model"] == model)]
+            row: Any
+            for row in part.itertuples(index=False):
+                y = place[row.env or "all"] + _shift(m, len(compared), slot)
+                told = bool(row.p_adjusted < LEVEL)
+                panel.plot([row.lower, row.upper], [y, y], color=looks["color"], linewidth=1.2, zorder=2)
+                fill: dict[str, Any] = {} if told else {"markerfacecolor": "white"}
+                panel.plot([row.difference], [y], **looks, linestyle="none", markersize=4.5, zorder=3, **fill)
+        panel.set_yticks(range(len(rows)), [plain(row) for row in rows])
+        panel.set_ylim(len(rows) - 0.5, -0.5)
+        panel.grid(axis="x", color="0.9")
+        panel.locator_params(axis="x", nbins=5)
+    better = "right" if entry.sign > 0 else "left"
+    what = entry.title if isinstance(entry.best, str) else f"distance of the {entry.title} from {entry.best:g}"
+    words = f"{what}: difference from {plain(against)}, with 95% interval ({better} of the line is better)"
+    name_axes(figure, words, "environment")
+    entries = _list_entries([model for model in models if model != against], compared, models)
+    add_legend(figure, entries, "filled: told from noise (p after Holm below 0.05); hollow: not")
+    return figure
+
+
+def plot_calibration(cv: CrossValidation, model: str | None = None) -> Figure:
+    """Observed against predicted values of a model: a panel for each trait, in it the environments by colour.
+
+    Parameters
+    ----------
+    cv : CrossValidation
+    model : str, optional
+        Label of the model; by default the first one.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Every scored value once for each partition that scores it. Dashed is the line where both are equal; the others
+        are the regressions of observed on predicted values within each environment. The titles have the mean of their
+        slopes, as in ``cv.scores`` (1 is right; below 1, predictions spread too much), and the shares of the values
+        that lie within their 50% and 90% intervals.
+
+    Raises
+    ------
+    UsageError
+        For a model that is none.
+    """
+    models = list(dict.fromkeys(cv.predictions["model"]))
+    if model is None:
+        model = models[0]
+    if model not in models:
+        close = suggest(model, models) if isinstance(model, str) else ""
+        raise UsageError(f"model must be one of {list_names(models)}, got {show(model)}.{close}")
+    table = cv.predictions[(cv.predictions["model"] == model) & cv.predictions["observed"].notna()]
+    envs = [env for env in cv.envs if env in set(table["env"])]
+    traits = [trait for trait in cv.traits if trait in set(table["trait"])]
+    figure, panels = make_panels(traits, 3.4, 3.9)
+    for panel, trait in zip(panels, traits, strict=True):
+        part = table[table["trait"] == trait]
+        ends = [part[["observed", "mean"]].min().min(), part[["observed", "mean"]].max().max()]
+        margin = 0.04 * (ends[1] - ends[0]) or 1.0
+        limits = (ends[0] - margin, ends[1] + margin)
+        for e, env in enumerate(envs):
+            here = part[part["env"] == env].sort_values(["mean", "observed"])
+            looks = style(e)
+            panel.plot(
+                here["mean"],
+                here["observed"],
+                **looks,
+                linestyle="none",
+                markersize=3,
+                markeredgewidth=0,
+                alpha=min(0.7, max(0.15, 150 / max(len(part) / len(envs), 1))),
+                rasterized=True,
+            )
+            x, y = here["mean"].to_numpy(), here["observed"].to_numpy()
+            b = slope(y, x)
+            if math.isfinite(b):
+                among = np.array([x.min(), x.max()])
+                line = y.mean() + b * (among - x.mean())
+                panel.plot(among, line, color="white", linewidth=3.2, zorder=3)
+                panel.plot(among, line, color=looks["color"], linewidth=1.6, zorder=4)
+        panel.plot(limits, limits, color="0.2", linestyle="--", linewidth=1, zorder=2.5)
+        panel.set(xlim=limits, ylim=limits, aspect="equal")
+        panel.locator_params(nbins=5)
+        panel.set_title(_describe_panel(cv, part, model, trait), fontsize=9)
+    name_axes(figure, "predicted", "observed")
+    number = count_noun(len(cv.run["data"]["partitions"]), "partition")
+    title = (
+        f"{plain(model)} ({cv.run['settings']['scheme']['name']}, {number})\n"
+        "slope within environments (best: 1), coverage of 50% and 90% intervals"
+    )
+    add_legend(figure, {plain(env): style(e) for e, env in enumerate(envs)}, title)
+    return figure
+
+
+# --- parts ------------------------------------------------------------------------------------------------------
+
+
+def _name(score: Score) -> str:
+    """A score for an axis, and which value of it is the best."""
+    return f"{score.title} ({score.words} is best)"
+
+
+def _list_scored(table: pd.DataFrame, models: Sequence[str], column: str) -> list[str]:
+    """The models that have a value in the column."""
+    known = set(table.loc[table[column].notna(), "model"])
+    return [model for model in models if model in known]
+
+
+def _shift(number: int, count: int, slot: float) -> float:
+    """Where a model stands beside the middle of an environment, whose width is 1."""
+    return (number - (count - 1) / 2) * STEP / slot
+
+
+def _draw_ceiling(panel: Axes, heritability: pd.DataFrame, trait: str, place: dict[str, int]) -> None:
+    known = heritability[(heritability["trait"] == trait) & heritability["env"].isin(list(place))]
+    for env, h2 in zip(known["env"], known["heritability"], strict=True):
+        if h2 >= 0:
+            ends = [place[env] - 0.45, place[env] + 0.45]
+            panel.plot(ends, [math.sqrt(h2)] * 2, **CEILING, zorder=1.5)
+
+
+def _describe_panel(cv: CrossValidation, part: pd.DataFrame, model: str, trait: str) -> str:
+    """Trait, slope and coverage, for a title."""
+    mine = cv.scores[(cv.scores["model"] == model) & (cv.scores["trait"] == trait)]
+    mean = mine["slope"].mean()
+    texts = ["constant predictions" if math.isnan(mean) else f"slope {mean:.2f}"]
+    shares = []
+    for end in ("_50", ""):
+        if f"mean_lower{end}" in part:
+            inside = (part[f"mean_lower{end}"] <= part["observed"]) & (part["observed"] <= part[f"mean_upper{end}"])
+            shares.append(f"{100 * inside.mean():.0f}%")
+    if shares:
+        texts.append(f"coverage {' and '.join(shares)}")
+    return f"{plain(trait)}\n{', '.join(texts)}"
+
+
+def _list_entries(
+    models: Sequence[str], scored: Sequence[str], numbered: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Labels and looks of models for a legend; numbered : the models by whose places colours go."""
+    numbered = models if numbered is None else numbered
+    return {plain(model) + ("" if model in scored else " (no value)"): style(numbered.index(model)) for model in models}

@@ -1,0 +1,90 @@
+"""Panels side by side, one for each trait, and the legend above them."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bmtme.report.palette import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["add_legend", "make_panels", "name_axes", "shade_places", "turn_labels"]
+
+#: Panels side by side at most, and inches that they may take.
+MOST_PANELS, MOST_WIDTH = 4, 18.0
+
+
+def make_panels(
+    traits: Sequence[str], width: float, height: float, sharex: bool = False, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each trait, of about this size in inches."""
+    import matplotlib.pyplot as plt
+
+    columns = max(1, min(len(traits), MOST_PANELS, int(MOST_WIDTH // width)))
+    rows = math.ceil(len(traits) / columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        figsize=(max(columns * width + 0.6, 5.0), 1.1 + height * rows),
+        layout="constrained",
+        sharex=sharex,
+        sharey=sharey,
+    )
+    panels = list(axes.flat)
+    for panel in panels[len(traits) :]:
+        panel.set_axis_off()
+    for panel, trait in zip(panels, traits, strict=False):
+        panel.set_title(plain(trait), fontsize=10)
+        panel.set_axisbelow(True)
+        panel.tick_params(labelbottom=True, labelleft=True, labelsize=8)
+        for side in ("top", "right"):
+            panel.spines[side].set_visible(False)
+    return figure, panels[: len(traits)]
+
+
+def shade_places(panel: Axes, places: int, axis: str) -> None:
+    """Every other environment on grey, so that the points of one are seen to belong together."""
+    band = panel.axvspan if axis == "x" else panel.axhspan
+    for k in range(1, places, 2):
+        band(k - 0.5, k + 0.5, color="0.955", linewidth=0, zorder=0)
+
+
+def turn_labels(panel: Axes, names: Sequence[str], slot: float) -> None:
+    """Names of environments upright where they would run into each other."""
+    if max(len(str(name)) for name in names) * 0.08 > slot:
+        for label in panel.get_xticklabels():
+            label.set(rotation=60, ha="right", rotation_mode="anchor")
+
+
+def name_axes(figure: Figure, x: str, y: str) -> None:
+    """Names of the axes of all panels, broken where they are longer than the figure."""
+    width, height = figure.get_size_inches()
+    figure.supxlabel(textwrap.fill(x, int(12 * width)), fontsize=10)
+    figure.supylabel(textwrap.fill(y, int(8 * height)), fontsize=10)
+
+
+def add_legend(figure: Figure, entries: dict[str, dict[str, Any]], title: str | None = None) -> None:
+    """A legend above the panels, in as many columns as fit."""
+    from matplotlib.lines import Line2D
+
+    usual: dict[str, Any] = {"linestyle": "none", "markersize": 5}
+    marks = [Line2D([], [], **(usual | looks)) for looks in entries.values()]
+    inches = 0.45 + 0.085 * max(map(len, entries))
+    columns = max(1, min(len(entries), int(figure.get_figwidth() / inches)))
+    legend = figure.legend(
+        marks,
+        list(entries),
+        loc="outside upper center",
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        title=title,
+        title_fontsize=9,
+    )
+    legend.get_title().set_multialignment("center")
