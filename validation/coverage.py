@@ -285,7 +285,7 @@ def run_full(options: Options) -> list[Row]:
     began = time.perf_counter()
     fresh = not any(options.replicates.glob("coverage-*.csv"))
     sizes = {
-        "lines": (LINES, 60), "envs": (ENVS, 300), "as-used": (AS_USED, 100), "planted": (PLANTED, 60),
+        "lines": (LINES, 40), "envs": (ENVS, 300), "as-used": (AS_USED, 100), "planted": (PLANTED, 60),
         "vague": (VAGUE, 40),
     }  # fmt: skip
     found = {name: run_sets(options, name, design, sets) for name, (design, sets) in sizes.items()}
