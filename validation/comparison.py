@@ -7,7 +7,9 @@ models are exchangeable and every rejection is false; where one makes up more, i
 
 - lines hidden whole, 200 lines: 5 and 10 folds, 10 random partitions of a fifth;
 - cells hidden, 100 lines in 3 environments: 10 random partitions of a fifth of the lines of each environment, scored in
-  each environment.
+  each environment;
+- environments hidden in turn, 4, 6 and 10 of them with 100 lines, for lines seen in the others and for folds of lines
+  that are hidden everywhere: compared over environments.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bmtme.cv.compare import SIZES
-from bmtme.cv.differences import judge_difference
+from bmtme.cv.compare import MEASURED_FOLDS, SIZES
+from bmtme.cv.differences import judge_both, judge_difference
 from bmtme.cv.resampling import Rows, resample_lines
 from bmtme.results.scores import SCORES
 from validation.registry import Options, Row, make_table, register, report_progress, write_tables
@@ -30,6 +32,8 @@ HERITABILITY, ENVS = 0.5, 3
 #: Share of the genetic variance that the first model's chromosomes make up.
 ALIKE, BETTER = 0.5, 0.8
 TESTS = ("naive", "Nadeau-Bengio", "bootstrap")
+#: Of environments: each with its own ratio alone, and the wider of both.
+TURN_TESTS = ("naive", "environments", "environments and folds")
 MEASURED = {score.name: score for score in SCORES if score.name in ("pearson", "msep")}
 
 
@@ -41,6 +45,15 @@ class Design:
     number: int
     ratio: float
 
+    @property
+    def name(self) -> str:
+        """In words."""
+        if self.kind in TURNS:
+            return f"{self.number} environments in turn{' x 5 folds of lines' if self.kind == TURNS[1] else ''}"
+        if self.kind == "folds":
+            return f"{self.number} folds of lines"
+        return f"{self.number} x 20% of the lines{' of each environment' if self.kind == 'cells' else ''}"
+
     def draw(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Test cells (line x env) of the partitions."""
         lines, envs = (100, ENVS) if self.kind == "cells" else (200, 1)
@@ -50,11 +63,13 @@ class Design:
         return [rng.permuted(np.tile(np.arange(lines) < lines // 5, (envs, 1)), axis=1).T for _ in range(self.number)]
 
 
+TURNS = ("envs", "envs and lines")
 DESIGNS = (
     Design("folds", 5, 1 / 4),
     Design("folds", 10, 1 / 9),
     Design("random", 10, 1 / 4),
     Design("cells", 10, 1 / 4),
+    *(Design(kind, number, 1 / (number - 1)) for kind in TURNS for number in (4, 6, 10)),
 )
 
 
@@ -100,7 +115,9 @@ def predict(P: np.ndarray, y: np.ndarray, tested: np.ndarray) -> np.ndarray:
 
 
 def compare_set(design: Design, share: float, rng: np.random.Generator, draws: int) -> np.ndarray:
-    """Of one set, (score, test): +1 where the first model is found better, -1 worse; means over environments of |.|."""
+    """Of one set, (score, test, env): +1 where the first model is found better, -1 worse, 0 where nothing is told."""
+    if design.kind in TURNS:
+        return compare_turns(design, share, rng)
     envs = ENVS if design.kind == "cells" else 1
     kernels, roots = draw_kernels(rng, 100 if envs > 1 else 200)
     y = draw_values(rng, roots, share, envs)
@@ -139,6 +156,48 @@ def judge(score, design: Design, y: np.ndarray, predicted: np.ndarray, tested, d
     yield score.sign * (float(lower > 0) - float(upper < 0))
 
 
+def compare_turns(design: Design, share: float, rng: np.random.Generator) -> np.ndarray:
+    """The same with environments hidden in turn, (score, test, 1)."""
+    lines, envs = 100, design.number
+    kernels, roots = draw_kernels(rng, lines)
+    y = draw_values(rng, roots, share, envs) + rng.standard_normal(envs)
+    fold = rng.permutation(lines) % MEASURED_FOLDS if design.kind == "envs and lines" else np.full(lines, -1)
+    difference = np.zeros((len(MEASURED), envs, fold.max() + 1 or 1))
+    for k in sorted(set(fold)):
+        seen, tested = fold != k if k >= 0 else np.ones(lines, dtype=bool), np.flatnonzero(fold == k)
+        weights = [weigh(kernel, seen, tested, envs - 1) for kernel in kernels]
+        for i in range(envs):
+            others = np.delete(y[seen], i, axis=1).mean(axis=1)
+            pairs = [Pair(y[tested, i], W @ others) for W in weights]
+            for s, score in enumerate(MEASURED.values()):
+                difference[s, i, max(k, 0)] = score.sign * (score.make(pairs[0]) - score.make(pairs[1]))
+    found = np.zeros((len(MEASURED), len(TURN_TESTS), 1))
+    for s, values in enumerate(difference):
+        by_env, by_fold = values.mean(axis=1), values.mean(axis=0) if len(set(fold)) > 1 else None
+        for t, result in enumerate(
+            (
+                judge_difference(by_env, 0.0),
+                judge_difference(by_env, design.ratio),
+                judge_both(by_env, design.ratio, by_fold, 1.0 / (MEASURED_FOLDS - 1)),
+            )
+        ):
+            found[s, t] = np.sign(result["difference"]) * (result["p"] < 0.05)
+    return found
+
+
+def weigh(kernel: np.ndarray, seen: np.ndarray, tested: np.ndarray, envs: int) -> np.ndarray:
+    """Weights of the means over `envs` environments of the lines seen in the predictions of others in a new one.
+
+    The records are balanced, so that nothing else is needed. The mean of the new environment is taken for that of the
+    others.
+    """
+    total = 0.5 * HERITABILITY * (kernel + np.eye(len(kernel)))
+    V = total[np.ix_(seen, seen)] * (0.5 + 0.5 / envs) + np.eye(seen.sum()) * (1.0 - HERITABILITY) / envs
+    inverse = np.linalg.inv(V)
+    mean = inverse.sum(axis=0) / inverse.sum()
+    return mean + 0.5 * total[np.ix_(tested, seen)] @ (inverse - np.outer(inverse.sum(axis=1), mean))
+
+
 class Pair:
     """What the two scores are made of."""
 
@@ -148,15 +207,14 @@ class Pair:
 
 def measure(options: Options, sets: int, better: int, draws: int) -> tuple[list[Row], dict[str, str]]:
     """Rejection rates where models are exchangeable (on `sets` sets) and where one is better."""
-    rows, sizes, powers = [], [], []
+    rows = []
+    sizes, powers = (([], []) for _ in range(2))
     report = report_progress("comparison")
     total = len(DESIGNS) * (sets + better)
     done = 0
     for d, design in enumerate(DESIGNS):
-        name = {"folds": f"{design.number} folds of lines", "random": f"{design.number} x 20% of the lines"}.get(
-            design.kind, f"{design.number} x 20% of the lines of each environment"
-        )
-        for share, number, table in ((ALIKE, sets, sizes), (BETTER, better, powers)):
+        name, turn = design.name, design.kind in TURNS
+        for share, number, table in ((ALIKE, sets, sizes[turn]), (BETTER, better, powers[turn])):
             found = []
             for n in range(number):
                 stream = np.random.SeedSequence(options.seed, spawn_key=(d, int(100 * share), n))
@@ -173,31 +231,37 @@ def measure(options: Options, sets: int, better: int, draws: int) -> tuple[list[
                 if share == ALIKE:
                     rows += check_sizes(design, name, score, sets, mean[s], error[s])
                 else:
+                    test = 2 if turn else 1
                     least = dict(SIZES[design.kind, score])[design.number]
-                    ok = bool(mean[s][1] > least)
-                    figure = f"{mean[s][1]:.3f} (SE {error[s][1]:.3f})"
+                    ok = bool(mean[s][test] > least)
+                    figure = f"{mean[s][test]:.3f} (SE {error[s][test]:.3f})"
                     rows.append(Row(f"power, {name}, {score}", f"{better} sets", "found better", figure, ok))
-    head = ("partitions", "score", *TESTS)
+    titles = (
+        "Rejections at 5%, exchangeable models (binomial errors)",
+        f"The better model found, {100 * BETTER:.0f}% of the genetic variance against the rest",
+    )
     return rows, {
-        "Rejections at 5%, exchangeable models (binomial errors)": make_table(head, sizes),
-        f"The better model found, {100 * BETTER:.0f}% of the genetic variance against the rest": make_table(
-            head, powers
-        ),
+        title + ("; compared over environments" if turn else ""): make_table(
+            ("partitions", "score", *(TURN_TESTS if turn else TESTS)), table[turn]
+        )
+        for turn in (False, True)
+        for title, table in zip(titles, (sizes, powers), strict=True)
     }
 
 
 def check_sizes(design: Design, name: str, score: str, sets: int, mean: np.ndarray, error: np.ndarray) -> list[Row]:
     """Is the size that `compare` tells the one measured, and is the correction one?"""
     told = dict(SIZES[design.kind, score])[design.number]
-    gap = abs(mean[1] - told)
+    test = 2 if design.kind in TURNS else 1
+    gap = abs(mean[test] - told)
     # The size told was measured on as many sets as the full study has.
-    ok = bool(gap < 4.0 * np.hypot(error[1], np.sqrt(told * (1 - told) / 2000)))
-    figure = f"{mean[1]:.3f} (SE {error[1]:.3f}), told {told}"
+    ok = bool(gap < 4.0 * np.hypot(error[test], np.sqrt(told * (1 - told) / 2000)))
+    figure = f"{mean[test]:.3f} (SE {error[test]:.3f}), told {told}"
     return [
         Row(f"size, {name}, {score}", f"{sets} sets", "rejections at 5%", figure, ok),
         Row(
             f"naive t, {name}, {score}", f"{sets} sets", "rejections at 5%", f"{mean[0]:.3f} (SE {error[0]:.3f})",
-            bool(mean[0] > mean[1]),
+            bool(mean[0] > mean[test]),
         ),
     ]  # fmt: skip
 

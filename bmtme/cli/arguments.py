@@ -18,7 +18,9 @@ __all__ = [
     "add_common_options",
     "add_data_options",
     "add_model_options",
+    "add_pedigree_options",
     "check_data_options",
+    "check_pedigree_options",
     "file_name",
     "number",
     "split_names",
@@ -188,6 +190,39 @@ def check_data_options(args: argparse.Namespace) -> None:
     args.traits = split_names(parser, "--traits", args.traits)
     args.rep = split_names(parser, "--rep", args.rep)
     args.missing = split_names(parser, "--missing", args.missing)
+
+
+def add_pedigree_options(group: Any) -> None:
+    """How a table of a pedigree is written."""
+    group.add_argument(
+        "--pedigree-columns",
+        action="append",
+        metavar="ID,SIRE,DAM",
+        help="its columns with the individual and its parents (default: id,sire,dam)",
+    )
+    group.add_argument(
+        "--pedigree-missing",
+        action="append",
+        metavar="CODE,...",
+        help="further codes for an unknown parent, such as open,999",
+    )
+
+
+def check_pedigree_options(args: argparse.Namespace, owner: str) -> None:
+    """Refuse them without the option that names the pedigree, `owner`; names become lists."""
+    parser: Parser = args.parser
+    given = getattr(args, owner[2:]) is not None
+    columns = split_names(parser, "--pedigree-columns", args.pedigree_columns)
+    if columns is not None and not given:
+        parser.error(f"argument --pedigree-columns: needs {owner}")
+    args.pedigree_missing = split_names(parser, "--pedigree-missing", args.pedigree_missing)
+    if args.pedigree_missing is not None and not given:
+        parser.error(f"argument --pedigree-missing: needs {owner}")
+    args.pedigree_columns = columns or ["id", "sire", "dam"]
+    if len(args.pedigree_columns) != 3:
+        parser.error(
+            f"argument --pedigree-columns: expected three columns (individual, sire, dam), got {len(columns or [])}"
+        )
 
 
 def add_model_options(parser: Parser, chains: int, several: bool) -> None:

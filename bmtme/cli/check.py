@@ -12,10 +12,11 @@ from bmtme.cli.arguments import (
     Parser,
     add_common_options,
     add_data_options,
+    add_pedigree_options,
     check_data_options,
+    check_pedigree_options,
     file_name,
     number,
-    split_names,
 )
 from bmtme.cli.inputs import IDENTITY, check_optional_out, name_columns, name_format, warn_of_unnamed_traits
 from bmtme.cli.streams import complain, say, width
@@ -78,18 +79,7 @@ def add_command(commands: Any) -> None:
     group.add_argument(
         "--pedigree", type=file_name, metavar="PED", help="table of a pedigree, in place of --relationship"
     )
-    group.add_argument(
-        "--pedigree-columns",
-        action="append",
-        metavar="ID,SIRE,DAM",
-        help="its columns with the individual and its parents (default: id,sire,dam)",
-    )
-    group.add_argument(
-        "--pedigree-missing",
-        action="append",
-        metavar="CODE,...",
-        help="further codes for an unknown parent, such as open,999",
-    )
+    add_pedigree_options(group)
     group.add_argument(
         "--outlier",
         type=number,
@@ -110,17 +100,7 @@ def check(args: argparse.Namespace) -> None:
         parser.error(f"argument --outlier: expected a positive number, got {args.outlier:g}")
     if args.pedigree is not None and args.relationship is not None:
         parser.error("argument --pedigree: takes the place of --relationship; give one of them")
-    columns = split_names(parser, "--pedigree-columns", args.pedigree_columns)
-    if columns is not None and args.pedigree is None:
-        parser.error("argument --pedigree-columns: needs --pedigree")
-    args.pedigree_missing = split_names(parser, "--pedigree-missing", args.pedigree_missing)
-    if args.pedigree_missing is not None and args.pedigree is None:
-        parser.error("argument --pedigree-missing: needs --pedigree")
-    args.pedigree_columns = columns or ["id", "sire", "dam"]
-    if len(args.pedigree_columns) != 3:
-        parser.error(
-            f"argument --pedigree-columns: expected three columns (individual, sire, dam), got {len(columns or [])}"
-        )
+    check_pedigree_options(args, "--pedigree")
 
 
 def run(args: argparse.Namespace, out: Path | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ from bmtme.cli.arguments import (
     add_common_options,
     add_data_options,
     add_model_options,
+    add_pedigree_options,
     check_data_options,
+    check_pedigree_options,
     file_name,
     number,
     split_names,
@@ -21,7 +24,7 @@ from bmtme.cli.arguments import (
 )
 from bmtme.cli.inputs import describe_file, read_inputs
 from bmtme.cli.models import make_models, read_models
-from bmtme.cli.outputs import save
+from bmtme.cli.outputs import save, save_figures
 from bmtme.cli.streams import complain, say, width
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ GOES_WITH = {
     "--test-fraction": ("cv1", "new-lines"),
     "--folds": ("new-lines", "new-lines-new-envs"),
     "--groups": ("new-lines", "new-lines-new-envs"),
+    "--families": ("new-lines", "new-lines-new-envs"),
     "--cv-traits": ("cv2",),
     "--cv-envs": ("cv2", "new-envs", "new-lines-new-envs"),
     "--partitions-file": ("file",),
@@ -59,9 +63,11 @@ schemes: which question is asked (in brackets, what others call it)
              lines never grown in an environment never seen (CV00)
   file       the partitions of a table, such as partitions.csv of another run
 
-Clones, lines that are one by the relationship, do not tell each other: cv1 hides
-the clones of a scored line with it; where lines are new, clones are hidden
-together, and so are the lines of a family (--groups).
+Clones, lines that are one by the relationship (--clones), do not tell each
+other: cv1 hides those of an environment together there; where lines are new,
+clones are hidden together, and so are the lines of a family, by a column of the
+phenotypes (--groups) or by a pedigree (--families), a table with a row for each
+individual and the columns of --pedigree-columns.
 
 models:
   unstructured, diagonal, standard
@@ -99,6 +105,11 @@ Afterwards DIR holds:
   heritability.csv  of what was observed, the same for all models
   run.json          settings, seed, versions, hashes of the inputs, timings, and
                     R-hat, divergent draws and acceptance of every fit
+and, with --figures,
+  accuracy.png      Pearson correlations of the models, in every environment
+  differences.png   differences between them, with intervals
+  calibration-MODEL.png
+                    observed against predicted values, for each model
 'bmtme compare' compares the models of several such runs.
 Exit status 5: some fits failed; the scores of the others are written.
 """
@@ -130,6 +141,8 @@ def add_command(commands: Any) -> None:
     add("--partitions", "random partitions (default of cv1: 10)", type=whole(1), metavar="N")
     add("--test-fraction", "share of the lines hidden in one (default: 0.2)", type=number, metavar="F")
     add("--groups", "column with the family of each line; families are never split", metavar="COL")
+    add("--families", "pedigree, of which full sibs are a family, in place of --groups", type=file_name, metavar="PED")
+    add_pedigree_options(group)
     add("--cv-traits", "traits to hide (default: all)", action="append", metavar="A,B,...")
     add("--cv-envs", "environments to hide, or to hide them in (default: all)", action="append", metavar="A,B,...")
     add(
@@ -138,7 +151,20 @@ def add_command(commands: Any) -> None:
         type=file_name,
         metavar="F",
     )
+    group.add_argument(
+        "--clones",
+        type=clone_limit,
+        metavar="R",
+        help="correlation by the relationship from which on lines count as one genotype and are hidden together, or "
+        "the word none; lower it where duplicates differ by errors of their markers (default: 0.999)",
+    )
     group = parser.add_argument_group("scores")
+    group.add_argument(
+        "--score",
+        action="append",
+        metavar="NAME,...",
+        help="scores in the table that is printed, columns of scores.csv; the files hold all (default: pearson,msep)",
+    )
     group.add_argument(
         "--top",
         type=number,
@@ -151,9 +177,23 @@ def add_command(commands: Any) -> None:
     )
     add_model_options(parser, chains=2, several=True)
     group = parser.add_argument_group("output")
+    group.add_argument("--figures", action="store_true", help="draw figures into DIR; see below")
     group.add_argument("--workers", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
     add_common_options(parser)
     parser.set_defaults(parser=parser, check=check, run=run)
+
+
+def clone_limit(text: str) -> float | bool:
+    """Type of an option: a correlation above 0 and up to 1, or False for the word none."""
+    if text.strip().lower() == "none":
+        return False
+    try:
+        value = number(text)
+    except argparse.ArgumentTypeError:
+        value = 0.0
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"expected a correlation above 0 and up to 1, or none, got {text!r}")
+    return value
 
 
 def check(args: argparse.Namespace) -> None:
@@ -161,10 +201,31 @@ def check(args: argparse.Namespace) -> None:
     parser: Parser = args.parser
     check_data_options(args)
     check_scheme_options(args)
+    check_pedigree_options(args, "--families")
+    args.score = split_names(parser, "--score", args.score) or []
+    check_scores(parser, args.score)
     if not 0.0 < args.top < 1.0:
         parser.error(f"argument --top: expected a share between 0 and 1, got {args.top:g}")
     args.lowest = split_names(parser, "--lowest", args.lowest) or []
     args.models = read_models(parser, args)
+
+
+def check_scores(parser: Parser, names: Sequence[str]) -> None:
+    """Refuse names of scores that are none, or stand there twice."""
+    if not names:
+        return
+    from bmtme.results.scores import SCORES
+    from bmtme.words import list_names, suggest
+
+    known = [score.name for score in SCORES]
+    for name in names:
+        if name not in known:
+            parser.error(
+                f"argument --score: {name!r} is no score, which are {list_names(known, len(known))}"
+                f"{suggest(name, known).replace(' Did', '. Did')}"
+            )
+        if names.count(name) > 1:
+            parser.error(f"argument --score: {name!r} stands there twice")
 
 
 def check_scheme_options(args: argparse.Namespace) -> None:
@@ -192,6 +253,8 @@ def check_scheme_options(args: argparse.Namespace) -> None:
         parser.error("argument --scheme: file needs --partitions-file, the table of the partitions")
     args.cv_traits = split_names(parser, "--cv-traits", args.cv_traits)
     args.cv_envs = split_names(parser, "--cv-envs", args.cv_envs)
+    if args.groups is not None and args.families is not None:
+        parser.error("argument --families: does not go with --groups: both say which lines are a family")
     if args.groups is not None:
         roles = {"--line": [args.line], "--env": [args.env], "--trait": [args.trait], "--value": [args.value]}
         roles |= {"--traits": args.traits or [], "--rep": args.rep or []}
@@ -222,12 +285,13 @@ def make_scheme(args: argparse.Namespace) -> Scheme:
 def run(args: argparse.Namespace, out: Path) -> int:
     """Cross-validate, write the folder `out`, and say what came out."""
     models, scheme = make_models(args.models), make_scheme(args)
-    inputs = read_inputs(args, groups=args.groups)
+    inputs = read_inputs(args, args.groups, args.families)
     if args.partitions_file is not None:
         inputs.files["partitions"] = describe_file(args.partitions_file)
     if inputs.groups is not None:
         scheme = replace(scheme, groups=inputs.groups)  # type: ignore[type-var]  # of new lines, which have them
 
+    from bmtme.cv.advice import find_sizes
     from bmtme.cv.run import cross_validate
     from bmtme.report.tables import describe_cv
 
@@ -245,13 +309,18 @@ def run(args: argparse.Namespace, out: Path) -> int:
         sampler=args.sampler,
         top=args.top,
         lowest=args.lowest,
+        **({} if args.clones is None else {"clones": args.clones}),
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out)
-    say(describe_cv(result.summary(), result.run, inputs.trial, width(), result.best()))
+    best = result.best(args.score) if args.score else result.best()
+    sizes = find_sizes(result, sorted({metric for metric, *_ in best}))
+    say(describe_cv(result.summary(), result.run, inputs.trial, width(), best, args.score, result.scores, sizes))
     advice = result.advice()
     if advice:
         say(f"\n{advice}")
+    if args.figures:
+        save_figures(result, out)
     say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if not result.failures:
         return 0

@@ -36,7 +36,7 @@ IDENTITY = "identity"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Data of a command, the record of the files they came from, and the group of each line if a column was named."""
+    """Data of a command, the record of the files they came from, and groups of lines if asked for."""
 
     trial: Trial
     relationship: Relationship
@@ -44,7 +44,7 @@ class Inputs:
     groups: dict[str, str] | None = None
 
 
-def read_inputs(args: argparse.Namespace, groups: str | None = None) -> Inputs:
+def read_inputs(args: argparse.Namespace, groups: str | None = None, families: str | None = None) -> Inputs:
     """Read the phenotypes and the relationship that the options name.
 
     Parameters
@@ -52,6 +52,8 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None) -> Inputs:
     args : Namespace
     groups : str, optional
         Column of the phenotypes with the group of each line, which is no trait.
+    families : str, optional
+        Table of a pedigree, of which the full-sib families are the groups.
 
     Raises
     ------
@@ -70,6 +72,9 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None) -> Inputs:
     trial = make_trial(table, *name_columns(args).values())
     warn_of_unnamed_traits(args, trial.traits)
     files: dict[str, Any] = {"phenotypes": describe_file(args.phenotypes)}
+    if families is not None:
+        found = read_families(args, families, trial.lines)
+        files["families"] = describe_file(families)
     if args.relationship == IDENTITY:
         return Inputs(trial, Relationship.identity(trial.lines), files | {"relationship": IDENTITY}, found)
     relationship = read_relationship(args.relationship)
@@ -101,6 +106,45 @@ def read_groups(table: Table, line: str, column: str) -> dict[str, str]:
         first.setdefault(name, position)
     if not found:
         raise DataError(f"The groups column {column!r} of {table.name} is empty: leave --groups out.")
+    return found
+
+
+def read_families(args: argparse.Namespace, path: str, lines: Sequence[str]) -> dict[str, str]:
+    """Of the trial's lines with two known parents in a pedigree, their full-sib family.
+
+    Raises
+    ------
+    DataError
+        If the pedigree cannot be read, or has the parents of no line.
+    """
+    from bmtme.data.relationship.pedigree_table import (
+        describe_doubtful,
+        find_families,
+        list_doubtful_parents,
+        read_pedigree,
+    )
+    from bmtme.words import count_noun, list_names
+
+    id, sire, dam = args.pedigree_columns
+    missing: list[str] | None = args.pedigree_missing
+    frame = read_pedigree(path, id, sire, dam)
+    families = find_families(frame, id, sire, dam, missing)
+    doubtful = list_doubtful_parents(frame, id, sire, dam, missing)
+    if doubtful:
+        complain(f"warning: {Path(path).name}: {describe_doubtful(doubtful)}")
+    found = {line: families[line] for line in lines if line in families}
+    if not found:
+        raise DataError(
+            f"The pedigree {Path(path).name} has both parents of no line of the trial: its individuals have names such "
+            f"as {list_names(frame[id][:3])}, the lines such as {list_names(lines[:3])}. Names must be the "
+            "same; without families, leave --families out."
+        )
+    without = [line for line in lines if line not in found]
+    if without:
+        complain(
+            f"warning: --families: {count_noun(len(without), 'line')} without two known parents in {Path(path).name} "
+            f"({list_names(without, 3)}): each is taken as a family of its own."
+        )
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from bmtme.data.trial import Trial
     from bmtme.results.fit import Fit
 
-__all__ = ["check_size", "save"]
+__all__ = ["check_size", "save", "save_figures"]
+
+#: Characters of a model's label in the name of a file.
+MOST_LETTERS = 60
 
 
 def check_size(out: Path, trial: Trial, relationship: Relationship, draws: int, chains: int, keep: str) -> None:
@@ -51,3 +55,37 @@ def save(result: Fit | CrossValidation, out: Path) -> None:
     except UsageError as error:
         raise UsageError(f"{error} {keep_elsewhere(result._write)}") from error
     result.save(out)
+
+
+def save_figures(cv: CrossValidation, out: Path) -> None:
+    """Draw accuracy.png, with several models differences.png, and of each calibration-LABEL.png, into the folder."""
+    import matplotlib
+
+    # Into files alone: there may be no screen.
+    matplotlib.use("Agg", force=True)
+    import matplotlib.pyplot as plt
+
+    from bmtme.report.cv_plots import plot_accuracy, plot_calibration, plot_differences
+
+    models = list(dict.fromkeys(cv.predictions["model"]))
+    figures = {"accuracy": plot_accuracy(cv)}
+    if len(models) > 1:
+        figures["differences"] = plot_differences(cv)
+    for model, name in name_files(models).items():
+        figures[f"calibration-{name}"] = plot_calibration(cv, model)
+    for name, figure in figures.items():
+        figure.savefig(out / f"{name}.png", dpi=150)
+        plt.close(figure)
+
+
+def name_files(labels: list[str]) -> dict[str, str]:
+    """For each label a part of a file's name, all different, also where capitals do not count."""
+    names: dict[str, str] = {}
+    for label in labels:
+        bare = re.sub(r"[^\w.+-]", "_", label)[:MOST_LETTERS]
+        name, number = bare, 1
+        while name.casefold() in {taken.casefold() for taken in names.values()}:
+            number += 1
+            name = f"{bare}-{number}"
+        names[label] = name
+    return names

@@ -45,6 +45,14 @@ def find_best(cv: CrossValidation, metrics: Sequence[str]) -> set[tuple[str, str
     }
 
 
+def find_sizes(cv: CrossValidation, metrics: Sequence[str]) -> dict[str, float]:
+    """How often the test behind the stars rejects at 5% where models are alike, by metric, where it was measured."""
+    if cv.scores["model"].nunique() < 2:
+        return {}
+    known = {metric: tabulate(cv, metric, "cell")["size"].dropna() for metric in metrics}
+    return {metric: float(sizes.iloc[0]) for metric, sizes in known.items() if len(sizes)}
+
+
 def tabulate(cv: CrossValidation, metric: str, by: By, against: str | None = None) -> pd.DataFrame:
     """A comparison without the bootstrap."""
     records = cv.run["data"]["partitions"]

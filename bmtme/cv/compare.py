@@ -45,6 +45,10 @@ SIZES: dict[tuple[str, str], tuple[tuple[int, float], ...]] = {
     ("random", "msep"): ((10, 0.125),),
     ("cells", "pearson"): ((10, 0.082),),
     ("cells", "msep"): ((10, 0.107),),
+    ("envs", "pearson"): ((4, 0.026), (6, 0.009), (10, 0.003)),
+    ("envs", "msep"): ((4, 0.023), (6, 0.005), (10, 0.003)),
+    ("envs and lines", "pearson"): ((4, 0.018), (6, 0.035), (10, 0.051)),
+    ("envs and lines", "msep"): ((4, 0.020), (6, 0.029), (10, 0.057)),
 }
 #: How far numbers of partitions, and shares of lines, may be from those measured: a factor.
 NEAR = 2.0

@@ -168,7 +168,6 @@ def cross_validate(
         units = [count_units(partition, trial) for partition in partitions]
         if relationship.is_identity:
             refuse_unknown(partitions, units)
-        described = describe_scheme(scheme)
         hidden = tabulate_partitions(partitions, trial)
         told = [
             describe_clone_leaks(partitions, trial, same),
@@ -177,6 +176,7 @@ def cross_validate(
             describe_few(partitions, trial),
         ]
         warn_of(told)
+        described = describe_scheme(scheme)
         trained = train(named, trial, relationship, partitions, decompose)
         twins = find_twins(named, trial)
         jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)

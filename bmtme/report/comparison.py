@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bmtme.columns import MOST_ROWS, align, fixed, label_facts
 from bmtme.cv.compare import LEVEL, find_score
 from bmtme.results.entries import NONE
-from bmtme.words import count_noun, some_names
+from bmtme.words import count_noun, list_names, some_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bmtme.results.scores import Score
 
-__all__ = ["describe_comparison", "describe_runs"]
+__all__ = ["ABSENT", "describe_absent", "describe_comparison", "describe_runs"]
 
 ABSENT = "-"
 RESAMPLED = "Resampled: 95% interval over lines (or environments) drawn again, the fits as they are."
@@ -103,6 +105,28 @@ def choose_digits(table: pd.DataFrame, score: Score) -> int:
     if score.unit is NONE or not largest > 0:
         return 3
     return max(0, 2 - math.floor(math.log10(largest)))
+
+
+def describe_absent(summary: pd.DataFrame, printed: Sequence[Score], scores: pd.DataFrame | None) -> str:
+    """What a missing score means, with the models that it is missing of; empty if there is none."""
+    missing = {score.name: summary[f"{score.name}_mean"].isna() for score in printed}
+    rows = summary[np.logical_or.reduce([*missing.values()])]
+    if rows.empty:
+        return ""
+    text = f"{ABSENT} means that there is no score"
+    if scores is None:
+        return f"{text}."
+    # Notes of the accuracy are about none of the other scores.
+    other = () if "accuracy" in missing else ("heritability", "accuracy")
+    keys = ["model", "env", "trait"]
+    reasons: dict[str, dict[str, None]] = {}
+    for model, note in rows[keys].merge(scores, on=keys)[["model", "note"]].itertuples(index=False, name=None):
+        for part in note.split("; "):
+            if part and not part.startswith(other):
+                reasons.setdefault(part, {})[model] = None
+    models = summary["model"].nunique()
+    told = [f"{part} ({'all models' if len(of) == models > 1 else list_names(of)})" for part, of in reasons.items()]
+    return f"{text}{': ' if told else ''}{'; '.join(told)}."
 
 
 def _signed(value: float, digits: int) -> str:

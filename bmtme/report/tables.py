@@ -15,7 +15,9 @@ from bmtme.columns import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.cv.differences import FEWEST_PARTITIONS
 from bmtme.data.trial import Trial
-from bmtme.results import quantities, scores
+from bmtme.report.comparison import ABSENT, describe_absent
+from bmtme.results import quantities
+from bmtme.results import scores as register
 from bmtme.results.convergence import describe_convergence
 from bmtme.results.entries import NONE, Quantity
 from bmtme.results.notes import HARDLY, PRIOR_ONLY
@@ -25,7 +27,6 @@ from bmtme.words import count_noun, some_names
 
 __all__ = ["describe_cv", "describe_fit"]
 
-ABSENT = "-"
 #: Seconds of the compiler from which on they are told; what is compiled already is loaded in less.
 LONG_COMPILING = 1.0
 
@@ -168,6 +169,9 @@ def describe_cv(
     trial: Trial,
     width: int = 100,
     best: Collection[tuple[str, str, str, str]] = (),
+    shown: Sequence[str] = (),
+    scores: pd.DataFrame | None = None,
+    sizes: Mapping[str, float] | None = None,
 ) -> str:
     """Comparison of models by cross-validation.
 
@@ -183,14 +187,21 @@ def describe_cv(
         Columns of the terminal.
     best : collection of (score, env, trait, model), optional
         What gets a star, as of `CrossValidation.best`.
+    shown : sequence of str, optional
+        Names of the scores with a column; by default those of the paper.
+    scores : DataFrame, optional
+        As of `CrossValidation.scores`: its notes say why one is missing.
+    sizes : dict, optional
+        How often the test behind the stars errs, by score, as of `bmtme.cv.advice.find_sizes`.
     """
+    printed = list_printed(shown)
     what = describe_partitions(run)
     facts = [*list_data_facts(run["data"], trial), ("scheme", what), *list_sampling_facts("fits", "each", run)]
     chains = summarise_diagnoses(run.get("diagnostics", {}))
     if chains:
         facts.append(("", chains))
     several = bool((summary["n_partitions"] > 1).any())
-    note = f"{list_titles()}: mean over the partitions"
+    note = f"{list_titles(printed)}: mean over the partitions"
     if several:
         note += (
             ", naive standard error in brackets (it takes the partitions for independent, though they share most of "
@@ -199,7 +210,7 @@ def describe_cv(
     if best:
         note += (
             "; * better than every other model by a paired t test that allows for shared lines (Nadeau & Bengio 2003; "
-            "p by Holm below 0.05), with a correlation above zero"
+            f"p by Holm below 0.05), with a correlation above zero; {describe_sizes(sizes or {}, printed)}"
         )
     elif summary["model"].nunique() > 1:
         if summary["n_partitions"].max() < FEWEST_PARTITIONS:
@@ -207,12 +218,25 @@ def describe_cv(
         else:
             note += "; no model is better than all others by a paired t test that allows for shared lines"
     notes = textwrap.wrap(note + ".", width)
-    rows, more = tabulate_scores(summary, trial, best)
-    header = ["trait", "env", "model", "partitions", *(f"{score.heading} " for score in list_printed())]
+    rows, more = tabulate_scores(summary, trial, best, printed)
+    header = ["trait", "env", "model", "partitions", *(f"{score.heading or score.name} " for score in printed)]
     text = [align(rows, header, left=3, width=width)]
     if more:
         text.append(f"({more} more rows in summary.csv)")
+    absent = describe_absent(summary, printed, scores)
+    if absent:
+        text += ["", *textwrap.wrap(absent, width, break_on_hyphens=False)]
     return "\n".join([label_facts(facts, width), "", *notes, "", *text])
+
+
+def describe_sizes(sizes: Mapping[str, float], printed: Sequence[Score]) -> str:
+    """How far the stars can be trusted."""
+    texts = [
+        f"{100 * sizes[score.name]:.0f}% by {score.heading or score.name}" for score in printed if score.name in sizes
+    ]
+    if not texts:
+        return "how often that test errs has not been measured for such partitions"
+    return f"where two models are alike that test tells them apart in about {' and '.join(texts)} (nominally 5%)"
 
 
 def describe_partitions(run: dict[str, Any]) -> str:
@@ -237,26 +261,27 @@ def describe_partitions(run: dict[str, Any]) -> str:
     return ", ".join(texts)
 
 
-def list_printed() -> list[Score]:
-    """The scores with a column in the printed comparison."""
-    return [score for score in scores.SCORES if score.heading]
+def list_printed(shown: Sequence[str] = ()) -> list[Score]:
+    """The scores with a column in the printed comparison: those of these names, or those with a heading."""
+    known = {score.name: score for score in register.SCORES}
+    return [known[name] for name in shown] or [score for score in register.SCORES if score.heading]
 
 
-def list_titles() -> str:
+def list_titles(printed: Sequence[Score]) -> str:
     """Their titles, with the headings that do not begin them."""
-    titles = [s.title if s.title.startswith(s.heading) else f"{s.title} ({s.heading})" for s in list_printed()]
+    headings = {score.title: score.heading or score.name for score in printed}
+    titles = [title if title.startswith(head) else f"{title} ({head})" for title, head in headings.items()]
     return " and ".join([", ".join(titles[:-1]), titles[-1]] if titles[1:] else titles)
 
 
 def tabulate_scores(
-    summary: pd.DataFrame, trial: Trial, best: Collection[tuple[str, str, str, str]]
+    summary: pd.DataFrame, trial: Trial, best: Collection[tuple[str, str, str, str]], printed: Sequence[Score]
 ) -> tuple[list[list[str]], int]:
     """Cells of the comparison, the models of an environment and trait together; and how many rows are left out."""
     records = summary.to_dict("records")
     models = list(dict.fromkeys(record["model"] for record in records))
     table = {(record["trait"], record["env"], record["model"]): record for record in records}
     rows: list[list[str]] = []
-    printed = list_printed()
     for trait in trial.traits:
         digits = {score.name: choose_decimals(score, [r for r in records if r["trait"] == trait]) for score in printed}
         for env in trial.envs:

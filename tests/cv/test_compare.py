@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bmtme.cv.compare import compare, find_score, find_size, find_winners
+from bmtme.cv.compare import SIZES, compare, find_score, find_winners
 from bmtme.cv.differences import Design, adjust_holm, judge_difference
 from bmtme.cv.resampling import draw_counts
 from bmtme.errors import UsageError
@@ -71,7 +71,8 @@ def test_every_row_by_hand():
     [("lines", False, "lines", 20 / 80), ("lines", True, "lines", 10 / 90), ("cells", False, "cells", 0.2 / 1.8)],
 )
 def test_n_is_counted_in_what_is_hidden(hide, folds, unit, ratio):
-    design = Design.of(make_result({"a": 0.5}, hide=hide, folds=folds).run["data"]["partitions"])
+    cv = make_result({"a": 0.5}, hide=hide, folds=folds)
+    design = Design.of(cv.run["data"]["partitions"], cv.scores)
     assert (design.unit, design.alone) == (unit, False)
     assert design.ratio == pytest.approx(ratio, rel=0.1 if hide == "cells" else 1e-12)
 
@@ -143,7 +144,9 @@ def bootstrap_by_hand(cv, metric, env, trait, draws):
     return np.quantile(found, [0.025, 0.975])
 
 
-@pytest.mark.parametrize("metric", ["pearson", "msep", "rmse", "bias", "crps", "log_score"])
+@pytest.mark.parametrize(
+    "metric", ["pearson", "msep", "rmse", "bias", "slope", "crps", "log_score", "coverage_50", "coverage_90"]
+)
 def test_bootstrap_by_hand(metric):
     cv = make_result({"a": 0.6, "b": 0.4}, lines=60, partitions=5, folds=True, envs=("E1",), traits=("Yield",))
     row = compare(cv.scores, cv.predictions, cv.run["data"]["partitions"], metric=metric, draws=60).iloc[0]
@@ -151,10 +154,33 @@ def test_bootstrap_by_hand(metric):
     assert [row["boot_lower"], row["boot_upper"]] == pytest.approx(expected, rel=1e-8)
 
 
+def test_bootstrap_of_accuracies_is_that_of_correlations_over_the_root_of_heritability():
+    cv = make_result({"a": 0.6, "b": 0.4}, partitions=4)
+    np.testing.assert_allclose(cv.scores["accuracy"], cv.scores["pearson"] / 0.8)
+    ends = ["boot_lower", "boot_upper"]
+    np.testing.assert_allclose(cv.compare("accuracy")[ends], cv.compare("pearson")[ends] / 0.8, rtol=1e-9)
+    cv.heritability.loc[cv.heritability["env"] == "E1", "heritability"] = 0.16
+    cv.heritability.loc[cv.heritability["trait"] == "ASI", "heritability"] = NAN
+    cv.__post_init__()
+    row, plain = cv.compare("accuracy", by="all").iloc[0], cv.compare("pearson")
+    # The mean of two traits' intervals is none: hold against the average of both environments' scores instead.
+    scores = cv.scores[cv.scores["trait"] == "Yield"].assign(pearson=lambda t: t["accuracy"])
+    by_hand = scores.set_index(["partition", "env", "model"])["pearson"].unstack()
+    d = (by_hand["a"] - by_hand["b"]).groupby("partition").mean()
+    assert row["difference"] == pytest.approx(d.mean())
+    assert row["boot_lower"] < d.mean() < row["boot_upper"]
+    here = cv.compare("accuracy")
+    first = (here["env"] == "E1") & (here["trait"] == "Yield")
+    np.testing.assert_allclose(here.loc[first, ends], plain.loc[first, ends] / 0.4, rtol=1e-9)
+    assert here.loc[here["trait"] == "ASI", ends].isna().all().all()
+
+
 def test_scores_without_a_bootstrap():
     cv = make_result({"a": 0.6, "b": 0.4}, partitions=3)
-    for metric in ("spearman", "slope", "coverage_50", "top_share", "accuracy"):
-        assert cv.compare(metric)["boot_lower"].isna().all()
+    for metric in ("spearman", "top_share"):
+        table = cv.compare(metric)
+        assert table["boot_lower"].isna().all()
+        assert set(table["note"]) == {"no interval by resampling for this score"}
 
 
 def test_order_of_rows_changes_no_digit():
@@ -175,7 +201,13 @@ def test_missing_partitions_and_models_without_a_score():
     assert (pair["n_partitions"] == 5).all()
     none = table[table["against"] == "means"]
     assert (none["n_partitions"] == 0).all()
-    assert set(none["note"]) == {"no partition has a score of both"}
+    alike = "'means' predicts all lines of an environment alike: it has no correlation, compare by msep"
+    assert set(none["note"]) == {alike}
+    failed = scores[(scores["model"] != "b") | (scores["partition"] == "none")]
+    failed = pd.concat([failed, cv.scores[cv.scores["model"] == "b"].assign(partition="7")])
+    table = compare(failed, cv.predictions, cv.run["data"]["partitions"], draws=0)
+    other = table[(table["model"] == "a") & (table["against"] == "b")]
+    assert set(other["note"]) == {"no partition has a score of both"}
     assert none[["difference", "p", "boot_lower"]].isna().all().all()
     twins = make_result({"a": 0.5, "b": 0.3})
     copy = pd.concat([twins.scores, twins.scores[twins.scores["model"] == "a"].assign(model="twin")])
@@ -209,16 +241,119 @@ def test_what_makes_no_sense_is_refused():
 
 
 def test_the_size_told_is_that_of_such_partitions():
-    for metric in (score.name for score in SCORES):
-        sizes = {}
-        for hide, folds, k in (("lines", True, 5), ("lines", True, 10), ("lines", False, 10), ("cells", False, 10)):
-            cv = make_result({"a": 0.5}, lines=20, hide=hide, folds=folds, partitions=k)
-            design = Design.of(cv.run["data"]["partitions"])
-            sizes[hide, folds, k] = find_size(cv.predictions, design, metric)
-        known = metric not in ("bias", "slope", "coverage_50", "coverage_90")
-        assert all(0.02 < size < 0.2 for size in sizes.values()) == known
-    cv = make_result({"a": 0.5}, hide="envs")
-    assert np.isnan(find_size(cv.predictions, Design.of(cv.run["data"]["partitions"]), "pearson"))
+    def tell(metric="pearson", by="cell", **named):
+        cv = make_result({"a": 0.5, "b": 0.4}, **{"lines": 100, **named})
+        (size,) = cv.compare(metric, by=by)["size"].unique()
+        return size
+
+    for metric in ("pearson", "msep"):
+        known = {key: dict(entries) for key, entries in SIZES.items()}
+        for kind, named in (
+            ("folds", {"folds": True}),
+            ("random", {}),
+            ("cells", {"hide": "cells", "envs": tuple("ABCDE")}),
+        ):
+            measured = known[kind, metric]
+            for number, size in measured.items():
+                assert tell(metric, partitions=number, **named) == size
+            assert tell(metric, partitions=8, **named) == measured[10]
+            assert np.isnan(tell(metric, partitions=3 if kind == "random" else 25, **named))
+    assert tell("accuracy") == tell()
+    for score in SCORES:
+        told = score.name == "accuracy" or ("random", score.name) in SIZES
+        assert np.isnan(tell(score.name)) != told
+    # Averages were not measured, unless there is nothing to average.
+    assert np.isnan(tell(by="trait"))
+    assert np.isnan(tell(by="all"))
+    one = {"envs": ("E",), "traits": ("T",)}
+    assert tell(by="all", **one) == tell(by="trait", **one) == tell()
+
+
+def test_no_size_is_told_for_partitions_of_other_kinds():
+    named = {"envs": tuple("ABCDEF"), "traits": ("T",)}
+    cv = make_result({"a": 0.5, "b": 0.4}, hide="envs", **named)
+    assert cv.compare()["size"].isna().all()
+    records = cv.run["data"]["partitions"]
+    # Half of the lines hidden; families of unequal sizes; CV2, which hides all lines of one environment.
+    half = [{**entry, "lines_hidden": 50, "lines_kept": 50} for entry in make_records(10)]
+    cv = make_result({"a": 0.5, "b": 0.4})
+    assert compare(cv.scores, cv.predictions, half, draws=0)["size"].isna().all()
+    cv = make_result({"a": 0.5, "b": 0.4}, folds=True, partitions=5)
+    few = sorted(set(cv.predictions.loc[cv.predictions["partition"] == "1", "line"]))[:5]
+    unequal = cv.predictions[(cv.predictions["partition"] != "1") | cv.predictions["line"].isin(few)]
+    assert compare(cv.scores, unequal, cv.run["data"]["partitions"], draws=0)["size"].isna().all()
+    assert compare(cv.scores, cv.predictions, cv.run["data"]["partitions"], draws=0)["size"].notna().all()
+    assert len(records) == 6
+
+
+def make_records(number):
+    none = {"envs_hidden": 0, "envs_kept": 2, "cells_hidden": 40, "cells_kept": 160}
+    return [{"lines_hidden": 20, "lines_kept": 80, **none}] * number
+
+
+def turn_into_cv2(cv):
+    """Of environments hidden in turn: one trait of an environment in each partition, the lines and others seen."""
+    tables = {}
+    for name in ("scores", "predictions"):
+        table = getattr(cv, name)
+        tables[name] = table.assign(partition=table["env"] + ":" + table["trait"])
+    envs = len(cv.envs)
+    record = {"lines_hidden": 0, "lines_kept": 100, "envs_hidden": 0, "envs_kept": envs}
+    record |= {"cells_hidden": 100, "cells_kept": 100 * envs}
+    return tables["scores"], tables["predictions"], [record] * (envs * len(cv.traits))
+
+
+def test_one_trait_of_an_environment_hidden_in_turn():
+    """Traits of an environment are averaged before environments are compared; n counts environments."""
+    cv = make_result({"a": 0.5, "b": 0.3}, hide="envs", envs=tuple("ABCDE"))
+    scores, predictions, records = turn_into_cv2(cv)
+    design = Design.of(records, scores)
+    assert (design.unit, design.alone, design.env_ratio) == ("cells", True, pytest.approx(1 / 4))
+    row = compare(scores, predictions, records, by="all", draws=0).iloc[0]
+    d = scores.groupby(["env", "model"])["pearson"].mean().unstack()
+    d = d["a"] - d["b"]
+    assert row["n_partitions"] == 5
+    assert row["se"] == pytest.approx(np.sqrt((1 / 5 + 1 / 4) * d.var(ddof=1)))
+    assert np.isnan(row["size"])
+    cells = compare(scores, predictions, records, draws=0)
+    assert cells["size"].isna().all()
+    assert set(cells["note"]) == {"fewer than 3 partitions: compare by='trait', over environments"}
+
+
+def make_crossed(envs, folds, env_sd, fold_sd, seed=1):
+    """Scores of environments x folds of lines, the differences with a part of each; records and predictions."""
+    rng = np.random.default_rng(seed)
+    parts = 0.02 + env_sd * rng.normal(size=(envs, 1)) + fold_sd * rng.normal(size=folds)
+    rows, predictions = [], []
+    for i, k in itertools.product(range(envs), range(folds)):
+        for model, value in (("a", parts[i, k]), ("b", 0.0)):
+            rows.append((model, f"E{i}:{k}", f"E{i}", "T", 20, 0.4 + value, 1.0))
+            predictions += [(model, f"E{i}:{k}", f"{k}-{j}", f"E{i}", "T", 0.0, 0.0) for j in range(20)]
+    columns = ["model", "partition", "env", "trait", "n_test", "pearson", "msep"]
+    record = {"lines_hidden": 20, "lines_kept": 20 * (folds - 1), "envs_hidden": 1, "envs_kept": envs - 1}
+    records = [{**record, "cells_hidden": 20, "cells_kept": 80}] * (envs * folds)
+    table = pd.DataFrame(predictions, columns=NO_PREDICTIONS.columns)
+    return pd.DataFrame(rows, columns=columns), table, records, parts
+
+
+def test_new_lines_in_new_environments_have_the_chance_of_both():
+    for env_sd, fold_sd in ((0.01, 0.05), (0.05, 0.01)):
+        scores, predictions, records, parts = make_crossed(6, 5, env_sd, fold_sd)
+        row = compare(scores, predictions, records, by="trait", draws=0).iloc[0]
+        by_env = np.sqrt((1 / 6 + 1 / 5) * parts.mean(axis=1).var(ddof=1))
+        by_fold = np.sqrt((1 / 5 + 1 / 4) * parts.mean(axis=0).var(ddof=1))
+        se, df = (by_env, 5) if env_sd > fold_sd else (by_fold, 4)
+        assert se == max(by_env, by_fold)
+        assert row["se"] == pytest.approx(se)
+        assert row["difference"] == pytest.approx(parts.mean())
+        assert row["p"] == pytest.approx(2 * stats.t.sf(abs(parts.mean()) / se, df))
+        assert row["upper"] - row["difference"] == pytest.approx(stats.t.ppf(0.975, df) * se)
+        assert row["n_partitions"] == 6
+        assert row["size"] == dict(SIZES["envs and lines", "pearson"])[6]
+    scores, predictions, records, _ = make_crossed(6, 2, 0.01, 0.05)
+    row = compare(scores, predictions, records, by="trait", draws=0).iloc[0]
+    assert np.isnan([row["p"], row["lower"], row["size"]]).all()
+    assert row["note"] == "fewer than 3 folds of lines"
 
 
 # --- the best model -------------------------------------------------------------------------------------------------

@@ -307,13 +307,6 @@ def test_every_scheme_makes_what_is_asked_of_schemes(scheme):
         assert units["envs_hidden"] == isinstance(scheme, (NewEnvironments, NewLinesNewEnvironments))
 
 
-def test_a_trial_is_needed():
-    partition = Partition("a", some((0,)))
-    for ask in (partition.record_mask, partition.test_cells):
-        with pytest.raises(UsageError, match="expected a Trial"):
-            ask(3)
-
-
 def test_partitions_that_are_equal():
     values = np.ones((6, 3, 2))
     values[0, 0, 1] = np.nan
@@ -330,3 +323,10 @@ def test_partitions_that_are_equal():
     shuffled = table.sample(frac=1.0, random_state=1).sort_values("partition", kind="stable")
     assert find_equal(shuffled) == [["a", "c", "e"]]
     assert find_equal(table[table["partition"].isin(["a", "b", "d"])]) == []
+
+
+def test_a_trial_is_needed():
+    partition = Partition("a", some((0,)))
+    for ask in (partition.record_mask, partition.test_cells):
+        with pytest.raises(UsageError, match="expected a Trial"):
+            ask(3)

@@ -48,6 +48,7 @@ def test_a_folder_gives_back_what_was_saved(tmp_path):
             )
         assert {"001", "NA", "x,y", "1e5"} <= set(loaded.predictions["line"])
         assert loaded.heritability["env"].tolist() == cv.heritability["env"].tolist()
+        assert loaded.heritability.dtypes[["env", "trait"]].eq(object).all()
         assert (loaded.failures, loaded.warnings, loaded.envs, loaded.traits) == (
             cv.failures, cv.warnings, cv.envs, cv.traits,
         )  # fmt: skip
