@@ -32,12 +32,15 @@ class Sampling:
     sampler: str
 
     @classmethod
-    def checked(cls, draws: Any, tune: Any, chains: Any, seed: Any, sampler: Any = None) -> Sampling:
+    def checked(
+        cls, draws: Any, tune: Any, chains: Any, seed: Any, sampler: Any = None, *, warn: bool = True
+    ) -> Sampling:
         """The value of what a user gave.
 
         Parameters
         ----------
         sampler : one of `SAMPLERS`, or None for the first
+        warn : whether to warn at once; otherwise `warn_short` is for the caller
 
         Raises
         ------
@@ -54,7 +57,8 @@ class Sampling:
         if not is_one_of(sampler, SAMPLERS):
             raise UsageError(f"sampler must be one of {list_names(SAMPLERS)}, got {show(sampler)}.")
         sampling = cls(draws, tune, chains, seed, sampler)
-        sampling.warn_short(stacklevel=3)
+        if warn:
+            sampling.warn_short(stacklevel=3)
         return sampling
 
     def refuse(self, model: BMTME) -> None:

@@ -292,7 +292,7 @@ def run_full(options: Options) -> list[Row]:
     lines, envs, as_used, planted, vague = found.values()
     agree = vague[vague["r_hat"] < MOST_R_HAT]
     rows = [*judge("lines hidden", lines), *judge("environments hidden", envs)]
-    rows += judge_planted(FORGOTTEN, pd.concat([lines, envs]), "without_residual")
+    rows += judge_planted(FORGOTTEN, lines, "without_residual")
     rows += judge_planted(f"prior scale of tau times {NARROW}", planted)
     tables = tabulate_shares({
         "lines hidden": lines,

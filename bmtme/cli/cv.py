@@ -22,7 +22,7 @@ from bmtme.cli.arguments import (
     split_names,
     whole,
 )
-from bmtme.cli.inputs import read_inputs
+from bmtme.cli.inputs import describe_file, read_inputs
 from bmtme.cli.models import make_models, read_models
 from bmtme.cli.outputs import save, save_figures
 from bmtme.cli.streams import complain, say, width
@@ -63,11 +63,11 @@ schemes: which question is asked (in brackets, what others call it)
              lines never grown in an environment never seen (CV00)
   file       the partitions of a table, such as partitions.csv of another run
 
-Clones, lines that are one by the relationship (--clones), do not tell each other:
-cv1 hides those of an environment together there; where lines are new, clones are
-hidden together, and so are the lines of a family (--groups, or --families with a
-pedigree: a table with a row for each individual and the columns of
---pedigree-columns).
+Clones, lines that are one by the relationship (--clones), do not tell each
+other: cv1 hides those of an environment together there; where lines are new,
+clones are hidden together, and so are the lines of a family, by a column of the
+phenotypes (--groups) or by a pedigree (--families), a table with a row for each
+individual and the columns of --pedigree-columns.
 
 models:
   unstructured, diagonal, standard
@@ -286,6 +286,8 @@ def run(args: argparse.Namespace, out: Path) -> int:
     """Cross-validate, write the folder `out`, and say what came out."""
     models, scheme = make_models(args.models), make_scheme(args)
     inputs = read_inputs(args, args.groups, args.families)
+    if args.partitions_file is not None:
+        inputs.files["partitions"] = describe_file(args.partitions_file)
     if inputs.groups is not None:
         scheme = replace(scheme, groups=inputs.groups)  # type: ignore[type-var]  # of new lines, which have them
 

@@ -23,6 +23,7 @@ __all__ = [
     "Inputs",
     "check_optional_out",
     "check_out",
+    "describe_file",
     "name_columns",
     "name_format",
     "read_inputs",

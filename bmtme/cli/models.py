@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bmtme.arguments import as_label
 from bmtme.choices import GENETICS, MEANS, RESIDUALS, STRUCTURES, UNITS
 from bmtme.cli.arguments import Parser
 from bmtme.errors import UsageError
@@ -90,6 +89,8 @@ def read_models(parser: Parser, args: argparse.Namespace) -> dict[str, ModelWord
 def _read_model(text: str, usual: ModelWords, units: str) -> tuple[str, ModelWords]:
     """Label and model of one ``--model``; complaints without the option's name."""
     label, equals, spec = (part.strip() for part in text.partition("="))
+    from bmtme.arguments import as_label  # which loads NumPy: help needs none
+
     label = as_label(label, "the label of a model")
     if not equals:
         label, spec = "", label

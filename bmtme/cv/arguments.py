@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bmtme.arguments import is_number, show
-from bmtme.cv.partitions import Scheme
-from bmtme.data.records import as_names
+from bmtme.arguments import as_list, is_number, show
+from bmtme.data.tables.cells import identifier
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from bmtme.words import list_names, suggest
+
+if TYPE_CHECKING:
+    from bmtme.cv.partitions import Scheme
 
 __all__ = ["advise", "as_fraction", "as_unique_names", "check_trial", "find_places", "refuse_empty", "spawn_stream"]
 
@@ -71,7 +73,7 @@ def as_unique_names(names: Iterable[str] | None, what: str, scheme: str) -> tupl
     """Names as a tuple of text; one name alone may stand without a list."""
     if names is None:
         return None
-    found = tuple(as_names(names, what))
+    found = tuple(_as_name(name, what, scheme) for name in as_list(names, what))
     if not found:
         raise UsageError(f"{scheme}: the list of {what} is empty: leave it out to take all of them.")
     twice = sorted({name for name in found if found.count(name) > 1})
@@ -80,6 +82,17 @@ def as_unique_names(names: Iterable[str] | None, what: str, scheme: str) -> tupl
             f"{scheme}: {list_names(twice)} stands more than once in the list of {what}: name each one once."
         )
     return found
+
+
+def _as_name(name: Any, what: str, scheme: str) -> str:
+    """A name given as text or as a whole number, as text."""
+    try:
+        text = identifier(name)
+    except DataError:
+        text = None
+    if text is None:
+        raise UsageError(f"{scheme}: {what} must hold names, one text for each, got {show(name)}.")
+    return text
 
 
 def find_places(names: Sequence[str] | None, known: Sequence[str], what: str, scheme: str) -> list[int]:

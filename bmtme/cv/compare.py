@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bmtme.arguments import show
+from bmtme.arguments import is_one_of, show
 from bmtme.cv.differences import (
     FEWEST_PARTITIONS,
     By,
@@ -275,7 +275,7 @@ def find_factors(scores: pd.DataFrame, grid: Grid) -> np.ndarray:
 def find_score(metric: str) -> Score:
     """The score of this name."""
     known = {score.name: score for score in register.SCORES}
-    if metric not in known:
+    if not is_one_of(metric, known):
         raise UsageError(
             f"metric must be one of {list_names(known, 20)}, got {show(metric)}.{suggest(str(metric), known)}"
         )

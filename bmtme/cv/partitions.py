@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bmtme.arguments import as_array, as_label, show
+from bmtme.cv.arguments import check_trial
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from bmtme.words import count_noun, first_repeat, list_names
@@ -26,13 +28,14 @@ __all__ = [
     "describe_scheme",
     "draw_partitions",
     "find_equal",
+    "label_apart",
     "tabulate_partitions",
 ]
 
 BoolArray = npt.NDArray[np.bool_]
 
-#: Entries of a scheme's settings beyond which their number is recorded in their place.
-_MOST_SHOWN = 100
+#: Entries of a scheme's settings beyond which their number is recorded in their place, and how deep they may lie.
+_MOST_SHOWN, _DEEPEST = 100, 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,6 +111,7 @@ class Partition:
         return np.asarray(self.scored & (trial.counts() > 0), dtype=bool)
 
     def _fits(self, trial: Trial) -> None:
+        check_trial(trial)
         shape = (len(trial.lines), len(trial.envs), len(trial.traits))
         if self.hidden.shape != shape:
             raise UsageError(
@@ -162,39 +166,61 @@ def check_scheme(scheme: Any) -> Scheme:
             "scheme must be a scheme such as bmtme.CV1(), bmtme.NewLines() or bmtme.NewEnvironments(), or an object "
             f"with a method masks(trial, seed), got {show(scheme)}."
         )
+    try:
+        signature = inspect.signature(scheme.masks)
+    except (TypeError, ValueError):  # one that does not tell its arguments
+        signature = None
+    try:
+        if signature is not None:
+            signature.bind(None, 0)
+    except TypeError as error:
+        raise UsageError(f"the method masks of {show(scheme)} must be masks(trial, seed): {error}.") from None
     checked: Scheme = scheme
     return checked
 
 
 def describe_scheme(scheme: Scheme) -> dict[str, Any]:
-    """Name and settings of a scheme in plain values, those that it describes itself with or all its attributes."""
-    describe = getattr(scheme, "describe", None)
-    told = describe() if callable(describe) else None
-    settings = told if isinstance(told, Mapping) else getattr(scheme, "__dict__", {})
-    return {
-        "name": type(scheme).__name__,
-        **{str(key): _to_plain(value) for key, value in settings.items() if not str(key).startswith("_")},
-    }
+    """Name and settings of a scheme in plain values, those that it describes itself with or all its attributes.
+
+    A user's own may fail at that, which is no reason to refuse it: its name will do.
+    """
+    name = {"name": type(scheme).__name__}
+    try:
+        describe = getattr(scheme, "describe", None)
+        told = describe() if callable(describe) else None
+        settings = told if isinstance(told, Mapping) else getattr(scheme, "__dict__", {})
+        return name | {str(key): _to_plain(value) for key, value in settings.items() if not str(key).startswith("_")}
+    except Exception:
+        return name
 
 
-def _to_plain(value: Any) -> Any:
-    """A value that JSON can hold; long collections and objects as words."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and np.isfinite(value)):
-        return value
-    if callable(getattr(value, "describe", None)) and not isinstance(value, (pd.Series, pd.DataFrame)):
-        return _to_plain(value.describe())
+def _to_plain(value: Any, above: tuple[Any, ...] = ()) -> Any:
+    """A value that JSON can hold; long collections, objects, and what cannot be described as words.
+
+    above : what it is a part of
+    """
     name = type(value).__name__
-    if isinstance(value, (Mapping, list, tuple)):
-        if len(value) > _MOST_SHOWN:
-            return f"{name} of {len(value)}"
-        if isinstance(value, Mapping):
-            return {str(key): _to_plain(each) for key, each in value.items()}
-        return [_to_plain(each) for each in value]
-    # The usual text of an object is its address, which differs from run to run.
-    text = show(value)
-    return name if " at 0x" in text else text
+    try:
+        if isinstance(value, np.generic):
+            value = value.item()
+        if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and np.isfinite(value)):
+            return value
+        if len(above) > _DEEPEST or any(value is each for each in above):
+            return name
+        inside = (*above, value)
+        if callable(getattr(value, "describe", None)) and not isinstance(value, (pd.Series, pd.DataFrame)):
+            return _to_plain(value.describe(), inside)
+        if isinstance(value, (Mapping, list, tuple)):
+            if len(value) > _MOST_SHOWN:
+                return f"{name} of {len(value)}"
+            if isinstance(value, Mapping):
+                return {str(key): _to_plain(each, inside) for key, each in value.items()}
+            return [_to_plain(each, inside) for each in value]
+        # The usual text of an object is its address, which differs from run to run.
+        text = show(value)
+        return name if " at 0x" in text else text
+    except Exception:
+        return name
 
 
 def draw_partitions(scheme: Scheme, trial: Trial, seed: int) -> list[Partition]:
@@ -264,6 +290,22 @@ def check_partition(partition: Partition, trial: Trial, counts: npt.NDArray[np.i
             f"Partition {partition.label!r} leaves training values of {count_noun(lines, 'line')}, and at least two "
             f"are needed: hide fewer lines."
         )
+
+
+def label_apart(names: Sequence[tuple[str, ...]]) -> list[str]:
+    """Labels made of several names each, ``a:b``; the same ones, of names with a colon, are told apart by ``(2)``.
+
+    The names alone say which gets the number, not their order.
+    """
+    plain = [":".join(parts) for parts in names]
+    made: dict[str, int] = {}
+    for k in sorted(range(len(names)), key=lambda k: names[k]):
+        label, number = plain[k], 1
+        while label in made or (number > 1 and label in plain):
+            number += 1
+            label = f"{plain[k]} ({number})"
+        made[label] = k
+    return sorted(made, key=lambda label: made[label])
 
 
 # --- tables -----------------------------------------------------------------------------------------------------

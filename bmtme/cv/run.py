@@ -147,7 +147,7 @@ def cross_validate(
     """
     named = label_models(models)
     scheme = check_scheme(CV1() if scheme is None else scheme)
-    sampling = Sampling.checked(draws, tune, chains, seed, sampler)
+    sampling = Sampling.checked(draws, tune, chains, seed, sampler, warn=False)
     for model in list_fitted(named):
         sampling.refuse(model)
     workers = count_cores() if workers is None else whole_number(workers, "workers", 1)
@@ -176,11 +176,13 @@ def cross_validate(
             describe_few(partitions, trial),
         ]
         warn_of(told)
+        described = describe_scheme(scheme)
         trained = train(named, trial, relationship, partitions, decompose)
         twins = find_twins(named, trial)
         jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)
         heritability = measure_heritability(trial, relationship)
         if list_fitted(named):
+            sampling.warn_short(stacklevel=2)
             warn_of_values(trial, all(model.structures[1].by_env for model in list_fitted(named)), stacklevel=2)
         clock.append(time.perf_counter())
         flat = [job for parts in jobs.values() for job in parts.values()]
@@ -219,7 +221,7 @@ def cross_validate(
     run = {
         "settings": {
             "models": {name: model.describe() for name, model in named.items()},
-            "scheme": describe_scheme(scheme),
+            "scheme": described,
             **sampling.describe(),
             "unrelated": unrelated,
             "top": top,

@@ -40,7 +40,7 @@ from bmtme.cv.arguments import (
 from bmtme.cv.groups import Groups, GroupTable, draw_units
 from bmtme.cv.new_environments import NewEnvironments
 from bmtme.cv.new_lines import NewLines
-from bmtme.cv.partitions import BoolArray, Partition, Tabulated, check_partition
+from bmtme.cv.partitions import BoolArray, Partition, Tabulated, check_partition, label_apart
 from bmtme.data.order import sort_names
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError
@@ -287,7 +287,7 @@ class CV2(Tabulated):
         Returns
         -------
         list of Partition
-            Labelled ``"env:trait"``.
+            Labelled ``"env:trait"``, with ``" (2)"`` where colons in the names make two labels the same.
 
         Raises
         ------
@@ -308,11 +308,12 @@ class CV2(Tabulated):
             refuse_empty(envs, {i for i, _ in pairs}, trial.envs, "environment", "any trait", "CV2")
         if not pairs:
             raise DataError("CV2: no trait has a recorded value in any environment, so there is nothing to score.")
+        labels = label_apart([(trial.envs[i], trial.traits[k]) for i, k in pairs])
         made = []
-        for i, k in pairs:
+        for label, (i, k) in zip(labels, pairs, strict=True):
             hidden = np.zeros(counts.shape, dtype=bool)
             hidden[:, i, k] = True
-            partition = Partition(f"{trial.envs[i]}:{trial.traits[k]}", hidden)
+            partition = Partition(label, hidden)
             try:
                 _check_seen_lines(partition, trial, counts)
             except DataError as error:

@@ -78,7 +78,7 @@ def score(
         an unknown trait.
     """
     keys = ["model", "partition", "env", "trait"]
-    _need(predictions, [*keys, "observed", "mean"], "predictions")
+    _need(predictions, [*keys, "observed", "mean"], "predictions", ("observed", "mean"))
     known = _list_known(heritability)
     places = {(env, trait): found for (env, trait), found in known.items() if env is not None}
 
@@ -119,7 +119,7 @@ def score_means(
         As for `score`.
     """
     keys = ["model", "partition", "trait"]
-    _need(line_means, [*keys, "n_envs", "observed", "mean"], "means of lines")
+    _need(line_means, [*keys, "n_envs", "observed", "mean"], "means of lines", ("n_envs", "observed", "mean"))
     known = _list_known(heritability)
     n_envs = {trait: sum(env is not None and trait == other for env, other in known) for _, trait in known}
 
@@ -167,7 +167,7 @@ def _score(
     values = {
         str(name): table[name].to_numpy(dtype=np.float64)
         for name in table.columns
-        if table[name].dtype.kind in "fiu" or name in ("observed", "mean")
+        if table[name].dtype.kind in "fiu" or name in ("observed", "mean", "n_envs")
     }
     # lexsort takes its last key first.
     order = np.lexsort([values["mean"], values["observed"], *codes.T[::-1]])
@@ -189,7 +189,7 @@ def _list_known(heritability: pd.DataFrame | None) -> dict[tuple[str | None, str
     """Heritabilities and their notes, by environment (None: of means over environments) and trait."""
     if heritability is None:
         return {}
-    _need(heritability, ["env", "trait", "heritability", "note"], "heritabilities")
+    _need(heritability, ["env", "trait", "heritability", "note"], "heritabilities", ("heritability",))
     found: dict[tuple[str | None, str], tuple[float, str]] = {}
     for env, trait, h2, note in heritability[["env", "trait", "heritability", "note"]].itertuples(
         index=False, name=None
@@ -232,7 +232,7 @@ def summarise(
     """
     keys = ["model", "env", "trait"]
     found = register.SCORES
-    _need(scores, [*keys, "partition", "pearson", "msep"], "scores")
+    _need(scores, [*keys, "partition", "pearson", "msep"], "scores", ("pearson", "msep"))
     codes, names = _rank_keys(scores, keys, {"env": envs, "trait": traits})
     order = np.lexsort(codes.T[::-1])
     codes = codes[order]
@@ -286,13 +286,20 @@ def average_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return mean, np.sqrt(variance / count)
 
 
-def _need(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
-    """Refuse a table without the columns."""
+def _need(table: pd.DataFrame, columns: Iterable[str], what: str, numbers: Iterable[str] = ()) -> None:
+    """Refuse what is no table, lacks one of the columns, or holds something else where there must be numbers."""
+    if not isinstance(table, pd.DataFrame):
+        raise UsageError(f"the table of {what} must be a pandas DataFrame, got {show(table)}.")
     absent = [column for column in columns if column not in table.columns]
     if absent:
         raise UsageError(
             f"the table of {what} lacks the column {list_names(absent)}; it has {list_names(table.columns)}."
         )
+    for column in numbers:
+        try:
+            table[column].to_numpy(dtype=np.float64)
+        except (TypeError, ValueError):
+            raise UsageError(f"the column {column!r} of the table of {what} must hold numbers.") from None
 
 
 def _rank_keys(

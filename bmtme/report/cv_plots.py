@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import show
-from bmtme.cv.compare import LEVEL, find_score
+from bmtme.cv.compare import LEVEL, compare, find_score
 from bmtme.cv.differences import Design
 from bmtme.cv.result import CrossValidation
 from bmtme.errors import UsageError
-from bmtme.report.palette import plain, style
-from bmtme.report.panels import add_legend, make_panels, name_axes, shade_places, turn_labels
+from bmtme.report.palette import style
+from bmtme.report.panels import add_legend, make_panels, name_axes, shade_places, shorten_names, turn_labels
 from bmtme.results.agreement import slope
 from bmtme.results.entries import NONE
 from bmtme.results.scores import Score
@@ -63,11 +63,23 @@ def plot_accuracy(result: CrossValidation | pd.DataFrame, score: str = "pearson"
     needed = ("model", "env", "trait", "n_partitions", f"{score}_mean", f"{score}_se")
     lacking = [name for name in needed if name not in getattr(summary, "columns", ())]
     if lacking:
-        raise UsageError(f"expected the summary of a cross-validation: it has no column {list_names(lacking)}.")
+        raise UsageError(
+            "expected a cross-validation or its summary, got "
+            + (
+                f"a table without the column {list_names(lacking)}."
+                if hasattr(summary, "columns")
+                else f"{show(result)}."
+            )
+        )
+    if not len(summary):
+        raise UsageError("the summary of the cross-validation has no rows: there is nothing to draw.")
     models, envs, traits = (list(dict.fromkeys(summary[name])) for name in ("model", "env", "trait"))
     scored = _list_scored(summary, models, f"{score}_mean")
     slot = GAP + STEP * max(len(scored), 2)
-    figure, panels = make_panels(traits, slot * len(envs) + 0.5, 2.6, sharey=entry.unit is NONE)
+    shown = list(shorten_names(envs).values())
+    longest = max(map(len, shown))
+    size = slot * len(envs) + max(0.5, 0.04 * longest), max(2.6, 1.7 + 0.06 * longest)
+    figure, panels = make_panels(traits, *size, sharey=entry.unit is NONE)
     place = {env: i for i, env in enumerate(envs)}
     for panel, trait in zip(panels, traits, strict=True):
         shade_places(panel, len(envs), "x")
@@ -87,8 +99,8 @@ def plot_accuracy(result: CrossValidation | pd.DataFrame, score: str = "pearson"
             panel.axhline(0.0 if isinstance(entry.best, str) else entry.best, **REFERENCE)
         if score == "pearson" and isinstance(result, CrossValidation):
             _draw_ceiling(panel, result.heritability, trait, place)
-        panel.set_xticks(range(len(envs)), [plain(env) for env in envs])
-        turn_labels(panel, envs, slot)
+        panel.set_xticks(range(len(envs)), shown)
+        turn_labels(panel, shown, slot)
         panel.set_xlim(-0.5, len(envs) - 0.5)
         panel.grid(axis="y", color="0.9")
     most = int(summary["n_partitions"].max())
@@ -123,8 +135,9 @@ def plot_differences(cv: CrossValidation, metric: str = "pearson", against: str 
     Raises
     ------
     UsageError
-        For a metric or a model that is none, or fewer than two models.
+        For what is no cross-validation, a metric or a model that is none, or fewer than two models.
     """
+    _check(cv)
     entry = find_score(metric)
     models = list(dict.fromkeys(cv.scores["model"]))
     if against is None:
@@ -132,12 +145,24 @@ def plot_differences(cv: CrossValidation, metric: str = "pearson", against: str 
         single = (label for label in models if settings[label].get("baseline") == "single")
         against = next(single, models[0])
     over_envs = Design.of(cv.run["data"]["partitions"], cv.scores).alone
-    table = cv.compare(metric, against, "trait" if over_envs else "cell")
+    table = compare(
+        cv.scores,
+        cv.predictions,
+        cv.run["data"]["partitions"],
+        metric=metric,
+        against=against,
+        by="trait" if over_envs else "cell",
+        envs=cv.envs,
+        traits=cv.traits,
+        draws=0,  # of the bootstrap, which is not drawn
+    )
     compared = _list_scored(table, [model for model in models if model != against], "difference")
     rows = ["all"] if over_envs else [env for env in cv.envs if env in set(table["env"])]
     traits = [trait for trait in cv.traits if trait in set(table["trait"])]
     slot = GAP + STEP * max(len(compared), 2)
-    figure, panels = make_panels(traits, 3.2, slot * len(rows) + 0.45, sharex=entry.unit is NONE, sharey=True)
+    shown = list(shorten_names(rows).values())
+    width = max(3.2, 2.0 + 0.08 * max(map(len, shown), default=0))
+    figure, panels = make_panels(traits, width, slot * len(rows) + 0.45, sharex=entry.unit is NONE, sharey=True)
     place = {env: i for i, env in enumerate(rows)}
     for panel, trait in zip(panels, traits, strict=True):
         shade_places(panel, len(rows), "y")
@@ -152,13 +177,15 @@ def plot_differences(cv: CrossValidation, metric: str = "pearson", against: str 
                 panel.plot([row.lower, row.upper], [y, y], color=looks["color"], linewidth=1.2, zorder=2)
                 fill: dict[str, Any] = {} if told else {"markerfacecolor": "white"}
                 panel.plot([row.difference], [y], **looks, linestyle="none", markersize=4.5, zorder=3, **fill)
-        panel.set_yticks(range(len(rows)), [plain(row) for row in rows])
+        panel.set_yticks(range(len(rows)), shown)
         panel.set_ylim(len(rows) - 0.5, -0.5)
         panel.grid(axis="x", color="0.9")
         panel.locator_params(axis="x", nbins=5)
     better = "right" if entry.sign > 0 else "left"
     what = entry.title if isinstance(entry.best, str) else f"distance of the {entry.title} from {entry.best:g}"
-    words = f"{what}: difference from {plain(against)}, with 95% interval ({better} of the line is better)"
+    words = (
+        f"{what}: difference from {shorten_names(models)[against]}, with 95% interval ({better} of the line is better)"
+    )
     name_axes(figure, words, "environment")
     entries = _list_entries([model for model in models if model != against], compared, models)
     add_legend(figure, entries, "filled: told from noise (p after Holm below 0.05); hollow: not")
@@ -185,8 +212,9 @@ def plot_calibration(cv: CrossValidation, model: str | None = None) -> Figure:
     Raises
     ------
     UsageError
-        For a model that is none.
+        For what is no cross-validation, or a model that is none.
     """
+    _check(cv)
     models = list(dict.fromkeys(cv.predictions["model"]))
     if model is None:
         model = models[0]
@@ -229,14 +257,22 @@ def plot_calibration(cv: CrossValidation, model: str | None = None) -> Figure:
     name_axes(figure, "predicted", "observed")
     number = count_noun(len(cv.run["data"]["partitions"]), "partition")
     title = (
-        f"{plain(model)} ({cv.run['settings']['scheme']['name']}, {number})\n"
+        f"{shorten_names(models)[model]} ({cv.run['settings']['scheme']['name']}, {number})\n"
         "slope within environments (best: 1), coverage of 50% and 90% intervals"
     )
-    add_legend(figure, {plain(env): style(e) for e, env in enumerate(envs)}, title)
+    add_legend(figure, {env: style(e) for e, env in enumerate(shorten_names(envs).values())}, title)
     return figure
 
 
 # --- parts ------------------------------------------------------------------------------------------------------
+
+
+def _check(cv: Any) -> None:
+    """Refuse what is no cross-validation."""
+    if not isinstance(cv, CrossValidation):
+        raise UsageError(
+            f"expected a CrossValidation (of bmtme.cross_validate or bmtme.load), got {type(cv).__name__}."
+        )
 
 
 def _name(score: Score) -> str:
@@ -275,7 +311,7 @@ def _describe_panel(cv: CrossValidation, part: pd.DataFrame, model: str, trait: 
             shares.append(f"{100 * inside.mean():.0f}%")
     if shares:
         texts.append(f"coverage {' and '.join(shares)}")
-    return f"{plain(trait)}\n{', '.join(texts)}"
+    return f"{shorten_names(cv.traits)[trait]}\n{', '.join(texts)}"
 
 
 def _list_entries(
@@ -283,4 +319,5 @@ def _list_entries(
 ) -> dict[str, dict[str, Any]]:
     """Labels and looks of models for a legend; numbered : the models by whose places colours go."""
     numbered = models if numbered is None else numbered
-    return {plain(model) + ("" if model in scored else " (no value)"): style(numbered.index(model)) for model in models}
+    shown = shorten_names(numbered)
+    return {shown[model] + ("" if model in scored else " (no value)"): style(numbered.index(model)) for model in models}

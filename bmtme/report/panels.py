@@ -13,10 +13,30 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["add_legend", "make_panels", "name_axes", "shade_places", "turn_labels"]
+__all__ = ["add_legend", "make_panels", "name_axes", "shade_places", "shorten_names", "turn_labels"]
 
 #: Panels side by side at most, and inches that they may take.
 MOST_PANELS, MOST_WIDTH = 4, 18.0
+#: Characters of a name in a figure at most: longer ones would leave no room for the panels.
+MOST_SHOWN = 24
+
+
+def shorten_names(names: Sequence[str]) -> dict[str, str]:
+    """What stands in a figure for each name: long ones without their middle, those that this makes the same by number.
+
+    The names are in the order of the figure, each once.
+    """
+    made: dict[str, str] = {}
+    for name in names:
+        text = short = " ".join(str(name).split())
+        if len(text) > MOST_SHOWN:
+            text = short = f"{text[: MOST_SHOWN - 9]}…{text[-8:]}"
+        number = 1
+        while text in made.values():
+            number += 1
+            text = f"{short} ({number})"
+        made[name] = text
+    return {name: plain(text) for name, text in made.items()}
 
 
 def make_panels(
@@ -39,8 +59,8 @@ def make_panels(
     panels = list(axes.flat)
     for panel in panels[len(traits) :]:
         panel.set_axis_off()
-    for panel, trait in zip(panels, traits, strict=False):
-        panel.set_title(plain(trait), fontsize=10)
+    for panel, trait in zip(panels, shorten_names(traits).values(), strict=False):
+        panel.set_title(trait, fontsize=10)
         panel.set_axisbelow(True)
         panel.tick_params(labelbottom=True, labelleft=True, labelsize=8)
         for side in ("top", "right"):
@@ -56,8 +76,8 @@ def shade_places(panel: Axes, places: int, axis: str) -> None:
 
 
 def turn_labels(panel: Axes, names: Sequence[str], slot: float) -> None:
-    """Names of environments upright where they would run into each other."""
-    if max(len(str(name)) for name in names) * 0.08 > slot:
+    """Names of environments, as they are shown, upright where they would run into each other."""
+    if max(map(len, names)) * 0.08 > slot:
         for label in panel.get_xticklabels():
             label.set(rotation=60, ha="right", rotation_mode="anchor")
 

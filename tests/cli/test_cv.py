@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -108,11 +110,85 @@ def test_new_lines_and_their_partitions_again(
     assert set(comparison["metric"]) == {"pearson", "msep"}
 
     again = ["--scheme", "file", "--partitions-file", tmp_path / "run" / "partitions.csv", "--traits", "T1,T2"]
+    again += ["--top", "0.3", "--lowest", "T2"]
     code, _, complained = run(*words, *again, "--model", "single", "--out", tmp_path / "more")
     assert code == 0, complained
+    listed = bmtme.load(tmp_path / "more").run["inputs"]["partitions"]
+    assert listed["sha256"] == hashlib.sha256((tmp_path / "run" / "partitions.csv").read_bytes()).hexdigest()
     code, said, _ = run("compare", tmp_path / "run", tmp_path / "more")
     assert code == 0
     assert "own - single" in said
+
+
+def test_families_by_a_pedigree(trial_folder: Path, tmp_path: Path, run: Run) -> None:
+    """Full sibs are hidden together, whichever parent is which; a line without parents is alone."""
+    lines = [f"L{j:02d}" for j in range(1, 12)]
+    parents = [("A", "B"), ("B", "A"), ("A", "C"), ("C", "open")]
+    table = pd.DataFrame([(line, *parents[j // 3]) for j, line in enumerate(lines)], columns=["name", "m", "f"])
+    table.to_csv(tmp_path / "ped.csv", index=False)
+    words = ["cv", trial_folder / "pheno.csv", "--relationship", trial_folder / "relationship.csv", *COLUMNS, "--rep"]
+    words += ["rep", *SMALL, "--traits", "T1", "--scheme", "new-lines", "--folds", "3", "--model", "mean"]
+    words += ["--families", tmp_path / "ped.csv", "--pedigree-columns", "name,m,f"]
+    code, said, complained = run(*words, "--pedigree-missing", "open", "--out", tmp_path / "run")
+    assert code == 0, complained
+    assert "--families: 2 lines without two known parents in ped.csv ('L10', 'L11')" in complained
+    cv = bmtme.load(tmp_path / "run")
+    fold = cv.partitions.drop_duplicates("line").set_index("line")["partition"]
+    assert fold[lines[:6]].nunique() == fold[lines[6:9]].nunique() == 1
+    assert fold["L10"] != fold["L01"] != fold["L07"]
+    assert cv.run["settings"]["scheme"]["groups"]["groups"] == 2
+    assert cv.run["inputs"]["families"]["sha256"]
+    assert "2 groups of lines never split" in " ".join(said.split())
+    # Otherwise 'open' is a parent of a family, which is said.
+    code, _, complained = run(*words, "--out", tmp_path / "more")
+    assert code == 0
+    assert "ped.csv: the parent 'open' without a row of its own" in complained
+    assert bmtme.load(tmp_path / "more").run["settings"]["scheme"]["groups"]["groups"] == 3
+    table.assign(name="X" + table["name"]).to_csv(tmp_path / "ped.csv", index=False)
+    code, _, complained = run(*words, "--out", tmp_path / "none")
+    assert code == 3
+    assert "ped.csv has both parents of no line of the trial: its individuals have names such as 'XL01'" in complained
+
+
+def test_figures_and_the_scores_that_are_shown(
+    fit_words: list[str], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, no_windows: None
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    words = ["cv", *fit_words[1:], *SMALL, "--partitions", "1", "--test-fraction", "0.3", "--figures"]
+    words += ["--model", "diagonal", "--model", "a/b=mean", "--score", "coverage_90,pearson,slope"]
+    code, said, complained = run(*words, "--out", tmp_path / "run")
+    assert code == 0, complained
+    figures = ["accuracy.png", "calibration-a_b.png", "calibration-diagonal.png", "differences.png"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted([*FILES, *figures])
+    for name in figures:
+        assert (tmp_path / "run" / name).read_bytes().startswith(b"\x89PNG")
+    header = next(line for line in said.splitlines() if line.startswith("trait "))
+    assert header.split() == ["trait", "env", "model", "partitions", "coverage_90", "Pearson", "slope"]
+    assert "coverage of 90% intervals (coverage_90), Pearson correlation and slope of" in " ".join(said.split())
+    assert "- means that there is no score: the predictions are constant ('a/b')." in " ".join(said.split())
+    bmtme.load(tmp_path / "run")
+
+
+def test_clones(trial_folder: Path, tmp_path: Path, run: Run) -> None:
+    lines = [f"L{j:02d}" for j in range(1, 13)]
+    kin = pd.DataFrame(np.eye(12), lines, lines)
+    kin.loc["L01", "L02"] = kin.loc["L02", "L01"] = 0.98
+    kin.to_csv(tmp_path / "kin.csv")
+    words = ["cv", trial_folder / "pheno.csv", "--relationship", tmp_path / "kin.csv", *COLUMNS, "--rep", "rep", *SMALL]
+    words += ["--traits", "T1", "--scheme", "new-lines", "--folds", "11", "--model", "mean"]
+    for limit, kept in (("none", None), ("", 0.999)):
+        code, _, complained = run(*words, *(["--clones", limit] if limit else []), "--out", tmp_path / f"run{limit}")
+        assert code == 0, complained
+        assert "near-duplicates: 1 pair of lines is nearly one genotype" in complained
+        assert "no correlation can be computed within partitions of so few lines" in complained
+        assert bmtme.load(tmp_path / f"run{limit}").run["settings"]["clones"] == kept
+    code, _, complained = run(*words, "--clones", "0.97", "--out", tmp_path / "eleven")
+    assert code == 3
+    assert "10 groups of lines with a record cannot make folds=11" in complained
+    code, said, complained = run(*words, "--folds", "5", "--clones", "0.97", "--out", tmp_path / "five")
+    assert code == 0, complained
+    assert "near-duplicates" not in complained
+    assert "2 lines with clones kept together" in " ".join(said.split())
 
 
 @pytest.mark.parametrize("scheme", ["new-envs", "new-lines-new-envs"])
@@ -162,6 +238,17 @@ def test_options_that_contradict_each_other(refuse: Any) -> None:
     assert "'line' is that of --line already" in refuse(*new, "--groups", "line")
     assert "Did you mean 'single'?" in refuse("--model", "singel")
     assert "invalid choice: 'cv3'" in refuse("--scheme", "cv3")
+    assert "--families: does not go with --groups" in refuse(*new, "--groups", "fam", "--families", "ped.csv")
+    assert "--pedigree-columns: needs --families" in refuse(*new, "--pedigree-columns", "a,b,c")
+    assert "expected three columns" in refuse(*new, "--families", "ped.csv", "--pedigree-columns", "a,b")
+    assert "nowhere.csv" in refuse(*new, "--families", "nowhere.csv", code=3)
+    assert "'Pearson' is no score, which are 'pearson'" in refuse("--score", "msep,Pearson")
+    assert "Did you mean 'coverage_90'?" in refuse("--score", "coverage90")
+    assert "'msep' stands there twice" in refuse("--score", "msep,msep")
+    for text in ("1.5", "0", "some"):
+        assert f"--clones: expected a correlation above 0 and up to 1, or none, got '{text}'" in refuse(
+            "--clones", text
+        )
     assert "no column 'fam', given as the groups column" in refuse(*new, "--groups", "fam", code=3)
     assert "nowhere.csv" in refuse("--scheme", "file", "--partitions-file", "nowhere.csv", code=3)
 

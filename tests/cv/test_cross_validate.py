@@ -449,6 +449,37 @@ def test_a_scheme_of_ones_own_is_checked(data):
         cross_validate(*data, BMTME(), Own("a"), **SHORT)
 
 
+def test_a_scheme_is_described_before_the_sampling(data, monkeypatch):
+    class Own:
+        def masks(self, trial, seed):
+            return CV1(1, 0.25).masks(trial, seed)
+
+        def describe(self):
+            return 1 / 0
+
+    order = []
+    described, trained = bmtme.cv.run.describe_scheme, bmtme.cv.run.train
+    monkeypatch.setattr(bmtme.cv.run, "describe_scheme", lambda *given: order.append(1) or described(*given))
+    monkeypatch.setattr(bmtme.cv.run, "train", lambda *given: order.append(2) or trained(*given))
+    run = cross_validate(*data, EnvironmentMeans(), Own(), **SHORT).run
+    assert order == [1, 2]
+    assert run["settings"]["scheme"] == {"name": "Own"}
+
+
+def test_a_short_run_is_told_once_it_is_to_be_sampled(data):
+    def tell(model, **settings):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                cross_validate(*data, model, CV1(1, 0.25), **SHORT | settings)
+            except UsageError:
+                assert settings
+        return [each.filename for each in caught if str(each.message).startswith("a short run: ")]
+
+    assert tell(EnvironmentMeans()) == tell(BMTME(), top=2) == []
+    assert tell(BMTME()) == [__file__]
+
+
 def test_errors_of_the_data_come_before_the_sampling(data, monkeypatch):
     trial, relationship = data
     monkeypatch.setattr(bmtme.cv.run, "rehearse", lambda job: pytest.fail("sampled"))

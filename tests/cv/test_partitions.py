@@ -13,9 +13,11 @@ from bmtme.cv.partitions import (
     describe_scheme,
     draw_partitions,
     find_equal,
+    label_apart,
     tabulate_partitions,
 )
 from bmtme.cv.schemes import CV1, CV2
+from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from tests.helpers.patterns import TRAITS, incomplete, trial_of_pattern
 
@@ -217,6 +219,69 @@ def test_schemes_are_recorded_in_plain_values():
     assert describe_scheme(Partitions.from_frame(frame[::-1])) == described["Partitions"]
 
 
+class Broken:
+    """What cannot be described: by itself, or because it has no end."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def describe(self):
+        if self.error is not None:
+            raise self.error
+        return Broken()
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+
+class Silent:
+    __repr__ = Broken.__repr__
+
+
+def test_settings_that_cannot_be_described():
+    own = Own()
+    ring = [1]
+    ring.append(ring)
+    wide = [ring] * 100
+    own.made = [Broken(), Broken(ZeroDivisionError()), Silent(), ring, wide, "told"]
+    made = describe_scheme(own)["made"]
+    assert json.loads(json.dumps(made)) == made
+    assert made[:4] == ["Broken", "Broken", "a value of type Silent", [1, "list"]]
+    assert made[5] == "told"
+    assert describe_scheme(Broken(RecursionError())) == {"name": "Broken"}
+
+
+def test_masks_with_other_arguments():
+    class Alone:
+        def masks(self):
+            return []
+
+    class Keyword:
+        def masks(self, trial, *, seed):
+            return []
+
+    class More:
+        def masks(self, trial, seed, more=None):
+            raise TypeError("of its own")
+
+    for scheme in (Alone(), Keyword()):
+        with pytest.raises(UsageError, match=r"the method masks of .* must be masks\(trial, seed\): "):
+            check_scheme(scheme)
+    with pytest.raises(TypeError, match="of its own"):
+        draw_partitions(check_scheme(More()), trial_of_pattern(np.ones((6, 3))), 1)
+
+
+def test_labels_of_names_with_colons():
+    names = [("a:b", "c"), ("a", "b:c"), ("d", "e"), ("a:b", "c (2)"), ("a", "b", "c")]
+    labels = label_apart(names)
+    assert labels == ["a:b:c (4)", "a:b:c (3)", "d:e", "a:b:c (2)", "a:b:c"]
+    assert label_apart(names[::-1]) == labels[::-1]
+    trial = trial_of_pattern(np.ones((6, 3)))
+    odd = Trial(trial.lines, ("a:b", "b", "a"), ("b:c", "c"), trial.line_index, trial.env_index, trial.values, None)
+    partitions = draw_partitions(CV2(), odd, 1)
+    assert [partition.label for partition in partitions] == ["a:b:b:c", "a:b:c (2)", "b:b:c", "b:c", "a:b:c", "a:c"]
+
+
 def test_odd_settings_of_a_users_scheme():
     own = Own()
     own.made = [np.float64(np.nan), np.int64(3), {"a": (1, None)}, lambda: 0, list(range(1000)), np.zeros(5)]
@@ -258,3 +323,10 @@ def test_partitions_that_are_equal():
     shuffled = table.sample(frac=1.0, random_state=1).sort_values("partition", kind="stable")
     assert find_equal(shuffled) == [["a", "c", "e"]]
     assert find_equal(table[table["partition"].isin(["a", "b", "d"])]) == []
+
+
+def test_a_trial_is_needed():
+    partition = Partition("a", some((0,)))
+    for ask in (partition.record_mask, partition.test_cells):
+        with pytest.raises(UsageError, match="expected a Trial"):
+            ask(3)

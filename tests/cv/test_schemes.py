@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bmtme.cv.groups import draw_units
+from bmtme.cv.new_environments import NewEnvironments, NewLinesNewEnvironments
 from bmtme.cv.new_lines import NewLines
 from bmtme.cv.partitions import Partition, count_units, describe_scheme
 from bmtme.cv.schemes import CV1, CV2
@@ -391,3 +392,11 @@ def test_cv1_names_the_fraction_that_can():
         CV1(3, 0.6).masks(trial, 1)
     fraction = float(str(error.value).split("at most ")[1].split(", or")[0])
     assert len(CV1(3, fraction).masks(trial, 1)) == 3
+
+
+@pytest.mark.parametrize("names", [[None], [["E1"]], [1.5], [b"E1"]])
+def test_names_that_are_none(names):
+    for scheme in (NewEnvironments, NewLinesNewEnvironments, CV2):
+        with pytest.raises(UsageError, match=f"{scheme.__name__}: envs must hold names, one text for each, got"):
+            scheme(envs=names)
+    assert CV2(envs=[2019, " E1 "]).envs == ("2019", "E1")

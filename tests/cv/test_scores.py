@@ -13,6 +13,7 @@ from scipy import stats
 from bmtme.cv.scores import score, score_means, summarise
 from bmtme.errors import UsageError
 from bmtme.results.agreement import bias, msep, pearson, share_top, slope, spearman
+from tests.helpers.comparisons import make_result
 
 KEYS = ("model", "partition", "env", "trait", "n_test")
 NAMES = (
@@ -354,3 +355,19 @@ def test_masks_and_scores_need_no_compiled_code():
     script = "import sys, bmtme.cv; print(sorted({'numba', 'arviz'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_no_table_of_numbers():
+    cv = make_result({"a": 0.5}, lines=20, partitions=2)
+    for made, what in ((score, "predictions"), (score_means, "means of lines"), (summarise, "scores")):
+        with pytest.raises(UsageError, match=f"the table of {what} must be a pandas DataFrame, got 3"):
+            made(3)
+    for made, table in ((score, cv.predictions), (score_means, cv.line_means)):
+        with pytest.raises(UsageError, match=r"the column 'mean' of the table of .* must hold numbers"):
+            made(table.assign(mean="x"))
+        with pytest.raises(UsageError, match="the table of heritabilities must be a pandas DataFrame, got 3"):
+            made(table, heritability=3)
+        with pytest.raises(UsageError, match=r"the column 'heritability' of .* must hold numbers"):
+            made(table, heritability=cv.heritability.assign(heritability="high"))
+    with pytest.raises(UsageError, match="the column 'pearson' of the table of scores must hold numbers"):
+        summarise(cv.scores.assign(pearson="x"))

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 import bmtme
 from bmtme.cv.result import CrossValidation
 from bmtme.report.cv_plots import plot_accuracy, plot_calibration, plot_differences
+from bmtme.report.panels import shorten_names
 from tests.helpers.comparisons import make_result
 
 pytestmark = pytest.mark.usefixtures("no_windows")
@@ -35,6 +36,15 @@ def large() -> CrossValidation:
     envs = tuple(f"Site{k}_2019" for k in range(10))
     traits = ("Yield", "ASI", "$\\frac{$", "_PH", "TKW", "Protein", "Lodging", "DTF")
     return make_result(models, baselines=BASELINES, envs=envs, traits=traits, lines=40, partitions=4)
+
+
+@pytest.fixture(scope="module")
+def long() -> CrossValidation:
+    """Names that would leave no room for anything else, and are told apart by their middle alone."""
+    tail = "z" * 150
+    models = {f"{'m' * 150}{k}{tail}": r for k, r in enumerate((0.8, 0.3, 0.5))}
+    envs = tuple(f"{'E' * 150}{k}{tail}" for k in range(3))
+    return make_result(models, envs=envs, traits=(f"{'T' * 150}1{tail}", f"{'T' * 150}2{tail}", "$x_{"), lines=40)
 
 
 def list_legend(figure: Figure) -> list[str]:
@@ -151,7 +161,7 @@ def test_a_planted_inflation_is_seen(cv: CrossValidation) -> None:
 
 
 @pytest.mark.parametrize("plot", [plot_accuracy, plot_differences, plot_calibration])
-@pytest.mark.parametrize("size", ["cv", "large"])
+@pytest.mark.parametrize("size", ["cv", "large", "long"])
 @pytest.mark.filterwarnings("error")
 def test_nothing_overlaps(plot: Any, size: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Panels, their titles and labels, the legend and the names of the axes; and all of it inside the figure."""
@@ -163,6 +173,8 @@ def test_nothing_overlaps(plot: Any, size: str, request: pytest.FixtureRequest, 
     boxes.append(figure.legends[0].get_window_extent(drawn))
     for one, other in combinations(boxes, 2):
         assert not one.overlaps(other)
+    for panel in figure.axes:  # not squeezed out by their labels
+        assert not panel.axison or min(panel.get_window_extent(drawn).size) > 0.5 * figure.dpi
     width, height = figure.canvas.get_width_height()
     for box in boxes:
         assert -2 <= box.x0 <= box.x1 <= width + 2
@@ -173,13 +185,36 @@ def test_nothing_overlaps(plot: Any, size: str, request: pytest.FixtureRequest, 
         assert not any(one.overlaps(other) for one, other in combinations(labels[:10], 2))
 
 
+def test_long_names_stay_apart(long: CrossValidation) -> None:
+    short = f"{'m' * 15}…{'z' * 8}"
+    assert list_legend(plot_accuracy(long))[:3] == [short, f"{short} (2)", f"{short} (3)"]
+    assert shorten_names(["x" * 24, "a\nb", "$"]) == {"x" * 24: "x" * 24, "a\nb": "a b", "$": r"\$"}
+
+
+def test_differences_do_not_pay_for_a_bootstrap(cv: CrossValidation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bmtme.cv.compare, "resample_lines", lambda *given: pytest.fail("drawn"))
+    with pytest.raises(pytest.fail.Exception):
+        cv.compare()
+    assert plot_differences(cv).axes
+
+
 def test_refusals(cv: CrossValidation) -> None:
     with pytest.raises(bmtme.UsageError, match=r"must be one of .*Did you mean 'pearson'"):
         plot_accuracy(cv, "Pearson")
-    with pytest.raises(bmtme.UsageError, match="no column 'msep_mean'"):
+    with pytest.raises(bmtme.UsageError, match="without the column 'msep_mean'"):
         plot_accuracy(cv.summary().drop(columns="msep_mean"), "msep")
-    with pytest.raises(bmtme.UsageError, match="expected the summary of a cross-validation"):
+    with pytest.raises(bmtme.UsageError, match="expected a cross-validation or its summary, got a table without"):
         plot_accuracy(pd.DataFrame())
+    with pytest.raises(bmtme.UsageError, match=r"expected a cross-validation or its summary, got None\."):
+        plot_accuracy(None)  # type: ignore[arg-type]
+    with pytest.raises(bmtme.UsageError, match="has no rows"):
+        plot_accuracy(cv.summary().iloc[:0])
+    for plot in (plot_differences, plot_calibration):
+        for odd, name in ((None, "NoneType"), (cv.summary(), "DataFrame")):
+            with pytest.raises(bmtme.UsageError, match=f"expected a CrossValidation .* got {name}"):
+                plot(odd)  # type: ignore[operator]
+    with pytest.raises(bmtme.UsageError, match=r"must be one of .*got \['pearson'\]"):
+        plot_differences(cv, ["pearson"])  # type: ignore[arg-type]
     with pytest.raises(bmtme.UsageError, match="Did you mean 'single'"):
         plot_differences(cv, against="singel")
     with pytest.raises(bmtme.UsageError, match="model must be one of 'un', 'single', 'mean', got 'unn'"):

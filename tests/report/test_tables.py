@@ -104,6 +104,19 @@ def test_describe_cv_shows_missing_scores_and_units() -> None:
     assert ["Z,", "dry", "E", "un", "2", "0.500", "(0.020)", "1.5e-12", "(1e-13)"] in lines
     assert "* better than every other model" in " ".join(text.split())
     assert "how often that test errs has not been measured for such partitions" in " ".join(text.split())
+    assert text.endswith("- means that there is no score.")
+    notes = [("bd", "E", "Y", "few; heritability unknown: why"), ("un", "F", "Y", "few; the predictions are constant")]
+    scores = pd.DataFrame(notes, columns=["model", "env", "trait", "note"])
+    text = describe_cv(summary, run, two_traits(), best=best, scores=scores)
+    assert text.endswith("- means that there is no score: few ('un'); the predictions are constant ('un').")
+    summary.loc[summary["model"] == "bd", "pearson_mean"] = np.nan
+    text = " ".join(describe_cv(summary, run, two_traits(), best=best, scores=scores).split())
+    assert text.endswith("no score: few (all models); the predictions are constant ('un').")
+    assert "means that" not in describe_cv(summary, run, two_traits(), shown=["msep"], scores=scores)
+    accuracy = summary.assign(accuracy_mean=np.nan, accuracy_se=np.nan)
+    text = " ".join(describe_cv(accuracy, run, two_traits(), shown=["accuracy", "msep"], scores=scores).split())
+    assert "the predictions are constant ('un'); heritability unknown: why ('bd')." in text
+    assert "trait env model partitions accuracy MSEP" in text
     told = describe_cv(summary, run, two_traits(), best=best, sizes={"pearson": 0.101, "msep": 0.125})
     assert "tells them apart in about 10% by Pearson and 12% by MSEP (nominally 5%)" in " ".join(told.split())
     assert "2 partitions, 25% of the lines" in text
