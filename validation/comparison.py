@@ -230,7 +230,7 @@ def measure(options: Options, sets: int, better: int, draws: int) -> tuple[list[
                 table.append((name, score, *cells))
                 if share == ALIKE:
                     rows += check_sizes(design, name, score, sets, mean[s], error[s])
-                else:
+                elif design.kind != "envs":  # lines with records elsewhere: the models hardly differ
                     test = 2 if turn else 1
                     least = dict(SIZES[design.kind, score])[design.number]
                     ok = bool(mean[s][test] > least)
@@ -254,8 +254,9 @@ def check_sizes(design: Design, name: str, score: str, sets: int, mean: np.ndarr
     told = dict(SIZES[design.kind, score])[design.number]
     test = 2 if design.kind in TURNS else 1
     gap = abs(mean[test] - told)
-    # The size told was measured on as many sets as the full study has.
-    ok = bool(gap < 4.0 * np.hypot(error[test], np.sqrt(told * (1 - told) / 2000)))
+    # The size told was measured on as many sets as the full study has; no rejection in few sets is no error of zero.
+    chance = np.sqrt(told * (1 - told) / np.array([sets, 2000]))
+    ok = bool(gap < 4.0 * np.hypot(max(error[test], chance[0]), chance[1]))
     figure = f"{mean[test]:.3f} (SE {error[test]:.3f}), told {told}"
     return [
         Row(f"size, {name}, {score}", f"{sets} sets", "rejections at 5%", figure, ok),

@@ -118,7 +118,7 @@ def describe_models(cv: CrossValidation, design: Design) -> list[str]:
         if (sizes > LARGE_SIZE).any():
             where = "of a trait" if design.alone else "of an environment and trait"
             sentences.append(
-                f"The test is approximate: at 5% it rejected in {100 * sizes.iloc[0]:.0f}% of simulated comparisons "
+                f"The test is approximate: at 5% it rejected in {100 * sizes.iloc[0]:.2g}% of simulated comparisons "
                 f"{where} where models were alike, so take a p near 0.05 for a hint."
             )
     return sentences

@@ -93,7 +93,7 @@ def list_notes(table: pd.DataFrame, score: Score) -> str:
     sizes = table["size"].dropna()
     if len(sizes):
         text += (
-            f" The test is approximate: at a nominal 5% it rejects in about {100 * sizes.iloc[0]:.0f}% where models "
+            f" The test is approximate: at a nominal 5% it rejects in about {100 * sizes.iloc[0]:.2g}% where models "
             "are alike."
         )
     return text

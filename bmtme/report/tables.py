@@ -232,7 +232,7 @@ def describe_cv(
 def describe_sizes(sizes: Mapping[str, float], printed: Sequence[Score]) -> str:
     """How far the stars can be trusted."""
     texts = [
-        f"{100 * sizes[score.name]:.0f}% by {score.heading or score.name}" for score in printed if score.name in sizes
+        f"{100 * sizes[score.name]:.2g}% by {score.heading or score.name}" for score in printed if score.name in sizes
     ]
     if not texts:
         return "how often that test errs has not been measured for such partitions"
