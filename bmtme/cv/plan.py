@@ -17,30 +17,12 @@ from bmtme.model.baselines import SingleTrait
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Decompose, build
 from bmtme.sampling import Sampling, spawn_seeds
-from bmtme.words import count_noun
 
 #: First word of the spawn keys of the chains, (STREAM, model, partition, chain), of one trait at a time (STREAM, model,
 #: partition, trait, chain); those of a fit are (chain,).
 STREAM = 1
 #: In place of a trait: all of them.
 ALL = -1
-
-
-def refuse_unknown(partitions: Sequence[Partition], units: Sequence[Mapping[str, int]]) -> None:
-    """Refuse to predict lines of which nothing is known: without a record, and related to none.
-
-    Raises
-    ------
-    DataError
-    """
-    for partition, counted in zip(partitions, units, strict=True):
-        if counted["lines_hidden"]:
-            lines = count_noun(counted["lines_hidden"], "line")
-            raise DataError(
-                f"partition {partition.label!r} hides every value of {lines}, and with an identity "
-                "relationship nothing else tells of them: all would be predicted alike. Give a relationship from "
-                "markers or a pedigree, or hide lines in some environments only, as bmtme.CV1() does."
-            )
 
 
 def train(

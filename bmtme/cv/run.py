@@ -29,7 +29,7 @@ from bmtme.cv.partitions import (
     draw_partitions,
     tabulate_partitions,
 )
-from bmtme.cv.plan import ALL, plan_jobs, refuse_unknown, train
+from bmtme.cv.plan import ALL, plan_jobs, train
 from bmtme.cv.remarks import (
     Outcomes,
     describe_equal,
@@ -41,6 +41,7 @@ from bmtme.cv.remarks import (
 )
 from bmtme.cv.result import CrossValidation
 from bmtme.cv.schemes import CV1
+from bmtme.cv.strangers import describe_strangers
 from bmtme.cv.tasks import Job, Outcome, join_outcomes, run_jobs
 from bmtme.cv.training import DecompositionCache, Training
 from bmtme.data.records import as_names
@@ -166,10 +167,9 @@ def cross_validate(
         partitions = draw_partitions(scheme, trial, sampling.seed)
         refuse_leaks(trial, partitions)
         units = [count_units(partition, trial) for partition in partitions]
-        if relationship.is_identity:
-            refuse_unknown(partitions, units)
         hidden = tabulate_partitions(partitions, trial)
         told = [
+            describe_strangers(partitions, trial, relationship),
             describe_clone_leaks(partitions, trial, same),
             describe_nearly_clones(partitions, trial, relationship, same),
             describe_equal(hidden),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from bmtme.cv.partitions import Partition
+from bmtme.cv.partitions import Partition, count_units
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
+from bmtme.errors import DataError
+from bmtme.words import count_noun, list_names
 
-__all__ = ["find_strangers"]
+__all__ = ["describe_strangers", "find_strangers"]
 
 #: A relationship below this, as a share of the root of the two diagonal entries, is zero up to rounding.
 NOTHING = 1e-9
@@ -51,3 +55,34 @@ def find_strangers(relationship: Relationship, partition: Partition, trial: Tria
     size = np.sqrt(np.maximum(matrix.diagonal(), 0.0))
     nearest = np.abs(matrix[np.ix_(rows, columns)]) > NOTHING * np.outer(size[rows], size[columns])
     return [line for line, related in zip(hidden, nearest.any(axis=1), strict=True) if not related]
+
+
+def describe_strangers(partitions: Sequence[Partition], trial: Trial, relationship: Relationship) -> str:
+    """A sentence on scored lines of which nothing is known, empty if there are none.
+
+    Raises
+    ------
+    DataError
+        If that is so of all lines that a partition hides whole: all would be predicted alike.
+    """
+    counts = {partition.label: len(find_strangers(relationship, partition, trial)) for partition in partitions}
+    for partition in partitions:
+        whole = count_units(partition, trial)["lines_hidden"]
+        if whole and counts[partition.label] == whole:
+            why = (
+                "with an identity relationship" if relationship.is_identity else "as they are related to no other line"
+            )
+            raise DataError(
+                f"partition {partition.label!r} hides every value of {count_noun(whole, 'line')}, and {why} nothing "
+                "else tells of them: all would be predicted alike. Give a relationship from markers or a pedigree, or "
+                "hide lines in some environments only, as bmtme.CV1() does."
+            )
+    label = max(counts, key=counts.__getitem__)
+    if not counts[label]:
+        return ""
+    names = find_strangers(relationship, next(each for each in partitions if each.label == label), trial)
+    return (
+        f"nothing is known of some lines that are hidden whole, as they are related to none of the others: in "
+        f"{sum(map(bool, counts.values()))} of {count_noun(len(partitions), 'partition')}, most in {label!r} "
+        f"({list_names(names, 5)}). They are all predicted alike, which lowers the correlations."
+    )

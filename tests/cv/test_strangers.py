@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bmtme.cv import NewLines, Partition
-from bmtme.cv.strangers import find_strangers
+from bmtme.cv.strangers import describe_strangers, find_strangers
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.errors import DataError
 from tests.helpers.patterns import shuffle, trial_of_pattern
@@ -87,3 +87,13 @@ def test_lines_are_matched_by_name(trial):
     assert find_strangers(relationship, hide(*places), mixed) == LINES[:4]
     with pytest.raises(DataError, match="L011"):
         find_strangers(Relationship(matrix[:11, :11], lines=LINES[:11]), hide(0), trial)
+
+
+def test_words(trial):
+    with pytest.raises(DataError, match=r"hides every value of 4 lines, and with an identity relationship nothing"):
+        describe_strangers(NewLines(3).masks(trial, 1), trial, Relationship.identity(LINES))
+    with pytest.raises(DataError, match=r"'a' hides every value of 1 line, and as they are related to no other line"):
+        describe_strangers([hide(11)], trial, Relationship(families(6, 5, 1), lines=LINES))
+    text = describe_strangers([hide(0, 11), hide(1)], trial, Relationship(families(6, 5, 1), lines=LINES))
+    assert "in 1 of 2 partitions, most in 'a' ('L011')" in text.replace("in 1 of 1 partition,", "in 1 of 2 partitions,")
+    assert describe_strangers([hide(0)], trial, Relationship(families(6, 6), lines=LINES)) == ""
