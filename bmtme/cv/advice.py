@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from bmtme.arguments import as_list
 from bmtme.cv.calibration import describe_coverage, describe_slopes
 from bmtme.cv.compare import LEVEL, compare, find_score, find_winners
 from bmtme.cv.differences import FEWEST_PARTITIONS, By, Design, adjust_holm
@@ -40,7 +41,7 @@ def find_best(cv: CrossValidation, metrics: Sequence[str]) -> set[tuple[str, str
     means: dict[Any, float] = correlations.to_dict()
     return {
         (metric, *key)
-        for metric in metrics
+        for metric in as_list(metrics, "metrics")
         for key in find_winners(tabulate(cv, metric, "cell"), find_score(metric), means)
     }
 

@@ -14,6 +14,7 @@ from bmtme.cv.replicates import FEWEST_FREEDOM, Plots, average_means, divide_var
 from bmtme.data.order import sort_trial
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
+from bmtme.errors import UsageError
 from bmtme.model.eigenbasis import measure_spread
 from bmtme.results.docstrings import document
 from bmtme.results.entries import NONE, NUMBER, TEXT, Column
@@ -106,6 +107,11 @@ def measure_heritability(trial: Trial, relationship: Relationship) -> pd.DataFra
     All lines of the trial count. Where whole groups, such as families, are the folds, a correlation is among the lines
     of few groups, which differ less: the heritability there is lower, and the accuracy comes out too low.
     """
+    if not isinstance(trial, Trial) or not isinstance(relationship, Relationship):
+        raise UsageError(
+            f"expected a bmtme.Trial and a bmtme.Relationship, got {type(trial).__name__} and "
+            f"{type(relationship).__name__}."
+        )
     given, (trial, _) = trial, sort_trial(trial)
     known = set(relationship.lines)
     lines = np.array([line in known for line in trial.lines], dtype=bool)

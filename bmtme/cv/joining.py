@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import show
 from bmtme.cv.result import CrossValidation
 from bmtme.cv.scores import TOP
 from bmtme.errors import DataError, UsageError
@@ -43,6 +44,8 @@ def join_runs(named: Mapping[str, CrossValidation]) -> CrossValidation:
     UsageError
         If there is no run, or they differ in `top` or `lowest`.
     """
+    if not isinstance(named, Mapping) or not all(isinstance(run, CrossValidation) for run in named.values()):
+        raise UsageError(f"the runs to join must be a dict of cross-validations by name, got {show(named)}.")
     if not named:
         raise UsageError("there is no run to join: name at least one.")
     (first, one), *others = named.items()

@@ -11,6 +11,7 @@ from bmtme.cv.heritability import GRID, measure_heritability
 from bmtme.cv.replicates import fit_plots
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
+from bmtme.errors import UsageError
 
 
 def make_relationship(rng, lines, markers=300):
@@ -262,3 +263,8 @@ def test_order_of_records_and_lines_changes_no_digit():
         pd.testing.assert_frame_equal(
             again.reset_index(), first, check_exact=True, check_dtype=False, check_index_type=False
         )
+
+
+def test_wrong_types_are_refused():
+    with pytest.raises(UsageError, match=r"expected a bmtme\.Trial and a bmtme\.Relationship, got int and int"):
+        measure_heritability(3, 4)

@@ -430,3 +430,9 @@ def test_several_traits_are_judged_against_the_same_model_alone():
         assert "harm" not in text
     other = {"relationships": {"un": "r", "single": "other"}}
     assert "(relationship)" in tell(inner, bmtme.SingleTrait().describe(), **other)
+
+
+@pytest.mark.parametrize("runs", [[1], {"a": 3}, None, {}])
+def test_what_is_no_run_is_refused(runs):
+    with pytest.raises(UsageError, match=r"the runs to join must be a dict|there is no run to join"):
+        join_runs(runs)
