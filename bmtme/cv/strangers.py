@@ -63,20 +63,19 @@ def describe_strangers(partitions: Sequence[Partition], trial: Trial, relationsh
     Raises
     ------
     DataError
-        If that is so of all lines that a partition hides whole: all would be predicted alike.
+        If that is so of all lines that are hidden whole: all would be predicted alike.
     """
     counts = {partition.label: len(find_strangers(relationship, partition, trial)) for partition in partitions}
-    for partition in partitions:
-        whole = count_units(partition, trial)["lines_hidden"]
-        if whole and counts[partition.label] == whole:
-            why = (
-                "with an identity relationship" if relationship.is_identity else "as they are related to no other line"
-            )
-            raise DataError(
-                f"partition {partition.label!r} hides every value of {count_noun(whole, 'line')}, and {why} nothing "
-                "else tells of them: all would be predicted alike. Give a relationship from markers or a pedigree, or "
-                "hide lines in some environments only, as bmtme.CV1() does."
-            )
+    whole = sum(count_units(partition, trial)["lines_hidden"] for partition in partitions)
+    if whole and sum(counts.values()) == whole:
+        alone = "as they are related to no other line"
+        why = "with an identity relationship" if relationship.is_identity else alone
+        first = next(label for label, count in counts.items() if count)
+        raise DataError(
+            f"partition {first!r} hides every value of {count_noun(counts[first], 'line')}, and {why} nothing else "
+            "tells of them: all would be predicted alike. Give a relationship from markers or a pedigree, or hide "
+            "lines in some environments only, as bmtme.CV1() does."
+        )
     label = max(counts, key=counts.__getitem__)
     if not counts[label]:
         return ""

@@ -94,7 +94,13 @@ COMPARED = (
         "(y @ f) / (y @ y) * (size_f / size)",
         (SCORES, "cv/test_scores.py::test_bias_and_slope_have_signs"),
     ),
-    Mutant("scores: bias with the wrong sign", "results/agreement.py", "average(f - y)", "average(y - f)", (SCORES,)),
+    Mutant(
+        "scores: bias with the wrong sign",
+        "results/agreement.py",
+        "average(self.predicted - self.observed)",
+        "average(self.observed - self.predicted)",
+        (SCORES,),
+    ),
     Mutant(
         "scores: accuracy over the heritability, not its root",
         "results/scores.py",
