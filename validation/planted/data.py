@@ -99,7 +99,7 @@ DATA = (
         "cv/training.py",
         "hidden[records][:, [trait]], scored",
         "hidden[records][:, [trait - 1]], scored",
-        (BASELINES + "test_one_trait_knows_nothing_of_the_others[scheme2]",),
+        ("cv/test_no_leaks.py::test_hidden_values_change_no_prediction[CV2]",),
     ),
     Mutant(
         "means of environments: a new line without the error of the mean",
