@@ -93,9 +93,9 @@ def join_runs(named: Mapping[str, CrossValidation]) -> CrossValidation:
         name: {key: cv.run.get(key) for key in ("settings", "versions", "command", "inputs") if key in cv.run}
         for name, cv in named.items()
     }
-    tables = {name: pd.concat(found, ignore_index=True) for name, found in pieces.items()}
     return CrossValidation(
-        **tables,
+        predictions=pd.concat(pieces["predictions"], ignore_index=True),
+        line_means=pd.concat(pieces["line_means"], ignore_index=True),
         partitions=one.partitions,
         heritability=one.heritability,
         failures=[(model, partition, message) for model, partition, message in failures],

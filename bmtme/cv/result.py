@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class CrossValidation:
 
         {scores}
     overall : DataFrame
-        Scores of `line_means`.
+        Scores of `line_means`. Both are made of the predictions, unless ``made`` brings them, by name.
 
         {overall}
     """
@@ -84,8 +84,12 @@ class CrossValidation:
     traits: tuple[str, ...]
     scores: pd.DataFrame = field(init=False)
     overall: pd.DataFrame = field(init=False)
+    made: InitVar[Mapping[str, pd.DataFrame] | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, made: Mapping[str, pd.DataFrame] | None = None) -> None:
+        if made is not None:
+            self.scores, self.overall = made["scores"], made["overall"]
+            return
         settings = self.run["settings"]
         named: dict[str, Any] = {"traits": self.traits, "heritability": self.heritability}
         named |= {"top": settings.get("top", TOP), "lowest": settings.get("lowest", ())}
@@ -228,11 +232,14 @@ def load_cross_validation(folder: str | os.PathLike[str]) -> CrossValidation:
     failures = [(entry["model"], entry["partition"], entry["message"]) for entry in run.pop("failures")]
     warnings, envs, traits = (run.pop(name) for name in ("warnings", "envs", "traits"))
     # The scores lie there: made again, they would take longer than all the rest where environments and traits are many.
-    tables |= {
-        name: read_table(path / f"{name}.csv", columns[f"{name}.csv"]) for name in MADE if f"{name}.csv" in columns
-    }
-    cv = CrossValidation.__new__(CrossValidation)
-    vars(cv).update(tables, failures=failures, warnings=warnings, run=run, envs=tuple(envs), traits=tuple(traits))
-    if any(name not in tables or list(tables[name]) != name_columns(made()) for name, made in MADE.items()):
-        cv.__post_init__()
-    return cv
+    made = {name: read_table(path / f"{name}.csv", columns[f"{name}.csv"]) for name in MADE if f"{name}.csv" in columns}
+    current = all(name in made and list(made[name]) == name_columns(each()) for name, each in MADE.items())
+    return CrossValidation(
+        **tables,
+        failures=failures,
+        warnings=warnings,
+        run=run,
+        envs=tuple(envs),
+        traits=tuple(traits),
+        made=made if current else None,
+    )

@@ -41,6 +41,7 @@ from bmtme.cv.remarks import (
 )
 from bmtme.cv.result import CrossValidation
 from bmtme.cv.schemes import CV1
+from bmtme.cv.scores import TOP
 from bmtme.cv.strangers import describe_strangers
 from bmtme.cv.tasks import Job, Outcome, join_outcomes, run_jobs
 from bmtme.cv.training import DecompositionCache, Training
@@ -76,7 +77,7 @@ def cross_validate(
     progress: bool | None = None,
     unrelated: Literal["error", "drop"] = "error",
     sampler: str | None = None,
-    top: float = 0.2,
+    top: float = TOP,
     lowest: Sequence[str] = (),
     clones: CloneChoice = CLONES,
 ) -> CrossValidation:
@@ -129,8 +130,8 @@ def cross_validate(
     ------
     DataError
         If the data, or the training part of a partition, do not do for a model, or if a partition hides values that
-        follow exactly from others that it shows, or lines of which an identity relationship tells nothing; before
-        anything is sampled.
+        follow exactly from others that it shows, or lines of which the relationship tells nothing; before anything is
+        sampled.
     UsageError
         For arguments that make no sense.
     NumericalError

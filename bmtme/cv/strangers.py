@@ -65,23 +65,23 @@ def describe_strangers(partitions: Sequence[Partition], trial: Trial, relationsh
     DataError
         If that is so of all lines that are hidden whole: all would be predicted alike.
     """
-    counts = {partition.label: len(find_strangers(relationship, partition, trial)) for partition in partitions}
+    found = {partition.label: find_strangers(relationship, partition, trial) for partition in partitions}
+    strangers = {label: lines for label, lines in found.items() if lines}
+    if not strangers:
+        return ""
     whole = sum(count_units(partition, trial)["lines_hidden"] for partition in partitions)
-    if whole and sum(counts.values()) == whole:
+    if sum(map(len, strangers.values())) == whole:
         alone = "as they are related to no other line"
         why = "with an identity relationship" if relationship.is_identity else alone
-        first = next(label for label, count in counts.items() if count)
+        first, lines = next(iter(strangers.items()))
         raise DataError(
-            f"partition {first!r} hides every value of {count_noun(counts[first], 'line')}, and {why} nothing else "
+            f"partition {first!r} hides every value of {count_noun(len(lines), 'line')}, and {why} nothing else "
             "tells of them: all would be predicted alike. Give a relationship from markers or a pedigree, or hide "
             "lines in some environments only, as bmtme.CV1() does."
         )
-    label = max(counts, key=counts.__getitem__)
-    if not counts[label]:
-        return ""
-    names = find_strangers(relationship, next(each for each in partitions if each.label == label), trial)
+    label = max(strangers, key=lambda label: len(strangers[label]))
     return (
         f"nothing is known of some lines that are hidden whole, as they are related to none of the others: in "
-        f"{sum(map(bool, counts.values()))} of {count_noun(len(partitions), 'partition')}, most in {label!r} "
-        f"({list_names(names, 5)}). They are all predicted alike, which lowers the correlations."
+        f"{len(strangers)} of {count_noun(len(partitions), 'partition')}, most in {label!r} "
+        f"({list_names(strangers[label], 5)}). They are all predicted alike, which lowers the correlations."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -198,8 +199,7 @@ class Trial:
 
     def counts(self) -> np.ndarray:
         """Number of recorded plots of every line, environment and trait: (J, I, L) int64 array."""
-        seen = ~np.isnan(self.values)
-        return self._sum_cells([(self._cells, column.astype(np.float64)) for column in seen.T]).astype(np.int64)
+        return self._counts.copy()
 
     def cell_means(self) -> np.ndarray:
         """Mean of the recorded plots of every line, environment and trait: (J, I, L) array, NaN where there is none."""
@@ -209,6 +209,12 @@ class Trial:
         columns = np.nan_to_num(self.values, nan=0.0).T
         sums = self._sum_cells([(self._cells[k], column[k]) for k, column in zip(orders, columns, strict=True)])
         return np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        """`counts`, made once: schemes and checks ask for them again for every partition."""
+        seen = ~np.isnan(self.values)
+        return self._sum_cells([(self._cells, column.astype(np.float64)) for column in seen.T]).astype(np.int64)
 
     @property
     def _cells(self) -> np.ndarray:
