@@ -86,7 +86,7 @@ class CrossValidation:
     overall: pd.DataFrame = field(init=False)
     made: InitVar[Mapping[str, pd.DataFrame] | None] = None
 
-    def __post_init__(self, made: Mapping[str, pd.DataFrame] | None = None) -> None:
+    def __post_init__(self, made: Mapping[str, pd.DataFrame] | None) -> None:
         if made is not None:
             self.scores, self.overall = made["scores"], made["overall"]
             return

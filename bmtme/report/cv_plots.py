@@ -16,7 +16,7 @@ from bmtme.cv.result import CrossValidation
 from bmtme.errors import UsageError
 from bmtme.report.palette import style
 from bmtme.report.panels import add_legend, make_panels, name_axes, shade_places, shorten_names, turn_labels
-from bmtme.results.agreement import slope
+from bmtme.results.agreement import Pair
 from bmtme.results.entries import NONE
 from bmtme.results.scores import Score
 from bmtme.words import count_noun, list_names, suggest
@@ -244,7 +244,7 @@ def plot_calibration(cv: CrossValidation, model: str | None = None) -> Figure:
                 rasterized=True,
             )
             x, y = here["mean"].to_numpy(), here["observed"].to_numpy()
-            b = slope(y, x)
+            b = Pair(y, x).slope
             if math.isfinite(b):
                 among = np.array([x.min(), x.max()])
                 line = y.mean() + b * (among - x.mean())

@@ -22,7 +22,12 @@ _ROUNDING = 1e-12
 
 
 class Pair:
-    """Observed and predicted values, and how they agree: what the functions below say, each worked out once.
+    """Observed and predicted values of n lines, and how they agree, each number worked out once.
+
+    Correlations and the slope are missing (NaN) for n < 3, where a value is missing, and where a side is constant up to
+    rounding: its range is below 1e-12 of the size of its numbers. For the predictions the size of the observed values
+    counts too, because rounding in values near zero is relative to the trait, not to the prediction. Means of errors
+    are missing for n = 0 or where a value is missing.
 
     Parameters
     ----------
@@ -63,16 +68,19 @@ class Pair:
 
     @cached_property
     def pearson(self) -> float:
+        """Pearson correlation."""
         return _correlate(self._centred[0][0], self._centred[1][0]) if self.varies else np.nan
 
     @property
     def spearman(self) -> float:
+        """Spearman correlation: that of the ranks, of which ties share the mean."""
         if not self.varies:
             return np.nan
         return _correlate(*(_centre(_rank(values))[0] for values in (self.observed, self.predicted)))
 
     @property
     def slope(self) -> float:
+        """Slope of the regression of observed on predicted values: below 1 where predictions spread too much."""
         if not self.varies:
             return np.nan
         (y, size), (f, size_f) = self._centred
@@ -80,13 +88,28 @@ class Pair:
 
     @property
     def bias(self) -> float:
+        """Mean of predicted - observed, in units of the trait."""
         return average(self.predicted - self.observed)
 
     @cached_property
     def msep(self) -> float:
+        """Mean squared error of prediction, mean of (observed - predicted)^2, in squared units of the trait."""
         return float(np.mean((self.observed - self.predicted) ** 2)) if self.observed.size else np.nan
 
-    def share_top(self, top: float, lowest: bool) -> float:
+    def share_top(self, top: float = 0.2, lowest: bool = False) -> float:
+        """Share of the k best observed lines among the k best predicted ones, k = max(1, floor(top n + 0.5)).
+
+        Of values that tie at the limit each is among the best with the same chance, on either side apart: the share is
+        the expectation over random tie breaking. Predictions that are constant up to rounding tie, which gives k / n.
+        Missing (NaN) for n < 3 or where a value is missing.
+
+        Parameters
+        ----------
+        top : float
+            Share of the lines taken for the best.
+        lowest : bool
+            Whether low values are the best.
+        """
         if not self.suffices:
             return np.nan
         y, f = self.observed, self.predicted
@@ -99,108 +122,6 @@ class Pair:
     @cached_property
     def _centred(self) -> tuple[tuple[FloatArray, float], tuple[FloatArray, float]]:
         return _centre(self.observed), _centre(self.predicted)
-
-
-def pearson(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Pearson correlation of observed and predicted values.
-
-    Parameters
-    ----------
-    observed, predicted : array-like, shape (n,)
-        In the same units.
-
-    Returns
-    -------
-    float
-        Missing (NaN) for n < 3, where a value is missing, and where a side is constant up to rounding: its range
-        is below 1e-12 of the size of its numbers. For the predictions the size of the observed values counts too,
-        because rounding in values near zero is relative to the trait, not to the prediction.
-    """
-    return Pair(observed, predicted).pearson
-
-
-def spearman(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Spearman correlation: that of the ranks, of which ties share the mean.
-
-    Parameters
-    ----------
-    observed, predicted : array-like, shape (n,)
-
-    Returns
-    -------
-    float
-        Missing (NaN) where the Pearson correlation is.
-    """
-    return Pair(observed, predicted).spearman
-
-
-def slope(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Slope of the regression of observed on predicted values: below 1 where predictions spread too much.
-
-    Parameters
-    ----------
-    observed, predicted : array-like, shape (n,)
-        In the same units.
-
-    Returns
-    -------
-    float
-        Missing (NaN) where the Pearson correlation is.
-    """
-    return Pair(observed, predicted).slope
-
-
-def bias(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Mean of predicted - observed, in units of the trait.
-
-    Parameters
-    ----------
-    observed, predicted : array-like, shape (n,)
-
-    Returns
-    -------
-    float
-        Missing (NaN) for n = 0 or where a value is missing.
-    """
-    return Pair(observed, predicted).bias
-
-
-def msep(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Mean squared error of prediction, mean of (observed - predicted)^2, in squared units of the trait.
-
-    Parameters
-    ----------
-    observed, predicted : array-like, shape (n,)
-
-    Returns
-    -------
-    float
-        Missing (NaN) for n = 0 or where a value is missing.
-    """
-    return Pair(observed, predicted).msep
-
-
-def share_top(observed: npt.ArrayLike, predicted: npt.ArrayLike, top: float = 0.2, lowest: bool = False) -> float:
-    """Share of the k best observed lines among the k best predicted ones, k = max(1, floor(top n + 0.5)).
-
-    Of values that tie at the limit each is among the best with the same chance, on either side apart: the share is the
-    expectation over random tie breaking. Predictions that are constant up to rounding tie, which gives k / n.
-
-    Parameters
-    ----------
-    observed, predicted : array-like, shape (n,)
-        In the same units.
-    top : float
-        Share of the lines taken for the best.
-    lowest : bool
-        Whether low values are the best.
-
-    Returns
-    -------
-    float
-        Missing (NaN) for n < 3 or where a value is missing.
-    """
-    return Pair(observed, predicted).share_top(top, lowest)
 
 
 def average(values: npt.ArrayLike) -> float:

@@ -161,7 +161,7 @@ def test_bootstrap_of_accuracies_is_that_of_correlations_over_the_root_of_herita
     np.testing.assert_allclose(cv.compare("accuracy")[ends], cv.compare("pearson")[ends] / 0.8, rtol=1e-9)
     cv.heritability.loc[cv.heritability["env"] == "E1", "heritability"] = 0.16
     cv.heritability.loc[cv.heritability["trait"] == "ASI", "heritability"] = NAN
-    cv.__post_init__()
+    cv.__post_init__(None)
     row, plain = cv.compare("accuracy", by="all").iloc[0], cv.compare("pearson")
     # The mean of two traits' intervals is none: hold against the average of both environments' scores instead.
     scores = cv.scores[cv.scores["trait"] == "Yield"].assign(pearson=lambda t: t["accuracy"])

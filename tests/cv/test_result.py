@@ -264,7 +264,7 @@ def test_baselines_are_judged():
     )
     useless = make_result({"un": 0.5, "means": NAN}, **named)
     useless.predictions.loc[useless.predictions["model"] == "un", "mean"] += 3.0
-    useless.__post_init__()
+    useless.__post_init__(None)
     assert "they are LARGER for Yield, ASI" in told(useless)
     one = make_result({"un": 0.8, "single": 0.2}, traits=("T",), **named)
     assert "several traits" not in told(one)
@@ -278,7 +278,7 @@ def test_intervals_and_slopes_that_are_off_are_told():
     cv.predictions.loc[mine, "mean_lower"] = cv.predictions["mean"] - 0.4
     cv.predictions.loc[mine, "mean_upper"] = cv.predictions["mean"] + 0.4
     cv.predictions.loc[~mine, "mean"] *= 2.0
-    cv.__post_init__()
+    cv.__post_init__(None)
     text = told(cv)
     assert re.search(r"90% intervals do not hold 90% .*: those of 'a' hold [34]\d% for Yield \(too narrow\), ", text)
     assert re.search(r"those of 'b' spread too much \(inflated\), slope 0\.[45]", text)
@@ -379,11 +379,11 @@ def test_odd_results_can_be_spoken_of():
     missing = make_result({"a": 0.5, "b": 0.3})
     missing.predictions["mean"] = NAN
     missing.predictions["mean_lower"] = NAN
-    missing.__post_init__()
+    missing.__post_init__(None)
     assert told(missing) == ""
     empty = make_result({"a": 0.5, "b": 0.3})
     empty.predictions = empty.predictions.iloc[:0]
-    empty.__post_init__()
+    empty.__post_init__(None)
     assert told(empty) == ""
 
 
@@ -395,7 +395,7 @@ def test_means_that_are_quoted_are_over_the_partitions_that_both_have():
     cv.predictions = cv.predictions[(cv.predictions["model"] == "b") | cv.predictions["partition"].isin(kept)]
     rows = ~cv.predictions["partition"].isin(kept)
     cv.predictions.loc[rows, "mean"] = cv.predictions.loc[rows, "observed"] + 0.01
-    cv.__post_init__()
+    cv.__post_init__(None)
     means = cv.scores.groupby("model")["pearson"].mean()
     assert means["b"] > 0.5
     shared = scores[kept].mean(axis=1)

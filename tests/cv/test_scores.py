@@ -12,8 +12,33 @@ from scipy import stats
 
 from bmtme.cv.scores import score, score_means, summarise
 from bmtme.errors import UsageError
-from bmtme.results.agreement import bias, msep, pearson, share_top, slope, spearman
+from bmtme.results.agreement import Pair
 from tests.helpers.comparisons import make_result
+
+
+def pearson(observed, predicted):
+    return Pair(observed, predicted).pearson
+
+
+def spearman(observed, predicted):
+    return Pair(observed, predicted).spearman
+
+
+def slope(observed, predicted):
+    return Pair(observed, predicted).slope
+
+
+def bias(observed, predicted):
+    return Pair(observed, predicted).bias
+
+
+def msep(observed, predicted):
+    return Pair(observed, predicted).msep
+
+
+def share_top(observed, predicted, top=0.2, lowest=False):
+    return Pair(observed, predicted).share_top(top, lowest)
+
 
 KEYS = ("model", "partition", "env", "trait", "n_test")
 NAMES = (

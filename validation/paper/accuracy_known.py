@@ -11,7 +11,7 @@ import numpy as np
 
 import bmtme
 from bmtme.datasets.simulated import Simulation
-from bmtme.results.agreement import pearson
+from bmtme.results.agreement import Pair
 from validation.paper.accuracy_sets import ALONE, DESIGNS, FRACTION, KNOWN, predict_both, predict_known
 from validation.paper.simulated import simulate
 from validation.registry import Options, report_progress
@@ -58,7 +58,7 @@ def list_genetic(simulation: Simulation) -> np.ndarray:
 def correlate(y: np.ndarray, f: np.ndarray, hidden: np.ndarray) -> float:
     """Mean of Pearson's correlations of the hidden lines over environments x traits."""
     cells = np.ndindex(y.shape[1:])
-    return float(np.mean([pearson(y[hidden[:, i, l], i, l], f[hidden[:, i, l], i, l]) for i, l in cells]))
+    return float(np.mean([Pair(y[hidden[:, i, l], i, l], f[hidden[:, i, l], i, l]).pearson for i, l in cells]))
 
 
 def run_known(options: Options, sets: int = SETS, partitions: int = PARTITIONS) -> list[Known]:

@@ -11,7 +11,7 @@ import pandas as pd
 import bmtme
 from bmtme.cv.partitions import Partition
 from bmtme.datasets.simulated import Simulation
-from bmtme.results.agreement import msep, pearson
+from bmtme.results.agreement import Pair
 from validation.paper.crossvalidation import place_predictions, run_models
 from validation.paper.kept import keep
 from validation.paper.simulated import SIZES, simulate
@@ -91,7 +91,8 @@ def score_cell(y: np.ndarray, f: np.ndarray, within: np.ndarray) -> tuple[float,
 
     The deviations of plots from the mean of their line are orthogonal to all that is constant within the line.
     """
-    r, e, noise = pearson(y, f), msep(y, f), float(within.mean())
+    pair = Pair(y, f)
+    r, e, noise = pair.pearson, pair.msep, float(within.mean())
     return r, e, r * float(np.sqrt(y.var() / (y.var() + noise))), e + noise
 
 
