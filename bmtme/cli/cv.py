@@ -291,7 +291,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
     if inputs.groups is not None:
         scheme = replace(scheme, groups=inputs.groups)  # type: ignore[type-var]  # of new lines, which have them
 
-    from bmtme.cv.advice import find_sizes
+    from bmtme.cv.advice import STARRED, find_best
     from bmtme.cv.run import cross_validate
     from bmtme.report.tables import describe_cv
 
@@ -313,8 +313,9 @@ def run(args: argparse.Namespace, out: Path) -> int:
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out)
-    best = result.best(args.score) if args.score else result.best()
-    sizes = find_sizes(result, sorted({metric for metric, *_ in best}))
+    best, known = find_best(result, args.score or STARRED)
+    starred = {metric for metric, *_ in best}
+    sizes = {metric: size for metric, size in known.items() if metric in starred}
     say(describe_cv(result.summary(), result.run, inputs.trial, width(), best, args.score, result.scores, sizes))
     advice = result.advice()
     if advice:

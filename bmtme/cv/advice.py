@@ -20,6 +20,8 @@ from bmtme.words import count_noun, list_names, some_names
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
 
+#: Scores whose best models get a star where no others are named.
+STARRED = ("pearson", "msep")
 #: Partitions below which a comparison sees large differences only.
 FEW_PARTITIONS = 5
 #: Partitions, and multiples of the lines, beyond which nobody would go to tell a difference; pairs that are listed.
@@ -33,25 +35,22 @@ NOUNS = {(False, unit): noun for unit, noun in (("lines", "lines"), ("envs", "en
 NOUNS |= {(True, "lines"): "environments and lines", (True, "envs"): "environments", (True, "cells"): "environments"}
 
 
-def find_best(cv: CrossValidation, metrics: Sequence[str]) -> set[tuple[str, str, str, str]]:
-    """The (metric, env, trait, model) where a model is better than every other one; see `CrossValidation.best`."""
-    if cv.scores["model"].nunique() < 2:
-        return set()
+def find_best(cv: CrossValidation, metrics: Sequence[str]) -> tuple[set[tuple[str, str, str, str]], dict[str, float]]:
+    """The (metric, env, trait, model) where a model is better than every other one; see `CrossValidation.best`.
+
+    And how often the test behind that rejects at 5% where models are alike, by metric, where it was measured.
+    """
+    best: set[tuple[str, str, str, str]] = set()
+    known: dict[str, float] = {}
     correlations = cv.scores.groupby(["env", "trait", "model"])["pearson"].mean()
     means: dict[Any, float] = correlations.to_dict()
-    return {
-        (metric, *key)
-        for metric in as_list(metrics, "metrics")
-        for key in find_winners(tabulate(cv, metric, "cell"), find_score(metric), means)
-    }
-
-
-def find_sizes(cv: CrossValidation, metrics: Sequence[str]) -> dict[str, float]:
-    """How often the test behind the stars rejects at 5% where models are alike, by metric, where it was measured."""
-    if cv.scores["model"].nunique() < 2:
-        return {}
-    known = {metric: tabulate(cv, metric, "cell")["size"].dropna() for metric in metrics}
-    return {metric: float(sizes.iloc[0]) for metric, sizes in known.items() if len(sizes)}
+    for metric in as_list(metrics, "metrics") if cv.scores["model"].nunique() > 1 else ():
+        table = tabulate(cv, metric, "cell")
+        best |= {(metric, *key) for key in find_winners(table, find_score(metric), means)}
+        sizes = table["size"].dropna()
+        if len(sizes):
+            known[metric] = float(sizes.iloc[0])
+    return best, known
 
 
 def tabulate(cv: CrossValidation, metric: str, by: By, against: str | None = None) -> pd.DataFrame:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from bmtme.arguments import show
+from bmtme.cv.partitions import Tabulated
 from bmtme.data.tables.cells import identifier
+from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from bmtme.words import count_noun, list_names, suggest
 
-__all__ = ["Block", "GroupTable", "Groups", "draw_units", "read_groups", "refuse_strangers"]
+__all__ = ["Block", "GroupTable", "Grouped", "Groups", "draw_units", "read_groups", "refuse_strangers"]
 
 #: What users give: the group of each line.
 GroupTable = Mapping[Any, Any] | pd.Series
@@ -122,6 +124,30 @@ class Groups:
             )
             for block in members.values()
         ]
+
+
+class Grouped(Tabulated):
+    """A scheme, a dataclass, that keeps groups of lines together."""
+
+    groups: Groups | GroupTable | None
+
+    def join(self, groups: GroupTable) -> Self:
+        """The scheme with further lines kept together.
+
+        Parameters
+        ----------
+        groups : dict or pandas.Series
+            Line -> group. Groups that share a line of the trial with one of the scheme's become one with it.
+        """
+        return replace(self, groups=self._tables.join(groups))  # type: ignore[type-var]  # as its subclasses are
+
+    def gather(self, trial: Trial) -> list[Block]:
+        """Blocks of the trial's lines with a record, by name."""
+        return self._tables.gather(trial.lines, trial.recorded_lines)
+
+    @property
+    def _tables(self) -> Groups:
+        return Groups.of(self.groups) or Groups()
 
 
 def draw_units(units: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:

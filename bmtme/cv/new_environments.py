@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from bmtme.arguments import check_memory, whole_number
 from bmtme.cv.arguments import advise, as_unique_names, check_trial, find_places, refuse_empty
-from bmtme.cv.groups import Groups, GroupTable
+from bmtme.cv.groups import Grouped, Groups, GroupTable
 from bmtme.cv.new_lines import FOLDS, NewLines, deal_folds, gather_blocks
 from bmtme.cv.partitions import Partition, Tabulated, check_partition
 from bmtme.data.trial import Trial
@@ -84,7 +84,7 @@ class NewEnvironments(Tabulated):
 
 
 @dataclass(frozen=True)
-class NewLinesNewEnvironments(Tabulated):
+class NewLinesNewEnvironments(Grouped):
     """A fold of the lines is hidden everywhere and an environment for all lines; where they meet is scored.
 
     Called CV00 elsewhere (Jarquin et al. 2017, The Plant Genome 10(2), doi 10.3835/plantgenome2016.12.0130). One
@@ -116,10 +116,6 @@ class NewLinesNewEnvironments(Tabulated):
         object.__setattr__(self, "groups", Groups.of(self.groups))
         object.__setattr__(self, "envs", as_unique_names(self.envs, "envs", "NewLinesNewEnvironments"))
 
-    def join(self, groups: GroupTable) -> NewLinesNewEnvironments:
-        """The scheme with further lines kept together, as `NewLines.join`."""
-        return replace(self, groups=(Groups.of(self.groups) or Groups()).join(groups))
-
     def masks(self, trial: Trial, seed: int = 0) -> list[Partition]:
         """Draw the folds and list the partitions: environments in the order asked for, in each the folds.
 
@@ -150,7 +146,7 @@ class NewLinesNewEnvironments(Tabulated):
         places = _choose_envs(trial, self.envs, "NewLinesNewEnvironments")
         counts = trial.counts()
         recorded = np.asarray(counts > 0)
-        blocks = gather_blocks(trial, self.groups, "NewLinesNewEnvironments")
+        blocks = gather_blocks(self, trial)
         folds = deal_folds(blocks, self.folds, seed, "NewLinesNewEnvironments")
         check_memory(2 * len(places) * len(folds) * counts.size, f"the masks of folds={self.folds}")
         labels = [f"{trial.envs[i]}:{fold}" for i in places for fold in folds]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from bmtme.arguments import check_memory, whole_number
 from bmtme.cv.arguments import as_fraction, check_trial, spawn_stream
-from bmtme.cv.groups import Block, Groups, GroupTable
-from bmtme.cv.partitions import Partition, Tabulated, check_partition
+from bmtme.cv.groups import Block, Grouped, Groups, GroupTable
+from bmtme.cv.partitions import Partition, check_partition
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from bmtme.words import count_noun
@@ -25,7 +25,7 @@ RESTARTS = 100
 
 
 @dataclass(frozen=True)
-class NewLines(Tabulated):
+class NewLines(Grouped):
     """Lines are hidden in all environments and for all traits, and predicted by their relatives.
 
     The most used scheme of genomic selection, called CV1 elsewhere (Burgueno et al. 2012, Crop Science 52:707-719), not
@@ -93,16 +93,6 @@ class NewLines(Tabulated):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "groups", Groups.of(self.groups))
 
-    def join(self, groups: GroupTable) -> NewLines:
-        """The scheme with further lines kept together.
-
-        Parameters
-        ----------
-        groups : dict or pandas.Series
-            Line -> group. Groups that share a line of the trial with one of the scheme's become one with it.
-        """
-        return replace(self, groups=(Groups.of(self.groups) or Groups()).join(groups))
-
     def masks(self, trial: Trial, seed: int = 0) -> list[Partition]:
         """Draw the partitions.
 
@@ -131,7 +121,7 @@ class NewLines(Tabulated):
         """
         seed = whole_number(seed, "seed", least=0)
         counts = check_trial(trial).counts()
-        blocks = gather_blocks(trial, self.groups, "NewLines")
+        blocks = gather_blocks(self, trial)
         if self.partitions is not None and self.test_fraction is not None:
             check_memory(self.partitions * counts.size, f"the masks of partitions={self.partitions}")
             parts = _draw_parts(blocks, self.partitions, self.test_fraction, seed)
@@ -153,13 +143,13 @@ class NewLines(Tabulated):
         return made
 
 
-def gather_blocks(trial: Trial, groups: Groups | GroupTable | None, scheme: str) -> list[Block]:
+def gather_blocks(scheme: Grouped, trial: Trial) -> list[Block]:
     """Groups of the trial's lines with a record, by name; fewer than two are refused."""
-    blocks = (Groups.of(groups) or Groups()).gather(trial.lines, trial.recorded_lines)
+    blocks = scheme.gather(trial)
     if len(blocks) < 2:
         several = (trial.counts() > 0).any(axis=(0, 2)).sum() > 1
         raise DataError(
-            f"{scheme} needs lines to learn from and others to predict, and the trial has "
+            f"{type(scheme).__name__} needs lines to learn from and others to predict, and the trial has "
             f"{'one group of lines' if blocks else 'no line'} with a record: give finer groups, or leave groups out."
             f"{' bmtme.CV1() can serve, which hides lines in some environments only.' if several else ''}"
         )

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bmtme.arguments import file_path
-from bmtme.cv.advice import advise, find_best
+from bmtme.cv.advice import STARRED, advise, find_best
 from bmtme.cv.compare import COMPARED, compare
 from bmtme.cv.differences import By
 from bmtme.cv.heritability import HERITABILITY
@@ -160,13 +160,13 @@ class CrossValidation:
             traits=self.traits,
         )
 
-    def best(self, metrics: Sequence[str] = ("pearson", "msep")) -> set[tuple[str, str, str, str]]:
+    def best(self, metrics: Sequence[str] = STARRED) -> set[tuple[str, str, str, str]]:
         """The (metric, env, trait, model) where a model is better than every other one: what gets a star.
 
         By `compare`, with p adjusted below 0.05 against each, and with a mean correlation above zero. Models with the
         very same scores share the place.
         """
-        return find_best(self, metrics)
+        return find_best(self, metrics)[0]
 
     def advice(self) -> str:
         """What the comparison can bear, in plain sentences."""

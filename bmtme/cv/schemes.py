@@ -21,7 +21,7 @@ doi 10.3835/plantgenome2016.12.0130.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ from bmtme.cv.arguments import (
     refuse_empty,
     spawn_stream,
 )
-from bmtme.cv.groups import Groups, GroupTable, draw_units
+from bmtme.cv.groups import Grouped, Groups, GroupTable, draw_units
 from bmtme.cv.new_environments import NewEnvironments
 from bmtme.cv.new_lines import NewLines
 from bmtme.cv.partitions import BoolArray, Partition, Tabulated, check_partition, label_apart
@@ -54,7 +54,7 @@ RESTARTS = 100
 
 
 @dataclass(frozen=True, repr=False)
-class CV1(Tabulated):
+class CV1(Grouped):
     """Lines lose all their traits in some environments but are seen in others (sparse testing).
 
     Environments are taken in random order. In an environment where n lines have a record,
@@ -104,10 +104,6 @@ class CV1(Tabulated):
         """Its settings, for the record of a run; groups only where there are some."""
         groups = {} if self.groups is None else {"groups": self.groups}
         return {"partitions": self.partitions, "test_fraction": self.test_fraction, **groups}
-
-    def join(self, groups: GroupTable) -> CV1:
-        """The scheme with further lines kept together, as `NewLines.join`."""
-        return replace(self, groups=(Groups.of(self.groups) or Groups()).join(groups))
 
     def masks(self, trial: Trial, seed: int = 0) -> list[Partition]:
         """Draw the partitions.
@@ -175,7 +171,7 @@ class CV1(Tabulated):
     def _find_units(self, trial: Trial, order: IntArray) -> IntArray:
         """Of every line in this order, the place in it of the first line of its group."""
         place, units = np.argsort(order), np.arange(len(order))
-        for block in (Groups.of(self.groups) or Groups()).gather(trial.lines, trial.recorded_lines):
+        for block in self.gather(trial):
             rows = place[list(block.lines)]
             units[rows] = rows.min()
         return units

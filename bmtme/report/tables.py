@@ -192,7 +192,7 @@ def describe_cv(
     scores : DataFrame, optional
         As of `CrossValidation.scores`: its notes say why one is missing.
     sizes : dict, optional
-        How often the test behind the stars errs, by score, as of `bmtme.cv.advice.find_sizes`.
+        How often the test behind the stars errs, by score, as of `bmtme.cv.advice.find_best`.
     """
     printed = list_printed(shown)
     what = describe_partitions(run)
