@@ -70,7 +70,9 @@ def save_figures(cv: CrossValidation, out: Path) -> None:
     models = list(dict.fromkeys(cv.predictions["model"]))
     figures = {"accuracy": plot_accuracy(cv)}
     if len(models) > 1:
-        figures["differences"] = plot_differences(cv)
+        # By errors where fewer than two models have correlations, as beside means of environments.
+        correlated = cv.scores.loc[cv.scores["pearson"].notna(), "model"].nunique()
+        figures["differences"] = plot_differences(cv, "pearson" if correlated > 1 else "msep")
     for model, name in name_files(models).items():
         figures[f"calibration-{name}"] = plot_calibration(cv, model)
     for name, figure in figures.items():

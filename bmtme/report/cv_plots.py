@@ -227,6 +227,9 @@ def plot_calibration(cv: CrossValidation, model: str | None = None) -> Figure:
     figure, panels = make_panels(traits, 3.4, 3.9)
     for panel, trait in zip(panels, traits, strict=True):
         part = table[table["trait"] == trait]
+        scored = cv.scores[(cv.scores["model"] == model) & (cv.scores["trait"] == trait)]
+        # Predictions that are constant in every partition, as means of environments, have no slope over all of them.
+        sloping = set(scored.loc[scored["slope"].notna(), "env"])
         ends = [part[["observed", "mean"]].min().min(), part[["observed", "mean"]].max().max()]
         margin = 0.04 * (ends[1] - ends[0]) or 1.0
         limits = (ends[0] - margin, ends[1] + margin)
@@ -245,7 +248,7 @@ def plot_calibration(cv: CrossValidation, model: str | None = None) -> Figure:
             )
             x, y = here["mean"].to_numpy(), here["observed"].to_numpy()
             b = Pair(y, x).slope
-            if math.isfinite(b):
+            if math.isfinite(b) and env in sloping:
                 among = np.array([x.min(), x.max()])
                 line = y.mean() + b * (among - x.mean())
                 panel.plot(among, line, color="white", linewidth=3.2, zorder=3)
@@ -253,7 +256,7 @@ def plot_calibration(cv: CrossValidation, model: str | None = None) -> Figure:
         panel.plot(limits, limits, color="0.2", linestyle="--", linewidth=1, zorder=2.5)
         panel.set(xlim=limits, ylim=limits, aspect="equal")
         panel.locator_params(nbins=5)
-        panel.set_title(_describe_panel(cv, part, model, trait), fontsize=9)
+        panel.set_title(f"{shorten_names(cv.traits)[trait]}\n{_describe_panel(scored, part)}", fontsize=9)
     name_axes(figure, "predicted", "observed")
     number = count_noun(len(cv.run["data"]["partitions"]), "partition")
     title = (
@@ -299,10 +302,9 @@ def _draw_ceiling(panel: Axes, heritability: pd.DataFrame, trait: str, place: di
             panel.plot(ends, [math.sqrt(h2)] * 2, **CEILING, zorder=1.5)
 
 
-def _describe_panel(cv: CrossValidation, part: pd.DataFrame, model: str, trait: str) -> str:
-    """Trait, slope and coverage, for a title."""
-    mine = cv.scores[(cv.scores["model"] == model) & (cv.scores["trait"] == trait)]
-    mean = mine["slope"].mean()
+def _describe_panel(scored: pd.DataFrame, part: pd.DataFrame) -> str:
+    """Slope and coverage, for a title, from the scores and predictions of a model and trait."""
+    mean = scored["slope"].mean()
     texts = ["constant predictions" if math.isnan(mean) else f"slope {mean:.2f}"]
     shares = []
     for end in ("_50", ""):
@@ -311,7 +313,7 @@ def _describe_panel(cv: CrossValidation, part: pd.DataFrame, model: str, trait: 
             shares.append(f"{100 * inside.mean():.0f}%")
     if shares:
         texts.append(f"coverage {' and '.join(shares)}")
-    return f"{shorten_names(cv.traits)[trait]}\n{', '.join(texts)}"
+    return ", ".join(texts)
 
 
 def _list_entries(

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 import bmtme
+from bmtme.cli import outputs
 from bmtme.cli.cv import GOES_WITH, SCHEMES
+from bmtme.report import cv_plots
 from tests.helpers.shell import COLUMNS, SMALL, Run
 
 FILES = [f"{name}.csv" for name in ("comparison", "heritability", "line_means", "overall", "partitions")]
@@ -167,6 +169,17 @@ def test_figures_and_the_scores_that_are_shown(
     assert "coverage of 90% intervals (coverage_90), Pearson correlation and slope of" in " ".join(said.split())
     assert "- means that there is no score: the predictions are constant ('a/b')." in " ".join(said.split())
     bmtme.load(tmp_path / "run")
+    # Two models of which one has correlations: the figure shows differences of errors, as there are no others.
+    shown: list[str] = []
+    plot = cv_plots.plot_differences
+
+    def watch(cv: Any, metric: str) -> Any:
+        shown.append(metric)
+        return plot(cv, metric)
+
+    monkeypatch.setattr(cv_plots, "plot_differences", watch)
+    outputs.save_figures(bmtme.load(tmp_path / "run"), tmp_path)
+    assert shown == ["msep"]
 
 
 def test_clones(trial_folder: Path, tmp_path: Path, run: Run) -> None:

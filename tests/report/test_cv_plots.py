@@ -150,6 +150,17 @@ def test_calibration(cv: CrossValidation) -> None:
     assert "constant predictions" in plot_calibration(cv, "mean").axes[0].get_title()
 
 
+def test_constant_predictions_have_no_regression_line(cv: CrossValidation) -> None:
+    """Also where they are another constant in each partition, as means of environments are."""
+    table = cv.predictions.copy()
+    means = table["model"] == "mean"
+    table.loc[means, "mean"] = 0.01 * table.loc[means, "partition"].astype(int)
+    other = CrossValidation(table, cv.line_means, cv.partitions, cv.heritability, [], [], cv.run, cv.envs, cv.traits)
+    sloped, constant = (plot_calibration(other, model).axes[0] for model in ("un", "mean"))
+    assert "constant predictions" in constant.get_title()
+    assert len(constant.lines) == len(sloped.lines) - 2 * len(cv.envs)  # a line and its white rim
+
+
 def test_a_planted_inflation_is_seen(cv: CrossValidation) -> None:
     """Predictions that spread twice as much have half the slope, in the title and in the line."""
     table = cv.predictions.assign(mean=2 * cv.predictions["mean"])

@@ -220,10 +220,11 @@ def run_chains(
     KeyboardInterrupt
         Within about a second of the signal; the chains have ended by then.
     """
-    stop = threading.Event()
+    begin, stop = threading.Event(), threading.Event()
     lock = threading.Lock()
 
     def run(c: int) -> Draws:
+        begin.wait()
         start = None if starts is None else starts[c]
         chain = Chain(problem, sampler, tune, slots[c], track, seeds[c], start, structures)
 
@@ -242,13 +243,18 @@ def run_chains(
     threads = max(1, min(len(seeds), cores or count_cores()))
     with threadpool_limits(1):
         if threads == 1:
+            begin.set()
             return [run(c) for c in range(len(seeds))]
         with ThreadPoolExecutor(threads) as pool:
-            try:  # an interruption may come while the first chain runs and the next is submitted
+            try:
+                # An interruption while the pool starts a thread may leave it a stranger to the pool, which then does
+                # not wait for its end: no chain is under way before all are submitted.
                 tasks = [pool.submit(run, c) for c in range(len(seeds))]
+                begin.set()
                 results = [task.result() for task in tasks]
             except BaseException:
                 stop.set()
+                begin.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return results

@@ -142,16 +142,24 @@ def test_interrupt_from_the_keyboard(problem, cores):
 
 
 def test_interrupt_while_chains_are_submitted(problem, monkeypatch):
-    """The first chain may be well under way by then."""
+    """A thread that the pool does not know yet, as the interruption came while it was started, runs no chain."""
+    before, told = running_threads(), []
 
-    class Slow(ThreadPoolExecutor):
+    class Interrupted(ThreadPoolExecutor):
         def submit(self, *given):
-            future = super().submit(*given)
-            time.sleep(1.0)
-            return future
+            super().submit(*given)
+            self._threads.clear()  # not waited for at the end
+            time.sleep(0.5)  # time enough for a chain to begin
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(chains_module, "ThreadPoolExecutor", Slow)
-    test_interrupt_from_the_keyboard(problem, 2)
+    monkeypatch.setattr(chains_module, "ThreadPoolExecutor", Interrupted)
+    slots = plan_slots(ENDLESS, 2, "none")
+    with pytest.raises(KeyboardInterrupt):
+        run_chains(problem, "gibbs", 0, slots, False, spawn_seeds(1, 2), 2, lambda *given: told.append(given))
+    for thread in running_threads() - before:
+        thread.join(1.0)
+    assert running_threads() <= before
+    assert not told
 
 
 # --- failures -----------------------------------------------------------------------------------------------------
