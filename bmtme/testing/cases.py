@@ -292,17 +292,21 @@ SCENES = [
 ]
 
 
+def draw_tame(rng: np.random.Generator, m: DenseModel) -> Unknowns:
+    """Unknowns from priors without heavy tails in place of a model's own: its matrices are well-conditioned."""
+    tame = {name: replace(getattr(m, name), family="inverse-wishart") for name in ("law_t", "law_E", "law_e")}
+    means = replace(m.law_beta, kind="exchangeable", mu_sd=np.ones(len(m.law_beta.mu_sd)), tau_nu=30.0)
+    return replace(m, law_beta=means, **tame).draw(rng)
+
+
 @cache
 def make_scene(design: str, variant: str) -> Scene:
-    """Data and unknowns of a named case, drawn from proper priors without heavy tails (well-conditioned matrices).
+    """Data and unknowns of a named case (`draw_tame`).
 
     The diagonal variant is given an identity relationship, the others one with clones.
     """
     case = make_case(DESIGNS[design], identity=variant == "diagonal", **VARIANTS[variant])  # type: ignore[arg-type]
     rng = np.random.default_rng(5)
-    m = case.model
-    tame = {name: replace(getattr(m, name), family="inverse-wishart") for name in ("law_t", "law_E", "law_e")}
-    means = replace(m.law_beta, kind="exchangeable", mu_sd=np.ones(len(m.law_beta.mu_sd)), tau_nu=30.0)
-    t = replace(m, law_beta=means, **tame).draw(rng)
-    values, pads = m.draw_values(rng, t), case.pads().draw_values(rng, t)
+    t = draw_tame(rng, case.model)
+    values, pads = case.model.draw_values(rng, t), case.pads().draw_values(rng, t)
     return Scene(case, t, values, pads, case.problem(values))

@@ -18,10 +18,11 @@ from bmtme.linalg.small import (
     invert_spd,
     solve_lower,
     solve_lower_transposed,
+    transform_symmetric,
 )
 from bmtme.structures.priors import draw_inverse_gamma, draw_inverse_wishart
 
-SIZES = [1, 2, 3, 5, 12]
+SIZES = [1, 2, 3, 5, 12, 30]  # the last one beyond `SMALL`
 
 
 def make_spd(n, seed=0, condition=None):
@@ -51,6 +52,14 @@ def test_cholesky_and_triangular_solves(n):
     solve_lower_transposed(K, x)
     np.testing.assert_allclose(K.T @ x, b)
     assert dot(b, b, n) == pytest.approx(b @ b)
+
+
+@pytest.mark.parametrize("n", [3, 30])
+def test_symmetric_transformation(n):
+    A, S = make_spd(n, 1) + np.triu(np.ones((n, n))), make_spd(n, 2)
+    out = np.full((n, n), np.nan)
+    transform_symmetric(A, S, out)
+    np.testing.assert_allclose(out, A @ S @ A.T, rtol=1e-11)
 
 
 @pytest.mark.parametrize("bad", [np.diag([1.0, 0.0]), np.diag([1.0, -1.0]), np.array([[1.0, 2.0], [2.0, 1.0]])])

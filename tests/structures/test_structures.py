@@ -8,7 +8,9 @@ from bmtme.engines.rotated.collapsed import resume_walk
 from bmtme.engines.rotated.density import evaluate, measure_prior
 from bmtme.engines.rotated.draws import allocate_draws, hold_draws, record_total
 from bmtme.engines.rotated.kernels.missing import fill_regressions
+from bmtme.engines.rotated.kernels.pair import SMALL_PAIR
 from bmtme.errors import UsageError
+from bmtme.linalg.small import SMALL
 from bmtme.model.codes import FULL, HALF_T, MISSING, OBSERVED, CovariancePrior
 from bmtme.structures.by_env import ByEnv, back
 from bmtme.structures.common_correlation import CommonCorrelation
@@ -18,7 +20,7 @@ from bmtme.structures.part import Start, build_matrices
 from bmtme.structures.proportional import Proportional, Shared
 from bmtme.structures.structure import make_part
 from bmtme.testing.cases import DESIGNS as CASES
-from bmtme.testing.cases import make_case, make_scene
+from bmtme.testing.cases import VARIANTS, draw_tame, make_case, make_scene
 from bmtme.testing.geweke import SPARSE
 from bmtme.testing.laws import LAWS, draw_covariance_parameters, join_laws, join_restrictions
 from bmtme.testing.pairs import (
@@ -118,6 +120,32 @@ def test_density_and_gradient(name, variant, design):
         differences.append(values[-1] - marginal)
     assert np.ptp(values) > 0.1
     assert np.ptp(differences) < 1e-8 * max(1.0, np.abs(values).max())
+    steps = 1e-5 * np.eye(len(theta))
+    slopes = [(evaluate(theta + e, *held, scratch) - evaluate(theta - e, *held, scratch)) / 2e-5 for e in steps]
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(gradient).max()))
+
+
+@pytest.mark.parametrize("variant", ["unstructured", "standard", "unstructured-flat"])
+def test_density_in_many_environments(variant):
+    """Larger matrices are inverted and decomposed in another way."""
+    case = make_case([("01",) * 4] * 18, **VARIANTS[variant], clones=False)
+    rng = np.random.default_rng(4)
+    t = draw_tame(rng, case.model)
+    values = case.model.draw_values(rng, t)
+    pair = Proportional(), Shared()
+    p = case.problem(values)
+    assert p.product
+    assert len(p.col_env) > SMALL > SMALL_PAIR
+    walk, held = open_walk(p, case.pack(p, t, values, np.empty((0, 2))))
+    first = start_at(pair, p, t)
+    gradient, scratch = np.empty((2, len(first)))
+    differences = []
+    for _ in range(3):
+        theta = first + 0.1 * rng.standard_normal(len(first))
+        value = evaluate(theta, *held, gradient) - measure_prior(theta, held[0], held[3])
+        C = np.kron(np.ones((p.n_env, p.n_env)) + np.diag(walk.s2_E), walk.Sigma_t)
+        differences.append(value - measure_marginal(case, C, np.tile(walk.R_e, (p.n_env, 1, 1)), t, values))
+    assert np.ptp(differences) < 1e-8 * max(1.0, abs(value))
     steps = 1e-5 * np.eye(len(theta))
     slopes = [(evaluate(theta + e, *held, scratch) - evaluate(theta - e, *held, scratch)) / 2e-5 for e in steps]
     np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(gradient).max()))

@@ -60,6 +60,13 @@ STRUCTURE = (
         (DENSITY + "[by environment-unstructured-missing]",),
     ),
     Mutant(
+        "structures: the prior of the means turned as if all sums over environments were one",
+        "engines/rotated/density.py",
+        "sums[a] * sums[b] * F[l, q]",
+        "sums[a] * sums[a] * F[l, q]",
+        ("tests/structures/test_structures.py::test_density_in_many_environments[unstructured]",),
+    ),
+    Mutant(
         "structures: a free covariance with the scale of the first trait in every column",
         "structures/free.py",
         "part.prior.scale[part.col_trait]",

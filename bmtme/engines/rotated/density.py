@@ -209,7 +209,10 @@ def solve_transformed_means(p, w, flat):
     Ti = w.pair.Ti
     P = np.empty((M, M))
     K = np.empty((M, M))
-    transform_symmetric(Ti, w.P0, P)
+    if p.product and p.seen.shape[0] > 1:
+        transform_mean_prior(p, w, P)
+    else:
+        transform_symmetric(Ti, w.P0, P)
     for m in range(M):
         P[m, m] += w.sxx[m]
         t = 0.0
@@ -227,6 +230,37 @@ def solve_transformed_means(p, w, flat):
             t += w.K_means[m, a] * w.sxz[a]
         w.tilde[m] = t
     return log_P
+
+
+@compiled()
+def transform_mean_prior(p, w, out):
+    """Ti P0 Ti' into `out` where T is a Kronecker product.
+
+    P0 = I (x) D + 1 1' (x) F, D and F diagonal over the traits, so that with Ti = A (x) B the product is
+    A A' (x) B D B' + (A 1)(A 1)' (x) B F B'.
+    """
+    L, I = p.n_trait, p.seen.shape[0]
+    A, B = w.pair.TEi, w.pair.TLi
+    D, F = np.empty((L, L)), np.empty((L, L))
+    for l in range(L):
+        for q in range(L):
+            s, t = 0.0, 0.0
+            for k in range(L):
+                both = w.P0[k, L + k]
+                s += B[l, k] * (w.P0[k, k] - both) * B[q, k]
+                t += B[l, k] * both * B[q, k]
+            D[l, q], F[l, q] = s, t
+    AA, sums = np.dot(A, A.T), np.empty(I)
+    for a in range(I):
+        s = 0.0
+        for b in range(I):
+            s += A[a, b]
+        sums[a] = s
+    for a in range(I):
+        for b in range(I):
+            for l in range(L):
+                for q in range(L):
+                    out[a * L + l, b * L + q] = AA[a, b] * D[l, q] + sums[a] * sums[b] * F[l, q]
 
 
 @compiled(inline=True)

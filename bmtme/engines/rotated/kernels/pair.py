@@ -19,6 +19,9 @@ from bmtme.linalg.compile import compiled
 from bmtme.linalg.lanes import WIDTH, load_row, multiply_add, spread, store_row
 from bmtme.linalg.small import decompose_jacobi, factor_cholesky, fix_signs, invert_lower
 
+#: Up to this size rotations by hand are faster than LAPACK.
+SMALL_PAIR = 16
+
 
 class Pair(NamedTuple):
     """Workspace that holds the factors of (C, R)."""
@@ -49,7 +52,7 @@ def whiten(C, R, lam, T, Ti, V, log_R):
         log_R[0] += 2.0 * math.log(K[a, a])
     Ki = np.empty((n, n))
     invert_lower(K, Ki)
-    if n <= 16:
+    if n <= SMALL_PAIR:
         F = np.empty((n, n))
         W = np.empty((n, n))
         for a in range(n):
@@ -117,7 +120,13 @@ def factor_product(Sigma_t, s2_E, R_e, k, seen, pair):
         B[a, a] += ka * s2_E[seen[a]]
         if not (B[a, a] < np.inf):
             return False
-    decompose_jacobi(B, lam_E, Q)
+    # Equal environments repeat eigenvalues: rotations give the same vectors then from inputs that differ by rounding.
+    if I <= SMALL_PAIR or (np.ptp(s2_E[seen]) == 0.0 and np.ptp(k[seen]) == 0.0):
+        decompose_jacobi(B, lam_E, Q)
+    else:
+        values, vectors = np.linalg.eigh(B)
+        lam_E[:], Q[:] = values, vectors
+        fix_signs(Q)
     for a in range(I):
         root = math.sqrt(k[seen[a]])
         for b in range(I):
