@@ -64,7 +64,7 @@ STRUCTURE = (
         "engines/rotated/density.py",
         "sums[a] * sums[b] * F[l, q]",
         "sums[a] * sums[a] * F[l, q]",
-        ("tests/structures/test_structures.py::test_density_in_many_environments[unstructured]",),
+        ("structures/test_structures.py::test_density_in_many_environments[unstructured]",),
     ),
     Mutant(
         "structures: a free covariance with the scale of the first trait in every column",

@@ -102,8 +102,8 @@ INTEGRATED = (
     Mutant(
         "sums over lines: one line of the tail left out",
         "linalg/small.py",
-        "for j in range(end, n):",
-        "for j in range(end + 1, n):",
+        "for j in range(end, n):\n        s += a[j] * b[j]",
+        "for j in range(end + 1, n):\n        s += a[j] * b[j]",
         ("linalg/test_small.py::test_skinny_rotations[7-5]",),
     ),
     Mutant(
