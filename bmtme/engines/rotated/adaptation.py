@@ -20,6 +20,11 @@ FIRST_STEPS = (0.1, 0.2, 0.4)
 CROSSING = 4.0
 #: Aim of step size times leapfrogs: a quarter turn of a standard normal, and a bit.
 TRAJECTORY = 1.9
+#: A step that adapted to less than this tells that the metric fits badly (a ridge that bends, many parameters for the
+#: warm-up): some directions are wider than it says, and the aim is this one.
+FITTING_STEP, LONG_TRAJECTORY = 0.4, 4.0
+#: Leapfrogs of a move at least and at most.
+LEAPFROGS = (3, 24)
 
 
 def plan_stages(tune: int) -> list[int]:
@@ -63,7 +68,8 @@ def start_stage(
         a.log_step[0], a.anchor[0] = np.log(FIRST_STEPS[stage]), np.log(2 * FIRST_STEPS[stage])
     else:
         step = min(float(np.exp(h.tuning.log_step[0])), LONGEST_STEP)
-        h.tuning.step[0], h.tuning.leapfrogs[0] = step, np.clip(np.ceil(TRAJECTORY / step), 3, 16)
+        aim = TRAJECTORY if step >= FITTING_STEP else LONG_TRAJECTORY
+        h.tuning.step[0], h.tuning.leapfrogs[0] = step, np.clip(np.ceil(aim / step), *LEAPFROGS)
         _plan_mirrors(h)
         h.tuning.adapting[0] = 0.0
 
