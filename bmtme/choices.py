@@ -4,6 +4,8 @@ from __future__ import annotations
 
 #: Structures of `BMTME`, priors of its means, and units of the variances of "standard".
 STRUCTURES = ("unstructured", "diagonal", "standard")
+#: Beside them: one trait at a time; the means of the environments.
+SINGLE, MEAN = "single", "mean"
 MEANS = ("exchangeable", "flat", "paper")
 UNITS = ("scaled", "raw")
 #: Genetic and residual structures by name.

@@ -44,7 +44,7 @@ from bmtme.cv.schemes import CV1
 from bmtme.cv.scores import TOP
 from bmtme.cv.strangers import describe_strangers
 from bmtme.cv.tasks import Job, Outcome, join_outcomes, run_jobs
-from bmtme.cv.training import DecompositionCache, Training
+from bmtme.cv.training import Training
 from bmtme.data.records import as_names
 from bmtme.data.relationship.clones import CLONES
 from bmtme.data.relationship.matrix import Relationship
@@ -54,7 +54,7 @@ from bmtme.engines.rotated.rehearsal import rehearse
 from bmtme.errors import NumericalError, UsageError
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.pipeline import announce_compilation
-from bmtme.preparation import prepare
+from bmtme.preparation import DecompositionCache, prepare
 from bmtme.progress import Progress
 from bmtme.results.entries import Column, name_columns
 from bmtme.results.predictions import arrange_predictions

@@ -97,8 +97,8 @@ DATA = (
     Mutant(
         "one trait at a time: the hidden values of another trait",
         "cv/training.py",
-        "hidden[records][:, [trait]], scored",
-        "hidden[records][:, [trait - 1]], scored",
+        "hidden[envs[trial.env_index]][:, [trait]], scored",
+        "hidden[envs[trial.env_index]][:, [trait - 1]], scored",
         ("cv/test_no_leaks.py::test_hidden_values_change_no_prediction[CV2]",),
     ),
     Mutant(
