@@ -139,7 +139,7 @@ def fit(
     keep = plan_memory(parts, sampling, keep_effects)
     warn_of_dropped(prepared)
     built = [part.build() for part in parts]
-    warn_of_values(prepared.given, built[0][0].by_env, stacklevel=2)
+    warn_of_values(prepared.given, built[0][0].by_env, alone, stacklevel=2)
     targets = None if keep == "none" else choose_all_targets(parts, tuple(sorted(relationship.lines)))
     clock.append(time.perf_counter())
 

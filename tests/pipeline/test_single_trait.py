@@ -1,5 +1,7 @@
 """One trait at a time, in one fit: the numbers of each trait's own fit, and nothing about two traits together."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -308,6 +310,18 @@ def test_a_chain_that_breaks_down_names_its_trait(frame, monkeypatch):
     monkeypatch.setattr(Chain, "advance", fail)
     with pytest.raises(NumericalError, match=r"^trait 'T2': sweep 3: R_e is not"):
         fit(trial_of(frame[0]), frame[1], SingleTrait(), cores=1, **SHORT)
+
+
+def test_traits_may_be_alike(frame):
+    """Nothing is said against traits that are nearly copies: each is fitted by itself."""
+    rows, relationship = frame
+    near = rows.assign(T2=rows["T1"] + np.random.default_rng(1).normal(0.0, 0.05, len(rows)))
+    for model, warned in ((SingleTrait(), False), (BMTME(), True)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = fit(trial_of(near), relationship, model, **SHORT)
+        assert any("Traits that are nearly one" in str(warning.message) for warning in caught) == warned
+        assert found.summary()["note"].str.contains("nearly copies").any() == warned
 
 
 def test_lines_are_dropped_once(frame):
