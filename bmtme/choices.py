@@ -4,10 +4,10 @@ from __future__ import annotations
 
 #: Structures of `BMTME`, priors of its means, and units of the variances of "standard".
 STRUCTURES = ("unstructured", "diagonal", "standard")
-#: Beside them: one trait at a time; the means of the environments.
-SINGLE, MEAN = "single", "mean"
 MEANS = ("exchangeable", "flat", "paper")
 UNITS = ("scaled", "raw")
+#: Models beside these structures: one trait at a time; the means of the environments.
+SINGLE, MEAN = "single", "mean"
 #: Genetic and residual structures by name.
 GENETICS = ("proportional", "main_and_interaction", "free")
 RESIDUALS = ("shared", "common_correlation", "by_env")
