@@ -6,6 +6,8 @@ from __future__ import annotations
 STRUCTURES = ("unstructured", "diagonal", "standard")
 MEANS = ("exchangeable", "flat", "paper")
 UNITS = ("scaled", "raw")
+#: Models beside these structures: one trait at a time; the means of the environments.
+SINGLE, MEAN = "single", "mean"
 #: Genetic and residual structures by name.
 GENETICS = ("proportional", "main_and_interaction", "free")
 RESIDUALS = ("shared", "common_correlation", "by_env")

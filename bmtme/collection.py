@@ -22,47 +22,62 @@ from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.quantities import choose_stored, share_genetic
 
+#: Of every group of the result.
+ATTRS = {"inference_library": "bmtme", "inference_library_version": __version__}
 
-def list_labels(prepared: Prepared) -> dict[str, list[str]]:
-    """Names along the dimensions of what is drawn, in computing order; cells are environment x trait with records."""
+
+def list_labels(prepared: Prepared, columns: np.ndarray | None = None) -> dict[str, list[str]]:
+    """Names along the dimensions of what is drawn, in computing order.
+
+    columns : (I, L) bool, which columns environment x trait are cells; default those with a record
+    """
     envs, traits = prepared.trial.envs, prepared.trial.traits
-    cells = [f"{envs[i]} x {traits[l]}" for i, l in np.argwhere(prepared.layout.recorded)]
+    cells = [
+        f"{envs[i]} x {traits[l]}" for i, l in np.argwhere(prepared.layout.recorded if columns is None else columns)
+    ]
     return {"env": list(envs), "trait": list(traits), "cell": cells}
 
 
 def collect(
-    prepared: Prepared, model: BMTME, problem: Problem, scaling: Scaling, sampled: list[Draws], keep: str
+    prepared: Prepared,
+    model: BMTME,
+    problem: Problem,
+    scaling: Scaling,
+    sampled: list[Draws],
+    keep: str,
+    columns: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Labelled groups of the result, as xarray Datasets, in the order in which they are shown."""
-    trial, layout, labels = prepared.trial, prepared.layout, list_labels(prepared)
-    cell_env, cell_trait = np.nonzero(layout.recorded)
+    """Labelled groups of the result, as xarray Datasets, in the order in which they are shown.
+
+    columns : (I, L) bool, of which columns C is kept; default those with a record
+    """
+    trial, layout = prepared.trial, prepared.layout
+    columns = layout.recorded if columns is None else columns
+    labels = list_labels(prepared, columns)
+    cell_env, cell_trait = np.nonzero(columns)
     coords: dict[str, Any] = {twin: names for dim, names in labels.items() for twin in (dim, f"{dim}_bis")}
     coords["line"] = list(prepared.lines)
     sizes = {dim: len(names) for dim, names in labels.items()}
-    stored = choose_stored(problem, model.structures)
+    stored = choose_stored(problem, model.structures, columns)
     drawn = [quantity for quantity in stored if quantity.is_effect]
     posterior = collect_variables(sampled, stored, scaling, {"trait": np.arange(len(trial.traits)), "cell": cell_trait})
     if keep == "all":
         posterior |= collect_effects(sampled, drawn, prepared.basis, scaling, sizes, thin=False)
     index = {"chain": np.arange(len(sampled)), "draw": np.arange(len(sampled[0].slot))}
-    attrs = {"inference_library": "bmtme", "inference_library_version": __version__}
-    groups = {"posterior": make_dataset(posterior, stored, coords | index, ("chain", "draw"), attrs)}
+    groups = {"posterior": make_dataset(posterior, stored, coords | index, ("chain", "draw"), ATTRS)}
     if keep == "thin":
         effects = collect_effects(sampled, drawn, prepared.basis, scaling, sizes, thin=True)
         places = {"effect_draw": np.arange(len(effects["effect_chain"]))}
-        groups["effects"] = make_dataset(effects, stored, coords | places, ("effect_draw",), attrs)
+        groups["effects"] = make_dataset(effects, stored, coords | places, ("effect_draw",), ATTRS)
     import xarray
 
-    lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
-    envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
-    record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
     stats = ("completed_log_density", "acceptance", "step_size", "diverging")
     groups["sample_stats"] = xarray.Dataset(
         {name: (("chain", "draw"), np.stack([getattr(chain, name) for chain in sampled])) for name in stats},
         index,
-        attrs,
+        ATTRS,
     )
-    groups["observed_data"] = xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, attrs)
+    groups["observed_data"] = collect_observed(prepared)
     groups["constant_data"] = xarray.Dataset(
         {
             "relationship_eigenvalues": ("eigenvector", prepared.basis.values * scaling.m),
@@ -72,12 +87,24 @@ def collect(
             "trait_sd": ("trait", scaling.scale),
         },
         {"env": list(trial.envs), "trait": list(trial.traits)},
-        attrs,
+        ATTRS,
     )
     shown = {"env": prepared.shown_envs, "cell": np.argsort(np.argsort(prepared.shown_envs)[cell_env], kind="stable")}
-    places = {"line": prepared.shown_lines, "record": prepared.shown_records}
-    places |= shown | {f"{dim}_bis": order for dim, order in shown.items()}
+    places = {"line": prepared.shown_lines} | shown | {f"{dim}_bis": order for dim, order in shown.items()}
     return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
+
+
+def collect_observed(prepared: Prepared) -> Any:
+    """The records with a value, as they are shown."""
+    import xarray
+
+    trial, layout, order = prepared.trial, prepared.layout, prepared.shown_records
+    lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
+    envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
+    record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
+    return arrange_dataset(
+        xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, ATTRS), {"record": order}
+    )
 
 
 def describe_data(prepared: Prepared) -> dict[str, Any]:

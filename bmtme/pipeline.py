@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.choices import KEEP
-from bmtme.collection import collect, describe_data, describe_sampling, find_facts, find_versions
+from bmtme.collection import collect, collect_observed, describe_data, describe_sampling, find_facts, find_versions
 from bmtme.data.relationship.matrix import Relationship
+from bmtme.data.selection import take_trait
 from bmtme.data.trial import Trial
-from bmtme.engines.rotated.chains import count_cores, run_chains
+from bmtme.engines.rotated.chains import Chain, count_cores, run_together
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
-from bmtme.engines.rotated.observed import Observed
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.rehearsal import is_compiled, rehearse
-from bmtme.errors import SamplingWarning, UsageError
+from bmtme.errors import DataError, NumericalError, SamplingWarning, UsageError
+from bmtme.model.baselines import SingleTrait
+from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
-from bmtme.preparation import Prepared, build, observe, prepare
+from bmtme.preparation import (
+    DecompositionCache,
+    Prepared,
+    build,
+    decompose_lines,
+    observe,
+    prepare,
+    stand_in,
+)
 from bmtme.progress import Progress
-from bmtme.results.convergence import describe_divergences, describe_explanations
+from bmtme.results.convergence import describe_all_divergences, describe_explanations, list_samplings
 from bmtme.results.fit import Fit
-from bmtme.results.predictions import arrange_predictions
+from bmtme.results.predictions import Targets, arrange_predictions
 from bmtme.results.targets import choose_targets, predict
+from bmtme.results.traits import BY_TRAIT, join_groups
 from bmtme.sampling import (
     Sampling,
     choose_keep,
@@ -40,12 +56,14 @@ from bmtme.sampling import (
 from bmtme.words import list_names
 
 STAGES = ("prepare", "compile", "search", "sample", "collect")
+#: First word of the spawn keys of chains of one trait, (ALONE, trait, chain); see `bmtme.cv.plan.STREAM`.
+ALONE = 2
 
 
 def fit(
     trial: Trial,
     relationship: Relationship,
-    model: BMTME | None = None,
+    model: BMTME | SingleTrait | None = None,
     *,
     draws: int = 2000,
     tune: int = 1000,
@@ -57,7 +75,7 @@ def fit(
     cores: int | None = None,
     progress: bool | None = None,
 ) -> Fit:
-    """Fit a Bayesian multi-trait multi-environment model.
+    """Fit a Bayesian multi-trait multi-environment model, or a model to one trait at a time.
 
     Parameters
     ----------
@@ -65,8 +83,9 @@ def fit(
         Phenotypes; any order, replicates, missing plots and traits.
     relationship : Relationship
         Of all lines with records (matched by name), and of others to be predicted.
-    model : BMTME, optional
-        Default ``BMTME("unstructured")``.
+    model : BMTME or SingleTrait, optional
+        Default ``BMTME("unstructured")``. `SingleTrait` has chains of its own for every trait, and one `Fit` of them
+        all, of which `bmtme.results.traits` says how it is laid out.
     draws, tune, chains : int
         Kept sweeps and warm-up sweeps of each chain.
     seed : int
@@ -114,45 +133,124 @@ def fit(
     clock = [time.perf_counter()]
 
     sampling.refuse(model)
-    prepared = prepare(trial, relationship, unrelated)
-    keep = plan_memory(prepared, model, sampling, keep_effects)
+    alone = isinstance(model, SingleTrait)
+    prepared = prepare(trial, relationship, unrelated, stand_in if alone else decompose_lines)
+    parts = [*split(prepared, model)] if isinstance(model, SingleTrait) else [Part("", model, prepared)]
+    keep = plan_memory(parts, sampling, keep_effects)
     warn_of_dropped(prepared)
-    problem, scaling = build(prepared, model)
-    warn_of_values(prepared.given, problem.by_env, stacklevel=2)
-    targets = None if keep == "none" else choose_targets(prepared, tuple(sorted(relationship.lines)))
+    built = [part.build() for part in parts]
+    warn_of_values(prepared.given, built[0][0].by_env, alone, stacklevel=2)
+    targets = None if keep == "none" else choose_all_targets(parts, tuple(sorted(relationship.lines)))
     clock.append(time.perf_counter())
 
-    observed = observe(prepared, scaling)
-    modes, sampled = run(problem, model, observed, sampling, keep, cores, progress, clock)
+    modes, sampled = run(parts, built, sampling, keep, cores, progress, clock)
 
     with threadpool_limits(1):  # the same bits whatever the number of cores
         predictions = None
         if targets is not None:
-            predictions = predict(prepared, scaling, sampled, prepared.trial, targets)
-            predictions = arrange_predictions(predictions, relationship.lines, trial.envs, trial.traits)
-        groups = collect(prepared, model, problem, scaling, sampled, keep)
-        facts = find_facts(prepared, model, problem, scaling, groups["posterior"])
+            tables = [
+                predict(part.prepared, scaling, drawn, part.prepared.trial, own)
+                for part, (_, scaling), drawn, own in zip(parts, built, sampled, targets, strict=True)
+            ]
+            predictions = arrange_predictions(pd.concat(tables), relationship.lines, trial.envs, trial.traits)
+        groups, facts, went = {}, {}, {}
+        for part, (problem, scaling), found, drawn in zip(parts, built, modes, sampled, strict=True):
+            of = part.prepared, part.model, problem, scaling
+            columns = np.ones_like(part.prepared.layout.recorded) if alone else None
+            groups[part.trait] = collect(*of, drawn, keep, columns)
+            facts[part.trait] = find_facts(*of, groups[part.trait]["posterior"])
+            went[part.trait] = describe_sampling(part.prepared, drawn, found if problem.native else [])
     clock.append(time.perf_counter())
+    data = describe_data(prepared)
+    if alone:
+        own_data = {part.trait: describe_data(part.prepared) for part in parts}
+        data |= {
+            name: {t: each[name] for t, each in own_data.items()} for name in ("relationship_rank", "imputed_share")
+        }
     record = {
         "settings": {
             "model": model.describe(), **sampling.describe(), "unrelated": unrelated, "keep_effects": keep,
         },
-        "data": describe_data(prepared),
-        "facts": facts,
-        "sampling": describe_sampling(prepared, sampled, modes if problem.native else []),
+        "data": data,
+        "facts": {"envs": list(prepared.given.envs), BY_TRAIT: facts} if alone else facts[""],
+        "sampling": {BY_TRAIT: went} if alone else went[""],
         "versions": find_versions(),
         "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
     }  # fmt: skip
     warn_of_chains(record, prepared)
-    return Fit(groups, record, predictions)
+    if not alone:
+        return Fit(groups[""], record, predictions)
+    lines = [prepared.lines[j] for j in prepared.shown_lines]
+    return Fit(join_groups(groups, lines) | {"observed_data": collect_observed(prepared)}, record, predictions)
 
 
-def plan_memory(prepared: Prepared, model: BMTME, sampling: Sampling, keep_effects: str) -> str:
+@dataclass(frozen=True)
+class Part:
+    """What has chains of its own: all traits together, or one of them.
+
+    Attributes
+    ----------
+    trait : empty for all
+    model, prepared : of these traits
+    place : of the trait among those of the trial
+    """
+
+    trait: str
+    model: BMTME
+    prepared: Prepared
+    place: int = 0
+
+    def build(self) -> tuple[Problem, Scaling]:
+        """As `bmtme.preparation.build`; complaints name the trait."""
+        with naming(self.trait):
+            return build(self.prepared, self.model)
+
+    def spawn_seeds(self, sampling: Sampling) -> list[np.random.SeedSequence]:
+        """One stream a chain; of chains of one trait, known by its place too, so that traits have independent draws."""
+        return spawn_seeds(sampling.seed, sampling.chains, *([ALONE, self.place] if self.trait else []))
+
+
+def split(prepared: Prepared, model: SingleTrait) -> Iterator[Part]:
+    """Each trait by itself, with all environments: one without a record of it is an absent column.
+
+    prepared : all traits, perhaps with a `bmtme.preparation.stand_in`
+    """
+    decompose = DecompositionCache()  # traits recorded for the same lines have one decomposition
+    for l, trait in enumerate(prepared.given.traits):
+        with naming(trait):
+            own = prepare(take_trait(prepared.given, l), prepared.relationship, "error", decompose)
+            yield Part(trait, model.take_trait(trait), own, l)
+
+
+@contextmanager
+def naming(trait: str) -> Iterator[None]:
+    """Put the trait before the messages of what does not do for its fit."""
+    try:
+        yield
+    except (DataError, UsageError, NumericalError) as error:
+        if not trait:
+            raise
+        raise type(error)(f"trait {trait!r}: {error}") from error
+
+
+def choose_all_targets(parts: Sequence[Part], lines: tuple[str, ...]) -> list[Targets]:
+    """As `choose_targets`, once for traits that have one decomposition."""
+    known: dict[int, Targets] = {}
+    for part in parts:
+        if id(part.prepared.basis) not in known:
+            known[id(part.prepared.basis)] = choose_targets(part.prepared, lines)
+    return [known[id(part.prepared.basis)] for part in parts]
+
+
+def plan_memory(parts: Sequence[Part], sampling: Sampling, keep_effects: str) -> str:
     """What is kept of the effects; refused where no memory holds it, and told where it is less than all."""
-    I, L = prepared.layout.recorded.shape
-    effect_bytes = count_effect_bytes(len(prepared.lines), I, L, sampling.kept)
+    effect_bytes = draw_bytes = 0
+    for part in parts:
+        I, L = part.prepared.layout.recorded.shape
+        effect_bytes += count_effect_bytes(len(part.prepared.lines), I, L, sampling.kept)
+        draw_bytes += count_draw_bytes(I, L, sampling.kept, part.model)
     check_memory(
-        count_draw_bytes(I, L, sampling.kept, model) + (effect_bytes if keep_effects == "all" else 0),
+        draw_bytes + (effect_bytes if keep_effects == "all" else 0),
         f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}",
     )
     keep = choose_keep(keep_effects, effect_bytes)
@@ -167,18 +265,22 @@ def plan_memory(prepared: Prepared, model: BMTME, sampling: Sampling, keep_effec
 
 
 def run(
-    problem: Problem,
-    model: BMTME,
-    observed: Observed,
+    parts: Sequence[Part],
+    built: Sequence[tuple[Problem, Scaling]],
     sampling: Sampling,
     keep: str,
     cores: int,
     progress: bool | None,
     clock: list[float],
-) -> tuple[list[Mode], list[Draws]]:
-    """Compile, look for the modes, and run the chains from there; the times of these go to the clock."""
-    bar = Progress(sampling.chains * sampling.sweeps, f"sampling, {sampling.chains} chains", progress)
-    done = [0] * sampling.chains
+) -> tuple[list[list[Mode]], list[list[Draws]]]:
+    """Compile, look for the modes, and run the chains from there; the times of these go to the clock.
+
+    The chains of all parts share the threads.
+    """
+    n = sampling.chains
+    each = f" of each of {len(parts)} traits" if len(parts) > 1 else ""
+    bar = Progress(len(parts) * n * sampling.sweeps, f"sampling, {n} chains{each}", progress)
+    done = [0] * (len(parts) * n)
 
     def report(chain: int, sweeps: int) -> None:
         done[chain] = sweeps
@@ -188,28 +290,27 @@ def run(
         announce_compilation(sampling.sampler, bar)
         rehearse(sampling.sampler)
         clock.append(time.perf_counter())
-        slots = plan_slots(sampling.draws, sampling.chains, keep)
-        seeds = spawn_seeds(sampling.seed, sampling.chains)
-        with threadpool_limits(1):
-            modes = find_modes(problem, observed, branch_seed(seeds[0]))
+        slots = plan_slots(sampling.draws, n, keep)
+        seeds = [part.spawn_seeds(sampling) for part in parts]
+        modes = []
+        for part, (problem, scaling), streams in zip(parts, built, seeds, strict=True):
+            with threadpool_limits(1), naming(part.trait):
+                modes.append(find_modes(problem, observe(part.prepared, scaling), branch_seed(streams[0])))
         clock.append(time.perf_counter())
-        starts = choose_starts(modes, sampling.chains)
-        sampled = run_chains(
-            problem,
-            sampling.sampler,
-            sampling.tune,
-            slots,
-            keep != "none",
-            seeds,
-            cores,
-            report,
-            starts,
-            model.structures,
-        )
+        makers = [
+            partial(
+                Chain, problem, sampling.sampler, sampling.tune, slots[c], keep != "none", streams[c], start,
+                part.model.structures,
+            )
+            for part, (problem, _), streams, found in zip(parts, built, seeds, modes, strict=True)
+            for c, start in enumerate(choose_starts(found, n))
+        ]  # fmt: skip
+        names = [f"trait {part.trait!r}" for part in parts for _ in range(n)] if parts[0].trait else None
+        sampled = run_together(makers, cores, report, names)
     finally:
         bar.close()
     clock.append(time.perf_counter())
-    return modes, sampled
+    return modes, [sampled[k : k + n] for k in range(0, len(sampled), n)]
 
 
 def announce_compilation(sampler: str, bar: Progress) -> None:
@@ -232,8 +333,10 @@ def warn_of_dropped(prepared: Prepared) -> None:
 def warn_of_chains(record: dict[str, Any], prepared: Prepared) -> None:
     """Warn of chains that stay in different modes, and of divergent moves."""
     sampling, settings = record["sampling"], record["settings"]
-    shown = prepared.given
-    explanations = describe_explanations(sampling, settings, shown.envs, shown.traits)
-    for text in (explanations, describe_divergences(sampling, settings)):
+    explanations = [
+        describe_explanations(own, settings, prepared.given.envs, traits)
+        for own, traits in list_samplings(sampling, prepared.given.traits)
+    ]
+    for text in (*explanations, *describe_all_divergences(sampling, settings)):
         if text:
             warnings.warn(text, SamplingWarning, stacklevel=3)

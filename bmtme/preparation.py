@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 
+from bmtme.arguments import measure_memory
 from bmtme.checkup.constants import refuse_constants
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship, match_lines
@@ -32,6 +36,8 @@ from bmtme.words import list_names
 
 #: From a relationship, the lines with a record and their plot multiples.
 Decompose = Callable[[Relationship, tuple[str, ...], np.ndarray], Eigenbasis]
+#: Of the memory, for decompositions that nobody uses at the moment.
+KEPT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,45 @@ def decompose_lines(relationship: Relationship, lines: tuple[str, ...], multiple
     if not as_given:  # thousands of lines: no copy without need, and none of the copy
         matrix = matrix[np.ix_(index, index)]
     return decompose_relationship(matrix, multiples, False, not as_given)
+
+
+class DecompositionCache:
+    """Decompositions of one relationship by what they depend on: the lines with a record, and their plot multiples.
+
+    Training parts of the same lines share one. The last ones used are kept, as many as fit into a share of the memory;
+    others live as long as somebody uses them. Where a partition hides whole lines, theirs is made from scratch: taking
+    a row and a column off a decomposition costs a product of J x J matrices for each, more than a new one from a
+    handful of lines on.
+    """
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[tuple[Any, ...], Eigenbasis] = OrderedDict()
+        self._alive: WeakValueDictionary[tuple[Any, ...], Eigenbasis] = WeakValueDictionary()
+        self._locks: dict[tuple[Any, ...], threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, relationship: Relationship, lines: tuple[str, ...], multiples: np.ndarray) -> Eigenbasis:
+        key = (lines, multiples.tobytes())
+        with self._lock:
+            own = self._locks.setdefault(key, threading.Lock())
+        with own:  # one is made once, and others at the same time
+            basis = self._alive.get(key)
+            if basis is None:
+                basis = decompose_lines(relationship, lines, multiples)
+        with self._lock:
+            self._alive[key] = self._last[key] = basis
+            self._last.move_to_end(key)
+            while len(self._last) > max(1, int(KEPT_SHARE * measure_memory() / (8 * len(lines) ** 2))):
+                self._last.popitem(last=False)
+        return basis
+
+
+def stand_in(relationship: Relationship, lines: tuple[str, ...], multiples: np.ndarray) -> Eigenbasis:
+    """In place of a decomposition where nothing but its scale is asked for: whether a model can be fitted at all."""
+    if relationship.is_identity:
+        return decompose_lines(relationship, lines, multiples)
+    scale = float(np.mean(relationship.matrix.diagonal()[relationship.index(lines)]))
+    return Eigenbasis(None, np.ones(len(lines)), len(lines), scale, multiples)
 
 
 def prepare(

@@ -61,18 +61,18 @@ class Sampling:
             sampling.warn_short(stacklevel=3)
         return sampling
 
-    def refuse(self, model: BMTME) -> None:
+    def refuse(self, model: BMTME | SingleTrait) -> None:
         """Refuse what is no model, or one that the sampler does not serve.
 
         Raises
         ------
         UsageError
         """
-        if isinstance(model, (SingleTrait, EnvironmentMeans)):
+        if isinstance(model, EnvironmentMeans):
             raise UsageError(
-                f"bmtme.{type(model).__name__} is a baseline of bmtme.cross_validate. To fit one trait by itself, read "
-                "the trial with that trait alone (traits=['Yield']) and give its model."
+                "bmtme.EnvironmentMeans is a baseline of bmtme.cross_validate, and there is nothing in it to be fitted."
             )
+        model = model.model if isinstance(model, SingleTrait) else model
         if not isinstance(model, BMTME):
             raise UsageError(f"expected a bmtme.BMTME model, got {type(model).__name__}.")
         genetic, residual = model.structures

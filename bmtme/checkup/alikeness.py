@@ -12,6 +12,8 @@ from bmtme.data.trial import Trial
 
 __all__ = ["find_alike_traits"]
 
+#: Kind of the findings.
+KIND = "traits alike"
 #: A correlation from which on two traits are hard to tell apart.
 ALIKE = 0.99
 #: A correlation elsewhere below which one residual covariance cannot be that of both.
@@ -72,7 +74,7 @@ def find_alike_traits(trial: Trial, known: Collection[frozenset[tuple[int, int]]
     )
     if apart:
         text += " The model has one residual covariance for all environments, which cannot be both."
-    return [Finding.of("warning", "traits alike", text, items)]
+    return [Finding.of("warning", KIND, text, items)]
 
 
 def _correlate(pair: np.ndarray, means: int) -> float:

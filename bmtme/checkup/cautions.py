@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+from bmtme.checkup.alikeness import KIND as ALIKE_KIND
 from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.checkup.constants import find_constants
 from bmtme.checkup.dependences import describe_dependences, find_dependences, list_pairs
@@ -47,12 +48,14 @@ def find_cautions(trial: Trial) -> list[Finding]:
     ]
 
 
-def warn_of_values(trial: Trial, by_env: bool, stacklevel: int) -> None:
+def warn_of_values(trial: Trial, by_env: bool, alone: bool, stacklevel: int) -> None:
     """Warn of what `find_cautions` finds worth a warning, each once.
 
     by_env : whether every model has residual variances of its own in each environment, which may then differ
+    alone : whether every model is fitted to one trait at a time, so that traits may be alike
     stacklevel : as of `warnings.warn`, counted from the caller
     """
+    fine = [KIND] * by_env + [ALIKE_KIND] * alone
     for finding in find_cautions(trial):
-        if finding.severity == "warning" and not (by_env and finding.kind == KIND):
+        if finding.severity == "warning" and finding.kind not in fine:
             warnings.warn(finding.summary, UserWarning, stacklevel=stacklevel + 1)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from bmtme.choices import GENETICS, MEANS, RESIDUALS, SAMPLERS, STRUCTURES, UNITS
+from bmtme.choices import GENETICS, MEAN, MEANS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 
 __all__ = [
@@ -242,16 +242,16 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
             "--model",
             action="append",
             metavar="MODEL",
-            help=f"{', '.join(STRUCTURES)}, single, mean, or LABEL=WORD,WORD... (see below); once for each model to "
-            f"compare (default: {STRUCTURES[0]})",
+            help=f"{', '.join(STRUCTURES)}, {SINGLE}, {MEAN}, or LABEL=WORD,WORD... (see below); once for each model "
+            f"to compare (default: {STRUCTURES[0]})",
         )
     else:
         group.add_argument(
             "--model",
-            choices=STRUCTURES,
+            choices=(*STRUCTURES, SINGLE),
             default=STRUCTURES[0],
-            help="free genetic and residual covariances between traits; variances only; one variance for all "
-            "(default: %(default)s)",
+            help="free genetic and residual covariances between traits; variances only; one variance for all; or one "
+            "trait at a time, in one run (default: %(default)s)",
         )
     group.add_argument(
         "--genetic",

@@ -25,9 +25,11 @@ bmtme fit PHENO --relationship GRM --line COL --env COL --traits A,B,...
                  --out DIR [options]"""
 
 EPILOG = f"""\
-example:
+examples:
   bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env \\
       --traits Yield,PH --out run
+  bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env \\
+      --traits Yield,PH --model single --residual by-env --out run
 
 {DATA_FORMAT}
 Afterwards DIR holds:

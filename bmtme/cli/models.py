@@ -13,19 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bmtme.choices import GENETICS, MEANS, RESIDUALS, STRUCTURES, UNITS
+from bmtme.choices import GENETICS, MEAN, MEANS, RESIDUALS, SINGLE, STRUCTURES, UNITS
 from bmtme.cli.arguments import Parser
 from bmtme.errors import UsageError
 from bmtme.words import list_names, suggest
 
 if TYPE_CHECKING:
     from bmtme.cv.models import Model
+    from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
 
-__all__ = ["MEAN", "SINGLE", "ModelWords", "make_model", "make_models", "read_models"]
+__all__ = ["ModelWords", "make_model", "make_models", "read_models"]
 
-#: One trait at a time; the means of the environments.
-SINGLE, MEAN = "single", "mean"
 #: Words with a value, and the values.
 SETTINGS = {"genetic": GENETICS, "residual": RESIDUALS, "means": MEANS, "units": UNITS}
 EXAMPLE = "'free=unstructured,genetic=free,residual=by-env'"
@@ -54,10 +53,11 @@ class ModelWords:
     mean: bool = False
 
     @classmethod
-    def of(cls, args: argparse.Namespace, structure: str = STRUCTURES[0]) -> ModelWords:
-        """What the options of a command say, for a model of this structure."""
+    def of(cls, args: argparse.Namespace, word: str = STRUCTURES[0]) -> ModelWords:
+        """What the options of a command say, for a model of this structure or `SINGLE`."""
         genetic, residual = (text.replace("-", "_") for text in (args.genetic, args.residual))
-        return cls(structure, genetic, residual, args.means, args.units)
+        single = word == SINGLE
+        return cls(STRUCTURES[0] if single else word, genetic, residual, args.means, args.units, single)
 
 
 def read_models(parser: Parser, args: argparse.Namespace) -> dict[str, ModelWords]:
@@ -149,24 +149,26 @@ def _read_words(words: Sequence[str], usual: ModelWords, with_settings: bool) ->
     return replace(usual, **{**given, **flags})
 
 
-def make_model(words: ModelWords) -> BMTME:
-    """The model of all traits.
+def make_model(words: ModelWords) -> BMTME | SingleTrait:
+    """The model of all traits, or of one at a time.
 
     Raises
     ------
     UsageError
         If its units, genetic or residual structure do not fit its structure.
     """
+    from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
     from bmtme.structures.genetics import GENETIC_STRUCTURES
 
-    return BMTME(
+    model = BMTME(
         words.structure,  # type: ignore[arg-type]
         means=words.means,  # type: ignore[arg-type]
         units=words.units,  # type: ignore[arg-type]
         genetic=GENETIC_STRUCTURES[words.genetic],
         residual=words.residual,  # type: ignore[arg-type]
     )
+    return SingleTrait(model) if words.single else model
 
 
 def make_models(models: dict[str, ModelWords]) -> dict[str, Model]:
@@ -177,7 +179,7 @@ def make_models(models: dict[str, ModelWords]) -> dict[str, Model]:
     UsageError
         As for `make_model`, naming the model.
     """
-    from bmtme.model.baselines import EnvironmentMeans, SingleTrait
+    from bmtme.model.baselines import EnvironmentMeans
 
     made: dict[str, Model] = {}
     for label, words in models.items():
@@ -185,8 +187,7 @@ def make_models(models: dict[str, ModelWords]) -> dict[str, Model]:
             made[label] = EnvironmentMeans()
             continue
         try:
-            model = make_model(words)
+            made[label] = make_model(words)
         except UsageError as error:
             raise UsageError(f"model {label!r}: {error}") from error
-        made[label] = SingleTrait(model) if words.single else model
     return made

@@ -44,7 +44,7 @@ from bmtme.cv.schemes import CV1
 from bmtme.cv.scores import TOP
 from bmtme.cv.strangers import describe_strangers
 from bmtme.cv.tasks import Job, Outcome, join_outcomes, run_jobs
-from bmtme.cv.training import DecompositionCache, Training
+from bmtme.cv.training import Training
 from bmtme.data.records import as_names
 from bmtme.data.relationship.clones import CLONES
 from bmtme.data.relationship.matrix import Relationship
@@ -53,8 +53,9 @@ from bmtme.engines.rotated.chains import count_cores
 from bmtme.engines.rotated.rehearsal import rehearse
 from bmtme.errors import NumericalError, UsageError
 from bmtme.model.baselines import EnvironmentMeans
+from bmtme.model.structure import BMTME
 from bmtme.pipeline import announce_compilation
-from bmtme.preparation import prepare
+from bmtme.preparation import DecompositionCache, prepare
 from bmtme.progress import Progress
 from bmtme.results.entries import Column, name_columns
 from bmtme.results.predictions import arrange_predictions
@@ -184,7 +185,9 @@ def cross_validate(
         heritability = measure_heritability(trial, relationship)
         if list_fitted(named):
             sampling.warn_short(stacklevel=2)
-            warn_of_values(trial, all(model.structures[1].by_env for model in list_fitted(named)), stacklevel=2)
+            by_env = all(model.structures[1].by_env for model in list_fitted(named))
+            alone = not any(isinstance(model, BMTME) for model in named.values())
+            warn_of_values(trial, by_env, alone, stacklevel=2)
         clock.append(time.perf_counter())
         flat = [job for parts in jobs.values() for job in parts.values()]
         foretold = run_all(flat, sampling, workers, progress, clock)

@@ -1,4 +1,4 @@
-"""Models to compare others with: one trait at a time, and the means of the environments."""
+"""One trait at a time, and the means of the environments: models in their own right, and to compare others with."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ __all__ = ["EnvironmentMeans", "SingleTrait"]
 
 @dataclass(frozen=True)
 class SingleTrait:
-    """A model fitted to one trait at a time: what it predicts of a trait owes nothing to the others.
+    """A model fitted to one trait at a time: what it says of a trait owes nothing to the others.
+
+    `bmtme.fit` and `bmtme.cross_validate` take it as they take a `BMTME`: one run, one `Fit` of all traits, without an
+    entry for a correlation between them.
 
     Parameters
     ----------
     model : BMTME
-        Fitted to each trait by itself, with the environments in which it is recorded.
+        Of any structure, for each trait by itself: priors with a scale for each trait give it its own.
 
     Raises
     ------

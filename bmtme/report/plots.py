@@ -11,7 +11,7 @@ import pandas as pd
 from bmtme.errors import UsageError
 from bmtme.report.palette import COLOURS, plain
 from bmtme.results.fit import Fit
-from bmtme.results.rows import derive_rows, list_values
+from bmtme.results.traits import list_entries
 from bmtme.words import suggest
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def plot_chains(fit: Fit, names: Sequence[str] | None = None) -> Figure:
     UsageError
         For a name that is not in the summary.
     """
-    values, labels = list_values(_group(fit.idata, "posterior"))
-    draws = {row.name: row.draws for row in derive_rows(values, labels, fit.run["facts"]["spread"])}
+    entries = list_entries(_group(fit.idata, "posterior"), fit.run["facts"])
+    draws = {entry.name: entry.row.draws for entry in entries}
     if names is None:
         names = fit.summary()["ess_bulk"].nsmallest(4).index.tolist() or list(draws)[:4]
     for name in names:

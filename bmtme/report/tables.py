@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bmtme.choices import SINGLE, STRUCTURES
 from bmtme.columns import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.cv.differences import FEWEST_PARTITIONS
@@ -49,7 +50,8 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     """
     data, settings = run["data"], run["settings"]
     envs, traits = trial.envs, trial.traits
-    facts = list_data_facts(data, trial)
+    single = settings["model"].get("baseline") == SINGLE
+    facts = list_data_facts(data, trial, "environments" if single else "environments and traits")
     new = data["lines_predicted"] - data["lines"]
     if settings["keep_effects"] == "none":
         facts.append(("predicted", "nothing, as no effects were kept"))
@@ -102,8 +104,13 @@ def list_remarks(summary: pd.DataFrame, envs: Sequence[str], traits: Sequence[st
     return texts
 
 
-def list_data_facts(data: dict[str, Any], trial: Trial) -> list[tuple[str, str]]:
-    """What the data are: sizes, what is missing, lines dropped; as (label, text)."""
+def list_data_facts(
+    data: dict[str, Any], trial: Trial, others: str = "environments and traits"
+) -> list[tuple[str, str]]:
+    """What the data are: sizes, what is missing, lines dropped; as (label, text).
+
+    others : through what columns without records are known
+    """
     dropped = data["lines_dropped"]
     kept = [j for j, line in enumerate(trial.lines) if line not in set(dropped)]
     counts = trial.counts()[kept]
@@ -130,7 +137,7 @@ def list_data_facts(data: dict[str, Any], trial: Trial) -> list[tuple[str, str]]
             (
                 "no records",
                 f"{some_names(per_trait)} of {count_noun(len(trial.envs), 'environment')}: known only through the "
-                "other environments and traits",
+                f"other {others}",
             )
         )
     if dropped:
@@ -141,6 +148,8 @@ def list_data_facts(data: dict[str, Any], trial: Trial) -> list[tuple[str, str]]
 def name_model(settings: dict[str, Any]) -> str:
     """The structure of a model, with its genetic and residual structures where these are not the paper's."""
     words = [settings["structure"]]
+    if settings.get("baseline") == SINGLE:
+        words = ["one trait at a time", *(word for word in words if word != STRUCTURES[0])]
     for part, usual in (("genetic", "proportional"), ("residual", "shared")):
         name = settings.get(part, usual)
         name = name if isinstance(name, str) else next(iter(name))

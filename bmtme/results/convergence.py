@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT
+from bmtme.results.traits import BY_TRAIT
 
 #: Shorter chains have not had the time to leave where they started.
 FEWEST_DRAWS = 200
@@ -55,21 +56,30 @@ def measure_sampling(
 
 def describe_convergence(summary: pd.DataFrame, run: dict[str, Any], envs: Sequence[str], traits: Sequence[str]) -> str:
     """Sentences on whether the draws suffice, the gravest first, naming the worst parameter and what to do."""
-    sampling = run["sampling"]
-    stuck = describe_explanations(sampling, run["settings"], envs, traits)
+    samplings = list_samplings(run["sampling"], traits)
+    stuck = [describe_explanations(sampling, run["settings"], envs, own) for sampling, own in samplings]
+    corners = [describe_corners(sampling, envs, own) for sampling, own in samplings]
     parts = [
-        stuck,
-        describe_corners(sampling, envs, traits),
-        describe_divergences(sampling, run["settings"]),
-        describe_agreement(summary, run, bool(stuck)),
+        *stuck,
+        *corners,
+        *describe_all_divergences(run["sampling"], run["settings"]),
+        describe_agreement(summary, run, any(stuck), any(corners)),
     ]
     return " ".join(part for part in parts if part)
 
 
-def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool = False) -> str:
+def list_samplings(sampling: dict[str, Any], traits: Sequence[str]) -> list[tuple[dict[str, Any], Sequence[str]]]:
+    """How the chains went (see `measure_sampling`), and of which traits: of all, or of each that has chains alone."""
+    if BY_TRAIT not in sampling:
+        return [(sampling, traits)]
+    return [(own, [trait]) for trait, own in sampling[BY_TRAIT].items()]
+
+
+def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool = False, corners: bool = False) -> str:
     """Whether the chains agree and how many effective draws there are.
 
     stuck : chains sit in different modes, so that more sweeps would not help
+    corners : a heritability is nearly 0 or nearly 1 and hardly anything between
     """
     worst_r, worst_e = summary["r_hat"].max(), summary["ess_bulk"].min()
     if not np.isfinite(worst_e):
@@ -81,7 +91,7 @@ def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool =
             return f"The chains have NOT converged: {text}." + ("" if stuck else f" {advise_length(worst_e, run)}")
     if worst_e < GOOD_ESS:
         return f"Few effective draws: {text}. {advise_length(worst_e, run)}"
-    if np.isfinite(worst_r) and run["sampling"]["corners"]:
+    if np.isfinite(worst_r) and corners:
         return f"Every chain weighs the two alike: {text}."
     if np.isfinite(worst_r):
         return f"The chains agree: {text}."
@@ -100,6 +110,14 @@ def advise_length(worst: float, run: dict[str, Any]) -> str:
         f"Run more sweeps before leaning on these numbers: tune={factor * settings['tune']}, "
         f"draws={factor * settings['draws']} would take about {time}."
     )
+
+
+def describe_all_divergences(sampling: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """As `describe_divergences`, of each trait that has chains of its own."""
+    if BY_TRAIT not in sampling:
+        return [describe_divergences(sampling, settings)]
+    told = {trait: describe_divergences(own, settings) for trait, own in sampling[BY_TRAIT].items()}
+    return [f"{trait}: {text}" for trait, text in told.items() if text]
 
 
 def describe_divergences(sampling: dict[str, Any], settings: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from bmtme.results.posterior import make_tree
 from bmtme.results.record import read_kind
 from bmtme.results.storage import read_fit, write_fit
 from bmtme.results.summary import summarise_posterior
+from bmtme.results.traits import BY_TRAIT
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
@@ -45,8 +46,9 @@ class Fit:
 
     def __repr__(self) -> str:
         data, settings = self.run["data"], self.run["settings"]
+        alone = ", one trait at a time" if BY_TRAIT in self.run["facts"] else ""
         return (
-            f"Fit({settings['model']['structure']}; {data['lines']} lines x {data['envs']} environments x "
+            f"Fit({settings['model']['structure']}{alone}; {data['lines']} lines x {data['envs']} environments x "
             f"{data['traits']} traits; {settings['chains']} chains of {settings['draws']} draws)"
         )
 

@@ -236,13 +236,16 @@ QUANTITIES: tuple[Quantity, ...] = (
 )  # fmt: skip
 
 
-def choose_stored(problem: Problem, structures: Structures) -> list[Quantity]:
-    """What a model stores; what its genetic structure reports itself is read from that."""
+def choose_stored(problem: Problem, structures: Structures, columns: np.ndarray | None = None) -> list[Quantity]:
+    """What a model stores; what its genetic structure reports itself is read from that.
+
+    columns : (I, L) bool, of which columns C is stored; default those with a record
+    """
     from bmtme.structures.part import build_matrices  # compiled: scores need none of it
 
     genetic, _ = structures
     part = problem.whole_genetic
-    here = np.flatnonzero(problem.recorded.ravel())
+    here = np.flatnonzero((problem.recorded if columns is None else columns).ravel())
     reported: dict[str, Callable[[Draws], np.ndarray]] = {
         name: lambda chain, name=name: genetic.report(part, problem.seen, chain.theta)[name]  # type: ignore[misc]
         for name in genetic.report(part, problem.seen, np.empty((0, part.size)))

@@ -12,7 +12,7 @@ import pandas as pd
 from bmtme.results import quantities
 from bmtme.results.entries import type_columns
 from bmtme.results.notes import HARDLY
-from bmtme.results.rows import derive_rows, list_values
+from bmtme.results.traits import list_entries
 
 #: Below these, numbers are not to be leaned on; the note says so.
 GOOD_R_HAT = 1.01
@@ -66,24 +66,24 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
     Parameters
     ----------
     posterior : xarray.Dataset
-    facts : what the data say about each entry, as of `bmtme.collection.find_facts`
+    facts : what the data say about each entry, as of `bmtme.results.traits.list_entries`
     """
-    values, labels = list_values(posterior)
-    rows = list(derive_rows(values, labels, facts["spread"]))
-    draws = np.stack([row.draws for row in rows])
+    entries = list_entries(posterior, facts)
+    draws = np.stack([entry.row.draws for entry in entries])
     bulk, tail, r_hat = diagnose(draws)
     constant = np.ptp(draws.reshape(len(draws), -1), axis=1) == 0
     for diagnostic in (bulk, tail, r_hat):
         diagnostic[constant] = np.nan
     digests = []
-    for k, row in enumerate(rows):
+    for k, entry in enumerate(entries):
+        row = entry.row
         flat = row.draws.ravel()
         interval = np.quantile(flat, INTERVAL)
-        notes = [text for note in row.quantity.notes for text in note(row, facts, values)]
+        notes = [text for note in row.quantity.notes for text in note(row, entry.facts, entry.values)]
         notes += note_width(row.quantity.range, interval[1] - interval[0])
         notes += note_diagnostics(row.draws.shape, bool(constant[k]), bulk[k], tail[k], r_hat[k])
         digests.append(Digest(flat, interval, bulk[k], tail[k], r_hat[k], "; ".join(notes)))
-    names = pd.Index([row.name for row in rows], name="parameter")
+    names = pd.Index([entry.name for entry in entries], name="parameter")
     columns = quantities.SUMMARY
     table = pd.DataFrame({column.name: [column.of(digest) for digest in digests] for column in columns}, names)
     return table.astype(type_columns(columns))

@@ -152,3 +152,25 @@ def test_genetic_structures(fit_words: list[str], tmp_path: Path, run: Run) -> N
     code, _, complained = run(*fit_words, "--model", "diagonal", "--genetic", "free", "--out", tmp_path / "other")
     assert code == 2
     assert "structure='diagonal' does not go with the genetic structure free" in complained
+
+
+def test_one_trait_at_a_time(fit_words: list[str], tmp_path: Path, run: Run) -> None:
+    """As easy to ask for as any other model, with any structure: one run of all traits."""
+    words = [*fit_words, *SMALL, "--model", "single", "--genetic", "main-and-interaction", "--residual", "by-env"]
+    code, said, complained = run(*words, "--out", tmp_path / "run")
+    assert (code, complained.count("trait 'T2'")) == (2, 1)  # recorded in one environment only
+    assert "trait 'T2': " in complained
+    words[words.index("--genetic") + 1] = "proportional"
+    code, said, complained = run(*words, "--out", tmp_path / "run")
+    assert code == 0, complained
+    assert "one trait at a time, residual by env," in said
+    assert "Heritability" in said
+    files = ["idata.nc", "predictions.csv", "run.json", "summary.csv"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == files
+    names = pd.read_csv(tmp_path / "run" / "summary.csv", index_col=0).index
+    assert {"Sigma_t[T1, T1]", "Sigma_t[T2, T2]", "R_e[E1, T1, T1]", "Sigma_E[E1, E1, T2]"} <= set(names)
+    assert not any("T1" in name and "T2" in name for name in names)
+    predicted = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    assert predicted.groupby("trait").size().to_dict() == {"T1": 24, "T2": 24}
+    model = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["model"]
+    assert (model["baseline"], model["residual"]) == ("single", "by_env")

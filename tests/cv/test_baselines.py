@@ -18,7 +18,6 @@ from bmtme import (
     SingleTrait,
     Trial,
     cross_validate,
-    fit,
     simulate,
 )
 from bmtme.cv.means import find_nodes, measure_within, predict_by_means, relate_envs
@@ -232,9 +231,3 @@ def test_intervals_of_new_environments_hold_what_they_should():
             table = predict_by_means(training, trial, cells)[0]
             covered.append(table["observed"].between(table["mean_lower"], table["mean_upper"]).mean())
     assert 0.87 < np.mean(covered) < 0.93
-
-
-@pytest.mark.parametrize("model", [SingleTrait(), EnvironmentMeans()])
-def test_a_fit_refuses_baselines(data, model):
-    with pytest.raises(UsageError, match=r"a baseline of bmtme\.cross_validate\. To fit one trait"):
-        fit(*data, model)

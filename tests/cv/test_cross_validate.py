@@ -13,7 +13,7 @@ import pytest
 
 import bmtme.cv.run
 import bmtme.cv.tasks
-import bmtme.cv.training
+import bmtme.preparation
 from bmtme import (
     BMTME,
     CV1,
@@ -30,11 +30,10 @@ from bmtme import (
 from bmtme.choices import SAMPLERS
 from bmtme.cv import Partition, score, summarise
 from bmtme.cv.models import label_models
-from bmtme.cv.training import DecompositionCache
 from bmtme.data.order import sort_trial
 from bmtme.engines.rotated.chains import Chain, run_chains
 from bmtme.engines.rotated.modes import branch_seed, choose_starts, find_modes
-from bmtme.preparation import build, observe, prepare
+from bmtme.preparation import DecompositionCache, build, observe, prepare
 from bmtme.results.predictions import arrange_predictions
 from bmtme.results.targets import predict_hidden
 from bmtme.sampling import plan_slots, spawn_seeds
@@ -250,13 +249,13 @@ def test_lines_without_a_training_record(data):
 def decomposed(monkeypatch):
     """Numbers of lines of the decompositions made."""
     calls = []
-    real = bmtme.cv.training.decompose_lines
+    real = bmtme.preparation.decompose_lines
 
     def counting(relationship, lines, multiples):
         calls.append(len(lines))
         return real(relationship, lines, multiples)
 
-    monkeypatch.setattr(bmtme.cv.training, "decompose_lines", counting)
+    monkeypatch.setattr(bmtme.preparation, "decompose_lines", counting)
     return calls
 
 
@@ -277,7 +276,7 @@ def test_decompositions_are_shared_and_forgotten(data, decomposed, monkeypatch):
     assert cache(relationship, lines, ones) is cache(relationship, lines, ones.copy())
     other = cache(relationship, lines, 2 * ones)
     assert other is not cache(relationship, lines, ones)
-    monkeypatch.setattr(bmtme.cv.training, "KEPT_SHARE", 0.0)
+    monkeypatch.setattr(bmtme.preparation, "KEPT_SHARE", 0.0)
     assert cache(relationship, lines[1:], ones[1:]) is cache(relationship, lines[1:], ones[1:])
     assert cache(relationship, lines, 2 * ones) is other  # somebody has it
     assert decomposed == [14, 14, 13]

@@ -8,6 +8,8 @@ LAYOUT = "model/test_layout.py::"
 EIGENBASIS = "model/test_eigenbasis.py::"
 PRIORS = "model/test_priors.py::"
 PREDICTIONS = "results/test_predictions.py::"
+ALONE = "pipeline/test_single_trait.py::"
+OWN = ALONE + "test_each_trait_has_the_numbers_of_its_own_fit[main-T3]"
 BASELINES = "cv/test_baselines.py::"
 MEANS = "cv/test_mean_intervals.py::test_intervals_are_those_of_the_mixture_with_the_residual_over_the_plots"
 CRPS = "cv/test_mean_intervals.py::test_the_crps_of_a_mixture_is_that_of_its_distribution_function"
@@ -95,10 +97,31 @@ DATA = (
         (BASELINES + "test_environments_where_the_trait_is_not_recorded_are_left_out",),
     ),
     Mutant(
+        "one trait at a time: all traits with one stream",
+        "pipeline.py",
+        "[ALONE, self.place]",
+        "[ALONE, 0]",
+        (ALONE + "test_traits_have_streams_of_their_own", OWN),
+    ),
+    Mutant(
+        "one trait at a time: rows of the summary from the next trait",
+        "results/traits.py",
+        "array.isel(trait=l).values",
+        "array.isel(trait=l - 1).values",
+        (OWN,),
+    ),
+    Mutant(
+        "one trait at a time: draws joined in the reverse order of the traits",
+        "results/traits.py",
+        "np.concatenate(columns, dims",
+        "np.concatenate(columns[::-1], dims",
+        (OWN,),
+    ),
+    Mutant(
         "one trait at a time: the hidden values of another trait",
         "cv/training.py",
-        "hidden[records][:, [trait]], scored",
-        "hidden[records][:, [trait - 1]], scored",
+        "hidden[envs[trial.env_index]][:, [trait]], scored",
+        "hidden[envs[trial.env_index]][:, [trait - 1]], scored",
         ("cv/test_no_leaks.py::test_hidden_values_change_no_prediction[CV2]",),
     ),
     Mutant(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -220,13 +221,34 @@ def run_chains(
     KeyboardInterrupt
         Within about a second of the signal; the chains have ended by then.
     """
+    makers = [
+        partial(Chain, problem, sampler, tune, slots[c], track, seed, None if starts is None else starts[c], structures)
+        for c, seed in enumerate(seeds)
+    ]
+    return run_together(makers, cores, report)
+
+
+def run_together(
+    makers: Sequence[Callable[[], Chain]],
+    cores: int | None = None,
+    report: Report | None = None,
+    names: Sequence[str] | None = None,
+) -> list[Draws]:
+    """Run chains, perhaps of several problems, in threads; raises as `run_chains` does.
+
+    Parameters
+    ----------
+    makers : one for each chain, called when its turn comes
+    cores : threads at most; default all processors of this process
+    report : told (chain, sweeps done) from the chains' threads
+    names : what each chain is of, to stand before the message of its failure
+    """
     begin, stop = threading.Event(), threading.Event()
     lock = threading.Lock()
 
     def run(c: int) -> Draws:
         begin.wait()
-        start = None if starts is None else starts[c]
-        chain = Chain(problem, sampler, tune, slots[c], track, seeds[c], start, structures)
+        chain = makers[c]()
 
         def tell(done: int) -> None:
             if report is not None:
@@ -235,21 +257,23 @@ def run_chains(
 
         try:
             chain.advance(tell, stop)
-        except BaseException:
+        except BaseException as error:
             stop.set()
+            if names is not None and isinstance(error, NumericalError):
+                raise NumericalError(f"{names[c]}: {error}") from error
             raise
         return chain.draws
 
-    threads = max(1, min(len(seeds), cores or count_cores()))
+    threads = max(1, min(len(makers), cores or count_cores()))
     with threadpool_limits(1):
         if threads == 1:
             begin.set()
-            return [run(c) for c in range(len(seeds))]
+            return [run(c) for c in range(len(makers))]
         with ThreadPoolExecutor(threads) as pool:
             try:
                 # An interruption while the pool starts a thread may leave it a stranger to the pool, which then does
                 # not wait for its end: no chain is under way before all are submitted.
-                tasks = [pool.submit(run, c) for c in range(len(seeds))]
+                tasks = [pool.submit(run, c) for c in range(len(makers))]
                 begin.set()
                 results = [task.result() for task in tasks]
             except BaseException:

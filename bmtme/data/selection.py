@@ -1,0 +1,30 @@
+"""The trial of one trait."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bmtme.data.trial import Trial
+
+__all__ = ["take_trait"]
+
+
+def take_trait(trial: Trial, trait: int, envs: np.ndarray | None = None) -> Trial:
+    """The trial of one trait, by its place; lines and records stay, also those without a value of it.
+
+    Parameters
+    ----------
+    envs : (I,) bool array, optional
+        The environments that stay, with their records; default all.
+    """
+    envs = np.ones(len(trial.envs), bool) if envs is None else envs
+    kept = np.flatnonzero(envs[trial.env_index])
+    return Trial(
+        trial.lines,
+        tuple(name for name, keep in zip(trial.envs, envs, strict=True) if keep),
+        (trial.traits[trait],),
+        trial.line_index[kept],
+        (np.cumsum(envs) - 1)[trial.env_index[kept]],
+        trial.values[kept][:, [trait]],
+        None if trial.reps is None else tuple(trial.reps[n] for n in kept),
+    )
