@@ -81,6 +81,12 @@ class Eigenbasis:
             scaled = (scaled.reshape(-1, len(self.values)) @ self.vectors.T).reshape(w.shape)
         return scaled / np.sqrt(self.multiples)
 
+    def rotate_plain(self, r: np.ndarray) -> np.ndarray:
+        """Effects of the lines outside the relationship, U r; r (..., J)."""
+        if self.vectors is None:
+            return r
+        return np.asarray((r.reshape(-1, len(self.values)) @ self.vectors.T).reshape(r.shape))
+
     def rotate_lines(self, w: np.ndarray, lines: np.ndarray) -> np.ndarray:
         """The same for some lines: w (S, J) to (lines, S)."""
         root = np.sqrt(self.multiples[lines])[:, None]

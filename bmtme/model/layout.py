@@ -57,8 +57,8 @@ class Layout:
         return float(self.cell_pad.sum() / (self.plots[seen].sum() * self.multiples.sum()))
 
 
-def choose_plots(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Plots k_i and multiples c_j with k_i c_j >= n_ij that leave little to impute.
+def choose_plots(counts: np.ndarray, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Plots k_i and multiples c_j with k_i c_j >= n_ij that leave little to impute; where `even`, all c_j are 1.
 
     Tried: k_i = 1 and k_i at several quantiles of the environment's positive counts, c_j = max_i n_ij / k_i, then
     k_i shrunk to what is needed. Kept: the least mean share imputed.
@@ -67,6 +67,8 @@ def choose_plots(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ----------
     counts : (J, I) recorded plots; every line has at least one
     """
+    if even:
+        return np.maximum(counts.max(axis=0), 1.0), np.ones(counts.shape[0])
     if counts.max() <= 1:
         return np.ones(counts.shape[1]), np.ones(counts.shape[0])
     best: tuple[float, np.ndarray, np.ndarray] | None = None
@@ -89,13 +91,16 @@ def choose_plots(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return best[1], best[2]
 
 
-def lay_out(observed: np.ndarray, rec_line: np.ndarray, rec_env: np.ndarray, n_line: int, n_env: int) -> Layout:
+def lay_out(
+    observed: np.ndarray, rec_line: np.ndarray, rec_env: np.ndarray, n_line: int, n_env: int, even: bool = False
+) -> Layout:
     """Lay records on the balanced layout.
 
     Parameters
     ----------
     observed : (N, L) bool, which traits of each record are seen; every record has at least one
     rec_line, rec_env : (N,) indices
+    even : without multiples, as effects of lines outside the relationship need it
     """
     L = observed.shape[1]
     recorded = np.zeros((n_env, L), bool)
@@ -103,7 +108,7 @@ def lay_out(observed: np.ndarray, rec_line: np.ndarray, rec_env: np.ndarray, n_l
         recorded[i] = observed[rec_env == i].any(axis=0)
     counts = np.zeros((n_line, n_env))
     np.add.at(counts, (rec_line, rec_env), 1.0)
-    k, c = choose_plots(counts)
+    k, c = choose_plots(counts, even)
     codes = np.where(observed, OBSERVED, np.where(recorded[rec_env], MISSING, ABSENT)).astype(np.int8)
     unseen = np.where(recorded, MISSING, ABSENT).astype(np.int8)
     patterns, identity = np.unique(np.vstack([codes, unseen]), axis=0, return_inverse=True)

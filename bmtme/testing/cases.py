@@ -209,6 +209,7 @@ def make_case(
     scale: float | None = None,
     clones: bool = True,
     identity: bool = False,
+    even: bool = False,
     seed: int = 1,
 ) -> Case:
     """A case of one design and one variant of the model.
@@ -218,12 +219,13 @@ def make_case(
     plots : records, see `DESIGNS`
     shape : of Sigma_t and R_e; Sigma_E is scalar where they are, else diagonal
     scale : of every prior; by default scales are drawn
+    even : a layout without multiples
     """
     rng = np.random.default_rng(seed)
     observed, line, env = read_design(plots)
     I, J, L = len(plots), len(plots[0]), observed.shape[1]
     G = np.eye(J) if identity else make_relationship(rng, J, clones)
-    layout = lay_out(observed, line, env, J, I)
+    layout = lay_out(observed, line, env, J, I, even)
     basis = decompose_relationship(G, layout.multiples, identity)
     mu_mean, tau_scale, units, centre = rng.uniform((-1.0, 0.5, 0.5, -1.0), (1.0, 1.5, 2.0, 1.0), (L, 4)).T
     paper = means == "paper"

@@ -11,14 +11,17 @@ import numpy as np
 from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk, resume_walk
 from bmtme.engines.rotated.density import sum_within
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws, take_effects
+from bmtme.engines.rotated.line_effect import count_line_parameters
 from bmtme.engines.rotated.problem import Problem, build_problem, hold_problem, load_values
 from bmtme.engines.rotated.state import State, allocate_work, hold_state, hold_work
 from bmtme.engines.rotated.steps import complete_data, prepare_mean_prior
 from bmtme.engines.rotated.sweep import COLLAPSED, run_sweeps
+from bmtme.model.codes import FULL
+from bmtme.structures.parameters import pack_covariance, unpack_covariance
 from bmtme.structures.part import build_matrices
 from bmtme.structures.structure import Structures, point_part
 from bmtme.testing.cases import Case
-from bmtme.testing.dense import DenseModel, Unknowns
+from bmtme.testing.dense import CovarianceLaw, DenseModel, Unknowns
 from bmtme.testing.geweke import Arrays, Comparison, compare_ranks
 
 #: Draws parameters of every column and environment from their prior.
@@ -31,20 +34,28 @@ Restrict = Callable[[Problem, np.ndarray], np.ndarray]
 class Truth:
     """Unknowns and data of one replicate."""
 
-    theta: np.ndarray  # (q,) of every column and environment
+    theta: np.ndarray  # (q,) of every column and environment, without those of a line effect
     C: np.ndarray  # (I L, I L)
     R: np.ndarray  # (I, L, L)
     means: Unknowns  # of which the means count
     u: np.ndarray  # (I L, J)
+    line: np.ndarray  # parameters of the line effect outside the relationship, none where there is none
+    Sigma_r: np.ndarray  # (L, L) zero where there is none, like the effects
+    r: np.ndarray  # (L, J)
     values: np.ndarray  # (N, L)
     pads: np.ndarray  # (pads, L)
 
 
-def build_pair_problem(case: Case, structures: Structures, values: np.ndarray) -> Problem:
-    """The problem of a case with other structures than the paper's, its priors serving these."""
+def build_pair_problem(
+    case: Case, structures: Structures, values: np.ndarray, line_effect: bool = False
+) -> Problem:
+    """The problem of a case with other structures than the paper's, its priors serving these.
+
+    line_effect : needs a case without multiples
+    """
     p = case.problem(values)
     priors = p.genetic.prior, p.genetic.prior_env, p.residual.prior
-    return build_problem(case.layout, case.basis, case.hide(values), *priors, p.means, 1, *structures)
+    return build_problem(case.layout, case.basis, case.hide(values), *priors, p.means, 1, *structures, line_effect)
 
 
 def open_walk(p: Problem, s: State) -> tuple[Walk, tuple[Any, ...]]:
@@ -60,27 +71,32 @@ def open_walk(p: Problem, s: State) -> tuple[Walk, tuple[Any, ...]]:
 def read_covariances(p: Problem, structures: Structures, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """C (n, I L, I L) and R (n, I, L, L) at (n, q) parameters of every column and environment."""
     n, size, L = len(theta), p.n_env * p.n_trait, p.n_trait
-    first = p.whole_residual.first
+    first, last = p.whole_residual.first, p.whole_residual.first + p.whole_residual.size
     shapes = (size, size), ((p.block.max() + 1) * L, L)
     parts = p.whole_genetic, p.whole_residual
     pointed = [point_part(structure, part) for structure, part in zip(structures, parts, strict=True)]
     C, R = (
         build_matrices(part, values, shape)
-        for part, values, shape in zip(pointed, (theta[:, :first], theta[:, first:]), shapes, strict=True)
+        for part, values, shape in zip(pointed, (theta[:, :first], theta[:, first:last]), shapes, strict=True)
     )
     return C, R.reshape(n, -1, L, L)[:, p.block]
 
 
-def measure_marginal(case: Case, C: np.ndarray, R: np.ndarray, t: Unknowns, values: np.ndarray) -> float:
+def measure_marginal(
+    case: Case, C: np.ndarray, R: np.ndarray, t: Unknowns, values: np.ndarray, Sigma_r: np.ndarray | None = None
+) -> float:
     """log p(values | C, R, tau or s2_b) of the completed model by one dense covariance, up to a constant.
 
     values : (N + pads, L), NaN in columns without a record
+    Sigma_r : (L, L) of a line effect outside the relationship
     """
     m = case.completed()
     L = values.shape[1]
     record, trait = np.divmod(np.arange(values.size), L)
     line, column = m.line[record], m.env[record] * L + trait
     V = m.G[np.ix_(line, line)] * C[np.ix_(column, column)]
+    if Sigma_r is not None:
+        V += np.equal.outer(line, line) * Sigma_r[np.ix_(trait, trait)]
     for n, i in enumerate(m.env):
         V[n * L : (n + 1) * L, n * L : (n + 1) * L] += R[i] / m.plots[n]
     return m.integrate_means(V, t, values)
@@ -94,14 +110,29 @@ def draw_truth(case: Case, p: Problem, structures: Structures, draw: DrawPrior, 
     roots, vectors = np.linalg.eigh(case.model.G)
     F = vectors * np.sqrt(np.where(roots > 1e-8 * roots.max(), roots, 0.0))
     u = np.linalg.cholesky(C) @ rng.standard_normal((len(C), len(F))) @ F.T
+    line, Sigma_r, r = np.zeros(0), np.zeros((p.n_trait, p.n_trait)), np.zeros((p.n_trait, len(F)))
+    if p.line_effect:
+        line = draw_line_parameters(rng, p)
+        assert unpack_covariance(line, FULL, np.empty(Sigma_r.shape), Sigma_r)
+        r = np.linalg.cholesky(Sigma_r) @ rng.standard_normal(r.shape)
 
     def observe(m: DenseModel) -> np.ndarray:
         noise = np.stack([np.linalg.cholesky(R[i]) @ rng.standard_normal(p.n_trait) for i in m.env])
-        fitted = t.beta[m.env] + u.reshape(p.n_env, p.n_trait, -1)[m.env, :, m.line]
+        fitted = t.beta[m.env] + u.reshape(p.n_env, p.n_trait, -1)[m.env, :, m.line] + r.T[m.line]
         return fitted + noise / np.sqrt(m.plots)[:, None]
 
     pads = case.pads()
-    return Truth(theta, C, R, t, u, observe(case.model), observe(pads) if len(pads.line) else np.zeros((0, p.n_trait)))
+    seen, unseen = observe(case.model), observe(pads) if len(pads.line) else np.zeros((0, p.n_trait))
+    return Truth(theta, C, R, t, u, line, Sigma_r, r, seen, unseen)
+
+
+def draw_line_parameters(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Parameters of Sigma_r from its prior."""
+    prior = p.line_prior
+    law = CovarianceLaw("full", "half-t", prior.nu, prior.scale, prior.df, prior.matrix)
+    theta = rng.choice([-1.0, 1.0], count_line_parameters(p.n_trait))
+    pack_covariance(FULL, np.linalg.cholesky(law.draw(rng)[0]), theta)
+    return theta
 
 
 def pack_truth(case: Case, p: Problem, truth: Truth) -> State:
@@ -109,11 +140,21 @@ def pack_truth(case: Case, p: Problem, truth: Truth) -> State:
     s = case.pack(p, truth.means, truth.values, truth.pads)
     s.R_e[:] = truth.R[np.unique(p.block, return_index=True)[1]].reshape(s.R_e.shape)
     s.W[:] = case.standardise(truth.u)[case.recorded.ravel()]
+    s.Sigma_r[:] = truth.Sigma_r
+    if p.line_effect:
+        s.r[:] = truth.r if case.basis.vectors is None else truth.r @ case.basis.vectors
     return s
 
 
 def compare_pair(
-    case: Case, structures: Structures, draw: DrawPrior, restrict: Restrict, size: int, sweeps: int, seed: int
+    case: Case,
+    structures: Structures,
+    draw: DrawPrior,
+    restrict: Restrict,
+    size: int,
+    sweeps: int,
+    seed: int,
+    line_effect: bool = False,
 ) -> Comparison:
     """Joint distribution before and after a few sweeps (see `bmtme.testing.geweke`).
 
@@ -124,7 +165,7 @@ def compare_pair(
     size, sweeps : replicates, and sweeps of each
     """
     rng = np.random.default_rng(seed)
-    p = build_pair_problem(case, structures, np.zeros(case.observed.shape))
+    p = build_pair_problem(case, structures, np.zeros(case.observed.shape), line_effect)
     work, walk = allocate_work(p), allocate_walk(p)
     walk.tuning.step[0], walk.tuning.leapfrogs[0], walk.tuning.mirror_every[0] = 0.15, 5, 1
     slots = np.full(sweeps, -1)
@@ -137,7 +178,7 @@ def compare_pair(
         truth = draw_truth(case, p, structures, draw, rng)
         load_values(p, case.layout, case.basis, case.hide(truth.values))
         s = pack_truth(case, p, truth)
-        walk.theta[:] = restrict(p, truth.theta)
+        walk.theta[:] = np.concatenate([restrict(p, truth.theta), truth.line])
         held = hold_problem(p), hold_state(s), hold_work(work), hold_walk(walk)
         resume_walk(*held)
         code = run_sweeps(rng, COLLAPSED, *held, 0, sweeps, True, hold_draws(draws), np.empty((0, len(walk.theta))))[1]
@@ -145,15 +186,15 @@ def compare_pair(
             raise ArithmeticError(f"a sweep failed with code {code}")
         values = truth.values.copy()
         values[case.layout.part_record] = s.part
-        before.append(
-            (truth.C, truth.R, truth.means.beta, truth.means.mu, truth.means.tau2, truth.u, truth.values, truth.pads)
-        )
+        line = truth.Sigma_r, truth.r
+        means = truth.means
+        before.append((truth.C, truth.R, means.beta, means.mu, means.tau2, truth.u, truth.values, truth.pads, *line))
         I, L = case.recorded.shape
         u = case.basis.rotate_back(np.array([take_effects(draws, i, l)[0] for i in range(I) for l in range(L)]))
         R = draws.R_e[-1].reshape(-1, L, L)[p.block]
-        after.append(
-            (read_genetic(p, draws), R, draws.beta[-1], draws.mu[-1], draws.tau[-1] ** 2, u, values, s.pad[has_pad])
-        )
+        line = draws.Sigma_r[-1], case.basis.rotate_plain(draws.r[0]) if line_effect else truth.r
+        C, tau2 = read_genetic(p, draws), draws.tau[-1] ** 2
+        after.append((C, R, draws.beta[-1], draws.mu[-1], tau2, u, values, s.pad[has_pad], *line))
         after[-1] = tuple(np.array(part) for part in after[-1])
     return compare_ranks(
         *(summarise_pair(case, [np.array(x) for x in zip(*rows, strict=True)]) for rows in (before, after))
@@ -170,8 +211,10 @@ def read_genetic(p: Problem, draws: Draws) -> np.ndarray:
 
 def summarise_pair(case: Case, columns: list[np.ndarray]) -> Arrays:
     """Statistics of the joint distribution, each (n,): unknowns, and how they, data and imputed values go together."""
-    C, R, beta, mu, tau2, u, values, pads = columns
+    C, R, beta, mu, tau2, u, values, pads, Sigma_r, r = columns
     I, L = case.recorded.shape
+    # Values less r are those of a model without it: what goes together with u and beta there does so here.
+    values, pads = values - np.swapaxes(r, 1, 2)[:, case.model.line], pads - np.swapaxes(r, 1, 2)[:, case.pads().line]
     m = case.model
     out: Arrays = {}
     scale, noise = np.sqrt(np.diagonal(C, axis1=1, axis2=2)), np.sqrt(np.diagonal(R, axis1=2, axis2=3))
@@ -205,6 +248,18 @@ def summarise_pair(case: Case, columns: list[np.ndarray]) -> Arrays:
                     out[f"e'e[{a},{k}]"] = (e * other / noise[:, i, k, None]).sum(axis=1)
                     if k < l:
                         out[f"cor R[{i},{l},{k}]"] = R[:, i, l, k] / (noise[:, i, l] * noise[:, i, k])
+    if Sigma_r.any():
+        for l in range(L):
+            out[f"Sigma_r[{l}]"] = Sigma_r[:, l, l]
+            standard = r[:, l] / np.sqrt(Sigma_r[:, l, l])[:, None]
+            out[f"r'r[{l}]"], out[f"r[{l}]"] = (standard**2).sum(axis=1), standard[:, 0]
+            out[f"r'r[{l},0]"] = (standard * r[:, 0]).sum(axis=1) / np.sqrt(Sigma_r[:, 0, 0])
+            for i in np.flatnonzero(case.recorded[:, l]):
+                here = np.flatnonzero(m.env == i)
+                e = values[:, here, l] - beta[:, i, None, l] - u[:, i * L + l][:, m.line[here]]
+                out[f"e'r[{i},{l}]"] = (e * standard[:, m.line[here]]).sum(axis=1) / noise[:, i, l]
+                out[f"u'r[{i},{l}]"] = (u[:, i * L + l] * standard).sum(axis=1) / scale[:, i * L + l]
+                out[f"beta r[{i},{l}]"] = (beta[:, i, l] - mu[:, l]) / np.sqrt(tau2[:, l]) * standard.sum(axis=1)
     unseen = case.pads()
     for i in range(I):
         here = np.flatnonzero(unseen.env == i)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bmtme.engines.rotated.collapsed import LONGEST_STEP, MIRROR_EVERY, Walk
+from bmtme.engines.rotated.line_effect import list_line_flips
 from bmtme.engines.rotated.problem import Problem
 from bmtme.structures.part import Flip
 from bmtme.structures.proportional import PAPER_PAIR
@@ -85,7 +86,8 @@ def list_flips(p: Problem, structures: Structures = PAPER_PAIR) -> list[Flip]:
     genetic, residual = structures
     first = p.residual.first
     moved = [(lead + first, tuple(k + first for k in others)) for lead, others in residual.list_flips(p.residual)]
-    return [*genetic.list_flips(p.genetic), *moved]
+    line = list_line_flips(p.n_trait, p.line_first) if p.line_effect else []
+    return [*genetic.list_flips(p.genetic), *moved, *line]
 
 
 def turn_positive(draws: np.ndarray, flips: Sequence[Flip]) -> np.ndarray:

@@ -25,6 +25,7 @@ from bmtme.engines.rotated.collapsed import (
 from bmtme.engines.rotated.density import evaluate
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
 from bmtme.engines.rotated.failures import FAILURES, FINE, PAIR
+from bmtme.engines.rotated.line_effect import start_line
 from bmtme.engines.rotated.problem import Problem, hold_problem, take_paper_pair
 from bmtme.engines.rotated.state import State, Work, allocate_work, hold_state, hold_work, start_state
 from bmtme.engines.rotated.stepwise import run_stepwise
@@ -70,7 +71,8 @@ class Chain:
         self.state: State = start_state(problem, self.rng, start)
         self.work: Work = allocate_work(problem)
         self.walk: Walk = allocate_walk(problem)
-        assert problem.native == is_paper_pair(*structures), "the problem was built with other structures"
+        paper = is_paper_pair(*structures) and not problem.line_effect
+        assert problem.native == paper, "the problem was built with other structures"
         self.start, self.structures = start, structures
         self.flips = list_flips(problem, structures)
         self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
@@ -129,7 +131,7 @@ class Chain:
 
         self._sweep(call, sweeps, False, 0, report, stop)
         for name, values in state._asdict().items():
-            if name != "R_e":
+            if name not in ("R_e", "r"):
                 getattr(self.state, name)[:] = values
         self.state.R_e[:] = np.tile(state.R_e, (len(self.state.R_e) // len(state.R_e), 1))
         self.walk.theta[:] = place_walk(self.problem, state, self.structures)
@@ -188,7 +190,8 @@ def place_walk(p: Problem, s: State, structures: Structures) -> np.ndarray:
     """Parameters (q,) of the covariances that a chain starts from."""
     start = Start(s.Sigma_t, s.s2_E, s.R_e[: p.n_trait])
     genetic, residual = structures
-    return np.concatenate([genetic.start(p.genetic, start), residual.start(p.residual, start)])
+    line = start_line(start.R_e) if p.line_effect else []
+    return np.concatenate([genetic.start(p.genetic, start), residual.start(p.residual, start), line])
 
 
 def run_chains(

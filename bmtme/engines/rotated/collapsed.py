@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bmtme.engines.rotated.density import evaluate, factor_trial, sum_within, unpack_trial
+from bmtme.engines.rotated.line_effect import count_line_parameters
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.steps import complete_data, factor_pair, prepare_mean_prior
 from bmtme.linalg.compile import compiled
@@ -74,8 +75,10 @@ class Walk(NamedTuple):
     roots: np.ndarray  # signed roots of Sigma_E at the trial point
     C: np.ndarray  # (M, M) of genetic structures other than the paper's
     R_e: np.ndarray  # (B L, L)
+    Sigma_r: np.ndarray
     KT: np.ndarray
     KR: np.ndarray
+    Kr: np.ndarray
     within: np.ndarray  # (I, L, L) cross-products within cells, imputed plots included
     n_within: np.ndarray  # (I,) their degrees of freedom
     GC: np.ndarray  # (M, M) derivatives in transformed coordinates
@@ -95,7 +98,7 @@ def hold_walk(walk):
 def allocate_walk(p: Problem) -> Walk:
     """Workspace of the sizes a problem needs."""
     I, L, (M, J) = p.n_env, p.n_trait, p.fixed.shape
-    q = p.residual.first + p.residual.size
+    q = p.line_first + (count_line_parameters(L) if p.line_effect else 0)
 
     def new(*shape: int) -> np.ndarray:
         return np.zeros(shape)
@@ -121,8 +124,10 @@ def allocate_walk(p: Problem) -> Walk:
         roots=new(count_parameters(p.genetic.prior_env.shape, len(p.seen))),
         C=np.zeros((0, 0) if p.proportional else (M, M)),
         R_e=new((p.block.max() + 1) * L, L),
+        Sigma_r=new(L, L),
         KT=new(L, L),
         KR=new(L, L),
+        Kr=new(L, L),
         within=new(I, L, L),
         n_within=new(I),
         GC=new(M, M),
@@ -152,6 +157,7 @@ def pack_state(p, s, h):
 def accept_trial(p, s, h):
     """Make the trial point's covariances those of the state (C of other structures than the paper's: the walk's)."""
     s.R_e[:] = h.R_e
+    s.Sigma_r[:] = h.Sigma_r
     if not p.proportional:
         return
     s.Sigma_t[:] = h.Sigma_t
@@ -175,7 +181,7 @@ def resume_walk(p, s, w, h):
 def factor_state(p, s, w, h):
     """Diagonalise the pair (C, R) of the state; of structures other than the paper's it is the walk's."""
     if p.proportional:
-        return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+        return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w)
     return factor_trial(p, h, w)
 
 

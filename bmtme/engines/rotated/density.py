@@ -16,11 +16,12 @@ from bmtme.engines.rotated.kernels.genetic import invert_observed
 from bmtme.engines.rotated.kernels.pair import transform_forward
 from bmtme.engines.rotated.kernels.residual import sum_log_density
 from bmtme.engines.rotated.kernels.scores import sum_density_terms, sum_logs, sum_pair, sum_two_pairs, turn_to_scores
+from bmtme.engines.rotated.line_effect import gather_line
 from bmtme.engines.rotated.steps import factor_general, factor_pair, fill_cell
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.pointers import call_back, call_build
 from bmtme.linalg.small import factor_cholesky, invert_factored, transform_symmetric
-from bmtme.model.codes import FLAT
+from bmtme.model.codes import FLAT, FULL
 from bmtme.structures.parameters import finish_covariance, unpack_covariance
 from bmtme.structures.proportional import finish_proportional, gather_proportional, unpack_proportional
 
@@ -37,17 +38,19 @@ def unpack_trial(theta, p, h):
             return False
     elif not call_build(p.genetic.build, p.genetic, theta[:last], h.C):
         return False
+    if p.line_effect and not unpack_covariance(theta[p.line_first :], FULL, h.Kr, h.Sigma_r):
+        return False
     if p.shared:
-        return unpack_covariance(theta[last:], p.residual.prior.shape, h.KR, h.R_e)
-    return call_build(p.residual.build, p.residual, theta[last:], h.R_e)
+        return unpack_covariance(theta[last : p.line_first], p.residual.prior.shape, h.KR, h.R_e)
+    return call_build(p.residual.build, p.residual, theta[last : p.line_first], h.R_e)
 
 
 @compiled()
 def factor_trial(p, h, w):
     """Diagonalise the pair (C, R) of the trial point."""
     if p.proportional:
-        return factor_pair(p, h.Sigma_t, h.s2_E, h.R_e, w)
-    return factor_general(p, h.C, h.R_e, w)
+        return factor_pair(p, h.Sigma_t, h.s2_E, h.R_e, h.Sigma_r, w)
+    return factor_general(p, h.C, h.R_e, h.Sigma_r, w)
 
 
 @compiled()
@@ -126,21 +129,24 @@ def is_resolved(p, w):
 
 
 @compiled(inline=True)
-def finish_parameters(theta, p, h, GC, GS, gE, GR, gradient):
+def finish_parameters(theta, p, h, GC, GS, gE, GR, Gr, gradient):
     """Log prior of the parameters, with Jacobian, at the trial point; the gradient of everything into `gradient`.
 
     GC : (M, M) d/dC of the log likelihood, for structures other than the paper's
     GS, gE : d/dSigma_t and d/dsigma2_E of it, for the paper's
-    GR : (B L, L) d/dR_e; all are used up
+    GR : (B L, L) d/dR_e
+    Gr : (L, L) d/dSigma_r, of a line effect; all are used up
     """
-    last = p.residual.first
+    last, end = p.residual.first, p.line_first
     if p.proportional:
         lp = finish_proportional(p.genetic, theta[:last], h.KT, h.Sigma_t, h.roots, GS, gE, gradient[:last])
     else:
         lp = call_back(p.genetic.back, p.genetic, theta[:last], GC, gradient[:last])
+    if p.line_effect:
+        lp += finish_covariance(p.line_prior, h.Kr, h.Sigma_r, Gr, gradient[end:])
     if p.shared:
-        return lp + finish_covariance(p.residual.prior, h.KR, h.R_e, GR, gradient[last:])
-    return lp + call_back(p.residual.back, p.residual, theta[last:], GR, gradient[last:])
+        return lp + finish_covariance(p.residual.prior, h.KR, h.R_e, GR, gradient[last:end])
+    return lp + call_back(p.residual.back, p.residual, theta[last:end], GR, gradient[last:end])
 
 
 @compiled()
@@ -151,7 +157,8 @@ def measure_prior(theta, p, h):
     L = p.n_trait
     gradient = np.empty(theta.shape[0])
     GC, GR = np.zeros(h.C.shape), np.zeros(h.R_e.shape)
-    return finish_parameters(theta, p, h, GC, np.zeros((L, L)), np.zeros(p.n_env), GR, gradient)
+    GS, Gr = np.zeros((L, L)), np.zeros((L, L))
+    return finish_parameters(theta, p, h, GC, GS, np.zeros(p.n_env), GR, Gr, gradient)
 
 
 @compiled()
@@ -180,17 +187,19 @@ def evaluate(theta, p, s, w, h, gradient):
     if not (lp > -np.inf and lp < np.inf):
         return -np.inf
     L = p.n_trait
-    GS = np.zeros((L, L))
+    GS, Gr = np.zeros((L, L)), np.zeros((L, L))
     GR = np.zeros(h.R_e.shape)
     gE = np.zeros(p.n_env)
     if p.product:
         differentiate_product(p, w, h, flat, GS, GR, gE)
     else:
         differentiate_general(p, w, h, GR)
+        if p.line_effect:
+            gather_line(p, h.GR, Gr)
         if p.proportional:
             gather_proportional(p.genetic, h.Sigma_t, h.s2_E, h.GC, GS, gE)
     lp += add_within(p, h, GR)
-    lp += finish_parameters(theta, p, h, h.GC, GS, gE, GR, gradient)
+    lp += finish_parameters(theta, p, h, h.GC, GS, gE, GR, Gr, gradient)
     return lp if lp < np.inf and lp > -np.inf else -np.inf
 
 

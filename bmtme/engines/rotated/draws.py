@@ -24,6 +24,7 @@ class Draws(NamedTuple):
     s2_E: np.ndarray  # (n, I)
     theta: np.ndarray  # (n, q) parameters of every column and environment, of genetic structures but the paper's
     R_e: np.ndarray  # (n, B L, L)
+    Sigma_r: np.ndarray  # (n, L, L) of a line effect outside the relationship; zero where there is none
     genetic: np.ndarray  # (n, I, L) genetic variance of every column, the diagonal of C
     residual: np.ndarray  # (n, I, L) residual variance of a plot
     beta: np.ndarray  # (n, I, L) absent columns from their prior given mu, tau
@@ -36,9 +37,11 @@ class Draws(NamedTuple):
     slot: np.ndarray  # (n,) where the effects of this draw are kept, -1 for nowhere
     W1: np.ndarray  # (kept, L, J) main effects; without rows where a structure has none
     W2: np.ndarray  # (kept, I L, J) the rest; absent columns drawn given the recorded ones
+    r: np.ndarray  # (kept, L, J) rotated line effects; without rows where there are none
     track: bool  # whether conditional means of the effects are summed
     sum_beta: np.ndarray  # (I, L) sums over draws of E[beta | recorded columns]
     sum_W: np.ndarray  # (I L, J) of E[w | recorded columns]
+    sum_r: np.ndarray  # (L, J) of r
 
 
 DrawsType, DrawsRecord = define_record(Draws)
@@ -61,6 +64,7 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
         s2_E=np.empty((paper, I)),
         theta=np.empty((other, p.whole_genetic.size)),
         R_e=np.empty((n, B * L, L)),
+        Sigma_r=np.zeros((n, L, L)),
         genetic=np.empty((n, I, L)),
         residual=np.empty((n, I, L)),
         beta=np.empty((n, I, L)),
@@ -73,9 +77,11 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
         slot=slots.astype(np.int64),
         W1=np.empty((kept, L if p.proportional else 0, J)),
         W2=np.empty((kept, I * L if p.interaction or not p.proportional else 0, J)),
+        r=np.empty((kept, L if p.line_effect else 0, J)),
         track=track,
         sum_beta=np.zeros((I, L)),
         sum_W=np.zeros((I * L, J)),
+        sum_r=np.zeros((L, J)),
     )
 
 
@@ -170,7 +176,7 @@ def record_residual(rng, p, s, theta, t, out):
         out.R_e[t] = s.R_e
     else:
         whole = np.empty(p.whole_residual.size)
-        if not call_complete(p.residual.complete, rng, p.residual, theta[p.residual.first :], whole):
+        if not call_complete(p.residual.complete, rng, p.residual, theta[p.residual.first : p.line_first], whole):
             return False
         if not call_build(p.whole_residual.build, p.whole_residual, whole, out.R_e[t]):
             return False
@@ -185,6 +191,12 @@ def record_draw(rng, p, s, w, theta, t, out):
     """Write the state to row t; returns 0, or the code of what failed on the way. theta : the walk's"""
     if not record_residual(rng, p, s, theta, t, out):
         return R_E
+    if p.line_effect:
+        out.Sigma_r[t] = s.Sigma_r
+        if out.track:
+            out.sum_r[:] += s.r
+        if out.slot[t] >= 0:
+            out.r[out.slot[t]] = s.r
     if not p.proportional:
         return record_total(rng, p, s, w, theta, t, out)
     out.Sigma_t[t] = s.Sigma_t

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bmtme.engines.rotated.kernels.residual import sum_records
+from bmtme.engines.rotated.line_effect import make_prior
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.record import define_record
 from bmtme.model.codes import CovariancePrior
@@ -59,9 +60,10 @@ class Problem(NamedTuple):
     proportional: bool  # C is made of Sigma_t and Sigma_E, effects are split into b1 and b2
     shared: bool  # R is made of one R_e
     by_env: bool  # R has a block for each environment
-    native: bool  # both: the paper's pair, which has Gibbs steps
+    native: bool  # both and no line effect: the paper's model, which has Gibbs steps
     product: bool  # and every seen environment records every trait: T is a Kronecker product
     interaction: bool  # more than one environment: b2 and Sigma_E exist
+    line_effect: bool  # lines have an effect outside the relationship (`line_effect`)
     # plots
     k: np.ndarray  # (I,)
     n_recorded: np.ndarray  # (I,) plots
@@ -87,6 +89,8 @@ class Problem(NamedTuple):
     residual: Part
     whole_genetic: Part
     whole_residual: Part
+    line_first: int  # place of the first parameter of Sigma_r, the last ones
+    line_prior: CovariancePrior
     means: MeanPrior
     inner: int  # augmentation sweeps (effects, imputation) per sweep
 
@@ -111,16 +115,19 @@ def build_problem(
     inner: int = 1,
     genetic: Genetic = PAPER_PAIR[0],
     residual: Residual = PAPER_PAIR[1],
+    line_effect: bool = False,
 ) -> Problem:
     """Assemble the constants of a fit.
 
     Parameters
     ----------
+    line_effect : needs a layout without multiples
     prior_t, prior_E, prior_e : of covariances of traits in C, of environments, of the residuals' covariances of traits
     values : (N, L) records in scaled units, NaN where missing, in the order of the layout's records
     """
     J = layout.n_line
     I, L = layout.recorded.shape
+    assert not line_effect or np.all(layout.multiples == 1.0), "lines with a multiple of the plots"
     col_env, col_trait = (index.astype(np.int64) for index in np.nonzero(layout.recorded))
     width = layout.recorded.sum(axis=1).astype(np.int64)
     seen = np.flatnonzero(width).astype(np.int64)
@@ -162,7 +169,7 @@ def build_problem(
         cell_mean=np.empty((S, L)),
         part_values=np.empty((P, L)),
         within=np.empty((I, L, L)),
-        **lay_structures(genetic, residual, layout.recorded, prior_t, prior_E, prior_e),
+        **lay_structures(genetic, residual, layout.recorded, prior_t, prior_E, prior_e, line_effect),
         means=means,
         inner=inner,
     )
@@ -176,7 +183,7 @@ def take_paper_pair(p: Problem) -> Problem:
         return p
     priors = p.genetic.prior, p.genetic.prior_env, p.residual.prior
     block, pattern_block = np.zeros_like(p.block), np.zeros_like(p.pattern_block)
-    return p._replace(**lay_structures(*PAPER_PAIR, p.recorded, *priors), block=block, pattern_block=pattern_block)
+    return p._replace(**lay_structures(*PAPER_PAIR, p.recorded, *priors, False), block=block, pattern_block=pattern_block)
 
 
 def lay_structures(
@@ -186,6 +193,7 @@ def lay_structures(
     prior_t: CovariancePrior,
     prior_E: CovariancePrior,
     prior_e: CovariancePrior,
+    line_effect: bool,
 ) -> dict[str, Any]:
     """What a `Problem` says of its structures: which they are, and their parts over recorded and over all columns."""
     proportional, shared = type(genetic) is Proportional, type(residual) is Shared
@@ -202,8 +210,11 @@ def lay_structures(
         "proportional": proportional,
         "shared": shared,
         "by_env": residual.by_env,
-        "native": proportional and shared,
-        "product": bool(proportional and shared and complete),
+        "native": proportional and shared and not line_effect,
+        "product": bool(proportional and shared and complete and not line_effect),
+        "line_effect": line_effect,
+        "line_first": parts[0][1].first + parts[0][1].size,
+        "line_prior": make_prior(recorded.shape[1]),
     }
 
 

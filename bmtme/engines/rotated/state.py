@@ -20,6 +20,7 @@ class State(NamedTuple):
     Sigma_t: np.ndarray  # (L, L)
     s2_E: np.ndarray  # (I,) diagonal of Sigma_E; zero with one environment
     R_e: np.ndarray  # (B L, L) residual covariance of a plot, its blocks one below the other
+    Sigma_r: np.ndarray  # (L, L) of the line effect outside the relationship
     aux_t: np.ndarray  # (L,) half-t auxiliaries
     aux_E: np.ndarray  # (I,)
     aux_e: np.ndarray  # (L,)
@@ -31,6 +32,7 @@ class State(NamedTuple):
     aux_b: np.ndarray  # (1,)
     W: np.ndarray  # (M, J) standardised total effects
     W1: np.ndarray  # (L, J) of b1
+    r: np.ndarray  # (L, J) rotated line effects outside the relationship; without rows where there are none
     Y: np.ndarray  # (M, J) completed, rotated data
     part: np.ndarray  # (P, L) partly seen records, imputed
     pad: np.ndarray  # (S, L) means of the unseen plots
@@ -155,6 +157,7 @@ def start_state(p: Problem, rng: np.random.Generator, start: Start | None = None
         Sigma_t=Sigma_t,
         s2_E=s2_E,
         R_e=np.tile(R_e, (p.block.max() + 1, 1)),
+        Sigma_r=np.zeros((L, L)),
         aux_t=np.ones(L),
         aux_E=np.ones(I),
         aux_e=np.ones(L),
@@ -166,6 +169,7 @@ def start_state(p: Problem, rng: np.random.Generator, start: Start | None = None
         aux_b=np.ones(1),
         W=np.zeros((M, J)),
         W1=np.zeros((L, J)),
+        r=np.zeros((L if p.line_effect else 0, J)),
         Y=p.fixed.copy(),
         part=part,
         pad=pad,

@@ -32,6 +32,7 @@ from bmtme.engines.rotated.kernels.interaction import (
 from bmtme.engines.rotated.kernels.missing import average_cells, complete_cross_products, draw_cells, fill_regressions
 from bmtme.engines.rotated.kernels.pair import factor_product, fill_residual, transform_back, transform_forward, whiten
 from bmtme.engines.rotated.kernels.residual import exchange_cells, sum_log_density, sum_rotated_residuals
+from bmtme.engines.rotated.line_effect import add_line_covariance, add_line_rows, draw_line, subtract_line_rows
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.rotation import copy_rows, count_stretch, rotate_back, rotate_forward, scale_rows
 from bmtme.linalg.small import invert_spd
@@ -41,18 +42,20 @@ from bmtme.structures.proportional import fill_proportional
 
 
 @compiled()
-def factor_pair(p, Sigma_t, s2_E, R_e, w):
-    """Diagonalise the pair (C, R) that the paper's covariances make."""
+def factor_pair(p, Sigma_t, s2_E, R_e, Sigma_r, w):
+    """Diagonalise the pair (C, R) that the paper's covariances make, with that of a line effect, if there is one."""
     if p.product:
         return factor_product(Sigma_t, s2_E, R_e, p.k, p.seen, w.pair)
     fill_proportional(Sigma_t, s2_E, p.col_env, p.col_trait, w.C)
-    return factor_general(p, w.C, R_e, w)
+    return factor_general(p, w.C, R_e, Sigma_r, w)
 
 
 @compiled()
-def factor_general(p, C, R_e, w):
+def factor_general(p, C, R_e, Sigma_r, w):
     """The same of any C (M, M) and blocks of R_e (B L, L)."""
     fill_residual(R_e, p.block, p.k, p.col_env, p.col_trait, w.R)
+    if p.line_effect:
+        add_line_covariance(p, Sigma_r, w.R)
     return whiten(C, w.R, w.pair.lam, w.pair.T, w.pair.Ti, w.pair.V, w.pair.log_R)
 
 
@@ -67,7 +70,10 @@ def prepare_mean_prior(p, s, w):
 
 @compiled()
 def draw_means_and_genetic(rng, p, s, w):
-    """(mu, beta, u) | covariances, tau, completed data: one block; `factor_pair` must be current."""
+    """(mu, beta, u) | covariances, tau, completed data: one block, and the line effect with it.
+
+    `factor_pair` must be current.
+    """
     M = s.Y.shape[0]
     transform_forward(s.Y, p.product, len(p.seen), w.pair, w.temporary, w.Z)
     for m in range(M):
@@ -94,7 +100,7 @@ def draw_means_and_genetic(rng, p, s, w):
         for m in range(M):
             shrink_column(w.Z[m], p.x, p.root_d, w.pair.lam[m], w.weight[m], w.tilde[m], w.temporary[m], p.rank)
     transform_back(w.Z, p.product, len(p.seen), w.pair, w.temporary, s.W)
-    return True
+    return draw_line(rng, p, s, w) if p.line_effect else True
 
 
 @compiled(inline=True)
@@ -111,8 +117,16 @@ def split_effects(rng, p, s, w):
 
 
 @compiled()
+def scale_effects(p, s, w, i):
+    """sqrt(d) w, and a line effect beside it, of one environment's columns into w.temporary."""
+    scale_rows(s.W, p.env_first[i], p.env_width[i], p.root_d, p.rank, w.temporary)
+    if p.line_effect:
+        add_line_rows(p, s, i, w.temporary)
+
+
+@compiled()
 def fit_cells(p, s, w, i, start, stop):
-    """beta + u of touched cells of one environment, in the original space; w.temporary holds sqrt(d) w there."""
+    """beta + u of touched cells of one environment, in the original space; `scale_effects` must be current."""
     first, width = p.env_first[i], p.env_width[i]
     if p.rotated:
         rotate_back(p.U, p.cell_line, start, stop, w.temporary, first, width, w.fitted)
@@ -128,7 +142,7 @@ def fill_fitted(p, s, w):
     """beta + u of all touched cells."""
     for i in p.seen:
         if p.cell_offset[i] < p.cell_offset[i + 1]:
-            scale_rows(s.W, p.env_first[i], p.env_width[i], p.root_d, p.rank, w.temporary)
+            scale_effects(p, s, w, i)
             fit_cells(p, s, w, i, p.cell_offset[i], p.cell_offset[i + 1])
 
 
@@ -190,7 +204,7 @@ def impute(rng, p, s, w, known):
         first, width = p.env_first[i], p.env_width[i]
         copy_rows(p.fixed, first, width, s.Y)
         if not known:
-            scale_rows(s.W, first, width, p.root_d, p.rank, w.temporary)
+            scale_effects(p, s, w, i)
         for start in range(p.cell_offset[i], p.cell_offset[i + 1], step):
             stop = min(start + step, p.cell_offset[i + 1])
             if not known:
@@ -208,8 +222,12 @@ def sum_residuals(p, s, w, i, out):
     """Cross-products of the recorded plots' residuals in one environment, into (L, L) `out`."""
     first, width = p.env_first[i], p.env_width[i]
     traits = p.col_trait[first : first + width]
+    Y = s.Y
+    if p.line_effect:
+        subtract_line_rows(p, s, i, w.Z)
+        Y = w.Z
     sum_rotated_residuals(
-        s.Y, s.W, p.x, p.root_d, s.beta, first, traits, p.k[i], w.temporary[first : first + width], out
+        Y, s.W, p.x, p.root_d, s.beta, first, traits, p.k[i], w.temporary[first : first + width], out
     )
     exchange_cells(
         p.cell_offset[i], p.cell_offset[i + 1], traits, w.fitted, p.cell_count, p.cell_mean, p.cell_pad, s.pad,

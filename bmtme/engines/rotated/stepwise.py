@@ -100,7 +100,7 @@ def draw_interaction_given_main(rng, p, s, w):
 @compiled()
 def sweep_stepwise(rng, p, s, w):
     """The paper's separate steps A.1, A.4, A.5 in place of the block draw: slower to mix, for comparison."""
-    if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
+    if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w):
         return PAIR
     for m in range(s.W.shape[0]):
         w.W2[m] = s.W[m] - s.W1[p.col_trait[m]]

@@ -46,7 +46,7 @@ def sweep(rng, kind, p, s, w, h):
             return PAIR
         if p.proportional:
             draw_unseen_variances(rng, p, s)
-    elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):
+    elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w):
         return PAIR
     for inner in range(p.inner):
         if inner > 0 and not impute(rng, p, s, w, False):
