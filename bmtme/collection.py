@@ -217,6 +217,7 @@ def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode
         for k, mode in enumerate(modes)
     ]
     genetic, residual = spread * stack("genetic")[..., order, :], stack("residual")[..., order, :]
+    genetic += np.diagonal(stack("Sigma_r"), axis1=-2, axis2=-1)[..., None, :]
     heritability = genetic / (genetic + residual)
     return measure_sampling(heritability, stack("diverging"), stack("acceptance"), found)
 

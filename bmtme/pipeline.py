@@ -35,6 +35,7 @@ from bmtme.preparation import (
     Prepared,
     build,
     decompose_lines,
+    lay_level,
     observe,
     prepare,
     stand_in,
@@ -135,7 +136,9 @@ def fit(
     sampling.refuse(model)
     alone = isinstance(model, SingleTrait)
     prepared = prepare(trial, relationship, unrelated, stand_in if alone else decompose_lines)
-    parts = [*split(prepared, model)] if isinstance(model, SingleTrait) else [Part("", model, prepared)]
+    parts = (
+        [*split(prepared, model)] if isinstance(model, SingleTrait) else [Part("", model, lay_level(prepared, model))]
+    )
     keep = plan_memory(parts, sampling, keep_effects)
     warn_of_dropped(prepared)
     built = [part.build() for part in parts]
@@ -219,7 +222,8 @@ def split(prepared: Prepared, model: SingleTrait) -> Iterator[Part]:
     for l, trait in enumerate(prepared.given.traits):
         with naming(trait):
             own = prepare(take_trait(prepared.given, l), prepared.relationship, "error", decompose)
-            yield Part(trait, model.take_trait(trait), own, l)
+            alone = model.take_trait(trait)
+            yield Part(trait, alone, lay_level(own, alone, decompose), l)
 
 
 @contextmanager

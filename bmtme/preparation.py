@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
@@ -177,9 +177,44 @@ def prepare(
     return Prepared(trial, relationship, dropped, lines, values, layout, basis, given, places[records])
 
 
+def lay_level(prepared: Prepared, model: BMTME, decompose: Decompose = decompose_lines) -> Prepared:
+    """The same laid out without plot multiples, where the model has a line effect, which needs that."""
+    layout = prepared.layout
+    if not model.line_effect or np.all(layout.multiples == 1.0):
+        return prepared
+    J, I = layout.n_line, len(layout.recorded)
+    layout = lay_out(prepared.observed, layout.rec_line, layout.rec_env, J, I, even=True)
+    return replace(prepared, layout=layout, basis=decompose(prepared.relationship, prepared.lines, layout.multiples))
+
+
+def refuse_line_effect(prepared: Prepared) -> None:
+    """Refuse a line effect where nothing tells it from other effects.
+
+    Raises
+    ------
+    UsageError
+    """
+    if prepared.relationship.is_identity:
+        raise UsageError(
+            "line_effect=True needs a relationship that says more than the identity: of unrelated lines, effects "
+            "outside the relationship are the genetic effects themselves. Leave line_effect out."
+        )
+    plots = np.bincount(prepared.layout.rec_env * len(prepared.lines) + prepared.layout.rec_line)
+    if prepared.layout.recorded.any(axis=1).sum() < 2 and plots.max() < 2:
+        raise UsageError(
+            "line_effect=True needs records of lines in two environments, or replicates: with single plots in one "
+            "environment nothing tells effects of lines from residuals. Leave line_effect out."
+        )
+
+
 def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
-    """Scale the data and the priors, and assemble the sampler's constants."""
+    """Scale the data and the priors, and assemble the sampler's constants.
+
+    prepared : without plot multiples for a line effect (`lay_level`)
+    """
     trial = prepared.trial
+    if model.line_effect:
+        refuse_line_effect(prepared)
     centre, scale = measure_traits(prepared.values, trial.traits, pooled=model.units == "raw")
     scaling = Scaling(centre, scale, prepared.basis.scale)
     # A matrix without names is in the order of the environments as given.
@@ -204,7 +239,17 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     genetic, residual = model.structures
     genetic.check(recorded, trial.envs, trial.traits)
     problem = build_problem(
-        prepared.layout, prepared.basis, values, prior_t, prior_E, prior_e, means, inner, genetic, residual
+        prepared.layout,
+        prepared.basis,
+        values,
+        prior_t,
+        prior_E,
+        prior_e,
+        means,
+        inner,
+        genetic,
+        residual,
+        model.line_effect,
     )
     return problem, scaling
 

@@ -76,9 +76,11 @@ class Sampling:
         if not isinstance(model, BMTME):
             raise UsageError(f"expected a bmtme.BMTME model, got {type(model).__name__}.")
         genetic, residual = model.structures
-        if self.sampler != SAMPLERS[0] and not is_paper_pair(genetic, residual):
+        if self.sampler != SAMPLERS[0] and (model.line_effect or not is_paper_pair(genetic, residual)):
             papers = type(genetic) is Proportional
             other = f"residual {residual.name!r}" if papers else f"genetic structure {genetic.name!r}"
+            if is_paper_pair(genetic, residual):
+                other = "line effect"
             raise UsageError(
                 f"sampler={self.sampler!r} draws the covariances of the paper's model only, and this one has the "
                 f"{other}: leave sampler out, which is {SAMPLERS[0]!r}."

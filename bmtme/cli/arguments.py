@@ -268,6 +268,11 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         "correlation; a covariance of each environment (default: %(default)s)",
     )
     group.add_argument(
+        "--line-effect",
+        action="store_true",
+        help="lines differ beyond the relationship: an effect of each line outside it",
+    )
+    group.add_argument(
         "--means", choices=MEANS, default=MEANS[0], help="prior of the environments' means (default: %(default)s)"
     )
     group.add_argument(

@@ -78,7 +78,7 @@ models:
              no correlation)
   LABEL=WORD,WORD...
              any of these under a label of its own, with genetic=, residual=,
-             means= and units= as of the options, such as
+             means=, units= and line-effect as of the options, such as
              free=unstructured,genetic=free,residual=by-env
              or single=diagonal (single: one trait at a time)
 

@@ -1,7 +1,8 @@
 """The models that ``--model`` names, and the small language that it does so in.
 
     WORD                a structure, single (one trait at a time) or mean (the means of the environments)
-    LABEL=WORD,WORD...  the same under a label, with genetic=, residual=, means= and units= among the words
+    LABEL=WORD,WORD...  the same under a label, with genetic=, residual=, means= and units=, and line-effect, among the
+                        words
 
 What the words leave open is as the options --genetic, --residual, --means and --units say.
 """
@@ -27,6 +28,8 @@ __all__ = ["ModelWords", "make_model", "make_models", "read_models"]
 
 #: Words with a value, and the values.
 SETTINGS = {"genetic": GENETICS, "residual": RESIDUALS, "means": MEANS, "units": UNITS}
+#: A word without a value.
+LINE_EFFECT = "line-effect"
 EXAMPLE = "'free=unstructured,genetic=free,residual=by-env'"
 
 
@@ -37,6 +40,8 @@ class ModelWords:
     Attributes
     ----------
     structure, genetic, residual, means, units : str
+        As of `bmtme.BMTME`.
+    line_effect : bool
         As of `bmtme.BMTME`.
     single : bool
         Whether it is fitted to one trait at a time.
@@ -49,6 +54,7 @@ class ModelWords:
     residual: str = RESIDUALS[0]
     means: str = MEANS[0]
     units: str = UNITS[0]
+    line_effect: bool = False
     single: bool = False
     mean: bool = False
 
@@ -57,7 +63,9 @@ class ModelWords:
         """What the options of a command say, for a model of this structure or `SINGLE`."""
         genetic, residual = (text.replace("-", "_") for text in (args.genetic, args.residual))
         single = word == SINGLE
-        return cls(STRUCTURES[0] if single else word, genetic, residual, args.means, args.units, single)
+        return cls(
+            STRUCTURES[0] if single else word, genetic, residual, args.means, args.units, args.line_effect, single
+        )
 
 
 def read_models(parser: Parser, args: argparse.Namespace) -> dict[str, ModelWords]:
@@ -119,7 +127,7 @@ def _read_model(text: str, usual: ModelWords, units: str) -> tuple[str, ModelWor
 def _read_words(words: Sequence[str], usual: ModelWords, with_settings: bool) -> ModelWords:
     """The model that the words make of the usual one; settings go with a label only."""
     given: dict[str, Any] = {}
-    plain = (*STRUCTURES, SINGLE, MEAN)
+    plain = (*STRUCTURES, SINGLE, MEAN, *([LINE_EFFECT] if with_settings else []))
     for word in words:
         name, equals, value = (part.strip() for part in word.partition("="))
         if equals:
@@ -146,6 +154,8 @@ def _read_words(words: Sequence[str], usual: ModelWords, with_settings: bool) ->
     if MEAN in given and len(given) > 1:
         raise UsageError(f"{MEAN!r} stands alone: the means of the environments have no other words")
     flags = {name: name in given for name in (SINGLE, MEAN)}
+    if given.pop(LINE_EFFECT, None):
+        flags["line_effect"] = True
     return replace(usual, **{**given, **flags})
 
 
@@ -167,6 +177,7 @@ def make_model(words: ModelWords) -> BMTME | SingleTrait:
         units=words.units,  # type: ignore[arg-type]
         genetic=GENETIC_STRUCTURES[words.genetic],
         residual=words.residual,  # type: ignore[arg-type]
+        line_effect=words.line_effect,
     )
     return SingleTrait(model) if words.single else model
 

@@ -112,6 +112,7 @@ def _list_settings(model: BMTME, traits: Sequence[str], envs: Sequence[str]) -> 
         model.structure == "standard",
         model.units,
         model.structures,
+        model.line_effect,
         *(_list_values(prior) for prior in priors),
     )
 

@@ -45,7 +45,8 @@ def count_effective(chains: Sequence[Draws], basis: Eigenbasis, targets: Targets
         Between 0 and N.
     """
     loadings = load_lines(basis, targets)
-    traces = [trace_cells(chain, loadings, places) for chain in chains]
+    turns = load_line_effects(basis, targets)
+    traces = [trace_cells(chain, loadings, places, turns) for chain in chains]
     per_chain = max(1, BATCHES // len(traces))
     batches = [batch for trace in traces for batch in np.array_split(trace, min(per_chain, len(trace)))]
     joined = np.concatenate(traces)
@@ -88,8 +89,10 @@ def measure_noise(chains: Sequence[Draws], basis: Eigenbasis, targets: Targets, 
     if C < 2:
         return np.full((2, n_trait), np.nan)
     loadings = load_lines(basis, targets)
+    turns = load_line_effects(basis, targets)
     means = np.array([loadings @ (chain.sum_W / len(chain.slot)).T for chain in chains])
     means = means.reshape(C, n_line, n_env, n_trait)
+    means += np.array([turns @ (chain.sum_r / len(chain.slot)).T for chain in chains])[:, :, None]
     out = np.zeros((2, n_trait))
     for i, l in np.argwhere(cells.sum(axis=0) > 1):
         here = means[:, cells[:, i, l], i, l]
@@ -127,12 +130,22 @@ def load_lines(basis: Eigenbasis, targets: Targets) -> np.ndarray:
     return rows
 
 
-def trace_cells(chain: Draws, loadings: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(kept draws, C) draws of beta + b1 + b2, in scaled units."""
+def load_line_effects(basis: Eigenbasis, targets: Targets) -> np.ndarray:
+    """(n, J) loadings of the lines' effects outside the relationship on r; none of lines without a record."""
+    rows = np.zeros((len(targets.recorded), len(basis.values)))
+    known = targets.recorded >= 0
+    rows[known] = basis.turn_lines(np.eye(len(basis.values)), targets.recorded[known])
+    return rows
+
+
+def trace_cells(chain: Draws, loadings: np.ndarray, places: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """(kept draws, C) draws of beta + b1 + b2, and r of a line effect, in scaled units."""
     sweeps = np.flatnonzero(chain.slot >= 0)
     out = np.empty((len(sweeps), len(places)))
     for i, l in np.unique(places[:, 1:], axis=0):
         here = np.flatnonzero((places[:, 1] == i) & (places[:, 2] == l))
         w = take_effects(chain, i, l)
         out[:, here] = chain.beta[sweeps, i, l][:, None] + w @ loadings[places[here, 0]].T
+        if chain.r.shape[1]:
+            out[:, here] += chain.r[:, l] @ turns[places[here, 0]].T
     return out

@@ -153,7 +153,7 @@ class Job:
     def _open(self) -> tuple[Prepared, Problem, Scaling, list[Mode]]:
         with self._lock:
             if self._built is None:
-                prepared = self.training.prepare()
+                prepared = self.training.prepare(self.model)
                 problem, scaling = build(prepared, self.model)
                 modes = find_modes(problem, observe(prepared, scaling), branch_seed(self.seeds[0]))
                 self._built = prepared, problem, scaling, modes

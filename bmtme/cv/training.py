@@ -12,7 +12,8 @@ from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.selection import take_trait
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError
-from bmtme.preparation import Decompose, Prepared, prepare, stand_in
+from bmtme.model.structure import BMTME
+from bmtme.preparation import Decompose, Prepared, lay_level, prepare, stand_in
 
 
 class Training:
@@ -32,9 +33,9 @@ class Training:
         self.outline, self.trial, self.cells = outline, trial, cells
         self._decompose = decompose
 
-    def prepare(self) -> Prepared:
-        """The training part with its decomposition."""
-        outline = self.outline
+    def prepare(self, model: BMTME) -> Prepared:
+        """The training part with its decomposition, laid out as the model needs it."""
+        outline = lay_level(self.outline, model, stand_in)
         basis = self._decompose(outline.relationship, outline.lines, outline.layout.multiples)
         return replace(outline, basis=basis)
 

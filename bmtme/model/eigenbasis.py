@@ -81,6 +81,10 @@ class Eigenbasis:
             scaled = (scaled.reshape(-1, len(self.values)) @ self.vectors.T).reshape(w.shape)
         return scaled / np.sqrt(self.multiples)
 
+    def turn_lines(self, r: np.ndarray, lines: np.ndarray) -> np.ndarray:
+        """Effects of some lines outside the relationship: r (S, J) to (lines, S)."""
+        return np.ascontiguousarray(r[:, lines].T) if self.vectors is None else self.vectors[lines] @ r.T
+
     def rotate_plain(self, r: np.ndarray) -> np.ndarray:
         """Effects of the lines outside the relationship, U r; r (..., J)."""
         if self.vectors is None:

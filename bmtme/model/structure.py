@@ -126,6 +126,11 @@ class BMTME:
         in every environment, with one correlation of the traits, or with correlations of its own. Standard
         deviations then have the prior of `bmtme.structures.spreads` in place of `prior_e`. Only ``shared`` goes with
         the standard model.
+    line_effect : bool
+        Whether lines differ beyond what the relationship says: an effect r_jl of line j, the same in every environment
+        and independent between lines, r_j ~ N(0, Sigma_r), whose standard deviations are half-t with 2 degrees of
+        freedom and a scale of 2.5 standard deviations of the trait. Predictions of lines with records contain it. Needs
+        related lines, and a second environment or replicates; not with the standard model.
 
     Raises
     ------
@@ -141,6 +146,7 @@ class BMTME:
     units: Literal["scaled", "raw"] = "scaled"
     genetic: Genetic = field(default_factory=_make_proportional)
     residual: Literal["shared", "common_correlation", "by_env"] | Residual = "shared"
+    line_effect: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (("structure", STRUCTURES), ("means", MEANS), ("units", UNITS)):
@@ -154,6 +160,13 @@ class BMTME:
             value = getattr(self, name)
             if value is not None and not isinstance(value, (HalfT, InverseWishart)):
                 raise UsageError(f"{name} must be a HalfT or an InverseWishart, got {show(value)}.")
+        if not isinstance(self.line_effect, bool):
+            raise UsageError(f"line_effect of a model must be True or False, got {show(self.line_effect)}.")
+        if self.line_effect and self.structure == "standard":
+            raise UsageError(
+                "line_effect=True does not go with structure='standard', which has one variance for all traits: use "
+                "'unstructured' or 'diagonal'."
+            )
         self._check_structures()
 
     def _check_structures(self) -> None:
@@ -231,6 +244,7 @@ class BMTME:
             "units": self.units,
             "genetic": describe_structure(self.structures[0]),
             "residual": describe_structure(self.structures[1]),
+            "line_effect": self.line_effect,
             "prior_t": plain(self.prior_t),
             "prior_E": plain(self.prior_E),
             "prior_e": plain(self.prior_e),

@@ -39,7 +39,7 @@ def predict_line_means(
 
     With k environments of a line, the mean of its values in draw s has the variance ``v 1'C_s 1 / k^2 + sum_i R_s,i /
     (n_i k^2)``, v what the relationship leaves to a line without a record (0 for others), C_s the genetic covariance of
-    the environments for the trait, n_i the plots.
+    the environments for the trait, n_i the plots; of a line without a record, Sigma_r,ll of a line effect is added.
 
     Parameters
     ----------
@@ -74,12 +74,12 @@ def predict_line_means(
             noise[here] += (weight**2 / n_obs[part, i, l])[:, None] * predictor.residual[:, i, l]
             seen[here] += weight * (observed[part, i, l] - centre[i, l])
         extra = np.zeros(shape)
-        new = np.flatnonzero(predictor.spare[rows] > 0)
+        new = np.flatnonzero(predictor.targets.recorded[rows] < 0)
         if len(new):
             C = relate_envs(predictor, problem, l)
             patterns, which = np.unique(share[new], axis=0, return_inverse=True)
             variances = np.einsum("ai,sij,aj->as", patterns, C, patterns)
-            extra[new] = predictor.spare[rows[new]][:, None] * variances[which.ravel()]
+            extra[new] = predictor.add(rows[new], variances[which.ravel()], l)
         known = LineMeans(expected, fitted, extra, noise, seen, seen / scaling.scale[l], inside.sum(axis=1))
         for column in made:
             out[column.name][rows, l] = column.unit.restore(column.of(known), scaling.take(l))

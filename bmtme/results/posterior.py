@@ -54,7 +54,8 @@ def rotate_effects(
     rotated = {}
     for quantity in effects:
         assert quantity.draws is not None
-        values = basis.rotate_back(quantity.draws(chain)[slots])
+        rotate = basis.rotate_plain if quantity.name == "r" else basis.rotate_back
+        values = rotate(quantity.draws(chain)[slots])
         values = values.reshape(len(slots), *(sizes[dim] for dim in quantity.dims if dim != "line"), -1)
         values = np.moveaxis(values, -1, 1 + quantity.dims.index("line"))
         rotated[quantity.name] = quantity.unit.restore(values, scaling)

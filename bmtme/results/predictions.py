@@ -53,7 +53,7 @@ class Mixture:
 
     Attributes
     ----------
-    expected : (n,) mean of beta + b1 + b2, over all draws
+    expected : (n,) mean of beta + b1 + b2, and r of a line effect, over all draws
     fitted : (n, S) at most `KEPT` evenly kept draws of it
     extra : (n, S) variance that a line without a record adds given the others, in these draws
     noise : (n, S) residual variance of what is observed, in these draws; None where nothing is
@@ -166,6 +166,7 @@ class Predictor:
         total = sum(len(chain.slot) for chain in chains)
         self.mean_beta = np.sum([chain.sum_beta for chain in chains], axis=0) / total
         self.mean_w = np.sum([chain.sum_W for chain in chains], axis=0) / total
+        self.mean_r = np.sum([chain.sum_r for chain in chains], axis=0) / total
         self.picks = []
         for chain in chains:
             sweeps = np.flatnonzero(chain.slot >= 0)
@@ -175,6 +176,8 @@ class Predictor:
         self.spare = np.zeros(len(new))
         self.spare[new] = targets.spare
         self.row_new = np.cumsum(new) - 1
+        #: Variance of the effect outside the relationship, which lines without a record have too, (S, L).
+        self.line = np.diagonal(self.join("Sigma_r"), axis1=1, axis2=2)
 
     def join(self, name: str) -> np.ndarray:
         """Draws of a quantity in the sweeps looked at, (S, ...)."""
@@ -183,12 +186,29 @@ class Predictor:
     def expect(self, i: int, l: int, rows: np.ndarray) -> np.ndarray:
         """(rows,) mean of beta + b1 + b2 of these lines."""
         m = i * self.mean_beta.shape[1] + l
-        return np.asarray(self.mean_beta[i, l] + self._place(self.mean_w[m][None], rows)[:, 0])
+        effects = self._place(self.mean_w[m][None], rows) + self._place_line(self.mean_r[l][None], rows)
+        return np.asarray(self.mean_beta[i, l] + effects[:, 0])
 
     def draw(self, i: int, l: int, rows: np.ndarray) -> np.ndarray:
         """(rows, S) draws of it, of lines without a record of its mean given the others."""
         w = [take_effects(chain, i, l, chain.slot[pick]) for chain, pick in zip(self.chains, self.picks, strict=True)]
-        return np.asarray(self._place(np.concatenate(w), rows) + self.beta[:, i, l])
+        effects = self._place(np.concatenate(w), rows) + self.beta[:, i, l]
+        if self.chains[0].r.shape[1]:
+            r = [chain.r[chain.slot[pick], l] for chain, pick in zip(self.chains, self.picks, strict=True)]
+            effects += self._place_line(np.concatenate(r), rows)
+        return np.asarray(effects)
+
+    def add(self, rows: np.ndarray, variance: np.ndarray, l: int) -> np.ndarray:
+        """(rows, S) variance that lines without a record add given the others, of effects with this one (rows, S)."""
+        new = self.targets.recorded[rows] < 0
+        return np.asarray(self.spare[rows][:, None] * variance + new[:, None] * self.line[:, l])
+
+    def _place_line(self, r: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Effects outside the relationship (S, J) in the eigenbasis to some of the lines, (rows, S)."""
+        out = np.zeros((len(rows), len(r)))
+        known = self.targets.recorded[rows] >= 0
+        out[known] = self.basis.turn_lines(r, self.targets.recorded[rows[known]])
+        return out
 
     def _place(self, w: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Effects (S, J) in the eigenbasis to some of the lines, (rows, S)."""
@@ -236,7 +256,7 @@ def predict_cells(
         known = Cells(
             expected=predictor.expect(i, l, rows),
             fitted=predictor.draw(i, l, rows),
-            extra=predictor.spare[rows][:, None] * predictor.genetic[:, i, l],
+            extra=predictor.add(rows, predictor.genetic[:, i, l], l),
             noise=None if plots is None else residual / np.maximum(plots, 1)[:, None],
             observed=seen,
             target=None if seen is None else (seen - scaling.centre[l]) / scaling.scale[l],

@@ -69,12 +69,17 @@ def correlate(values: np.ndarray) -> np.ndarray:
 
 
 def share_genetic(values: Values, spread: float) -> np.ndarray:
-    """V / (V + R_e,ll), V = c Sigma_t,ll (1 + Sigma_E,ii) or c C_il,il, c the spread; R_e may be by environment."""
+    """V / (V + R_e,ll), V = c Sigma_t,ll (1 + Sigma_E,ii) or c C_il,il, c the spread; R_e may be by environment.
+
+    A line effect adds Sigma_r,ll to V.
+    """
     if "genetic_variance" in values:
         genetic = spread * values["genetic_variance"]
     else:
         E = diagonal(values["Sigma_E"]) if "Sigma_E" in values else np.zeros(1)
         genetic = spread * diagonal(values["Sigma_t"])[..., None, :] * (1.0 + E[..., :, None])
+    if "Sigma_r" in values:
+        genetic = genetic + diagonal(values["Sigma_r"])[..., None, :]
     residual = diagonal(values["R_e"])
     return np.asarray(genetic / (genetic + (residual if residual.ndim == genetic.ndim else residual[..., None, :])))
 
@@ -102,6 +107,11 @@ def is_other(problem: Problem) -> bool:
 def is_shared(problem: Problem) -> bool:
     """One residual covariance."""
     return not problem.by_env
+
+
+def has_line_effect(problem: Problem) -> bool:
+    """An effect of lines outside the relationship."""
+    return problem.line_effect
 
 
 def is_by_env(problem: Problem) -> bool:
@@ -166,6 +176,12 @@ R_BY_ENV = Quantity(
     notes=(first_of(note_apart_here, note_single), note_likeness),
 )  # fmt: skip
 
+SIGMA_R = Quantity(
+    "Sigma_r", ("trait", "trait_bis"), COVARIANCE,
+    "covariance of the traits in the effect of lines outside the relationship", attrgetter("Sigma_r"), has_line_effect,
+    notes=(note_likeness,),
+)  # fmt: skip
+
 QUANTITIES: tuple[Quantity, ...] = (
     BETA,
     SIGMA_T,
@@ -176,6 +192,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     R_E,
     R_BY_ENV,
     SIGMA_E,
+    SIGMA_R,
     Quantity(
         "mu", ("trait",), VALUE, "mean over environments, under exchangeable means", attrgetter("mu"),
         has_spread_means, listed=False,
@@ -196,6 +213,10 @@ QUANTITIES: tuple[Quantity, ...] = (
         "u", ("env", "line", "trait"), DIFFERENCE, "genetic effect of the line, where it is not split into b1 and b2",
         attrgetter("W2"),
         is_other, listed=False,
+    ),
+    Quantity(
+        "r", ("line", "trait"), DIFFERENCE, "effect of the line outside the relationship", attrgetter("r"),
+        has_line_effect, listed=False,
     ),
     Quantity(
         "genetic_correlation", ("cell", "cell_bis"), NONE, "correlation of C",

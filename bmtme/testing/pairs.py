@@ -46,9 +46,7 @@ class Truth:
     pads: np.ndarray  # (pads, L)
 
 
-def build_pair_problem(
-    case: Case, structures: Structures, values: np.ndarray, line_effect: bool = False
-) -> Problem:
+def build_pair_problem(case: Case, structures: Structures, values: np.ndarray, line_effect: bool = False) -> Problem:
     """The problem of a case with other structures than the paper's, its priors serving these.
 
     line_effect : needs a case without multiples
@@ -130,7 +128,7 @@ def draw_line_parameters(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Parameters of Sigma_r from its prior."""
     prior = p.line_prior
     law = CovarianceLaw("full", "half-t", prior.nu, prior.scale, prior.df, prior.matrix)
-    theta = rng.choice([-1.0, 1.0], count_line_parameters(p.n_trait))
+    theta = rng.choice([-1.0, 1.0], count_line_parameters(prior))
     pack_covariance(FULL, np.linalg.cholesky(law.draw(rng)[0]), theta)
     return theta
 
@@ -254,7 +252,7 @@ def summarise_pair(case: Case, columns: list[np.ndarray]) -> Arrays:
             standard = r[:, l] / np.sqrt(Sigma_r[:, l, l])[:, None]
             out[f"r'r[{l}]"], out[f"r[{l}]"] = (standard**2).sum(axis=1), standard[:, 0]
             out[f"r'r[{l},0]"] = (standard * r[:, 0]).sum(axis=1) / np.sqrt(Sigma_r[:, 0, 0])
-            for i in np.flatnonzero(case.recorded[:, l]):
+            for i in np.flatnonzero(case.recorded[:, l]).tolist():
                 here = np.flatnonzero(m.env == i)
                 e = values[:, here, l] - beta[:, i, None, l] - u[:, i * L + l][:, m.line[here]]
                 out[f"e'r[{i},{l}]"] = (e * standard[:, m.line[here]]).sum(axis=1) / noise[:, i, l]

@@ -23,7 +23,9 @@ COMPILED = {
     "engines.rotated.kernels": (
         "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "scores",
     ),
-    "engines.rotated": ("problem", "state", "steps", "draws", "density", "collapsed", "stepwise", "sweep"),
+    "engines.rotated": (
+        "line_effect", "problem", "state", "steps", "draws", "density", "collapsed", "stepwise", "sweep",
+    ),
 }  # fmt: skip
 
 #: Value of every scripted standard gamma draw: the Bartlett factor of a Wishart draw is then the identity, so that

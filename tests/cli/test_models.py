@@ -46,6 +46,10 @@ def test_labels() -> None:
     assert made["c"] == bmtme.SingleTrait(bmtme.BMTME(genetic=bmtme.MainAndInteraction()))
     assert made["d"] == bmtme.EnvironmentMeans()
     assert made["e"] == bmtme.BMTME("standard", units="raw")
+    made = make_models(read(*name("f=single,genetic=free,line-effect", "diagonal"), "--residual", "by-env"))
+    assert made["f"] == bmtme.SingleTrait(bmtme.BMTME(genetic=Free(), residual="by_env", line_effect=True))
+    assert made["diagonal"] == bmtme.BMTME("diagonal", residual="by_env")
+    assert make_models(read("--line-effect"))["unstructured"] == bmtme.BMTME(line_effect=True)
 
 
 def test_options_are_defaults_of_all() -> None:

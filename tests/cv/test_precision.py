@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from bmtme import BMTME, CV1, Trial, cross_validate, simulate
-from bmtme.cv.precision import LINES, choose_lines, count_effective, load_lines, measure_noise, trace_cells
+from bmtme.cv.precision import (
+    LINES,
+    choose_lines,
+    count_effective,
+    load_line_effects,
+    load_lines,
+    measure_noise,
+    trace_cells,
+)
 from bmtme.engines.rotated.chains import run_chains
 from bmtme.preparation import build, prepare
 from bmtme.results.targets import choose_targets, predict_hidden
@@ -60,7 +68,9 @@ def test_traces_are_the_draws_behind_the_predictions(data):
     targets = choose_targets(prepared, (trial.lines[2], trial.lines[4]))
     places = np.array([[0, 0, 1], [1, 1, 0]])
     loadings = load_lines(prepared.basis, targets)
-    traces = np.concatenate([trace_cells(chain, loadings, places) for chain in chains])
+    traces = np.concatenate(
+        [trace_cells(chain, loadings, places, load_line_effects(prepared.basis, targets)) for chain in chains]
+    )
     assert traces.shape == (120, 2)
     table = predict_hidden(prepared, problem, scaling, chains, trial, cells)[0]
     scale, centre = scaling.scale[[1, 0]], scaling.centre[[1, 0]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from validation.planted.mutant import Mutant
 
 STRUCTURES = "structures/test_structures.py::"
+LINE = "engines/rotated/test_line_effect.py::"
 DENSITY = STRUCTURES + "test_density_and_gradient"
 PRIOR = "structures/test_genetic.py::test_prior_of_a_free_covariance"
 PRIOR_OF_TWO = "structures/test_genetic.py::test_prior_of_main_effects_and_interaction"
@@ -61,10 +62,34 @@ STRUCTURE = (
     ),
     Mutant(
         "structures: the prior of the means turned as if all sums over environments were one",
-        "engines/rotated/density.py",
+        "engines/rotated/means.py",
         "sums[a] * sums[b] * F[l, q]",
         "sums[a] * sums[a] * F[l, q]",
         ("structures/test_structures.py::test_density_in_many_environments[unstructured]",),
+    ),
+    Mutant(
+        "line effect: imputation without it",
+        "engines/rotated/steps.py",
+        "        add_line_rows(p, s, i, w.temporary)\n",
+        "        pass\n",
+        (
+            LINE + "test_fitted_values_and_residuals_count_the_line_effects[missing]",
+            LINE + "test_a_look_at_the_joint_distribution[free by environment]",
+        ),
+    ),
+    Mutant(
+        "line effect: its gradient over one environment at a time",
+        "engines/rotated/line_effect.py",
+        "            G[p.col_trait[m], p.col_trait[n]] += GR[m, n]",
+        "            G[p.col_trait[m], p.col_trait[n]] += GR[m, n] if p.col_env[m] == p.col_env[n] else 0.0",
+        (LINE + "test_density_and_gradient[paper-complete]",),
+    ),
+    Mutant(
+        "line effect: drawn as if every environment had one plot",
+        "engines/rotated/line_effect.py",
+        "                P[a, b] += p.k[i] * Ri[a, b]",
+        "                P[a, b] += Ri[a, b]",
+        (LINE + "test_conditional_of_the_line_effects[paper-missing]",),
     ),
     Mutant(
         "structures: a free covariance with the scale of the first trait in every column",

@@ -86,7 +86,7 @@ def list_flips(p: Problem, structures: Structures = PAPER_PAIR) -> list[Flip]:
     genetic, residual = structures
     first = p.residual.first
     moved = [(lead + first, tuple(k + first for k in others)) for lead, others in residual.list_flips(p.residual)]
-    line = list_line_flips(p.n_trait, p.line_first) if p.line_effect else []
+    line = list_line_flips(p.line_prior, p.line_first) if p.line_effect else []
     return [*genetic.list_flips(p.genetic), *moved, *line]
 
 

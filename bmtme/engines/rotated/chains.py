@@ -190,7 +190,7 @@ def place_walk(p: Problem, s: State, structures: Structures) -> np.ndarray:
     """Parameters (q,) of the covariances that a chain starts from."""
     start = Start(s.Sigma_t, s.s2_E, s.R_e[: p.n_trait])
     genetic, residual = structures
-    line = start_line(start.R_e) if p.line_effect else []
+    line = start_line(p.line_prior, start.R_e) if p.line_effect else np.zeros(0)
     return np.concatenate([genetic.start(p.genetic, start), residual.start(p.residual, start), line])
 
 

@@ -98,7 +98,7 @@ def hold_walk(walk):
 def allocate_walk(p: Problem) -> Walk:
     """Workspace of the sizes a problem needs."""
     I, L, (M, J) = p.n_env, p.n_trait, p.fixed.shape
-    q = p.line_first + (count_line_parameters(L) if p.line_effect else 0)
+    q = p.line_first + (count_line_parameters(p.line_prior) if p.line_effect else 0)
 
     def new(*shape: int) -> np.ndarray:
         return np.zeros(shape)

@@ -8,8 +8,6 @@ log p(y | C, R) = -1/2 [sum_j log|V_j| + sum_j y_j' V_j^-1 y_j - (h + P0 b0)' b 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from bmtme.engines.rotated.kernels.genetic import invert_observed
@@ -17,11 +15,11 @@ from bmtme.engines.rotated.kernels.pair import transform_forward
 from bmtme.engines.rotated.kernels.residual import sum_log_density
 from bmtme.engines.rotated.kernels.scores import sum_density_terms, sum_logs, sum_pair, sum_two_pairs, turn_to_scores
 from bmtme.engines.rotated.line_effect import gather_line
+from bmtme.engines.rotated.means import solve_transformed_means
 from bmtme.engines.rotated.steps import factor_general, factor_pair, fill_cell
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.pointers import call_back, call_build
-from bmtme.linalg.small import factor_cholesky, invert_factored, transform_symmetric
-from bmtme.model.codes import FLAT, FULL
+from bmtme.model.codes import FLAT
 from bmtme.structures.parameters import finish_covariance, unpack_covariance
 from bmtme.structures.proportional import finish_proportional, gather_proportional, unpack_proportional
 
@@ -38,7 +36,7 @@ def unpack_trial(theta, p, h):
             return False
     elif not call_build(p.genetic.build, p.genetic, theta[:last], h.C):
         return False
-    if p.line_effect and not unpack_covariance(theta[p.line_first :], FULL, h.Kr, h.Sigma_r):
+    if p.line_effect and not unpack_covariance(theta[p.line_first :], p.line_prior.shape, h.Kr, h.Sigma_r):
         return False
     if p.shared:
         return unpack_covariance(theta[last : p.line_first], p.residual.prior.shape, h.KR, h.R_e)
@@ -201,75 +199,6 @@ def evaluate(theta, p, s, w, h, gradient):
     lp += add_within(p, h, GR)
     lp += finish_parameters(theta, p, h, h.GC, GS, gE, GR, Gr, gradient)
     return lp if lp < np.inf and lp > -np.inf else -np.inf
-
-
-@compiled(inline=True)
-def solve_transformed_means(p, w, flat):
-    """b~ into w.tilde and K into w.K_means; sxz gains the prior's part. Returns log|diag(sxx) + Ti P0 Ti'|."""
-    M = w.sxx.shape[0]
-    log_P = 0.0
-    if flat:
-        w.K_means[:] = 0.0
-        for m in range(M):
-            w.tilde[m] = w.sxz[m] / w.sxx[m]
-            w.K_means[m, m] = 1.0 / w.sxx[m]
-            log_P += math.log(w.sxx[m])
-        return log_P
-    Ti = w.pair.Ti
-    P = np.empty((M, M))
-    K = np.empty((M, M))
-    if p.product and p.seen.shape[0] > 1:
-        transform_mean_prior(p, w, P)
-    else:
-        transform_symmetric(Ti, w.P0, P)
-    for m in range(M):
-        P[m, m] += w.sxx[m]
-        t = 0.0
-        for a in range(M):
-            t += Ti[m, a] * w.P0b0[a]
-        w.sxz[m] += t
-    if not factor_cholesky(P, K):
-        return np.inf
-    invert_factored(K, w.K_means)
-    for m in range(M):
-        log_P += 2.0 * math.log(K[m, m])
-    for m in range(M):
-        t = 0.0
-        for a in range(M):
-            t += w.K_means[m, a] * w.sxz[a]
-        w.tilde[m] = t
-    return log_P
-
-
-@compiled()
-def transform_mean_prior(p, w, out):
-    """Ti P0 Ti' into `out` where T is a Kronecker product.
-
-    P0 = I (x) D + 1 1' (x) F, D and F diagonal over the traits, so that with Ti = A (x) B the product is
-    A A' (x) B D B' + (A 1)(A 1)' (x) B F B'.
-    """
-    L, I = p.n_trait, p.seen.shape[0]
-    A, B = w.pair.TEi, w.pair.TLi
-    D, F = np.empty((L, L)), np.empty((L, L))
-    for l in range(L):
-        for q in range(L):
-            s, t = 0.0, 0.0
-            for k in range(L):
-                both = w.P0[k, L + k]
-                s += B[l, k] * (w.P0[k, k] - both) * B[q, k]
-                t += B[l, k] * both * B[q, k]
-            D[l, q], F[l, q] = s, t
-    AA, sums = np.dot(A, A.T), np.empty(I)
-    for a in range(I):
-        s = 0.0
-        for b in range(I):
-            s += A[a, b]
-        sums[a] = s
-    for a in range(I):
-        for b in range(I):
-            for l in range(L):
-                for q in range(L):
-                    out[a * L + l, b * L + q] = AA[a, b] * D[l, q] + sums[a] * sums[b] * F[l, q]
 
 
 @compiled(inline=True)

@@ -1,14 +1,14 @@
 """The effect of a line outside the relationship: r_j ~ N(0, Sigma_r) over traits, the same in every environment.
 
-Lines differ by more than the relationship says. As r is independent between lines, it stays so in the eigenbasis, in
-which a line's columns have the covariance d_j C + (C_r + R) with C_r = 1 1' (x) Sigma_r: for covariances, means and u the
-pair (C, C_r + R) is all that changes. Whatever conditions on the plots themselves needs r, which is drawn after u: with
-residuals e_ij = y - x beta - u of the completed data in the eigenbasis,
+Lines differ by more than the relationship says. As r is independent between lines, it stays so in the eigenbasis,
+where a line's columns have the covariance d_j C + (C_r + R) with C_r = 1 1' (x) Sigma_r: for covariances, means and u
+the pair (C, C_r + R) is all that changes. Whatever conditions on the plots themselves needs r, which is drawn after u:
+with residuals e_ij = y - x beta - u of the completed data in the eigenbasis,
 
 r_j | e ~ N(P^-1 sum_i k_i R_i^-1 e_ij, P^-1),  P = Sigma_r^-1 + sum_i k_i R_i^-1,
 
-each R_i^-1 over the traits recorded in environment i. P is the same for all j. Rows must not be scaled by plot multiples,
-which would make the r_j of some lines larger than others: the layout then has none.
+each R_i^-1 over the traits recorded in environment i. P is the same for all j. Rows must not be scaled by plot
+multiples, which would make the r_j of some lines larger than others: the layout then has none.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 from bmtme.engines.rotated.kernels.genetic import invert_observed
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.small import factor_cholesky, invert_spd, solve_lower, solve_lower_transposed
-from bmtme.model.codes import FULL, HALF_T, CovariancePrior
-from bmtme.structures.parameters import list_covariance_flips, pack_covariance
+from bmtme.model.codes import HALF_T, CovariancePrior
+from bmtme.structures.parameters import count_parameters, list_covariance_flips, pack_covariance
 from bmtme.structures.part import Flip
 
 #: Of the half-t prior of its standard deviations, in scaled units.
@@ -28,26 +28,25 @@ NU, SCALE = 2.0, 2.5
 SHARE = 0.1
 
 
-def make_prior(n_trait: int) -> CovariancePrior:
-    """Huang & Wand's prior of Sigma_r, in scaled units."""
-    return CovariancePrior(HALF_T, FULL, NU, np.full(n_trait, SCALE), 0.0, np.eye(n_trait))
+def make_prior(shape: int, n_trait: int) -> CovariancePrior:
+    """Huang & Wand's prior of Sigma_r, free or diagonal, in scaled units."""
+    return CovariancePrior(HALF_T, shape, NU, np.full(n_trait, SCALE), 0.0, np.eye(n_trait))
 
 
-def count_line_parameters(n_trait: int) -> int:
+def count_line_parameters(prior: CovariancePrior) -> int:
     """Number of parameters of Sigma_r."""
-    return n_trait * (n_trait + 1) // 2
+    return int(count_parameters(prior.shape, len(prior.scale)))
 
 
-def list_line_flips(n_trait: int, first: int) -> list[Flip]:
+def list_line_flips(prior: CovariancePrior, first: int) -> list[Flip]:
     """Changes of sign that leave Sigma_r as it is, places counted on from `first`."""
-    return list_covariance_flips(FULL, n_trait, first)
+    return list_covariance_flips(prior.shape, len(prior.scale), first)
 
 
-def start_line(R_e: np.ndarray) -> np.ndarray:
+def start_line(prior: CovariancePrior, R_e: np.ndarray) -> np.ndarray:
     """Parameters of a diagonal Sigma_r of about a share of this residual covariance (L, L)."""
-    L = len(R_e)
-    theta = np.ones(count_line_parameters(L))
-    pack_covariance(FULL, np.diag(np.sqrt(SHARE * np.diag(R_e))), theta)
+    theta = np.ones(count_line_parameters(prior))
+    pack_covariance(prior.shape, np.diag(np.sqrt(SHARE * np.diag(R_e))), theta)
     return theta
 
 
@@ -70,7 +69,7 @@ def gather_line(p, GR, G):
 
 @compiled()
 def draw_line(rng, p, s, w):
-    """r | means, u, completed data into s.r (L, J), in the eigenbasis; False where a matrix is not positive definite."""
+    """r | means, u, completed data into s.r (L, J), in the eigenbasis; False where that fails."""
     L, J = s.r.shape
     P, K, Ri = np.empty((L, L)), np.empty((L, L)), np.empty((L, L))
     if not invert_spd(s.Sigma_r, P):

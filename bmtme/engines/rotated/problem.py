@@ -183,7 +183,9 @@ def take_paper_pair(p: Problem) -> Problem:
         return p
     priors = p.genetic.prior, p.genetic.prior_env, p.residual.prior
     block, pattern_block = np.zeros_like(p.block), np.zeros_like(p.pattern_block)
-    return p._replace(**lay_structures(*PAPER_PAIR, p.recorded, *priors, False), block=block, pattern_block=pattern_block)
+    return p._replace(
+        **lay_structures(*PAPER_PAIR, p.recorded, *priors, False), block=block, pattern_block=pattern_block
+    )
 
 
 def lay_structures(
@@ -214,7 +216,7 @@ def lay_structures(
         "product": bool(proportional and shared and complete and not line_effect),
         "line_effect": line_effect,
         "line_first": parts[0][1].first + parts[0][1].size,
-        "line_prior": make_prior(recorded.shape[1]),
+        "line_prior": make_prior(prior_t.shape, recorded.shape[1]),
     }
 
 

@@ -226,9 +226,7 @@ def sum_residuals(p, s, w, i, out):
     if p.line_effect:
         subtract_line_rows(p, s, i, w.Z)
         Y = w.Z
-    sum_rotated_residuals(
-        Y, s.W, p.x, p.root_d, s.beta, first, traits, p.k[i], w.temporary[first : first + width], out
-    )
+    sum_rotated_residuals(Y, s.W, p.x, p.root_d, s.beta, first, traits, p.k[i], w.temporary[first : first + width], out)
     exchange_cells(
         p.cell_offset[i], p.cell_offset[i + 1], traits, w.fitted, p.cell_count, p.cell_mean, p.cell_pad, s.pad,
         p.part_offset, s.part, out,

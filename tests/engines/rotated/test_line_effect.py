@@ -5,8 +5,7 @@ import pytest
 
 from bmtme.engines.rotated.collapsed import resume_walk
 from bmtme.engines.rotated.density import evaluate, measure_prior
-from bmtme.engines.rotated.line_effect import draw_line, list_line_flips, start_line
-from bmtme.engines.rotated.steps import fill_fitted, sum_residuals
+from bmtme.engines.rotated.line_effect import list_line_flips, start_line
 from bmtme.model.layout import choose_plots
 from bmtme.structures.by_env import ByEnv
 from bmtme.structures.free import Free
@@ -16,9 +15,10 @@ from bmtme.testing.cases import DESIGNS, draw_tame, make_case
 from bmtme.testing.geweke import SPARSE
 from bmtme.testing.laws import join_laws, join_restrictions
 from bmtme.testing.pairs import build_pair_problem, compare_pair, measure_marginal, open_walk, read_covariances
-from bmtme.testing.scripted import ScriptedGenerator
+from bmtme.testing.scripted import ScriptedGenerator, import_plain
 from tests.structures.test_structures import FULL_SPARSE, complete, start_at
 
+PLAIN = import_plain()
 PAIRS = {
     "paper": (Proportional(), Shared()),
     "paper by environment": (Proportional(), ByEnv()),
@@ -49,8 +49,8 @@ def make_line_scene(name, design):
 def test_density_and_gradient(name, design):
     case, t, values, p, _, walk, held = make_line_scene(name, design)
     pair = PAIRS[name]
-    first = np.concatenate([start_at(pair, p, t), start_line(t.R_e)])
-    assert p.line_first + len(start_line(t.R_e)) == len(first) == len(walk.theta)
+    first = np.concatenate([start_at(pair, p, t), start_line(p.line_prior, t.R_e)])
+    assert p.line_first + len(start_line(p.line_prior, t.R_e)) == len(first) == len(walk.theta)
     rng = np.random.default_rng(3)
     gradient, scratch = np.empty((2, len(first)))
     differences, found = [], []
@@ -64,7 +64,7 @@ def test_density_and_gradient(name, design):
     steps = 1e-5 * np.eye(len(theta))
     slopes = [(evaluate(theta + e, *held, scratch) - evaluate(theta - e, *held, scratch)) / 2e-5 for e in steps]
     np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(gradient).max()))
-    for lead, others in list_line_flips(p.n_trait, p.line_first):
+    for lead, others in list_line_flips(p.line_prior, p.line_first):
         turned = theta.copy()
         turned[[lead, *others]] *= -1.0
         assert evaluate(turned, *held, scratch) == pytest.approx(evaluate(theta, *held, scratch), rel=1e-12)
@@ -78,7 +78,7 @@ def rotate(case, effects):
 def test_conditional_of_the_line_effects(name, design):
     """Mean and covariance of r given means, u and the completed data, line by line as if nothing were rotated."""
     case, t, values, p, s, walk, held = make_line_scene(name, design)
-    walk.theta[:] = np.concatenate([start_at(PAIRS[name], p, t), start_line(t.R_e)])
+    walk.theta[:] = np.concatenate([start_at(PAIRS[name], p, t), start_line(p.line_prior, t.R_e)])
     assert resume_walk(*held)
     L, J = s.r.shape
     u = case.total(t)
@@ -90,22 +90,23 @@ def test_conditional_of_the_line_effects(name, design):
         weight = m.plots[n] * np.linalg.inv(R)
         P[j][np.ix_(seen, seen)] += weight
         h[j][seen] += weight @ (values[n] - t.beta[i] - u[i, :, j])[seen]
-    rng = ScriptedGenerator()  # all normals zero: the mean
-    assert draw_line(rng, *held[:3])
+    work = PLAIN.state.allocate_work(p)
+    assert PLAIN.line_effect.draw_line(ScriptedGenerator(), p, s, work)  # all normals zero: the mean
     np.testing.assert_allclose(case.basis.rotate_plain(s.r).T, np.linalg.solve(P, h[..., None])[..., 0], atol=1e-9)
     mean = s.r.copy()
     noise = np.random.default_rng(2).standard_normal((J, L))
-    assert draw_line(ScriptedGenerator(noise.ravel()), *held[:3])
+    assert PLAIN.line_effect.draw_line(ScriptedGenerator(noise.ravel()), p, s, work)
     deviation = (s.r - mean).T
     np.testing.assert_allclose(deviation @ np.linalg.cholesky(P[0]), noise, atol=1e-9)
 
 
 @pytest.mark.parametrize("design", ["missing", "absent"])
 def test_fitted_values_and_residuals_count_the_line_effects(design):
-    case, t, values, p, s, _, held = make_line_scene("paper", design)
+    case, t, values, p, s, *_ = make_line_scene("paper", design)
+    work = PLAIN.state.allocate_work(p)
     r = np.random.default_rng(1).standard_normal(s.r.shape)
     s.r[:] = rotate(case, r)
-    fill_fitted(*held[:3])
+    PLAIN.steps.fill_fitted(p, s, work)
     u = case.total(t)
     cell = 0
     for i in range(p.n_env):
@@ -113,10 +114,10 @@ def test_fitted_values_and_residuals_count_the_line_effects(design):
         for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
             j = p.cell_line[c]
             expected = t.beta[i, traits] + u[i, traits, j] + r[traits, j]
-            np.testing.assert_allclose(held[2].fitted[c, : len(traits)], expected, atol=1e-10)
+            np.testing.assert_allclose(work.fitted[c, : len(traits)], expected, atol=1e-10)
             cell += 1
         out = np.zeros((p.n_trait, p.n_trait))
-        sum_residuals(*held[:3], i, out)
+        PLAIN.steps.sum_residuals(p, s, work, i, out)
         here = case.model.env == i
         lines = case.model.line[here]
         e = values[: len(here)][here] - t.beta[i] - u[i][:, lines].T - r.T[lines]
@@ -131,8 +132,8 @@ def test_a_layout_without_multiples():
     k, c = choose_plots(counts, even=True)
     np.testing.assert_array_equal(k, [2.0, 4.0])
     np.testing.assert_array_equal(c, 1.0)
+    case = make_case(DESIGNS["missing"])
     with pytest.raises(AssertionError, match="multiple of the plots"):
-        case = make_case(DESIGNS["missing"])
         build_pair_problem(case, PAIRS["paper"], np.zeros(case.observed.shape), line_effect=True)
 
 
