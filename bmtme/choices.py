@@ -7,7 +7,7 @@ STRUCTURES = ("unstructured", "diagonal", "standard")
 MEANS = ("exchangeable", "flat", "paper")
 UNITS = ("scaled", "raw")
 #: Genetic and residual structures by name.
-GENETICS = ("proportional", "main_and_interaction", "free")
+GENETICS = ("proportional", "main_and_interaction", "separable", "free")
 RESIDUALS = ("shared", "common_correlation", "by_env")
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")

@@ -16,6 +16,7 @@ from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.parameters import count_parameters, count_roots, pack_covariance
 from bmtme.structures.part import Part, build_matrices
 from bmtme.structures.proportional import Proportional, Shared
+from bmtme.structures.separable import Separable
 from bmtme.structures.structure import Genetic, Residual
 from bmtme.testing.dense import CovarianceLaw
 from bmtme.testing.pairs import DrawPrior, Restrict
@@ -77,6 +78,12 @@ def draw_main_and_interaction(rng: np.random.Generator, p: Problem) -> np.ndarra
     return np.concatenate([*found, a])
 
 
+def draw_separable(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `Separable`."""
+    own = draw_covariance_parameters(rng, p.genetic.prior)
+    return np.concatenate([own, rng.standard_normal(p.n_env), draw_correlation_parameters(rng, p.n_env, FULL)])
+
+
 def draw_shared(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `Shared`."""
     return draw_covariance_parameters(rng, p.residual.prior)
@@ -98,6 +105,7 @@ LAWS: dict[type, DrawPrior] = {
     Proportional: draw_proportional,
     Free: draw_free,
     MainAndInteraction: draw_main_and_interaction,
+    Separable: draw_separable,
     Shared: draw_shared,
     ByEnv: draw_by_env,
     CommonCorrelation: draw_common_correlation,

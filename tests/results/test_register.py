@@ -297,7 +297,9 @@ def test_the_page_of_the_outputs_has_every_quantity():
     expected = []
     for each in {(each.name, each.dims): each for each in quantities.QUANTITIES}.values():
         places = [*(["`idata.nc`"] if each.draws or each.reported else []), *(["`summary.csv`"] if each.listed else [])]
-        dims = ", ".join(each.dims).replace("trait, trait_bis", "two traits").replace("env, env_bis", "environment")
+        dims = (
+            ", ".join(each.dims).replace("trait, trait_bis", "two traits").replace("env, env_bis", "two environments")
+        )
         dims = re.sub(r"\benv\b", "environment", dims.replace("cell, cell_bis", "two columns"))
         expected.append((f"`{each.name}`", dims, each.unit.words or "-", each.meaning, ", ".join(places)))
     assert read_tables()["quantity"] == expected, "\n".join(f"| {' | '.join(row)} |" for row in expected)

@@ -7,6 +7,7 @@ from validation.planted.mutant import Mutant
 STRUCTURES = "structures/test_structures.py::"
 DENSITY = STRUCTURES + "test_density_and_gradient"
 PRIOR = "structures/test_genetic.py::test_prior_of_a_free_covariance"
+PRIOR_OF_PRODUCT = "structures/test_genetic.py::test_prior_of_a_separable_covariance"
 PRIOR_OF_TWO = "structures/test_genetic.py::test_prior_of_main_effects_and_interaction"
 
 STRUCTURE = (
@@ -93,5 +94,26 @@ STRUCTURE = (
         "math.sqrt(np.mean(np.exp(a)) / seen)",
         "1.0",
         (DENSITY + "[interaction of free size-unstructured-unseen]",),
+    ),
+    Mutant(
+        "structures: variances of a separable covariance without their prior",
+        "structures/separable.py",
+        "    lp += finish_sizes(",
+        "    finish_sizes(",
+        (PRIOR_OF_PRODUCT, DENSITY + "[separable-unstructured-complete]"),
+    ),
+    Mutant(
+        "structures: slope in variances of a separable covariance as in standard deviations",
+        "structures/separable.py",
+        "0.5 * slope[i] / math.sqrt(k[i])",
+        "slope[i]",
+        (DENSITY + "[separable-unstructured-complete]",),
+    ),
+    Mutant(
+        "structures: K reported as it comes, not around one",
+        "structures/separable.py",
+        "        k /= k.mean(axis=1, keepdims=True)\n",
+        "",
+        ("structures/test_genetic.py::test_report_of_a_separable_covariance",),
     ),
 )
