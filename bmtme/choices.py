@@ -8,7 +8,7 @@ MEANS = ("exchangeable", "flat", "paper")
 UNITS = ("scaled", "raw")
 #: Genetic and residual structures by name.
 GENETICS = ("proportional", "main_and_interaction", "separable", "free")
-RESIDUALS = ("shared", "common_correlation", "by_env")
+RESIDUALS = ("shared", "scaled", "common_correlation", "by_env")
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
 #: What is kept of the draws of the effects.

@@ -248,7 +248,12 @@ def test_a_variable_of_the_same_name_by_environment(monkeypatch):
         {"env": ["E1", "E2"], "trait": ["A", "B"], "trait_bis": ["A", "B"]},
     )
     facts = {"spread": 1.0, "prior_only": {"share[E2, B]": "why"}, "alike": [], "together": [[True] * 2] * 2}
-    facts |= {"recorded": [[True] * 2] * 2, "together_here": [[[True] * 2] * 2] * 2, "single_unrelated": False}
+    facts |= {
+        "recorded": [[True] * 2] * 2,
+        "residual_here": [[True] * 2] * 2,
+        "together_here": [[[True] * 2] * 2] * 2,
+        "single_unrelated": False,
+    }
     summary = summarise_posterior(posterior, facts)
     rows = [f"R_e[{env}, {pair}]" for env in ("E1", "E2") for pair in ("A, A", "A, B", "B, B")]
     rows += [f"residual_correlation[{env}, A, B]" for env in ("E1", "E2")]

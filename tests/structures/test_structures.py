@@ -16,6 +16,7 @@ from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.part import Start, build_matrices
 from bmtme.structures.proportional import Proportional, Shared
+from bmtme.structures.scaled import Scaled
 from bmtme.structures.separable import Separable
 from bmtme.structures.structure import make_part
 from bmtme.testing.cases import DESIGNS as CASES
@@ -35,6 +36,7 @@ PAIRS = {
     "made up": (HalfAlike(), Shared()),
     "by environment": (Proportional(), ByEnv()),
     "common correlation": (Proportional(), CommonCorrelation()),
+    "scaled": (Proportional(), Scaled()),
     "free": (Free(), Shared()),
     "free by environment": (Free(), ByEnv()),
     "interaction": (MainAndInteraction(k="equal"), Shared()),
@@ -91,7 +93,7 @@ def complete(pair, p, theta, rng):
 
 def test_structures_are_refused_what_they_cannot_serve_only():
     counts = {name: sum(scene[0] == name for scene in SCENES) for name in PAIRS}
-    assert counts["made up"] == counts["by environment"] == counts["common correlation"] == 12
+    assert {counts[name] for name in ("made up", "by environment", "common correlation", "scaled")} == {12}
     assert counts["free"] == counts["free by environment"] == 4
     assert {design for name, _, design in SCENES if name == "interaction"} == set(DESIGNS) - {"one-environment"}
     assert {design for name, _, design in SCENES if name == "separable"} == {"complete", "missing", "absent"}

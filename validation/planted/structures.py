@@ -116,4 +116,32 @@ STRUCTURE = (
         "",
         ("structures/test_genetic.py::test_report_of_a_separable_covariance",),
     ),
+    Mutant(
+        "structures: slopes of scales not turned to those of contrasts",
+        "structures/scaled.py",
+        "    gather_deviations(slope, gradient[n:])\n",
+        "    gradient[n:] = slope[1:]\n",
+        (DENSITY + "[scaled-unstructured-complete]",),
+    ),
+    Mutant(
+        "structures: scales of residuals without their prior",
+        "structures/scaled.py",
+        "    lp = finish_spreads(g, np.arange(S).reshape(S, 1), slope)",
+        "    lp = 0.0 * finish_spreads(g, np.arange(S).reshape(S, 1), slope)",
+        (DENSITY + "[scaled-unstructured-complete]", "structures/test_residual.py::test_prior_of_scaled_residuals"),
+    ),
+    Mutant(
+        "structures: an unseen environment changes the residuals of the others",
+        "structures/scaled.py",
+        "        whole[l] *= math.exp(mean)\n",
+        "        whole[l] *= 1.0\n",
+        (DENSITY + "[scaled-unstructured-unseen]",),
+    ),
+    Mutant(
+        "structures: a new environment's residuals vary no more than those known",
+        "structures/spreads.py",
+        "math.sqrt(variance / n) * rng",
+        "0.0 * rng",
+        ("structures/test_residual.py::test_environments_without_records_follow_the_prior",),
+    ),
 )
