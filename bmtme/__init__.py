@@ -17,6 +17,7 @@ _WHERE = {
     "HalfT": "bmtme.model.structure",
     "Proportional": "bmtme.structures.proportional",
     "MainAndInteraction": "bmtme.structures.main_and_interaction",
+    "Separable": "bmtme.structures.separable",
     "Free": "bmtme.structures.free",
     "InverseWishart": "bmtme.model.structure",
     "Trial": "bmtme.data.trial",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from bmtme.structures.free import Free
     from bmtme.structures.main_and_interaction import MainAndInteraction
     from bmtme.structures.proportional import Proportional
+    from bmtme.structures.separable import Separable
 
 
 def __getattr__(name: str) -> Any:

@@ -9,8 +9,8 @@ UNITS = ("scaled", "raw")
 #: Models beside these structures: one trait at a time; the means of the environments.
 SINGLE, MEAN = "single", "mean"
 #: Genetic and residual structures by name.
-GENETICS = ("proportional", "main_and_interaction", "free")
-RESIDUALS = ("shared", "common_correlation", "by_env")
+GENETICS = ("proportional", "main_and_interaction", "separable", "free")
+RESIDUALS = ("shared", "scaled", "common_correlation", "by_env")
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
 #: What is kept of the draws of the effects.

@@ -130,13 +130,15 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     """What a summary needs to know about the data; environments in the order in which they are shown.
 
     ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on
-    one record, and ``together_here`` (env x trait x trait) in an environment; ``single_unrelated``, whether lines are
-    unrelated and have one plot in each environment at most; ``spread``, the expected sample variance of the lines'
-    effects per unit of their covariance; ``records``, ``observed_sd`` (env x trait), number of records and their
-    standard deviation; ``prior_only``, what the likelihood is flat in, by name; ``alike``, traits that are nearly
-    copies; ``means``, ``shared_variance``, of the model.
+    one record, and ``together_here`` (env x trait x trait) in an environment, or in any where the model has one
+    residual correlation; ``residual_here`` (env x trait), whether records there tell the residual variance;
+    ``single_unrelated``, whether lines are unrelated and have one plot in each environment at most; ``spread``, the
+    expected sample variance of the lines' effects per unit of their covariance; ``records``, ``observed_sd`` (env x
+    trait), number of records and their standard deviation; ``prior_only``, what the likelihood is flat in, by name;
+    ``alike``, traits that are nearly copies; ``means``, ``shared_variance``, of the model.
     """
     observed, env, shown = prepared.observed, prepared.layout.rec_env, prepared.shown_envs
+    recorded, residual = prepared.layout.recorded[shown], model.structures[1]
     plots = np.bincount(env * len(prepared.lines) + prepared.layout.rec_line)
     counts = np.array([observed[env == i].sum(axis=0) for i in range(len(prepared.trial.envs))])
     sd = np.zeros(counts.shape)
@@ -161,9 +163,12 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
         "mean_diagonal": prepared.basis.scale,
         "spread": prepared.basis.spread,
         "envs": list(prepared.given.envs),
-        "recorded": prepared.layout.recorded[shown].tolist(),
+        "recorded": recorded.tolist(),
         "together": find_together(observed),
-        "together_here": [find_together(observed[env == i]) for i in shown],
+        "together_here": [
+            find_together(observed if residual.common_correlation else observed[env == i]) for i in shown
+        ],
+        "residual_here": (recorded | (recorded.any(axis=1, keepdims=True) & residual.common_scale)).tolist(),
         "single_unrelated": bool(prepared.basis.vectors is None and plots.max(initial=0) <= 1),
         "records": counts[shown].tolist(),
         "observed_sd": sd[shown].tolist(),

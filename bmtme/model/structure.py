@@ -119,13 +119,13 @@ class BMTME:
         Of the standard model: D as above, or D = I (the paper's, sensible for traits in one unit only).
     genetic : Genetic
         Structure of the covariance of a line's genetic effects over environments and traits, by default
-        `Proportional`, (1 1' + Sigma_E) (x) Sigma_t as above; `MainAndInteraction`, `Free`. Any other than
-        `Proportional` needs the sampler ``collapsed``.
-    residual : {"shared", "common_correlation", "by_env"} or Residual
-        Structure of the residual covariance: one R_e in every environment (default); standard deviations of its own
-        in every environment, with one correlation of the traits, or with correlations of its own. Standard
-        deviations then have the prior of `bmtme.structures.spreads` in place of `prior_e`. Only ``shared`` goes with
-        the standard model.
+        `Proportional`, (1 1' + Sigma_E) (x) Sigma_t as above; `MainAndInteraction`, `Separable`, `Free`.
+        Any other than `Proportional` needs the sampler ``collapsed``.
+    residual : {"shared", "scaled", "common_correlation", "by_env"} or Residual
+        Structure of the residual covariance: one R_e in every environment (default); one, larger or smaller in each
+        (its geometric mean has the prior `prior_e`); standard deviations of its own in every environment, with one
+        correlation of the traits, or with correlations of its own. In these two, standard deviations have the prior
+        of `bmtme.structures.spreads` in place of `prior_e`. Only ``shared`` goes with the standard model.
     line_effect : bool
         Whether lines differ beyond what the relationship says: an effect r_jl of line j, the same in every environment
         and independent between lines, r_j ~ N(0, Sigma_r), whose standard deviations are half-t with 2 degrees of
@@ -145,7 +145,7 @@ class BMTME:
     means: Literal["exchangeable", "flat", "paper"] = "exchangeable"
     units: Literal["scaled", "raw"] = "scaled"
     genetic: Genetic = field(default_factory=_make_proportional)
-    residual: Literal["shared", "common_correlation", "by_env"] | Residual = "shared"
+    residual: Literal["shared", "scaled", "common_correlation", "by_env"] | Residual = "shared"
     line_effect: bool = False
 
     def __post_init__(self) -> None:
@@ -210,8 +210,8 @@ class BMTME:
             )
         if self.prior_e is not None and not residual.takes_prior:
             raise UsageError(
-                f"prior_e belongs to residual='shared': with residual={residual.name!r} standard deviations of "
-                "environments have a prior in common. Leave prior_e out."
+                f"prior_e belongs to residual='shared' or 'scaled': with residual={residual.name!r} standard "
+                "deviations of environments have a prior in common. Leave prior_e out."
             )
 
     @property

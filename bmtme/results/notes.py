@@ -72,7 +72,7 @@ def note_clones(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]
 def note_apart_here(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
     """Residuals of an environment: of a trait without a record there, and of traits never on one record there."""
     (i,), traits = row.at("env"), row.at("trait")
-    if not all(facts["recorded"][i][l] for l in traits):
+    if not all(facts["residual_here"][i][l] for l in traits):
         return ["no record: from the other environments; its tail is so long that it has no mean, read the interval"]
     if row.is_pair and not facts["together_here"][i][traits[0]][traits[1]]:
         return [f"{PRIOR_ONLY}: the two traits are never on one record in this environment"]

@@ -148,6 +148,11 @@ K = Quantity(
     "k", ("env",), NONE, "size of the interaction in the environment, 1 on average", reported=True,
     notes=(first_of(note_unseen, note_prior_only), note_likeness),
 )  # fmt: skip
+ENV_K = Quantity(
+    "K", ("env", "env_bis"), NONE,
+    "genetic covariance of the environments, the same for every trait, its diagonal 1 on average", reported=True,
+    notes=(note_single, note_likeness),
+)  # fmt: skip
 R_E = Quantity(
     "R_e", ("trait", "trait_bis"), COVARIANCE, "residual covariance of the traits on one plot", attrgetter("R_e"),
     is_shared, notes=(first_of(note_apart, note_prior_only), note_spread, note_likeness),
@@ -187,6 +192,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     SIGMA_T,
     SIGMA_GT,
     K,
+    ENV_K,
     GENETIC_VARIANCE,
     C,
     R_E,
@@ -227,6 +233,11 @@ QUANTITIES: tuple[Quantity, ...] = (
         "genetic_correlation", ("trait", "trait_bis"), NONE, "correlation of Sigma_t",
         needs=(SIGMA_T,), derive=lambda values, spread: correlate(values["Sigma_t"]), range=(-1.0, 1.0),
         diagonal=False, mark=Mark(slopes="Sigma_t"), title="Genetic correlation",
+    ),
+    Quantity(
+        "env_correlation", ("env", "env_bis"), NONE, "genetic correlation of the environments, of K",
+        needs=(ENV_K,), derive=lambda values, spread: correlate(values["K"]), range=(-1.0, 1.0),
+        diagonal=False, notes=(note_likeness,), title="Genetic correlation of the environments",
     ),
     Quantity(
         "residual_correlation", ("trait", "trait_bis"), NONE, "correlation of R_e",

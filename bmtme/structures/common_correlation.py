@@ -89,6 +89,7 @@ class CommonCorrelation(Residual):
 
     name = "common_correlation"
     by_env = True
+    common_correlation = True
     build = staticmethod(build)
     back = staticmethod(back)
     complete = staticmethod(complete)

@@ -60,31 +60,37 @@ def finish_spreads(theta, places, gradient):
 
 
 @compiled()
-def complete_spreads(rng, part, theta, logs):
-    """Log sd of every column into logs (I, L); where there is no record N(mean, s_l^2 (1 + 1 / I_l)).
+def complete_logs(rng, known, logs):
+    """Log sd (I,) of environments of which they are not known: N(mean, s^2 (1 + 1 / n)), n, mean of those known.
 
-    s_l^2 is drawn given the known ones of its trait; every trait is known somewhere. That is as if the mean of all
-    environments had a flat prior, which N(log 0.6, 2^2) is beside s_l / sqrt(I_l). The standard deviation itself has no
-    mean: log sd is Student's t.
+    s^2 is drawn given the known ones, of which there is one at least. That is as if the mean of all environments had a
+    flat prior, which N(log 0.6, 2^2) is beside s / sqrt(n). The standard deviation itself has no mean: log sd is
+    Student's t.
     """
-    places = place_columns(part)
+    n = np.sum(known)
+    if n == known.shape[0]:
+        return
+    mean = 0.0
+    for i in range(known.shape[0]):
+        if known[i]:
+            mean += logs[i]
+    mean /= n
+    squares = 0.0
+    for i in range(known.shape[0]):
+        if known[i]:
+            squares += (logs[i] - mean) ** 2
+    variance = draw_inverse_gamma(rng, SHAPE + 0.5 * (n - 1), RATE + 0.5 * squares)
+    centre = mean + math.sqrt(variance / n) * rng.standard_normal()  # of all environments
+    for i in range(known.shape[0]):
+        if not known[i]:
+            logs[i] = centre + math.sqrt(variance) * rng.standard_normal()
+
+
+@compiled()
+def complete_spreads(rng, part, theta, logs):
+    """Log sd of every column into logs (I, L), each trait's by `complete_logs`; every trait is known somewhere."""
+    for m in range(part.col_env.shape[0]):
+        logs[part.col_env[m], part.col_trait[m]] = theta[m]
+    known = place_columns(part) >= 0
     for l in range(part.n_trait):
-        n = 0
-        mean = 0.0
-        for i in range(part.n_env):
-            if places[i, l] >= 0:
-                n += 1
-                logs[i, l] = theta[places[i, l]]
-                mean += logs[i, l]
-        if n == part.n_env:
-            continue
-        mean /= n
-        squares = 0.0
-        for i in range(part.n_env):
-            if places[i, l] >= 0:
-                squares += (logs[i, l] - mean) ** 2
-        variance = draw_inverse_gamma(rng, SHAPE + 0.5 * (n - 1), RATE + 0.5 * squares)
-        centre = mean + math.sqrt(variance / n) * rng.standard_normal()  # of all environments
-        for i in range(part.n_env):
-            if places[i, l] < 0:
-                logs[i, l] = centre + math.sqrt(variance) * rng.standard_normal()
+        complete_logs(rng, known[:, l], logs[:, l])

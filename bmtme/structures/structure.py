@@ -91,11 +91,14 @@ class Residual(Structure):
     Attributes
     ----------
     by_env : whether every environment has a block of its own
+    common_correlation, common_scale : whether, of these, correlations are the same in all, and ratios of variances
     shapes : of the model's ``structure`` that go with it
     takes_prior : whether the model's ``prior_e`` is its prior
     """
 
     by_env: ClassVar[bool] = False
+    common_correlation: ClassVar[bool] = False
+    common_scale: ClassVar[bool] = False
     shapes: ClassVar[tuple[str, ...]] = ("unstructured", "diagonal")
     takes_prior: ClassVar[bool] = False
 

@@ -16,6 +16,8 @@ from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.parameters import count_parameters, count_roots, pack_covariance
 from bmtme.structures.part import Part, build_matrices
 from bmtme.structures.proportional import Proportional, Shared
+from bmtme.structures.scaled import Scaled, gather_deviations, spread_deviations
+from bmtme.structures.separable import Separable
 from bmtme.structures.structure import Genetic, Residual
 from bmtme.testing.dense import CovarianceLaw
 from bmtme.testing.pairs import DrawPrior, Restrict
@@ -77,6 +79,12 @@ def draw_main_and_interaction(rng: np.random.Generator, p: Problem) -> np.ndarra
     return np.concatenate([*found, a])
 
 
+def draw_separable(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `Separable`."""
+    own = draw_covariance_parameters(rng, p.genetic.prior)
+    return np.concatenate([own, rng.standard_normal(p.n_env), draw_correlation_parameters(rng, p.n_env, FULL)])
+
+
 def draw_shared(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `Shared`."""
     return draw_covariance_parameters(rng, p.residual.prior)
@@ -93,12 +101,29 @@ def draw_common_correlation(rng: np.random.Generator, p: Problem) -> np.ndarray:
     return np.concatenate([draw_spreads(rng, p), draw_correlation_parameters(rng, p.n_trait, p.residual.prior.shape)])
 
 
+def draw_scaled(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `Scaled`: deviations of variance IG(2, 0.18), R_e on average over the environments with a record."""
+    theta = draw_covariance_parameters(rng, p.residual.prior)
+    deviations = np.sqrt(0.18 / rng.gamma(2.0)) * rng.standard_normal(p.n_env)
+    theta[: p.n_trait] *= np.exp(deviations.mean() - deviations[p.residual.seen].mean())
+    return np.concatenate([theta, contrast(deviations)])
+
+
+def contrast(deviations: np.ndarray) -> np.ndarray:
+    """The z of `Scaled` (n - 1,) of deviations from their mean."""
+    z = np.empty(len(deviations) - 1)
+    gather_deviations(deviations - deviations.mean(), z)
+    return z
+
+
 #: The prior of each structure.
 LAWS: dict[type, DrawPrior] = {
     Proportional: draw_proportional,
     Free: draw_free,
     MainAndInteraction: draw_main_and_interaction,
+    Separable: draw_separable,
     Shared: draw_shared,
+    Scaled: draw_scaled,
     ByEnv: draw_by_env,
     CommonCorrelation: draw_common_correlation,
 }
@@ -128,9 +153,19 @@ def restrict_common_correlation(part: Part, whole: Part, theta: np.ndarray) -> n
     return np.concatenate([theta[part.col_env * part.n_trait + part.col_trait], theta[part.n_env * part.n_trait :]])
 
 
+def restrict_scaled(part: Part, whole: Part, theta: np.ndarray) -> np.ndarray:
+    """Of `Scaled`."""
+    n = int(count_parameters(part.prior.shape, part.n_trait))
+    g, own = np.empty(part.n_env), theta[:n].copy()
+    spread_deviations(theta[n:], g)
+    own[: part.n_trait] *= np.exp(g[part.seen].mean())
+    return np.concatenate([own, contrast(g[part.seen])])
+
+
 RESTRICTIONS: dict[type, Callable[[Part, Part, np.ndarray], np.ndarray]] = {
     MainAndInteraction: restrict_main_and_interaction,
     ByEnv: restrict_by_env,
+    Scaled: restrict_scaled,
     CommonCorrelation: restrict_common_correlation,
 }
 

@@ -146,6 +146,9 @@ def test_genetic_structures(fit_words: list[str], tmp_path: Path, run: Run) -> N
     assert model["genetic"] == {"main_and_interaction": {"k": "free"}}
     names = pd.read_csv(tmp_path / "run" / "summary.csv", index_col=0).index
     assert {name.split("[")[0] for name in names} >= {"Sigma_t", "Sigma_gt", "k", "heritability"}
+    code, said, complained = run(*fit_words, *SMALL, "--genetic", "separable", "--out", tmp_path / "separable")
+    assert code == 0, complained
+    assert "Genetic correlation of the environments" in said
     code, _, complained = run(*fit_words, *SMALL, "--genetic", "free", "--out", tmp_path / "free")
     assert code == 2
     assert "the genetic structure free cannot serve environment x trait columns without any record" in complained

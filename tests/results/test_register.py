@@ -248,7 +248,12 @@ def test_a_variable_of_the_same_name_by_environment(monkeypatch):
         {"env": ["E1", "E2"], "trait": ["A", "B"], "trait_bis": ["A", "B"]},
     )
     facts = {"spread": 1.0, "prior_only": {"share[E2, B]": "why"}, "alike": [], "together": [[True] * 2] * 2}
-    facts |= {"recorded": [[True] * 2] * 2, "together_here": [[[True] * 2] * 2] * 2, "single_unrelated": False}
+    facts |= {
+        "recorded": [[True] * 2] * 2,
+        "residual_here": [[True] * 2] * 2,
+        "together_here": [[[True] * 2] * 2] * 2,
+        "single_unrelated": False,
+    }
     summary = summarise_posterior(posterior, facts)
     rows = [f"R_e[{env}, {pair}]" for env in ("E1", "E2") for pair in ("A, A", "A, B", "B, B")]
     rows += [f"residual_correlation[{env}, A, B]" for env in ("E1", "E2")]
@@ -297,7 +302,9 @@ def test_the_page_of_the_outputs_has_every_quantity():
     expected = []
     for each in {(each.name, each.dims): each for each in quantities.QUANTITIES}.values():
         places = [*(["`idata.nc`"] if each.draws or each.reported else []), *(["`summary.csv`"] if each.listed else [])]
-        dims = ", ".join(each.dims).replace("trait, trait_bis", "two traits").replace("env, env_bis", "environment")
+        dims = (
+            ", ".join(each.dims).replace("trait, trait_bis", "two traits").replace("env, env_bis", "two environments")
+        )
         dims = re.sub(r"\benv\b", "environment", dims.replace("cell, cell_bis", "two columns"))
         expected.append((f"`{each.name}`", dims, each.unit.words or "-", each.meaning, ", ".join(places)))
     assert read_tables()["quantity"] == expected, "\n".join(f"| {' | '.join(row)} |" for row in expected)

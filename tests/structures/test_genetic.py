@@ -10,6 +10,7 @@ import bmtme
 from bmtme.choices import GENETICS, RESIDUALS
 from bmtme.model.codes import FULL, HALF_T, CovariancePrior
 from bmtme.structures.genetics import GENETIC_STRUCTURES
+from bmtme.structures.part import Start
 from bmtme.structures.residuals import RESIDUAL_STRUCTURES
 from bmtme.structures.structure import make_part
 
@@ -163,7 +164,7 @@ def test_free_goes_with_unstructured_only(structure):
 def test_priors_that_a_structure_does_not_take():
     with pytest.raises(bmtme.UsageError, match="prior_t of the genetic structure free must be a HalfT"):
         bmtme.BMTME(genetic=bmtme.Free(), prior_t=bmtme.InverseWishart(5, 1.0))
-    for genetic in (bmtme.Free(), bmtme.MainAndInteraction()):
+    for genetic in (bmtme.Free(), bmtme.MainAndInteraction(), bmtme.Separable()):
         with pytest.raises(bmtme.UsageError, match=f"{genetic.name} has no Sigma_E"):
             bmtme.BMTME(genetic=genetic, prior_E=bmtme.HalfT(4.0, 1.0))
     assert bmtme.BMTME(genetic=bmtme.MainAndInteraction(), prior_t=bmtme.InverseWishart(5, 1.0))
@@ -269,3 +270,129 @@ def test_main_and_interaction_needs_two_environments():
 def test_size_of_the_interaction_is_named():
     with pytest.raises(bmtme.UsageError, match="k of MainAndInteraction must be one of 'equal', 'free', got 'Free'"):
         bmtme.MainAndInteraction("Free")
+
+
+# --- separable --------------------------------------------------------------------------------------------------------
+
+
+def make_separable(recorded):
+    prior = CovariancePrior(HALF_T, FULL, NU, SCALE, 0.0, np.eye(2))
+    return make_part(bmtme.Separable(), 0, np.array(recorded, bool), prior, prior, False)
+
+
+def test_prior_of_a_separable_covariance():
+    """The traits' prior, log sizes from N(0, 1), and correlations of IW(I, p + 1), uniform each."""
+    part = make_separable(np.ones((3, 2)))
+
+    def correlate(t):
+        K = bmtme.Separable().report(part, part.seen, np.array([[1.0, 1.0, 0.0, 0.0, 0.0, 0.0, *t]]))["K"][0]
+        return K[np.tril_indices(3, -1)]
+
+    def by_hand(theta):
+        def build(own):
+            return bmtme.Separable().report(part, part.seen, np.array([[*own, *theta[3:]]]))["Sigma_t"][0]
+
+        t = theta[6:]
+        P = np.eye(3)
+        P[np.tril_indices(3, -1)] = correlate(t)
+        P = P + P.T - np.eye(3)
+        law = -4.0 * np.linalg.slogdet(P)[1] - 2.0 * np.log(np.diag(np.linalg.inv(P))).sum()
+        jacobian = [(correlate(t + e) - correlate(t - e)) / 2e-6 for e in 1e-6 * np.eye(3)]
+        law += np.linalg.slogdet(jacobian)[1]
+        return measure_by_hand(build, theta[:3], SCALE) + law - 0.5 * (theta[3:6] ** 2).sum()
+
+    compare_priors(
+        lambda theta: bmtme.Separable.back(part, theta, np.zeros((6, 6)), np.empty(part.size)),
+        by_hand,
+        np.random.default_rng(1).standard_normal((5, part.size)),
+    )
+
+
+def test_report_of_a_separable_covariance():
+    """C is the Kronecker product of what is reported, and K is one on average on its diagonal."""
+    part = make_separable([[1, 1], [0, 1], [1, 1]])
+    theta = np.random.default_rng(2).standard_normal(part.size)
+    C = np.empty((5, 5))
+    assert bmtme.Separable.build(part, theta, C)
+    found = bmtme.Separable().report(part, part.seen, theta[None])
+    K, Sigma_t = found["K"][0], found["Sigma_t"][0]
+    assert np.trace(K) == pytest.approx(3.0)
+    size = np.exp(theta[3:6])
+    np.testing.assert_allclose(np.diag(K), size / size.mean())
+    cells = [0, 1, 3, 4, 5]
+    np.testing.assert_allclose(C, np.kron(K, Sigma_t)[np.ix_(cells, cells)], rtol=1e-12)
+
+
+def test_start_of_a_separable_covariance():
+    """At the paper's."""
+    part = make_separable(np.ones((3, 2)))
+    Sigma_t, s2_E = np.array([[0.5, -0.2], [-0.2, 0.3]]), np.array([0.4, 1.5, 0.1])
+    C = np.empty((6, 6))
+    assert bmtme.Separable.build(part, bmtme.Separable().start(part, Start(Sigma_t, s2_E, np.eye(2))), C)
+    np.testing.assert_allclose(C, np.kron(1.0 + np.diag(s2_E), Sigma_t), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("structure", "residual"), [("unstructured", "by_env"), ("diagonal", "shared")])
+def test_separable_through_a_fit(structure, residual, tmp_path):
+    """With a column without a record."""
+    frame, relationship = simulate()
+    frame.loc[frame["env"] == "E2", "T2"] = np.nan
+    trial, model = read(frame), bmtme.BMTME(structure, genetic=bmtme.Separable(), residual=residual)
+    fit = bmtme.fit(trial, relationship, model, **SHORT)
+    assert fit.run["settings"]["model"]["genetic"] == "separable"
+    posterior, summary = fit.idata.posterior, fit.summary()
+    K, Sigma_t, C = posterior["K"], posterior["Sigma_t"], posterior["C"]
+    assert K.dims == ("chain", "draw", "env", "env_bis")
+    sizes = np.diagonal(K.values, axis1=2, axis2=3)
+    np.testing.assert_allclose(sizes.mean(axis=-1), 1.0)
+    assert sizes.std(axis=1).min() > 0.05
+    cells = list(C["cell"].values)
+    assert len(cells) == 5
+    assert "E2 x T2" not in cells
+    for a in cells:
+        for b in cells:
+            (i, l), (h, q) = a.split(" x "), b.split(" x ")
+            expected = K.sel(env=i, env_bis=h) * Sigma_t.sel(trait=l, trait_bis=q)
+            np.testing.assert_allclose(C.sel(cell=a, cell_bis=b), expected, atol=1e-12)
+    for env in trial.envs:
+        total = K.sel(env=env, env_bis=env) * Sigma_t.sel(trait="T2", trait_bis="T2")
+        np.testing.assert_allclose(posterior["genetic_variance"].sel(env=env, trait="T2"), total)
+    for a, b in combinations(trial.envs, 2):
+        roots = np.sqrt(K.sel(env=a, env_bis=a) * K.sel(env=b, env_bis=b))
+        expected = float((K.sel(env=a, env_bis=b) / roots).mean())
+        assert summary.loc[f"env_correlation[{a}, {b}]", "mean"] == pytest.approx(expected)
+        assert f"K[{a}, {b}]" in summary.index
+    check_whole(fit, trial, relationship, model, tmp_path / "run")
+
+
+def test_separable_in_a_cross_validation():
+    """Columns may be hidden, environments and traits may not."""
+    frame, relationship = simulate()
+    trial, model = read(frame), bmtme.BMTME(genetic=bmtme.Separable())
+    cv = bmtme.cross_validate(trial, relationship, model, bmtme.CV2(["T2"], ["E2"]), **SHORT)
+    assert cv.scores["msep"].notna().all()
+    words = "separable cannot serve environments without any record.*bmtme.Proportional"
+    with pytest.raises(bmtme.UsageError, match="training part: .*" + words):
+        bmtme.cross_validate(trial, relationship, {"it": model}, bmtme.NewEnvironments(), **SHORT)
+    with pytest.raises(bmtme.UsageError, match=r"needs two traits at least.*bmtme.Free"):
+        bmtme.cross_validate(trial, relationship, {"it": bmtme.SingleTrait(model)}, bmtme.CV1(2), **SHORT)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"traits": 1}, "needs two traits at least.*bmtme.Free"),
+        ({"envs": 1}, "needs records in two environments.*bmtme.Proportional"),
+    ],
+)
+def test_separable_is_refused_at_its_limits(sizes, words):
+    frame, relationship = simulate(**sizes)
+    with pytest.raises(bmtme.UsageError, match="^the genetic structure separable " + words):
+        bmtme.fit(read(frame), relationship, bmtme.BMTME(genetic=bmtme.Separable()), **SHORT)
+
+
+def test_separable_is_refused_where_an_environment_has_no_record():
+    frame, relationship = simulate()
+    frame.loc[frame["env"] == "Z", ["T1", "T2"]] = np.nan
+    with pytest.raises(bmtme.UsageError, match=r"^the genetic structure separable cannot serve .*\('?Z'?\)"):
+        bmtme.fit(read(frame), relationship, bmtme.BMTME(genetic=bmtme.Separable()), **SHORT)

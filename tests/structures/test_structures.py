@@ -18,6 +18,8 @@ from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.part import Start, build_matrices
 from bmtme.structures.proportional import Proportional, Shared
+from bmtme.structures.scaled import Scaled
+from bmtme.structures.separable import Separable
 from bmtme.structures.structure import make_part
 from bmtme.testing.cases import DESIGNS as CASES
 from bmtme.testing.cases import VARIANTS, draw_tame, make_case, make_scene
@@ -36,11 +38,13 @@ PAIRS = {
     "made up": (HalfAlike(), Shared()),
     "by environment": (Proportional(), ByEnv()),
     "common correlation": (Proportional(), CommonCorrelation()),
+    "scaled": (Proportional(), Scaled()),
     "free": (Free(), Shared()),
     "free by environment": (Free(), ByEnv()),
     "interaction": (MainAndInteraction(k="equal"), Shared()),
     "interaction of free size": (MainAndInteraction(k="free"), Shared()),
     "interaction by environment": (MainAndInteraction(k="free"), ByEnv()),
+    "separable": (Separable(), Shared()),
 }
 DESIGNS = ("complete", "missing", "absent", "unseen", "one-trait", "one-environment")
 #: `SPARSE` with both traits in the last environment, for a structure that needs a record in every column.
@@ -91,9 +95,10 @@ def complete(pair, p, theta, rng):
 
 def test_structures_are_refused_what_they_cannot_serve_only():
     counts = {name: sum(scene[0] == name for scene in SCENES) for name in PAIRS}
-    assert counts["made up"] == counts["by environment"] == counts["common correlation"] == 12
+    assert {counts[name] for name in ("made up", "by environment", "common correlation", "scaled")} == {12}
     assert counts["free"] == counts["free by environment"] == 4
     assert {design for name, _, design in SCENES if name == "interaction"} == set(DESIGNS) - {"one-environment"}
+    assert {design for name, _, design in SCENES if name == "separable"} == {"complete", "missing", "absent"}
 
 
 @pytest.mark.parametrize(("name", "variant", "design"), SCENES)

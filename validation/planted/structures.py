@@ -8,6 +8,7 @@ STRUCTURES = "structures/test_structures.py::"
 LINE = "engines/rotated/test_line_effect.py::"
 DENSITY = STRUCTURES + "test_density_and_gradient"
 PRIOR = "structures/test_genetic.py::test_prior_of_a_free_covariance"
+PRIOR_OF_PRODUCT = "structures/test_genetic.py::test_prior_of_a_separable_covariance"
 PRIOR_OF_TWO = "structures/test_genetic.py::test_prior_of_main_effects_and_interaction"
 
 STRUCTURE = (
@@ -125,5 +126,54 @@ STRUCTURE = (
         "math.sqrt(np.mean(np.exp(a)) / seen)",
         "1.0",
         (DENSITY + "[interaction of free size-unstructured-unseen]",),
+    ),
+    Mutant(
+        "structures: variances of a separable covariance without their prior",
+        "structures/separable.py",
+        "    lp += finish_sizes(",
+        "    finish_sizes(",
+        (PRIOR_OF_PRODUCT, DENSITY + "[separable-unstructured-complete]"),
+    ),
+    Mutant(
+        "structures: slope in variances of a separable covariance as in standard deviations",
+        "structures/separable.py",
+        "0.5 * slope[i] / math.sqrt(k[i])",
+        "slope[i]",
+        (DENSITY + "[separable-unstructured-complete]",),
+    ),
+    Mutant(
+        "structures: K reported as it comes, not around one",
+        "structures/separable.py",
+        "        k /= k.mean(axis=1, keepdims=True)\n",
+        "",
+        ("structures/test_genetic.py::test_report_of_a_separable_covariance",),
+    ),
+    Mutant(
+        "structures: slopes of scales not turned to those of contrasts",
+        "structures/scaled.py",
+        "    gather_deviations(slope, gradient[n:])\n",
+        "    gradient[n:] = slope[1:]\n",
+        (DENSITY + "[scaled-unstructured-complete]",),
+    ),
+    Mutant(
+        "structures: scales of residuals without their prior",
+        "structures/scaled.py",
+        "    lp = finish_spreads(g, np.arange(S).reshape(S, 1), slope)",
+        "    lp = 0.0 * finish_spreads(g, np.arange(S).reshape(S, 1), slope)",
+        (DENSITY + "[scaled-unstructured-complete]", "structures/test_residual.py::test_prior_of_scaled_residuals"),
+    ),
+    Mutant(
+        "structures: an unseen environment changes the residuals of the others",
+        "structures/scaled.py",
+        "        whole[l] *= math.exp(mean)\n",
+        "        whole[l] *= 1.0\n",
+        (DENSITY + "[scaled-unstructured-unseen]",),
+    ),
+    Mutant(
+        "structures: a new environment's residuals vary no more than those known",
+        "structures/spreads.py",
+        "math.sqrt(variance / n) * rng",
+        "0.0 * rng",
+        ("structures/test_residual.py::test_environments_without_records_follow_the_prior",),
     ),
 )

@@ -161,8 +161,8 @@ ORDER = (
     Mutant(
         "sweep: stale eigenvectors of (C, R)",
         "engines/rotated/sweep.py",
-        "    elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):",
-        "    elif w.pair.lam[0] == 0.0 and not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w):",
+        "    elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w):",
+        "    elif w.pair.lam[0] == 0.0 and not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w):",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
     ),
     Mutant(
