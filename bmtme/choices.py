@@ -9,7 +9,7 @@ UNITS = ("scaled", "raw")
 #: Models beside these structures: one trait at a time; the means of the environments.
 SINGLE, MEAN = "single", "mean"
 #: Genetic and residual structures by name.
-GENETICS = ("proportional", "main_and_interaction", "free")
+GENETICS = ("proportional", "main_and_interaction", "factor_analytic", "free")
 RESIDUALS = ("shared", "common_correlation", "by_env")
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")

@@ -14,6 +14,7 @@ from bmtme.linalg.small import SMALL
 from bmtme.model.codes import FULL, HALF_T, MISSING, OBSERVED, CovariancePrior
 from bmtme.structures.by_env import ByEnv, back
 from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.part import Start, build_matrices
@@ -38,6 +39,8 @@ PAIRS = {
     "common correlation": (Proportional(), CommonCorrelation()),
     "free": (Free(), Shared()),
     "free by environment": (Free(), ByEnv()),
+    "one factor": (FactorAnalytic(1), Shared()),
+    "two factors": (FactorAnalytic(2), ByEnv()),
     "interaction": (MainAndInteraction(k="equal"), Shared()),
     "interaction of free size": (MainAndInteraction(k="free"), Shared()),
     "interaction by environment": (MainAndInteraction(k="free"), ByEnv()),
