@@ -11,6 +11,8 @@ SINGLE, MEAN = "single", "mean"
 #: Genetic and residual structures by name.
 GENETICS = ("proportional", "main_and_interaction", "factor_analytic", "free")
 RESIDUALS = ("shared", "common_correlation", "by_env")
+#: The genetic structure that has a number of factors.
+FACTORED = "factor_analytic"
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
 #: What is kept of the draws of the effects.

@@ -171,7 +171,8 @@ class BMTME:
             )
         if self.prior_t is not None and not self.genetic.takes_prior_t:
             raise UsageError(
-                f"prior_t is no prior of the genetic structure {self.genetic.name}, which has no Sigma_t. Leave prior_t out."
+                f"prior_t is no prior of the genetic structure {self.genetic.name}, which has no Sigma_t. Leave "
+                "prior_t out."
             )
         if isinstance(self.prior_t, InverseWishart) and not self.genetic.takes_wishart:
             raise UsageError(

@@ -3,13 +3,14 @@
 A few factors say what columns have in common, psi^2 what each has of its own (Smith, Cullis & Thompson 2001, Biometrics
 57:1138-1147; Piepho 1998, Theor Appl Genet 97:195-201). In scaled units, in which a trait has standard deviation one,
 Lambda ~ MN(0, Omega, I_k): loadings are N(0, 1), those of one trait on one factor have correlation 1/2 between
-environments, so that a column without a record learns from its trait elsewhere; psi is signed with a half-t(4, 1), so that
-a column with nothing of its own (a Heywood case) is an ordinary point.
+environments, so that a column without a record learns from its trait elsewhere; psi is signed with a half-t(4, 1), so
+that a column with nothing of its own (a Heywood case) is an ordinary point.
 
 C does not change when Lambda is rotated, Lambda -> Lambda Q. Of all rotations the parameters hold the one in which the
-rows of k pivot columns are a lower triangle (Geweke & Zhou 1996, Rev Financ Stud 9:557-587). The prior of Lambda does not
-change either, so that with the Jacobian prod_c |Lambda_cc|^(k - c) of Lambda = (triangular) Q, c counted from one, the prior
-of C is that of free loadings, whatever the pivots: these are spread evenly from the first to the last column.
+rows of k pivot columns are a lower triangle (Geweke & Zhou 1996, Rev Financ Stud 9:557-587). The prior of Lambda does
+not change either, so that with the Jacobian prod_c |Lambda_cc|^(k - c) of Lambda = (triangular) Q, c counted from one,
+the prior of C is that of free loadings, whatever the pivots: these are spread evenly from the first to the last column,
+in environments and traits.
 
 The parameters are Lambda row by row, without the zeros of the pivots' rows, then psi.
 """
@@ -227,11 +228,11 @@ def complete(rng, part, theta, whole):
 class FactorAnalytic(Genetic):
     """C = Lambda Lambda' + diag(psi^2): factors in common, and a variance of its own of each column.
 
-    Between main effects and `Free`: environments covary as they like, with (M - k / 2 + 1 / 2) k + M parameters for k
-    factors over M columns (environment, trait). Columns without a record are served: their loadings come from those of
-    their trait in other environments, as do those of a new environment. Goes with ``structure="unstructured"``, and has
-    a prior of its own (see `bmtme.structures.factor_analytic`) in place of ``prior_t`` and ``prior_E``. Loadings
-    are not reported, as any rotation of them means the same; C, its variances and correlations are.
+    Between main effects and `Free`: environments covary as they like, with (k + 1) M - k (k - 1) / 2 parameters for
+    k factors over M columns (environment, trait). Columns without a record are served, new environments too: their
+    loadings come from those of their trait in other environments. Goes with ``structure="unstructured"``, and has a
+    prior of its own (see `bmtme.structures.factor_analytic`) in place of ``prior_t`` and ``prior_E``. Loadings are not
+    reported, as any rotation of them means the same; C, its variances and correlations are.
 
     Parameters
     ----------
@@ -265,9 +266,8 @@ class FactorAnalytic(Genetic):
             )
         if self.factors >= M:
             raise UsageError(
-                f"the genetic structure {self.name} needs fewer factors than environment x trait columns with a record, "
-                f"got {self.factors} factors and {M} such columns: as many say no less than nothing assumed. Use fewer "
-                "factors or bmtme.Free()."
+                f"the genetic structure {self.name} needs fewer factors than environment x trait columns with a "
+                f"record, got {self.factors} and {M}: as many assume nothing. Use fewer factors or bmtme.Free()."
             )
 
     def count(self, part: Part) -> int:
