@@ -146,6 +146,14 @@ def test_genetic_structures(fit_words: list[str], tmp_path: Path, run: Run) -> N
     assert model["genetic"] == {"main_and_interaction": {"k": "free"}}
     names = pd.read_csv(tmp_path / "run" / "summary.csv", index_col=0).index
     assert {name.split("[")[0] for name in names} >= {"Sigma_t", "Sigma_gt", "k", "heritability"}
+    words = [*fit_words, *SMALL, "--genetic", "factor-analytic", "--factors", "1"]
+    code, said, complained = run(*words, "--out", tmp_path / "factors")
+    assert code == 0, complained
+    model = json.loads((tmp_path / "factors" / "run.json").read_text())["settings"]["model"]
+    assert model["genetic"] == {"factor_analytic": {"factors": 1}}
+    code, _, complained = run(*fit_words, "--factors", "1", "--out", tmp_path / "other")
+    assert code == 2
+    assert "factors belong to the genetic structure factor-analytic, not to proportional" in complained
     code, _, complained = run(*fit_words, *SMALL, "--genetic", "free", "--out", tmp_path / "free")
     assert code == 2
     assert "the genetic structure free cannot serve environment x trait columns without any record" in complained

@@ -7,6 +7,7 @@ from validation.planted.mutant import Mutant
 STRUCTURES = "structures/test_structures.py::"
 DENSITY = STRUCTURES + "test_density_and_gradient"
 PRIOR = "structures/test_genetic.py::test_prior_of_a_free_covariance"
+PRIOR_OF_FACTORS = "structures/test_genetic.py::test_prior_of_factors"
 PRIOR_OF_TWO = "structures/test_genetic.py::test_prior_of_main_effects_and_interaction"
 
 STRUCTURE = (
@@ -100,5 +101,33 @@ STRUCTURE = (
         "math.sqrt(np.mean(np.exp(a)) / seen)",
         "1.0",
         (DENSITY + "[interaction of free size-unstructured-unseen]",),
+    ),
+    Mutant(
+        "structures: loadings without the Jacobian of their triangle",
+        "structures/factor_analytic.py",
+        "power = k - 1.0 - c\n",
+        "power = 0.0\n",
+        (PRIOR_OF_FACTORS,),
+    ),
+    Mutant(
+        "structures: loadings of a trait independent between environments",
+        "structures/factor_analytic.py",
+        "2.0 * (Lambda[m, c] - sums[l, c] / (counts[l] + 1.0))",
+        "Lambda[m, c]",
+        (PRIOR_OF_FACTORS,),
+    ),
+    Mutant(
+        "structures: loadings of absent columns drawn one without the other",
+        "structures/factor_analytic.py",
+        "        counts[l] += 1\n        own[a]",
+        "        counts[l] += 0\n        own[a]",
+        ("structures/test_genetic.py::test_loadings_of_absent_columns",),
+    ),
+    Mutant(
+        "structures: loadings of the columns with a record under the pivots of all",
+        "structures/factor_analytic.py",
+        "    rotate_to_triangle(every)\n",
+        "",
+        (DENSITY + "[two factors-unstructured-absent]",),
     ),
 )
