@@ -318,8 +318,8 @@ def test_prior_of_factors():
 
 
 def test_loadings_of_absent_columns():
-    """Their mean and covariance given the recorded ones of their trait; psi from the prior."""
-    recorded = np.array([[True, True], [True, True], [False, True], [False, False]])
+    """Given the recorded ones of their trait, the first column among them: mean, covariance; psi from the prior."""
+    recorded = np.array([[False, True], [True, True], [True, True], [False, False]])
     structure, part, whole = make_factors(2, recorded)
     rng = np.random.default_rng(1)
     theta = rng.standard_normal(part.size)
@@ -331,21 +331,18 @@ def test_loadings_of_absent_columns():
         psi[t] = every[-8:]
         C[t] -= np.diag(psi[t] ** 2)
     here, Omega = recorded.ravel(), correlate_loadings(recorded >= 0)
-    own = np.empty((5, 5))
-    assert structure.build(part, theta, own)
-    np.testing.assert_allclose(
-        C[:, here][:, :, here], np.tile(own - np.diag(theta[-5:] ** 2), (4000, 1, 1)), atol=1e-12
-    )
+    common = np.empty((5, 5))
+    assert structure.build(part, theta, common)
+    common -= np.diag(theta[-5:] ** 2)
+    np.testing.assert_allclose(C[:, here][:, :, here], np.tile(common, (4000, 1, 1)), atol=1e-10)
     np.testing.assert_allclose(psi[:, here], np.tile(theta[-5:], (4000, 1)))
     B = Omega[~here][:, here] @ np.linalg.inv(Omega[here][:, here])
     spread = Omega[~here][:, ~here] - B @ Omega[here][:, ~here]
-    for found, expected in (
-        (C[:, ~here][:, :, here], B @ common),
-        (C[:, ~here][:, :, ~here], B @ common @ B.T + 2 * spread),
-    ):
+    assert (np.abs(spread) > 0.1).sum() == 5
+    by_hand = ((C[:, ~here][:, :, here], B @ common), (C[:, ~here][:, :, ~here], B @ common @ B.T + 2 * spread))
+    for found, expected in by_hand:
         error = found.std(axis=0) / np.sqrt(len(C))
         assert (np.abs(found.mean(axis=0) - expected) < 4.5 * error).all()
-    assert (np.abs(spread) > 0.1).sum() == 5
     assert stats.kstest(psi[:, ~here].ravel(), stats.t(4).cdf).pvalue > 1e-3
 
 

@@ -128,6 +128,6 @@ STRUCTURE = (
         "structures/factor_analytic.py",
         "    rotate_to_triangle(every)\n",
         "",
-        (DENSITY + "[two factors-unstructured-absent]",),
+        ("structures/test_genetic.py::test_loadings_of_absent_columns",),
     ),
 )
