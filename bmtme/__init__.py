@@ -18,6 +18,7 @@ _WHERE = {
     "Proportional": "bmtme.structures.proportional",
     "MainAndInteraction": "bmtme.structures.main_and_interaction",
     "Separable": "bmtme.structures.separable",
+    "FactorAnalytic": "bmtme.structures.factor_analytic",
     "Free": "bmtme.structures.free",
     "InverseWishart": "bmtme.model.structure",
     "Trial": "bmtme.data.trial",
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
     from bmtme.pipeline import fit
     from bmtme.results.fit import Fit, load
+    from bmtme.structures.factor_analytic import FactorAnalytic
     from bmtme.structures.free import Free
     from bmtme.structures.main_and_interaction import MainAndInteraction
     from bmtme.structures.proportional import Proportional

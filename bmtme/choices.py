@@ -9,8 +9,10 @@ UNITS = ("scaled", "raw")
 #: Models beside these structures: one trait at a time; the means of the environments.
 SINGLE, MEAN = "single", "mean"
 #: Genetic and residual structures by name.
-GENETICS = ("proportional", "main_and_interaction", "separable", "free")
+GENETICS = ("proportional", "main_and_interaction", "separable", "factor_analytic", "free")
 RESIDUALS = ("shared", "scaled", "common_correlation", "by_env")
+#: The genetic structure that has a number of factors.
+FACTORED = "factor_analytic"
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
 #: What is kept of the draws of the effects.

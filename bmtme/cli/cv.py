@@ -77,8 +77,8 @@ models:
   mean       the means of the environments: does anything help? (by MSEP; it has
              no correlation)
   LABEL=WORD,WORD...
-             any of these under a label of its own, with genetic=, residual=,
-             means=, units= and line-effect as of the options, such as
+             any of these under a label of its own, with genetic=, factors=,
+             residual=, means=, units= and line-effect as of the options, such as
              free=unstructured,genetic=free,residual=by-env
              or single=diagonal (single: one trait at a time)
 

@@ -1,10 +1,10 @@
 """The models that ``--model`` names, and the small language that it does so in.
 
     WORD                a structure, single (one trait at a time) or mean (the means of the environments)
-    LABEL=WORD,WORD...  the same under a label, with genetic=, residual=, means= and units=, and line-effect, among the
-                        words
+    LABEL=WORD,WORD...  the same under a label, with genetic=, factors=, residual=, means= and units=, and line-effect,
+                        among the words
 
-What the words leave open is as the options --genetic, --residual, --means and --units say.
+What the words leave open is as the options --genetic, --factors, --residual, --means and --units say.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bmtme.choices import GENETICS, MEAN, MEANS, RESIDUALS, SINGLE, STRUCTURES, UNITS
-from bmtme.cli.arguments import Parser
+from bmtme.choices import FACTORED, GENETICS, MEAN, MEANS, RESIDUALS, SINGLE, STRUCTURES, UNITS
+from bmtme.cli.arguments import Parser, whole
 from bmtme.errors import UsageError
 from bmtme.words import list_names, suggest
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelWords", "make_model", "make_models", "read_models"]
 
-#: Words with a value, and the values.
-SETTINGS = {"genetic": GENETICS, "residual": RESIDUALS, "means": MEANS, "units": UNITS}
+#: Words with a value, and the values; the number of factors is a whole one.
+SETTINGS = {"genetic": GENETICS, "factors": (), "residual": RESIDUALS, "means": MEANS, "units": UNITS}
 #: A word without a value.
 LINE_EFFECT = "line-effect"
 EXAMPLE = "'free=unstructured,genetic=free,residual=by-env'"
@@ -41,6 +41,8 @@ class ModelWords:
     ----------
     structure, genetic, residual, means, units : str
         As of `bmtme.BMTME`.
+    factors : int, optional
+        Of the genetic structure `FACTORED`, which no other has.
     line_effect : bool
         As of `bmtme.BMTME`.
     single : bool
@@ -51,6 +53,7 @@ class ModelWords:
 
     structure: str = STRUCTURES[0]
     genetic: str = GENETICS[0]
+    factors: int | None = None
     residual: str = RESIDUALS[0]
     means: str = MEANS[0]
     units: str = UNITS[0]
@@ -63,9 +66,8 @@ class ModelWords:
         """What the options of a command say, for a model of this structure or `SINGLE`."""
         genetic, residual = (text.replace("-", "_") for text in (args.genetic, args.residual))
         single = word == SINGLE
-        return cls(
-            STRUCTURES[0] if single else word, genetic, residual, args.means, args.units, args.line_effect, single
-        )
+        structure = STRUCTURES[0] if single else word
+        return cls(structure, genetic, args.factors, residual, args.means, args.units, args.line_effect, single)
 
 
 def read_models(parser: Parser, args: argparse.Namespace) -> dict[str, ModelWords]:
@@ -91,6 +93,8 @@ def read_models(parser: Parser, args: argparse.Namespace) -> dict[str, ModelWord
         models[label] = model
     if args.units != UNITS[0] and all(model.units == UNITS[0] for model in models.values()):
         parser.error(f"argument --units: {args.units} belongs to the model standard only, and none is named")
+    if args.factors is not None and all(model.factors is None for model in models.values()):
+        parser.error(f"argument --factors: only genetic={FACTORED.replace('_', '-')} has factors, and none is named")
     return models
 
 
@@ -136,12 +140,7 @@ def _read_words(words: Sequence[str], usual: ModelWords, with_settings: bool) ->
                     f"{word!r}: a model has no {name!r}; its settings are {list_names(SETTINGS)}."
                     f"{suggest(name, SETTINGS)}"
                 )
-            allowed = [choice.replace("_", "-") for choice in SETTINGS[name]]
-            if value.replace("_", "-") not in allowed:
-                raise UsageError(
-                    f"{word!r}: {name} is one of {list_names(allowed)}, got {value!r}.{suggest(value, allowed)}"
-                )
-            key, found = name, value.replace("-", "_")
+            key, found = name, _read_value(word, name, value)
         elif word in plain:
             key, found = ("structure" if word in STRUCTURES else word), word
         else:
@@ -156,7 +155,25 @@ def _read_words(words: Sequence[str], usual: ModelWords, with_settings: bool) ->
     flags = {name: name in given for name in (SINGLE, MEAN)}
     if given.pop(LINE_EFFECT, None):
         flags["line_effect"] = True
-    return replace(usual, **{**given, **flags})
+    model = replace(usual, **{**given, **flags})
+    if model.genetic == FACTORED and not model.mean:
+        return model
+    if "factors" in given:
+        raise UsageError(f"only genetic={FACTORED.replace('_', '-')} has factors: name it, or leave factors= out")
+    return replace(model, factors=None)
+
+
+def _read_value(word: str, name: str, value: str) -> Any:
+    """The value of a setting."""
+    if name == "factors":
+        try:
+            return whole(1)(value)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"{word!r}: {error}") from error
+    allowed = [choice.replace("_", "-") for choice in SETTINGS[name]]
+    if value.replace("_", "-") not in allowed:
+        raise UsageError(f"{word!r}: {name} is one of {list_names(allowed)}, got {value!r}.{suggest(value, allowed)}")
+    return value.replace("-", "_")
 
 
 def make_model(words: ModelWords) -> BMTME | SingleTrait:
@@ -165,17 +182,26 @@ def make_model(words: ModelWords) -> BMTME | SingleTrait:
     Raises
     ------
     UsageError
-        If its units, genetic or residual structure do not fit its structure.
+        If its units, genetic or residual structure do not fit its structure, or it has no factors.
     """
     from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
+    from bmtme.structures.factor_analytic import FactorAnalytic
     from bmtme.structures.genetics import GENETIC_STRUCTURES
 
+    genetic = GENETIC_STRUCTURES[words.genetic]
+    if words.factors is not None:
+        if words.genetic != FACTORED:
+            raise UsageError(
+                f"factors belong to the genetic structure {FACTORED.replace('_', '-')}, not to {words.genetic}: name "
+                "it, or leave them out."
+            )
+        genetic = FactorAnalytic(words.factors)
     model = BMTME(
         words.structure,  # type: ignore[arg-type]
         means=words.means,  # type: ignore[arg-type]
         units=words.units,  # type: ignore[arg-type]
-        genetic=GENETIC_STRUCTURES[words.genetic],
+        genetic=genetic,
         residual=words.residual,  # type: ignore[arg-type]
         line_effect=words.line_effect,
     )

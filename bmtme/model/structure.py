@@ -119,8 +119,8 @@ class BMTME:
         Of the standard model: D as above, or D = I (the paper's, sensible for traits in one unit only).
     genetic : Genetic
         Structure of the covariance of a line's genetic effects over environments and traits, by default
-        `Proportional`, (1 1' + Sigma_E) (x) Sigma_t as above; `MainAndInteraction`, `Separable`, `Free`.
-        Any other than `Proportional` needs the sampler ``collapsed``.
+        `Proportional`, (1 1' + Sigma_E) (x) Sigma_t as above; `MainAndInteraction`, `Separable`,
+        `FactorAnalytic`, `Free`. Any other than `Proportional` needs the sampler ``collapsed``.
     residual : {"shared", "scaled", "common_correlation", "by_env"} or Residual
         Structure of the residual covariance: one R_e in every environment (default); one, larger or smaller in each
         (its geometric mean has the prior `prior_e`); standard deviations of its own in every environment, with one
@@ -181,6 +181,11 @@ class BMTME:
             raise UsageError(
                 f"structure={self.structure!r} does not go with the genetic structure {self.genetic.name}, which takes "
                 f"{list_names(self.genetic.shapes)}."
+            )
+        if self.prior_t is not None and not self.genetic.takes_prior_t:
+            raise UsageError(
+                f"prior_t is no prior of the genetic structure {self.genetic.name}, which has no Sigma_t. Leave "
+                "prior_t out."
             )
         if isinstance(self.prior_t, InverseWishart) and not self.genetic.takes_wishart:
             raise UsageError(

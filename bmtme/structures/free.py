@@ -73,7 +73,8 @@ class Free(Genetic):
             raise UsageError(
                 f"the genetic structure {self.name} cannot serve environment x trait columns without any record "
                 f"({list_names(absent)}): as nothing ties them to the others, all lines would be alike there. Use "
-                "bmtme.Proportional() or bmtme.MainAndInteraction(), or leave these environments or traits out."
+                "bmtme.FactorAnalytic(), bmtme.Proportional() or bmtme.MainAndInteraction(), or leave these "
+                "environments or traits out."
             )
 
     def count(self, part: Part) -> int:

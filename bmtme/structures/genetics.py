@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.proportional import Proportional
@@ -14,6 +15,7 @@ GENETIC_STRUCTURES: dict[str, Genetic] = {
         Proportional(),
         MainAndInteraction(),
         Separable(),
+        FactorAnalytic(),
         Free(),
     )
 }

@@ -49,12 +49,14 @@ class Genetic(Structure):
     Attributes
     ----------
     shapes : of the model's ``structure`` that go with it
+    takes_prior_t : whether the model's ``prior_t`` is a prior of it
     takes_wishart : whether ``prior_t`` may be an inverse-Wishart
     takes_prior_E : whether the model's ``prior_E`` is a prior of it
     alike : whether genetic variances are the same in every environment, with records or without
     """
 
     shapes: ClassVar[tuple[str, ...]] = ("unstructured",)
+    takes_prior_t: ClassVar[bool] = True
     takes_wishart: ClassVar[bool] = True
     takes_prior_E: ClassVar[bool] = True
 

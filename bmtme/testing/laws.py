@@ -11,6 +11,7 @@ from bmtme.engines.rotated.problem import Problem
 from bmtme.model.codes import DIAGONAL, FULL, HALF_T, INVERSE_WISHART, SCALAR, CovariancePrior
 from bmtme.structures.by_env import ByEnv, pack_correlations
 from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.parameters import count_parameters, count_roots, pack_covariance
@@ -68,6 +69,36 @@ def draw_free(rng: np.random.Generator, p: Problem) -> np.ndarray:
     return draw_covariance_parameters(rng, CovariancePrior(HALF_T, FULL, prior.nu, scale, 0.0, np.eye(len(scale))))
 
 
+def find_triangle(M: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (k,) of the triangle, spread evenly, and which entries (M, k) of the loadings are not zero."""
+    pivots = np.arange(k) * (M - 1) // max(k - 1, 1)
+    wanted = np.ones((M, k), bool)
+    wanted[pivots] = np.tri(k, dtype=bool)
+    return pivots, wanted
+
+
+def pack_loadings(Lambda: np.ndarray, psi: np.ndarray) -> np.ndarray:
+    """Parameters of any loadings (M, k): their rotation, by QR, with a lower triangle in rows spread evenly."""
+    pivots, wanted = find_triangle(*Lambda.shape)
+    turned = Lambda @ np.linalg.qr(Lambda[pivots].T)[0]
+    return np.concatenate([turned[wanted], psi])
+
+
+def draw_factor_analytic(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `FactorAnalytic`: free loadings, half of their variance shared by the environments of a trait."""
+    I, L, M = p.n_env, p.n_trait, p.n_env * p.n_trait
+    k = count_factors_of(p.whole_genetic)
+    shared = np.tile(rng.standard_normal((L, k)), (I, 1))
+    Lambda = (shared + rng.standard_normal((M, k))) / np.sqrt(2.0)
+    return pack_loadings(Lambda, stats.t.rvs(4, size=M, random_state=rng))
+
+
+def count_factors_of(part: Part) -> int:
+    """Number of factors of a part: M k - k (k - 1) / 2 loadings, and M variances."""
+    M = len(part.col_env)
+    return next(k for k in range(1, M + 1) if M * k - k * (k - 1) // 2 + M == part.size)
+
+
 def draw_main_and_interaction(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `MainAndInteraction`."""
     part = p.whole_genetic
@@ -119,6 +150,7 @@ def contrast(deviations: np.ndarray) -> np.ndarray:
 #: The prior of each structure.
 LAWS: dict[type, DrawPrior] = {
     Proportional: draw_proportional,
+    FactorAnalytic: draw_factor_analytic,
     Free: draw_free,
     MainAndInteraction: draw_main_and_interaction,
     Separable: draw_separable,
@@ -137,6 +169,15 @@ def restrict_main_and_interaction(part: Part, whole: Part, theta: np.ndarray) ->
     t, gt = np.array_split(theta[: -part.n_env].copy(), 2)
     gt[:L] *= np.sqrt(size[part.seen].mean() / size.mean())
     return np.concatenate([t, gt, theta[-part.n_env :][part.seen]])
+
+
+def restrict_factor_analytic(part: Part, whole: Part, theta: np.ndarray) -> np.ndarray:
+    """Of `FactorAnalytic`: the rows of recorded columns, turned to their own triangle."""
+    M, k = len(whole.col_env), count_factors_of(whole)
+    Lambda = np.zeros((M, k))
+    Lambda[find_triangle(M, k)[1]] = theta[:-M]
+    here = part.col_env * part.n_trait + part.col_trait
+    return pack_loadings(Lambda[here], theta[-M:][here])
 
 
 def restrict_by_env(part: Part, whole: Part, theta: np.ndarray) -> np.ndarray:
@@ -164,6 +205,7 @@ def restrict_scaled(part: Part, whole: Part, theta: np.ndarray) -> np.ndarray:
 
 RESTRICTIONS: dict[type, Callable[[Part, Part, np.ndarray], np.ndarray]] = {
     MainAndInteraction: restrict_main_and_interaction,
+    FactorAnalytic: restrict_factor_analytic,
     ByEnv: restrict_by_env,
     Scaled: restrict_scaled,
     CommonCorrelation: restrict_common_correlation,

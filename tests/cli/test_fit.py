@@ -149,6 +149,14 @@ def test_genetic_structures(fit_words: list[str], tmp_path: Path, run: Run) -> N
     code, said, complained = run(*fit_words, *SMALL, "--genetic", "separable", "--out", tmp_path / "separable")
     assert code == 0, complained
     assert "Genetic correlation of the environments" in said
+    words = [*fit_words, *SMALL, "--genetic", "factor-analytic", "--factors", "1"]
+    code, said, complained = run(*words, "--out", tmp_path / "factors")
+    assert code == 0, complained
+    model = json.loads((tmp_path / "factors" / "run.json").read_text())["settings"]["model"]
+    assert model["genetic"] == {"factor_analytic": {"factors": 1}}
+    code, _, complained = run(*fit_words, "--factors", "1", "--out", tmp_path / "other")
+    assert code == 2
+    assert "factors belong to the genetic structure factor-analytic, not to proportional" in complained
     code, _, complained = run(*fit_words, *SMALL, "--genetic", "free", "--out", tmp_path / "free")
     assert code == 2
     assert "the genetic structure free cannot serve environment x trait columns without any record" in complained

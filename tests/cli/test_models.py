@@ -52,6 +52,16 @@ def test_labels() -> None:
     assert make_models(read("--line-effect"))["unstructured"] == bmtme.BMTME(line_effect=True)
 
 
+def test_factors() -> None:
+    text = "fa3=unstructured,genetic=factor-analytic,factors=3"
+    assert make_models(read(*name(text))) == {"fa3": bmtme.BMTME(genetic=bmtme.FactorAnalytic(3))}
+    options = ["--genetic", "factor-analytic", "--factors", "1"]
+    made = make_models(read(*options, *name("unstructured", "a=genetic=free", "b=factors=4", "mean")))
+    factors = [getattr(getattr(model, "genetic", None), "factors", None) for model in made.values()]
+    assert factors == [1, None, 4, None]
+    assert make_models(read(*options[:2]))["unstructured"] == bmtme.BMTME(genetic=bmtme.FactorAnalytic())
+
+
 def test_options_are_defaults_of_all() -> None:
     options = ["--residual", "common-correlation", "--means", "flat"]
     made = make_models(read(*options, *name("unstructured", "a=diagonal,residual=shared", "single", "mean")))
@@ -80,8 +90,11 @@ def test_options_are_defaults_of_all() -> None:
         (["a=diagonal,standard"], ["'standard': the structure of the model is named twice"]),
         (["a=genetic=free,genetic=free"], ["the genetic of the model is named twice"]),
         (["a=genetics=free"], ["no 'genetics'", "Did you mean 'genetic'?"]),
-        (["a=genetic=fee"], ["genetic is one of 'proportional', 'main-and-interaction', 'free'", "mean 'free'?"]),
+        (["a=genetic=fee"], ["genetic is one of 'proportional', 'main-and-interaction'", "Did you mean 'free'?"]),
         (["a=residual=by env"], ["Did you mean 'by-env'?"]),
+        (["a=genetic=factor-analytic,factors=0"], ["expected a whole number of at least 1, got '0'"]),
+        (["a=genetic=factor-analytic,factors=two"], ["expected a whole number of at least 1, got 'two'"]),
+        (["a=genetic=free,factors=2"], ["only genetic=factor-analytic has factors"]),
         (["a=mean,diagonal"], ["'mean' stands alone"]),
         (["single=mean"], ["'mean' is no model of one trait at a time"]),
         (["diagonal=standard"], ["the label 'diagonal' is the name of another model"]),
@@ -103,6 +116,8 @@ def test_what_is_no_model(models: list[str], parts: list[str]) -> None:
 def test_what_does_not_go_together() -> None:
     with pytest.raises(bmtme.UsageError, match="--units: raw belongs to the model standard only"):
         read("--units", "raw", *name("diagonal", "mean"))
+    with pytest.raises(bmtme.UsageError, match="--factors: only genetic=factor-analytic has factors"):
+        read("--factors", "3", *name("diagonal", "mean"))
     with pytest.raises(bmtme.UsageError, match="model 'a': structure='standard' does not go with"):
         make_models(read(*name("unstructured", "a=standard,genetic=free")))
     with pytest.raises(bmtme.UsageError, match="model 'a': units='raw' belongs to the standard model"):
@@ -113,7 +128,7 @@ def test_any_text_is_a_model_or_one_complaint() -> None:
     """Words, their pieces and signs at random: models come out, or a UsageError, and nothing else."""
     rng = np.random.default_rng(1)
     pieces = [*STRUCTURES, "single", "mean", "genetic=", "residual=", "units=", "means=", "free", "by-env", "raw"]
-    pieces += [*"=,, ", "é", "x", *rng.choice(list(string.printable), 5)]
+    pieces += ["factors=", "2", *"=,, ", "é", "x", *rng.choice(list(string.printable), 5)]
     made, complaints = 0, []
     for _ in range(2000):
         text = "".join(rng.choice(pieces, rng.integers(1, 6)))

@@ -5,6 +5,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from scipy.linalg import expm
 
 import bmtme
 from bmtme.choices import GENETICS, RESIDUALS
@@ -396,3 +398,138 @@ def test_separable_is_refused_where_an_environment_has_no_record():
     frame.loc[frame["env"] == "Z", ["T1", "T2"]] = np.nan
     with pytest.raises(bmtme.UsageError, match=r"^the genetic structure separable cannot serve .*\('?Z'?\)"):
         bmtme.fit(read(frame), relationship, bmtme.BMTME(genetic=bmtme.Separable()), **SHORT)
+
+
+# --- factors ----------------------------------------------------------------------------------------------------------
+
+
+def make_factors(k, recorded):
+    """Parts of the recorded and of all columns."""
+    L = recorded.shape[1]
+    prior = CovariancePrior(HALF_T, FULL, NU, np.ones(L), 0.0, np.eye(L))
+    structure = bmtme.FactorAnalytic(k)
+    return structure, *[make_part(structure, 0, columns, prior, prior, False) for columns in (recorded, recorded >= 0)]
+
+
+def correlate_loadings(recorded):
+    """Omega of these columns: 1 on the diagonal, 1/2 between environments of a trait."""
+    trait = np.nonzero(recorded)[1]
+    return 0.5 * np.eye(len(trait)) + 0.5 * np.equal.outer(trait, trait)
+
+
+def test_prior_of_factors():
+    """That of free loadings with correlated rows: the Jacobian of a triangle times a rotation by differences."""
+    recorded = np.array([[True, True], [True, True], [False, True]])
+    structure, part, _ = make_factors(3, recorded)
+    M, k, Omega = 5, 3, correlate_loadings(recorded)
+    pivots, wanted = np.array([0, 2, 4]), np.ones((M, k), bool)
+    wanted[pivots] = np.tri(k, dtype=bool)
+
+    def rotate(values):
+        Lambda, turn = np.zeros((M, k)), np.zeros((k, k))
+        Lambda[wanted], turn[np.tril_indices(k, -1)] = values[:-3], values[-3:]
+        return (Lambda @ expm(turn - turn.T)).ravel()
+
+    def by_hand(theta):
+        values = np.concatenate([theta[:-M], np.zeros(3)])
+        jacobian = [(rotate(values + e) - rotate(values - e)) / 2e-6 for e in 1e-6 * np.eye(len(values))]
+        Lambda = rotate(values).reshape(M, k)
+        density = stats.multivariate_normal.logpdf(Lambda.T, np.zeros(M), Omega).sum()
+        return density + np.linalg.slogdet(jacobian)[1] + stats.t.logpdf(theta[-M:], 4).sum()
+
+    compare_priors(
+        lambda theta: structure.back(part, theta, np.zeros((M, M)), np.empty(part.size)),
+        by_hand,
+        np.random.default_rng(1).standard_normal((5, part.size)),
+    )
+
+
+def test_loadings_of_absent_columns():
+    """Given the recorded ones of their trait, the first column among them: mean, covariance; psi from the prior."""
+    recorded = np.array([[False, True], [True, True], [True, True], [False, False]])
+    structure, part, whole = make_factors(2, recorded)
+    rng = np.random.default_rng(1)
+    theta = rng.standard_normal(part.size)
+    C, psi = np.empty((4000, 8, 8)), np.empty((4000, 8))
+    for t in range(len(C)):
+        every = np.empty(whole.size)
+        assert structure.complete(rng, part, theta, every)
+        assert structure.build(whole, every, C[t])
+        psi[t] = every[-8:]
+        C[t] -= np.diag(psi[t] ** 2)
+    here, Omega = recorded.ravel(), correlate_loadings(recorded >= 0)
+    common = np.empty((5, 5))
+    assert structure.build(part, theta, common)
+    common -= np.diag(theta[-5:] ** 2)
+    np.testing.assert_allclose(C[:, here][:, :, here], np.tile(common, (4000, 1, 1)), atol=1e-10)
+    np.testing.assert_allclose(psi[:, here], np.tile(theta[-5:], (4000, 1)))
+    B = Omega[~here][:, here] @ np.linalg.inv(Omega[here][:, here])
+    spread = Omega[~here][:, ~here] - B @ Omega[here][:, ~here]
+    assert (np.abs(spread) > 0.1).sum() == 5
+    by_hand = ((C[:, ~here][:, :, here], B @ common), (C[:, ~here][:, :, ~here], B @ common @ B.T + 2 * spread))
+    for found, expected in by_hand:
+        error = found.std(axis=0) / np.sqrt(len(C))
+        assert (np.abs(found.mean(axis=0) - expected) < 4.5 * error).all()
+    assert stats.kstest(psi[:, ~here].ravel(), stats.t(4).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("k", "residual"), [(1, "shared"), (2, "by_env")])
+def test_factors_through_a_fit(k, residual, tmp_path):
+    """With a column without a record, and in the second case an environment."""
+    frame, relationship = simulate()
+    frame.loc[frame["env"] == "E2", "T2"] = np.nan
+    if k == 2:
+        frame.loc[frame["env"] == "Z", ["T1", "T2"]] = np.nan
+    trial, model = read(frame), bmtme.BMTME(genetic=bmtme.FactorAnalytic(k), residual=residual)
+    fit = bmtme.fit(trial, relationship, model, **SHORT)
+    assert fit.run["settings"]["model"]["genetic"] == {"factor_analytic": {"factors": k}}
+    C, names = fit.idata.posterior["C"], set(fit.idata.posterior.data_vars)
+    seen = [f"{env} x {trait}" for env in trial.envs for trait in trial.traits]
+    seen = [cell for cell in seen if cell != "E2 x T2" and not (k == 2 and cell.startswith("Z"))]
+    assert C["cell"].values.tolist() == seen
+    assert not {"Sigma_t", "Sigma_E", "Sigma_gt", "Lambda", "psi"} & names
+    variance = fit.idata.posterior["genetic_variance"].sel(env="E2")
+    # An absent column has its trait's loadings, not the means of others: its variance is spread like a prior's.
+    assert (variance.sel(trait="T2").std() > variance.sel(trait="T1").std()).all()
+    check_whole(fit, trial, relationship, model, tmp_path / "run")
+
+
+def test_factors_of_one_trait(tmp_path):
+    """Of one trait in several environments, alone or one at a time."""
+    frame, relationship = simulate(traits=1)
+    trial, model = read(frame), bmtme.BMTME(genetic=bmtme.FactorAnalytic(1))
+    fit = bmtme.fit(trial, relationship, model, **SHORT)
+    assert fit.idata.posterior["C"].shape[2:] == (3, 3)
+    check_whole(fit, trial, relationship, model, tmp_path / "run")
+
+
+def test_factors_in_a_cross_validation():
+    """Of schemes that hide whole columns and whole environments."""
+    frame, relationship = simulate()
+    model = bmtme.BMTME(genetic=bmtme.FactorAnalytic(2))
+    for scheme in (bmtme.CV2(["T2"], ["E2"]), bmtme.NewEnvironments()):
+        cv = bmtme.cross_validate(read(frame), relationship, model, scheme, **SHORT)
+        assert cv.scores["msep"].notna().all()
+
+
+def test_factors_are_fewer_than_columns():
+    frame, relationship = simulate()
+    words = r"^the genetic structure factor_analytic needs fewer factors than .* with a record, got 6 and 6: .*Free\(\)"
+    with pytest.raises(bmtme.UsageError, match=words):
+        bmtme.fit(read(frame), relationship, bmtme.BMTME(genetic=bmtme.FactorAnalytic(6)), **SHORT)
+    frame, relationship = simulate(traits=1, envs=1)
+    words = r"needs records in two environment x trait columns at least: .*Proportional\(\)"
+    with pytest.raises(bmtme.UsageError, match=words):
+        bmtme.fit(read(frame), relationship, bmtme.BMTME(genetic=bmtme.FactorAnalytic(1)), **SHORT)
+
+
+def test_settings_of_factors():
+    for wrong in (0, -1, 1.5, True, "2", None):
+        with pytest.raises(bmtme.UsageError, match="factors of FactorAnalytic must be a whole number of at least 1"):
+            bmtme.FactorAnalytic(wrong)
+    assert bmtme.FactorAnalytic(np.int64(3)) == bmtme.FactorAnalytic(factors=3)
+    for name in ("diagonal", "standard"):
+        with pytest.raises(bmtme.UsageError, match="genetic structure factor_analytic, which takes 'unstructured'"):
+            bmtme.BMTME(name, genetic=bmtme.FactorAnalytic())
+    with pytest.raises(bmtme.UsageError, match="prior_t is no prior of the genetic structure factor_analytic"):
+        bmtme.BMTME(genetic=bmtme.FactorAnalytic(), prior_t=bmtme.HalfT(2.0))

@@ -14,6 +14,7 @@ from bmtme.linalg.small import SMALL
 from bmtme.model.codes import FULL, HALF_T, MISSING, OBSERVED, CovariancePrior
 from bmtme.structures.by_env import ByEnv, back
 from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.part import Start, build_matrices
@@ -24,7 +25,7 @@ from bmtme.structures.structure import make_part
 from bmtme.testing.cases import DESIGNS as CASES
 from bmtme.testing.cases import VARIANTS, draw_tame, make_case, make_scene
 from bmtme.testing.geweke import SPARSE
-from bmtme.testing.laws import LAWS, draw_covariance_parameters, join_laws, join_restrictions
+from bmtme.testing.laws import LAWS, draw_covariance_parameters, join_laws, join_restrictions, pack_loadings
 from bmtme.testing.pairs import (
     build_pair_problem,
     compare_pair,
@@ -41,6 +42,8 @@ PAIRS = {
     "scaled": (Proportional(), Scaled()),
     "free": (Free(), Shared()),
     "free by environment": (Free(), ByEnv()),
+    "one factor": (FactorAnalytic(1), Shared()),
+    "two factors": (FactorAnalytic(2), ByEnv()),
     "interaction": (MainAndInteraction(k="equal"), Shared()),
     "interaction of free size": (MainAndInteraction(k="free"), Shared()),
     "interaction by environment": (MainAndInteraction(k="free"), ByEnv()),
@@ -171,6 +174,32 @@ def test_flips_leave_the_covariances(name):
             turned = theta.copy()
             turned[[part.first + lead, *(part.first + k for k in others)]] *= -1.0
             assert evaluate(turned, *held, scratch) == pytest.approx(value, rel=1e-12)
+
+
+def test_many_factors_assume_nothing():
+    """One fewer than columns make any C, with the likelihood that C has in a free covariance."""
+    scene = make_scene("missing", "unstructured")
+    rng = np.random.default_rng(2)
+    free = PAIRS["free"]
+    p = build_pair_problem(scene.case, free, scene.values)
+    M = len(p.col_env)
+    many = FactorAnalytic(M - 1), Shared()
+    many[0].check(p.recorded, "ab", "xy")
+    q = build_pair_problem(scene.case, many, scene.values)
+    walks = [open_walk(problem, scene.state()) for problem in (p, q)]
+    values = []
+    for _ in range(3):
+        theta = start_at(free, p, scene.t) + 0.3 * rng.standard_normal(p.residual.first + p.residual.size)
+        own = theta[p.residual.first :]
+        C = build_matrices(p.genetic, theta[None, : p.residual.first], (M, M))[0]
+        roots, vectors = np.linalg.eigh(C)
+        Lambda = (vectors * np.sqrt(roots - roots[0]))[:, 1:]
+        other = np.concatenate([pack_loadings(Lambda, np.full(M, np.sqrt(roots[0]))), own])
+        for (walk, held), place in zip(walks, (theta, other), strict=True):
+            values.append(evaluate(place, *held, np.empty(len(place))) - measure_prior(place, held[0], held[3]))
+            np.testing.assert_allclose(walk.C, C, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(values[::2], values[1::2], rtol=1e-9)
+    assert np.ptp(values) > 0.1
 
 
 def compare_sweeps(name, size, sweeps):

@@ -10,6 +10,7 @@ DENSITY = STRUCTURES + "test_density_and_gradient"
 PRIOR = "structures/test_genetic.py::test_prior_of_a_free_covariance"
 PRIOR_OF_PRODUCT = "structures/test_genetic.py::test_prior_of_a_separable_covariance"
 PRIOR_OF_TWO = "structures/test_genetic.py::test_prior_of_main_effects_and_interaction"
+PRIOR_OF_FACTORS = "structures/test_genetic.py::test_prior_of_factors"
 
 STRUCTURE = (
     Mutant(
@@ -175,5 +176,33 @@ STRUCTURE = (
         "math.sqrt(variance / n) * rng",
         "0.0 * rng",
         ("structures/test_residual.py::test_environments_without_records_follow_the_prior",),
+    ),
+    Mutant(
+        "structures: loadings without the Jacobian of their triangle",
+        "structures/factor_analytic.py",
+        "power = k - 1.0 - c\n",
+        "power = 0.0\n",
+        (PRIOR_OF_FACTORS,),
+    ),
+    Mutant(
+        "structures: loadings of a trait independent between environments",
+        "structures/factor_analytic.py",
+        "2.0 * (Lambda[m, c] - sums[l, c] / (counts[l] + 1.0))",
+        "Lambda[m, c]",
+        (PRIOR_OF_FACTORS,),
+    ),
+    Mutant(
+        "structures: loadings of absent columns drawn one without the other",
+        "structures/factor_analytic.py",
+        "        counts[l] += 1\n        own[a]",
+        "        counts[l] += 0\n        own[a]",
+        ("structures/test_genetic.py::test_loadings_of_absent_columns",),
+    ),
+    Mutant(
+        "structures: loadings of the columns with a record under the pivots of all",
+        "structures/factor_analytic.py",
+        "    rotate_to_triangle(every)\n",
+        "",
+        ("structures/test_genetic.py::test_loadings_of_absent_columns",),
     ),
 )
