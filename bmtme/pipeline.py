@@ -17,7 +17,15 @@ from threadpoolctl import threadpool_limits
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.choices import KEEP
-from bmtme.collection import collect, collect_observed, describe_data, describe_sampling, find_facts, find_versions
+from bmtme.collection import (
+    ATTRS,
+    collect,
+    collect_observed,
+    describe_data,
+    describe_sampling,
+    find_facts,
+    find_versions,
+)
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.selection import take_trait
 from bmtme.data.trial import Trial
@@ -46,6 +54,7 @@ from bmtme.results.fit import Fit
 from bmtme.results.predictions import Targets, arrange_predictions
 from bmtme.results.targets import choose_targets, predict
 from bmtme.results.traits import BY_TRAIT, join_groups
+from bmtme.results.unrecorded import collect_unrecorded, cover_columns, relate_unrecorded
 from bmtme.sampling import (
     Sampling,
     choose_keep,
@@ -144,6 +153,7 @@ def fit(
     built = [part.build() for part in parts]
     warn_of_values(prepared.given, built[0][0].by_env, alone, stacklevel=2)
     targets = None if keep == "none" else choose_all_targets(parts, tuple(sorted(relationship.lines)))
+    others = [] if targets is None else relate_all_unrecorded(parts, targets)
     clock.append(time.perf_counter())
 
     modes, sampled = run(parts, built, sampling, keep, cores, progress, clock)
@@ -163,6 +173,10 @@ def fit(
             groups[part.trait] = collect(*of, drawn, keep, columns)
             facts[part.trait] = find_facts(*of, groups[part.trait]["posterior"])
             went[part.trait] = describe_sampling(part.prepared, drawn, found if problem.native else [])
+        if others and others[0] and not alone:
+            others[0] |= cover_columns(prepared, *built[0], sampled[0])
+        traits = [[part.trait] if alone else trial.traits for part in parts]
+        unrecorded = collect_unrecorded(list(zip(traits, others, strict=False)), ATTRS)
     clock.append(time.perf_counter())
     data = describe_data(prepared)
     if alone:
@@ -182,9 +196,10 @@ def fit(
     }  # fmt: skip
     warn_of_chains(record, prepared)
     if not alone:
-        return Fit(groups[""], record, predictions)
+        return Fit(groups[""] | unrecorded, record, predictions)
     lines = [prepared.lines[j] for j in prepared.shown_lines]
-    return Fit(join_groups(groups, lines) | {"observed_data": collect_observed(prepared)}, record, predictions)
+    joined = join_groups(groups, lines) | {"observed_data": collect_observed(prepared)}
+    return Fit(joined | unrecorded, record, predictions)
 
 
 @dataclass(frozen=True)
@@ -244,6 +259,15 @@ def choose_all_targets(parts: Sequence[Part], lines: tuple[str, ...]) -> list[Ta
         if id(part.prepared.basis) not in known:
             known[id(part.prepared.basis)] = choose_targets(part.prepared, lines)
     return [known[id(part.prepared.basis)] for part in parts]
+
+
+def relate_all_unrecorded(parts: Sequence[Part], targets: Sequence[Targets]) -> list[dict[str, Any]]:
+    """As `relate_unrecorded`, once for traits that have one decomposition."""
+    known: dict[int, dict[str, Any]] = {}
+    for part, own in zip(parts, targets, strict=True):
+        if id(own) not in known:
+            known[id(own)] = relate_unrecorded(part.prepared, own)
+    return [known[id(own)] for own in targets]
 
 
 def plan_memory(parts: Sequence[Part], sampling: Sampling, keep_effects: str) -> str:

@@ -119,6 +119,16 @@ class Eigenbasis:
         A = A * root
         return A, (A**2).sum(axis=1)
 
+    def weigh(self, A: np.ndarray) -> np.ndarray:
+        """The weights of the recorded lines themselves, B u = A w with B = G_no G_oo^+; A (n, J) of `project`."""
+        root = np.zeros_like(self.values)
+        positive = self.values > 0
+        root[positive] = 1.0 / np.sqrt(self.values[positive])
+        B = A * root
+        if self.vectors is not None:
+            B = B @ self.vectors.T
+        return np.asarray(B * np.sqrt(self.multiples))
+
 
 def decompose_relationship(
     matrix: np.ndarray, multiples: np.ndarray | None = None, is_identity: bool = False, overwrite: bool = False

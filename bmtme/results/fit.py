@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bmtme.arguments import file_path
+from bmtme.arguments import file_path, whole_number
 from bmtme.errors import UsageError
 from bmtme.results import quantities
 from bmtme.results.convergence import describe_convergence
 from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
+from bmtme.results.line_effects import draw_line_effects
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import read_kind
 from bmtme.results.storage import read_fit, write_fit
@@ -31,7 +32,8 @@ class Fit:
     Attributes
     ----------
     idata : arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
-        Groups posterior, sample_stats, observed_data, constant_data, and ``effects`` where they were thinned.
+        Groups posterior, sample_stats, observed_data, constant_data, ``effects`` where they were thinned, and
+        ``unrecorded`` where the relationship has lines without a record: how their effects follow from the others'.
     run : dict
         Settings, seed, versions, timings and facts about the data: ``run.json``, which has a schema and the hashes of
         the files beside.
@@ -101,12 +103,56 @@ class Fit:
         UsageError
             If the effects were not kept.
         """
+        return self._look_at_predictions("there are no predictions").copy()
+
+    def line_effects(self, draws: int = 1000) -> Any:
+        """Joint draws of the genetic effects of every line of the relationship, also of those without a record.
+
+        Rankings, indices and whatever else compares lines are functions of these draws.
+
+        Parameters
+        ----------
+        draws : int
+            Draws over all chains, at most, evenly kept among those whose effects the fit has (at most 500 with
+            ``keep_effects="thin"``); one of each chain at least.
+
+        Returns
+        -------
+        xarray.DataArray
+            (chain, draw, line, env, trait): u = b1 + b2 in the traits' units, without beta. The coordinates chain and
+            draw say which draws of ``idata.posterior`` they go with. Lines as in the relationship.
+
+        Raises
+        ------
+        UsageError
+            If the effects were not kept, or if the draws do not fit into the memory.
+
+        Warns
+        -----
+        UserWarning
+            Of draws above 1 GB, and of lines that are drawn in blocks.
+
+        Notes
+        -----
+        Lines with a record (o) have the draws of the chains; the others (n) are drawn given these, ``u_n | u_o ~
+        N(G_no G_oo^+ u_o, (G_nn - G_no G_oo^+ G_on) (x) C)``, with C the genetic covariance of the environment x trait
+        columns in the draw: jointly, so that sibs stay alike and clones are the same. More than 3,000 lines without a
+        record are drawn in blocks of 3,000 in the order of their names; lines of different blocks are alike only
+        through their relatives with a record. Mean, standard deviation and interval of the predictions agree with
+        these draws. The same fit gives the same numbers, also after it was saved and loaded, and a draw of the run
+        the same ones whatever `draws`.
+        """
+        draws = whole_number(draws, "draws", 1)
+        lines = self._look_at_predictions("there are no draws of them")["line"]
+        return draw_line_effects(self._groups, list(dict.fromkeys(lines)), self.run["settings"]["seed"], draws)
+
+    def _look_at_predictions(self, loss: str) -> pd.DataFrame:
         if self._predictions is None:
             raise UsageError(
-                "this fit kept no effects (keep_effects='none'), so there are no predictions: fit again with "
-                "keep_effects='auto', 'thin' or 'all'."
+                f"this fit kept no effects (keep_effects='none'), so {loss}: fit again with keep_effects='auto', "
+                "'thin' or 'all'."
             )
-        return self._predictions.copy()
+        return self._predictions
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write summary.csv, predictions.csv, idata.nc and run.json to a new or empty folder.

@@ -6,6 +6,9 @@ from validation.planted.mutant import Mutant
 
 SUMMARIES, RECORD = "reported/test_summary.py::", "reported/test_record.py::"
 PRIORS, SIMULATIONS = "reported/test_priors.py::", "reported/test_simulation.py::"
+EFFECTS = "results/test_line_effects.py::"
+JOINT = EFFECTS + "test_new_lines_are_drawn_jointly_given_the_others"
+MOMENTS = EFFECTS + "test_moments_are_those_of_the_dense_conditional_normal[3000]"
 ROWS, DIAGNOSTICS = SUMMARIES + "test_every_row_of_the_summary", SUMMARIES + "test_every_diagnostic_of_the_summary"
 PREDICTIONS, FILES = "reported/test_predictions.py::test_every_prediction", RECORD + "test_files_hold_every_digit"
 REPORT = "reported/test_terminal.py::test_report_of_a_fit"
@@ -256,4 +259,28 @@ ASSUMED = (
     ),
 )
 
-REPORTED = (*SUMMARY, *FROM_CHAINS, *WRITTEN, *COMPARED, *ASSUMED)
+UNRECORDED = (
+    Mutant(
+        "line effects: lines without a record drawn one by one",
+        "results/unrecorded.py",
+        "return np.asarray(np.linalg.cholesky(left))",
+        "return np.diag(np.sqrt(np.diag(left)))",
+        (JOINT + "[sibs paper]", MOMENTS),
+    ),
+    Mutant(
+        "line effects: lines without a record as if the others told nothing of them",
+        "results/unrecorded.py",
+        " - basis.scale * (A @ A.T)",
+        "",
+        (JOINT + "[sibs paper]", MOMENTS),
+    ),
+    Mutant(
+        "line effects: environments of lines without a record unrelated",
+        "results/line_effects.py",
+        "        root = take_root(C[c, d])\n",
+        "        root = np.diag(np.sqrt(np.diag(C[c, d])))\n",
+        (JOINT + "[sibs main]", JOINT + "[sibs one trait at a time]", MOMENTS),
+    ),
+)
+
+REPORTED = (*SUMMARY, *UNRECORDED, *FROM_CHAINS, *WRITTEN, *COMPARED, *ASSUMED)
