@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bmtme.choices import PREDICTED
 from bmtme.errors import DataError, UsageError
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "as_text",
     "check_memory",
     "check_place",
+    "check_predicted",
     "file_path",
     "is_number",
     "is_one_of",
@@ -199,6 +201,12 @@ def whole_number(value: Any, name: str, least: int) -> int:
     if number > _LARGEST:
         raise UsageError(f"{name} must be a whole number of at most 2^63 - 1, got {show(value)}.")
     return number
+
+
+def check_predicted(of: Any) -> None:
+    """Refuse what no prediction is of; a UsageError."""
+    if not is_one_of(of, PREDICTED):
+        raise UsageError(f"of must be one of {' or '.join(map(repr, PREDICTED))}, got {show(of)}.")
 
 
 def check_place(path: Path, what: str) -> None:

@@ -17,5 +17,8 @@ FACTORED = "factor_analytic"
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
 #: What is kept of the draws of the effects.
 KEEP = ("auto", "all", "thin", "none")
+#: What a prediction is of: the genetic value; a record, by what its other traits tell of its residual. The first is the
+#: default.
+GENETIC, RECORD = PREDICTED = ("genetic", "record")
 #: Relationships of simulated lines.
 RELATIONSHIPS = ("compound", "blocks", "markers")

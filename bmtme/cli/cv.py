@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmtme.choices import PREDICTED
 from bmtme.cli.arguments import (
     DATA_FORMAT,
     Parser,
@@ -41,6 +42,7 @@ GOES_WITH = {
     "--groups": ("new-lines", "new-lines-new-envs"),
     "--families": ("new-lines", "new-lines-new-envs"),
     "--cv-traits": ("cv2",),
+    "--cv-of": ("cv2",),
     "--cv-envs": ("cv2", "new-envs", "new-lines-new-envs"),
     "--partitions-file": ("file",),
 }
@@ -144,6 +146,13 @@ def add_command(commands: Any) -> None:
     add("--families", "pedigree, of which full sibs are a family, in place of --groups", type=file_name, metavar="PED")
     add_pedigree_options(group)
     add("--cv-traits", "traits to hide (default: all)", action="append", metavar="A,B,...")
+    add(
+        "--cv-of",
+        "what is predicted: the genetic value, or the record, with what the other traits of the plot tell of its "
+        f"residual: {' or '.join(PREDICTED)} (default: {PREDICTED[0]})",
+        choices=PREDICTED,
+        metavar="WHAT",
+    )
     add("--cv-envs", "environments to hide, or to hide them in (default: all)", action="append", metavar="A,B,...")
     add(
         "--partitions-file",
@@ -270,7 +279,7 @@ def make_scheme(args: argparse.Namespace) -> Scheme:
     if args.scheme == "file":
         return Partitions.read(args.partitions_file)
     if args.scheme == "cv2":
-        return CV2(traits=args.cv_traits, envs=args.cv_envs)
+        return CV2(traits=args.cv_traits, envs=args.cv_envs, of=args.cv_of or PREDICTED[0])
     if args.scheme == "new-envs":
         return NewEnvironments(envs=args.cv_envs)
     if args.scheme == "new-lines-new-envs":

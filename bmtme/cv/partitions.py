@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bmtme.arguments import as_array, as_label, show
+from bmtme.arguments import as_array, as_label, check_predicted, show
+from bmtme.choices import GENETIC
 from bmtme.cv.arguments import check_trial
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
@@ -53,6 +54,8 @@ class Partition:
     scored : array of bool, shape (J, I, L), optional
         Hidden cells whose predictions are judged; by default all. Others are hidden only to keep them from training, as
         the other records of a line that is new in a new environment.
+    of : {"genetic", "record"}
+        What is predicted: genetic values, or records by the training values of their other traits too.
 
     Raises
     ------
@@ -64,8 +67,10 @@ class Partition:
     label: str
     hidden: BoolArray
     scored: BoolArray = None  # type: ignore[assignment]  # an array from the start on
+    of: str = GENETIC
 
     def __post_init__(self) -> None:
+        check_predicted(self.of)
         label = as_label(self.label, "the label of a partition")
         if not label:
             raise UsageError("the label of a partition is empty: name it after what it hides, or number it.")

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bmtme.arguments import file_path
+from bmtme.choices import RECORD
 from bmtme.cv.advice import STARRED, advise, find_best
 from bmtme.cv.compare import COMPARED, compare
 from bmtme.cv.differences import By
@@ -99,7 +100,7 @@ class CrossValidation:
     def __repr__(self) -> str:
         settings = self.run["settings"]
         parts = [
-            settings["scheme"]["name"],
+            f"{settings['scheme']['name']}{' of records' if settings['scheme'].get('of') == RECORD else ''}",
             f"{count_noun(len(settings['models']), 'model')} x "
             f"{count_noun(len(self.run['data']['partitions']), 'partition')}",
             f"{count_noun(settings['chains'], 'chain')} of {count_noun(settings['draws'], 'draw')}",

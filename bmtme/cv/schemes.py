@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bmtme.arguments import check_memory, whole_number
+from bmtme.arguments import check_memory, check_predicted, whole_number
+from bmtme.choices import GENETIC
 from bmtme.cv.arguments import (
     advise,
     as_fraction,
@@ -251,6 +252,11 @@ class CV2(Tabulated):
         Traits to hide; by default all.
     envs : sequence of str, optional
         Environments to hide them in; by default all.
+    of : {"genetic", "record"}
+        What is predicted: the genetic value, or the hidden record, with what the other traits of the same plot tell of
+        its residual, E[residual | the plot's other residuals]. The second is a prediction for whoever has the other
+        traits of the plot at hand, and says nothing of the line beyond it. Models of one trait at a time, and means,
+        cannot use them.
 
     Notes
     -----
@@ -265,8 +271,10 @@ class CV2(Tabulated):
 
     traits: tuple[str, ...] | None = None
     envs: tuple[str, ...] | None = None
+    of: str = GENETIC
 
     def __post_init__(self) -> None:
+        check_predicted(self.of)
         object.__setattr__(self, "traits", as_unique_names(self.traits, "traits", "CV2"))
         object.__setattr__(self, "envs", as_unique_names(self.envs, "envs", "CV2"))
 
@@ -309,7 +317,7 @@ class CV2(Tabulated):
         for label, (i, k) in zip(labels, pairs, strict=True):
             hidden = np.zeros(counts.shape, dtype=bool)
             hidden[:, i, k] = True
-            partition = Partition(label, hidden)
+            partition = Partition(label, hidden, of=self.of)
             try:
                 _check_seen_lines(partition, trial, counts)
             except DataError as error:

@@ -174,8 +174,8 @@ class Job:
             out.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
         elif len(chains) == len(self.seeds):
             prepared, problem, scaling, modes = self._open()
-            trial, cells = self.training.trial, self.training.cells
-            out.predictions, out.line_means = predict_hidden(prepared, problem, scaling, chains, trial, cells)
+            trial, cells, plots = self.training.trial, self.training.cells, self.training.plots
+            out.predictions, out.line_means = predict_hidden(prepared, problem, scaling, chains, trial, cells, plots)
             stored = choose_stored(problem, self.model.structures)
             out.diagnosis = diagnose_chains(chains, stored, list_labels(prepared), modes if problem.native else ())
             if cells.any():

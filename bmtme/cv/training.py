@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bmtme.choices import RECORD
 from bmtme.cv.partitions import Partition
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship
@@ -14,6 +15,7 @@ from bmtme.data.trial import Trial
 from bmtme.errors import DataError
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Decompose, Prepared, lay_level, prepare, stand_in
+from bmtme.results.residuals import Plots
 
 
 class Training:
@@ -27,10 +29,14 @@ class Training:
         With all values, in computing order; only those of `cells` are looked at, to stand beside their predictions.
     cells : (J, I, L) bool array
         Cells of the trial to be predicted.
+    plots : Plots or None
+        The hidden plots with the training values of their other traits, where these are used.
     """
 
-    def __init__(self, outline: Prepared, trial: Trial, cells: np.ndarray, decompose: Decompose) -> None:
-        self.outline, self.trial, self.cells = outline, trial, cells
+    def __init__(
+        self, outline: Prepared, trial: Trial, cells: np.ndarray, decompose: Decompose, plots: Plots | None = None
+    ) -> None:
+        self.outline, self.trial, self.cells, self.plots = outline, trial, cells, plots
         self._decompose = decompose
 
     def prepare(self, model: BMTME) -> Prepared:
@@ -65,4 +71,12 @@ def take_training(
     except DataError as error:
         raise DataError(f"partition {partition.label!r}, training part: {error}") from error
     order = np.ix_(sort_names(trial.lines), sort_names(trial.envs))
-    return Training(outline, sort_trial(trial)[0], scored[order], decompose)
+    plots = take_plots(trial, hidden) if partition.of == RECORD else None
+    return Training(outline, sort_trial(trial)[0], scored[order], decompose, plots)
+
+
+def take_plots(trial: Trial, hidden: np.ndarray) -> Plots:
+    """The plots with their training values, in computing order; what is hidden of them is wanted, not looked at."""
+    training, places = sort_trial(trial.hide(hidden))
+    wanted = (hidden & ~np.isnan(trial.values))[places]
+    return Plots(training.line_index, training.env_index, training.values, wanted)

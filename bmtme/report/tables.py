@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bmtme.choices import SINGLE, STRUCTURES
+from bmtme.choices import RECORD, SINGLE, STRUCTURES
 from bmtme.columns import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.cv.differences import FEWEST_PARTITIONS
@@ -262,6 +262,8 @@ def describe_partitions(run: dict[str, Any]) -> str:
             texts.append(
                 f"in each {hidden:,.3g} {noun}{'' if hidden == 1 else 's'} hidden and {kept:,.3g} to learn from"
             )
+    if scheme.get("of") == RECORD:
+        texts.append("records predicted with the hidden plot's other traits")
     groups = scheme.get("groups") or {}
     if groups.get("groups"):
         texts.append(f"{count_noun(groups['groups'], 'group')} of lines never split")

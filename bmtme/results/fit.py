@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from bmtme.arguments import file_path, whole_number
+from bmtme.arguments import check_predicted, file_path, whole_number
+from bmtme.choices import RECORD
 from bmtme.errors import UsageError
 from bmtme.results import quantities
 from bmtme.results.convergence import describe_convergence
 from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
-from bmtme.results.line_effects import draw_line_effects
+from bmtme.results.line_effects import add_records, draw_line_effects
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import read_kind
 from bmtme.results.storage import read_fit, write_fit
@@ -90,20 +91,47 @@ class Fit:
         return self._summary.copy()
 
     @document(columns=quantities.list_predictions())
-    def predictions(self) -> pd.DataFrame:
+    def predictions(self, of: Literal["genetic", "record"] = "genetic") -> pd.DataFrame:
         """Predictions of every line of the relationship in every environment for every trait.
+
+        Parameters
+        ----------
+        of : {"genetic", "record"}
+            What is predicted: genetic values, or records. Where plots of a cell lack a trait and have others, these
+            tell of its residual too.
 
         Returns
         -------
         DataFrame
             {columns}
 
+            Of records there is ``n_plots`` beside: the number of plots of the cell that lack the trait and have others.
+            Where there are some, ``mean`` and ``sd`` are of their mean's expectation given these, and ``lower``,
+            ``upper`` the 90% interval for that mean; elsewhere a record is a new plot, and all is as of genetic values.
+
         Raises
         ------
         UsageError
-            If the effects were not kept.
+            If the effects were not kept, or if records are asked for of a model of one trait at a time, which has no
+            residual covariance of traits.
+
+        Notes
+        -----
+        A record adds ``E[e_a | e_b] = R_ab R_bb^-1 (y_b - beta_b - u_b)`` in each of at most 1,000 kept draws, with a
+        the trait, b the others recorded on the plot and R the residual covariance (of the environment, where the model
+        has one in each); the variance left is ``R_aa - R_ab R_bb^-1 R_ba``. It serves to fill gaps of a table; of the
+        line's value elsewhere it says nothing.
         """
-        return self._look_at_predictions("there are no predictions").copy()
+        check_predicted(of)
+        table = self._look_at_predictions("there are no predictions").copy()
+        if of == RECORD:
+            if BY_TRAIT in self.run["facts"]:
+                raise UsageError(
+                    "predictions(of='record') use the residual covariance of traits on one plot, and traits that are "
+                    "fitted one at a time have none: fit a model of several traits, without bmtme.SingleTrait."
+                )
+            add_records(table, self._groups)
+        return table
 
     def line_effects(self, draws: int = 1000) -> Any:
         """Joint draws of the genetic effects of every line of the relationship, also of those without a record.
@@ -119,7 +147,8 @@ class Fit:
         Returns
         -------
         xarray.DataArray
-            (chain, draw, line, env, trait): u = b1 + b2 in the traits' units, without beta. The coordinates chain and
+            (chain, draw, line, env, trait): u = b1 + b2, and r of a line effect outside the relationship, in the
+            traits' units, without beta. The coordinates chain and
             draw say which draws of ``idata.posterior`` they go with. Lines as in the relationship.
 
         Raises
@@ -136,7 +165,8 @@ class Fit:
         -----
         Lines with a record (o) have the draws of the chains; the others (n) are drawn given these, ``u_n | u_o ~
         N(G_no G_oo^+ u_o, (G_nn - G_no G_oo^+ G_on) (x) C)``, with C the genetic covariance of the environment x trait
-        columns in the draw: jointly, so that sibs stay alike and clones are the same. More than 3,000 lines without a
+        columns in the draw: jointly, so that sibs stay alike and clones are the same; a line effect outside the
+        relationship, ``r_n ~ N(0, Sigma_r)``, is each line's own. More than 3,000 lines without a
         record are drawn in blocks of 3,000 in the order of their names; lines of different blocks are alike only
         through their relatives with a record. Mean, standard deviation and interval of the predictions agree with
         these draws. The same fit gives the same numbers, also after it was saved and loaded, and a draw of the run

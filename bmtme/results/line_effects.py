@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory
 from bmtme.data.order import sort_names
-from bmtme.results.predictions import spread_evenly
+from bmtme.results.predictions import KEPT, spread_evenly
+from bmtme.results.residuals import predict_records
 from bmtme.results.unrecorded import BLOCK, GROUP, list_blocks
 
 #: What makes up an effect of a line, where it is in the posterior.
@@ -23,8 +25,8 @@ STREAM = 3
 ANNOUNCED = 2**30
 
 
-def take_kept(groups: Mapping[str, Any], draws: int) -> tuple[Any, Any]:
-    """Evenly kept draws of u = b1 + b2 of the lines with a record, and the posterior's other variables in these draws.
+def take_kept(groups: Mapping[str, Any], draws: int) -> tuple[Any, Any, Any]:
+    """Evenly kept draws of the effects of the lines with a record, and the posterior's other variables in these draws.
 
     Parameters
     ----------
@@ -33,7 +35,8 @@ def take_kept(groups: Mapping[str, Any], draws: int) -> tuple[Any, Any]:
 
     Returns
     -------
-    u : DataArray (chain, draw, line, env, trait)
+    u : DataArray (chain, draw, line, env, trait), b1 + b2
+    r : DataArray (chain, draw, line, trait), effects outside the relationship, or 0
     posterior : Dataset
     """
     posterior = groups["posterior"]
@@ -46,14 +49,16 @@ def take_kept(groups: Mapping[str, Any], draws: int) -> tuple[Any, Any]:
         places = spread_evenly(len(first), each)
         rest = rest.sel(draw=first[places])
         kept = kept.isel(effect_draw=(np.arange(chains)[:, None] * len(first) + places).ravel())
-        parts = [unstack(kept[name], rest) for name in EFFECTS if name in kept]
+        parts = {name: unstack(kept[name], rest) for name in (*EFFECTS, "r") if name in kept}
     else:
         rest = rest.isel(draw=spread_evenly(posterior.sizes["draw"], each))
-        parts = [posterior[name].sel(draw=rest["draw"]) for name in EFFECTS if name in posterior]
-    u = sum(parts[1:], parts[0])
+        parts = {name: posterior[name].sel(draw=rest["draw"]) for name in (*EFFECTS, "r") if name in posterior}
+    r = parts.pop("r", 0.0)
+    first, *others = parts.values()
+    u = sum(others, first)
     if "env" not in u.dims:
         u = u.expand_dims(env=rest["env"])
-    return u.transpose("chain", "draw", "line", "env", "trait"), rest
+    return u.transpose("chain", "draw", "line", "env", "trait"), r, rest
 
 
 def unstack(array: Any, rest: Any) -> Any:
@@ -106,8 +111,26 @@ def take_root(C: np.ndarray) -> np.ndarray:
         return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
-def draw_unrecorded(group: Any, u: np.ndarray, C: np.ndarray, key: tuple[int, int], draw: np.ndarray) -> np.ndarray:
+def relate_lines(posterior: Any, traits: Sequence[str]) -> np.ndarray | None:
+    """Sigma_r of some traits, (chain, draw, L, L), or None where there is no effect outside the relationship."""
+    if "Sigma_r" not in posterior:
+        return None
+    if "trait_bis" in posterior.dims:
+        return np.asarray(posterior["Sigma_r"].values)
+    return np.asarray(posterior["Sigma_r"].sel(trait=list(traits)).values[..., None] * np.eye(len(traits)))
+
+
+def draw_unrecorded(
+    group: Any,
+    u: np.ndarray,
+    C: np.ndarray,
+    key: tuple[int, int],
+    draw: np.ndarray,
+    Sigma_r: np.ndarray | None = None,
+) -> np.ndarray:
     """Draws of the lines without a record given the others, (chain, draw, lines, I L): B u + F Z K', C = K K'.
+
+    An effect outside the relationship is added, of each line by itself.
 
     Parameters
     ----------
@@ -116,6 +139,7 @@ def draw_unrecorded(group: Any, u: np.ndarray, C: np.ndarray, key: tuple[int, in
     C : (chain, draw, I L, I L)
     key : seed, and number of the group
     draw : (draw,) which draws of the run these are
+    Sigma_r : (chain, draw, L, L), optional
     """
     count, M = group.sizes["unrecorded_line"], C.shape[-1]
     out = np.zeros((*u.shape[:2], count, M))
@@ -130,28 +154,52 @@ def draw_unrecorded(group: Any, u: np.ndarray, C: np.ndarray, key: tuple[int, in
         for block in list_blocks(count):
             noise = rng.standard_normal((factor.shape[1], M))
             out[c, d, block] += factor[block] @ noise @ root.T
+        if Sigma_r is not None:
+            r = rng.standard_normal((count, Sigma_r.shape[-1])) @ take_root(Sigma_r[c, d]).T
+            out[c, d] += np.tile(r, (1, M // r.shape[1]))
     return out
+
+
+def check_size(groups: Mapping[str, Any], what: str, lines: int, draws: int) -> None:
+    """Refuse draws of so many lines that no memory holds, and say how much they take where it is much."""
+    sizes = groups["posterior"].sizes
+    kept = sizes["chain"] * min(max(1, draws // sizes["chain"]), sizes["draw"])
+    size = 8 * kept * lines * sizes["env"] * sizes["trait"]
+    check_memory(
+        2 * size,
+        f"{what} of {lines:,} lines x {sizes['env']} environments x {sizes['trait']} traits (fewer draws take less, in "
+        "proportion)",
+    )
+    if size > ANNOUNCED:
+        warnings.warn(
+            f"the draws of {lines:,} lines take {size / 2**30:.1f} GB of memory; fewer draws= take less.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def add_records(table: pd.DataFrame, groups: Mapping[str, Any]) -> None:
+    """Put predictions of records into those of genetic values; see `bmtme.results.fit.Fit.predictions`."""
+    lines = groups["effects" if "effects" in groups else "posterior"].sizes["line"]
+    check_size(groups, "predictions(of='record')", lines, KEPT)
+    u, r, posterior = take_kept(groups, KEPT)
+    found = predict_records(posterior, (u + r).transpose(*u.dims), groups["observed_data"])
+    keys = list(zip(table["line"], table["env"], table["trait"], strict=True))
+    rows = np.array([n for n, key in enumerate(keys) if key in found], np.int64)
+    table.insert(table.columns.tolist().index("observed"), "n_plots", 0)
+    if len(rows):
+        numbers = np.array([found[keys[n]] for n in rows])
+        table.loc[rows, "n_plots"] = numbers[:, 0].astype(np.int64)
+        table.loc[rows, "mean"] += numbers[:, 1]
+        table.loc[rows, ["sd", "lower", "upper"]] = numbers[:, 2:]
 
 
 def draw_line_effects(groups: Mapping[str, Any], lines: Sequence[str], seed: int, draws: int) -> Any:
     """See `bmtme.results.fit.Fit.line_effects`; lines: of the relationship, in its order."""
     import xarray
 
-    sizes = groups["posterior"].sizes
-    kept = max(1, draws // sizes["chain"]) * sizes["chain"]
-    size = 8 * min(kept, sizes["chain"] * sizes["draw"]) * len(lines) * sizes["env"] * sizes["trait"]
-    check_memory(
-        2 * size,
-        f"line_effects(draws={draws}) of {len(lines):,} lines x {sizes['env']} environments x {sizes['trait']} traits "
-        "(fewer draws take less, in proportion)",
-    )
-    if size > ANNOUNCED:
-        warnings.warn(
-            f"the draws of {len(lines):,} lines take {size / 2**30:.1f} GB of memory; fewer draws= take less.",
-            UserWarning,
-            stacklevel=3,
-        )
-    u, posterior = take_kept(groups, draws)
+    check_size(groups, f"line_effects(draws={draws})", len(lines), draws)
+    u, r, posterior = take_kept(groups, draws)
     found = [groups[name] for name in groups if name.split("_")[0] == GROUP]
     most = max((group.sizes["unrecorded_line"] for group in found if "factor" in group), default=0)
     if most > BLOCK:
@@ -164,7 +212,7 @@ def draw_line_effects(groups: Mapping[str, Any], lines: Sequence[str], seed: int
     place = {name: n for n, name in enumerate(lines)}
     shape = (*u.shape[:2], len(lines), *u.shape[3:])
     out = np.full(shape, np.nan)
-    out[:, :, [place[name] for name in u["line"].values.tolist()]] = u.values
+    out[:, :, [place[name] for name in u["line"].values.tolist()]] = (u + r).transpose(*u.dims).values
     with threadpool_limits(1):  # the same bits whatever the number of cores
         for k, group in enumerate(found):
             traits = group["trait"].values.tolist()
@@ -174,7 +222,9 @@ def draw_line_effects(groups: Mapping[str, Any], lines: Sequence[str], seed: int
             # In the order of the names, so that the numbers do not depend on which environment is shown first.
             order = (sort_names(posterior["env"].values.tolist())[:, None] * len(traits) + range(len(traits))).ravel()
             C, known = C[..., order, :][..., order], known[..., order]
-            drawn = draw_unrecorded(group, known, C, (seed, k), posterior["draw"].values)[..., np.argsort(order)]
+            Sigma_r = relate_lines(posterior, traits)
+            drawn = draw_unrecorded(group, known, C, (seed, k), posterior["draw"].values, Sigma_r)
+            drawn = drawn[..., np.argsort(order)]
             rows = [place[name] for name in group["unrecorded_line"].values.tolist()]
             columns = [posterior["trait"].values.tolist().index(trait) for trait in traits]
             where = np.ix_(*(range(n) for n in shape[:2]), rows, range(shape[3]), columns)

@@ -69,9 +69,10 @@ def predict_line_means(
             here = np.flatnonzero(inside[:, i])
             part, weight = rows[here], share[here, i]
             constant = (centre[i, l] - scaling.centre[l]) / scaling.scale[l]
-            expected[here] += weight * (predictor.expect(i, l, part) - constant)
-            fitted[here] += weight[:, None] * (predictor.draw(i, l, part) - constant)
-            noise[here] += (weight**2 / n_obs[part, i, l])[:, None] * predictor.residual[:, i, l]
+            told = predictor.tell(i, l, part)
+            expected[here] += weight * (predictor.expect(i, l, part) + told.shift.mean(axis=1) - constant)
+            fitted[here] += weight[:, None] * (predictor.draw(i, l, part) + told.shift - constant)
+            noise[here] += (weight**2 / n_obs[part, i, l])[:, None] * told.variance
             seen[here] += weight * (observed[part, i, l] - centre[i, l])
         extra = np.zeros(shape)
         new = np.flatnonzero(predictor.targets.recorded[rows] < 0)

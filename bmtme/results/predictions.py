@@ -15,6 +15,7 @@ from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles, fill_m
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 from bmtme.results.entries import NUMBER, TEXT, Column
+from bmtme.results.residuals import Plots, Told, tell_residuals
 
 #: Equal-tailed interval of a new plot, and of the mean of some.
 LOW, HIGH = 0.05, 0.95
@@ -109,7 +110,7 @@ class Cells(Mixture):
 
     Attributes
     ----------
-    residual : (S,) residual variance of a plot, in the draws of `fitted`
+    residual : (n, S) residual variance of a plot, in the draws of `fitted`
     n_obs : (n,) number of the plots of which `observed` is the mean; None where there are none to describe
     """
 
@@ -155,14 +156,18 @@ class Predictor:
     basis : Eigenbasis
     targets : Targets
         The lines.
+    plots : Plots, optional
+        Of the lines, where records are predicted and not genetic values.
 
     Attributes
     ----------
     picks : of each chain, the sweeps whose effects are looked at: at most `KEPT` in all, evenly spread
     """
 
-    def __init__(self, chains: Sequence[Draws], basis: Eigenbasis, targets: Targets) -> None:
-        self.chains, self.basis, self.targets = chains, basis, targets
+    def __init__(
+        self, chains: Sequence[Draws], basis: Eigenbasis, targets: Targets, plots: Plots | None = None
+    ) -> None:
+        self.chains, self.basis, self.targets, self.plots = chains, basis, targets, plots
         total = sum(len(chain.slot) for chain in chains)
         self.mean_beta = np.sum([chain.sum_beta for chain in chains], axis=0) / total
         self.mean_w = np.sum([chain.sum_W for chain in chains], axis=0) / total
@@ -210,6 +215,14 @@ class Predictor:
         out[known] = self.basis.turn_lines(r, self.targets.recorded[rows[known]])
         return out
 
+    def tell(self, i: int, l: int, rows: np.ndarray) -> Told:
+        """What is known of the residuals of plots of these lines: without `plots`, their variance."""
+        if self.plots is None:
+            return Told(np.zeros((len(rows), 1)), np.tile(self.residual[:, i, l], (len(rows), 1)))
+        R, L = self.join("R_e"), self.residual.shape[2]
+        first = i * L if R.shape[1] > L else 0
+        return tell_residuals(self.plots, i, l, rows, lambda t: self.draw(i, t, rows), R[:, first : first + L])
+
     def _place(self, w: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Effects (S, J) in the eigenbasis to some of the lines, (rows, S)."""
         u = np.empty((len(rows), len(w)))
@@ -252,15 +265,15 @@ def predict_cells(
             continue
         seen = None if observed is None else observed[rows, i, l]
         plots = None if n_obs is None else n_obs[rows, i, l]
-        residual = predictor.residual[:, i, l]
+        told = predictor.tell(i, l, rows)
         known = Cells(
-            expected=predictor.expect(i, l, rows),
-            fitted=predictor.draw(i, l, rows),
+            expected=predictor.expect(i, l, rows) + told.shift.mean(axis=1),
+            fitted=predictor.draw(i, l, rows) + told.shift,
             extra=predictor.add(rows, predictor.genetic[:, i, l], l),
-            noise=None if plots is None else residual / np.maximum(plots, 1)[:, None],
+            noise=None if plots is None else told.variance / np.maximum(plots, 1)[:, None],
             observed=seen,
             target=None if seen is None else (seen - scaling.centre[l]) / scaling.scale[l],
-            residual=residual,
+            residual=told.variance,
             n_obs=plots,
         )
         for column in made:

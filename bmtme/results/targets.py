@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -15,6 +17,7 @@ from bmtme.preparation import Prepared
 from bmtme.results.linemeans import predict_line_means
 from bmtme.results.predictions import Predictor, Targets, predict_cells, tabulate_predictions
 from bmtme.results.quantities import LINE_MEANS, list_predictions
+from bmtme.results.residuals import Plots
 
 
 def choose_targets(prepared: Prepared, lines: tuple[str, ...]) -> Targets:
@@ -66,7 +69,13 @@ def predict(prepared: Prepared, scaling: Scaling, chains: list[Draws], trial: Tr
 
 
 def predict_hidden(
-    prepared: Prepared, problem: Problem, scaling: Scaling, chains: list[Draws], trial: Trial, cells: np.ndarray
+    prepared: Prepared,
+    problem: Problem,
+    scaling: Scaling,
+    chains: list[Draws],
+    trial: Trial,
+    cells: np.ndarray,
+    plots: Plots | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predictions of hidden cells, and of their lines' means over environments, in computing order.
 
@@ -75,10 +84,13 @@ def predict_hidden(
     prepared, problem, scaling, chains : of the training part
     trial : with the hidden values, in computing order
     cells : (J, I, L) bool over the lines of `trial`, all with a value
+    plots : over the lines of `trial`, in the user's units, where records are predicted from their other traits
     """
     assert trial.envs == prepared.trial.envs, "the trial is not in computing order"
     counts, means = trial.counts(), trial.cell_means()
-    predictor = Predictor(chains, prepared.basis, choose_targets(prepared, trial.lines))
+    if plots is not None:
+        plots = replace(plots, values=(plots.values - scaling.centre) / scaling.scale)
+    predictor = Predictor(chains, prepared.basis, choose_targets(prepared, trial.lines), plots)
     columns = list_predictions(hidden=True)
     predicted = predict_cells(predictor, scaling, columns, cells, counts, means)
     labels = {"line": trial.lines, "env": trial.envs, "trait": trial.traits}

@@ -307,6 +307,7 @@ CV = ["cv", *FIT[1:]]
         ([*CV, "--scheme", "cv2", "--partitions", "5"], ["--partitions", "--scheme cv2"]),
         ([*CV, "--scheme", "cv2", "--test-fraction", "0.2"], ["--test-fraction", "--scheme cv2"]),
         ([*CV, "--cv-envs", "North"], ["--cv-envs", "--scheme cv1"]),
+        ([*CV, "--scheme", "cv1", "--cv-of", "record"], ["--cv-of", "--scheme cv1"]),
         ([*CV, "--scheme", "cv1", "--cv-traits", "PH"], ["--cv-traits", "--scheme cv1"]),
         ([*CV, "--scheme", "cv2", "--cv-traits", "PH,PH"], ["'PH'", "more than once"]),
         ([*CV, "--test-fraction", "1"], ["--test-fraction", "between 0 and 1"]),

@@ -42,10 +42,13 @@ def test_cv(fit_words: list[str], trial_folder: Path, tmp_path: Path, run: Run) 
 
 def test_cv2(fit_words: list[str], tmp_path: Path, run: Run) -> None:
     words = ["cv", *fit_words[1:], *SMALL, "--scheme", "cv2", "--cv-envs", "E1", "--cv-traits", "T1"]
-    words += ["--genetic", "main-and-interaction"]
+    words += ["--genetic", "main-and-interaction", "--cv-of", "record"]
     code, said, complained = run(*words, "--out", tmp_path / "run")
     assert code == 0, complained
-    models = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["models"]
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert settings["scheme"]["of"] == "record"
+    assert "plot's other" in " ".join(said.split())
+    models = settings["models"]
     assert models["unstructured"]["genetic"] == {"main_and_interaction": {"k": "equal"}}
     scores = pd.read_csv(tmp_path / "run" / "scores.csv")
     assert scores[["env", "trait"]].values.tolist() == [["E1", "T1"]]

@@ -69,6 +69,7 @@ FAMILIES = {f"L{j:02d}": f"family {j % 5}" for j in range(1, 16)}
 SCHEMES = {
     "CV1": (CV1(2, 0.25), FREE),
     "CV2": (CV2(traits=["T2"]), TIED),
+    "CV2 of records": (CV2(traits=["T2"], of="record"), TIED),
     "NewLines": (NewLines(3), FREE),
     "NewLines in groups": (NewLines(partitions=2, test_fraction=0.3, groups=FAMILIES), FREE),
     "NewEnvironments": (NewEnvironments(), TIED),

@@ -206,7 +206,7 @@ def test_schemes_are_recorded_in_plain_values():
         assert len(text) < 400
         described[told["name"]] = told
     assert described["CV1"] == {"name": "CV1", "partitions": 4, "test_fraction": 0.2}
-    assert described["CV2"] == {"name": "CV2", "traits": ["Yield"], "envs": None}
+    assert described["CV2"] == {"name": "CV2", "traits": ["Yield"], "envs": None, "of": "genetic"}
     assert described["NewEnvironments"] == {"name": "NewEnvironments", "envs": ["E1"]}
     assert described["NewLines"] == {
         "name": "NewLines", "folds": 4, "partitions": None, "test_fraction": None, "groups": None,

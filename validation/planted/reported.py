@@ -6,6 +6,8 @@ from validation.planted.mutant import Mutant
 
 SUMMARIES, RECORD = "reported/test_summary.py::", "reported/test_record.py::"
 PRIORS, SIMULATIONS = "reported/test_priors.py::", "reported/test_simulation.py::"
+RECORD_TESTS = "results/test_records.py::"
+HAND = RECORD_TESTS + "test_records_are_predicted_by_the_other_traits_of_their_plots"
 EFFECTS = "results/test_line_effects.py::"
 JOINT = EFFECTS + "test_new_lines_are_drawn_jointly_given_the_others"
 MOMENTS = EFFECTS + "test_moments_are_those_of_the_dense_conditional_normal[3000]"
@@ -283,4 +285,28 @@ UNRECORDED = (
     ),
 )
 
-REPORTED = (*SUMMARY, *UNRECORDED, *FROM_CHAINS, *WRITTEN, *COMPARED, *ASSUMED)
+RECORDS = (
+    Mutant(
+        "records: regression on the residual of a plot trait by trait",
+        "results/residuals.py",
+        "np.linalg.solve(R[:, b[:, None], b], R_ab[..., None])[..., 0]",
+        "R_ab / R[:, b, b]",
+        (HAND + "[shared]", HAND + "[by environment]"),
+    ),
+    Mutant(
+        "records: variance as if the other traits told nothing",
+        "results/residuals.py",
+        "R[:, l, l] - (weights * R_ab).sum(axis=1)",
+        "R[:, l, l]",
+        (HAND + "[shared]", RECORD_TESTS + "test_intervals_of_hidden_records_cover_them"),
+    ),
+    Mutant(
+        "records: residual covariance of another environment",
+        "results/predictions.py",
+        "first = i * L if R.shape[1] > L else 0",
+        "first = L if R.shape[1] > L else 0",
+        (RECORD_TESTS + "test_hidden_records_are_predicted_as_those_that_a_fit_lacks[by environment]",),
+    ),
+)
+
+REPORTED = (*SUMMARY, *RECORDS, *UNRECORDED, *FROM_CHAINS, *WRITTEN, *COMPARED, *ASSUMED)
