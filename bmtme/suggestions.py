@@ -132,8 +132,8 @@ def suggest_models(trial: Trial, relationship: Relationship) -> Suggestions:
         found.add(
             "main",
             BMTME(genetic=MainAndInteraction("equal")),
-            "main effects and an interaction of the same size everywhere: few parameters, to fall back on where chains of "
-            "the others disagree",
+            "main effects and an interaction of the same size everywhere: few parameters, to fall back on where chains "
+            "of the others disagree",
         )
     if several and many:
         add_joint(found, sizes)

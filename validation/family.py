@@ -1,12 +1,13 @@
 """Which model of the family predicts best, and does one rule, fixed beforehand, keep up with every rival?
 
-Maize (309 lines, three traits), wheat (250 lines, four traits) and wheat (599 lines, grain yield alone), cells hidden at
-random (CV1) and whole lines hidden (NewLines): six designs. Needs BMTME_DATA; where a folder ``masks`` stands beside it,
-CV1 of the first two has the ten partitions of ``mask_maize_cv1.csv`` and ``mask_wheat_cv1.csv`` there.
+Maize (309 lines, three traits), wheat (250 lines, four traits) and wheat (599 lines, grain yield alone), cells hidden
+at random (CV1) and whole lines hidden (NewLines): six designs. Needs BMTME_DATA; where a folder ``masks`` stands beside
+it, CV1 of the first two has the ten partitions of ``mask_maize_cv1.csv`` and ``mask_wheat_cv1.csv`` there.
 
 The rule is the first model of `bmtme.suggest_models`. The nested rule chooses between it and the free covariance of all
-traits in a cross-validation within each training part: the second where its correlation is higher by more than a standard
-error. The rivals are GBLUP of one trait by REML (`validation.gblup`), on the same partitions, and the paper's model.
+traits in a cross-validation within each training part: the second where its correlation is higher by more than its
+standard error. The rivals are GBLUP of one trait by REML (`validation.gblup`), on the same partitions, and the paper's
+model.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def measure(table: pd.DataFrame) -> pd.DataFrame:
 def compare(scores: pd.DataFrame, model: str, other: str, share: float) -> tuple[float, float]:
     """Mean difference of Pearson and its error, corrected for partitions that share their training data.
 
-    share : hidden over kept units; the variance is (1/k + share) S^2 (Nadeau & Bengio 2003, Machine Learning 52:239-281)
+    share : hidden over kept units; the variance is (1/k + share) S^2 (Nadeau & Bengio 2003, Mach. Learn. 52:239-281)
     """
     differences = (scores.loc[model] - scores.loc[other])["pearson"]
     return float(differences.mean()), float(np.sqrt((1 / len(differences) + share) * differences.var(ddof=1)))
@@ -206,7 +207,7 @@ def run_quick(options: Options) -> list[Row]:
 def run_full(options: Options) -> list[Row]:
     """The six designs, with a table that is written after each."""
     head = (
-        "trial", "scheme", "model", "Pearson", "MSEP / variance", "in 90%", f"less {PAPER}", "SE", f"less {RIVAL}", "SE",
+        "trial", "scheme", "model", "Pearson", "MSEP / var", "in 90%", f"less {PAPER}", "SE", f"less {RIVAL}", "SE",
         "chains disagree",
     )  # fmt: skip
     rows: list[Row] = []

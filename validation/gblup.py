@@ -1,6 +1,6 @@
 """GBLUP of one trait by REML, in plain dense algebra: the rival that any breeder has at hand.
 
-y = X b + g + ge + e with environments fixed, g ~ N(0, s1 G) the same in every environment and ge ~ N(0, s2 G) in each by
+y = X b + g + ge + e, environments fixed, g ~ N(0, s1 G) the same in every environment and ge ~ N(0, s2 G) in each by
 itself (Lopez-Cruz et al. 2015, G3 5:569-582), one residual variance. Predictions are X b + E[g + ge | y].
 """
 
@@ -28,7 +28,7 @@ def predict(
     n, p = X.shape
 
     def solve(theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """REML criterion with the residual variance profiled out, means, V^-1 (y - X b); theta: log s1 / se, s2 / se."""
+        """REML criterion, residual variance profiled out; means; V^-1 (y - X b). theta: log s1 / se, log s2 / se."""
         V = np.exp(theta[0]) * main + np.exp(theta[1]) * own
         V[np.diag_indices(n)] += 1.0
         root, lower = cho_factor(V, lower=True)

@@ -307,8 +307,8 @@ def run(args: argparse.Namespace, out: Path) -> int:
         say(f"{suggestions}\n")
         if twice := [label for label in suggestions if label in models]:
             raise UsageError(
-                f"--model: two models are called {twice[0]!r}, one of them suggested: give yours another label, such as "
-                f"mine={twice[0]}."
+                f"--model: two models are called {twice[0]!r}, one of them suggested: give yours another label, such "
+                f"as mine={twice[0]}."
             )
         models = {**suggestions, **models}
     from bmtme.cv.advice import STARRED, find_best
