@@ -48,6 +48,7 @@ _WHERE = {
     "Partition": "bmtme.cv.partitions",
     "Partitions": "bmtme.cv.given",
     "cross_validate": "bmtme.cv.run",
+    "suggest_models": "bmtme.suggestions",
     "simulate": "bmtme.datasets",
     "BmtmeError": "bmtme.errors",
     "DataError": "bmtme.errors",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from bmtme.structures.main_and_interaction import MainAndInteraction
     from bmtme.structures.proportional import Proportional
     from bmtme.structures.separable import Separable
+    from bmtme.suggestions import suggest_models
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ import validation
 from validation.registry import STUDIES, Options, Row, Study, default_options, find_studies, tabulate
 
 #: Modules that are no studies: programs of their own, and what studies share.
-ASIDE = {"run", "registry", "mutants", "planted", "trials", "rscript"}
+ASIDE = {"run", "registry", "mutants", "planted", "trials", "rscript", "gblup"}
 
 
 def import_studies() -> None:

@@ -27,12 +27,15 @@ from bmtme.cli.inputs import describe_file, read_inputs
 from bmtme.cli.models import make_models, read_models
 from bmtme.cli.outputs import save, save_figures
 from bmtme.cli.streams import complain, say, width
+from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
     from bmtme.cv.partitions import Scheme
 
 #: Exit status where some tasks failed and the others were written.
 SOME_FAILED = 5
+#: Stands for the models that `bmtme.suggest_models` finds.
+SUGGESTED = "suggested"
 #: Schemes, and the options of a scheme with those that each goes with.
 SCHEMES = ("cv1", "cv2", "new-lines", "new-envs", "new-lines-new-envs", "file")
 GOES_WITH = {
@@ -78,6 +81,7 @@ models:
   single     unstructured, fitted to one trait at a time: do several traits help?
   mean       the means of the environments: does anything help? (by MSEP; it has
              no correlation)
+  suggested  the handful that is worth comparing for these data, which is told
   LABEL=WORD,WORD...
              any of these under a label of its own, with genetic=, factors=,
              residual=, means=, units= and line-effect as of the options, such as
@@ -216,7 +220,12 @@ def check(args: argparse.Namespace) -> None:
     if not 0.0 < args.top < 1.0:
         parser.error(f"argument --top: expected a share between 0 and 1, got {args.top:g}")
     args.lowest = split_names(parser, "--lowest", args.lowest) or []
-    args.models = read_models(parser, args)
+    args.suggested = SUGGESTED in (args.model or [])
+    named = [text for text in args.model or [] if text != SUGGESTED]
+    if args.suggested and len(named) < len(args.model) - 1:
+        parser.error(f"argument --model: {SUGGESTED} is named twice, name it once")
+    args.model = named
+    args.models = read_models(parser, args) if named or not args.suggested else {}
 
 
 def check_scores(parser: Parser, names: Sequence[str]) -> None:
@@ -300,6 +309,17 @@ def run(args: argparse.Namespace, out: Path) -> int:
     if inputs.groups is not None:
         scheme = replace(scheme, groups=inputs.groups)  # type: ignore[type-var]  # of new lines, which have them
 
+    if args.suggested:
+        from bmtme.suggestions import suggest_models
+
+        suggestions = suggest_models(inputs.trial, inputs.relationship)
+        say(f"{suggestions}\n")
+        if twice := [label for label in suggestions if label in models]:
+            raise UsageError(
+                f"--model: two models are called {twice[0]!r}, one of them suggested: give yours another label, such "
+                f"as mine={twice[0]}."
+            )
+        models = {**suggestions, **models}
     from bmtme.cv.advice import STARRED, find_best
     from bmtme.cv.run import cross_validate
     from bmtme.report.tables import describe_cv
