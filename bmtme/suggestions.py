@@ -14,7 +14,6 @@ from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from bmtme.model.baselines import EnvironmentMeans, SingleTrait
 from bmtme.model.structure import BMTME
-from bmtme.structures.environments_by_trait import EnvironmentsByTrait
 from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
@@ -155,15 +154,10 @@ def add_joint(found: Suggestions, sizes: Sizes) -> None:
     M = int(sizes.recorded.sum())
     if sizes.recorded.all() and M <= MOST_COLUMNS and sizes.lines >= LINES_PER_COLUMN * M:
         found.add(
-            "by trait",
-            BMTME(genetic=EnvironmentsByTrait(), residual="common_correlation"),
-            "all traits together, environments correlated in another way for each: pays where traits help each other",
-        )
-        found.add(
             "free",
             BMTME(genetic=Free(), residual="common_correlation"),
-            f"a free covariance of all {M} environment x trait columns: the most that the data can say; trust it only "
-            "where its chains agree",
+            f"all traits together, a free covariance of the {M} environment x trait columns: pays where traits help "
+            "each other; trust it only where its chains agree",
         )
         return
     why = f"{M} columns are too many for {sizes.lines} lines" if sizes.recorded.all() else "some columns have no record"
@@ -195,14 +189,13 @@ def measure_sizes(trial: Trial, relationship: Relationship) -> Sizes:
     """Sizes of the part of the trial whose lines the relationship has."""
     known = set(relationship.lines)
     strangers = [line for line in trial.lines if line not in known]
-    if strangers:
-        trial = trial.drop_lines(strangers)
+    trial = trial if len(strangers) in (0, len(trial.lines)) else trial.drop_lines(strangers)
     counts = trial.counts()
-    if not counts.any():
+    if len(strangers) == len(trial.lines) or not counts.any():
         raise DataError("no line of the trial with a record is in the relationship: check how both write the names.")
-    seen = counts.any(axis=(0, 2))
+    seen = np.asarray(counts.any(axis=(0, 2)))
     counts = counts[:, seen]
-    recorded = counts.any(axis=0)
+    recorded = np.asarray(counts.any(axis=0))
     lines = int(counts.any(axis=(1, 2)).sum())
     return Sizes(
         lines,

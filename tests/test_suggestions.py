@@ -21,7 +21,7 @@ def make_trial(lines=40, envs=2, traits=2, **settings):
 @pytest.mark.parametrize(
     ("sizes", "labels"),
     [
-        ({}, ["single", "main", "by trait", "free", "unstructured", "mean"]),
+        ({}, ["single", "main", "free", "unstructured", "mean"]),
         ({"traits": 1}, ["own", "main", "unstructured", "mean"]),
         ({"envs": 1}, ["unstructured", "single", "mean"]),
         ({"envs": 1, "traits": 1}, ["unstructured", "mean"]),

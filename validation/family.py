@@ -39,7 +39,6 @@ MODELS: dict[str, Any] = {
     "main and interaction": bmtme.BMTME(genetic=bmtme.MainAndInteraction("equal")),
     "main and interaction, own residuals": bmtme.BMTME(genetic=bmtme.MainAndInteraction(), residual=OWN),
     "separable": bmtme.BMTME(genetic=bmtme.Separable(), residual=OWN),
-    "environments by trait": bmtme.BMTME(genetic=bmtme.EnvironmentsByTrait(), residual=OWN),
     "factor-analytic": bmtme.BMTME(genetic=bmtme.FactorAnalytic(factors=2), residual=OWN),
     "free": bmtme.BMTME(genetic=bmtme.Free(), residual=OWN),
     "free, line effect": bmtme.BMTME(genetic=bmtme.Free(), residual=OWN, line_effect=True),
@@ -61,7 +60,7 @@ def choose_models(data: Data) -> dict[str, Any]:
     models = {RULE: suggested[next(iter(suggested))]}
     for label, model in MODELS.items():
         alone = len(trial.traits) == 1
-        if not (alone and (label.startswith("single") or label in ("separable", "environments by trait"))):
+        if not (alone and (label.startswith("single") or label == "separable")):
             models[label] = model
     return models
 
