@@ -292,7 +292,10 @@ class FactorAnalytic(Genetic):
         return theta
 
     def list_flips(self, part: Part) -> list[Flip]:
-        """Of each factor, led by its pivot's loading, and of each psi."""
+        """Of each factor, led by its pivot's loading, and of each psi.
+
+        Without those of the factors steps are longer where the last factor is weak, and some trajectories diverge.
+        """
         M, k = len(part.col_env), self.factors
         entries = np.empty(M, np.int64)
         count_entries(M, k, entries)
