@@ -292,8 +292,18 @@ class FactorAnalytic(Genetic):
         return theta
 
     def list_flips(self, part: Part) -> list[Flip]:
-        """Of each psi. Turning a factor as a whole leaves C, too, but no chain does so by way of its pivot: there the
-        density is zero, and for the last factor, whose pivot may cross zero alone, turning the others after it would
-        tear its draws apart (seen with 9 columns: steps of 0.14 in place of 0.27)."""
-        M = len(part.col_env)
-        return [(part.size - M + m, ()) for m in range(M)]
+        """Of each factor, led by its pivot's loading, and of each psi.
+
+        Without those of the factors steps are longer where the last factor is weak, and some trajectories diverge.
+        """
+        M, k = len(part.col_env), self.factors
+        entries = np.empty(M, np.int64)
+        count_entries(M, k, entries)
+        first = np.cumsum(entries) - entries
+        flips: list[Flip] = []
+        for c in range(k):
+            lead = int(find_pivot(c, M, k))
+            others = tuple(int(first[m]) + c for m in range(M) if m != lead and entries[m] > c)
+            flips.append((int(first[lead]) + c, others))
+        loadings = int(count_loadings(M, k))
+        return [*flips, *((loadings + m, ()) for m in range(M))]
