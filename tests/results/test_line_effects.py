@@ -16,6 +16,7 @@ NEW = ["L03", "L15", "L16"]  # never recorded; the last two are sibs
 MODELS = {
     "paper": BMTME(),
     "main": BMTME(genetic=MainAndInteraction(), residual="by_env"),
+    "line effect": BMTME(line_effect=True),
     "one trait at a time": SingleTrait(BMTME(genetic=MainAndInteraction())),
     "paper's, one trait at a time": SingleTrait(BMTME()),
 }
@@ -93,6 +94,8 @@ def whiten(result, relationship, model, trait):
 def test_new_lines_are_drawn_jointly_given_the_others(fitted):
     """Mean zero, and over lines the covariance that the relationship leaves, in every environment by itself."""
     relationship, model, result = fitted
+    if model is MODELS["line effect"]:
+        pytest.skip("has a part of each line beside; see the predictions below")
     for trait in TRAITS:
         white, left = whiten(result, relationship, model, trait)
         S, I = white.shape[1:]
@@ -111,6 +114,7 @@ def test_lines_with_a_record_have_the_draws_of_the_chains(fitted):
     u, p = result.line_effects(draws=10**6), result.idata.posterior
     assert u.dims == ("chain", "draw", "line", "env", "trait")
     drawn = p["u"] if "u" in p else p["b1"] + p["b2"]
+    drawn = drawn + p["r"] if "r" in p else drawn
     drawn = drawn.transpose(*u.dims)
     there = ~np.isnan(drawn.values)
     assert there.all() != isinstance(model, SingleTrait)
