@@ -101,7 +101,7 @@ def test_new_lines_and_their_partitions_again(
     assert code == 0, complained
     assert "every numeric column is taken as one (T1, T2)" in complained
     assert "4 groups of lines never split" in " ".join(said.split())
-    assert "means of environments ('mean')" in " ".join(said.split())
+    assert "the predictions are constant ('mean')" in " ".join(said.split())
     shown = said[: said.index("written to")].splitlines()
     assert max(map(len, shown)) <= 80
     cv = bmtme.load(tmp_path / "run")
@@ -238,7 +238,8 @@ def refuse(fit_words: list[str], tmp_path: Path, run: Run) -> Any:
 def test_options_of_other_schemes(scheme: str, option: str, refuse: Any) -> None:
     if scheme in GOES_WITH[option]:
         return
-    message = refuse("--scheme", scheme, option, "0.3" if option == "--test-fraction" else "2")
+    value = {"--test-fraction": "0.3", "--cv-of": "record"}.get(option, "2")
+    message = refuse("--scheme", scheme, option, value)
     assert f"argument {option}: does not go with --scheme {scheme}, but with --scheme {GOES_WITH[option][0]}" in message
 
 

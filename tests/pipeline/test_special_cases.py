@@ -252,7 +252,9 @@ def test_imputing_what_need_not_be_imputed_changes_nothing(monkeypatch, sampler)
     sim = simulate(lines=30, envs=2, traits=2, reps=2, relationship="blocks", heritability=0.5, seed=8)
     data = trial_of(sim.frame, ["T1", "T2"]), sim.relationship
     plain = run_sampler(data, "unstructured", "collapsed")
-    monkeypatch.setattr("bmtme.model.layout.choose_plots", lambda n: (np.full(n.shape[1], 3.0), np.ones(n.shape[0])))
+    monkeypatch.setattr(
+        "bmtme.model.layout.choose_plots", lambda n, even: (np.full(n.shape[1], 3.0), np.ones(n.shape[0]))
+    )
     padded = run_sampler(data, "unstructured", sampler, seed=2)
     assert plain.run["data"]["imputed_share"] == 0.0
     assert padded.run["data"]["imputed_share"] == pytest.approx(1 / 3, abs=1e-6)

@@ -37,7 +37,7 @@ def test_block_draw(scene):
 
     def draw(rng):
         s, w = scene.state(), PLAIN.state.allocate_work(p)
-        assert PLAIN.steps.factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+        assert PLAIN.steps.factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w)
         assert PLAIN.steps.draw_means_and_genetic(rng, p, s, w)
         return np.concatenate([*(getattr(s, name) for name in names), case.basis.rotate_back(s.W).ravel()])
 
@@ -48,7 +48,7 @@ def test_pair_diagonalises_both_covariances(scene):
     """T' R T = I, T' C T = diag(lam), for the product form and the general one."""
     case, p, t = scene.case, scene.problem, scene.t
     s, w = scene.state(), PLAIN.state.allocate_work(p)
-    assert PLAIN.steps.factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+    assert PLAIN.steps.factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w)
     C = np.kron(np.ones((p.n_env, p.n_env)) + np.diag(s.s2_E), t.Sigma_t)
     R = np.kron(np.diag(1 / p.k), t.R_e)
     here = case.recorded.ravel()
@@ -70,7 +70,7 @@ def test_general_form_agrees_with_product_form():
 
         def draw(rng, q=q):
             s, w = scene.state(), PLAIN.state.allocate_work(q)
-            assert PLAIN.steps.factor_pair(q, s.Sigma_t, s.s2_E, s.R_e, w)
+            assert PLAIN.steps.factor_pair(q, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w)
             assert PLAIN.steps.draw_means_and_genetic(rng, q, s, w)
             return np.concatenate([s.beta, s.mu, s.W.ravel()])
 

@@ -206,7 +206,7 @@ def test_means_given_effects(scene):
 
     def draw(rng):
         s, w = scene.state(), PLAIN.state.allocate_work(p)
-        assert PLAIN.steps.factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w)
+        assert PLAIN.steps.factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w)
         assert PLAIN.stepwise.draw_means_given_effects(rng, p, s, w)
         return np.concatenate([getattr(s, name) for name in names])
 

@@ -146,7 +146,7 @@ def run_late(rng, p, s, w, start, stop, out):
     """R_e counts recorded plots only, yet the unseen plots are imputed before it, not after."""
     complete_data(p, s, w)
     for t in range(start, stop):
-        if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, w) or not draw_means_and_genetic(rng, p, s, w):
+        if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w) or not draw_means_and_genetic(rng, p, s, w):
             return 4
         fill_fitted(p, s, w)
         if not impute(rng, p, s, w, True) or not split_effects(rng, p, s, w):
