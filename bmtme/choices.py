@@ -11,6 +11,8 @@ SINGLE, MEAN = "single", "mean"
 #: Genetic and residual structures by name.
 GENETICS = ("proportional", "main_and_interaction", "separable", "factor_analytic", "free")
 RESIDUALS = ("shared", "scaled", "common_correlation", "by_env")
+#: Effects of replicates within environments.
+REP_EFFECTS = ("auto", "none", "fixed", "random")
 #: The genetic structure that has a number of factors.
 FACTORED = "factor_analytic"
 #: The first is the default.

@@ -22,9 +22,11 @@ from bmtme.collection import (
     collect,
     collect_observed,
     describe_data,
+    describe_replicates,
     describe_sampling,
     find_facts,
     find_versions,
+    show_replicates,
 )
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.selection import take_trait
@@ -43,7 +45,7 @@ from bmtme.preparation import (
     Prepared,
     build,
     decompose_lines,
-    lay_level,
+    lay_model,
     observe,
     prepare,
     stand_in,
@@ -146,7 +148,7 @@ def fit(
     alone = isinstance(model, SingleTrait)
     prepared = prepare(trial, relationship, unrelated, stand_in if alone else decompose_lines)
     parts = (
-        [*split(prepared, model)] if isinstance(model, SingleTrait) else [Part("", model, lay_level(prepared, model))]
+        [*split(prepared, model)] if isinstance(model, SingleTrait) else [Part("", model, lay_model(prepared, model))]
     )
     keep = plan_memory(parts, sampling, keep_effects)
     warn_of_dropped(prepared)
@@ -167,10 +169,11 @@ def fit(
             ]
             predictions = arrange_predictions(pd.concat(tables), relationship.lines, trial.envs, trial.traits)
         groups, facts, went = {}, {}, {}
+        replicates = show_replicates([part.prepared for part in parts])
         for part, (problem, scaling), found, drawn in zip(parts, built, modes, sampled, strict=True):
             of = part.prepared, part.model, problem, scaling
             columns = np.ones_like(part.prepared.layout.recorded) if alone else None
-            groups[part.trait] = collect(*of, drawn, keep, columns)
+            groups[part.trait] = collect(*of, drawn, keep, columns, replicates)
             facts[part.trait] = find_facts(*of, groups[part.trait]["posterior"])
             went[part.trait] = describe_sampling(part.prepared, drawn, found if problem.native else [])
         if others and others[0] and not alone:
@@ -179,7 +182,9 @@ def fit(
         unrecorded = collect_unrecorded(list(zip(traits, others, strict=False)), ATTRS)
     clock.append(time.perf_counter())
     data = describe_data(prepared)
+    data["rep_effects"] = describe_replicates(parts[0].prepared, parts[0].model)
     if alone:
+        data["rep_effects"] = {part.trait: describe_replicates(part.prepared, part.model) for part in parts}
         own_data = {part.trait: describe_data(part.prepared) for part in parts}
         data |= {
             name: {t: each[name] for t, each in own_data.items()} for name in ("relationship_rank", "imputed_share")
@@ -238,7 +243,7 @@ def split(prepared: Prepared, model: SingleTrait) -> Iterator[Part]:
         with naming(trait):
             own = prepare(take_trait(prepared.given, l), prepared.relationship, "error", decompose)
             alone = model.take_trait(trait)
-            yield Part(trait, alone, lay_level(own, alone, decompose), l)
+            yield Part(trait, alone, lay_model(own, alone, decompose), l)
 
 
 @contextmanager
@@ -276,7 +281,8 @@ def plan_memory(parts: Sequence[Part], sampling: Sampling, keep_effects: str) ->
     for part in parts:
         I, L = part.prepared.layout.recorded.shape
         effect_bytes += count_effect_bytes(len(part.prepared.lines), I, L, sampling.kept)
-        draw_bytes += count_draw_bytes(I, L, sampling.kept, part.model)
+        levels = sum(len(factor.env) for factor in part.prepared.factors)
+        draw_bytes += count_draw_bytes(I, L, sampling.kept, part.model, levels)
     check_memory(
         draw_bytes + (effect_bytes if keep_effects == "all" else 0),
         f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}",

@@ -84,7 +84,8 @@ models:
   suggested  the handful that is worth comparing for these data, which is told
   LABEL=WORD,WORD...
              any of these under a label of its own, with genetic=, factors=,
-             residual=, means=, units= and line-effect as of the options, such as
+             residual=, rep-effect=, means=, units= and line-effect as of the
+             options, such as
              free=unstructured,genetic=free,residual=by-env
              or single=diagonal (single: one trait at a time)
 

@@ -13,14 +13,14 @@ from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
-from bmtme.collection import describe_data, find_versions
+from bmtme.collection import describe_data, describe_replicates, find_versions
 from bmtme.cv.clones import CloneChoice, choose_clones, describe_clone_leaks, describe_nearly_clones
 from bmtme.cv.diagnostics import describe_diagnoses
 from bmtme.cv.digests import digest_relationship, digest_trial
 from bmtme.cv.heritability import measure_heritability
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.means import predict_by_means
-from bmtme.cv.models import Model, Models, describe_twins, find_twins, label_models, list_fitted
+from bmtme.cv.models import Model, Models, describe_twins, find_twins, label_models, list_fitted, name_fitted
 from bmtme.cv.partitions import (
     Scheme,
     check_scheme,
@@ -55,7 +55,7 @@ from bmtme.errors import NumericalError, UsageError
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.model.structure import BMTME
 from bmtme.pipeline import announce_compilation
-from bmtme.preparation import DecompositionCache, prepare
+from bmtme.preparation import DecompositionCache, lay_model, prepare, stand_in
 from bmtme.progress import Progress
 from bmtme.results.entries import Column, name_columns
 from bmtme.results.predictions import arrange_predictions
@@ -234,6 +234,11 @@ def cross_validate(
         },
         "data": describe_data(whole)
         | {
+            # Of the whole trial; those of a training part go by its records.
+            "rep_effects": {
+                name: describe_replicates(lay_model(whole, model, stand_in), model)
+                for name, model in name_fitted(named).items()
+            },
             "trial_digest": digest_trial(trial),
             "relationship_digest": digest_relationship(relationship),
             "partitions": [

@@ -42,6 +42,7 @@ from bmtme.results.notes import (
     note_apart_here,
     note_clones,
     note_likeness,
+    note_no_replicates,
     note_prior_only,
     note_single,
     note_spread,
@@ -107,6 +108,16 @@ def is_other(problem: Problem) -> bool:
 def is_shared(problem: Problem) -> bool:
     """One residual covariance."""
     return not problem.by_env
+
+
+def has_rep_effects(problem: Problem) -> bool:
+    """Effects of replicates."""
+    return len(problem.factors.random) > 0
+
+
+def has_random_reps(problem: Problem) -> bool:
+    """Random ones."""
+    return bool(problem.factors.random.any())
 
 
 def has_line_effect(problem: Problem) -> bool:
@@ -187,6 +198,11 @@ SIGMA_R = Quantity(
     notes=(note_likeness,),
 )  # fmt: skip
 
+REP_EFFECTS = Quantity(
+    "rep_effects", ("replicate", "trait"), DIFFERENCE, "effect of the replicate of an environment, where it has one",
+    attrgetter("level_effects"), has_rep_effects, checked=False, sparse=True,
+)  # fmt: skip
+
 QUANTITIES: tuple[Quantity, ...] = (
     BETA,
     SIGMA_T,
@@ -199,6 +215,11 @@ QUANTITIES: tuple[Quantity, ...] = (
     R_BY_ENV,
     SIGMA_E,
     SIGMA_R,
+    REP_EFFECTS,
+    Quantity(
+        "sigma_rep", ("trait",), DIFFERENCE, "standard deviation of the effects of replicates, where they are random",
+        lambda chain: chain.level_sd[:, 0], has_random_reps, notes=(note_no_replicates,),
+    ),
     Quantity(
         "mu", ("trait",), VALUE, "mean over environments, under exchangeable means", attrgetter("mu"),
         has_spread_means, listed=False,
