@@ -97,8 +97,7 @@ def collect(
         shape = len(sampled), len(sampled[0].slot), len(replicates), len(trial.traits)
         posterior[REP_EFFECTS.name] = np.zeros(shape)
         if own is not None:
-            places = [replicates.index(name) for name in labels["replicate"]]
-            posterior[REP_EFFECTS.name][:, :, places] = own
+            posterior[REP_EFFECTS.name][:, :, [replicates.index(name) for name in labels["replicate"]]] = own
         coords["replicate"] = list(replicates)
     if keep == "all":
         posterior |= collect_effects(sampled, drawn, prepared.basis, scaling, sizes, thin=False)

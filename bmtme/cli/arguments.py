@@ -279,7 +279,7 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         "--rep-effect",
         choices=REP_EFFECTS,
         default=REP_EFFECTS[0],
-        help="effects of the replicates of an environment (--rep): fixed where every one holds five lines or more; none; "
+        help="effects of the replicates of an environment (--rep): fixed where each holds five lines or more; none; "
         "fixed; or random (default: %(default)s)",
     )
     group.add_argument(

@@ -95,10 +95,11 @@ def find_replicates(
             f"rep_effect={kind!r} needs to know the replicates: name their column, rep=, when the trial is read, or "
             "leave rep_effect out."
         )
-    level, level_env, labels, active = np.full(len(env), -1), [], [], []
+    level, labels = np.full(len(env), -1), list[str]()
+    level_env, active = list[int](), list[np.ndarray]()
     for i, name in enumerate(envs):
         here = np.flatnonzero(env == i)
-        own = [reps[n] for n in here]
+        own = [reps[n] for n in here.tolist()]
         groups = name_replicates(own, line[here])
         if not groups and kind != "auto":
             groups = group_labels(own)
@@ -131,9 +132,9 @@ def refuse_confounded(env: str, labels: Sequence[str], lines: np.ndarray) -> Non
     few = np.flatnonzero((lines < LEAST_LINES).any(axis=1))
     if len(few):
         raise UsageError(
-            f"rep_effect='fixed': replicate {labels[few[0]]!r} of environment {env!r} holds one line only, whose effect "
-            f"cannot be told from that of the replicate ({len(few)} such in this environment). If the column tells "
-            "plots apart rather than replicates, leave rep_effect out; else use rep_effect='random'."
+            f"rep_effect='fixed': replicate {labels[few[0]]!r} of environment {env!r} holds one line only, whose "
+            f"effect cannot be told from that of the replicate ({len(few)} such in this environment). If the column "
+            "tells plots apart rather than replicates, leave rep_effect out; else use rep_effect='random'."
         )
 
 

@@ -66,8 +66,8 @@ def build_pair_problem(
     """
     p = case.problem(values)
     priors = p.genetic.prior, p.genetic.prior_env, p.residual.prior
-    own = *structures, line_effect, factors, precision
-    return build_problem(case.layout, case.basis, case.hide(values), *priors, p.means, 1, *own)
+    data = case.layout, case.basis, case.hide(values)
+    return build_problem(*data, *priors, p.means, 1, *structures, line_effect, factors, precision)
 
 
 def open_walk(p: Problem, s: State) -> tuple[Walk, tuple[Any, ...]]:

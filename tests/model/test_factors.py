@@ -23,7 +23,9 @@ def find(kind, *replicates):
 
 
 def test_levels_are_labels_within_environments_in_their_order():
-    found = find("auto", (0, "2", range(5), "01"), (0, "1", range(5), "01"), (1, "1", range(6), "01"), (1, "2", range(6), "01"))
+    found = find(
+        "auto", (0, "2", range(5), "01"), (0, "1", range(5), "01"), (1, "1", range(6), "01"), (1, "2", range(6), "01")
+    )
     assert found.labels == ("1", "2", "1", "2")
     np.testing.assert_array_equal(found.env, [0, 0, 1, 1])
     np.testing.assert_array_equal(found.level, [1] * 5 + [0] * 5 + [2] * 6 + [3] * 6)

@@ -1,18 +1,18 @@
 """Draws of the effects of factors of records, given means, line effects and R_e: what is imputed is integrated out.
 
-With P_n = R_oo^-1 over the traits seen of record n and e_n what is left of it without the factor's effect, a level k has
+With P_n = R_oo^-1 over the traits seen of record n, and e_n what means, line effects and other factors leave of it,
 
-A_k = sum_n P_n,  h_k = sum_n P_n e_n  (n of level k):  b_k | e ~ N((A_k + P0)^-1 h_k, (A_k + P0)^-1).
+b_k | e ~ N((A_k + P0)^-1 h_k, (A_k + P0)^-1),  A_k = sum_n P_n,  h_k = sum_n P_n e_n  (n of level k).
 
 **Fixed** effects (P0 = 0) sum to zero over the levels of an environment. With V_k = A_k^-1, V = sum_k V_k and free draws
 b~_k, the draw under that condition is b_k = b~_k - V_k V^-1 sum_k b~_k.
 
 **Random** effects are b_kl = s_l eta_kl, eta standard normal, s_l half-t. Three moves, as each alone mixes slowly: s_l
-given b; s given eta, which is a normal draw with A and h as s_l = N(0, A_l^2 g), g ~ IG(nu/2, nu/2), s_l of either sign
-(Yu & Meng 2011, JCGS 20:531-570, interweave the two); and a shift between all effects of an environment and its mean.
+given b; s given eta, a normal draw, as s_l ~ N(0, A_l^2 g), g ~ IG(nu/2, nu/2), of either sign (Yu & Meng 2011, JCGS
+20:531-570, interweave the two); and a shift between all effects of an environment and its mean.
 
-Afterwards the data of the chain are the records less the effects (`adjust_data`), and what is imputed is to be redrawn
-at once: effects and imputed values are one block.
+Afterwards the data of the chain are the records less the effects (`adjust_data`), and what is imputed is to be
+redrawn at once: effects and imputed values are one block.
 """
 
 from __future__ import annotations
@@ -97,8 +97,7 @@ def sum_level_information(p, s, w, f, A, h):
                     if x.factor[q] != f:
                         t -= x.together[row + q - start] * s.level_effects[q, l]
                 e[l] = t
-            A[k] += n * Ri
-            h[k] += np.dot(Ri, e)
+            add_information(n, Ri, e, A[k], h[k])
         for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
             for q in range(p.part_offset[c], p.part_offset[c + 1]):
                 k = x.part_level[q, f]
@@ -112,9 +111,17 @@ def sum_level_information(p, s, w, f, A, h):
                         for g in range(x.part_level.shape[1]):
                             if g != f and x.part_level[q, g] >= 0:
                                 e[l] -= s.level_effects[x.part_level[q, g], l]
-                A[k] += P[p.part_pattern[q]]
-                h[k] += np.dot(P[p.part_pattern[q]], e)
+                add_information(1.0, P[p.part_pattern[q]], e, A[k], h[k])
     return True
+
+
+@compiled()
+def add_information(n, P, e, A, h):
+    """A += n P, h += P e."""
+    for a in range(e.shape[0]):
+        for b in range(e.shape[0]):
+            A[a, b] += n * P[a, b]
+            h[a] += P[a, b] * e[b]
 
 
 @compiled()
@@ -153,10 +160,9 @@ def draw_fixed(rng, p, s, f, A, h):
     """Fixed effects of factor f, summing to zero in every environment; A is used up."""
     x = p.factors
     L = p.n_trait
-    sum_V, sum_b, Vi, V = np.empty((L, L)), np.empty(L), np.empty((L, L)), np.empty((L, L))
+    Vi, V = np.empty((L, L)), np.empty((L, L))
     for i in p.seen:
-        sum_V[:] = 0.0
-        sum_b[:] = 0.0
+        sum_V, sum_b, t = np.zeros((L, L)), np.zeros(L), np.zeros(L)
         there = np.zeros(L, np.bool_)
         for k in range(x.first[i], x.first[i + 1]):
             if x.factor[k] != f:
@@ -165,18 +171,22 @@ def draw_fixed(rng, p, s, f, A, h):
                 A[k, l, l] += x.precision[f]
             if not draw_active(rng, A[k], h[k], x.active[k], V, s.level_effects[k]):
                 return False
-            A[k] = V
-            sum_V += V
-            sum_b += s.level_effects[k]
-            there |= x.active[k]
-        if not np.any(there):
-            continue
+            for l in range(L):
+                there[l] = there[l] or x.active[k, l]
+                sum_b[l] += s.level_effects[k, l]
+                for q in range(L):
+                    A[k, l, q] = V[l, q]
+                    sum_V[l, q] += V[l, q]
         if not invert_observed(sum_V, there, Vi):
             return False
-        sum_b[:] = np.dot(Vi, sum_b)
+        for l in range(L):
+            for q in range(L):
+                t[l] += Vi[l, q] * sum_b[q]
         for k in range(x.first[i], x.first[i + 1]):
             if x.factor[k] == f:
-                s.level_effects[k] -= np.dot(A[k], sum_b)
+                for l in range(L):
+                    for q in range(L):
+                        s.level_effects[k, l] -= A[k, l, q] * t[q]
     return True
 
 
@@ -196,7 +206,8 @@ def draw_random(rng, p, s, f, A, h):
                 S[l, q] = sd[l] * A[k, l, q] * sd[q] + (1.0 if l == q else 0.0)
         if not draw_active(rng, S, one, x.active[k], V, s.level_effects[k]):
             return False
-        s.level_effects[k] *= sd
+        for l in range(L):
+            s.level_effects[k, l] *= sd[l]
     return True
 
 
@@ -227,7 +238,8 @@ def draw_sd_given_standard(rng, p, s, f, A, h):
         Q[l, l] = 1.0 / (x.scale[f, l] ** 2 * draw_inverse_gamma(rng, 0.5 * (x.nu + 1.0), rate))
     for k in range(K):
         if x.factor[k] == f:
-            b[k] /= sd
+            for l in range(L):
+                b[k, l] /= sd[l]
             for l in range(L):
                 c[l] += b[k, l] * h[k, l]
                 for q in range(L):
@@ -236,8 +248,10 @@ def draw_sd_given_standard(rng, p, s, f, A, h):
         return False
     for k in range(K):
         if x.factor[k] == f:
-            b[k] *= sd
-    sd[:] = np.abs(sd)
+            for l in range(L):
+                b[k, l] *= sd[l]
+    for l in range(L):
+        sd[l] = abs(sd[l])
     return True
 
 
@@ -305,9 +319,10 @@ def adjust_data(p, s):
                         t += b[k, l] * x.within[x.table[i] + (k - start) * (stop - start) + q - start] * b[q, g]
                 s.within[i, l, g] = t
         for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
-            s.cell_mean[c] = p.cell_mean[c]
-            for n in range(x.cell_first[c], x.cell_first[c + 1]):
-                s.cell_mean[c] -= x.cell_share[n] * b[x.cell_level[n]]
+            for l in range(p.n_trait):
+                s.cell_mean[c, l] = p.cell_mean[c, l]
+                for n in range(x.cell_first[c], x.cell_first[c + 1]):
+                    s.cell_mean[c, l] -= x.cell_share[n] * b[x.cell_level[n], l]
             for q in range(p.part_offset[c], p.part_offset[c + 1]):
                 for l in range(p.n_trait):
                     if p.patterns[p.part_pattern[q], l] == OBSERVED:

@@ -85,9 +85,9 @@ class Observed:
             active = (level >= 0) & factor.active[level, trait]
             V += (same & np.equal.outer(level, level) & active) * WIDE
         y = self.values[record, trait]
-        factor = np.linalg.cholesky(V)
-        quadratic = y @ cho_solve((factor, True), y, check_finite=False)
-        return float(-0.5 * quadratic - np.log(np.diag(factor)).sum())
+        K = np.linalg.cholesky(V)
+        quadratic = y @ cho_solve((K, True), y, check_finite=False)
+        return float(-0.5 * quadratic - np.log(np.diag(K)).sum())
 
     def _relate(self) -> np.ndarray | None:
         """Relationship of the lines over its mean diagonal; None for an identity."""

@@ -32,9 +32,10 @@ REFRESH = 4
 def sweep(rng, kind, p, s, w, h):
     """One sweep of `GIBBS` or `COLLAPSED`. Returns 0 or the code of what failed.
 
-    Gibbs: (mu, beta, u) in one block; b1, b2; the covariances given these; tau; imputation, which includes
-    the effects of factors of records. R_e counts recorded plots only and the imputed ones are redrawn directly after
-    (with only tau, which reads neither, between): (R_e, unseen plots) is one block. Every other step is a full conditional.
+    Gibbs: (mu, beta, u) in one block; b1, b2; the covariances given these; tau; imputation, and with it the effects of
+    factors of records. R_e counts recorded plots only and the imputed ones are redrawn directly after (with only tau
+    and these effects between, which do not read them): (R_e, unseen plots) is one block. Every other step is a full
+    conditional.
 
     Collapsed: the covariances with (mu, beta, u) integrated out and tau held; then at once (mu, beta, u) in one
     block, and the rest. Imputed plots count as data of the covariances here. Every `REFRESH` sweeps the covariances

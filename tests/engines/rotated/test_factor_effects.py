@@ -17,7 +17,6 @@ from bmtme.testing.pairs import (
     add_levels,
     build_pair_problem,
     compare_pair,
-    draw_levels,
     measure_marginal,
     open_walk,
     read_covariances,
@@ -27,7 +26,7 @@ from tests.structures.test_structures import FULL_SPARSE, complete, start_at
 
 PLAIN = import_plain()
 PAIRS = {"paper": (Proportional(), Shared()), "by environment": (Free(), ByEnv())}
-#: Designs, whether the relationship is an identity, whether the layout has no multiples and lines an effect of their own.
+#: Designs; whether the relationship is an identity; whether lines have an effect outside it (and no multiples).
 PLACES = [
     ("complete", False, False),
     ("missing", False, False),
