@@ -153,7 +153,8 @@ def fit(
     keep = plan_memory(parts, sampling, keep_effects)
     warn_of_dropped(prepared)
     built = [part.build() for part in parts]
-    warn_of_values(prepared.given, built[0][0].by_env, alone, stacklevel=2)
+    replicates = parts[0].model.rep_effect in ("fixed", "random")
+    warn_of_values(prepared.given, built[0][0].by_env, alone, replicates, stacklevel=2)
     targets = None if keep == "none" else choose_all_targets(parts, tuple(sorted(relationship.lines)))
     others = [] if targets is None else relate_all_unrecorded(parts, targets)
     clock.append(time.perf_counter())
@@ -169,11 +170,11 @@ def fit(
             ]
             predictions = arrange_predictions(pd.concat(tables), relationship.lines, trial.envs, trial.traits)
         groups, facts, went = {}, {}, {}
-        replicates = show_replicates([part.prepared for part in parts])
+        shown = show_replicates([part.prepared for part in parts])
         for part, (problem, scaling), found, drawn in zip(parts, built, modes, sampled, strict=True):
             of = part.prepared, part.model, problem, scaling
             columns = np.ones_like(part.prepared.layout.recorded) if alone else None
-            groups[part.trait] = collect(*of, drawn, keep, columns, replicates)
+            groups[part.trait] = collect(*of, drawn, keep, columns, shown)
             facts[part.trait] = find_facts(*of, groups[part.trait]["posterior"])
             went[part.trait] = describe_sampling(part.prepared, drawn, found if problem.native else [])
         if others and others[0] and not alone:

@@ -187,7 +187,8 @@ def cross_validate(
             sampling.warn_short(stacklevel=2)
             by_env = all(model.structures[1].by_env for model in list_fitted(named))
             alone = not any(isinstance(model, BMTME) for model in named.values())
-            warn_of_values(trial, by_env, alone, stacklevel=2)
+            replicates = all(model.rep_effect in ("fixed", "random") for model in list_fitted(named))
+            warn_of_values(trial, by_env, alone, replicates, stacklevel=2)
         clock.append(time.perf_counter())
         flat = [job for parts in jobs.values() for job in parts.values()]
         foretold = run_all(flat, sampling, workers, progress, clock)

@@ -4,8 +4,8 @@ With P_n = R_oo^-1 over the traits seen of record n, and e_n what means, line ef
 
 b_k | e ~ N((A_k + P0)^-1 h_k, (A_k + P0)^-1),  A_k = sum_n P_n,  h_k = sum_n P_n e_n  (n of level k).
 
-**Fixed** effects (P0 = 0) sum to zero over the levels of an environment. With V_k = A_k^-1, V = sum_k V_k and free draws
-b~_k, the draw under that condition is b_k = b~_k - V_k V^-1 sum_k b~_k.
+**Fixed** effects (P0 = 0) sum to zero over the levels of an environment. With V_k = A_k^-1, V = sum_k V_k and free
+draws b~_k, the draw under that condition is b_k = b~_k - V_k V^-1 sum_k b~_k.
 
 **Random** effects are b_kl = s_l eta_kl, eta standard normal, s_l half-t. Three moves, as each alone mixes slowly: s_l
 given b; s given eta, a normal draw, as s_l ~ N(0, A_l^2 g), g ~ IG(nu/2, nu/2), of either sign (Yu & Meng 2011, JCGS
