@@ -38,7 +38,7 @@ def make_data(lines=24, envs=2, traits=2, reps=2, size=2.0, seed=2, **settings):
     rng = np.random.default_rng(seed)
     names = [name for name in sim.frame if name.startswith("T")]
     keys = pd.MultiIndex.from_product([sorted(sim.frame["env"].unique()), sorted(sim.frame["rep"].unique())])
-    sd = np.sqrt(np.diag(sim.R_e))
+    sd = np.sqrt(np.diag(np.asarray(sim.truth["R_e"])))
     spread = rng.choice([-1.0, 1.0], (envs, 1, traits)) * np.linspace(-0.5, 0.5, reps)[None, :, None]
     effects = pd.DataFrame((size * spread * sd).reshape(-1, traits), keys, names)
     frame = sim.frame.copy()
@@ -133,7 +133,7 @@ def test_differences_between_replicates_are_no_residual_variance():
     for kind in ("auto", "random"):
         summary = fits[kind].summary()
         for l, trait in enumerate(("T1", "T2")):
-            row, true = summary.loc[f"R_e[{trait}, {trait}]"], sim.R_e[l, l]
+            row, true = summary.loc[f"R_e[{trait}, {trait}]"], sim.truth["R_e"].iloc[l, l]
             assert row["lower"] < true < row["upper"]
             for env in ("E1", "E2"):
                 one, two = (f"rep_effects[{env}/{rep}, {trait}]" for rep in ("1", "2"))
@@ -248,7 +248,7 @@ def test_one_trait_at_a_time(kind):
 
 def test_what_cannot_be_is_refused():
     frame, sim, _ = make_data(lines=12)
-    with pytest.raises(UsageError, match="rep_effect of a model must be one of 'auto', 'none', 'fixed' or 'random'"):
+    with pytest.raises(UsageError, match="rep_effect of a model must be one of 'auto', 'none', 'fixed', 'random'"):
         BMTME(rep_effect="mixed")
     with pytest.raises(UsageError, match=r"rep_effect='fixed' needs to know the replicates: name their column, rep="):
         run(frame.drop(columns="rep"), sim.relationship, BMTME(rep_effect="fixed"))
