@@ -119,7 +119,7 @@ def _read_model(text: str, usual: ModelWords, units: str) -> tuple[str, ModelWor
     if not all(words):
         raise UsageError(f"a word is empty in {text!r}, expected a model or LABEL=WORD,WORD..., such as {EXAMPLE}")
     # Of genetic=free, or diagonal,residual=by-env, the label is missing.
-    unlabelled = label in SETTINGS or "," in label
+    unlabelled = label.replace("_", "-") in SETTINGS or "," in label
     if unlabelled or (not equals and len(words) > 1):
         raise UsageError(f"{text!r} needs a label before it, as in {f'LABEL={text}'!r}, to stand under in the results")
     if equals and not label:

@@ -16,6 +16,8 @@ __all__ = ["FEWEST_LINES", "Factor", "find_replicates", "name_replicates"]
 
 #: A replicate of an environment holds at least so many lines; fewer, and the labels tell plots apart.
 FEWEST_LINES = 5
+#: Share of the lines of an environment in each replicate, where labels are of several columns.
+GOOD_PART = 0.2
 #: Lines without which the effect of a replicate cannot be told from theirs.
 LEAST_LINES = 2
 
@@ -46,7 +48,8 @@ class Factor:
 def name_replicates(labels: Sequence[str], line: np.ndarray) -> dict[str, np.ndarray]:
     """Places of the records of each replicate of an environment, in the order of their names.
 
-    Of labels of several columns (rep and plot, say), the first column counts, or all where that tells nothing apart.
+    Of labels of several columns (rep and plot, say), the first column counts where each label of it stands for a good
+    part of the lines (`GOOD_PART`), as one of replicates does and one of rows of a field does not; otherwise all do.
     Empty where fewer than two labels stand for `FEWEST_LINES` lines or more: then they tell plots apart.
 
     Parameters
@@ -54,9 +57,11 @@ def name_replicates(labels: Sequence[str], line: np.ndarray) -> dict[str, np.nda
     labels : (n,) of the records of the environment
     line : (n,) their lines
     """
-    for names in ([label.split(":")[0] for label in labels], labels):
+    least = GOOD_PART * len(np.unique(line))
+    for names, part in (([label.split(":")[0] for label in labels], least), (labels, 0.0)):
         found = group_labels(names)
-        if sum(len(np.unique(line[mine])) >= FEWEST_LINES for mine in found.values()) > 1:
+        lines = np.array([len(np.unique(line[mine])) for mine in found.values()])
+        if np.count_nonzero(lines >= FEWEST_LINES) > 1 and (lines >= part).all():
             return found
     return {}
 

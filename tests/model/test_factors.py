@@ -71,6 +71,9 @@ def test_of_several_columns_the_first_tells_replicates_if_it_can():
     blocks = [(0, f"A:{block}", range(6), "01") for block in "xy"]
     assert find("auto", *blocks).labels == ("A:x", "A:y")
     assert set(name_replicates(["1", "2"] * 3, np.arange(6))) == set()
+    # Rows and columns of a field, six plots to a row; and a third label of a few plots only.
+    assert find("auto", *((0, f"{j // 6}:{j % 6}", [j], "01") for j in range(60))) is None
+    assert find("auto", *plots, (0, "C:1", [0], "01")) is None
 
 
 def test_what_cannot_be_told_is_refused_by_name():
