@@ -43,6 +43,7 @@ from bmtme.preparation import (
     Prepared,
     build,
     decompose_lines,
+    describe_line_effect,
     lay_level,
     observe,
     prepare,
@@ -152,6 +153,8 @@ def fit(
     warn_of_dropped(prepared)
     built = [part.build() for part in parts]
     warn_of_values(prepared.given, built[0][0].by_env, alone, stacklevel=2)
+    for text in describe_line_effect(prepared, model.model if isinstance(model, SingleTrait) else model):
+        warnings.warn(text, UserWarning, stacklevel=2)
     targets = None if keep == "none" else choose_all_targets(parts, tuple(sorted(relationship.lines)))
     others = [] if targets is None else relate_all_unrecorded(parts, targets)
     clock.append(time.perf_counter())
@@ -178,7 +181,7 @@ def fit(
         traits = [[part.trait] if alone else trial.traits for part in parts]
         unrecorded = collect_unrecorded(list(zip(traits, others, strict=False)), ATTRS)
     clock.append(time.perf_counter())
-    data = describe_data(prepared)
+    data = describe_data(prepared if alone else parts[0].prepared)
     if alone:
         own_data = {part.trait: describe_data(part.prepared) for part in parts}
         data |= {
@@ -275,7 +278,7 @@ def plan_memory(parts: Sequence[Part], sampling: Sampling, keep_effects: str) ->
     effect_bytes = draw_bytes = 0
     for part in parts:
         I, L = part.prepared.layout.recorded.shape
-        effect_bytes += count_effect_bytes(len(part.prepared.lines), I, L, sampling.kept)
+        effect_bytes += count_effect_bytes(len(part.prepared.lines), I, L, sampling.kept, part.model.line_effect)
         draw_bytes += count_draw_bytes(I, L, sampling.kept, part.model)
     check_memory(
         draw_bytes + (effect_bytes if keep_effects == "all" else 0),
@@ -284,8 +287,8 @@ def plan_memory(parts: Sequence[Part], sampling: Sampling, keep_effects: str) ->
     keep = choose_keep(keep_effects, effect_bytes)
     if keep != keep_effects and keep == "thin":
         warnings.warn(
-            f"the effects b1 and b2 of all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD and "
-            "at most 500 draws, in the group 'effects' (keep_effects='thin').",
+            f"the effects of all lines in all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD "
+            "and at most 500 draws, in the group 'effects' (keep_effects='thin').",
             UserWarning,
             stacklevel=3,
         )
