@@ -5,7 +5,8 @@ trait's own records tells its genetic variances (what environments have in commo
 residual variances and the variance of a line effect outside the relationship from each other. Structures assume more
 than that, and traits inform each other, so that the data may say somewhat more than is counted here. The share of the
 data in what is known about a variance is that of `bmtme.results.information`, each direction in units of `SHARE_SD` of
-all variance of a record; scores are simulated as in `bmtme.results.fisher`.
+all that it could be: of the variance of a record, or, for what records of a line have in common, of their covariance.
+Scores are simulated as in `bmtme.results.fisher`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from bmtme.results.information import FLAT, PART, SHARE, SHARE_SD, centre_covari
 from bmtme.results.rows import Labels, Row, derive_rows
 
 #: What a direction changes, in words.
-COMMON, OWN, RESIDUAL, LINE = "genetic variance", "genetic variance", "R_e", "Sigma_r"
+GENETIC, RESIDUAL, LINE = "genetic variance", "R_e", "Sigma_r"
+#: Why neither of these is known where one environment alone has records.
+TOGETHER = "the data do not tell Sigma_t and Sigma_E apart"
 #: Of the variance, kept between a residual one and zero, where the computation would break down.
 LEAST = 1e-8
 
@@ -41,6 +44,13 @@ class Variances:
     def total(self) -> np.ndarray:
         """(I,) of a record."""
         return self.spread * np.diag(self.C) + self.r + self.R
+
+    @property
+    def shared(self) -> float:
+        """What records of a line in different environments have in common; in one, replicates."""
+        I = len(self.R)
+        common = (self.C.sum() - np.trace(self.C)) / (I * (I - 1)) if I > 1 else self.C[0, 0]
+        return max(self.spread * float(common) + self.r, LEAST * float(self.total.mean()))
 
 
 @dataclass(frozen=True)
@@ -68,19 +78,19 @@ class Cells:
 
 
 def list_directions(at: Variances, shared: bool, line_effect: bool) -> Directions:
-    """Each in units of `SHARE_SD` of the variance of a record."""
+    """Each in units of `SHARE_SD` of all that it could be."""
     I, total = len(at.R), at.total
     rows: list[tuple[str, float, np.ndarray, np.ndarray, float]] = []
-    none, mean = np.zeros(I), SHARE_SD * float(total.mean())
+    none, mean, both = np.zeros(I), SHARE_SD * float(total.mean()), SHARE_SD * at.shared
     if I > 1:
-        rows.append((COMMON, mean / at.spread, none, none, 0.0))
-    rows += [(OWN, 0.0, SHARE_SD * total[i] / at.spread * row, none, 0.0) for i, row in enumerate(np.eye(I))]
+        rows.append((GENETIC, both / at.spread, none, none, 0.0))
+    rows += [(GENETIC, 0.0, SHARE_SD * total[i] / at.spread * row, none, 0.0) for i, row in enumerate(np.eye(I))]
     if shared:
         rows.append((RESIDUAL, 0.0, none, np.full(I, mean), 0.0))
     else:
         rows += [(RESIDUAL, 0.0, none, SHARE_SD * total[i] * row, 0.0) for i, row in enumerate(np.eye(I))]
     if line_effect:
-        rows.append((LINE, 0.0, none, none, mean))
+        rows.append((LINE, 0.0, none, none, both))
     kinds, *parts = zip(*rows, strict=True)
     return Directions(tuple(kinds), *(np.array(part) for part in parts))
 
@@ -169,6 +179,11 @@ def find_prior_only_variances(
             here = np.searchsorted(envs, row.at("env")[0]) if row.at("env") else 0
             if row.at("env") and row.at("env")[0] not in envs:
                 continue
+            if len(envs) == 1 and "Sigma_E" in values and row.quantity.name in ("Sigma_t", "Sigma_E"):
+                # Of several traits, another one may say what Sigma_E is.
+                said = [(0.0, TOGETHER)] if len(prepared.trial.traits) == 1 else []
+                found.setdefault(row.name, []).extend(said)
+                continue
             slope = slope_of(row, int(here), at, directions, proportional)
             if slope is None:
                 continue
@@ -177,9 +192,9 @@ def find_prior_only_variances(
             found.setdefault(row.name, []).append((data / (data + float(x @ x)), tell_reason(directions, x)))
     reasons = {}
     for row in rows:
-        if row.name in found and part_left(row) >= PART:
+        if found.get(row.name) and part_left(row) >= PART:
             share, reason = max(found[row.name])  # of what traits have in common, by the trait that says most
-            if share < SHARE:
+            if share < SHARE and reason:
                 reasons[row.name] = reason
     return reasons
 
@@ -244,11 +259,9 @@ def part_left(row: Row) -> float:
 
 
 def tell_reason(directions: Directions, x: np.ndarray) -> str:
-    """What the data cannot tell apart, if that is it."""
+    """What the data cannot tell apart; empty where a quantity is uncertain by itself, within what the data leave it."""
     mixed: Mapping[str, None] = dict.fromkeys(
         kind for kind, part in zip(directions.kinds, np.abs(x), strict=True) if part > 0.3 * np.abs(x).max()
     )
-    if len(mixed) < 2:
-        return "the data say next to nothing about it"
     *first, last = mixed
-    return f"the data do not tell {', '.join(first)} and {last} apart"
+    return f"the data do not tell {', '.join(first)} and {last} apart" if first else ""
