@@ -52,6 +52,9 @@ def test_line_effects_are_suggested_where_something_tells_them():
     # T2 of every line in one environment only: both traits are decided by the one that tells least.
     frame.loc[(frame["env"] == "E1") == frame["line"].isin(trial.lines[:20]), "T2"] = np.nan
     assert not has(bmtme.Trial.from_frame(frame, line="line", env="env", traits=["T1", "T2"]), relationship, "single")
+    few = trial.to_frame()
+    few.loc[(few["env"] == "E1") & few["line"].isin(trial.lines[9:]), "T2"] = np.nan  # nine lines have two records
+    assert not has(bmtme.Trial.from_frame(few, line="line", env="env", traits=["T1", "T2"]), relationship, "single")
 
 
 def find_models(scheme, **sizes):

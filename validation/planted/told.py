@@ -62,10 +62,10 @@ TOLD = (
         (DENSE + "[True-True]", DENSE + "[True-False]"),
     ),
     Mutant(
-        "suggestions: the first trait decides",
+        "suggestions: a line effect that few records tell",
         "suggestions.py",
-        "        parts = self.alone if single else self.joint\n",
-        "        parts = self.alone[:1] if single else self.joint\n",
+        "            describe_weakness(part.trial.traits, count_records(part)) for part in parts\n",
+        "            False for part in parts\n",
         (SUGGESTED + "test_line_effects_are_suggested_where_something_tells_them",),
     ),
     Mutant(
