@@ -98,7 +98,7 @@ DATA = (
     ),
     Mutant(
         "one trait at a time: all traits with one stream",
-        "pipeline.py",
+        "trait_sets.py",
         "[ALONE, self.place]",
         "[ALONE, 0]",
         (ALONE + "test_traits_have_streams_of_their_own", OWN),
