@@ -160,7 +160,7 @@ def test_designs_have_the_gaps_that_structures_serve():
         "main and interaction": ("k[2]", "cor Sigma_gt[1,0]", "R_e[2][1,1]", "spread R_e[0]", "u[5,11]"),
         "separable": ("cor K[2,0]", "Sigma_t[1,1]", "log|R_e[2]|", "plot[absent column,1]"),
         "two factors": ("psi[7]", "cor C[7,0]", "plot[unseen environment,0]"),
-        "free": ("R_e[1,0]", "log|C|", "Sigma_r[1,0]", "r[11,1]", "log likelihood"),
+        "free": ("R_e[1,0]", "log|C|", "Sigma_r[1,0]", "r[10,1]", "log likelihood"),
         "paper": ("Sigma_E[2,2]", "cor Sigma_t[1,0]", "tau[1]"),
     }
     for name, study in studies.items():
