@@ -185,8 +185,7 @@ class Pair(Subject):
             out += list_proportional(C, p.n_trait)
         else:
             for name, values in list_own(genetic, p.whole_genetic, p.seen, theta).items():
-                listed = list_covariance if values.ndim == 3 else list_vector
-                out += listed(name, values if C.ndim == 3 else values[0])
+                out += list_parameters(name, values, C.ndim == 3)
         if not residual.by_env:
             return out + list_covariance("R_e", R[..., 0, :, :])
         for i in range(p.n_env):
@@ -235,9 +234,20 @@ def list_own(genetic: Genetic, part: Part, seen: np.ndarray, theta: np.ndarray) 
     return dict(genetic.report(part, seen, theta))
 
 
-def list_vector(name: str, values: np.ndarray) -> Values:
-    """Entries of a vector (..., n)."""
-    return [(f"{name}[{a}]", values[..., a]) for a in range(values.shape[-1])]
+def list_parameters(name: str, values: np.ndarray, drawn: bool) -> Values:
+    """Of vectors (n, p), covariances or correlations (n, p, p), or one for each trait (n, p, p, L).
+
+    drawn : whether the leading axis is that of draws; else there is one truth
+    """
+    each = values if drawn else values[0]
+    if values.ndim == 2:
+        return [(f"{name}[{a}]", each[..., a]) for a in range(each.shape[-1])]
+    if values.ndim == 4:
+        return [entry for l in range(values.shape[3]) for entry in list_covariance(f"{name}[{l}]", each[..., l])]
+    if np.allclose(np.diagonal(values, axis1=1, axis2=2), 1.0, atol=1e-9):
+        p = values.shape[1]
+        return [(f"{name}[{a},{b}]", each[..., a, b]) for a in range(p) for b in range(a)]
+    return list_covariance(name, each)
 
 
 def read_genetic(p: Problem, draws: Draws) -> np.ndarray:
