@@ -13,6 +13,7 @@ import numpy as np
 
 from bmtme.structures.by_env import ByEnv
 from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.environments_by_trait import EnvironmentsByTrait
 from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
@@ -45,6 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 PAIRS: dict[str, dict[str, Any]] = {
     "main and interaction": {"genetic": MainAndInteraction(k="equal"), "residual": Shared()},
     "main and interaction of free size": {"genetic": MainAndInteraction(k="free"), "residual": Shared()},
+    "environments by trait": {"genetic": EnvironmentsByTrait(), "residual": Shared()},
     "separable": {"genetic": Separable(), "residual": Shared()},
     "one factor": {"genetic": FactorAnalytic(1), "residual": Shared()},
     "two factors": {"genetic": FactorAnalytic(2), "residual": Shared()},

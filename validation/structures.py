@@ -23,6 +23,7 @@ from validation.registry import Options, Row, make_table, register, report_progr
 MODELS: dict[str, dict[str, Any]] = {
     "paper": {},
     "main and interaction": {"genetic": bmtme.MainAndInteraction(k="equal")},
+    "environments by trait": {"genetic": bmtme.EnvironmentsByTrait()},
     "separable": {"genetic": bmtme.Separable()},
     "one factor": {"genetic": bmtme.FactorAnalytic(1)},
     "two factors": {"genetic": bmtme.FactorAnalytic(2)},

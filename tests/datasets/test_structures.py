@@ -11,6 +11,7 @@ import bmtme
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.datasets import simulate
 from bmtme.errors import UsageError
+from bmtme.structures.environments_by_trait import EnvironmentsByTrait
 from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
@@ -22,6 +23,7 @@ from tests.structures.double import HalfAlike
 GENETICS = {
     "proportional": Proportional(),
     "interaction": MainAndInteraction(k="free"),
+    "environments by trait": EnvironmentsByTrait(),
     "separable": Separable(),
     "one factor": FactorAnalytic(1),
     "free": Free(),
@@ -87,6 +89,9 @@ def test_truths_are_of_their_structures():
     product = found["separable"]
     assert np.diag(product["K"]).mean() == pytest.approx(1.0)
     assert product["C"].to_numpy() == pytest.approx(np.kron(product["K"], product["Sigma_t"]))
+    by_trait = found["environments by trait"]
+    K = by_trait["env_covariance"].to_numpy().reshape(3, 3, 2)
+    assert by_trait["C"].to_numpy()[1::2, 1::2] == pytest.approx(K[:, :, 1])
     C = found["one factor"]["C"].to_numpy()
     tetrad = C[0, 1] * C[2, 3] - C[0, 2] * C[1, 3]  # one factor has none
     assert abs(tetrad) < 1e-12

@@ -12,6 +12,7 @@ from bmtme.linalg.compile import compiled
 from bmtme.structures import main_and_interaction
 from bmtme.structures.by_env import ByEnv
 from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.environments_by_trait import EnvironmentsByTrait
 from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
@@ -116,6 +117,7 @@ def test_every_kind_of_quantity_is_ranked():
 PAIRS = {
     "main and interaction": (MainAndInteraction(k="free"), ByEnv(), False),
     "separable": (Separable(), Scaled(), False),
+    "environments by trait": (EnvironmentsByTrait(), Shared(), False),
     "two factors": (FactorAnalytic(2), CommonCorrelation(), False),
     "free": (Free(), Shared(), True),
     "paper": (Proportional(), ByEnv(), True),
@@ -149,7 +151,7 @@ def test_designs_have_the_gaps_that_structures_serve():
     studies = {name: make_pair_study(*pair, line_effect=effect) for name, (*pair, effect) in PAIRS.items()}
     held = {name: set(study.subject.held) for name, study in studies.items()}
     everywhere = {"replicated", "new line", "empty cell"}
-    assert held["free"] == everywhere
+    assert held["free"] == held["environments by trait"] == everywhere
     assert held["separable"] == everywhere | {"absent column"}
     for name in ("main and interaction", "two factors", "paper"):
         assert held[name] == everywhere | {"absent column", "unseen environment"}
@@ -159,6 +161,7 @@ def test_designs_have_the_gaps_that_structures_serve():
     wanted = {
         "main and interaction": ("k[2]", "cor Sigma_gt[1,0]", "R_e[2][1,1]", "spread R_e[0]", "u[5,11]"),
         "separable": ("cor K[2,0]", "Sigma_t[1,1]", "log|R_e[2]|", "plot[absent column,1]"),
+        "environments by trait": ("env_covariance[1][2,0]", "P[1,0]", "log|env_covariance[0]|"),
         "two factors": ("psi[7]", "cor C[7,0]", "plot[unseen environment,0]"),
         "free": ("R_e[1,0]", "log|C|", "Sigma_r[1,0]", "r[10,1]", "log likelihood"),
         "paper": ("Sigma_E[2,2]", "cor Sigma_t[1,0]", "tau[1]"),
