@@ -112,6 +112,8 @@ def test_without_spread_structures_are_the_paper_s():
         assert truth["C"].to_numpy() == pytest.approx(C)
         assert truth["R_e"].to_numpy().reshape(3, 2, 2) == pytest.approx(np.tile(wanted.truth["R_e"], (3, 1, 1)))
         assert truth["heritability"].to_numpy() == pytest.approx(np.tile([0.2, 0.5], (3, 1)))
+    beside = simulate(**SIZE, genetic=Free(), line_effect=True, spread=0.0).truth["heritability"].to_numpy()
+    assert beside == pytest.approx(np.tile([0.2, 0.5], (3, 1)))
     other = simulate(**SIZE, genetic=Free(), spread=1e-3).truth["C"].to_numpy()
     assert np.abs(other - genetic_covariance(simulate(**SIZE).truth)).max() < 0.02
 
@@ -134,7 +136,7 @@ def test_heritability_is_that_of_the_summary():
         (Proportional(), "common_correlation", ("Sigma_t", "R_e")),
         (MainAndInteraction(), "by_env", ("Sigma_t", "Sigma_gt", "k", "R_e")),
         (MainAndInteraction(), "shared", ("Sigma_gt",)),
-        (Separable(), "scaled", ("K", "R_e")),
+        (Separable(), "scaled", ("Sigma_t", "K", "R_e")),
         (FactorAnalytic(1), "shared", ("C",)),
         (Free(), "by_env", ("C", "R_e", "beta", "Sigma_r")),
     ],
@@ -152,6 +154,8 @@ def test_what_is_given_is_the_truth(genetic, residual, names):
         for name in names:
             assert simulation.truth[name].to_numpy() == pytest.approx(other[name].to_numpy(), abs=1e-12), name
         assert simulation.truth["beta"].index.equals(other["beta"].index)
+        if "Sigma_t" in names and "R_e" in names and "C" in other:  # C is made of what is given
+            assert simulation.truth["C"].to_numpy() == pytest.approx(other["C"].to_numpy())
         whiten = np.linalg.inv(np.linalg.cholesky(simulation.relationship.matrix))
         u, _, e = split(simulation)
         close_to_covariance(np.hstack(whiten @ u), genetic_covariance(simulation.truth))

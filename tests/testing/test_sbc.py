@@ -1,6 +1,7 @@
 """The calibration instrument: uniform where the sampler is right, not where an error is planted; files that resume."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from bmtme.engines.rotated.collapsed import resume_walk
 from bmtme.engines.rotated.draws import allocate_draws, hold_draws, record_draw
 from bmtme.engines.rotated.steps import fill_fitted, measure_completed_density
 from bmtme.linalg.compile import compiled
+from bmtme.results.predictions import Predictor
 from bmtme.structures import main_and_interaction
 from bmtme.structures.by_env import ByEnv
 from bmtme.structures.common_correlation import CommonCorrelation
@@ -22,8 +24,9 @@ from bmtme.structures.separable import Separable
 from bmtme.structures.structure import point_part
 from bmtme.testing.laws import join_laws, join_restrictions
 from bmtme.testing.pairs import draw_truth, open_walk, pack_truth
+from bmtme.testing.ranked import choose_targets, fit_held
 from bmtme.testing.replication import run_study
-from bmtme.testing.sbc import EVERY, collect_replicates, make_pair_study, make_study, name_quantities
+from bmtme.testing.sbc import EVERY, collect_replicates, make_pair_study, make_study, name_quantities, run_chain
 from bmtme.testing.uniformity import (
     combine_p,
     combine_z,
@@ -145,6 +148,26 @@ def test_truths_and_draws_are_the_same_quantities(name, monkeypatch):
     wanted, found = subject._list_truth(p, truth), subject.read(draws, p)
     assert [what for what, _ in wanted] == [what for what, _ in found]
     np.testing.assert_allclose([x[0] for _, x in found], [x for _, x in wanted], rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["paper", "two factors"])
+def test_held_plots_are_predicted_as_users_see_them(name):
+    """Means and variances beside those of the predictions, which the intervals are made of."""
+    *pair, line_effect = PAIRS[name]
+    study = make_pair_study(*pair, line_effect=line_effect, tune=10, ranked=2, thin=5)
+    subject = study.subject
+    values = subject.draw(np.random.default_rng(1))[0]
+    draws = run_chain(study, subject.problem(values, 1), 1, np.random.SeedSequence(1), threading.Event())
+    targets = choose_targets(subject)
+    fitted, variance = fit_held(subject, targets, draws)
+    predictor = Predictor([draws], subject.case.basis, targets)
+    for h, (j, i) in enumerate(subject.held.values()):
+        for l in range(2):
+            rows = np.array([j])
+            np.testing.assert_allclose(fitted[h, l], predictor.draw(i, l, rows)[0], rtol=1e-9, atol=1e-12)
+            added = predictor.add(rows, predictor.genetic[:, i, l], l)[0] + predictor.residual[:, i, l]
+            np.testing.assert_allclose(variance[h, l], added, rtol=1e-9)
+    assert np.ptp(variance[:, 0, 0]) > 0
 
 
 def test_designs_have_the_gaps_that_structures_serve():
