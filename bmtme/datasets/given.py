@@ -64,7 +64,10 @@ class Labels:
 
 def find_entry(name: str, n_dims: int) -> Quantity:
     """The entry of the register with this name and number of dimensions."""
-    return next(q for q in QUANTITIES if q.name == name and len(q.dims) == n_dims and q.derive is None)
+    found = [q for q in QUANTITIES if q.name == name and len(q.dims) == n_dims and q.derive is None]
+    if not found:
+        raise LookupError(f"the register has no quantity {name!r} with {n_dims} dimensions")
+    return found[0]
 
 
 def read_given(given: Mapping[str, Any], known: Mapping[str, Quantity], labels: Labels) -> Values:
