@@ -17,6 +17,7 @@ __all__ = [
     "Parser",
     "add_common_options",
     "add_data_options",
+    "add_ids_option",
     "add_model_options",
     "add_pedigree_options",
     "check_data_options",
@@ -36,9 +37,11 @@ empty, NA, NaN, a point, or a code of --missing. Names are text: line 001 is not
 line 1.
 
 GRM is a square table with the names of the lines in its first column and in its
-header, such as R's write.csv(G) makes; or such a table as .parquet; or GCTA's
-.grm.bin with its .grm.id. 'bmtme grm' makes one from markers. Lines are matched
-by name, whatever their order; lines without a record are predicted too.
+header, such as R's write.csv(G) makes; or such a table as .parquet; GCTA's
+.grm.bin or .grm.gz with its .grm.id; PLINK's .rel or .rel.bin with its .rel.id;
+rows of line, line and value; or ASReml's .giv (an inverse) or .grm. 'bmtme grm'
+makes one from markers. Lines are matched by name, whatever their order; lines
+without a record are predicted too.
 """
 
 
@@ -145,6 +148,7 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
         metavar="GRM",
         help="table of the relationship matrix, or the word identity for unrelated lines",
     )
+    add_ids_option(group)
     group.add_argument("--line", required=True, metavar="COL", help="column with the names of the lines")
     group.add_argument("--env", required=True, metavar="COL", help="column with the names of the environments")
     group.add_argument(
@@ -190,6 +194,17 @@ def check_data_options(args: argparse.Namespace) -> None:
     args.traits = split_names(parser, "--traits", args.traits)
     args.rep = split_names(parser, "--rep", args.rep)
     args.missing = split_names(parser, "--missing", args.missing)
+
+
+def add_ids_option(group: Any) -> None:
+    """What names the lines of files in which they have two IDs."""
+    group.add_argument(
+        "--ids",
+        choices=("auto", "iid", "fid"),
+        default="auto",
+        help="what names lines in PLINK's and GCTA's files: the individual's ID or the family's (default: the "
+        "individual's, or the family's where all individuals have the same)",
+    )
 
 
 def add_pedigree_options(group: Any) -> None:

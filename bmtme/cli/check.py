@@ -152,7 +152,7 @@ def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | Non
         return Relationship.identity(trial.lines), []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* looks like the inverse of a relationship")  # the report tells
-        return read_relationship(args.relationship), []
+        return read_relationship(args.relationship, ids=args.ids), []
 
 
 def write(checkup: Checkup, out: Path) -> None:

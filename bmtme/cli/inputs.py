@@ -77,7 +77,7 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
         files["families"] = describe_file(families)
     if args.relationship == IDENTITY:
         return Inputs(trial, Relationship.identity(trial.lines), files | {"relationship": IDENTITY}, found)
-    relationship = read_relationship(args.relationship)
+    relationship = read_relationship(args.relationship, ids=args.ids)
     return Inputs(trial, relationship, files | {"relationship": describe_file(args.relationship)}, found)
 
 
