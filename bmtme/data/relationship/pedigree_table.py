@@ -66,7 +66,7 @@ def read_pedigree(path: str | os.PathLike[str], id: str = "id", sire: str = "sir
     for column, role in ((id, "id"), (sire, "sire"), (dam, "dam")):
         table.column(as_text(column, role), role)
     frame = table.frame.copy()
-    frame.attrs["file"] = Path(path).name
+    frame.attrs |= {"file": Path(path).name, "in_sheet": table.in_sheet}
     return frame
 
 
@@ -183,7 +183,7 @@ def _as_table(frame: pd.DataFrame, missing: Codes | None) -> Table:
     file = frame.attrs.get("file")
     if file is None:
         return Table.from_frame(frame, "the pedigree", form)
-    return Table(frame, f"the pedigree {file}", True, form)
+    return Table(frame, f"the pedigree {file}", True, form, frame.attrs.get("in_sheet", False))
 
 
 def _refuse_repeats(table: Table, names: Sequence[str]) -> None:

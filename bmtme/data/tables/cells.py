@@ -157,8 +157,10 @@ def identifier(value: Any) -> str | None:
         plain = float(value)
         if math.isnan(plain):
             return None
-        if plain.is_integer() and abs(plain) < _LARGEST_EXACT:
-            return str(int(plain))
+        if plain.is_integer():
+            if abs(plain) < _LARGEST_EXACT:
+                return str(int(plain))
+            raise DataError(f"{plain!r}, which has lost its last digits: give identifiers as text")
         raise DataError(f"{plain!r}, which is no whole number: give identifiers as text")
     if value is None or value is pd.NA or value is pd.NaT:
         return None

@@ -132,7 +132,7 @@ def test_dates_of_a_workbook_are_named(tmp_path, capsys):
     for day in (1, 2, 3):
         book.active.append([datetime(2026, 5, day), "E", day / 2])
     book.save(tmp_path / "ids.xlsx")
-    words = r"line column 'line' of ids.xlsx holds 2026-05-01 00:00:00, .* names like 3-1 or MAR1: .* \(row 2\)"
+    words = r"line column 'line' of ids.xlsx holds 2026-05-01 00:00:00, .* names like 3-1 or MAR1: .* \(cell A2\)"
     with pytest.raises(DataError, match=words):
         read_trial(tmp_path / "ids.xlsx", line="line", env="env")
     assert main(["check", str(tmp_path / "ids.xlsx"), "--line", "line", "--env", "env"]) == 3
