@@ -186,7 +186,7 @@ def test_check(data: st.DataObject, worker: Worker) -> None:
         if kin == "grm":
             words += ["--relationship", str(table_file(data.draw, folder, "grm", grm_rows()))]
         elif kin == "ped":
-            words += ["--pedigree", str(table_file(data.draw, folder, "ped", pedigree_rows()))]
+            words += ["--relationship", str(table_file(data.draw, folder, "ped", pedigree_rows()))]
         out = folder / "report" if data.draw(st.booleans()) else None
         check_shell(worker, [*words, *([] if out is None else ["--out", str(out)])], folder, out, PLACES)
 

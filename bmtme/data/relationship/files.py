@@ -28,9 +28,14 @@ from bmtme.data.tables.texts import read_rows
 from bmtme.data.tables.workbooks import load_parquet
 from bmtme.errors import DataError, UsageError, blame
 from bmtme.extras import require
+from bmtme.words import list_names
 
 __all__ = ["read_relationship", "relationship_targets", "write_relationship"]
 
+#: Headers of parents in pedigrees.
+_PARENTS = frozenset(
+    "sire dam father mother male female male_parent female_parent parent1 parent2 parent_1 parent_2 pollen seed".split()
+)
 _PARQUET_ENDINGS = (".parquet", ".pq")
 _TEXT_ENDINGS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 
@@ -128,6 +133,8 @@ def _read_text(path: str, ids: str) -> Sparse:
     labels: list[str] = []
     for row, cells in rows:
         label = cells[0].strip()
+        if not labels and label not in columns:
+            _refuse_pedigree(columns, name)
         if not label:
             raise DataError(f"{name} has no line name in row {row}: the first column must hold the names of the lines.")
         if len(labels) < n:
@@ -139,6 +146,17 @@ def _read_text(path: str, ids: str) -> Sparse:
     if not np.array_equal(order, np.arange(n)):
         entries = entries[:, order]
     return Sparse(entries, lines)
+
+
+def _refuse_pedigree(columns: Sequence[str], name: str) -> None:
+    """Refuse a table whose header has two words for parents."""
+    parents = [column for column in columns if column.casefold().replace(" ", "_") in _PARENTS]
+    if len(parents) > 1:
+        raise DataError(
+            f"{name} has the columns {list_names(parents, 4)}, as a pedigree: say which are the individual's and its "
+            "parents' (in the shell --pedigree-columns ID,SIRE,DAM); in Python, pedigree_relationship makes the "
+            "matrix of it."
+        )
 
 
 def _parse_row(cells: Sequence[str], line: str, columns: Sequence[str], where: str) -> np.ndarray:

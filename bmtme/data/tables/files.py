@@ -26,7 +26,7 @@ from bmtme.data.tables.workbooks import EXCEL_SUFFIXES, PARQUET_SUFFIXES, column
 from bmtme.errors import DataError, UsageError
 from bmtme.words import first_repeat, list_names, suggest
 
-__all__ = ["Table", "check_header", "read_table"]
+__all__ = ["Table", "check_header", "read_columns", "read_table"]
 
 
 #: Digits of a number that spreadsheet programs keep.
@@ -245,6 +245,21 @@ def read_table(
         body.append(cells)
     frame = pd.DataFrame(body, columns=columns, index=pd.Index(numbers, dtype=np.int64), dtype=object)
     return Table(frame, name, from_file=True, form=form, in_sheet=ending in EXCEL_SUFFIXES)
+
+
+def read_columns(path: str | os.PathLike[str]) -> list[str]:
+    """Names of the columns of a table in a file; of a text, without reading further than the header.
+
+    Raises
+    ------
+    DataError, UsageError
+        As for `read_table`.
+    """
+    if suffix(path) in EXCEL_SUFFIXES | PARQUET_SUFFIXES:
+        return read_table(path).columns
+    refuse_foreign(path, "table")
+    _, header = next(read_rows(path))
+    return [cell.strip() for cell in header]
 
 
 def check_header(columns: Sequence[str], name: str) -> None:

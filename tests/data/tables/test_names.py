@@ -77,7 +77,7 @@ def test_unknown_parents_in_the_shell(tmp_path, capsys):
     plots(["a", "b", "c"]).to_csv(tmp_path / "y.csv", index=False)
     parents(("a", "u", "u"), ("b", "unknown", "999"), ("c", "a", "b")).to_csv(tmp_path / "p.csv", index=False)
     words = ["check", str(tmp_path / "y.csv"), "--line", "line", "--env", "env", "--traits", "y"]
-    words += ["--pedigree", str(tmp_path / "p.csv")]
+    words += ["--relationship", str(tmp_path / "p.csv")]
     assert main(words) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "Without a row of its own: u; if this stands for unknown parents, name it with --pedigree-missing" in said
@@ -88,7 +88,7 @@ def test_unknown_parents_in_the_shell(tmp_path, capsys):
     assert "relationship 3 lines, among them all 3" in said
     assert "nothing strange" in said
     assert main([*words[:-2], "--pedigree-missing", "u"]) == 2
-    assert "--pedigree-missing: needs --pedigree" in capsys.readouterr().err
+    assert "--pedigree-missing: needs a pedigree" in capsys.readouterr().err
 
 
 def test_words_for_nothing_are_one_list():
