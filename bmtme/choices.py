@@ -9,7 +9,14 @@ UNITS = ("scaled", "raw")
 #: Models beside these structures: one trait at a time; the means of the environments.
 SINGLE, MEAN = "single", "mean"
 #: Genetic and residual structures by name.
-GENETICS = ("proportional", "main_and_interaction", "separable", "factor_analytic", "free")
+GENETICS = (
+    "proportional",
+    "main_and_interaction",
+    "environments_by_trait",
+    "separable",
+    "factor_analytic",
+    "free",
+)
 RESIDUALS = ("shared", "scaled", "common_correlation", "by_env")
 #: The genetic structure that has a number of factors.
 FACTORED = "factor_analytic"

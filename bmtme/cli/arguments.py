@@ -293,7 +293,8 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         choices=[name.replace("_", "-") for name in GENETICS],
         default=GENETICS[0],
         help="genetic covariance over environments and traits: the same of the traits in main effects and interaction; "
-        "one for each of the two; factors in common and variances of their own; free (default: %(default)s)",
+        "one for each of the two; a covariance of the environments for each trait, or one for all traits; factors in "
+        "common and variances of their own; free (default: %(default)s)",
     )
     group.add_argument(
         "--factors", type=whole(1), metavar="N", help="factors of --genetic factor-analytic (default: 2)"

@@ -119,8 +119,8 @@ class BMTME:
         Of the standard model: D as above, or D = I (the paper's, sensible for traits in one unit only).
     genetic : Genetic
         Structure of the covariance of a line's genetic effects over environments and traits, by default
-        `Proportional`, (1 1' + Sigma_E) (x) Sigma_t as above; `MainAndInteraction`, `Separable`,
-        `FactorAnalytic`, `Free`. Any other than `Proportional` needs the sampler ``collapsed``.
+        `Proportional`, (1 1' + Sigma_E) (x) Sigma_t as above; `MainAndInteraction`, `EnvironmentsByTrait`,
+        `Separable`, `FactorAnalytic`, `Free`. Any other than `Proportional` needs the sampler ``collapsed``.
     residual : {"shared", "scaled", "common_correlation", "by_env"} or Residual
         Structure of the residual covariance: one R_e in every environment (default); one, larger or smaller in each
         (its geometric mean has the prior `prior_e`); standard deviations of its own in every environment, with one

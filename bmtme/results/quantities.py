@@ -153,6 +153,18 @@ ENV_K = Quantity(
     "genetic covariance of the environments, the same for every trait, its diagonal 1 on average", reported=True,
     notes=(note_single, note_likeness),
 )  # fmt: skip
+ENV_COVARIANCE = Quantity(
+    "env_covariance", ("env", "env_bis", "trait"), VARIANCE,
+    "genetic covariance of the environments in the trait, for the relationship as given, where each trait has its own",
+    reported=True, notes=(first_of(note_clones, note_single), note_likeness),
+)  # fmt: skip
+P = Quantity(
+    "P", ("trait", "trait_bis"), NONE,
+    "correlation of the traits in C made of these, the same in every environment: genetic correlations within an "
+    "environment are as large at most",
+    reported=True, range=(-1.0, 1.0), diagonal=False, notes=(note_single, note_likeness),
+    title="Correlation P of the traits",
+)  # fmt: skip
 R_E = Quantity(
     "R_e", ("trait", "trait_bis"), COVARIANCE, "residual covariance of the traits on one plot", attrgetter("R_e"),
     is_shared, notes=(first_of(note_apart, note_prior_only), note_spread, note_likeness),
@@ -193,6 +205,8 @@ QUANTITIES: tuple[Quantity, ...] = (
     SIGMA_GT,
     K,
     ENV_K,
+    ENV_COVARIANCE,
+    P,
     GENETIC_VARIANCE,
     C,
     R_E,

@@ -14,6 +14,7 @@ from bmtme.linalg.small import SMALL
 from bmtme.model.codes import FULL, HALF_T, MISSING, OBSERVED, CovariancePrior
 from bmtme.structures.by_env import ByEnv, back
 from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.environments_by_trait import EnvironmentsByTrait
 from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
@@ -47,6 +48,8 @@ PAIRS = {
     "interaction": (MainAndInteraction(k="equal"), Shared()),
     "interaction of free size": (MainAndInteraction(k="free"), Shared()),
     "interaction by environment": (MainAndInteraction(k="free"), ByEnv()),
+    "by trait": (EnvironmentsByTrait(), Shared()),
+    "by trait, common correlation": (EnvironmentsByTrait(), CommonCorrelation()),
     "separable": (Separable(), Shared()),
 }
 DESIGNS = ("complete", "missing", "absent", "unseen", "one-trait", "one-environment")
@@ -100,6 +103,7 @@ def test_structures_are_refused_what_they_cannot_serve_only():
     counts = {name: sum(scene[0] == name for scene in SCENES) for name in PAIRS}
     assert {counts[name] for name in ("made up", "by environment", "common correlation", "scaled")} == {12}
     assert counts["free"] == counts["free by environment"] == 4
+    assert {design for name, _, design in SCENES if name == "by trait"} == {"complete", "missing"}
     assert {design for name, _, design in SCENES if name == "interaction"} == set(DESIGNS) - {"one-environment"}
     assert {design for name, _, design in SCENES if name == "separable"} == {"complete", "missing", "absent"}
 
@@ -198,6 +202,29 @@ def test_many_factors_assume_nothing():
         for (walk, held), place in zip(walks, (theta, other), strict=True):
             values.append(evaluate(place, *held, np.empty(len(place))) - measure_prior(place, held[0], held[3]))
             np.testing.assert_allclose(walk.C, C, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(values[::2], values[1::2], rtol=1e-9)
+    assert np.ptp(values) > 0.1
+
+
+def test_traits_with_one_covariance_of_environments_are_separable():
+    """All K_l in proportion: C, and the likelihood, of `Separable` with P as the correlation of Sigma_t."""
+    scene = make_scene("missing", "unstructured")
+    names = "by trait", "separable"
+    problems = [build_pair_problem(scene.case, PAIRS[name], scene.values) for name in names]
+    walks = [open_walk(problem, scene.state()) for problem in problems]
+    rng = np.random.default_rng(5)
+    values = []
+    for _ in range(3):
+        sd, z, k = np.exp(0.5 * rng.standard_normal(2)), rng.standard_normal(2), rng.standard_normal(2)
+        roots = np.sqrt(np.exp(k) / np.exp(k).mean())
+        own = start_at(PAIRS["separable"], problems[1], scene.t)[problems[1].residual.first :]
+        own *= np.exp(0.2 * rng.standard_normal(len(own)))
+        each = np.concatenate([*([*(d * roots), z[0]] for d in sd), z[1:], own])
+        for (walk, held), theta in zip(walks, (each, np.concatenate([sd, z[1:], k, z[:1], own])), strict=True):
+            values.append(evaluate(theta, *held, np.empty(len(theta))) - measure_prior(theta, held[0], held[3]))
+            K, P = (np.array([[1.0, r], [r, 1.0]]) for r in np.tanh(z))
+            by_hand = np.kron(K * np.outer(roots, roots), P * np.outer(sd, sd))
+            np.testing.assert_allclose(walk.C, by_hand, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(values[::2], values[1::2], rtol=1e-9)
     assert np.ptp(values) > 0.1
 
