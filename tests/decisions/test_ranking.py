@@ -226,7 +226,7 @@ def test_saved_and_loaded(tmp_path):
 @pytest.mark.parametrize(
     "given, error, text",
     [
-        ({"trait": "T3"}, DataError, r"no trait 'T3'\. Did you mean 'T1'\? Its traits are 'T1', 'T2'"),
+        ({"trait": "T3"}, DataError, r"no trait 'T3'\. Its traits are 'T1', 'T2'"),
         ({}, UsageError, "trait must be named, as this fit has several: 'T1', 'T2'"),
         ({"trait": ["T1", "T2"]}, UsageError, r"fit\.index or fit\.joint_probabilities"),
         ({"trait": "T1", "env": "e1"}, DataError, r"no environment 'e1'\. Did you mean 'E1'"),

@@ -201,7 +201,8 @@ def make_groups(
 def label(variables: dict[str, Any], coords: dict[str, Any]) -> xarray.Dataset:
     """A Dataset with the coordinates that its variables need; lines without records need a trait."""
     used = {dim for dims, _ in variables.values() for dim in ([dims] if isinstance(dims, str) else dims)}
-    return xarray.Dataset(variables, {name: list(names) for name, names in coords.items() if name in used})
+    told = {name: (dims, array, {"meaning": ""}) for name, (dims, array) in variables.items()}
+    return xarray.Dataset(told, {name: list(names) for name, names in coords.items() if name in used})
 
 
 def measure_contrast(G: np.ndarray, known: np.ndarray, j: int) -> float:
@@ -241,7 +242,7 @@ def make_fit(
     s: Setting,
     structure: str = "general",
     *,
-    draws: int = 200,
+    draws: int = 60,
     chains: int = 2,
     alone: bool = False,
     thin: bool = False,
