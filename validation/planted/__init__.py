@@ -4,7 +4,7 @@ Every mutant replaces a piece of source text that occurs exactly once in its fil
 where the source moves on, ``tests/project/test_mutant_list.py`` says which entry to bring up to date.
 """
 
-from validation.planted import compared, conditionals, data, reported, structures, sweeps
+from validation.planted import compared, conditionals, data, decided, reported, structures, sweeps
 from validation.planted.mutant import Mutant
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -22,4 +22,5 @@ MUTANTS = (
     *data.PREDICTED,
     *reported.REPORTED,
     *compared.COMPARED,
+    *decided.DECIDED,
 )
