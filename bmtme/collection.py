@@ -16,6 +16,7 @@ from bmtme.checkup.line_effect import FEWEST_CONTRASTS, count_contrasts
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
+from bmtme.model.contrasts import measure_contrasts
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Prepared, count_records
@@ -122,11 +123,12 @@ def collect(
         {
             "relationship_eigenvalues": ("eigenvector", prepared.basis.values * scaling.m),
             "relationship_mean_diagonal": ((), scaling.m),
+            "relationship_contrast": ("predicted_line", measure_contrasts(prepared.relationship, prepared.lines)),
             "recorded": (("env", "trait"), layout.recorded.astype(np.int8)),
             "trait_mean": ("trait", scaling.centre),
             "trait_sd": ("trait", scaling.scale),
         },
-        {"env": list(trial.envs), "trait": list(trial.traits)},
+        {"env": list(trial.envs), "trait": list(trial.traits), "predicted_line": list(prepared.relationship.lines)},
         ATTRS,
     )
     shown = {"env": prepared.shown_envs, "cell": np.argsort(np.argsort(prepared.shown_envs)[cell_env], kind="stable")}

@@ -159,14 +159,14 @@ def fit(
     with threadpool_limits(1):  # the same bits whatever the number of cores
         groups, facts, went = collect_all(sets, built, modes, sampled, keep)
         predictions = None
+        if not alone:
+            groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS)
         if targets is not None:
             tables = [
                 predict(own.prepared, scaling, drawn, own.prepared.trial, wanted)
                 for own, (_, scaling), drawn, wanted in zip(sets, built, sampled, targets, strict=True)
             ]
             predictions = arrange_predictions(pd.concat(tables), relationship.lines, trial.envs, trial.traits)
-            if unrecorded[0] and not alone:
-                unrecorded[0] |= cover_columns(prepared, *built[0], sampled[0])
             traits = [own.list_traits() for own in sets]
             groups |= collect_unrecorded(list(zip(traits, unrecorded, strict=True)), ATTRS)
     clock.append(time.perf_counter())

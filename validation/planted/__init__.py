@@ -8,6 +8,7 @@ from validation.planted import (
     compared,
     conditionals,
     data,
+    decided,
     instruments,
     replicates,
     reported,
@@ -35,4 +36,5 @@ MUTANTS = (
     *compared.COMPARED,
     *told.TOLD,
     *instruments.INSTRUMENTS,
+    *decided.DECIDED,
 )
