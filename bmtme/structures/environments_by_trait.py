@@ -143,10 +143,10 @@ class EnvironmentsByTrait(Genetic):
     complete = staticmethod(complete)
 
     def check(self, recorded: np.ndarray, envs: Sequence[str], traits: Sequence[str]) -> None:
-        # The prior has correlations of both signs alike with the trait's other environments, not with the other traits.
+        # Correlations of the other traits reach such a column by P; those within K_l have either sign alike a priori.
         why = (
-            "there lines would be told apart by other traits in the same environment at most, never by the trait's "
-            "own records elsewhere"
+            "no record tells how a trait goes there with its other environments, so that predictions would rest on "
+            "other traits and the prior alone"
         )
         refuse_absent(self, recorded, envs, traits, why)
         refuse_single(self, recorded)

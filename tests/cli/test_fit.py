@@ -157,9 +157,10 @@ def test_genetic_structures(fit_words: list[str], tmp_path: Path, run: Run) -> N
     code, _, complained = run(*fit_words, "--factors", "1", "--out", tmp_path / "other")
     assert code == 2
     assert "factors belong to the genetic structure factor-analytic, not to proportional" in complained
-    code, _, complained = run(*fit_words, *SMALL, "--genetic", "free", "--out", tmp_path / "free")
-    assert code == 2
-    assert "the genetic structure free cannot serve environment x trait columns without any record" in complained
+    for word, name in (("free", "free"), ("environments-by-trait", "environments_by_trait")):
+        code, _, complained = run(*fit_words, *SMALL, "--genetic", word, "--out", tmp_path / word)
+        assert code == 2
+        assert f"the genetic structure {name} cannot serve environment x trait columns without any record" in complained
     code, _, complained = run(*fit_words, "--model", "diagonal", "--genetic", "free", "--out", tmp_path / "other")
     assert code == 2
     assert "structure='diagonal' does not go with the genetic structure free" in complained

@@ -49,6 +49,9 @@ def test_labels() -> None:
     made = make_models(read(*name("f=single,genetic=free,line-effect", "diagonal"), "--residual", "by-env"))
     assert made["f"] == bmtme.SingleTrait(bmtme.BMTME(genetic=Free(), residual="by_env", line_effect=True))
     assert made["diagonal"] == bmtme.BMTME("diagonal", residual="by_env")
+    made = make_models(read(*name("g=genetic=environments-by-trait", "unstructured"), "--genetic", "separable"))
+    assert made["g"] == bmtme.BMTME(genetic=bmtme.EnvironmentsByTrait())
+    assert made["unstructured"] == bmtme.BMTME(genetic=bmtme.Separable())
     assert make_models(read("--line-effect"))["unstructured"] == bmtme.BMTME(line_effect=True)
 
 

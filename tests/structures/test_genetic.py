@@ -450,7 +450,7 @@ def test_environments_by_trait_are_refused_where_a_column_has_no_record():
     model = bmtme.BMTME(genetic=bmtme.EnvironmentsByTrait())
     absent = frame.copy()
     absent.loc[absent["env"] == "E2", "T2"] = np.nan
-    words = r"cannot serve environment x trait columns without any record \('?E2 x T2'?\): there lines would be .*Use "
+    words = r"cannot serve environment x trait columns without any record \('?E2 x T2'?\): no record tells .*Use "
     with pytest.raises(bmtme.UsageError, match=r"^the genetic structure environments_by_trait " + words):
         bmtme.fit(read(absent), relationship, model, **SHORT)
     where = r"^model 'it', partition '[^']+', training part: the genetic structure environments_by_trait cannot serve "
