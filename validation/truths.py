@@ -126,8 +126,8 @@ def run_full(options: Options) -> list[Row]:
             ))  # fmt: skip
     head = ("model", "quantity", "truths", "in 90%", "RMS error", "mean error", "largest R-hat")
     tables = {"By quantity": make_table(head, lines)}
-    write_tables(options, "structures", rows, tables, time.perf_counter() - began)
+    write_tables(options, "truths", rows, tables, time.perf_counter() - began)
     return rows
 
 
-register("structures", run_quick, run_full)
+register("truths", run_quick, run_full)
