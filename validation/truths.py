@@ -49,7 +49,7 @@ def fit_one(words: Mapping[str, Any], options: Options) -> pd.DataFrame:
     trial = bmtme.Trial.from_frame(simulation.frame, line="line", env="env", traits=TRAITS, rep="rep")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        model = bmtme.BMTME(**words)
+        model = bmtme.BMTME(rep_effect="none", **words)
         fit = bmtme.fit(trial, simulation.relationship, model, seed=0, cores=options.cores, **CHAINS)
     summary, truth = fit.summary(), simulation.parameters()
     assert set(truth.index) == set(summary.index), set(truth.index) ^ set(summary.index)

@@ -72,7 +72,7 @@ class Simulation:
         Returns
         -------
         pandas.Series
-            In the order of a summary, of which it has every row but those of columns without a record.
+            In the order of a summary, of which it has every row but those of effects of replicates, which are zero.
         """
         beta = self.truth["beta"]
         labels = Labels(list(beta.index), list(beta.columns))

@@ -246,7 +246,7 @@ def test_a_fit_has_the_rows_of_the_truth_and_finds_it(genetic):
     options = {"residual": residual, "line_effect": effect} | ({} if genetic is None else {"genetic": genetic})
     simulation = simulate(120, 3, 2, 2, relationship="markers", seed=4, **options)
     trial = bmtme.Trial.from_frame(simulation.frame, line="line", env="env", traits=["T1", "T2"], rep="rep")
-    model = bmtme.BMTME(**options)
+    model = bmtme.BMTME(rep_effect="none", **options)
     summary = bmtme.fit(trial, simulation.relationship, model, draws=400, tune=400, chains=3, seed=1).summary()
     truth = simulation.parameters()
     assert list(truth.index) == list(summary.index)
