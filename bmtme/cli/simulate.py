@@ -101,9 +101,10 @@ def add_command(commands: Any) -> None:
         help="residual covariance of the traits, as of bmtme fit (default: %(default)s)",
     )
     parser.add_argument(
-        "--line-effect", action="store_true", help="lines differ beyond the relationship, by a quarter of the genetic "
-        "variance"
-    )  # fmt: skip
+        "--line-effect",
+        action="store_true",
+        help="lines differ beyond the relationship, by a quarter of the genetic variance; not with compound",
+    )
     parser.add_argument(
         "--spread",
         type=number,

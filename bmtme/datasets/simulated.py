@@ -72,7 +72,7 @@ class Simulation:
         Returns
         -------
         pandas.Series
-            In the order of a summary, of which it has every row but those of columns without a record.
+            In the order of a summary, of which it has every row but those of effects of replicates, which are zero.
         """
         beta = self.truth["beta"]
         labels = Labels(list(beta.index), list(beta.columns))
@@ -186,7 +186,8 @@ def simulate(
     seed : int
         Everything follows from it, in a stream for each part: the values do not depend on what is missing.
     genetic, residual, line_effect
-        As of `BMTME`; by default the paper's. The paper's C and its R_e are those above, nothing of them is drawn.
+        As of `BMTME`; by default the paper's. The paper's C and its R_e are those above, nothing of them is drawn. A
+        line effect needs lines that are related unequally, so that "compound" is refused.
     spread : float
         Standard deviation of the parameters of other structures around the paper's covariances: of standard
         deviations where Sigma_t has 1, of logarithms and inverse hyperbolic sines.
@@ -237,7 +238,7 @@ def simulate(
     labels = Labels(env_names, trait_names)
     structures = settle_structures(genetic, residual, line_effect, labels)
     if line_effect:
-        refuse_line_effect(rel, envs, reps)
+        refuse_line_effect(rel, labels, envs * reps)
     given = {} if truth is None else truth
     refuse_replaced(
         given, simulate, genetic_correlation=genetic_correlation, residual_correlation=residual_correlation,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bmtme.checkup.line_effect import describe_obstacle
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.datasets.given import FloatArray, Labels, Values, check_residuals, find_entry, read_given
 from bmtme.errors import UsageError
@@ -193,15 +194,13 @@ def settle_structures(
     return None if is_paper_pair(*structures) and not line_effect else structures
 
 
-def refuse_line_effect(relationship: Relationship, envs: int, reps: int) -> None:
-    """Refuse a line effect that no fit could tell from other effects."""
-    if relationship.is_identity:
-        raise UsageError(
-            "line_effect=True needs a relationship that says more than the identity: of unrelated lines, effects "
-            "outside the relationship are the genetic effects themselves. Leave line_effect out."
-        )
-    if envs < 2 and reps < 2:
-        raise UsageError(
-            "line_effect=True needs two environments or replicates (envs, reps): with single plots in one environment "
-            "nothing tells effects of lines from residuals."
-        )
+def refuse_line_effect(relationship: Relationship, labels: Labels, plots: int) -> None:
+    """Refuse a line effect that no fit could tell from other effects.
+
+    plots : of every line
+    """
+    why = describe_obstacle(
+        relationship, relationship.lines, labels.traits, np.full((len(relationship.lines), len(labels.traits)), plots)
+    )
+    if why:
+        raise UsageError(why)

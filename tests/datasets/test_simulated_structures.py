@@ -30,7 +30,7 @@ GENETICS = {
     "one's own": HalfAlike(),
 }
 RESIDUALS = ("shared", "scaled", "common_correlation", "by_env")
-SIZE = {"lines": 400, "envs": 3, "traits": 2, "reps": 2, "seed": 3}
+SIZE = {"lines": 400, "envs": 3, "traits": 2, "reps": 2, "relationship": "blocks", "seed": 3}
 
 
 def split(simulation):
@@ -162,7 +162,8 @@ def test_what_is_given_is_the_truth(genetic, residual, names):
         close_to_covariance(e[-1].reshape(-1, 2), simulation.truth["R_e"].to_numpy()[-2:])
     if genetic is None:
         h2 = simulation.truth["heritability"]
-        share = 0.3 * np.diag(other["Sigma_t"]) * (1 + np.diag(other["Sigma_E"]).mean())
+        G = simulation.relationship.matrix
+        share = (np.trace(G) - G.sum() / 400) / 399 * np.diag(other["Sigma_t"]) * (1 + np.diag(other["Sigma_E"]).mean())
         assert h2.to_numpy() == pytest.approx(share / (share + np.diag(other["R_e"])))
 
 
@@ -181,7 +182,9 @@ def test_everything_follows_from_the_seed_in_streams():
 
 
 def test_save_writes_the_truth(tmp_path):
-    simulation = simulate(lines=12, traits=2, genetic=MainAndInteraction(), residual="by_env", line_effect=True)
+    simulation = simulate(
+        12, 3, 2, relationship="markers", genetic=MainAndInteraction(), residual="by_env", line_effect=True
+    )
     simulation.save(tmp_path / "data")
     truth = json.loads((tmp_path / "data" / "truth.json").read_text())
     assert truth["R_e"]["E2"]["T1"]["T2"] == pytest.approx(simulation.truth["R_e"].loc[("E2", "T1"), "T2"])
@@ -191,6 +194,7 @@ def test_save_writes_the_truth(tmp_path):
 
 
 SYMMETRIC = np.array([[1.0, 0.5], [0.4, 1.0]])
+MARKED = {"relationship": "markers"}
 UNRELATED = Relationship.identity(["a", "b"])
 UNLIKE = np.array([np.eye(2), [[1.0, 0.5], [0.5, 1.0]], np.eye(2)])
 
@@ -201,8 +205,9 @@ UNLIKE = np.array([np.eye(2), [[1.0, 0.5], [0.5, 1.0]], np.eye(2)])
         ({"genetic": "free"}, "genetic of a model must be a structure as a value"),
         ({"residual": "by-env"}, "residual of a model must be one of 'shared', 'scaled'"),
         ({"line_effect": 1}, "line_effect of a model must be True or False"),
-        ({"line_effect": True, "envs": 1, "reps": 1}, "needs two environments or replicates"),
-        ({"line_effect": True, "lines": 2, "relationship": UNRELATED}, "more than the identity"),
+        ({"line_effect": True}, "needs lines that are related unequally"),
+        ({**MARKED, "line_effect": True, "envs": 1}, "needs records of lines in two environments, or replicates"),
+        ({"line_effect": True, "lines": 2, "relationship": UNRELATED}, "are unrelated"),
         ({"genetic": Separable(), "traits": 1}, "separable needs two traits at least"),
         ({"genetic": MainAndInteraction(), "envs": 1}, "main_and_interaction needs records in two environments"),
         ({"genetic": FactorAnalytic(6)}, "needs fewer factors than environment x trait columns"),
@@ -241,7 +246,7 @@ def test_a_fit_has_the_rows_of_the_truth_and_finds_it(genetic):
     options = {"residual": residual, "line_effect": effect} | ({} if genetic is None else {"genetic": genetic})
     simulation = simulate(120, 3, 2, 2, relationship="markers", seed=4, **options)
     trial = bmtme.Trial.from_frame(simulation.frame, line="line", env="env", traits=["T1", "T2"], rep="rep")
-    model = bmtme.BMTME(**options)
+    model = bmtme.BMTME(rep_effect="none", **options)
     summary = bmtme.fit(trial, simulation.relationship, model, draws=400, tune=400, chains=3, seed=1).summary()
     truth = simulation.parameters()
     assert list(truth.index) == list(summary.index)
