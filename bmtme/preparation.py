@@ -22,6 +22,7 @@ from bmtme.engines.rotated.problem import MeanPrior, Problem, build_problem
 from bmtme.errors import DataError, UsageError
 from bmtme.model.codes import FLAT
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
+from bmtme.model.factors import Factor, find_replicates
 from bmtme.model.layout import Layout, lay_out
 from bmtme.model.scaling import (
     MEAN_KINDS,
@@ -58,6 +59,7 @@ class Prepared:
     basis: Eigenbasis
     given: Trial  # less the lines dropped, in the order of the file
     records: np.ndarray  # (N,) places of the records in the trial given
+    factors: tuple[Factor, ...] = ()  # of the records, that have effects in a model: see `lay_model`
 
     @property
     def observed(self) -> np.ndarray:
@@ -188,6 +190,21 @@ def lay_level(prepared: Prepared, model: BMTME, decompose: Decompose = decompose
     return replace(prepared, layout=layout, basis=decompose(prepared.relationship, prepared.lines, layout.multiples))
 
 
+def lay_model(prepared: Prepared, model: BMTME, decompose: Decompose = decompose_lines) -> Prepared:
+    """The same laid out as a model needs it, with the factors of the records that have effects in it.
+
+    Raises
+    ------
+    UsageError
+        Where effects of replicates are asked for that the records cannot tell.
+    """
+    trial, layout = prepared.given, prepared.layout
+    reps = None if trial.reps is None else [trial.reps[n] for n in prepared.records]
+    where = layout.rec_line, layout.rec_env, prepared.observed
+    found = find_replicates(model.rep_effect, reps, *where, prepared.trial.envs)
+    return replace(lay_level(prepared, model, decompose), factors=() if found is None else (found,))
+
+
 def count_records(prepared: Prepared) -> np.ndarray:
     """(J, L) records of each line and trait."""
     counts = np.zeros((len(prepared.lines), len(prepared.trial.traits)), np.int64)
@@ -243,9 +260,10 @@ def choose_means(prepared: Prepared, model: BMTME) -> int:
 def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     """Scale the data and the priors, and assemble the sampler's constants.
 
-    prepared : without plot multiples for a line effect (`lay_level`)
+    prepared : laid out for the model (`lay_model`)
     """
     trial = prepared.trial
+    assert prepared.factors or model.rep_effect in ("auto", "none"), "not laid out for effects of replicates"
     refuse_model(prepared, model)
     centre, scale = measure_traits(prepared.values, trial.traits, pooled=model.units == "raw")
     scaling = Scaling(centre, scale, prepared.basis.scale)
@@ -272,6 +290,7 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
         genetic,
         residual,
         model.line_effect,
+        prepared.factors,
     )
     return problem, scaling
 
@@ -279,7 +298,7 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
 def observe(prepared: Prepared, scaling: Scaling) -> Observed:
     """The records in scaled units."""
     values = (prepared.values - scaling.centre) / scaling.scale
-    return Observed(values, prepared.layout.rec_line, prepared.layout.rec_env, prepared.basis)
+    return Observed(values, prepared.layout.rec_line, prepared.layout.rec_env, prepared.basis, prepared.factors)
 
 
 def choose_inner(imputed_share: float) -> int:

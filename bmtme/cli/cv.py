@@ -15,9 +15,7 @@ from bmtme.cli.arguments import (
     add_common_options,
     add_data_options,
     add_model_options,
-    add_pedigree_options,
     check_data_options,
-    check_pedigree_options,
     file_name,
     number,
     split_names,
@@ -73,8 +71,7 @@ schemes: which question is asked (in brackets, what others call it)
 Clones, lines that are one by the relationship (--clones), do not tell each
 other: cv1 hides those of an environment together there; where lines are new,
 clones are hidden together, and so are the lines of a family, by a column of the
-phenotypes (--groups) or by a pedigree (--families), a table with a row for each
-individual and the columns of --pedigree-columns.
+phenotypes (--groups) or by a pedigree (--families).
 
 models:
   unstructured, diagonal, standard
@@ -87,7 +84,8 @@ models:
              which is told; options such as --residual are not for these
   LABEL=WORD,WORD...
              any of these under a label of its own, with genetic=, factors=,
-             residual=, means=, units= and line-effect as of the options, such as
+             residual=, rep-effect=, means=, units= and line-effect as of the
+             options, such as
              free=unstructured,genetic=free,residual=by-env
              or single=diagonal (single: one trait at a time)
 
@@ -151,7 +149,6 @@ def add_command(commands: Any) -> None:
     add("--test-fraction", "share of the lines hidden in one (default: 0.2)", type=number, metavar="F")
     add("--groups", "column with the family of each line; families are never split", metavar="COL")
     add("--families", "pedigree, of which full sibs are a family, in place of --groups", type=file_name, metavar="PED")
-    add_pedigree_options(group)
     add("--cv-traits", "traits to hide (default: all)", action="append", metavar="A,B,...")
     add(
         "--cv-of",
@@ -217,7 +214,6 @@ def check(args: argparse.Namespace) -> None:
     parser: Parser = args.parser
     check_data_options(args)
     check_scheme_options(args)
-    check_pedigree_options(args, "--families")
     args.score = split_names(parser, "--score", args.score) or []
     check_scores(parser, args.score)
     if not 0.0 < args.top < 1.0:

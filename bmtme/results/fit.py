@@ -14,6 +14,7 @@ from bmtme.choices import RECORD
 from bmtme.errors import UsageError
 from bmtme.results import quantities
 from bmtme.results.convergence import describe_convergence
+from bmtme.results.decisions import Decisions
 from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
 from bmtme.results.line_effects import add_records, draw_line_effects
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
 
 
-class Fit:
+class Fit(Decisions):
     """Result of `bmtme.fit`.
 
     Attributes

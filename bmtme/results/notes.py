@@ -58,6 +58,13 @@ def note_unseen(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]
     return [f"{PRIOR_ONLY}: nothing was recorded in this environment"]
 
 
+def note_no_replicates(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Where no replicate has an effect on the trait."""
+    (l,) = row.at("trait")
+    told = np.any(values["rep_effects"][..., l] != 0)
+    return [] if told else [f"{PRIOR_ONLY}: no environment has the trait in two replicates"]
+
+
 def note_apart(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
     """Traits that are never on one record, of whose residuals together nothing is known."""
     l, q = row.at("trait")

@@ -70,7 +70,7 @@ def find_covariance(result, trait):
     if "C" in p and "trait" in p["C"].dims:
         return p["C"].sel(trait=trait).values
     if "C" in p:
-        return result._groups["unrecorded"]["C"].sel(trait=trait, trait_bis=trait).values
+        return result._groups["columns"]["C"].sel(trait=trait, trait_bis=trait).values
     one = {"trait": trait} | ({"trait_bis": trait} if "trait_bis" in p["Sigma_t"].dims else {})
     E = p["Sigma_E"].sel(trait=trait) if "trait" in p["Sigma_E"].dims else p["Sigma_E"]
     return (1.0 + E.values) * p["Sigma_t"].sel(one).values[..., None, None]
