@@ -257,7 +257,8 @@ def add_joint(found: Suggestions, parts: Parts, sizes: Sizes) -> None:
     model = BMTME(genetic=FactorAnalytic(factors=2), residual="common_correlation")
     if not parts.take(model):
         return
-    why = f"{M} columns are too many for {sizes.lines} lines"
+    lines = min(len(part.lines) for part in parts.joint)
+    why = f"{M} columns are too many for {lines} lines"
     if not all(part.layout.recorded.all() for part in parts.joint):
         why = (
             "the scheme hides whole columns" if parts.hiding and sizes.recorded.all() else "some columns have no record"

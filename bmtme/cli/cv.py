@@ -80,7 +80,8 @@ models:
   single     unstructured, fitted to one trait at a time: do several traits help?
   mean       the means of the environments: does anything help? (by MSEP; it has
              no correlation)
-  suggested  the handful that is worth comparing for these data, which is told
+  suggested  the handful that is worth comparing for these data and this scheme,
+             which is told; options such as --residual are not for these
   LABEL=WORD,WORD...
              any of these under a label of its own, with genetic=, factors=,
              residual=, rep-effect=, means=, units= and line-effect as of the
