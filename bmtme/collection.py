@@ -12,16 +12,19 @@ import numpy as np
 
 from bmtme import __version__
 from bmtme.checkup.alikeness import find_alike_traits
+from bmtme.checkup.line_effect import FEWEST_CONTRASTS, count_contrasts
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
+from bmtme.model.contrasts import measure_contrasts
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
-from bmtme.preparation import Prepared
+from bmtme.preparation import Prepared, count_records
 from bmtme.results.convergence import measure_sampling
 from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.quantities import REP_EFFECTS, choose_stored, share_genetic
+from bmtme.results.trait_variances import find_prior_only_variances
 
 #: Of every group of the result.
 ATTRS = {"inference_library": "bmtme", "inference_library_version": __version__}
@@ -120,11 +123,12 @@ def collect(
         {
             "relationship_eigenvalues": ("eigenvector", prepared.basis.values * scaling.m),
             "relationship_mean_diagonal": ((), scaling.m),
+            "relationship_contrast": ("predicted_line", measure_contrasts(prepared.relationship, prepared.lines)),
             "recorded": (("env", "trait"), layout.recorded.astype(np.int8)),
             "trait_mean": ("trait", scaling.centre),
             "trait_sd": ("trait", scaling.scale),
         },
-        {"env": list(trial.envs), "trait": list(trial.traits)},
+        {"env": list(trial.envs), "trait": list(trial.traits), "predicted_line": list(prepared.relationship.lines)},
         ATTRS,
     )
     shown = {"env": prepared.shown_envs, "cell": np.argsort(np.argsort(prepared.shown_envs)[cell_env], kind="stable")}
@@ -189,7 +193,8 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on
     one record, and ``together_here`` (env x trait x trait) in an environment, or in any where the model has one
     residual correlation; ``residual_here`` (env x trait), whether records there tell the residual variance;
-    ``single_unrelated``, whether lines are unrelated and have one plot in each environment at most; ``spread``, the
+    ``apart`` (trait x trait), whether a line has two traits on different records; ``single_alike``, whether lines are
+    unrelated, or all related alike, and have one plot in each environment at most; ``spread``, the
     expected sample variance of the lines' effects per unit of their covariance; ``records``, ``observed_sd`` (env x
     trait), number of records and their standard deviation; ``prior_only``, what the likelihood is flat in, by name;
     ``alike``, traits that are nearly copies; ``means``, ``shared_variance``, of the model.
@@ -201,13 +206,20 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     sd = np.zeros(counts.shape)
     for i, l in np.argwhere(counts > 1):
         sd[i, l] = np.nanstd(prepared.values[env == i, l], ddof=1)
-    covariances = posterior[[name for name in ("Sigma_t", "Sigma_E", "R_e") if name in posterior]]
+    names = ("Sigma_t", "Sigma_E", "genetic_variance", "C", "R_e", "Sigma_r")
+    covariances = posterior[[name for name in names if name in posterior]]
     computed = {dim: list(prepared.trial.envs) for dim in ("env", "env_bis") if dim in covariances.dims}
     prior_only: dict[str, str] = {}
     try:
-        if problem.native:
-            with np.errstate(all="ignore"):
-                prior_only = find_prior_only(prepared, problem, scaling, covariances.sel(computed))
+        with np.errstate(all="ignore"):
+            covariances = covariances.sel(computed)
+            prior_only = (
+                find_prior_only(prepared, problem, scaling, covariances)
+                if problem.native
+                else find_prior_only_variances(
+                    prepared, covariances, not problem.by_env, problem.proportional, problem.line_effect
+                )
+            )
     except (np.linalg.LinAlgError, MemoryError) as error:  # a finished fit is not lost for that
         reason = "there are too many of them" if isinstance(error, MemoryError) else "they are nearly singular"
         warnings.warn(
@@ -226,7 +238,10 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
             find_together(observed if residual.common_correlation else observed[env == i]) for i in shown
         ],
         "residual_here": (recorded | (recorded.any(axis=1, keepdims=True) & residual.common_scale)).tolist(),
-        "single_unrelated": bool(prepared.basis.vectors is None and plots.max(initial=0) <= 1),
+        "apart": find_apart(prepared),
+        "single_alike": bool(
+            plots.max(initial=0) <= 1 and count_contrasts(prepared.relationship, prepared.lines) < FEWEST_CONTRASTS
+        ),
         "records": counts[shown].tolist(),
         "observed_sd": sd[shown].tolist(),
         "shared_variance": model.structure == "standard" or model.structures[0].alike,
@@ -240,6 +255,17 @@ def find_together(observed: np.ndarray) -> list[list[bool]]:
     """(trait x trait) whether two traits stand on one record, of those (N, L) that are observed."""
     together: list[list[bool]] = (observed.T.astype(int) @ observed.astype(int) > 0).tolist()
     return together
+
+
+def find_apart(prepared: Prepared) -> list[list[bool]]:
+    """(trait x trait) whether a line has one trait on one record and the other on another one."""
+    line, observed = prepared.layout.rec_line, prepared.observed.astype(np.int64)
+    counts = count_records(prepared)
+    apart = np.zeros((counts.shape[1],) * 2, bool)
+    for l, q in np.ndindex(apart.shape):
+        both = np.bincount(line, observed[:, l] * observed[:, q], minlength=len(counts))
+        apart[l, q] = bool((counts[:, l] * counts[:, q] > both).any())
+    return apart.tolist()
 
 
 def list_alike(prepared: Prepared) -> list[dict[str, Any]]:

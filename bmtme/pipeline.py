@@ -40,6 +40,7 @@ from bmtme.model.structure import BMTME
 from bmtme.preparation import (
     Prepared,
     decompose_lines,
+    describe_line_effect,
     observe,
     prepare,
     stand_in,
@@ -147,6 +148,8 @@ def fit(
     built = [own.build() for own in sets]
     replicates = sets[0].model.rep_effect in ("fixed", "random")
     warn_of_values(prepared.given, built[0][0].by_env, alone, replicates, stacklevel=2)
+    for text in describe_line_effect(prepared, model.model if isinstance(model, SingleTrait) else model):
+        warnings.warn(text, UserWarning, stacklevel=2)
     targets = None if keep == "none" else choose_all_targets(sets, tuple(sorted(relationship.lines)))
     unrecorded = [] if targets is None else relate_all_unrecorded(sets, targets)
     clock.append(time.perf_counter())
@@ -156,14 +159,14 @@ def fit(
     with threadpool_limits(1):  # the same bits whatever the number of cores
         groups, facts, went = collect_all(sets, built, modes, sampled, keep)
         predictions = None
+        if not alone:
+            groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS)
         if targets is not None:
             tables = [
                 predict(own.prepared, scaling, drawn, own.prepared.trial, wanted)
                 for own, (_, scaling), drawn, wanted in zip(sets, built, sampled, targets, strict=True)
             ]
             predictions = arrange_predictions(pd.concat(tables), relationship.lines, trial.envs, trial.traits)
-            if unrecorded[0] and not alone:
-                unrecorded[0] |= cover_columns(prepared, *built[0], sampled[0])
             traits = [own.list_traits() for own in sets]
             groups |= collect_unrecorded(list(zip(traits, unrecorded, strict=True)), ATTRS)
     clock.append(time.perf_counter())
@@ -192,7 +195,7 @@ def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str)
     effect_bytes = draw_bytes = 0
     for own in sets:
         I, L = own.prepared.layout.recorded.shape
-        effect_bytes += count_effect_bytes(len(own.prepared.lines), I, L, sampling.kept)
+        effect_bytes += count_effect_bytes(len(own.prepared.lines), I, L, sampling.kept, own.model.line_effect)
         levels = sum(len(factor.env) for factor in own.prepared.factors)
         draw_bytes += count_draw_bytes(I, L, sampling.kept, own.model, levels)
     check_memory(
@@ -202,8 +205,8 @@ def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str)
     keep = choose_keep(keep_effects, effect_bytes)
     if keep != keep_effects and keep == "thin":
         warnings.warn(
-            f"the effects b1 and b2 of all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD and "
-            "at most 500 draws, in the group 'effects' (keep_effects='thin').",
+            f"the effects of all lines in all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD "
+            "and at most 500 draws, in the group 'effects' (keep_effects='thin').",
             UserWarning,
             stacklevel=3,
         )

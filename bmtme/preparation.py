@@ -13,6 +13,7 @@ import numpy as np
 
 from bmtme.arguments import measure_memory
 from bmtme.checkup.constants import refuse_constants
+from bmtme.checkup.line_effect import describe_evening, describe_obstacle, describe_weakness
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship, match_lines
 from bmtme.data.trial import Trial
@@ -204,24 +205,56 @@ def lay_model(prepared: Prepared, model: BMTME, decompose: Decompose = decompose
     return replace(lay_level(prepared, model, decompose), factors=() if found is None else (found,))
 
 
-def refuse_line_effect(prepared: Prepared) -> None:
-    """Refuse a line effect where nothing tells it from other effects.
+def count_records(prepared: Prepared) -> np.ndarray:
+    """(J, L) records of each line and trait."""
+    counts = np.zeros((len(prepared.lines), len(prepared.trial.traits)), np.int64)
+    np.add.at(counts, prepared.layout.rec_line, prepared.observed)
+    return counts
+
+
+def describe_line_effect(prepared: Prepared, model: BMTME) -> list[str]:
+    """Cautions about a line effect in these data, as sentences; none of a model without.
+
+    prepared : laid out as without one
+    """
+    if not model.line_effect:
+        return []
+    plots = np.zeros((len(prepared.lines), len(prepared.trial.envs)), np.int64)
+    np.add.at(plots, (prepared.layout.rec_line, prepared.layout.rec_env), 1)
+    shares = prepared.layout.imputed_share, lay_level(prepared, model, stand_in).layout.imputed_share
+    texts = (
+        describe_weakness(prepared.trial.traits, count_records(prepared)),
+        describe_evening(prepared.lines, prepared.trial.envs, plots, *shares),
+    )
+    return [text for text in texts if text]
+
+
+def refuse_model(prepared: Prepared, model: BMTME) -> None:
+    """Refuse a model that these records cannot serve.
+
+    prepared : perhaps with a `stand_in`
 
     Raises
     ------
-    UsageError
+    UsageError, DataError
     """
-    if prepared.relationship.is_identity:
-        raise UsageError(
-            "line_effect=True needs a relationship that says more than the identity: of unrelated lines, effects "
-            "outside the relationship are the genetic effects themselves. Leave line_effect out."
+    trial, recorded = prepared.trial, prepared.layout.recorded
+    if model.line_effect:
+        why = describe_obstacle(prepared.relationship, prepared.lines, trial.traits, count_records(prepared))
+        if why:
+            raise UsageError(why)
+    if choose_means(prepared, model) == FLAT and not recorded.all():
+        absent = [f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~recorded)]
+        raise DataError(
+            f"means='flat' cannot serve environment x trait columns without any record ({list_names(absent)}): their "
+            "means would be anything. Use means='exchangeable', or leave these environments or traits out."
         )
-    plots = np.bincount(prepared.layout.rec_env * len(prepared.lines) + prepared.layout.rec_line)
-    if prepared.layout.recorded.any(axis=1).sum() < 2 and plots.max() < 2:
-        raise UsageError(
-            "line_effect=True needs records of lines in two environments, or replicates: with single plots in one "
-            "environment nothing tells effects of lines from residuals. Leave line_effect out."
-        )
+    model.structures[0].check(recorded, trial.envs, trial.traits)
+
+
+def choose_means(prepared: Prepared, model: BMTME) -> int:
+    """Kind of the prior of the means: with one environment there is nothing to learn from others."""
+    return FLAT if len(prepared.trial.envs) == 1 else MEAN_KINDS[model.means]
 
 
 def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
@@ -231,8 +264,7 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     """
     trial = prepared.trial
     assert prepared.factors or model.rep_effect in ("auto", "none"), "not laid out for effects of replicates"
-    if model.line_effect:
-        refuse_line_effect(prepared)
+    refuse_model(prepared, model)
     centre, scale = measure_traits(prepared.values, trial.traits, pooled=model.units == "raw")
     scaling = Scaling(centre, scale, prepared.basis.scale)
     # A matrix without names is in the order of the environments as given.
@@ -241,21 +273,11 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     matrix = np.ascontiguousarray(prior_E.matrix[np.ix_(envs, envs)])
     prior_E = prior_E._replace(scale=prior_E.scale[envs], matrix=matrix)
     L = len(trial.traits)
-    kind = MEAN_KINDS[model.means]
-    if len(trial.envs) == 1:
-        kind = FLAT
-    recorded = prepared.layout.recorded
-    if kind == FLAT and not recorded.all():
-        absent = [f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~recorded)]
-        raise DataError(
-            f"means='flat' cannot serve environment x trait columns without any record ({list_names(absent)}): their "
-            "means would be anything. Use means='exchangeable', or leave these environments or traits out."
-        )
+    kind = choose_means(prepared, model)
     means = MeanPrior(kind, np.zeros(L), np.zeros(L), TAU_NU, np.ones(L), scale, centre, PAPER_NU, PAPER_SCALE)
     values = (prepared.values - centre) / scale
     inner = choose_inner(prepared.layout.imputed_share)
     genetic, residual = model.structures
-    genetic.check(recorded, trial.envs, trial.traits)
     problem = build_problem(
         prepared.layout,
         prepared.basis,

@@ -142,9 +142,9 @@ def count_draw_bytes(I: int, L: int, sweeps: int, model: BMTME | None = None, le
     return 8 * sweeps * size
 
 
-def count_effect_bytes(J: int, I: int, L: int, sweeps: int) -> int:
-    """Size of all draws of b1 and b2 of J lines, in bytes."""
-    return 8 * sweeps * J * L * (1 + (I if I > 1 else 0))
+def count_effect_bytes(J: int, I: int, L: int, sweeps: int, line_effect: bool = False) -> int:
+    """Size of all draws of b1 and b2 of J lines, and of a line effect outside the relationship, in bytes."""
+    return 8 * sweeps * J * L * (1 + (I if I > 1 else 0) + line_effect)
 
 
 def choose_keep(keep: str, effect_bytes: int) -> str:

@@ -55,7 +55,7 @@ from bmtme.errors import NumericalError, UsageError
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.model.structure import BMTME
 from bmtme.pipeline import announce_compilation
-from bmtme.preparation import DecompositionCache, lay_model, prepare, stand_in
+from bmtme.preparation import DecompositionCache, describe_line_effect, lay_model, prepare, stand_in
 from bmtme.progress import Progress
 from bmtme.results.entries import Column, name_columns
 from bmtme.results.predictions import arrange_predictions
@@ -176,6 +176,7 @@ def cross_validate(
             describe_nearly_clones(partitions, trial, relationship, same),
             describe_equal(hidden),
             describe_few(partitions, trial),
+            *dict.fromkeys(text for model in list_fitted(named) for text in describe_line_effect(whole, model)),
         ]
         warn_of(told)
         described = describe_scheme(scheme)

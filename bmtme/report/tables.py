@@ -148,15 +148,19 @@ def list_data_facts(
 
 
 def name_model(settings: dict[str, Any]) -> str:
-    """The structure of a model, with its genetic and residual structures where these are not the paper's."""
+    """The structure of a model, with what it has beside the paper's: other structures, a line effect."""
     words = [settings["structure"]]
     if settings.get("baseline") == SINGLE:
         words = ["one trait at a time", *(word for word in words if word != STRUCTURES[0])]
     for part, usual in (("genetic", "proportional"), ("residual", "shared")):
-        name = settings.get(part, usual)
-        name = name if isinstance(name, str) else next(iter(name))
+        said = settings.get(part, usual)
+        name, own = (said, {}) if isinstance(said, str) else next(iter(said.items()))
         if name != usual:
             words.append(f"{part} {name.replace('_', ' ')}")
+        if "factors" in own:
+            words.append(count_noun(own["factors"], "factor"))
+    if settings.get("line_effect"):
+        words.append("line effect")
     return ", ".join(words)
 
 

@@ -37,11 +37,13 @@ from bmtme.results.notes import (
     SPREAD,
     Values,
     first_of,
+    note_absent_here,
     note_absent_mean,
     note_apart,
     note_apart_here,
     note_clones,
     note_likeness,
+    note_line_apart,
     note_no_replicates,
     note_prior_only,
     note_single,
@@ -153,7 +155,7 @@ SIGMA_T = Quantity(
 SIGMA_GT = Quantity(
     "Sigma_gt", ("trait", "trait_bis"), GENETIC,
     "genetic covariance of the traits in the interaction, on average over environments, for the relationship as given",
-    reported=True,
+    reported=True, notes=(first_of(note_single, note_prior_only), note_likeness),
 )  # fmt: skip
 K = Quantity(
     "k", ("env",), NONE, "size of the interaction in the environment, 1 on average", reported=True,
@@ -190,7 +192,7 @@ SIGMA_E = Quantity(
 GENETIC_VARIANCE = Quantity(
     "genetic_variance", ("env", "trait"), VARIANCE,
     "genetic variance, for the relationship as given, where it is not made of Sigma_t and Sigma_E",
-    attrgetter("genetic"), is_other, notes=(first_of(note_clones, note_single), note_likeness),
+    attrgetter("genetic"), is_other, notes=(first_of(note_clones, note_single, note_prior_only), note_likeness),
 )  # fmt: skip
 C = Quantity(
     "C", ("cell", "cell_bis"), GENETIC,
@@ -201,13 +203,13 @@ R_BY_ENV = Quantity(
     "R_e", ("env", "trait", "trait_bis"), COVARIANCE,
     "residual covariance of the traits on one plot, where the model has one in each environment",
     stack_blocks, is_by_env,
-    notes=(first_of(note_apart_here, note_single), note_likeness),
+    notes=(first_of(note_apart_here, note_absent_here, note_single, note_prior_only), note_likeness),
 )  # fmt: skip
 
 SIGMA_R = Quantity(
     "Sigma_r", ("trait", "trait_bis"), COVARIANCE,
     "covariance of the traits in the effect of lines outside the relationship", attrgetter("Sigma_r"), has_line_effect,
-    notes=(note_likeness,),
+    notes=(first_of(note_line_apart, note_prior_only), note_likeness),
 )  # fmt: skip
 
 REP_EFFECTS = Quantity(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ def build_pair_problem(
     line_effect: bool = False,
     factors: Sequence[Factor] = (),
     precision: float = 0.0,
+    inner: int = 1,
 ) -> Problem:
     """The problem of a case with other structures than the paper's, its priors serving these.
 
@@ -67,7 +68,7 @@ def build_pair_problem(
     p = case.problem(values)
     priors = p.genetic.prior, p.genetic.prior_env, p.residual.prior
     data = case.layout, case.basis, case.hide(values)
-    return build_problem(*data, *priors, p.means, 1, *structures, line_effect, factors, precision)
+    return build_problem(*data, *priors, p.means, inner, *structures, line_effect, factors, precision)
 
 
 def open_walk(p: Problem, s: State) -> tuple[Walk, tuple[Any, ...]]:
@@ -114,12 +115,23 @@ def measure_marginal(
     return m.integrate_means(V, t, values)
 
 
-def draw_truth(case: Case, p: Problem, structures: Structures, draw: DrawPrior, rng: np.random.Generator) -> Truth:
-    """Everything from the prior."""
+def draw_truth(
+    case: Case,
+    p: Problem,
+    structures: Structures,
+    draw: DrawPrior,
+    rng: np.random.Generator,
+    model: DenseModel | None = None,
+) -> Truth:
+    """Everything from the prior.
+
+    model : that of the case with further lines, without a record; default its own
+    """
+    model = case.model if model is None else model
     theta = draw(rng, p)
     C, R = (values[0] for values in read_covariances(p, structures, theta[None]))
-    t = case.model.draw(rng)
-    roots, vectors = np.linalg.eigh(case.model.G)
+    t = model.draw(rng)
+    roots, vectors = np.linalg.eigh(model.G)
     F = vectors * np.sqrt(np.where(roots > 1e-8 * roots.max(), roots, 0.0))
     u = np.linalg.cholesky(C) @ rng.standard_normal((len(C), len(F))) @ F.T
     line, Sigma_r, r = np.zeros(0), np.zeros((p.n_trait, p.n_trait)), np.zeros((p.n_trait, len(F)))
@@ -127,16 +139,21 @@ def draw_truth(case: Case, p: Problem, structures: Structures, draw: DrawPrior, 
         line = draw_line_parameters(rng, p)
         assert unpack_covariance(line, FULL, np.empty(Sigma_r.shape), Sigma_r)
         r = np.linalg.cholesky(Sigma_r) @ rng.standard_normal(r.shape)
-
-    def observe(m: DenseModel) -> np.ndarray:
-        noise = np.stack([np.linalg.cholesky(R[i]) @ rng.standard_normal(p.n_trait) for i in m.env])
-        fitted = t.beta[m.env] + u.reshape(p.n_env, p.n_trait, -1)[m.env, :, m.line] + r.T[m.line]
-        return fitted + noise / np.sqrt(m.plots)[:, None]
-
+    empty = np.zeros((0, p.n_trait))
+    truth = Truth(theta, C, R, t, u, line, Sigma_r, r, empty, empty, empty, empty)
     pads = case.pads()
-    seen, unseen = observe(case.model), observe(pads) if len(pads.line) else np.zeros((0, p.n_trait))
+    seen = draw_plots(truth, model, rng)
+    unseen = draw_plots(truth, pads, rng) if len(pads.line) else empty
     b, sd = draw_levels(rng, p.factors)
-    return Truth(theta, C, R, t, u, line, Sigma_r, r, b, sd, seen + add_levels(p.factors, b), unseen)
+    return replace(truth, b=b, sd=sd, values=seen + add_levels(p.factors, b), pads=unseen)
+
+
+def draw_plots(truth: Truth, m: DenseModel, rng: np.random.Generator) -> np.ndarray:
+    """(N, L) values of the plots of a model, of which line, environment and plots count, given the unknowns."""
+    L = len(truth.Sigma_r)
+    noise = np.stack([np.linalg.cholesky(truth.R[i]) @ rng.standard_normal(L) for i in m.env])
+    fitted = truth.means.beta[m.env] + truth.u.reshape(len(truth.R), L, -1)[m.env, :, m.line] + truth.r.T[m.line]
+    return np.asarray(fitted + noise / np.sqrt(m.plots)[:, None])
 
 
 def draw_levels(rng: np.random.Generator, f: Factors) -> tuple[np.ndarray, np.ndarray]:
