@@ -21,9 +21,10 @@ from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Prepared, count_records
 from bmtme.results.convergence import measure_sampling
+from bmtme.results.derivations import share_genetic
 from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
-from bmtme.results.quantities import REP_EFFECTS, choose_stored, share_genetic
+from bmtme.results.quantities import REP_EFFECTS, choose_stored
 from bmtme.results.trait_variances import find_prior_only_variances
 
 #: Of every group of the result.

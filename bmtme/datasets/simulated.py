@@ -19,7 +19,7 @@ from bmtme.datasets.given import FloatArray, Labels, find_entry, refuse_replaced
 from bmtme.datasets.relatives import find_root, make_names, make_relationship, measure_lines
 from bmtme.datasets.truths import Around, draw_truth, refuse_line_effect, settle_structures
 from bmtme.errors import UsageError
-from bmtme.results.quantities import share_genetic
+from bmtme.results.derivations import share_genetic
 from bmtme.results.rows import derive_rows
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ DATA = (
     ),
     Mutant(
         "units: spread of the lines forgotten in heritabilities",
-        "results/quantities.py",
+        "results/derivations.py",
         "genetic = spread * diagonal",
         "genetic = diagonal",
         ("results/test_summary.py::test_heritability",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from validation.planted.mutant import Mutant
 
-SIMULATED = "datasets/test_structures.py::"
+SIMULATED = "datasets/test_simulated_structures.py::"
 MOMENTS = SIMULATED + "test_effects_have_the_covariances_of_the_truth"
 GIVEN = SIMULATED + "test_what_is_given_is_the_truth"
 CALIBRATION = "testing/test_sbc.py::"
