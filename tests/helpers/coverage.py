@@ -20,6 +20,7 @@ TESTS = (
     "tests/engines/rotated/test_block_draw.py",
     "tests/engines/rotated/test_collapsed.py",
     "tests/engines/rotated/test_conditionals.py",
+    "tests/engines/rotated/test_factor_effects.py",
     "tests/engines/rotated/test_line_effect.py",
     "tests/engines/rotated/test_mirror.py",
     "tests/engines/rotated/test_missing.py",

@@ -369,7 +369,7 @@ def test_records_of_a_cross_validation_have_their_replicates():
         bmtme.cross_validate(trial, sim.relationship, BMTME(), OneTrait(of), **short).scores["rmse"].mean()
         for of in ("genetic", "record")
     )
-    assert record < 0.6 * genetic
+    assert record < 0.7 * genetic
 
 
 def test_models_that_are_one():

@@ -104,7 +104,8 @@ def test_each_trait_has_the_numbers_of_its_own_fit(fitted, trait, monkeypatch):
             recorded = [f"{env} x {trait}" in q["cell"].values for env in p["env"].values]
             mine = p[name].values[..., recorded, :][..., recorded]
         else:
-            mine = (p[name].sel(line=q["line"].values) if "line" in q[name].dims else p[name]).values
+            # Lines and replicates of other traits too are in the joined one.
+            mine = p[name].sel({dim: q[dim].values for dim in ("line", "replicate") if dim in q[name].dims}).values
         np.testing.assert_array_equal(mine, theirs.values, err_msg=name)
     acceptance = joined.idata.sample_stats["acceptance"].sel(trait=trait).values
     np.testing.assert_array_equal(acceptance, own.idata.sample_stats["acceptance"].values)
