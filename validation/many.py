@@ -62,6 +62,7 @@ def run_full(options: Options) -> list[Row]:
     )  # fmt: skip
     rows: list[Row] = []
     proposals, fitted, scored = [], [], []
+    tables: dict[str, str] = {}
     for name, chains in FITS.items():
         data = read_trial(name)
         if data is None:
@@ -75,6 +76,8 @@ def run_full(options: Options) -> list[Row]:
             row, line = judge_fit(name, label, run(data, model, options, **chains), time.process_time() - began)
             rows.append(row)
             fitted.append(line)
+            tables |= {"Proposed": "\n\n".join(proposals), "Fits": make_table(fits, fitted)}
+            write_tables(options, "many", rows, tables)
             report(k, len(models) + 1)
         scheme = bmtme.CV1(PARTITIONS[name], 0.2)
         cv = run_kept(options, f"many-{name}", data, models, scheme, SHORT[name])
@@ -83,11 +86,7 @@ def run_full(options: Options) -> list[Row]:
         scored += [(*line, f"{seconds[line[2]]:.0f}" if line[2] in seconds else "") for line in lines]
         rows += judge(name, "CV1", leads)
         report(len(models) + 1, len(models) + 1)
-        tables = {
-            "Proposed": "\n\n".join(proposals),
-            "Fits": make_table(fits, fitted),
-            "Scores": make_table(scores, scored),
-        }
+        tables["Scores"] = make_table(scores, scored)
         write_tables(options, "many", rows, tables)
     return rows
 
