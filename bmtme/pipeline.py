@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -22,28 +20,27 @@ from bmtme.collection import (
     collect,
     collect_observed,
     describe_data,
+    describe_replicates,
     describe_sampling,
     find_facts,
     find_versions,
+    show_replicates,
 )
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.data.selection import take_trait
 from bmtme.data.trial import Trial
 from bmtme.engines.rotated.chains import Chain, count_cores, run_together
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.rehearsal import is_compiled, rehearse
-from bmtme.errors import DataError, NumericalError, SamplingWarning, UsageError
+from bmtme.errors import SamplingWarning, UsageError
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.preparation import (
-    DecompositionCache,
     Prepared,
-    build,
     decompose_lines,
-    lay_level,
+    describe_line_effect,
     observe,
     prepare,
     stand_in,
@@ -51,23 +48,23 @@ from bmtme.preparation import (
 from bmtme.progress import Progress
 from bmtme.results.convergence import describe_all_divergences, describe_explanations, list_samplings
 from bmtme.results.fit import Fit
-from bmtme.results.predictions import Targets, arrange_predictions
-from bmtme.results.targets import choose_targets, predict
+from bmtme.results.predictions import arrange_predictions
+from bmtme.results.targets import predict
 from bmtme.results.traits import BY_TRAIT, join_groups
-from bmtme.results.unrecorded import collect_unrecorded, cover_columns, relate_unrecorded
+from bmtme.results.unrecorded import collect_unrecorded, cover_columns
 from bmtme.sampling import (
     Sampling,
     choose_keep,
     count_draw_bytes,
     count_effect_bytes,
     plan_slots,
-    spawn_seeds,
 )
+from bmtme.trait_sets import TraitSet, choose_all_targets, list_sets, naming, relate_all_unrecorded
 from bmtme.words import list_names
 
 STAGES = ("prepare", "compile", "search", "sample", "collect")
-#: First word of the spawn keys of chains of one trait, (ALONE, trait, chain); see `bmtme.cv.plan.STREAM`.
-ALONE = 2
+#: What each trait that is fitted alone has of its own in the description of the data.
+OF_DECOMPOSITION = ("relationship_rank", "imputed_share")
 
 
 def fit(
@@ -145,45 +142,40 @@ def fit(
     sampling.refuse(model)
     alone = isinstance(model, SingleTrait)
     prepared = prepare(trial, relationship, unrelated, stand_in if alone else decompose_lines)
-    parts = (
-        [*split(prepared, model)] if isinstance(model, SingleTrait) else [Part("", model, lay_level(prepared, model))]
-    )
-    keep = plan_memory(parts, sampling, keep_effects)
+    sets = list_sets(prepared, model)
+    keep = plan_memory(sets, sampling, keep_effects)
     warn_of_dropped(prepared)
-    built = [part.build() for part in parts]
-    warn_of_values(prepared.given, built[0][0].by_env, alone, stacklevel=2)
-    targets = None if keep == "none" else choose_all_targets(parts, tuple(sorted(relationship.lines)))
-    others = [] if targets is None else relate_all_unrecorded(parts, targets)
+    built = [own.build() for own in sets]
+    replicates = sets[0].model.rep_effect in ("fixed", "random")
+    warn_of_values(prepared.given, built[0][0].by_env, alone, replicates, stacklevel=2)
+    for text in describe_line_effect(prepared, model.model if isinstance(model, SingleTrait) else model):
+        warnings.warn(text, UserWarning, stacklevel=2)
+    targets = None if keep == "none" else choose_all_targets(sets, tuple(sorted(relationship.lines)))
+    unrecorded = [] if targets is None else relate_all_unrecorded(sets, targets)
     clock.append(time.perf_counter())
 
-    modes, sampled = run(parts, built, sampling, keep, cores, progress, clock)
+    modes, sampled = run(sets, built, sampling, keep, cores, progress, clock)
 
     with threadpool_limits(1):  # the same bits whatever the number of cores
+        groups, facts, went = collect_all(sets, built, modes, sampled, keep)
         predictions = None
+        if not alone:
+            groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS)
         if targets is not None:
             tables = [
-                predict(part.prepared, scaling, drawn, part.prepared.trial, own)
-                for part, (_, scaling), drawn, own in zip(parts, built, sampled, targets, strict=True)
+                predict(own.prepared, scaling, drawn, own.prepared.trial, wanted)
+                for own, (_, scaling), drawn, wanted in zip(sets, built, sampled, targets, strict=True)
             ]
             predictions = arrange_predictions(pd.concat(tables), relationship.lines, trial.envs, trial.traits)
-        groups, facts, went = {}, {}, {}
-        for part, (problem, scaling), found, drawn in zip(parts, built, modes, sampled, strict=True):
-            of = part.prepared, part.model, problem, scaling
-            columns = np.ones_like(part.prepared.layout.recorded) if alone else None
-            groups[part.trait] = collect(*of, drawn, keep, columns)
-            facts[part.trait] = find_facts(*of, groups[part.trait]["posterior"])
-            went[part.trait] = describe_sampling(part.prepared, drawn, found if problem.native else [])
-        if others and others[0] and not alone:
-            others[0] |= cover_columns(prepared, *built[0], sampled[0])
-        traits = [[part.trait] if alone else trial.traits for part in parts]
-        unrecorded = collect_unrecorded(list(zip(traits, others, strict=False)), ATTRS)
+            traits = [own.list_traits() for own in sets]
+            groups |= collect_unrecorded(list(zip(traits, unrecorded, strict=True)), ATTRS)
     clock.append(time.perf_counter())
-    data = describe_data(prepared)
+    data = describe_data(prepared if alone else sets[0].prepared)
+    data["rep_effects"] = describe_replicates(sets[0].prepared, sets[0].model)
     if alone:
-        own_data = {part.trait: describe_data(part.prepared) for part in parts}
-        data |= {
-            name: {t: each[name] for t, each in own_data.items()} for name in ("relationship_rank", "imputed_share")
-        }
+        data["rep_effects"] = {own.trait: describe_replicates(own.prepared, own.model) for own in sets}
+        own_data = {own.trait: describe_data(own.prepared) for own in sets}
+        data |= {name: {t: each[name] for t, each in own_data.items()} for name in OF_DECOMPOSITION}
     record = {
         "settings": {
             "model": model.describe(), **sampling.describe(), "unrelated": unrelated, "keep_effects": keep,
@@ -195,88 +187,17 @@ def fit(
         "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
     }  # fmt: skip
     warn_of_chains(record, prepared)
-    if not alone:
-        return Fit(groups[""] | unrecorded, record, predictions)
-    lines = [prepared.lines[j] for j in prepared.shown_lines]
-    joined = join_groups(groups, lines) | {"observed_data": collect_observed(prepared)}
-    return Fit(joined | unrecorded, record, predictions)
+    return Fit(groups, record, predictions)
 
 
-@dataclass(frozen=True)
-class Part:
-    """What has chains of its own: all traits together, or one of them.
-
-    Attributes
-    ----------
-    trait : empty for all
-    model, prepared : of these traits
-    place : of the trait among those of the trial
-    """
-
-    trait: str
-    model: BMTME
-    prepared: Prepared
-    place: int = 0
-
-    def build(self) -> tuple[Problem, Scaling]:
-        """As `bmtme.preparation.build`; complaints name the trait."""
-        with naming(self.trait):
-            return build(self.prepared, self.model)
-
-    def spawn_seeds(self, sampling: Sampling) -> list[np.random.SeedSequence]:
-        """One stream a chain; of chains of one trait, known by its place too, so that traits have independent draws."""
-        return spawn_seeds(sampling.seed, sampling.chains, *([ALONE, self.place] if self.trait else []))
-
-
-def split(prepared: Prepared, model: SingleTrait) -> Iterator[Part]:
-    """Each trait by itself, with all environments: one without a record of it is an absent column.
-
-    prepared : all traits, perhaps with a `bmtme.preparation.stand_in`
-    """
-    decompose = DecompositionCache()  # traits recorded for the same lines have one decomposition
-    for l, trait in enumerate(prepared.given.traits):
-        with naming(trait):
-            own = prepare(take_trait(prepared.given, l), prepared.relationship, "error", decompose)
-            alone = model.take_trait(trait)
-            yield Part(trait, alone, lay_level(own, alone, decompose), l)
-
-
-@contextmanager
-def naming(trait: str) -> Iterator[None]:
-    """Put the trait before the messages of what does not do for its fit."""
-    try:
-        yield
-    except (DataError, UsageError, NumericalError) as error:
-        if not trait:
-            raise
-        raise type(error)(f"trait {trait!r}: {error}") from error
-
-
-def choose_all_targets(parts: Sequence[Part], lines: tuple[str, ...]) -> list[Targets]:
-    """As `choose_targets`, once for traits that have one decomposition."""
-    known: dict[int, Targets] = {}
-    for part in parts:
-        if id(part.prepared.basis) not in known:
-            known[id(part.prepared.basis)] = choose_targets(part.prepared, lines)
-    return [known[id(part.prepared.basis)] for part in parts]
-
-
-def relate_all_unrecorded(parts: Sequence[Part], targets: Sequence[Targets]) -> list[dict[str, Any]]:
-    """As `relate_unrecorded`, once for traits that have one decomposition."""
-    known: dict[int, dict[str, Any]] = {}
-    for part, own in zip(parts, targets, strict=True):
-        if id(own) not in known:
-            known[id(own)] = relate_unrecorded(part.prepared, own)
-    return [known[id(own)] for own in targets]
-
-
-def plan_memory(parts: Sequence[Part], sampling: Sampling, keep_effects: str) -> str:
+def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str) -> str:
     """What is kept of the effects; refused where no memory holds it, and told where it is less than all."""
     effect_bytes = draw_bytes = 0
-    for part in parts:
-        I, L = part.prepared.layout.recorded.shape
-        effect_bytes += count_effect_bytes(len(part.prepared.lines), I, L, sampling.kept)
-        draw_bytes += count_draw_bytes(I, L, sampling.kept, part.model)
+    for own in sets:
+        I, L = own.prepared.layout.recorded.shape
+        effect_bytes += count_effect_bytes(len(own.prepared.lines), I, L, sampling.kept, own.model.line_effect)
+        levels = sum(len(factor.env) for factor in own.prepared.factors)
+        draw_bytes += count_draw_bytes(I, L, sampling.kept, own.model, levels)
     check_memory(
         draw_bytes + (effect_bytes if keep_effects == "all" else 0),
         f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}",
@@ -284,8 +205,8 @@ def plan_memory(parts: Sequence[Part], sampling: Sampling, keep_effects: str) ->
     keep = choose_keep(keep_effects, effect_bytes)
     if keep != keep_effects and keep == "thin":
         warnings.warn(
-            f"the effects b1 and b2 of all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD and "
-            "at most 500 draws, in the group 'effects' (keep_effects='thin').",
+            f"the effects of all lines in all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD "
+            "and at most 500 draws, in the group 'effects' (keep_effects='thin').",
             UserWarning,
             stacklevel=3,
         )
@@ -293,7 +214,7 @@ def plan_memory(parts: Sequence[Part], sampling: Sampling, keep_effects: str) ->
 
 
 def run(
-    parts: Sequence[Part],
+    sets: Sequence[TraitSet],
     built: Sequence[tuple[Problem, Scaling]],
     sampling: Sampling,
     keep: str,
@@ -303,12 +224,12 @@ def run(
 ) -> tuple[list[list[Mode]], list[list[Draws]]]:
     """Compile, look for the modes, and run the chains from there; the times of these go to the clock.
 
-    The chains of all parts share the threads.
+    Chains of all sets share the threads.
     """
     n = sampling.chains
-    each = f" of each of {len(parts)} traits" if len(parts) > 1 else ""
-    bar = Progress(len(parts) * n * sampling.sweeps, f"sampling, {n} chains{each}", progress)
-    done = [0] * (len(parts) * n)
+    each = f" of each of {len(sets)} traits" if len(sets) > 1 else ""
+    bar = Progress(len(sets) * n * sampling.sweeps, f"sampling, {n} chains{each}", progress)
+    done = [0] * (len(sets) * n)
 
     def report(chain: int, sweeps: int) -> None:
         done[chain] = sweeps
@@ -319,26 +240,49 @@ def run(
         rehearse(sampling.sampler)
         clock.append(time.perf_counter())
         slots = plan_slots(sampling.draws, n, keep)
-        seeds = [part.spawn_seeds(sampling) for part in parts]
+        seeds = [own.spawn_seeds(sampling) for own in sets]
         modes = []
-        for part, (problem, scaling), streams in zip(parts, built, seeds, strict=True):
-            with threadpool_limits(1), naming(part.trait):
-                modes.append(find_modes(problem, observe(part.prepared, scaling), branch_seed(streams[0])))
+        for own, (problem, scaling), streams in zip(sets, built, seeds, strict=True):
+            with threadpool_limits(1), naming(own.trait):
+                modes.append(find_modes(problem, observe(own.prepared, scaling), branch_seed(streams[0])))
         clock.append(time.perf_counter())
         makers = [
             partial(
                 Chain, problem, sampling.sampler, sampling.tune, slots[c], keep != "none", streams[c], start,
-                part.model.structures,
+                own.model.structures,
             )
-            for part, (problem, _), streams, found in zip(parts, built, seeds, modes, strict=True)
+            for own, (problem, _), streams, found in zip(sets, built, seeds, modes, strict=True)
             for c, start in enumerate(choose_starts(found, n))
         ]  # fmt: skip
-        names = [f"trait {part.trait!r}" for part in parts for _ in range(n)] if parts[0].trait else None
+        names = [f"trait {own.trait!r}" for own in sets for _ in range(n)] if sets[0].trait else None
         sampled = run_together(makers, cores, report, names)
     finally:
         bar.close()
     clock.append(time.perf_counter())
     return modes, [sampled[k : k + n] for k in range(0, len(sampled), n)]
+
+
+def collect_all(
+    sets: Sequence[TraitSet],
+    built: Sequence[tuple[Problem, Scaling]],
+    modes: Sequence[list[Mode]],
+    sampled: Sequence[list[Draws]],
+    keep: str,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The groups of the result, and by trait (empty: all together) the facts and how the chains went."""
+    groups, facts, went = {}, {}, {}
+    replicates = show_replicates([own.prepared for own in sets])
+    for own, (problem, scaling), found, drawn in zip(sets, built, modes, sampled, strict=True):
+        of = own.prepared, own.model, problem, scaling
+        columns = np.ones_like(own.prepared.layout.recorded) if own.trait else None
+        groups[own.trait] = collect(*of, drawn, keep, columns, replicates)
+        facts[own.trait] = find_facts(*of, groups[own.trait]["posterior"])
+        went[own.trait] = describe_sampling(own.prepared, drawn, found if problem.native else [])
+    if "" in groups:
+        return groups[""], facts, went
+    whole = sets[0].whole
+    lines = [whole.lines[j] for j in whole.shown_lines]
+    return join_groups(groups, lines) | {"observed_data": collect_observed(whole)}, facts, went
 
 
 def announce_compilation(sampler: str, bar: Progress) -> None:

@@ -25,13 +25,13 @@ from bmtme.cv.partitions import Partition
 from bmtme.cv.tasks import Job
 from bmtme.cv.training import take_training
 from bmtme.engines.rotated.chains import Chain
-from bmtme.pipeline import ALONE
 from bmtme.preparation import decompose_lines
 from bmtme.report.plots import plot_chains
 from bmtme.report.tables import describe_fit
 from bmtme.results.convergence import describe_convergence
 from bmtme.results.posterior import import_arviz
 from bmtme.sampling import Sampling, spawn_seeds
+from bmtme.trait_sets import ALONE
 from tests.helpers.trials import trial_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
@@ -72,7 +72,7 @@ def fitted(frame, request):
 def fit_alone(rows, relationship, model, trait, monkeypatch, **settings):
     """The trait's own fit, as if its table had no other, with the streams that it has among the others."""
     key = ALONE, TRAITS.index(trait)
-    monkeypatch.setattr(bmtme.pipeline, "spawn_seeds", lambda seed, chains, *_: spawn_seeds(seed, chains, *key))
+    monkeypatch.setattr(bmtme.trait_sets, "spawn_seeds", lambda seed, chains, *_: spawn_seeds(seed, chains, *key))
     model = SingleTrait(model).take_trait(trait)
     return fit(trial_of(rows, [trait]), relationship, model, **SHORT | {"keep_effects": "all"} | settings)
 
