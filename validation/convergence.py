@@ -96,11 +96,15 @@ def judge_fit(name: str, label: str, fit: bmtme.Fit, seconds: float) -> tuple[Ro
 
 
 def take_first(fit: bmtme.Fit) -> np.ndarray:
-    """Draws (n, I) of the genetic covariance of the first environment with each, of one trait, in the data's units."""
+    """Draws (n, I) of the genetic covariance of the first environment with each, of one trait, in the data's units.
+
+    A line effect outside the relationship is genetic, too, and the same everywhere: its variance is part of them all.
+    """
     posterior = fit.idata.posterior
     if "C" in posterior:
         C = posterior["C"].values
-        return np.asarray(C.reshape(-1, *C.shape[2:])[:, 0])
+        line = posterior["Sigma_r"].values.reshape(-1, 1) if "Sigma_r" in posterior else 0.0
+        return np.asarray(C.reshape(-1, *C.shape[2:])[:, 0] + line)
     variance = posterior["Sigma_t"].values.reshape(-1, 1)
     own = posterior["Sigma_E"].values
     own = own.reshape(-1, *own.shape[2:])[:, 0]

@@ -253,7 +253,7 @@ def sample_other(programs: dict[str, Any], data: Data, names: Names | None, seed
 def count_models(options: Options, programs: dict[str, Any], sets: int) -> tuple[list[Row], str]:
     """Effective draws of C of every model, medians over the sets, ours and the others' in turns."""
     rows, lines = [], []
-    report = report_progress("structures")
+    report = report_progress("pair")
     for k, (label, case) in enumerate(MODELS.items()):
         report(k, len(MODELS))
         ours, others = [], []
@@ -308,8 +308,8 @@ def run_full(options: Options) -> list[Row]:
         programs = find_programs()
         rows, tables["Effective draws of C"] = count_models(options, programs, SETS)
         tables["Density with gradient, and sweeps"] = time_sizes(options, programs, SIZES)
-    write_tables(options, "structures", rows, tables, time.perf_counter() - began)
+    write_tables(options, "pair", rows, tables, time.perf_counter() - began)
     return rows
 
 
-register("structures", run_quick, run_full)
+register("pair", run_quick, run_full)
