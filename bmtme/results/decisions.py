@@ -403,8 +403,8 @@ class Decisions:
 
         Notes
         -----
-        a = Z' G^+ u / c_m, c_m = sum 2 p (1 - p), of the lines with a record, u the posterior mean of their effects over
-        the target environments (VanRaden 2008, J Dairy Sci 91:4414-4423). Z a gives u of these lines and the
+        a = Z' G^+ u / c_m, c_m = sum 2 p (1 - p), of the lines with a record, u the posterior mean of their effects
+        over the target environments (VanRaden 2008, J Dairy Sci 91:4414-4423). Z a gives u of these lines and the
         expectation of all others; effects outside the relationship are no part of it.
         """
         from bmtme.decisions.markers import tabulate_marker_effects
