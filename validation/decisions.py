@@ -179,16 +179,15 @@ def judge_reliability(table: pd.DataFrame) -> tuple[list[Row], list[tuple[str, .
         part = table[table["recorded"] == code].copy()
         part["explained"] = 1.0 - (part["predicted"] - part["true"]) ** 2
         part["bin"] = pd.qcut(part["reliability"].rank(method="first"), 5, labels=False)
-        off = []
+        part["off"] = part["explained"] - part["reliability"]
         for _, own in part.groupby("bin"):
             found, error = estimate_share(own, "explained", ["set"])
-            mean = own["reliability"].mean()
-            off.append(abs(found - mean) / error)
-            lines.append((name, f"{len(own):,}", f"{mean:.3f}", f"{found:.3f} ({error:.3f})"))
-        size = f"{part['set'].nunique()} sets, {len(part):,} lines"
+            lines.append((name, f"{len(own):,}", f"{own['reliability'].mean():.3f}", f"{found:.3f} ({error:.3f})"))
+        off, error = estimate_share(part, "off", ["set"])
         rows.append(Row(
-            f"reliability, lines {name}", size, f"largest deviation of five groups, below {FAR} standard errors",
-            f"{max(off):.1f}", max(off) < FAR,
+            f"reliability, lines {name}", f"{part['set'].nunique()} sets, {len(part):,} lines",
+            f"explained less reliability, within {FAR} standard errors", f"{off:+.3f} +- {error:.3f}",
+            abs(off) < FAR * error,
         ))  # fmt: skip
     return rows, lines
 
