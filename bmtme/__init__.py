@@ -17,6 +17,7 @@ _WHERE = {
     "HalfT": "bmtme.model.structure",
     "Proportional": "bmtme.structures.proportional",
     "MainAndInteraction": "bmtme.structures.main_and_interaction",
+    "EnvironmentsByTrait": "bmtme.structures.environments_by_trait",
     "Separable": "bmtme.structures.separable",
     "FactorAnalytic": "bmtme.structures.factor_analytic",
     "Free": "bmtme.structures.free",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
     from bmtme.pipeline import fit
     from bmtme.results.fit import Fit, load
+    from bmtme.structures.environments_by_trait import EnvironmentsByTrait
     from bmtme.structures.factor_analytic import FactorAnalytic
     from bmtme.structures.free import Free
     from bmtme.structures.main_and_interaction import MainAndInteraction

@@ -9,8 +9,17 @@ UNITS = ("scaled", "raw")
 #: Models beside these structures: one trait at a time; the means of the environments.
 SINGLE, MEAN = "single", "mean"
 #: Genetic and residual structures by name.
-GENETICS = ("proportional", "main_and_interaction", "separable", "factor_analytic", "free")
+GENETICS = (
+    "proportional",
+    "main_and_interaction",
+    "environments_by_trait",
+    "separable",
+    "factor_analytic",
+    "free",
+)
 RESIDUALS = ("shared", "scaled", "common_correlation", "by_env")
+#: Effects of replicates within environments.
+REP_EFFECTS = ("auto", "none", "fixed", "random")
 #: The genetic structure that has a number of factors.
 FACTORED = "factor_analytic"
 #: The first is the default.

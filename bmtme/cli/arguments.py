@@ -10,17 +10,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from bmtme.choices import GENETICS, MEAN, MEANS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
+from bmtme.choices import GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 
 __all__ = [
     "Parser",
     "add_common_options",
     "add_data_options",
+    "add_ids_option",
     "add_model_options",
-    "add_pedigree_options",
     "check_data_options",
-    "check_pedigree_options",
     "file_name",
     "number",
     "split_names",
@@ -36,9 +35,14 @@ empty, NA, NaN, a point, or a code of --missing. Names are text: line 001 is not
 line 1.
 
 GRM is a square table with the names of the lines in its first column and in its
-header, such as R's write.csv(G) makes; or such a table as .parquet; or GCTA's
-.grm.bin with its .grm.id. 'bmtme grm' makes one from markers. Lines are matched
-by name, whatever their order; lines without a record are predicted too.
+header, such as R's write.csv(G) makes; or such a table as .parquet; GCTA's
+.grm.bin or .grm.gz with its .grm.id; PLINK's .rel or .rel.bin with its .rel.id;
+rows of line, line and value; or ASReml's .giv (an inverse) or .grm. 'bmtme grm'
+makes one from markers. Or it is a pedigree, a table with a row for each
+individual and the columns of --pedigree-columns; an unknown parent is 0, empty,
+a word such as NA or unknown, -9, signs alone (. * ?), or a code of
+--pedigree-missing. Lines are matched by name, whatever their order; lines
+without a record are predicted too.
 """
 
 
@@ -143,8 +147,9 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
         type=file_name,
         required=relationship_required,
         metavar="GRM",
-        help="table of the relationship matrix, or the word identity for unrelated lines",
+        help="relationship matrix, or pedigree, or the word identity for unrelated lines",
     )
+    add_ids_option(group)
     group.add_argument("--line", required=True, metavar="COL", help="column with the names of the lines")
     group.add_argument("--env", required=True, metavar="COL", help="column with the names of the environments")
     group.add_argument(
@@ -179,6 +184,7 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
     group.add_argument(
         "--drop-unrelated", action="store_true", help="leave out lines that GRM does not hold, instead of refusing them"
     )
+    _add_pedigree_options(parser)
 
 
 def check_data_options(args: argparse.Namespace) -> None:
@@ -190,10 +196,23 @@ def check_data_options(args: argparse.Namespace) -> None:
     args.traits = split_names(parser, "--traits", args.traits)
     args.rep = split_names(parser, "--rep", args.rep)
     args.missing = split_names(parser, "--missing", args.missing)
+    _check_pedigree_options(args)
 
 
-def add_pedigree_options(group: Any) -> None:
-    """How a table of a pedigree is written."""
+def add_ids_option(group: Any) -> None:
+    """What names the lines of files in which they have two IDs."""
+    group.add_argument(
+        "--ids",
+        choices=("auto", "iid", "fid"),
+        default="auto",
+        help="what names lines in PLINK's and GCTA's files: the individual's ID or the family's (default: the "
+        "individual's, or the family's where all individuals have the same)",
+    )
+
+
+def _add_pedigree_options(parser: Parser) -> None:
+    """How a table of a pedigree is written, and what is made of it."""
+    group = parser.add_argument_group("pedigree")
     group.add_argument(
         "--pedigree-columns",
         action="append",
@@ -206,18 +225,34 @@ def add_pedigree_options(group: Any) -> None:
         metavar="CODE,...",
         help="further codes for an unknown parent, such as open,999",
     )
+    group.add_argument(
+        "--selfing",
+        metavar="COL|N",
+        help="generations of selfing between cross and line: a column of the pedigree, or one number for all",
+    )
+    group.add_argument(
+        "--founders",
+        action="store_true",
+        help="lines that the pedigree does not mention are founders, unrelated to all",
+    )
 
 
-def check_pedigree_options(args: argparse.Namespace, owner: str) -> None:
-    """Refuse them without the option that names the pedigree, `owner`; names become lists."""
+def _check_pedigree_options(args: argparse.Namespace) -> None:
+    """Refuse them without a pedigree; names become lists."""
     parser: Parser = args.parser
-    given = getattr(args, owner[2:]) is not None
+    args.families = getattr(args, "families", None)
     columns = split_names(parser, "--pedigree-columns", args.pedigree_columns)
-    if columns is not None and not given:
-        parser.error(f"argument --pedigree-columns: needs {owner}")
     args.pedigree_missing = split_names(parser, "--pedigree-missing", args.pedigree_missing)
-    if args.pedigree_missing is not None and not given:
-        parser.error(f"argument --pedigree-missing: needs {owner}")
+    file = args.relationship not in (None, "identity")
+    for option, given, there in (
+        ("--pedigree-columns", columns is not None, file or args.families is not None),
+        ("--pedigree-missing", args.pedigree_missing is not None, file or args.families is not None),
+        ("--selfing", args.selfing is not None, file),
+        ("--founders", args.founders, file),
+    ):
+        if given and not there:
+            parser.error(f"argument {option}: needs a pedigree, as --relationship")
+    args.named_pedigree = columns is not None
     args.pedigree_columns = columns or ["id", "sire", "dam"]
     if len(args.pedigree_columns) != 3:
         parser.error(
@@ -258,7 +293,8 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         choices=[name.replace("_", "-") for name in GENETICS],
         default=GENETICS[0],
         help="genetic covariance over environments and traits: the same of the traits in main effects and interaction; "
-        "one for each of the two; factors in common and variances of their own; free (default: %(default)s)",
+        "one for each of the two; a covariance of the environments for each trait, or one for all traits; factors in "
+        "common and variances of their own; free (default: %(default)s)",
     )
     group.add_argument(
         "--factors", type=whole(1), metavar="N", help="factors of --genetic factor-analytic (default: 2)"
@@ -274,6 +310,13 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         "--line-effect",
         action="store_true",
         help="lines differ beyond the relationship: an effect of each line outside it",
+    )
+    group.add_argument(
+        "--rep-effect",
+        choices=REP_EFFECTS,
+        default=REP_EFFECTS[0],
+        help="effects of the replicates of an environment (--rep): fixed where each holds five lines or more; none; "
+        "fixed; or random (default: %(default)s)",
     )
     group.add_argument(
         "--means", choices=MEANS, default=MEANS[0], help="prior of the environments' means (default: %(default)s)"

@@ -12,13 +12,11 @@ from bmtme.cli.arguments import (
     Parser,
     add_common_options,
     add_data_options,
-    add_pedigree_options,
     check_data_options,
-    check_pedigree_options,
-    file_name,
     number,
 )
-from bmtme.cli.inputs import IDENTITY, check_optional_out, name_columns, name_format, warn_of_unnamed_traits
+from bmtme.cli.inputs import check_optional_out, name_columns, name_format, warn_of_unnamed_traits
+from bmtme.cli.kinship import read_kinship
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import DataError
 
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 bmtme check PHENO --line COL --env COL --traits A,B,... [--rep COL,...]
-                   [--relationship GRM | --pedigree PED] [--out DIR] [options]"""
+                   [--relationship GRM] [--out DIR] [options]"""
 
 EPILOG = f"""\
 example:
@@ -46,11 +44,6 @@ know (absent environment x trait blocks, sparseness, checks, standard deviations
 that differ between environments). No data are changed or left out.
 
 {DATA_FORMAT}
-PED is a table with a row for each individual and the columns of
---pedigree-columns; an unknown parent is 0, empty, a word such as NA or unknown,
--9, signs alone (. * ?), or a code of --pedigree-missing. For a fit,
-bmtme.pedigree_relationship makes the matrix of it, in Python.
-
 With --out, DIR holds:
   report.txt        the text
   findings.csv      every case: severity (stop, warning, note), kind, trait, env,
@@ -77,10 +70,6 @@ def add_command(commands: Any) -> None:
     add_data_options(parser, relationship_required=False)
     group = parser.add_argument_group("check")
     group.add_argument(
-        "--pedigree", type=file_name, metavar="PED", help="table of a pedigree, in place of --relationship"
-    )
-    add_pedigree_options(group)
-    group.add_argument(
         "--outlier",
         type=number,
         default=3.5,
@@ -98,9 +87,6 @@ def check(args: argparse.Namespace) -> None:
     check_data_options(args)
     if args.outlier <= 0:
         parser.error(f"argument --outlier: expected a positive number, got {args.outlier:g}")
-    if args.pedigree is not None and args.relationship is not None:
-        parser.error("argument --pedigree: takes the place of --relationship; give one of them")
-    check_pedigree_options(args, "--pedigree")
 
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
@@ -130,29 +116,21 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
 
 
 def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | None, list[Finding]]:
-    """The relationship, or that of the pedigree, if one is named; and what a look at the pedigree finds."""
+    """The relationship, if one is named, and what a look at its pedigree finds."""
     from bmtme.checkup.kin import find_odd_parents
-    from bmtme.data.relationship.files import read_relationship
-    from bmtme.data.relationship.matrix import Relationship
-    from bmtme.data.relationship.pedigree import pedigree_relationship
-    from bmtme.data.relationship.pedigree_table import read_pedigree
 
-    if args.pedigree is not None:
-        id, sire, dam = args.pedigree_columns
-        missing: list[str] | None = args.pedigree_missing
-        frame = read_pedigree(args.pedigree, id, sire, dam)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of doubtful parents, which the report tells
-            # Plants may be both; of animals, the note tells.
-            relationship = pedigree_relationship(frame, id, sire, dam, separate_sexes=False, missing=missing)
-        return relationship, find_odd_parents(frame, id, sire, dam, missing)
     if args.relationship is None:
         return None, []
-    if args.relationship == IDENTITY:
-        return Relationship.identity(trial.lines), []
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".* looks like the inverse of a relationship")  # the report tells
-        return read_relationship(args.relationship), []
+        # Of what the report tells.
+        warnings.filterwarnings(
+            "ignore", ".* looks like the inverse of a relationship|.* without (a row of its|rows of their) own"
+        )
+        kinship = read_kinship(args, trial.lines)
+    if kinship.pedigree is None:
+        return kinship.relationship, []
+    id, sire, dam = args.pedigree_columns
+    return kinship.relationship, find_odd_parents(kinship.pedigree, id, sire, dam, args.pedigree_missing)
 
 
 def write(checkup: Checkup, out: Path) -> None:

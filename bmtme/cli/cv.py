@@ -15,9 +15,7 @@ from bmtme.cli.arguments import (
     add_common_options,
     add_data_options,
     add_model_options,
-    add_pedigree_options,
     check_data_options,
-    check_pedigree_options,
     file_name,
     number,
     split_names,
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
 SOME_FAILED = 5
 #: Stands for the models that `bmtme.suggest_models` finds.
 SUGGESTED = "suggested"
+#: Options about the models that are named, of which the suggested ones have their own.
+MODEL_OPTIONS = ("--genetic", "--factors", "--residual", "--line-effect", "--means", "--units")
 #: Schemes, and the options of a scheme with those that each goes with.
 SCHEMES = ("cv1", "cv2", "new-lines", "new-envs", "new-lines-new-envs", "file")
 GOES_WITH = {
@@ -71,8 +71,7 @@ schemes: which question is asked (in brackets, what others call it)
 Clones, lines that are one by the relationship (--clones), do not tell each
 other: cv1 hides those of an environment together there; where lines are new,
 clones are hidden together, and so are the lines of a family, by a column of the
-phenotypes (--groups) or by a pedigree (--families), a table with a row for each
-individual and the columns of --pedigree-columns.
+phenotypes (--groups) or by a pedigree (--families).
 
 models:
   unstructured, diagonal, standard
@@ -84,7 +83,8 @@ models:
   suggested  the handful that is worth comparing for these data, which is told
   LABEL=WORD,WORD...
              any of these under a label of its own, with genetic=, factors=,
-             residual=, means=, units= and line-effect as of the options, such as
+             residual=, rep-effect=, means=, units= and line-effect as of the
+             options, such as
              free=unstructured,genetic=free,residual=by-env
              or single=diagonal (single: one trait at a time)
 
@@ -148,7 +148,6 @@ def add_command(commands: Any) -> None:
     add("--test-fraction", "share of the lines hidden in one (default: 0.2)", type=number, metavar="F")
     add("--groups", "column with the family of each line; families are never split", metavar="COL")
     add("--families", "pedigree, of which full sibs are a family, in place of --groups", type=file_name, metavar="PED")
-    add_pedigree_options(group)
     add("--cv-traits", "traits to hide (default: all)", action="append", metavar="A,B,...")
     add(
         "--cv-of",
@@ -214,7 +213,6 @@ def check(args: argparse.Namespace) -> None:
     parser: Parser = args.parser
     check_data_options(args)
     check_scheme_options(args)
-    check_pedigree_options(args, "--families")
     args.score = split_names(parser, "--score", args.score) or []
     check_scores(parser, args.score)
     if not 0.0 < args.top < 1.0:
@@ -225,7 +223,21 @@ def check(args: argparse.Namespace) -> None:
     if args.suggested and len(named) < len(args.model) - 1:
         parser.error(f"argument --model: {SUGGESTED} is named twice, name it once")
     args.model = named
+    if args.suggested and not named:
+        refuse_model_options(args)
     args.models = read_models(parser, args) if named or not args.suggested else {}
+
+
+def refuse_model_options(args: argparse.Namespace) -> None:
+    """Refuse options about models where none is named that they could be about."""
+    parser: Parser = args.parser
+    given = {word.partition("=")[0] for word in args.words}
+    for option in MODEL_OPTIONS:
+        if option in given:
+            parser.error(
+                f"argument {option}: the suggested models have their own; leave the option out, or name a model that "
+                "it is for with another --model"
+            )
 
 
 def check_scores(parser: Parser, names: Sequence[str]) -> None:
@@ -309,10 +321,11 @@ def run(args: argparse.Namespace, out: Path) -> int:
     if inputs.groups is not None:
         scheme = replace(scheme, groups=inputs.groups)  # type: ignore[type-var]  # of new lines, which have them
 
+    clones = {} if args.clones is None else {"clones": args.clones}
     if args.suggested:
         from bmtme.suggestions import suggest_models
 
-        suggestions = suggest_models(inputs.trial, inputs.relationship)
+        suggestions = suggest_models(inputs.trial, inputs.relationship, scheme, seed=args.seed, **clones)
         say(f"{suggestions}\n")
         if twice := [label for label in suggestions if label in models]:
             raise UsageError(
@@ -338,7 +351,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
         sampler=args.sampler,
         top=args.top,
         lowest=args.lowest,
-        **({} if args.clones is None else {"clones": args.clones}),
+        **clones,
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.cli.arguments import Parser, add_common_options, file_name, number
+from bmtme.cli.arguments import Parser, add_common_options, add_ids_option, file_name, number, whole
 from bmtme.cli.streams import say, width
 from bmtme.errors import UsageError
 
@@ -22,6 +22,7 @@ CODINGS = ("auto", "012", "-101", "01")
 MARKER_OPTIONS = (
     "coding",
     "missing",
+    "ploidy",
     "min_call_rate_line",
     "min_call_rate_marker",
     "min_maf",
@@ -46,16 +47,22 @@ example:
 MARKERS, by its ending:
   .bed                PLINK, with .bim and .fam (pip install 'bmtme[plink]')
   .vcf .vcf.gz        GT of every sample (pip install 'bmtme[vcf]')
-  .raw                PLINK's --recode A or --export A, tabs or blanks
   .npz                NumPy arrays: markers (lines x markers), line (the lines'
                       names) and, optionally, snp (the markers' names)
-  any other           table as .csv or .tsv, plain or gzipped: lines in rows,
-                      their names first, the markers' names in the header
-Genotypes of tables and arrays are copies of one allele, 0, 1 or 2, or -1, 0, 1;
-frequencies (0, 0.5, 1) are read with --coding 01. Missing ones are empty, NA,
-NaN, a point, -9, -127 or -128; they are replaced by the marker's mean. Lines of
-PLINK's files are named by the individual's ID; where all have the same, by the
-family's.
+  any other           text with commas, tabs or blanks, plain or gzipped, known
+                      by its first row: PLINK's .raw (--recode A, --export A),
+                      HapMap, DArT's reports (one or two rows a marker,
+                      SilicoDArT); else a table, lines in rows with their names
+                      first and the markers' names in the header
+Genotypes of tables and arrays are copies of one allele, 0, 1 or 2 (with
+--ploidy 4, 0 to 4), or -1, 0, 1; frequencies (0, 0.5, 1) are read with
+--coding 01. Missing ones are empty, NA, NaN, a point, -9, -127 or -128; they
+are replaced by the marker's mean. Lines of PLINK's and GCTA's files are named
+by the individual's ID, or by the family's where all have the same; --ids says
+which.
+
+With --matrix, the relationship may be in any format that fit, cv and check read
+(see 'bmtme fit --help'); --inverse if the file holds the inverse of it.
 
 GRM, by its ending:
   .csv .csv.gz .tsv .tsv.gz   labelled square table, every digit kept
@@ -87,6 +94,14 @@ def add_command(commands: Any) -> None:
     group.add_argument(
         "--missing", action="append", metavar="CODE", help="a further code for missing genotypes; may be given again"
     )
+    group.add_argument(
+        "--ploidy",
+        type=whole(2),
+        default=2,
+        metavar="N",
+        help="sets of chromosomes: 4 for tetraploids with 0 to 4 copies of an allele (default: %(default)s)",
+    )
+    add_ids_option(group)
     group = parser.add_argument_group("quality control: lines first, then markers among the lines that stay")
     for option, text in (
         ("--min-call-rate-line", "least share of the markers with a genotype, for a line to stay (default: 0)"),
@@ -129,6 +144,9 @@ def add_command(commands: Any) -> None:
     group.add_argument(
         "--matrix", action="store_true", help="MARKERS is a relationship matrix already: blend, bend or convert it"
     )
+    group.add_argument(
+        "--inverse", action="store_true", help="with --matrix: the file holds the inverse of the relationship"
+    )
     add_common_options(parser, "GRM", "file for the relationship; new")
     parser.set_defaults(parser=parser, check=check, check_out=check_out, run=run)
 
@@ -148,6 +166,8 @@ def check(args: argparse.Namespace) -> None:
             parser.error(f"argument {option}: expected a number {range_}, got {value:g}")
     if args.bandwidth is not None and args.method != "gaussian":
         parser.error("argument --bandwidth: is for --method gaussian")
+    if args.inverse and not args.matrix:
+        parser.error("argument --inverse: is for --matrix")
     if args.matrix:
         for option in MARKER_OPTIONS:
             if getattr(args, option) != parser.get_default(option):
@@ -175,7 +195,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
 
     other = None if args.other is None else read_relationship(args.other)
     if args.matrix:
-        relationship, n_markers = read_relationship(args.markers), 0
+        relationship, n_markers = read_relationship(args.markers, ids=args.ids, inverse=args.inverse or None), 0
         say(f"read: {len(relationship)} lines")
     else:
         relationship, n_markers = _from_markers(args)
@@ -199,7 +219,7 @@ def _from_markers(args: argparse.Namespace) -> tuple[Relationship, int]:
     from bmtme.data.relationship.genomic import gaussian_kernel, vanraden
 
     markers, quality = filter_markers(
-        read_markers(args.markers, coding=args.coding, missing=args.missing or ()),
+        read_markers(args.markers, coding=args.coding, missing=args.missing or (), ploidy=args.ploidy, ids=args.ids),
         min_call_rate_marker=args.min_call_rate_marker,
         min_call_rate_line=args.min_call_rate_line,
         min_maf=args.min_maf,
@@ -210,7 +230,7 @@ def _from_markers(args: argparse.Namespace) -> tuple[Relationship, int]:
         made = f"Gaussian kernel, bandwidth {1.0 if args.bandwidth is None else args.bandwidth:g}"
     else:
         relationship = vanraden(markers, method=int(args.method))
-        made = f"VanRaden's method {args.method}"
+        made = f"VanRaden's method {args.method}" + (f", ploidy {args.ploidy}" if args.ploidy > 2 else "")
     twins = duplicated_lines(markers, relationship, least=args.identical)
     text = f"duplicated lines: {len(twins)} with at least {100 * args.identical:g}% of the genotypes of an earlier line"
     say(text + _describe_largest(twins["line"], twins["same_as"]))

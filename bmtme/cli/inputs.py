@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmtme.cli.kinship import IDENTITY, read_kinship
 from bmtme.cli.streams import complain
 from bmtme.errors import DataError, UsageError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from bmtme.data.trial import Trial
 
 __all__ = [
-    "IDENTITY",
     "Inputs",
     "check_optional_out",
     "check_out",
@@ -29,9 +29,6 @@ __all__ = [
     "read_inputs",
     "warn_of_unnamed_traits",
 ]
-
-#: In place of a file: unrelated lines.
-IDENTITY = "identity"
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,6 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
     ------
     DataError
     """
-    from bmtme.data.relationship.files import read_relationship
-    from bmtme.data.relationship.matrix import Relationship
     from bmtme.data.tables.files import read_table
     from bmtme.data.trial import make_trial
 
@@ -75,10 +70,9 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
     if families is not None:
         found = read_families(args, families, trial.lines)
         files["families"] = describe_file(families)
-    if args.relationship == IDENTITY:
-        return Inputs(trial, Relationship.identity(trial.lines), files | {"relationship": IDENTITY}, found)
-    relationship = read_relationship(args.relationship)
-    return Inputs(trial, relationship, files | {"relationship": describe_file(args.relationship)}, found)
+    relationship = read_kinship(args, trial.lines).relationship
+    files["relationship"] = IDENTITY if args.relationship == IDENTITY else describe_file(args.relationship)
+    return Inputs(trial, relationship, files, found)
 
 
 def read_groups(table: Table, line: str, column: str) -> dict[str, str]:

@@ -121,8 +121,8 @@ def parse(words: Sequence[str]) -> Namespace:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "run" not in args:
         parser.error("a command is needed: check, grm, fit, rank, cv, compare or simulate")
-    args.check(args)
     args.words = ["bmtme", *words]
+    args.check(args)
     return args
 
 

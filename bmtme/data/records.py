@@ -213,7 +213,7 @@ def _numeric_columns(table: Table, used: set[str]) -> list[str]:
             try:
                 parsed = number(value, table.form)
             except DataError as error:
-                text = text or f"{error} in {table.row(position)}"
+                text = text or f"{error} in {table.cell(position, name)}"
                 continue
             if not math.isnan(parsed):
                 seen, whole = True, whole and parsed >= 0 and parsed.is_integer()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import as_text, file_path, is_one_of, show
-from bmtme.data.markers.files import load_archive
+from bmtme.data.markers.archives import load_archive
 from bmtme.data.relationship.files import read_relationship
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.tables.files import read_table

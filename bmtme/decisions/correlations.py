@@ -15,8 +15,8 @@ from bmtme.decisions.covariances import derive_genetic, find_recorded, is_alone,
 from bmtme.decisions.targets import find_name
 from bmtme.errors import UsageError
 from bmtme.results.decided import CORRELATIONS
+from bmtme.results.derivations import correlate
 from bmtme.results.entries import name_columns
-from bmtme.results.quantities import correlate
 from bmtme.results.summary import INTERVAL, diagnose, note_diagnostics, note_width
 from bmtme.words import list_names
 

@@ -243,3 +243,37 @@ def transform_symmetric(A, S, out):
                 s += row[k] * A[b, k]
             out[a, b] = s
             out[b, a] = s
+
+
+@compiled()
+def take_root(A, s, V, out):
+    """Symmetric root of a symmetric A into `out`: V diag(s) V'; False where A is not positive definite to rounding."""
+    n = A.shape[0]
+    if n > SMALL:
+        values, vectors = np.linalg.eigh(A)
+        s[:], V[:] = values, vectors
+    else:
+        decompose_jacobi(A.copy(), s, V)
+    for a in range(n):
+        if not (s[a] > 0.0):
+            return False
+        s[a] = math.sqrt(s[a])
+    transform_symmetric(V, np.diag(s), out)
+    return True
+
+
+@compiled()
+def differentiate_root(s, V, GS, G):
+    """Add d/dA to G, from d/dS in GS (used up), both symmetric, of a function of the root S = V diag(s) V' of A.
+
+    As dA = S dS + dS S, d/dA is the X that solves S X + X S = GS: in the basis V, entries of GS over s_a + s_b.
+    Eigenvalues may be equal.
+    """
+    n = s.shape[0]
+    X = np.empty((n, n))
+    transform_symmetric(np.ascontiguousarray(V.T), GS, X)
+    for a in range(n):
+        for b in range(n):
+            X[a, b] /= s[a] + s[b]
+    transform_symmetric(V, X, GS)
+    G += GS

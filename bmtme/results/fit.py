@@ -122,6 +122,10 @@ class Fit(Decisions):
         the trait, b the others recorded on the plot and R the residual covariance (of the environment, where the model
         has one in each); the variance left is ``R_aa - R_ab R_bb^-1 R_ba``. It serves to fill gaps of a table; of the
         line's value elsewhere it says nothing.
+
+        Of an environment x trait column without a record, ``mean`` averages what is expected in each draw of the
+        parameters, and ``sd``, ``lower`` and ``upper`` are of what is drawn then: their Monte Carlo error is larger, as
+        the tails are long, and the mean need not be the middle of the interval.
         """
         check_predicted(of)
         table = self._look_at_predictions("there are no predictions").copy()

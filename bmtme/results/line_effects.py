@@ -163,7 +163,9 @@ def draw_unrecorded(
 def check_size(groups: Mapping[str, Any], what: str, lines: int, draws: int) -> None:
     """Refuse draws of so many lines that no memory holds, and say how much they take where it is much."""
     sizes = groups["posterior"].sizes
-    kept = sizes["chain"] * min(max(1, draws // sizes["chain"]), sizes["draw"])
+    chains = sizes["chain"]
+    there = groups["effects"].sizes["effect_draw"] // chains if "effects" in groups else sizes["draw"]
+    kept = chains * min(max(1, draws // chains), there)
     size = 8 * kept * lines * sizes["env"] * sizes["trait"]
     check_memory(
         2 * size,

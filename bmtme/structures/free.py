@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bmtme.errors import UsageError
 from bmtme.linalg.compile import compiled
 from bmtme.model.codes import FULL, HALF_T, CovariancePrior
 from bmtme.structures.parameters import (
@@ -23,8 +22,7 @@ from bmtme.structures.parameters import (
     unpack_covariance,
 )
 from bmtme.structures.part import Flip, Part, Start
-from bmtme.structures.structure import Genetic
-from bmtme.words import list_names
+from bmtme.structures.structure import Genetic, refuse_absent
 
 
 @compiled()
@@ -68,14 +66,8 @@ class Free(Genetic):
     complete = staticmethod(complete)
 
     def check(self, recorded: np.ndarray, envs: Sequence[str], traits: Sequence[str]) -> None:
-        absent = [f"{envs[i]} x {traits[l]}" for i, l in np.argwhere(~recorded)]
-        if absent:
-            raise UsageError(
-                f"the genetic structure {self.name} cannot serve environment x trait columns without any record "
-                f"({list_names(absent)}): as nothing ties them to the others, all lines would be alike there. Use "
-                "bmtme.FactorAnalytic(), bmtme.Proportional() or bmtme.MainAndInteraction(), or leave these "
-                "environments or traits out."
-            )
+        why = "as nothing ties them to the others, all lines would be alike there"
+        refuse_absent(self, recorded, envs, traits, why)
 
     def count(self, part: Part) -> int:
         return int(count_parameters(FULL, len(part.col_env)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bmtme.structures.environments_by_trait import EnvironmentsByTrait
 from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
@@ -14,6 +15,7 @@ GENETIC_STRUCTURES: dict[str, Genetic] = {
     for structure in (
         Proportional(),
         MainAndInteraction(),
+        EnvironmentsByTrait(),
         Separable(),
         FactorAnalytic(),
         Free(),

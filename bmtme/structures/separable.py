@@ -30,7 +30,7 @@ from bmtme.structures.parameters import (
     unpack_covariance,
 )
 from bmtme.structures.part import Flip, Part, Start
-from bmtme.structures.structure import Genetic
+from bmtme.structures.structure import Genetic, refuse_single
 from bmtme.words import list_names
 
 
@@ -121,16 +121,7 @@ class Separable(Genetic):
                 f"({list_names(absent)}): as nothing ties them to the others, all lines would be alike there. Use "
                 "bmtme.Proportional() or bmtme.MainAndInteraction(), or leave these environments out."
             )
-        if recorded.shape[0] < 2:
-            raise UsageError(
-                f"the genetic structure {self.name} needs records in two environments at least: in one there is no "
-                "covariance of environments. Use bmtme.Proportional(), of which Sigma_t is left then."
-            )
-        if recorded.shape[1] < 2:
-            raise UsageError(
-                f"the genetic structure {self.name} needs two traits at least: with one it is a free covariance of the "
-                "environments. Use bmtme.Free()."
-            )
+        refuse_single(self, recorded)
 
     def count(self, part: Part) -> int:
         pairs = int(count_pairs(part.n_env, FULL))

@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bmtme.errors import UsageError
 from bmtme.linalg.pointers import find_address
 from bmtme.model.codes import CovariancePrior
 from bmtme.structures.part import Flip, Part, Start, describe_columns
+from bmtme.words import list_names
 
 
 class Structure:
@@ -85,6 +87,31 @@ class Genetic(Structure):
         seen : environments with a record
         """
         return {}
+
+
+def refuse_absent(genetic: Genetic, recorded: np.ndarray, envs: Sequence[str], traits: Sequence[str], why: str) -> None:
+    """Refuse columns without a record; parameters as of `Genetic.check`, and the reason."""
+    absent = [f"{envs[i]} x {traits[l]}" for i, l in np.argwhere(~recorded)]
+    if absent:
+        raise UsageError(
+            f"the genetic structure {genetic.name} cannot serve environment x trait columns without any record "
+            f"({list_names(absent)}): {why}. Use bmtme.FactorAnalytic(), bmtme.Proportional() or "
+            "bmtme.MainAndInteraction(), or leave these environments or traits out."
+        )
+
+
+def refuse_single(genetic: Genetic, recorded: np.ndarray) -> None:
+    """Refuse one environment or one trait to a structure that has a covariance of either."""
+    if recorded.shape[0] < 2:
+        raise UsageError(
+            f"the genetic structure {genetic.name} needs records in two environments at least: in one there is no "
+            "covariance of environments. Use bmtme.Proportional(), of which Sigma_t is left then."
+        )
+    if recorded.shape[1] < 2:
+        raise UsageError(
+            f"the genetic structure {genetic.name} needs two traits at least: with one it is a free covariance of the "
+            "environments. Use bmtme.Free()."
+        )
 
 
 class Residual(Structure):

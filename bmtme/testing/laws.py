@@ -11,6 +11,7 @@ from bmtme.engines.rotated.problem import Problem
 from bmtme.model.codes import DIAGONAL, FULL, HALF_T, INVERSE_WISHART, SCALAR, CovariancePrior
 from bmtme.structures.by_env import ByEnv, pack_correlations
 from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.environments_by_trait import EnvironmentsByTrait
 from bmtme.structures.factor_analytic import FactorAnalytic
 from bmtme.structures.free import Free
 from bmtme.structures.main_and_interaction import MainAndInteraction
@@ -110,6 +111,14 @@ def draw_main_and_interaction(rng: np.random.Generator, p: Problem) -> np.ndarra
     return np.concatenate([*found, a])
 
 
+def draw_environments_by_trait(rng: np.random.Generator, p: Problem) -> np.ndarray:
+    """Of `EnvironmentsByTrait`."""
+    prior, I = p.genetic.prior, p.n_env
+    priors = [CovariancePrior(HALF_T, FULL, prior.nu, np.full(I, A), 0.0, np.eye(I)) for A in prior.scale]
+    own = [draw_covariance_parameters(rng, each) for each in priors]
+    return np.concatenate([*own, draw_correlation_parameters(rng, p.n_trait, FULL)])
+
+
 def draw_separable(rng: np.random.Generator, p: Problem) -> np.ndarray:
     """Of `Separable`."""
     own = draw_covariance_parameters(rng, p.genetic.prior)
@@ -153,6 +162,7 @@ LAWS: dict[type, DrawPrior] = {
     FactorAnalytic: draw_factor_analytic,
     Free: draw_free,
     MainAndInteraction: draw_main_and_interaction,
+    EnvironmentsByTrait: draw_environments_by_trait,
     Separable: draw_separable,
     Shared: draw_shared,
     Scaled: draw_scaled,

@@ -56,16 +56,19 @@ def test_shell_with_a_pedigree(clean, check, tmp_path):
     pedigree = pd.DataFrame({"clone": LINES[:20], "father": ["A"] * 20, "mother": ["B"] * 20})
     pedigree.to_csv(tmp_path / "ped.csv", index=False)
     columns = ["--pedigree-columns", "clone,father,mother"]
-    code, said, _ = check(clean, "--pedigree", tmp_path / "ped.csv", *columns)
+    code, said, _ = check(clean, "--relationship", tmp_path / "ped.csv", *columns)
     assert code == 3
     assert "10 of 30 lines with records have no relationship: L21, L22," in said
     assert "2 lines of the relationship without records: A, B" in said
     assert "both sire and dam" not in said
     pedigree.loc[1, ["father", "mother"]] = ["B", "A"]  # plants may be either
     pedigree.to_csv(tmp_path / "ped.csv", index=False)
-    _, said, _ = check(clean, "--pedigree", tmp_path / "ped.csv", *columns)
+    _, said, _ = check(clean, "--relationship", tmp_path / "ped.csv", *columns)
     assert "2 individuals of the pedigree are both sire and dam: A, B." in said
-    code, said, complained = check(clean, "--pedigree", tmp_path / "ped.csv")
+    code, said, complained = check(clean, "--relationship", tmp_path / "ped.csv")
+    assert (code, said) == (3, "")
+    assert "ped.csv has the columns 'father', 'mother', as a pedigree: say which are the individual's" in complained
+    code, said, complained = check(clean, "--relationship", tmp_path / "ped.csv", "--pedigree-columns", "id,sire,dam")
     assert (code, said) == (3, "")
     assert "ped.csv has no column 'id', given as the id column" in complained
 
@@ -74,9 +77,13 @@ def test_shell_with_a_pedigree(clean, check, tmp_path):
     ("words", "message"),
     [
         (["--outlier", "0"], "argument --outlier: expected a positive number, got 0"),
-        (["--pedigree", "p.csv", "--relationship", "identity"], "argument --pedigree: takes the place of"),
-        (["--pedigree-columns", "a,b,c"], "argument --pedigree-columns: needs --pedigree"),
-        (["--pedigree", "p.csv", "--pedigree-columns", "a,b"], "expected three columns (individual, sire, dam), got 2"),
+        (["--relationship", "identity", "--founders"], "argument --founders: needs a pedigree, as --relationship"),
+        (["--relationship", "identity", "--selfing", "3"], "argument --selfing: needs a pedigree, as --relationship"),
+        (["--pedigree-columns", "a,b,c"], "argument --pedigree-columns: needs a pedigree, as --relationship"),
+        (
+            ["--relationship", "p.csv", "--pedigree-columns", "a,b"],
+            "expected three columns (individual, sire, dam), got 2",
+        ),
         (["--trait", "t"], "argument --trait: needs --value too"),
     ],
 )
@@ -92,7 +99,6 @@ def test_bad_options(clean, check, words, message):
         (["--line", "Line"], "no column 'Line', given as the line column. Did you mean 'line'?"),
         (["--traits", "Yeild"], "no column 'Yeild', given as the trait column. Did you mean 'Yield'?"),
         (["--relationship", "none.csv"], "none.csv cannot be read"),
-        (["--pedigree", "none.csv"], "none.csv cannot be read"),
     ],
 )
 def test_files_and_columns_that_are_not_there(clean, check, words, message):
@@ -220,7 +226,12 @@ def test_steptoe_morex(data_file, look):
 
 
 def test_potato_hancock(data_file, look):
-    words = ["--pedigree", str(data_file("potato_hancock/pedigree.csv")), "--pedigree-columns", "id,parent1,parent2"]
+    words = [
+        "--relationship",
+        str(data_file("potato_hancock/pedigree.csv")),
+        "--pedigree-columns",
+        "id,parent1,parent2",
+    ]
     code, said = look("potato_hancock", "total.yield,vine.maturity,fry.color", *words)
     assert code == 3
     assert "359 of 1,318 lines with records have no relationship" in said

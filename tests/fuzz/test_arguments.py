@@ -243,7 +243,7 @@ PHENO = ["pheno.csv", "--line", "line", "--env", "env", "--rep", "rep", "--trait
 LENGTH = ["--draws", "2", "--tune", "2", "--chains", "1"]
 COMMANDS = {
     "check": ["check", *PHENO, "--relationship", "grm.csv", "--outlier", "3", "--missing", "-9"],
-    "pedigree": ["check", *PHENO, "--pedigree", "ped.csv", "--pedigree-columns", "id,sire,dam", "--decimal", "."],
+    "pedigree": ["check", *PHENO, "--relationship", "ped.csv", "--pedigree-columns", "id,sire,dam", "--decimal", "."],
     "fit": ["fit", *PHENO, "--relationship", "grm.csv", *LENGTH, "--model", "diagonal", "--out", "out", "--cores", "1"],
     "cv": ["cv", *PHENO, "--relationship", "identity", "--scheme", "cv2", "--cv-envs", "North", *LENGTH, "--out", "cv"],
     "grm": ["grm", "marks.csv", "--coding", "012", "--min-maf", "0.1", "--identical", "0.9", "--out", "new.tsv"],

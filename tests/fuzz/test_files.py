@@ -85,6 +85,56 @@ def save_gcta(draw: Draw, stem: Path) -> None:
         place_file(draw, Path(f"{stem}{ending}"), damage_bytes(draw, raw))
 
 
+def save_triangle(draw: Draw, folder: Path) -> Path:
+    """GCTA's text, PLINK's .rel and .rel.bin or ASReml's .giv and .grm, with the names beside it."""
+    name = draw(st.sampled_from(["grm.grm.gz", "grm.grm", "grm.rel", "grm.rel.bin", "grm.giv", "grm.csv"]))
+    matrix = np.array([row[1:] for row in grm_rows()[1:]], dtype=float)
+    n = len(matrix)
+    if name.endswith(".bin"):
+        raw = matrix.astype(draw(st.sampled_from(["<f8", "<f4"]))).tobytes()
+    else:
+        pairs = [(j, k, str(matrix[j, k])) for j in range(n) for k in range(j + 1)]
+        labels = [str(j + 1) for j in range(n)] if draw(st.integers(0, 3)) else list(LINES)
+        if name == "grm.grm.gz" or (name == "grm.grm" and draw(st.booleans())):
+            rows = [[labels[j], labels[k], "99", entry] for j, k, entry in pairs]
+        elif name == "grm.rel":
+            rows = [row[1:] for row in grm_rows()[1:]]
+        else:
+            rows = [[labels[j], labels[k], entry] for j, k, entry in pairs]
+            rows = draw(st.sampled_from([[], [["Row", "Column", "Ainverse"]], [["!LDET", "0.5"]]])) + rows
+        raw = write_rows(draw, damage_rows(draw, rows), draw(st.sampled_from([" ", "\t", ","])))
+    place_file(draw, folder / name, damage_bytes(draw, raw))
+    ids = draw(st.sampled_from(["#FID IID\n", "", ""])) + "".join(f"f {line.replace(' ', '_')}\n" for line in LINES)
+    if draw(st.integers(0, 5)):
+        stem = name.removesuffix(".gz").removesuffix(".bin")
+        place_file(draw, folder / f"{stem}.id", damage_bytes(draw, ids.encode()))
+    return folder / name
+
+
+def hapmap_rows() -> Rows:
+    head = "rs# alleles chrom pos strand assembly# center protLSID assayLSID panelLSID QCcode".split()
+    rows = [[*head, *LINES]]
+    for k, codes in enumerate(marker_codes().T):
+        rows.append([f"m{k}", "A/G", "1", str(k), "+", *["NA"] * 6, *("ARG"[code] for code in codes)])
+    return rows
+
+
+def dart_rows(two: bool) -> Rows:
+    rows = [["*"] * 4 + list("ABCDEF"), ["AlleleID", "SNP", "CallRate", "RepAvg", *LINES]]
+    for k, codes in enumerate(marker_codes().T):
+        if two:
+            rows.append([f"{k}|F|0", "", "1", "1", *("110"[code] for code in codes)])
+        snp = "011" if two else "021"
+        rows.append([f"{k}|F|0-1:C>T", "1:C>T", "1", "1", *(snp[code] for code in codes)])
+    return rows
+
+
+def raw_rows() -> Rows:
+    head = ["FID", "IID", "PAT", "MAT", "SEX", "PHENOTYPE"]
+    rows = marker_rows()
+    return [[*head, *rows[0][1:]], *(["f", row[0], "0", "0", "1", "-9", *row[1:]] for row in rows[1:])]
+
+
 def book(draw: Draw, rows: Rows) -> bytes:
     """A workbook, some of whose cells are no text."""
     import openpyxl
@@ -147,7 +197,7 @@ def table_file(draw: Draw, folder: Path, stem: str, rows: Rows, gently: bool = F
     elif kind == ".parquet":
         raw = parquet(draw, rows)
     else:
-        raw = write_rows(draw, rows, "\t" if kind == ".tsv" else ",")
+        raw = write_rows(draw, rows, "\t" if kind == ".tsv" else " " if kind == ".txt" else ",")
     others = [".xlsx", ".parquet", ".npz", ".grm.bin", ".CSV"]
     ending = kind if draw(st.integers(0, 15)) else draw(st.sampled_from(others))
     path = folder / f"{stem}{ending}"
@@ -186,7 +236,8 @@ def test_check(data: st.DataObject, worker: Worker) -> None:
         if kin == "grm":
             words += ["--relationship", str(table_file(data.draw, folder, "grm", grm_rows()))]
         elif kin == "ped":
-            words += ["--pedigree", str(table_file(data.draw, folder, "ped", pedigree_rows()))]
+            words += ["--relationship", str(table_file(data.draw, folder, "ped", pedigree_rows()))]
+            words += pick(data.draw, ["--founders"], ["--selfing", "2"])
         out = folder / "report" if data.draw(st.booleans()) else None
         check_shell(worker, [*words, *([] if out is None else ["--out", str(out)])], folder, out, PLACES)
 
@@ -196,15 +247,24 @@ def test_check(data: st.DataObject, worker: Worker) -> None:
 def test_relationship_files(data: st.DataObject, worker: Worker) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if data.draw(st.integers(0, 2)):
+        kind = data.draw(st.integers(0, 3))
+        if kind < 2:
             path = table_file(data.draw, folder, "grm", grm_rows())
+        elif kind == 2:
+            path = save_triangle(data.draw, folder)
         else:
             save_gcta(data.draw, folder / "grm")
             path = folder / data.draw(st.sampled_from(["grm.grm.bin", "grm", "grm.grm.id", "grm.grm"]))
         names = ["new.csv", "new.tsv.gz", "new.parquet", "new", "new/er.csv", "new.doc"]
         out = folder / data.draw(st.sampled_from(names))
         words = ["grm", str(path), "--matrix", "--out", str(out)]
-        check_shell(worker, words + pick(data.draw, ["--blend", "0.1"], ["--bend"]), folder, out, PLACES)
+        check_shell(
+            worker,
+            words + pick(data.draw, ["--blend", "0.1"], ["--bend"], ["--inverse"], ["--ids", "fid"]),
+            folder,
+            out,
+            PLACES,
+        )
 
 
 @examples(120)
@@ -222,15 +282,22 @@ def test_marker_files(data: st.DataObject, worker: Worker) -> None:
             ["--method", "gaussian"],
             ["--missing", "x"],
             ["--coding", "-101"],
-            often=4,
+            ["--ploidy", "4"],
+            often=5,
         )
         check_shell(worker, words, folder, out, PLACES)
 
 
 def marker_file(draw: Draw, folder: Path) -> Path:
-    kind = draw(st.sampled_from(["table", "vcf", "vcf", "plink", "npz"]))
+    kind = draw(st.sampled_from(["table", "vcf", "vcf", "plink", "npz", "hapmap", "dart", "dart", "raw"]))
     if kind == "table":
         return table_file(draw, folder, "marks", marker_rows())
+    if kind in ("hapmap", "dart", "raw"):
+        rows = {"hapmap": hapmap_rows, "dart": lambda: dart_rows(draw(st.booleans())), "raw": raw_rows}[kind]()
+        path = folder / {"hapmap": "marks.hmp.txt", "dart": "marks.csv", "raw": "marks.raw"}[kind]
+        sign = "," if kind == "dart" else draw(st.sampled_from("\t "))
+        place_file(draw, path, damage_bytes(draw, write_rows(draw, damage_rows(draw, rows), sign)))
+        return path
     if kind == "plink":
         save_plink(draw, folder / "marks.bed")
         return folder / draw(st.sampled_from(["marks.bed", "marks.fam", "other.bed"]))

@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.linalg import sqrtm
 
 from bmtme.engines.rotated.kernels.genetic import invert_observed
 from bmtme.engines.rotated.kernels.pair import whiten
 from bmtme.linalg.rotation import rotate_back, rotate_forward
 from bmtme.linalg.small import (
     decompose_jacobi,
+    differentiate_root,
     dot,
     factor_cholesky,
     fix_signs,
@@ -18,6 +20,7 @@ from bmtme.linalg.small import (
     invert_spd,
     solve_lower,
     solve_lower_transposed,
+    take_root,
     transform_symmetric,
 )
 from bmtme.structures.priors import draw_inverse_gamma, draw_inverse_wishart
@@ -52,6 +55,37 @@ def test_cholesky_and_triangular_solves(n):
     solve_lower_transposed(K, x)
     np.testing.assert_allclose(K.T @ x, b)
     assert dot(b, b, n) == pytest.approx(b @ b)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("equal", [False, True])
+def test_symmetric_root_and_its_derivative(n, equal):
+    """The root of scipy; of tr(H S) the derivative against differences, of an identity, too."""
+    A = 2.0 * np.eye(n) if equal else make_spd(n)
+    A.setflags(write=False)
+    s, (V, S) = np.empty(n), np.empty((2, n, n))
+    assert take_root(A, s, V, S)
+    np.testing.assert_allclose(S, sqrtm(A).real, atol=1e-12)
+    np.testing.assert_allclose((V * s) @ V.T, S, atol=1e-12)
+    rng = np.random.default_rng(n)
+    H, D = rng.standard_normal((2, n, n))
+    H, D, before = H + H.T, D + D.T, rng.standard_normal((n, n))
+    G = before.copy()
+    differentiate_root(s, V, H.copy(), G)
+    np.testing.assert_allclose(G, G.T + before - before.T, atol=1e-12)
+    beside = [np.empty((n, n)) for _ in range(2)]
+    step = 1e-6 * s.min() ** 2 / np.abs(D).max()
+    for sign, out in zip((1.0, -1.0), beside, strict=True):
+        assert take_root(A + sign * step * D, np.empty(n), np.empty((n, n)), out)
+    slope = (H * (beside[0] - beside[1])).sum() / (2.0 * step)
+    assert ((G - before) * D).sum() == pytest.approx(slope, rel=1e-5)
+
+
+@pytest.mark.parametrize("n", [2, 30])
+def test_a_singular_matrix_has_no_root(n):
+    for last in (0.0, -1e-3):
+        A = np.diag([*np.ones(n - 1), last])
+        assert not take_root(A, np.empty(n), np.empty((n, n)), np.empty((n, n)))
 
 
 @pytest.mark.parametrize("n", [3, 30])

@@ -252,7 +252,7 @@ def test_a_variable_of_the_same_name_by_environment(monkeypatch):
         "recorded": [[True] * 2] * 2,
         "residual_here": [[True] * 2] * 2,
         "together_here": [[[True] * 2] * 2] * 2,
-        "single_unrelated": False,
+        "single_alike": False,
     }
     summary = summarise_posterior(posterior, facts)
     rows = [f"R_e[{env}, {pair}]" for env in ("E1", "E2") for pair in ("A, A", "A, B", "B, B")]

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from scipy.linalg import expm
+from scipy.linalg import block_diag, expm, sqrtm
 
 import bmtme
 from bmtme.choices import GENETICS, RESIDUALS
 from bmtme.model.codes import FULL, HALF_T, CovariancePrior
 from bmtme.structures.genetics import GENETIC_STRUCTURES
+from bmtme.structures.parameters import pack_covariance
 from bmtme.structures.part import Start
 from bmtme.structures.residuals import RESIDUAL_STRUCTURES
 from bmtme.structures.structure import make_part
@@ -157,16 +158,18 @@ def test_free_is_refused_where_a_column_has_no_record():
         )
 
 
+@pytest.mark.parametrize("genetic", [bmtme.Free(), bmtme.EnvironmentsByTrait()])
 @pytest.mark.parametrize("structure", ["diagonal", "standard"])
-def test_free_goes_with_unstructured_only(structure):
-    with pytest.raises(bmtme.UsageError, match="genetic structure free, which takes 'unstructured'"):
-        bmtme.BMTME(structure, genetic=bmtme.Free())
+def test_what_goes_with_unstructured_only(genetic, structure):
+    with pytest.raises(bmtme.UsageError, match=f"genetic structure {genetic.name}, which takes 'unstructured'"):
+        bmtme.BMTME(structure, genetic=genetic)
 
 
 def test_priors_that_a_structure_does_not_take():
-    with pytest.raises(bmtme.UsageError, match="prior_t of the genetic structure free must be a HalfT"):
-        bmtme.BMTME(genetic=bmtme.Free(), prior_t=bmtme.InverseWishart(5, 1.0))
-    for genetic in (bmtme.Free(), bmtme.MainAndInteraction(), bmtme.Separable()):
+    for genetic in (bmtme.Free(), bmtme.EnvironmentsByTrait()):
+        with pytest.raises(bmtme.UsageError, match=f"prior_t of the genetic structure {genetic.name} must be a HalfT"):
+            bmtme.BMTME(genetic=genetic, prior_t=bmtme.InverseWishart(5, 1.0))
+    for genetic in (bmtme.Free(), bmtme.MainAndInteraction(), bmtme.EnvironmentsByTrait(), bmtme.Separable()):
         with pytest.raises(bmtme.UsageError, match=f"{genetic.name} has no Sigma_E"):
             bmtme.BMTME(genetic=genetic, prior_E=bmtme.HalfT(4.0, 1.0))
     assert bmtme.BMTME(genetic=bmtme.MainAndInteraction(), prior_t=bmtme.InverseWishart(5, 1.0))
@@ -272,6 +275,192 @@ def test_main_and_interaction_needs_two_environments():
 def test_size_of_the_interaction_is_named():
     with pytest.raises(bmtme.UsageError, match="k of MainAndInteraction must be one of 'equal', 'free', got 'Free'"):
         bmtme.MainAndInteraction("Free")
+
+
+# --- environments by trait --------------------------------------------------------------------------------------------
+
+
+def make_by_trait(I, L):
+    """The part of I environments and L traits, and a function that builds C."""
+    prior = CovariancePrior(HALF_T, FULL, NU, np.resize(SCALE, L), 0.0, np.eye(L))
+    part = make_part(bmtme.EnvironmentsByTrait(), 0, np.ones((I, L), bool), prior, prior, False)
+
+    def build(theta):
+        C = np.empty((I * L, I * L))
+        assert bmtme.EnvironmentsByTrait.build(part, theta, C)
+        return C
+
+    return part, build
+
+
+def report_by_trait(part, theta):
+    """K (I, I, L) and P (L, L)."""
+    found = bmtme.EnvironmentsByTrait().report(part, part.seen, theta[None])
+    return found["env_covariance"][0], found["P"][0]
+
+
+def compose_by_trait(K, P):
+    """C of K (I, I, L) and P, by roots of scipy and one large product, environment-major."""
+    I, L = K.shape[0], K.shape[2]
+    roots = block_diag(*[sqrtm(K[..., l]).real for l in range(L)])
+    C = (roots @ np.kron(P, np.eye(I)) @ roots).reshape(L, I, L, I)
+    return C.transpose(1, 0, 3, 2).reshape(I * L, I * L)
+
+
+def test_covariance_of_environments_by_trait():
+    """By hand from what is reported; one positive definite matrix, correlations within an environment P at most."""
+    part, build = make_by_trait(4, 3)
+    theta = np.random.default_rng(1).standard_normal(part.size)
+    C, (K, P) = build(theta), report_by_trait(part, theta)
+    np.testing.assert_allclose(C, compose_by_trait(K, P), atol=1e-12)
+    np.testing.assert_allclose(np.diag(P), 1.0)
+    assert np.linalg.eigvalsh(C)[0] > 0
+    for l in range(3):
+        np.testing.assert_allclose(C[l::3, l::3], K[..., l], rtol=1e-12)
+    sd = np.sqrt(np.diag(C))
+    within = [C[3 * i : 3 * i + 3, 3 * i : 3 * i + 3] / np.outer(*[sd[3 * i : 3 * i + 3]] * 2) for i in range(4)]
+    share = np.array(within)[:, *np.tril_indices(3, -1)] / P[np.tril_indices(3, -1)]
+    assert (share > 0).all()
+    assert (share < 1).all()
+
+
+def test_order_of_environments_does_not_matter():
+    """The same K and P with environments in another order: C with its columns in that order."""
+    part, build = make_by_trait(4, 2)
+    theta = np.random.default_rng(2).standard_normal(part.size)
+    K, order = report_by_trait(part, theta)[0], [2, 0, 3, 1]
+    other, n = theta.copy(), 10
+    for l in range(2):
+        pack_covariance(FULL, np.linalg.cholesky(K[..., l][np.ix_(order, order)]), other[l * n : (l + 1) * n])
+    columns = [2 * i + l for i in order for l in range(2)]
+    assert np.abs(build(theta)[np.ix_(columns, columns)] - build(theta)).max() > 0.1
+    np.testing.assert_allclose(build(other), build(theta)[np.ix_(columns, columns)], atol=1e-12)
+
+
+@pytest.mark.parametrize("place", ["anywhere", "equal eigenvalues", "nearly singular", "a small variance"])
+def test_gradient_of_environments_by_trait(place):
+    """Of tr(G C) and the prior, against differences, for three environments of three traits."""
+    part, build = make_by_trait(3, 3)
+    rng = np.random.default_rng(3)
+    theta = rng.standard_normal(part.size)
+    if place == "equal eigenvalues":
+        theta[:6] = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+        theta[6:12] = [2.0, -2.0, 1.0, 0.0, 0.0, 0.0]
+    elif place == "nearly singular":
+        theta[3] = 9.0
+    elif place == "a small variance":
+        theta[:2] = 1e-3, -1e-2
+    G = rng.standard_normal((9, 9))
+    G += G.T
+
+    def measure(theta):
+        return (G * build(theta)).sum() + bmtme.EnvironmentsByTrait.back(part, theta, np.zeros((9, 9)), scratch)
+
+    gradient, scratch = np.empty((2, part.size))
+    bmtme.EnvironmentsByTrait.back(part, theta, G.copy(), gradient)
+    step = 1e-6
+    slopes = [(measure(theta + e) - measure(theta - e)) / (2 * step) for e in step * np.eye(part.size)]
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-6 * np.abs(gradient).max())
+
+
+def test_environments_by_trait_at_the_bounds():
+    """Where a covariance is singular to rounding all is finite or refused; beyond the bounds it is refused."""
+    part, _ = make_by_trait(3, 2)
+    structure, (gradient, theta) = bmtme.EnvironmentsByTrait, np.random.default_rng(4).standard_normal((2, part.size))
+    found = []
+    for t in (*np.linspace(10.0, 199.0, 64), 201.0, np.nan):
+        theta[3] = t
+        C = np.zeros((6, 6))
+        value = structure.back(part, theta, np.ones((6, 6)), gradient)
+        found.append(np.isfinite(value))
+        assert found[-1] == structure.build(part, theta, C)
+        if found[-1]:
+            assert np.isfinite(gradient).all()
+            assert np.linalg.eigvalsh(C)[0] > -1e-12
+        else:
+            assert value == -np.inf
+    assert found[0]
+    assert not any(found[-2:])
+
+
+def test_prior_of_environments_by_trait():
+    """Huang & Wand's for each trait's covariance, with the scale of the trait; correlations of traits uniform."""
+    part, _ = make_by_trait(2, 2)
+
+    def by_hand(theta):
+        parts = []
+        for l in range(2):
+
+            def build(own, l=l):
+                whole = theta.copy()
+                whole[3 * l : 3 * l + 3] = own
+                return report_by_trait(part, whole)[0][..., l]
+
+            parts.append(measure_by_hand(build, theta[3 * l : 3 * l + 3], np.full(2, SCALE[l])))
+        # P is uniform: of t, whose tanh it is, d tanh / dt.
+        return sum(parts) - 2.0 * np.log(np.cosh(theta[6]))
+
+    compare_priors(
+        lambda theta: bmtme.EnvironmentsByTrait.back(part, theta, np.zeros((4, 4)), np.empty(part.size)),
+        by_hand,
+        np.random.default_rng(1).standard_normal((5, part.size)),
+    )
+
+
+def test_start_of_environments_by_trait():
+    """At the paper's."""
+    part, build = make_by_trait(3, 2)
+    Sigma_t, s2_E = np.array([[0.5, -0.2], [-0.2, 0.3]]), np.array([0.4, 1.5, 0.1])
+    C = build(bmtme.EnvironmentsByTrait().start(part, Start(Sigma_t, s2_E, np.eye(2))))
+    np.testing.assert_allclose(C, np.kron(1.0 + np.diag(s2_E), Sigma_t), rtol=1e-10)
+
+
+@pytest.mark.parametrize("residual", ["shared", "by_env"])
+def test_environments_by_trait_through_a_fit(residual, tmp_path):
+    frame, relationship = simulate()
+    frame["T2"] *= 10.0
+    trial, model = read(frame), bmtme.BMTME(genetic=bmtme.EnvironmentsByTrait(), residual=residual)
+    fit = bmtme.fit(trial, relationship, model, **SHORT)
+    assert fit.run["settings"]["model"]["genetic"] == "environments_by_trait"
+    posterior, summary = fit.idata.posterior, fit.summary()
+    K, P, C = posterior["env_covariance"], posterior["P"], posterior["C"]
+    assert K.dims == ("chain", "draw", "env", "env_bis", "trait")
+    cells = [f"{env} x {trait}" for env in trial.envs for trait in trial.traits]
+    assert C["cell"].values.tolist() == cells
+    for chain, draw in ((0, 3), (1, 60)):
+        at = {"chain": chain, "draw": draw}
+        by_hand = compose_by_trait(K.isel(at).values, P.isel(at).values)
+        np.testing.assert_allclose(C.isel(at), by_hand, rtol=1e-6, atol=1e-9 * by_hand.max())
+    assert K.std("draw").min() > 0
+    for env in trial.envs:
+        own = posterior["genetic_variance"].sel(env=env)
+        np.testing.assert_allclose(own, K.sel(env=env, env_bis=env))
+    for a, b in [*combinations(trial.envs, 2), (trial.envs[0], trial.envs[0])]:
+        name = f"env_covariance[{a}, {b}, T2]"
+        assert summary.loc[name, "mean"] == pytest.approx(float(K.sel(env=a, env_bis=b, trait="T2").mean()))
+    assert summary.index.str.startswith("env_covariance[").sum() == 2 * 6
+    assert summary.loc["P[T1, T2]", "mean"] == pytest.approx(float(P.sel(trait="T1", trait_bis="T2").mean()))
+    assert "P[T1, T1]" not in summary.index
+    check_whole(fit, trial, relationship, model, tmp_path / "run")
+
+
+def test_environments_by_trait_are_refused_where_a_column_has_no_record():
+    """By fits, and by cross-validations that hide whole columns or environments, not by others."""
+    frame, relationship = simulate()
+    model = bmtme.BMTME(genetic=bmtme.EnvironmentsByTrait())
+    absent = frame.copy()
+    absent.loc[absent["env"] == "E2", "T2"] = np.nan
+    words = r"cannot serve environment x trait columns without any record \('?E2 x T2'?\): there lines would be .*Use "
+    with pytest.raises(bmtme.UsageError, match=r"^the genetic structure environments_by_trait " + words):
+        bmtme.fit(read(absent), relationship, model, **SHORT)
+    where = r"^model 'it', partition '[^']+', training part: the genetic structure environments_by_trait cannot serve "
+    for scheme in (bmtme.CV2(["T2"], ["E2"]), bmtme.NewEnvironments(["E2"])):
+        with pytest.raises(bmtme.UsageError, match=where + r".*E2 x T2.*Use bmtme.FactorAnalytic\(\)"):
+            bmtme.cross_validate(read(frame), relationship, {"it": model}, scheme, **SHORT)
+    with pytest.raises(bmtme.UsageError, match=r"environments_by_trait needs two traits at least.*bmtme.Free"):
+        bmtme.cross_validate(read(frame), relationship, {"it": bmtme.SingleTrait(model)}, bmtme.CV1(2), **SHORT)
+    cv = bmtme.cross_validate(read(frame), relationship, model, bmtme.NewLines(folds=2), **SHORT)
+    assert cv.scores["msep"].notna().all()
 
 
 # --- separable --------------------------------------------------------------------------------------------------------
@@ -380,6 +569,7 @@ def test_separable_in_a_cross_validation():
         bmtme.cross_validate(trial, relationship, {"it": bmtme.SingleTrait(model)}, bmtme.CV1(2), **SHORT)
 
 
+@pytest.mark.parametrize("genetic", [bmtme.Separable(), bmtme.EnvironmentsByTrait()])
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
@@ -387,10 +577,10 @@ def test_separable_in_a_cross_validation():
         ({"envs": 1}, "needs records in two environments.*bmtme.Proportional"),
     ],
 )
-def test_separable_is_refused_at_its_limits(sizes, words):
+def test_products_are_refused_at_their_limits(genetic, sizes, words):
     frame, relationship = simulate(**sizes)
-    with pytest.raises(bmtme.UsageError, match="^the genetic structure separable " + words):
-        bmtme.fit(read(frame), relationship, bmtme.BMTME(genetic=bmtme.Separable()), **SHORT)
+    with pytest.raises(bmtme.UsageError, match=f"^the genetic structure {genetic.name} " + words):
+        bmtme.fit(read(frame), relationship, bmtme.BMTME(genetic=genetic), **SHORT)
 
 
 def test_separable_is_refused_where_an_environment_has_no_record():

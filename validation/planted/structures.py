@@ -9,6 +9,7 @@ LINE = "engines/rotated/test_line_effect.py::"
 DENSITY = STRUCTURES + "test_density_and_gradient"
 PRIOR = "structures/test_genetic.py::test_prior_of_a_free_covariance"
 PRIOR_OF_PRODUCT = "structures/test_genetic.py::test_prior_of_a_separable_covariance"
+PRIOR_BY_TRAIT = "structures/test_genetic.py::test_prior_of_environments_by_trait"
 PRIOR_OF_TWO = "structures/test_genetic.py::test_prior_of_main_effects_and_interaction"
 PRIOR_OF_FACTORS = "structures/test_genetic.py::test_prior_of_factors"
 
@@ -76,7 +77,7 @@ STRUCTURE = (
         "        pass\n",
         (
             LINE + "test_fitted_values_and_residuals_count_the_line_effects[missing]",
-            LINE + "test_a_look_at_the_joint_distribution[free by environment]",
+            STRUCTURES + "test_a_look_at_the_joint_distribution[free by environment and line effect]",
         ),
     ),
     Mutant(
@@ -148,6 +149,51 @@ STRUCTURE = (
         "        k /= k.mean(axis=1, keepdims=True)\n",
         "",
         ("structures/test_genetic.py::test_report_of_a_separable_covariance",),
+    ),
+    Mutant(
+        "environments by trait: the root of one trait for both",
+        "structures/environments_by_trait.py",
+        "S[l, i, k] * S[q, k, h]",
+        "S[l, i, k] * S[l, k, h]",
+        ("structures/test_genetic.py::test_covariance_of_environments_by_trait",),
+    ),
+    Mutant(
+        "environments by trait: slope through a root as if all eigenvalues were equal",
+        "linalg/small.py",
+        "X[a, b] /= s[a] + s[b]",
+        "X[a, b] /= 2.0 * s[a]",
+        (
+            "linalg/test_small.py::test_symmetric_root_and_its_derivative[False-3]",
+            DENSITY + "[by trait-unstructured-complete]",
+        ),
+    ),
+    Mutant(
+        "environments by trait: slope of a product of roots in one of its two places only",
+        "structures/environments_by_trait.py",
+        "                    GS[k, i] += P[l, q] * g\n",
+        "                    GS[k, i] += 0.0 * g\n",
+        (DENSITY + "[by trait-unstructured-complete]",),
+    ),
+    Mutant(
+        "environments by trait: slope of the correlation of traits by one root alone",
+        "structures/environments_by_trait.py",
+        "GP[l, q] += S[l, i, k] * g",
+        "GP[l, q] += S[q, i, k] * g",
+        (DENSITY + "[by trait-unstructured-complete]",),
+    ),
+    Mutant(
+        "environments by trait: the scale of the first trait in all",
+        "structures/environments_by_trait.py",
+        "part.prior.scale[l]",
+        "part.prior.scale[0]",
+        (PRIOR_BY_TRAIT,),
+    ),
+    Mutant(
+        "environments by trait: correlation of the traits without its prior",
+        "structures/environments_by_trait.py",
+        "    lp += finish_correlations(",
+        "    finish_correlations(",
+        (PRIOR_BY_TRAIT, DENSITY + "[by trait-unstructured-complete]"),
     ),
     Mutant(
         "structures: slopes of scales not turned to those of contrasts",

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bmtme.arguments import is_one_of, show
+from bmtme.arguments import is_one_of, show, whole_number
 from bmtme.data.tables.cells import MISSING_CODES, list_codes, number
 from bmtme.errors import DataError, UsageError
 
-__all__ = ["AUTO", "CODINGS", "Coding", "MissingCodes", "check_coding", "choose_coding"]
+__all__ = ["AUTO", "CODINGS", "DIPLOID", "Coding", "MissingCodes", "check_coding", "choose_coding"]
 
 FloatArray = npt.NDArray[np.float64]
 
 #: Let the codes tell.
 AUTO = "auto"
+DIPLOID = 2
+#: More sets of chromosomes than any crop has.
+_MOST_SETS = 24
 #: Numbers that no coding holds and that programs write for a missing genotype: PLINK's -9, bed-reader's -127, and the
 #: least 8-bit integer.
 _NEVER_A_GENOTYPE = (-9.0, -127.0, -128.0)
@@ -48,11 +51,20 @@ class Coding:
     words: str
     copies: float
 
+    @classmethod
+    def of(cls, name: str, ploidy: int) -> Coding:
+        """The coding of this name, a key of `CODINGS`, for so many sets of chromosomes."""
+        coding = CODINGS[name]
+        if name == "012" and ploidy != DIPLOID:
+            return cls(name, 0.0, float(ploidy), f"0 to {ploidy}", 1.0)
+        return replace(coding, copies=float(ploidy)) if name == "01" else coding
+
     def decode(self, codes: FloatArray) -> FloatArray:
-        """Copies of the allele, 0 to 2."""
+        """Copies of the allele, 0 to the ploidy."""
         return codes if self.name == "012" else (codes - self.low) * self.copies
 
 
+#: Of diploids; see `Coding.of`.
 CODINGS = {
     coding.name: coding
     for coding in (
@@ -101,10 +113,16 @@ class MissingCodes:
         return codes
 
 
-def check_coding(coding: Any) -> None:
-    """Raise a UsageError if there is no such coding."""
+def check_coding(coding: Any, ploidy: Any = DIPLOID) -> int:
+    """The ploidy as a number; a UsageError if there is no such coding, none for it, or no such ploidy."""
     if not is_one_of(coding, (AUTO, *CODINGS)):
         raise UsageError(f"coding must be one of {AUTO}, {', '.join(CODINGS)}, got {show(coding)}.")
+    number = whole_number(ploidy, "ploidy", DIPLOID)
+    if number > _MOST_SETS:
+        raise UsageError(f"ploidy must be at most {_MOST_SETS}, got {number}.")
+    if coding == "-101" and number != DIPLOID:
+        raise UsageError("coding='-101' is for diploids: of polyploids expected the copies of one allele, 0 to ploidy.")
+    return number
 
 
 @dataclass
@@ -117,7 +135,12 @@ class _Extreme:
 
 
 def choose_coding(
-    coding: str, blocks: Iterator[tuple[int, FloatArray]], lines: tuple[str, ...], names: tuple[str, ...], source: str
+    coding: str,
+    blocks: Iterator[tuple[int, FloatArray]],
+    lines: tuple[str, ...],
+    names: tuple[str, ...],
+    source: str,
+    ploidy: int = DIPLOID,
 ) -> Coding:
     """Find the coding, or check that the codes keep to the one given.
 
@@ -133,6 +156,8 @@ def choose_coding(
         Lines and markers, for messages.
     source : str
         Name of the file, or words for it.
+    ploidy : int
+        Sets of chromosomes; of more than two, only copies of one allele, or their frequency, are codes.
 
     Raises
     ------
@@ -141,7 +166,7 @@ def choose_coding(
     UsageError
         If there is no such coding.
     """
-    check_coding(coding)
+    check_coding(coding, ploidy)
     lowest, highest = _Extreme(), _Extreme()
     fractions = False
     for start, codes in blocks:
@@ -156,10 +181,10 @@ def choose_coding(
         return f"line {lines[extreme.line]!r} at marker {names[extreme.marker]!r} is {extreme.value:.6g}"
 
     if math.isnan(lowest.value):  # no genotype at all: whoever needs some will say so
-        return CODINGS["012" if coding == AUTO else coding]
+        return Coding.of("012" if coding == AUTO else coding, ploidy)
     if coding == AUTO:
-        chosen = CODINGS["-101" if lowest.value < 0 else "012"]
-        if lowest.value < 0 and highest.value > 1:
+        chosen = Coding.of("-101" if lowest.value < 0 and ploidy == DIPLOID else "012", ploidy)
+        if lowest.value < 0 and highest.value > 1 and ploidy == DIPLOID:
             whole = lowest.value.is_integer() and highest.value.is_integer()
             advice = "Name a code for missing genotypes with missing= (in the shell --missing)"
             raise DataError(
@@ -168,19 +193,27 @@ def choose_coding(
                 f"{advice if whole else 'If they are centred or scaled, give them as they were before'}."
             )
     else:
-        chosen = CODINGS[coding]
+        chosen = Coding.of(coding, ploidy)
     for extreme in (lowest, highest):
         if not chosen.low <= extreme.value <= chosen.high:
             raise DataError(
                 f"{source}: the genotype of {place_of(extreme)}: expected {chosen.words}"
                 f"{' copies of one allele' if chosen.name == '012' else ''}, or an empty cell, NA or NaN if missing. "
                 "Other codes for missing genotypes are named with missing=, another coding with coding= (in the shell "
-                "--missing and --coding)."
+                f"--missing and --coding).{_ask_ploidy(extreme.value, ploidy)}"
             )
     if coding == AUTO:
         _refuse_other_scales(chosen, lowest.value, highest.value, fractions, source)
-        _say(chosen, highest.value, fractions, source)
+        _say(chosen, highest.value, fractions, source, ploidy)
     return chosen
+
+
+def _ask_ploidy(value: float, ploidy: int) -> str:
+    """A question for a code that more sets of chromosomes would explain."""
+    sets = next((sets for sets in (4, 6, 8) if ploidy < sets and 2 < value <= sets), None)
+    if sets is None or not value.is_integer():
+        return ""
+    return f" If these are dosages of polyploids, say how many sets of chromosomes: ploidy={sets} (--ploidy {sets})."
 
 
 def _refuse_other_scales(chosen: Coding, lowest: float, highest: float, fractions: bool, source: str) -> None:
@@ -188,8 +221,8 @@ def _refuse_other_scales(chosen: Coding, lowest: float, highest: float, fraction
     if chosen.name == "012" and fractions and highest <= 1:
         raise DataError(
             f"{source}: the genotypes go from {lowest:.6g} to {highest:.6g}, with values between: are they frequencies "
-            "of an allele, 0, 0.5 and 1, or copies out of two, of which no line has more than one? Say coding='01' (in "
-            "the shell --coding 01) if 1 stands for two copies, coding='012' (--coding 012) if for one."
+            "of an allele, such as 0, 0.5 and 1, or copies, of which no line has more than one? Say coding='01' (in "
+            "the shell --coding 01) if 1 stands for all copies, coding='012' (--coding 012) if for one."
         )
     if chosen.name == "-101" and (lowest > -1 or not highest.is_integer()):
         raise DataError(
@@ -199,8 +232,14 @@ def _refuse_other_scales(chosen: Coding, lowest: float, highest: float, fraction
         )
 
 
-def _say(chosen: Coding, highest: float, fractions: bool, source: str) -> None:
-    if chosen.name == "-101":
+def _say(chosen: Coding, highest: float, fractions: bool, source: str, ploidy: int) -> None:
+    if ploidy > DIPLOID and highest <= DIPLOID:
+        warnings.warn(
+            f"{source}: no genotype has more than {highest:g} of {ploidy} copies of the allele: are these dosages of "
+            f"diploids? If they are out of {ploidy}, coding='012' (in the shell --coding 012) is without this warning.",
+            stacklevel=4,
+        )
+    elif chosen.name == "-101":
         warnings.warn(
             f"{source}: the codes lie between -1 and 1 and are taken as -1, 0, 1 for 0, 1, 2 copies of an allele. If "
             "-1 stands for missing genotypes, say so (missing=-1, in the shell --missing -1); else coding='-101' "

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bmtme.data.markers.codes import AUTO, Coding, FloatArray, MissingCodes, choose_coding
+from bmtme.data.markers.codes import AUTO, DIPLOID, Coding, FloatArray, MissingCodes, check_coding, choose_coding
 from bmtme.data.tables.cells import unique_names
 from bmtme.errors import DataError, UsageError
 from bmtme.progress import Progress
@@ -29,7 +29,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Markers:
-    """Marker genotypes of n lines: copies of one allele, 0 to 2, in blocks of markers.
+    """Marker genotypes of n lines: copies of one allele, 0 to the ploidy, in blocks of markers.
 
     Made by `read_markers` or `Markers.from_frame`. Holds the codes in memory only where their file gives them row by
     row (tables, VCF); those of a PLINK file are read again whenever they are needed.
@@ -47,6 +47,8 @@ class Markers:
         float64 (lines, stop - start), NaN where missing, the caller's to change.
     line_places, kept : arrays or None
         Places among the source's lines; which of the source's markers are there. None for all.
+    ploidy : int
+        Sets of chromosomes, the copies that a genotype has of all alleles.
     """
 
     lines: tuple[str, ...]
@@ -55,6 +57,7 @@ class Markers:
     read: Callable[[int, int], FloatArray]
     line_places: npt.NDArray[np.int64] | None = None
     kept: BoolArray | None = None
+    ploidy: int = DIPLOID
 
     def __repr__(self) -> str:
         return f"Markers({self.source}: {len(self.lines)} lines x {len(self.names)} markers)"
@@ -65,7 +68,9 @@ class Markers:
         return len(self.lines), len(self.names)
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, coding: str = AUTO, missing: Iterable[Any] = ()) -> Markers:
+    def from_frame(
+        cls, frame: pd.DataFrame, coding: str = AUTO, missing: Iterable[Any] = (), ploidy: int = DIPLOID
+    ) -> Markers:
         """Markers of a data frame.
 
         Parameters
@@ -73,7 +78,7 @@ class Markers:
         frame : (n, m) pandas.DataFrame
             Lines in rows (their names are the index), markers in columns. A frame of one numeric type is not copied,
             and must not be changed while the markers are in use.
-        coding, missing
+        coding, missing, ploidy
             As for `read_markers`.
 
         Raises
@@ -86,8 +91,10 @@ class Markers:
         lines = unique_names(frame.index, "the index of the marker frame")
         names = tuple(str(name).strip() for name in frame.columns)
         absent = MissingCodes(missing)
+        ploidy = check_coding(coding, ploidy)
         ask_about_rows(lines, names, "the markers", stacklevel=3)
-        return cls.from_codes(_frame_codes(frame, lines, names, absent), lines, names, "the markers", coding, absent)
+        codes = _frame_codes(frame, lines, names, absent)
+        return cls.from_codes(codes, lines, names, "the markers", coding, absent, ploidy)
 
     @classmethod
     def from_codes(
@@ -98,6 +105,7 @@ class Markers:
         source: str,
         coding: str,
         missing: MissingCodes,
+        ploidy: int = DIPLOID,
     ) -> Markers:
         """Markers of a numeric (lines, markers) array, which is not copied."""
         lines, names = tuple(lines), tuple(names)
@@ -108,9 +116,9 @@ class Markers:
             return missing.clear(codes[:, start:stop].astype(np.float64))
 
         chosen: Coding = choose_coding(
-            coding, ((a, raw(a, b)) for a, b in _ranges(len(lines), len(names))), lines, names, source
+            coding, ((a, raw(a, b)) for a, b in _ranges(len(lines), len(names))), lines, names, source, ploidy
         )
-        return cls(lines, names, source, lambda start, stop: chosen.decode(raw(start, stop)))
+        return cls(lines, names, source, lambda start, stop: chosen.decode(raw(start, stop)), ploidy=ploidy)
 
     def blocks(self, what: str = "reading markers", progress: bool | None = None) -> Iterator[tuple[slice, FloatArray]]:
         """Genotypes block by block, as often as wanted.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bmtme.data.markers.codes import FloatArray
+from bmtme.data.markers.codes import AUTO, FloatArray
 from bmtme.data.markers.genotypes import Markers
 from bmtme.data.tables.cells import individual_names
 from bmtme.data.tables.texts import read_words
@@ -22,8 +22,10 @@ _MAGIC = b"\x6c\x1b"
 _BY_MARKER = b"\x01"
 
 
-def read_plink(path: str | os.PathLike[str]) -> Markers:
+def read_plink(path: str | os.PathLike[str], ids: str = AUTO) -> Markers:
     """Markers of a PLINK fileset, named by any of its three files: copies of allele 1 (the fifth column of .bim).
+
+    Lines are named by the ID that `ids` says, see `read_markers`.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def read_plink(path: str | os.PathLike[str]) -> Markers:
     bed_reader = require("bed_reader", "plink", f"reading {Path(path).name}")
     individuals = _columns(bed.with_suffix(".fam"), "individual", (0, 1))
     variants = _columns(bed.with_suffix(".bim"), "marker", (1, 0, 3))
-    lines = individual_names([(family, name) for family, name in individuals], f"the second column of {bed.stem}.fam")
+    lines = individual_names([(family, name) for family, name in individuals], f"{bed.stem}.fam", ids)
     names = [f"{chromosome}:{position}" if name == "." else name for name, chromosome, position in variants]
     _check_size(bed, len(lines), len(names))
     # Its own reading of .fam and .bim is left out: the counts are enough.

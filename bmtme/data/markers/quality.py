@@ -149,7 +149,9 @@ def filter_markers(
     if not stays.all():
         _, by_marker, copies, varies = _count(chosen, progress)
     marker_rate = by_marker / len(chosen.lines)
-    frequency = np.divide(copies, 2.0 * by_marker, out=np.full(len(copies), np.nan), where=by_marker > 0)
+    frequency = np.divide(
+        copies, float(markers.ploidy) * by_marker, out=np.full(len(copies), np.nan), where=by_marker > 0
+    )
     maf = np.minimum(frequency, 1.0 - frequency)
     reason = np.full(len(maf), "", dtype=object)
     reason[maf < min_maf - _ROUNDING] = "maf"

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from bmtme.data.markers.codes import FloatArray
+from bmtme.data.markers.codes import DIPLOID, FloatArray
 from bmtme.data.markers.genotypes import Markers
 from bmtme.data.tables.cells import unique_names
 from bmtme.errors import DataError
@@ -36,17 +36,17 @@ _MISSING = -1
 _PADDING = -2
 
 
-def read_vcf(path: str | os.PathLike[str], progress: bool | None = None) -> Markers:
+def read_vcf(path: str | os.PathLike[str], progress: bool | None = None, ploidy: int = DIPLOID) -> Markers:
     """Markers of a VCF file: copies of the alternative allele in each sample's GT.
 
-    A genotype with an allele unknown (``./1``) is missing; a haploid one counts twice. Sites with several alternative
-    alleles are left out, with their number in a warning. All genotypes are kept in memory, a byte for each.
+    A genotype with an allele unknown (``./1``) is missing; of diploids, a haploid one counts twice. Sites with several
+    alternative alleles are left out, with their number in a warning. All genotypes are kept in memory, a byte for each.
 
     Raises
     ------
     DataError
-        If the file cannot be read, is damaged or a BCF file; if a record has no GT or more than two alleles in it, or
-        two samples have one name.
+        If the file cannot be read, is damaged or a BCF file; if a record has no GT, or more alleles in it than there
+        are sets of chromosomes, or two samples have one name.
     UsageError
         If cyvcf2 is not installed.
     """
@@ -73,7 +73,7 @@ def read_vcf(path: str | os.PathLike[str], progress: bool | None = None) -> Mark
                     several += 1
                     continue
                 names.append(record.ID or f"{record.CHROM}:{record.POS}")
-                codes.append(_count_alternative(record, lines, source))
+                codes.append(_count_alternative(record, lines, source, ploidy))
             bar.write(f"reading {source}: {len(names)} markers")
             if len(batch) < _BATCH:
                 break
@@ -97,7 +97,7 @@ def read_vcf(path: str | os.PathLike[str], progress: bool | None = None) -> Mark
         block[block == _MISSING] = np.nan
         return block
 
-    return Markers(lines, tuple(names), source, read)
+    return Markers(lines, tuple(names), source, read, ploidy=ploidy)
 
 
 def _check_columns(path: str | os.PathLike[str], source: str) -> None:
@@ -138,7 +138,7 @@ def _check_columns(path: str | os.PathLike[str], source: str) -> None:
         raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
 
 
-def _count_alternative(record: Any, lines: tuple[str, ...], source: str) -> npt.NDArray[np.int8]:
+def _count_alternative(record: Any, lines: tuple[str, ...], source: str, ploidy: int) -> npt.NDArray[np.int8]:
     """Copies of the alternative allele of every line, -1 where missing."""
     place = f"{source}, marker {record.ID or '.'} at {record.CHROM}:{record.POS}"
     try:
@@ -146,12 +146,13 @@ def _count_alternative(record: Any, lines: tuple[str, ...], source: str) -> npt.
         alleles = record.genotype.array()[:, :-1]
     except Exception:  # cyvcf2 raises nothing more specific
         raise DataError(f"{place} has no genotypes: expected GT in the FORMAT of every record.") from None
-    if alleles.shape[1] > 2:
-        j = int(np.argmax(alleles[:, 2] != _PADDING))
-        raise DataError(f"{place}: the genotype of line {lines[j]!r} has more than two alleles: expected diploids.")
-    first = alleles[:, 0]
-    second = alleles[:, -1]
-    second = np.where(second == _PADDING, first, second)
+    if alleles.shape[1] > ploidy:
+        j = int(np.argmax(alleles[:, ploidy] != _PADDING))
+        raise DataError(
+            f"{place}: the genotype of line {lines[j]!r} has more than {ploidy} alleles: expected "
+            f"{'diploids' if ploidy == DIPLOID else f'ploidy {ploidy}'}; say how many sets of chromosomes there are "
+            "(ploidy=, in the shell --ploidy)."
+        )
     unknown = int(max(alleles.max(initial=0) - len(record.ALT), 0))
     if unknown:
         j = int(np.argmax(alleles.max(axis=1)))
@@ -159,7 +160,17 @@ def _count_alternative(record: Any, lines: tuple[str, ...], source: str) -> npt.
             f"{place}: the genotype of line {lines[j]!r} has allele {alleles[j].max()}, but the record names "
             f"{len(record.ALT)} alternative alleles."
         )
-    return np.where((first < 0) | (second < 0), _MISSING, first + second).astype(np.int8)
+    copies = (alleles != _PADDING).sum(axis=1)
+    missing = ((alleles < 0) & (alleles != _PADDING)).any(axis=1)
+    count = np.where(alleles > 0, 1, 0).sum(axis=1)
+    if ploidy == DIPLOID:
+        count = np.where(copies == 1, 2 * count, count)
+    elif (few := ~missing & (copies < ploidy)).any():
+        j = int(np.argmax(few))
+        raise DataError(
+            f"{place}: the genotype of line {lines[j]!r} has {copies[j]} alleles: expected {ploidy}, as said by ploidy."
+        )
+    return np.where(missing, _MISSING, count).astype(np.int8)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Files of relationship matrices: labelled tables, Parquet, and GCTA's binary format; read and written."""
+"""Files of relationship matrices: which format a file has, labelled tables and Parquet; and all that is written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gzip
 import io
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,20 +15,27 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from bmtme.arguments import check_place, file_path, whole_number
+from bmtme.arguments import check_place, file_path, show, whole_number
 from bmtme.data.relationship.entries import from_labelled, match_columns, parse_entry, validated
-from bmtme.data.relationship.inverse import warn_of_inverse
+from bmtme.data.relationship.inverse import invert, warn_of_inverse, warn_of_no_inverse
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.data.tables.cells import individual_names, unique_names
-from bmtme.data.tables.texts import read_rows, read_words
+from bmtme.data.relationship.sparse import ENDINGS as ASREML_ENDINGS
+from bmtme.data.relationship.sparse import Sparse, is_sparse, read_asreml, read_sparse
+from bmtme.data.relationship.triangles import GCTA_ENDINGS, find_gcta, find_rel, read_gcta, read_gcta_text, read_rel
+from bmtme.data.tables.cells import check_ids, unique_names
+from bmtme.data.tables.foreign import refuse_foreign
+from bmtme.data.tables.texts import read_rows
 from bmtme.data.tables.workbooks import load_parquet
 from bmtme.errors import DataError, UsageError, blame
 from bmtme.extras import require
+from bmtme.words import list_names
 
 __all__ = ["read_relationship", "relationship_targets", "write_relationship"]
 
-#: GCTA's three files, the largest last: where it is there, all are.
-GCTA_ENDINGS = (".grm.id", ".grm.N.bin", ".grm.bin")
+#: Headers of parents in pedigrees.
+_PARENTS = frozenset(
+    "sire dam father mother male female male_parent female_parent parent1 parent2 parent_1 parent_2 pollen seed".split()
+)
 _PARQUET_ENDINGS = (".parquet", ".pq")
 _TEXT_ENDINGS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 
@@ -35,56 +43,98 @@ _TEXT_ENDINGS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def read_relationship(path: str | os.PathLike[str]) -> Relationship:
+def read_relationship(path: str | os.PathLike[str], *, ids: str = "auto", inverse: bool | None = None) -> Relationship:
     """Read a relationship matrix.
 
     Parameters
     ----------
     path : str or path
-        - ``.grm.bin``, ``.grm.id``, ``.grm.N.bin`` or the name before these: GCTA's binary files. Lines are named by
-          the individual's ID, the second column of ``.grm.id``; the numbers are 32-bit floats.
+        By its ending:
+
+        - ``.grm.bin``, ``.grm.id``, ``.grm.N.bin``, ``.grm.gz`` or the name before these: GCTA's binary files (32-bit
+          floats) or text, the names being in ``.grm.id``.
+        - ``.rel``, ``.rel.gz``, ``.rel.bin``: PLINK's ``--make-rel`` in any of its shapes, with names in ``.rel.id``.
+        - ``.giv``, ``.grm``: ASReml's rows of row, column and value without zeros, or its lower triangle row by row.
+          Where rows and columns are numbers, the names stand in a file beside it, ``.giv.id`` or ``.grm.id``, one a
+          row in the order of the numbers. A ``.giv`` is an inverse.
         - ``.parquet``: a table of the same shape as a labelled text; needs the extra ``parquet``.
-        - else a labelled square matrix as ``.csv`` or ``.tsv``, plain or compressed with gzip. The first column holds
-          the names of the lines and the header the same names (the header of the first column is free, or empty). Rows
-          and columns are matched by name and may stand in different orders; the lines of the result are in the order of
-          the rows. The format is that of R's ``write.csv(G)``.
+
+        Other files are texts, plain or compressed with gzip, separated by commas, tabs or blanks:
+
+        - a labelled square matrix. The first column holds the names of the lines and the header the same names (the
+          header of the first column is free, empty, or left out as R's ``write.table`` does). Rows and columns are
+          matched by name and may stand in different orders; the lines of the result are in the order of the rows.
+        - rows of line, line and value, with or without a header. One triangle will do; pairs that are not there are
+          zero. A header such as Ainverse or Ginv over the values says that it is an inverse.
+    ids : {"auto", "iid", "fid"}
+        What names the lines of GCTA's and PLINK's files: the individual's ID or the family's. ``auto`` is the
+        individual's, or, where this is one and the same, the family's, with a warning.
+    inverse : bool, optional
+        Whether the file holds the inverse of the relationship, which is inverted then; by default as the file says.
 
     Warns
     -----
     UserWarning
-        Of a matrix that looks like the inverse of a relationship.
+        Of a matrix that looks like the inverse of a relationship, as read or after it was inverted.
 
     Raises
     ------
     DataError
-        If the file cannot be read; for a name that repeats or stands among the rows or the columns only; and as for
-        `Relationship`, with the file's name.
+        If the file cannot be read or is in a format that is not; for a name that repeats or stands among the rows or
+        the columns only, an inverse that is not positive definite; and as for `Relationship`, with the file's name.
     UsageError
         If the library for this format is not installed.
     """
     path = file_path(path)
-    prefix = _gcta_prefix(path)
-    if prefix is not None:
-        relationship = _read_gcta(prefix)
-    elif Path(path).name.lower().endswith(_PARQUET_ENDINGS):
-        relationship = _read_parquet(path)
-    else:
-        relationship = _read_text(path)
-    if not relationship.is_identity:
-        warn_of_inverse(relationship.matrix, Path(path).name, stacklevel=2)
-    return relationship
-
-
-def _read_text(path: str | os.PathLike[str]) -> Relationship:
+    check_ids(ids)
+    if inverse is not None and not isinstance(inverse, bool):
+        raise UsageError(f"inverse must be True, False or None, got {show(inverse)}.")
     name = Path(path).name
-    rows = read_rows(path)
-    _, header = next(rows)
+    found = _read(path, ids)
+    matrix = validated(found.entries, found.lines, name)
+    reason = found.inverse if inverse is None else "as was said" if inverse else None
+    if reason is None:
+        if matrix is not None:
+            warn_of_inverse(matrix, name, stacklevel=2)
+        return Relationship._stored(found.lines, matrix)
+    if matrix is None:  # the inverse of the identity
+        return Relationship._stored(found.lines, None)
+    entries, note = invert(matrix, found.lines, name, reason)
+    warn_of_no_inverse(entries, name, reason, stacklevel=2)
+    return Relationship._stored(found.lines, validated(entries, found.lines, name), (note,))
+
+
+def _read(path: str, ids: str) -> Sparse:
+    """The entries in a file as they are."""
+    lower = Path(path).name.lower()
+    gcta = find_gcta(path)
+    if gcta is not None:
+        return Sparse(*(read_gcta(gcta, ids) if gcta.lower().endswith(".bin") else read_gcta_text(gcta, ids)))
+    refuse_foreign(path, "relationship")
+    rel = find_rel(path)
+    if rel is not None:
+        return Sparse(*read_rel(rel, ids))
+    if lower.endswith(ASREML_ENDINGS):
+        return read_asreml(path, ids)
+    if lower.endswith(_PARQUET_ENDINGS):
+        return _read_parquet(path)
+    return _read_text(path, ids)
+
+
+def _read_text(path: str, ids: str) -> Sparse:
+    name = Path(path).name
+    rows = read_rows(path, named=True)
+    start, header = next(rows)
+    if is_sparse(header):
+        return read_sparse(name, header, itertools.chain([(start, header)], rows), ids, Path(f"{path}.id"))
     columns = unique_names(header[1:], f"the header of {name}")
     n = len(columns)
     entries = np.empty((n, n))
     labels: list[str] = []
     for row, cells in rows:
         label = cells[0].strip()
+        if not labels and label not in columns:
+            _refuse_pedigree(columns, name)
         if not label:
             raise DataError(f"{name} has no line name in row {row}: the first column must hold the names of the lines.")
         if len(labels) < n:
@@ -95,7 +145,18 @@ def _read_text(path: str | os.PathLike[str]) -> Relationship:
     order = match_columns(lines, columns, name)
     if not np.array_equal(order, np.arange(n)):
         entries = entries[:, order]
-    return Relationship._stored(lines, validated(entries, lines, name))
+    return Sparse(entries, lines)
+
+
+def _refuse_pedigree(columns: Sequence[str], name: str) -> None:
+    """Refuse a table whose header has two words for parents."""
+    parents = [column for column in columns if column.casefold().replace(" ", "_") in _PARENTS]
+    if len(parents) > 1:
+        raise DataError(
+            f"{name} has the columns {list_names(parents, 4)}, as a pedigree: say which are the individual's and its "
+            "parents' (in the shell --pedigree-columns ID,SIRE,DAM); in Python, pedigree_relationship makes the "
+            "matrix of it."
+        )
 
 
 def _parse_row(cells: Sequence[str], line: str, columns: Sequence[str], where: str) -> np.ndarray:
@@ -112,7 +173,7 @@ def _parse_row(cells: Sequence[str], line: str, columns: Sequence[str], where: s
     return np.array([parse_entry(cell, line, column, where) for cell, column in zip(cells, columns, strict=True)])
 
 
-def _read_parquet(path: str | os.PathLike[str]) -> Relationship:
+def _read_parquet(path: str) -> Sparse:
     name = Path(path).name
     frame = load_parquet(path, _decode_matrix)
     if frame.shape[1] == len(frame) + 1:  # else the names are the index that pandas keeps in the file
@@ -122,8 +183,7 @@ def _read_parquet(path: str | os.PathLike[str]) -> Relationship:
             f"{name} has {len(frame)} rows and {frame.shape[1]} columns: expected the names of the lines in the first "
             "column and one more column for each line."
         )
-    entries, lines = from_labelled(frame, None, name)
-    return Relationship._stored(lines, validated(entries, lines, name))
+    return Sparse(*from_labelled(frame, None, name))
 
 
 def _decode_matrix(table: Any) -> pd.DataFrame:
@@ -133,48 +193,6 @@ def _decode_matrix(table: Any) -> pd.DataFrame:
     for k in texts:
         frame.isetitem(k, frame.iloc[:, k].to_numpy(dtype=object))
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.set_axis(frame.index.astype(object), axis=0)
-
-
-def _gcta_prefix(path: str | os.PathLike[str]) -> str | None:
-    """What the names of GCTA's three files begin with, or None where the path is not about them."""
-    text = os.fspath(path)
-    for ending in GCTA_ENDINGS:
-        if text.lower().endswith(ending.lower()):
-            return text[: -len(ending)]
-    if text.endswith(".grm") and Path(f"{text}.bin").exists():
-        return text[: -len(".grm")]
-    return text if not Path(text).exists() and Path(f"{text}.grm.bin").exists() else None
-
-
-def _read_gcta(prefix: str) -> Relationship:
-    id_file, _, grm_file = (Path(prefix + ending) for ending in GCTA_ENDINGS)
-    together = f"GCTA's matrices are files side by side with one name, {', '.join(GCTA_ENDINGS)}."
-    rows = read_words(id_file, 2, "two, the family's and the individual's ID", together)
-    lines = individual_names([(family, name) for family, name in rows], f"the second column of {id_file.name}")
-    n = len(lines)
-    expected = 4 * n * (n + 1) // 2
-    try:
-        size = grm_file.stat().st_size
-        if size != expected:
-            raise DataError(
-                f"{grm_file.name} has {size:,} bytes, but {expected:,} are needed for the lower triangle of the {n:,} "
-                f"lines of {id_file.name}: the two files do not belong together, or one is cut off."
-            )
-        triangle = np.fromfile(grm_file, dtype="<f4")
-    except OSError as error:
-        raise DataError(f"{grm_file} cannot be read: {error.strerror or error}. {together}") from None
-    entries = np.empty((n, n))
-    start = 0
-    for j in range(n):
-        row = triangle[start : start + j + 1]
-        entries[j, : j + 1] = row
-        entries[: j + 1, j] = row
-        start += j + 1
-    bad = np.argwhere(~np.isfinite(entries))
-    if len(bad):
-        j, k = bad[0]
-        parse_entry(float(entries[j, k]), lines[j], lines[k], grm_file.name)
-    return Relationship._stored(lines, validated(entries, lines, grm_file.name))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.linalg.blas import dsyrk
 
 from bmtme.arguments import is_number, show
+from bmtme.data.markers.codes import DIPLOID
 from bmtme.data.markers.genotypes import Markers
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.errors import DataError, UsageError
@@ -19,7 +20,9 @@ __all__ = ["gaussian_kernel", "vanraden"]
 FloatArray = npt.NDArray[np.float64]
 
 
-def vanraden(markers: pd.DataFrame | Markers, method: int = 1, progress: bool | None = None) -> Relationship:
+def vanraden(
+    markers: pd.DataFrame | Markers, method: int = 1, progress: bool | None = None, ploidy: int | None = None
+) -> Relationship:
     r"""Genomic relationship of lines from their marker genotypes.
 
     Parameters
@@ -32,6 +35,9 @@ def vanraden(markers: pd.DataFrame | Markers, method: int = 1, progress: bool | 
         VanRaden's first or second method.
     progress : bool, optional
         Whether to show on stderr how far it is; by default only where that is a terminal.
+    ploidy : int, optional
+        Sets of chromosomes of a frame's lines, 2 by default: of tetraploids 4, with 0 to 4 copies of an allele.
+        `Markers` know theirs.
 
     Returns
     -------
@@ -47,20 +53,21 @@ def vanraden(markers: pd.DataFrame | Markers, method: int = 1, progress: bool | 
     Raises
     ------
     DataError
-        For a code outside 0 to 2 or text (line and marker are named), if no marker with two alleles is left, if a line
-        is named twice or has no genotype.
+        For a code outside 0 to the ploidy or text (line and marker are named), if no marker with two alleles is left,
+        if a line is named twice or has no genotype.
 
     Notes
     -----
-    With M the n x m codes, :math:`p_k` half the mean of column k and :math:`Z_{jk} = M_{jk} - 2 p_k`, method 1 is
-    :math:`G = Z Z' / \sum_k 2 p_k (1 - p_k)` and method 2 is
-    :math:`G = \frac{1}{m} \sum_k z_k z_k' / (2 p_k (1 - p_k))` (VanRaden 2008, J. Dairy Sci. 91:4414-4423,
-    doi 10.3168/jds.2007-0980), allele frequencies being those of the lines given. Markers are taken in blocks: beside
-    the n x n result, memory holds one block.
+    With M the n x m codes of lines with c sets of chromosomes, :math:`p_k` the mean of column k divided by c, and
+    :math:`Z_{jk} = M_{jk} - c p_k`, method 1 is :math:`G = Z Z' / \sum_k c p_k (1 - p_k)` and method 2 is
+    :math:`G = \frac{1}{m} \sum_k z_k z_k' / (c p_k (1 - p_k))` (VanRaden 2008, J. Dairy Sci. 91:4414-4423,
+    doi 10.3168/jds.2007-0980, where c is 2; :math:`c p (1 - p)` is the variance of the dosage under random mating of
+    polyploids too, Endelman et al. 2018, Genetics 209:77-87, doi 10.1534/genetics.118.300685), allele frequencies
+    being those of the lines given. Markers are taken in blocks: beside the n x n result, memory holds one block.
     """
     if not is_number(method) or method not in (1, 2):
         raise UsageError(f"method must be 1 or 2, got {show(method)}.")
-    chosen = markers if isinstance(markers, Markers) else Markers.from_frame(markers)
+    chosen = _as_markers(markers, ploidy)
     product, used, heterozygosity = _products(chosen, method == 2, progress)
     product /= used if method == 2 else heterozygosity
     diagonal = product.diagonal()
@@ -75,7 +82,10 @@ def vanraden(markers: pd.DataFrame | Markers, method: int = 1, progress: bool | 
 
 
 def gaussian_kernel(
-    markers: pd.DataFrame | Markers, bandwidth: float = 1.0, progress: bool | None = None
+    markers: pd.DataFrame | Markers,
+    bandwidth: float = 1.0,
+    progress: bool | None = None,
+    ploidy: int | None = None,
 ) -> Relationship:
     r"""Gaussian kernel of lines from their marker genotypes: similarity that need not be additive.
 
@@ -87,6 +97,8 @@ def gaussian_kernel(
         h below, positive. The larger it is, the faster the similarity falls with the distance.
     progress : bool, optional
         Whether to show on stderr how far it is; by default only where that is a terminal.
+    ploidy : int, optional
+        As for `vanraden`; the kernel is the same whatever it is.
 
     Returns
     -------
@@ -107,7 +119,7 @@ def gaussian_kernel(
     """
     if not is_number(bandwidth) or bandwidth <= 0:
         raise UsageError(f"bandwidth must be a positive number, got {show(bandwidth)}.")
-    chosen = markers if isinstance(markers, Markers) else Markers.from_frame(markers)
+    chosen = _as_markers(markers, ploidy)
     product, _, _ = _products(chosen, False, progress)
     if len(product) < 2:
         raise DataError(f"{chosen.source}: a Gaussian kernel needs at least two lines, got {chosen.lines[0]!r} only.")
@@ -134,12 +146,23 @@ def gaussian_kernel(
     return Relationship(product, lines=chosen.lines)
 
 
-def _products(markers: Markers, standardise: bool, progress: bool | None) -> tuple[FloatArray, int, float]:
-    """Z Z' over the markers with two alleles, their number, and the sum of 2 p (1 - p).
+def _as_markers(markers: pd.DataFrame | Markers, ploidy: int | None) -> Markers:
+    if not isinstance(markers, Markers):
+        return Markers.from_frame(markers, ploidy=DIPLOID if ploidy is None else ploidy)
+    if ploidy is not None and ploidy != markers.ploidy:
+        raise UsageError(
+            f"ploidy={show(ploidy)}, but the markers of {markers.source} were read with ploidy={markers.ploidy}: give "
+            "it where they are read."
+        )
+    return markers
 
-    Columns of Z are centred, and divided by the root of 2 p (1 - p) under `standardise`.
+
+def _products(markers: Markers, standardise: bool, progress: bool | None) -> tuple[FloatArray, int, float]:
+    """Z Z' over the markers with two alleles, their number, and the sum of c p (1 - p), c being the ploidy.
+
+    Columns of Z are centred, and divided by the root of c p (1 - p) under `standardise`.
     """
-    n = len(markers.lines)
+    n, ploidy = len(markers.lines), markers.ploidy
     product = np.zeros((n, n), order="F")
     heterozygosity = 0.0
     used = 0
@@ -147,16 +170,16 @@ def _products(markers: Markers, standardise: bool, progress: bool | None) -> tup
         absent = np.isnan(codes)
         n_seen = n - absent.sum(axis=0)
         codes[absent] = 0.0
-        frequency = np.divide(codes.sum(axis=0), 2 * n_seen, out=np.zeros(codes.shape[1]), where=n_seen > 0)
+        frequency = np.divide(codes.sum(axis=0), ploidy * n_seen, out=np.zeros(codes.shape[1]), where=n_seen > 0)
         polymorphic = (frequency > 0) & (frequency < 1)
         frequency = frequency[polymorphic]
         if not len(frequency):
             continue
         # Centred first: a missing genotype at the marker's mean is a zero.
         centred = codes[:, polymorphic]
-        centred -= 2 * frequency
+        centred -= ploidy * frequency
         centred[absent[:, polymorphic]] = 0.0
-        variance = 2 * frequency * (1 - frequency)
+        variance = ploidy * frequency * (1 - frequency)
         if standardise:
             centred /= np.sqrt(variance)
         heterozygosity += float(variance.sum())

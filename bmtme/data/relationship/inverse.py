@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 
-__all__ = ["describe_inverse", "warn_of_inverse"]
+from bmtme.errors import DataError
+
+__all__ = ["describe_inverse", "invert", "warn_of_inverse", "warn_of_no_inverse"]
 
 #: Fewer lines tell nothing; of a sparse inverse of a pedigree's, fewer do.
 _FEWEST, _FEWEST_SPARSE = 10, 5
@@ -30,6 +34,55 @@ def warn_of_inverse(matrix: np.ndarray | None, source: str, stacklevel: int) -> 
     text = None if matrix is None else describe_inverse(matrix)
     if text is not None:
         warnings.warn(f"{source}: {text}", UserWarning, stacklevel=stacklevel + 1)
+
+
+def invert(matrix: np.ndarray, lines: Sequence[str], source: str, reason: str) -> tuple[np.ndarray, str]:
+    """The relationship of which a matrix is the inverse, and a note on what was done.
+
+    Parameters
+    ----------
+    matrix : (n, n) array
+        Symmetric.
+    lines : sequence of str
+    source : str
+        Name of the file.
+    reason : str
+        Why it is taken as an inverse, such as ``by its ending``.
+
+    Raises
+    ------
+    DataError
+        If the matrix is not positive definite, so that it is the inverse of no relationship.
+    """
+    try:
+        factor, lower = cho_factor(matrix, lower=True)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(matrix)
+        line = lines[int(np.abs(vectors[:, 0]).argmax())]
+        raise DataError(
+            f"{source} is the inverse of a relationship {reason}, but not positive definite (smallest eigenvalue "
+            f"{values[0]:.3g}, where line {line!r} has the largest part): it is the inverse of none. If it is the "
+            "relationship itself, say inverse=False, or give its file another ending (.grm)."
+        ) from None
+    inverse = cho_solve((factor, lower), np.eye(len(matrix)))
+    inverse = (inverse + inverse.T) / 2
+    before, after = float(matrix.diagonal().mean()), float(inverse.diagonal().mean())
+    return inverse, (
+        f"inverted: {source} holds the inverse of a relationship {reason}; mean diagonal {before:.6g} before, "
+        f"{after:.6g} after"
+    )
+
+
+def warn_of_no_inverse(inverted: np.ndarray, source: str, reason: str, stacklevel: int) -> None:
+    """Warn where a matrix that was taken as an inverse, and inverted, was none, as far as can be told."""
+    if describe_inverse(inverted) is not None:
+        warnings.warn(
+            f"{source} was taken as the inverse of a relationship {reason} and was inverted, but what came of that "
+            f"looks like an inverse itself (mean diagonal {float(inverted.diagonal().mean()):.3g}): if the file holds "
+            "the relationship, say inverse=False, or give it another ending (.grm).",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def describe_inverse(matrix: np.ndarray) -> str | None:
@@ -84,8 +137,8 @@ def describe_inverse(matrix: np.ndarray) -> str | None:
     return (
         "the matrix looks like the inverse of a relationship (such as Ainverse, Ginv or .giv, for programs that take "
         f"this): {found}; its mean diagonal is {mean:.3g}, that of its inverse {float(diagonal.mean()):.3g}. A fit "
-        "needs the relationship itself, in which close relatives have large entries: if it is the inverse, invert it "
-        "(in R, solve()); if not, nothing is to be done."
+        "needs the relationship itself, in which close relatives have large entries: if it is the inverse, have it "
+        "inverted (bmtme grm FILE --matrix --inverse; read_relationship(inverse=True)); if not, nothing is to be done."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,7 @@ def pedigree_relationship(
     selfing: str | float | None = None,
     separate_sexes: bool = True,
     missing: Codes | None = None,
+    founders: Iterable[str] = (),
 ) -> Relationship:
     r"""Additive relationship (numerator relationship matrix A) of the individuals of a pedigree.
 
@@ -68,12 +69,15 @@ def pedigree_relationship(
         `selfing`, where nothing is asked about sexes.
     missing : str, number or list of these, optional
         Further codes for an unknown parent, such as ``["open", 999]``; a number stands for every way to write it.
+    founders : iterable of str, optional
+        Lines that are to have a relationship, such as those of a trial: one that the pedigree does not mention becomes
+        a founder, unrelated to all others.
 
     Returns
     -------
     Relationship
         Of the individuals in the order of the rows, followed by founders that are mentioned as parents only, in order
-        of first mention.
+        of first mention, and then by those of `founders`.
 
     Warns
     -----
@@ -99,7 +103,7 @@ def pedigree_relationship(
     :math:`a_{ii} = 1 + F`, :math:`F = 1 - (1 - a_{sd} / 2) / 2^k` (Falconer and Mackay 1996, Introduction to
     Quantitative Genetics, chapter 5).
     """
-    pedigree = number_pedigree(frame, id, sire, dam, selfing, separate_sexes, missing)
+    pedigree = number_pedigree(frame, id, sire, dam, selfing, separate_sexes, missing, founders)
     n = len(pedigree.names)
     relationship = np.zeros((n, n))
     # In the user's numbering, so that the matrix need not be sorted afterwards.
@@ -124,12 +128,13 @@ def pedigree_inverse(
     selfing: str | float | None = None,
     separate_sexes: bool = True,
     missing: Codes | None = None,
+    founders: Iterable[str] = (),
 ) -> PedigreeInverse:
     r"""Inverse of the additive relationship matrix, sparse, without forming the matrix.
 
     Parameters
     ----------
-    frame, id, sire, dam, selfing, separate_sexes, missing
+    frame, id, sire, dam, selfing, separate_sexes, missing, founders
         As for `pedigree_relationship`.
 
     Returns
@@ -152,7 +157,7 @@ def pedigree_inverse(
     walking up the pedigree from the youngest (Meuwissen and Luo 1992, Genet. Sel. Evol. 24:305-313); that gives
     :math:`a_{sd}`, the inbreeding, and :math:`d_i`.
     """
-    pedigree = number_pedigree(frame, id, sire, dam, selfing, separate_sexes, missing)
+    pedigree = number_pedigree(frame, id, sire, dam, selfing, separate_sexes, missing, founders)
     diagonal, sampling = _walk_up(pedigree)
     worst = int(np.argmin(sampling))
     if sampling[worst] < _NO_SAMPLING:

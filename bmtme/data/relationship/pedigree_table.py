@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bmtme.arguments import as_text, is_number, show
+from bmtme.arguments import as_list, as_text, is_number, show
 from bmtme.data.tables.cells import NumberFormat, is_missing
-from bmtme.data.tables.files import Table, read_table
+from bmtme.data.tables.files import Table, read_columns, read_table
 from bmtme.data.tables.names import is_doubtful, is_nothing
 from bmtme.errors import DataError, UsageError
 from bmtme.words import first_repeat, list_names
@@ -24,6 +24,7 @@ __all__ = [
     "Pedigree",
     "describe_doubtful",
     "find_families",
+    "is_pedigree",
     "list_both_sexes",
     "list_doubtful_parents",
     "number_pedigree",
@@ -66,8 +67,22 @@ def read_pedigree(path: str | os.PathLike[str], id: str = "id", sire: str = "sir
     for column, role in ((id, "id"), (sire, "sire"), (dam, "dam")):
         table.column(as_text(column, role), role)
     frame = table.frame.copy()
-    frame.attrs["file"] = Path(path).name
+    frame.attrs |= {"file": Path(path).name, "in_sheet": table.in_sheet}
     return frame
+
+
+def is_pedigree(path: str | os.PathLike[str], id: str = "id", sire: str = "sire", dam: str = "dam") -> bool:
+    """Whether a file is a table with the columns of a pedigree; False if it cannot be read as a table."""
+    if not Path(path).is_file():
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            columns = read_columns(path)
+        except (DataError, UsageError):
+            return False
+    # Of a square matrix the lines' names are the header, and may be these.
+    return {id.strip(), sire.strip(), dam.strip()} <= set(columns)
 
 
 def list_both_sexes(
@@ -97,6 +112,7 @@ def number_pedigree(
     selfing: str | float | None,
     separate_sexes: bool,
     missing: Codes | None,
+    founders: Iterable[str] = (),
 ) -> Pedigree:
     """Check a pedigree and number its individuals with parents before offspring; see `pedigree_relationship`."""
     table = _as_table(frame, missing)
@@ -129,6 +145,10 @@ def number_pedigree(
         for label in pair:
             if label:
                 place.setdefault(label, len(place))
+    for name in as_list(founders, "founders"):
+        if not isinstance(name, str) or not name.strip():
+            raise UsageError(f"founders must hold names of lines, got {show(name)}.")
+        place.setdefault(name.strip(), len(place))
     known = np.full((len(place), 2), -1, dtype=np.int64)
     for side in (0, 1):
         known[: len(names), side] = [place[label] if label else -1 for label in parents[side]]
@@ -183,7 +203,7 @@ def _as_table(frame: pd.DataFrame, missing: Codes | None) -> Table:
     file = frame.attrs.get("file")
     if file is None:
         return Table.from_frame(frame, "the pedigree", form)
-    return Table(frame, f"the pedigree {file}", True, form)
+    return Table(frame, f"the pedigree {file}", True, form, frame.attrs.get("in_sheet", False))
 
 
 def _refuse_repeats(table: Table, names: Sequence[str]) -> None:

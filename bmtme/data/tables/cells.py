@@ -24,10 +24,12 @@ from bmtme.words import first_repeat
 
 __all__ = [
     "HUGE",
+    "IDS",
     "MISSING_CODES",
     "MISSING_WORDS",
     "PLAIN",
     "NumberFormat",
+    "check_ids",
     "identifier",
     "individual_names",
     "is_missing",
@@ -42,6 +44,8 @@ MISSING_CODES = frozenset({"", "na", "nan", "."})
 MISSING_WORDS = "an empty cell, NA, NaN or ."
 
 
+#: What names an individual with two IDs.
+IDS = ("auto", "iid", "fid")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
@@ -153,8 +157,10 @@ def identifier(value: Any) -> str | None:
         plain = float(value)
         if math.isnan(plain):
             return None
-        if plain.is_integer() and abs(plain) < _LARGEST_EXACT:
-            return str(int(plain))
+        if plain.is_integer():
+            if abs(plain) < _LARGEST_EXACT:
+                return str(int(plain))
+            raise DataError(f"{plain!r}, which has lost its last digits: give identifiers as text")
         raise DataError(f"{plain!r}, which is no whole number: give identifiers as text")
     if value is None or value is pd.NA or value is pd.NaT:
         return None
@@ -210,11 +216,26 @@ def _decimal_hint(text: str, form: NumberFormat) -> str:
     return " (write decimals with a comma)" if form.decimal == "," and _NUMBER.fullmatch(text) else ""
 
 
-def individual_names(individuals: Sequence[tuple[str, str]], place: str, stacklevel: int = 4) -> tuple[str, ...]:
-    """Names of individuals from the family's and the individual's ID, as PLINK and GCTA write them: the latter.
+def check_ids(ids: Any) -> None:
+    """Raise a UsageError for a word that says no ID of PLINK's or GCTA's."""
+    if not is_one_of(ids, IDS):
+        raise UsageError(f"ids must be one of {', '.join(IDS)}, got {show(ids)}.")
 
-    Where all individuals have one ID and the families differ, as after an export without families, the family's ID is
-    the name, with a warning.
+
+def individual_names(
+    individuals: Sequence[tuple[str, str]], file: str, ids: str = "auto", stacklevel: int = 4
+) -> tuple[str, ...]:
+    """Names of individuals from the family's and the individual's ID, as PLINK and GCTA write them.
+
+    Parameters
+    ----------
+    individuals : sequence of (str, str)
+    file : str
+        Where they stand, for messages.
+    ids : {"auto", "iid", "fid"}
+        Which of the two; ``auto`` is the individual's. Where all individuals have one ID and the families differ, as
+        after an export without families, it is the family's, with a warning.
+    stacklevel : int
 
     Raises
     ------
@@ -222,13 +243,22 @@ def individual_names(individuals: Sequence[tuple[str, str]], place: str, stackle
         If IDs repeat otherwise.
     """
     families, names = ([pair[side] for pair in individuals] for side in (0, 1))
+    if ids == "fid":
+        repeat = first_repeat(families)
+        if repeat is not None:
+            raise DataError(
+                f"The family's ID {families[repeat[1]]!r} stands twice in the first column of {file} (individuals "
+                f"{names[repeat[0]]!r} and {names[repeat[1]]!r}): named by it, each line needs one of its own."
+            )
+        return unique_names(families, f"the first column of {file}")
+    place = f"the second column of {file}"
     repeat = first_repeat(names)
     if repeat is None:
         return unique_names(names, place)
-    if len(set(names)) == 1 and len(set(families)) == len(families):
+    if ids == "auto" and len(set(names)) == 1 and len(set(families)) == len(families):
         warnings.warn(
             f"{place} holds the individual's ID {names[0]!r} throughout: lines are named by the family's ID, the first "
-            "column.",
+            "column; ids='fid' (in the shell --ids fid) is without this warning.",
             UserWarning,
             stacklevel=stacklevel,
         )
@@ -237,7 +267,8 @@ def individual_names(individuals: Sequence[tuple[str, str]], place: str, stackle
     raise DataError(
         f"{place} names line {names[later]!r} twice (families {families[earlier]!r} and "
         f"{families[later]!r}): the individual's ID is the name of a line and must be unique; plink --update-ids "
-        "changes it. Of a line with two samples take one out, or give them two names."
+        "changes it, ids='fid' (in the shell --ids fid) takes the family's. Of a line with two samples take one out, "
+        "or give them two names."
     )
 
 

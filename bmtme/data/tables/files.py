@@ -19,13 +19,18 @@ import pandas as pd
 
 from bmtme.arguments import as_text, file_path
 from bmtme.data.tables.cells import HUGE, PLAIN, NumberFormat, identifier, number
+from bmtme.data.tables.foreign import refuse_foreign
 from bmtme.data.tables.names import is_nothing, refuse_lost
 from bmtme.data.tables.texts import read_rows, suffix
-from bmtme.data.tables.workbooks import EXCEL_SUFFIXES, PARQUET_SUFFIXES, read_parquet, read_sheet
+from bmtme.data.tables.workbooks import EXCEL_SUFFIXES, PARQUET_SUFFIXES, column_letters, read_parquet, read_sheet
 from bmtme.errors import DataError, UsageError
 from bmtme.words import first_repeat, list_names, suggest
 
-__all__ = ["Table", "check_header", "read_table"]
+__all__ = ["Table", "check_header", "read_columns", "read_table"]
+
+
+#: Digits of a number that spreadsheet programs keep.
+MOST_DIGITS = 15
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
@@ -45,12 +50,15 @@ class Table:
         Whether the index counts rows of a file.
     form : NumberFormat
         How its values are written.
+    in_sheet : bool
+        Whether the file is a workbook, whose cells have names such as B7.
     """
 
     frame: pd.DataFrame
     name: str
     from_file: bool = False
     form: NumberFormat = PLAIN
+    in_sheet: bool = False
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, name: str = "the table", form: NumberFormat = PLAIN) -> Table:
@@ -70,6 +78,12 @@ class Table:
         """Words for the row at `position` (0-based), e.g. ``row 7`` or ``row 7 (index label 'x')``."""
         label = self.frame.index[position]
         return f"row {label}" if self.from_file else f"row {position + 1} (index label {label!r})"
+
+    def cell(self, position: int, name: str) -> str:
+        """Words for the cell at `position` of the column `name`: ``row 7``, or ``cell B7`` in a workbook."""
+        if not self.in_sheet:
+            return self.row(position)
+        return f"cell {column_letters(self.columns.index(name) + 1)}{self.frame.index[position]}"
 
     def column(self, name: str, role: str) -> pd.Series:
         """The column `name`, asked for as `role`; a DataError suggests the closest name if it is not there."""
@@ -93,13 +107,18 @@ class Table:
         for position, value in enumerate(self.column(name, role).astype(object)):
             try:
                 text = identifier(value)
+                if self.in_sheet and isinstance(value, (int, float)) and text and len(text.lstrip("-")) > MOST_DIGITS:
+                    raise DataError(
+                        f"{text}, a number of more digits than the {MOST_DIGITS} that a spreadsheet program keeps: "
+                        "make the column text in the program that has the names, enter or import them again, and save"
+                    )
             except DataError as error:
                 raise DataError(
-                    f"The {role} column {name!r} of {self.name} holds {error} ({self.row(position)})."
+                    f"The {role} column {name!r} of {self.name} holds {error} ({self.cell(position, name)})."
                 ) from None
             if text is None and not allow_missing:
                 raise DataError(
-                    f"The {role} column {name!r} of {self.name} is empty in {self.row(position)}: "
+                    f"The {role} column {name!r} of {self.name} is empty in {self.cell(position, name)}: "
                     f"every row needs a {role} label."
                 )
             texts.append(text or "")
@@ -134,18 +153,24 @@ class Table:
                 values[k] = number(value, self.form)
             except DataError as error:
                 raise DataError(
-                    f"The {role} column {name!r} of {self.name} holds {error} in {self.row(int(positions[k]))}: "
+                    f"The {role} column {name!r} of {self.name} holds {error} in {self.cell(int(positions[k]), name)}: "
                     f"expected a number, or {self.form.missing_words} for a missing value."
-                    f"{_keyword_hint(value, str(error))}"
+                    f"{_keyword_hint(value, str(error)) or self._header_hint(int(positions[k]), value)}"
                 ) from None
             if abs(values[k]) > HUGE:
                 what = "an infinite value" if math.isinf(values[k]) else "a value that is too large"
                 raise DataError(
                     f"The {role} column {name!r} of {self.name} holds {what}, {str(value).strip()!r}, in "
-                    f"{self.row(int(positions[k]))}: expected a finite number up to {HUGE:g}, or "
+                    f"{self.cell(int(positions[k]), name)}: expected a finite number up to {HUGE:g}, or "
                     f"{self.form.missing_words} for a missing value."
                 )
         return values
+
+    def _header_hint(self, position: int, value: Any) -> str:
+        """A question where the first row below the header may be a second one, with units or the like."""
+        if position or not isinstance(value, str) or not self.from_file:
+            return ""
+        return f" If {self.row(position)} is part of the header (units, say), take it out."
 
 
 #: A number such as 1,234 or 1,234.5 or 1.234,5.
@@ -172,7 +197,7 @@ def _keyword_hint(value: Any, error: str) -> str:
 def read_table(
     path: str | os.PathLike[str], form: NumberFormat = PLAIN, sheet: str | None = None, name: str | None = None
 ) -> Table:
-    """Read a file as a table: delimited text (see `read_rows`), an Excel workbook or a Parquet file, by its ending.
+    """Read a file as a table: text (see `read_rows`), an Excel workbook or a Parquet file, by its ending.
 
     Parameters
     ----------
@@ -199,6 +224,7 @@ def read_table(
     """
     path = file_path(path)
     name = name or Path(path).name
+    refuse_foreign(path, "table")
     ending = suffix(path)
     sheet = None if sheet is None else as_text(sheet, "sheet")
     if sheet is not None and ending not in EXCEL_SUFFIXES:
@@ -218,7 +244,22 @@ def read_table(
         numbers.append(row)
         body.append(cells)
     frame = pd.DataFrame(body, columns=columns, index=pd.Index(numbers, dtype=np.int64), dtype=object)
-    return Table(frame, name, from_file=True, form=form)
+    return Table(frame, name, from_file=True, form=form, in_sheet=ending in EXCEL_SUFFIXES)
+
+
+def read_columns(path: str | os.PathLike[str]) -> list[str]:
+    """Names of the columns of a table in a file; of a text, without reading further than the header.
+
+    Raises
+    ------
+    DataError, UsageError
+        As for `read_table`.
+    """
+    if suffix(path) in EXCEL_SUFFIXES | PARQUET_SUFFIXES:
+        return read_table(path).columns
+    refuse_foreign(path, "table")
+    _, header = next(read_rows(path))
+    return [cell.strip() for cell in header]
 
 
 def check_header(columns: Sequence[str], name: str) -> None:

@@ -16,7 +16,7 @@ from bmtme.errors import DataError
 from bmtme.extras import require
 from bmtme.words import list_names, suggest
 
-__all__ = ["EXCEL_SUFFIXES", "PARQUET_SUFFIXES", "load_parquet", "read_parquet", "read_sheet"]
+__all__ = ["EXCEL_SUFFIXES", "PARQUET_SUFFIXES", "column_letters", "load_parquet", "read_parquet", "read_sheet"]
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
@@ -123,6 +123,15 @@ def _check_layout(page: Any, place: str) -> None:
                 )
 
 
+def column_letters(number: int) -> str:
+    """Letters of a column, AB for 28."""
+    letters = ""
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
+
+
 def _column_number(reference: str) -> int:
     """Number of a cell's column, 28 for AB7."""
     number = 0
@@ -171,8 +180,8 @@ def _below_header(rows: Iterator[tuple[int, list[Any]]], place: str) -> Iterator
             width = filled
         elif filled > width:
             raise DataError(
-                f"{place} has {cells[filled - 1]!r} in row {number}, column {filled}, but its header has {width} "
-                "columns: name the column, or empty the cell."
+                f"{place} has {cells[filled - 1]!r} in cell {column_letters(filled)}{number}, but its header has "
+                f"{width} columns: name the column, or empty the cell."
             )
         yield number, [*cells, *[None] * width][:width]
     if not width:

@@ -89,7 +89,7 @@ def test_raw_with_heterozygotes(tmp_path, dosages):
     [
         ("line m1\na 1\n", r"m.raw is no .raw of PLINK: expected a header that begins FID IID PAT MAT SEX PHENOTYPE"),
         (" ".join([*SIX, "m1"]) + "\n", "m.raw has no rows below its header"),
-        (" ".join([*SIX, "m1"]) + "\na a 0 0 1 -9 1\nb b 0 0 1 -9\n", "m.raw has 6 cells in row 3, but 7 in its head"),
+        (" ".join([*SIX, "m1"]) + "\na a 0 0 1 -9 1\nb b 0 0 1 -9\n", "m.raw has 6 cells in row 3 but 7 in its head"),
         (" ".join([*SIX, "m1"]) + "\na a 0 0 1 -9 A\n", r"m.raw, row 2: the genotype of line 'a' at marker 'm1' is "),
         (" ".join([*SIX, "m1"]) + "\na a 0 0 1 -9 3\n", r"m.raw: the genotype of line 'a' at marker 'm1' is 3"),
     ],
@@ -109,10 +109,10 @@ def test_columns_of_plink_are_no_markers(tmp_path, dosages):
         read_markers(tmp_path / "m.csv")
 
 
-@pytest.mark.parametrize("name", ["m.ped", "m.traw", "m.bgen", "m.xlsx", "m.hmp.txt"])
+@pytest.mark.parametrize("name", ["m.ped", "m.traw", "m.bgen", "m.xlsx", "m.h5"])
 def test_formats_that_are_not_read(tmp_path, name):
     (tmp_path / name).write_text("a,m\nb,1\n")
-    with pytest.raises(DataError, match=rf"{name} is in a format that is not read: .*(convert|write|save) "):
+    with pytest.raises(DataError, match=rf"{name} is in a format that is not read: .*(convert|write|save|export) "):
         read_markers(tmp_path / name)
 
 

@@ -240,7 +240,6 @@ def test_identity_from_a_file(tmp_path):
         (table().replace("0.3,0.9", "0.31,0.9"), "grm.csv is not symmetric: .*'NA' and 'L3' is 0.3 but .* is 0.31"),
         (table().replace("1.5", "0"), "grm.csv has 0 on the diagonal for line 'NA'"),
         (table().replace("0.3,0.9", "0.3"), "grm.csv has 3 cells in row 4 but 4 in its header"),
-        (table().removeprefix("line,"), "grm.csv has 4 cells in row 2 but 3 in its header.*write.csv"),
         ("", "grm.csv is empty"),
         ("line\n", "the header of grm.csv names no lines"),
     ],

@@ -118,7 +118,6 @@ def test_no_records(tmp_path):
         (b'line,env,y\n"a"x,E,1\n', "cannot be split into cells at row 2"),
         (b'line,env,y\na,E,1\n"b,E,1\nc,E,1\n', "cannot be split into cells at row 3"),
         (b"line;env;y\na;E;1\n", "seems to separate its columns by semicolons"),
-        (b"line\tenv\ty\na\tE\t1\n", "seems to separate its columns by tabs"),
         (gzip.compress(WIDE.encode())[:-12], "pheno.csv is a damaged gzip file"),
     ],
 )

@@ -74,7 +74,7 @@ def test_wrong_decimals_are_named(tmp_path, cell, decimal, words):
 
 
 def test_semicolons_with_points_are_told_how_to_be_read(tmp_path):
-    with pytest.raises(DataError, match=r"by semicolons; .*phenotypes with decimal commas can be read .* decimal=','"):
+    with pytest.raises(DataError, match=r"by semicolons: .*phenotypes with decimal commas can be read .* decimal=','"):
         read_trial(write(tmp_path, "line;env;y\na;E;1,5\n"), **COLUMNS)
 
 

@@ -24,7 +24,7 @@ def test_numeric_identifiers_become_text():
     [
         (1.5, r"'line' of the table holds 1\.5, which is no whole number.* \(row 2 \(index label 'q'\)\)"),
         (np.inf, "holds inf, which is no whole number"),
-        (1e17, "no whole number"),
+        (1e17, "1e.17, which has lost its last digits"),
         (pd.Timestamp("2020-01-01"), "neither text nor a whole number"),
         (None, r"line column 'line' of the table is empty in row 2 \(index label 'q'\)"),
         (np.nan, "is empty in row 2"),

@@ -77,7 +77,7 @@ def test_unknown_parents_in_the_shell(tmp_path, capsys):
     plots(["a", "b", "c"]).to_csv(tmp_path / "y.csv", index=False)
     parents(("a", "u", "u"), ("b", "unknown", "999"), ("c", "a", "b")).to_csv(tmp_path / "p.csv", index=False)
     words = ["check", str(tmp_path / "y.csv"), "--line", "line", "--env", "env", "--traits", "y"]
-    words += ["--pedigree", str(tmp_path / "p.csv")]
+    words += ["--relationship", str(tmp_path / "p.csv")]
     assert main(words) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "Without a row of its own: u; if this stands for unknown parents, name it with --pedigree-missing" in said
@@ -88,7 +88,7 @@ def test_unknown_parents_in_the_shell(tmp_path, capsys):
     assert "relationship 3 lines, among them all 3" in said
     assert "nothing strange" in said
     assert main([*words[:-2], "--pedigree-missing", "u"]) == 2
-    assert "--pedigree-missing: needs --pedigree" in capsys.readouterr().err
+    assert "--pedigree-missing: needs a pedigree" in capsys.readouterr().err
 
 
 def test_words_for_nothing_are_one_list():
@@ -132,7 +132,7 @@ def test_dates_of_a_workbook_are_named(tmp_path, capsys):
     for day in (1, 2, 3):
         book.active.append([datetime(2026, 5, day), "E", day / 2])
     book.save(tmp_path / "ids.xlsx")
-    words = r"line column 'line' of ids.xlsx holds 2026-05-01 00:00:00, .* names like 3-1 or MAR1: .* \(row 2\)"
+    words = r"line column 'line' of ids.xlsx holds 2026-05-01 00:00:00, .* names like 3-1 or MAR1: .* \(cell A2\)"
     with pytest.raises(DataError, match=words):
         read_trial(tmp_path / "ids.xlsx", line="line", env="env")
     assert main(["check", str(tmp_path / "ids.xlsx"), "--line", "line", "--env", "env"]) == 3

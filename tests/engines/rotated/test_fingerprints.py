@@ -25,6 +25,8 @@ MODELS = {
         "prior_E": bmtme.InverseWishart(4, 0.5),
     },
     "paper": {"means": "paper"},
+    "fixed replicates": {"rep_effect": "fixed"},
+    "random replicates": {"rep_effect": "random"},
 }
 DATA = ("gaps", "one environment")
 NAMES = [f"{sampler}, {model}, {data}" for sampler in SAMPLERS for model in MODELS for data in DATA]
@@ -45,12 +47,12 @@ def make_data(name):
 def take_fingerprint(name):
     """Mean and mean square of the draws of every variable, and of the predictions."""
     sampler, model, data = name.split(", ")
-    settings = dict(MODELS[model])
+    settings = {"rep_effect": "none"} | MODELS[model]
     structure = settings.pop("structure", "unstructured")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fit = bmtme.fit(
-            *make_data(data), bmtme.BMTME(structure, **settings), draws=12, tune=20, chains=2, seed=7, sampler=sampler
+            *make_data(data), bmtme.BMTME(structure, **settings), draws=6, tune=8, chains=2, seed=7, sampler=sampler
         )
     found = {str(key): fit.idata.posterior[key].values for key in fit.idata.posterior.data_vars}
     found |= {f"predicted {key}": fit.predictions()[key].to_numpy() for key in ("mean", "sd", "lower", "upper")}
@@ -64,7 +66,10 @@ def list_versions():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_draws_are_as_they_were(name):
-    """To four digits: on another processor the last bits differ, and with other libraries more than that."""
+    """To four digits. So few sweeps that another processor, whose last bits differ, draws the same to seven.
+
+    After 32 sweeps a proposal may be taken on one processor and refused on another.
+    """
     record = json.loads(FILE.read_text(encoding="utf-8"))
     if record["versions"] != list_versions():
         pytest.skip(f"written with {record['versions']}")
@@ -72,7 +77,9 @@ def test_draws_are_as_they_were(name):
     found = take_fingerprint(name)
     assert found.keys() == expected.keys()
     for key, values in found.items():
-        np.testing.assert_allclose(values, expected[key], rtol=1e-4, err_msg=key)
+        size = np.sqrt(expected[key][1])  # a mean near zero has fewer digits of its own
+        off = np.abs(np.subtract(values, expected[key])) / [size, size**2]
+        assert np.all(off < 1e-4), (key, values, expected[key])
 
 
 if __name__ == "__main__":
