@@ -61,3 +61,10 @@ STABILITY: tuple[Column, ...] = (
         "p_above_mean", NUMBER, NONE, "probability to be better than the mean of the trial's lines in every environment"
     ),
 )  # fmt: skip
+
+MARKER_EFFECTS: tuple[Column, ...] = (
+    Column("marker", TEXT, NONE, "name of the marker"),
+    TRAIT,
+    Column("frequency", NUMBER, NONE, "p, that of the allele whose copies are counted, over the lines given"),
+    Column("effect", NUMBER, VALUE, "a, of one copy: a genotype x scores the sum of (x - 2 p) a over the markers"),
+)  # fmt: skip

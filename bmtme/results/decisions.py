@@ -11,6 +11,7 @@ from bmtme.results import decided
 from bmtme.results.docstrings import document
 
 if TYPE_CHECKING:
+    from bmtme.data.markers.genotypes import Markers
     from bmtme.results.fit import Fit
 
 #: Target environments: all, one, some that count alike, or weights by name.
@@ -378,3 +379,34 @@ class Decisions:
         from bmtme.decisions.stability import tabulate_stability
 
         return tabulate_stability(self._fit, trait, env, best, draws)
+
+    @document(columns=decided.MARKER_EFFECTS)
+    def marker_effects(self, markers: pd.DataFrame | Markers, env: Env = None, draws: int = 1000) -> pd.DataFrame:
+        """Effects of the markers of which the relationship was made, to score other genotypes.
+
+        Parameters
+        ----------
+        markers : DataFrame or Markers
+            Genotypes as `bmtme.vanraden` took them for the relationship of the fit, by its first method.
+        env, draws
+            As in `ranking`.
+
+        Returns
+        -------
+        DataFrame
+            {columns}
+
+        Raises
+        ------
+        UsageError, DataError
+            If the effects were not kept; if the markers do not make the relationship of the fit.
+
+        Notes
+        -----
+        a = Z' G^+ u / c_m, c_m = sum 2 p (1 - p), of the lines with a record, u the posterior mean of their effects
+        over the target environments (VanRaden 2008, J Dairy Sci 91:4414-4423). Z a gives u of these lines and the
+        expectation of all others; effects outside the relationship are no part of it.
+        """
+        from bmtme.decisions.markers import tabulate_marker_effects
+
+        return tabulate_marker_effects(self._fit, markers, env, draws)

@@ -186,7 +186,7 @@ def make_groups(
         groups["unrecorded"] = label(
             {
                 "weights": (("unrecorded_line", "line"), B),
-                "factor": (("unrecorded_line", "direction"), np.linalg.cholesky(left)),
+                "factor": (("unrecorded_line", "direction"), take_root(left)),
                 "about": ("trait", np.zeros(L)),
             },
             coords | {"unrecorded_line": [s.lines[j] for j in new]},
@@ -196,6 +196,12 @@ def make_groups(
         C = factor[..., None, None, None, None] * s.C
         groups["columns"] = label({"C": (("chain", "draw", *dims), C)}, coords)
     return groups
+
+
+def take_root(matrix: np.ndarray) -> np.ndarray:
+    """F with F F' = matrix, which may be singular."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
 def label(variables: dict[str, Any], coords: dict[str, Any]) -> xarray.Dataset:

@@ -296,6 +296,7 @@ def read_tables():
         ("column of `fit.heritability()`", decided.HERITABILITIES),
         ("column of `fit.response()`", decided.RESPONSE),
         ("column of `fit.stability()`", decided.STABILITY),
+        ("column of `fit.marker_effects()`", decided.MARKER_EFFECTS),
     ],
 )
 def test_the_page_of_the_outputs_has_every_column(header, columns):
@@ -327,6 +328,7 @@ def test_docstrings_say_what_the_register_says():
         (Fit.heritability, decided.HERITABILITIES),
         (Fit.response, decided.RESPONSE),
         (Fit.stability, decided.STABILITY),
+        (Fit.marker_effects, decided.MARKER_EFFECTS),
         (CrossValidation, [*quantities.list_hidden(), *scores.list_scores(), *scores.list_overall(), *HERITABILITY]),
         (CrossValidation.summary, scores.outline_comparison()),
         (CrossValidation.compare, COMPARED),
