@@ -4,7 +4,7 @@ Every mutant replaces a piece of source text that occurs exactly once in its fil
 where the source moves on, ``tests/project/test_mutant_list.py`` says which entry to bring up to date.
 """
 
-from validation.planted import compared, conditionals, data, reported, structures, sweeps
+from validation.planted import compared, conditionals, data, readers, reported, structures, sweeps
 from validation.planted.mutant import Mutant
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -20,6 +20,7 @@ MUTANTS = (
     *structures.STRUCTURE,
     *data.DATA,
     *data.PREDICTED,
+    *readers.READERS,
     *reported.REPORTED,
     *compared.COMPARED,
 )
