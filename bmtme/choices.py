@@ -18,6 +18,8 @@ GENETICS = (
     "free",
 )
 RESIDUALS = ("shared", "scaled", "common_correlation", "by_env")
+#: Effects of replicates within environments.
+REP_EFFECTS = ("auto", "none", "fixed", "random")
 #: The genetic structure that has a number of factors.
 FACTORED = "factor_analytic"
 #: The first is the default.

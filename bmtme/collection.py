@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,16 +12,20 @@ import numpy as np
 
 from bmtme import __version__
 from bmtme.checkup.alikeness import find_alike_traits
+from bmtme.checkup.line_effect import FEWEST_CONTRASTS, count_contrasts
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
+from bmtme.model.contrasts import measure_contrasts
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
-from bmtme.preparation import Prepared
+from bmtme.preparation import Prepared, count_records
 from bmtme.results.convergence import measure_sampling
+from bmtme.results.derivations import share_genetic
 from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
-from bmtme.results.quantities import choose_stored, share_genetic
+from bmtme.results.quantities import REP_EFFECTS, choose_stored
+from bmtme.results.trait_variances import find_prior_only_variances
 
 #: Of every group of the result.
 ATTRS = {"inference_library": "bmtme", "inference_library_version": __version__}
@@ -35,7 +40,33 @@ def list_labels(prepared: Prepared, columns: np.ndarray | None = None) -> dict[s
     cells = [
         f"{envs[i]} x {traits[l]}" for i, l in np.argwhere(prepared.layout.recorded if columns is None else columns)
     ]
-    return {"env": list(envs), "trait": list(traits), "cell": cells}
+    return {"env": list(envs), "trait": list(traits), "cell": cells, "replicate": list_replicates(prepared)}
+
+
+def list_replicates(prepared: Prepared) -> list[str]:
+    """Names of the replicates that have effects, in computing order."""
+    return [
+        f"{prepared.trial.envs[i]}/{label}"
+        for factor in prepared.factors
+        for i, label in zip(factor.env.tolist(), factor.labels, strict=True)
+    ]
+
+
+def show_replicates(parts: Sequence[Prepared]) -> list[str]:
+    """Names of the replicates that have effects in some part of a trial, in the order in which they are shown.
+
+    That is by environment, and in it by their first record in the file.
+    """
+    first: dict[str, tuple[int, int]] = {}
+    for prepared in parts:
+        envs = np.argsort(prepared.shown_envs)
+        names = list_replicates(prepared)
+        for factor in prepared.factors:
+            for n, k in zip(prepared.records.tolist(), factor.level.tolist(), strict=True):
+                if k >= 0:
+                    place = int(envs[factor.env[k]]), n
+                    first[names[k]] = min(place, first.get(names[k], place))
+    return sorted(first, key=first.__getitem__)
 
 
 def collect(
@@ -46,10 +77,12 @@ def collect(
     sampled: list[Draws],
     keep: str,
     columns: np.ndarray | None = None,
+    replicates: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Labelled groups of the result, as xarray Datasets, in the order in which they are shown.
 
     columns : (I, L) bool, of which columns C is kept; default those with a record
+    replicates : of `show_replicates`, where other parts have more than this one
     """
     trial, layout = prepared.trial, prepared.layout
     columns = layout.recorded if columns is None else columns
@@ -61,6 +94,15 @@ def collect(
     stored = choose_stored(problem, model.structures, columns)
     drawn = [quantity for quantity in stored if quantity.is_effect]
     posterior = collect_variables(sampled, stored, scaling, {"trait": np.arange(len(trial.traits)), "cell": cell_trait})
+    replicates = show_replicates([prepared]) if replicates is None else replicates
+    if replicates:
+        stored = [quantity for quantity in stored if quantity is not REP_EFFECTS] + [REP_EFFECTS]
+        own = posterior.get(REP_EFFECTS.name)
+        shape = len(sampled), len(sampled[0].slot), len(replicates), len(trial.traits)
+        posterior[REP_EFFECTS.name] = np.zeros(shape)
+        if own is not None:
+            posterior[REP_EFFECTS.name][:, :, [replicates.index(name) for name in labels["replicate"]]] = own
+        coords["replicate"] = list(replicates)
     if keep == "all":
         posterior |= collect_effects(sampled, drawn, prepared.basis, scaling, sizes, thin=False)
     index = {"chain": np.arange(len(sampled)), "draw": np.arange(len(sampled[0].slot))}
@@ -77,16 +119,17 @@ def collect(
         index,
         ATTRS,
     )
-    groups["observed_data"] = collect_observed(prepared)
+    groups["observed_data"] = collect_observed(prepared, replicates)
     groups["constant_data"] = xarray.Dataset(
         {
             "relationship_eigenvalues": ("eigenvector", prepared.basis.values * scaling.m),
             "relationship_mean_diagonal": ((), scaling.m),
+            "relationship_contrast": ("predicted_line", measure_contrasts(prepared.relationship, prepared.lines)),
             "recorded": (("env", "trait"), layout.recorded.astype(np.int8)),
             "trait_mean": ("trait", scaling.centre),
             "trait_sd": ("trait", scaling.scale),
         },
-        {"env": list(trial.envs), "trait": list(trial.traits)},
+        {"env": list(trial.envs), "trait": list(trial.traits), "predicted_line": list(prepared.relationship.lines)},
         ATTRS,
     )
     shown = {"env": prepared.shown_envs, "cell": np.argsort(np.argsort(prepared.shown_envs)[cell_env], kind="stable")}
@@ -94,17 +137,36 @@ def collect(
     return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
 
 
-def collect_observed(prepared: Prepared) -> Any:
-    """The records with a value, as they are shown."""
+def collect_observed(prepared: Prepared, replicates: Sequence[str] = ()) -> Any:
+    """The records with a value, as they are shown.
+
+    replicates : that have effects; the records tell theirs, empty for none
+    """
     import xarray
 
     trial, layout, order = prepared.trial, prepared.layout, prepared.shown_records
     lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
     record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
+    if replicates:
+        names = np.array([*list_replicates(prepared), ""])
+        level = prepared.factors[0].level if prepared.factors else np.full(len(lines), -1)
+        record["record_replicate"] = ("record", names[level])
     return arrange_dataset(
         xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, ATTRS), {"record": order}
     )
+
+
+def describe_replicates(prepared: Prepared, model: BMTME) -> dict[str, Any]:
+    """What effects of replicates there are, for the record of a run: kind, and in how many columns with a record."""
+    columns = int(prepared.layout.recorded.sum())
+    if not prepared.factors:
+        return {"asked": model.rep_effect, "kind": "none", "replicates": 0, "columns": 0, "of": columns}
+    factor = prepared.factors[0]
+    there = sum(int(factor.active[factor.env == i].any(axis=0).sum()) for i in np.unique(factor.env))
+    kind = "random" if factor.random else "fixed"
+    counts = {"replicates": len(factor.labels), "columns": there, "of": columns}
+    return {"asked": model.rep_effect, "kind": kind, **counts}
 
 
 def describe_data(prepared: Prepared) -> dict[str, Any]:
@@ -132,7 +194,8 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     ``recorded`` (env x trait), whether a column has records; ``together`` (trait x trait), whether two traits stand on
     one record, and ``together_here`` (env x trait x trait) in an environment, or in any where the model has one
     residual correlation; ``residual_here`` (env x trait), whether records there tell the residual variance;
-    ``single_unrelated``, whether lines are unrelated and have one plot in each environment at most; ``spread``, the
+    ``apart`` (trait x trait), whether a line has two traits on different records; ``single_alike``, whether lines are
+    unrelated, or all related alike, and have one plot in each environment at most; ``spread``, the
     expected sample variance of the lines' effects per unit of their covariance; ``records``, ``observed_sd`` (env x
     trait), number of records and their standard deviation; ``prior_only``, what the likelihood is flat in, by name;
     ``alike``, traits that are nearly copies; ``means``, ``shared_variance``, of the model.
@@ -144,13 +207,20 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     sd = np.zeros(counts.shape)
     for i, l in np.argwhere(counts > 1):
         sd[i, l] = np.nanstd(prepared.values[env == i, l], ddof=1)
-    covariances = posterior[[name for name in ("Sigma_t", "Sigma_E", "R_e") if name in posterior]]
+    names = ("Sigma_t", "Sigma_E", "genetic_variance", "C", "R_e", "Sigma_r")
+    covariances = posterior[[name for name in names if name in posterior]]
     computed = {dim: list(prepared.trial.envs) for dim in ("env", "env_bis") if dim in covariances.dims}
     prior_only: dict[str, str] = {}
     try:
-        if problem.native:
-            with np.errstate(all="ignore"):
-                prior_only = find_prior_only(prepared, problem, scaling, covariances.sel(computed))
+        with np.errstate(all="ignore"):
+            covariances = covariances.sel(computed)
+            prior_only = (
+                find_prior_only(prepared, problem, scaling, covariances)
+                if problem.native
+                else find_prior_only_variances(
+                    prepared, covariances, not problem.by_env, problem.proportional, problem.line_effect
+                )
+            )
     except (np.linalg.LinAlgError, MemoryError) as error:  # a finished fit is not lost for that
         reason = "there are too many of them" if isinstance(error, MemoryError) else "they are nearly singular"
         warnings.warn(
@@ -169,7 +239,10 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
             find_together(observed if residual.common_correlation else observed[env == i]) for i in shown
         ],
         "residual_here": (recorded | (recorded.any(axis=1, keepdims=True) & residual.common_scale)).tolist(),
-        "single_unrelated": bool(prepared.basis.vectors is None and plots.max(initial=0) <= 1),
+        "apart": find_apart(prepared),
+        "single_alike": bool(
+            plots.max(initial=0) <= 1 and count_contrasts(prepared.relationship, prepared.lines) < FEWEST_CONTRASTS
+        ),
         "records": counts[shown].tolist(),
         "observed_sd": sd[shown].tolist(),
         "shared_variance": model.structure == "standard" or model.structures[0].alike,
@@ -183,6 +256,17 @@ def find_together(observed: np.ndarray) -> list[list[bool]]:
     """(trait x trait) whether two traits stand on one record, of those (N, L) that are observed."""
     together: list[list[bool]] = (observed.T.astype(int) @ observed.astype(int) > 0).tolist()
     return together
+
+
+def find_apart(prepared: Prepared) -> list[list[bool]]:
+    """(trait x trait) whether a line has one trait on one record and the other on another one."""
+    line, observed = prepared.layout.rec_line, prepared.observed.astype(np.int64)
+    counts = count_records(prepared)
+    apart = np.zeros((counts.shape[1],) * 2, bool)
+    for l, q in np.ndindex(apart.shape):
+        both = np.bincount(line, observed[:, l] * observed[:, q], minlength=len(counts))
+        apart[l, q] = bool((counts[:, l] * counts[:, q] > both).any())
+    return apart.tolist()
 
 
 def list_alike(prepared: Prepared) -> list[dict[str, Any]]:

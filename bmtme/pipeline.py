@@ -20,9 +20,11 @@ from bmtme.collection import (
     collect,
     collect_observed,
     describe_data,
+    describe_replicates,
     describe_sampling,
     find_facts,
     find_versions,
+    show_replicates,
 )
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
@@ -38,6 +40,7 @@ from bmtme.model.structure import BMTME
 from bmtme.preparation import (
     Prepared,
     decompose_lines,
+    describe_line_effect,
     observe,
     prepare,
     stand_in,
@@ -143,7 +146,10 @@ def fit(
     keep = plan_memory(sets, sampling, keep_effects)
     warn_of_dropped(prepared)
     built = [own.build() for own in sets]
-    warn_of_values(prepared.given, built[0][0].by_env, alone, stacklevel=2)
+    replicates = sets[0].model.rep_effect in ("fixed", "random")
+    warn_of_values(prepared.given, built[0][0].by_env, alone, replicates, stacklevel=2)
+    for text in describe_line_effect(prepared, model.model if isinstance(model, SingleTrait) else model):
+        warnings.warn(text, UserWarning, stacklevel=2)
     targets = None if keep == "none" else choose_all_targets(sets, tuple(sorted(relationship.lines)))
     unrecorded = [] if targets is None else relate_all_unrecorded(sets, targets)
     clock.append(time.perf_counter())
@@ -153,19 +159,21 @@ def fit(
     with threadpool_limits(1):  # the same bits whatever the number of cores
         groups, facts, went = collect_all(sets, built, modes, sampled, keep)
         predictions = None
+        if not alone:
+            groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS)
         if targets is not None:
             tables = [
                 predict(own.prepared, scaling, drawn, own.prepared.trial, wanted)
                 for own, (_, scaling), drawn, wanted in zip(sets, built, sampled, targets, strict=True)
             ]
             predictions = arrange_predictions(pd.concat(tables), relationship.lines, trial.envs, trial.traits)
-            if unrecorded[0] and not alone:
-                unrecorded[0] |= cover_columns(prepared, *built[0], sampled[0])
             traits = [own.list_traits() for own in sets]
             groups |= collect_unrecorded(list(zip(traits, unrecorded, strict=True)), ATTRS)
     clock.append(time.perf_counter())
     data = describe_data(prepared if alone else sets[0].prepared)
+    data["rep_effects"] = describe_replicates(sets[0].prepared, sets[0].model)
     if alone:
+        data["rep_effects"] = {own.trait: describe_replicates(own.prepared, own.model) for own in sets}
         own_data = {own.trait: describe_data(own.prepared) for own in sets}
         data |= {name: {t: each[name] for t, each in own_data.items()} for name in OF_DECOMPOSITION}
     record = {
@@ -187,8 +195,9 @@ def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str)
     effect_bytes = draw_bytes = 0
     for own in sets:
         I, L = own.prepared.layout.recorded.shape
-        effect_bytes += count_effect_bytes(len(own.prepared.lines), I, L, sampling.kept)
-        draw_bytes += count_draw_bytes(I, L, sampling.kept, own.model)
+        effect_bytes += count_effect_bytes(len(own.prepared.lines), I, L, sampling.kept, own.model.line_effect)
+        levels = sum(len(factor.env) for factor in own.prepared.factors)
+        draw_bytes += count_draw_bytes(I, L, sampling.kept, own.model, levels)
     check_memory(
         draw_bytes + (effect_bytes if keep_effects == "all" else 0),
         f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}",
@@ -196,8 +205,8 @@ def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str)
     keep = choose_keep(keep_effects, effect_bytes)
     if keep != keep_effects and keep == "thin":
         warnings.warn(
-            f"the effects b1 and b2 of all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD and "
-            "at most 500 draws, in the group 'effects' (keep_effects='thin').",
+            f"the effects of all lines in all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD "
+            "and at most 500 draws, in the group 'effects' (keep_effects='thin').",
             UserWarning,
             stacklevel=3,
         )
@@ -262,10 +271,11 @@ def collect_all(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The groups of the result, and by trait (empty: all together) the facts and how the chains went."""
     groups, facts, went = {}, {}, {}
+    replicates = show_replicates([own.prepared for own in sets])
     for own, (problem, scaling), found, drawn in zip(sets, built, modes, sampled, strict=True):
         of = own.prepared, own.model, problem, scaling
         columns = np.ones_like(own.prepared.layout.recorded) if own.trait else None
-        groups[own.trait] = collect(*of, drawn, keep, columns)
+        groups[own.trait] = collect(*of, drawn, keep, columns, replicates)
         facts[own.trait] = find_facts(*of, groups[own.trait]["posterior"])
         went[own.trait] = describe_sampling(own.prepared, drawn, found if problem.native else [])
     if "" in groups:

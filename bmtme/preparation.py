@@ -13,6 +13,7 @@ import numpy as np
 
 from bmtme.arguments import measure_memory
 from bmtme.checkup.constants import refuse_constants
+from bmtme.checkup.line_effect import describe_evening, describe_obstacle, describe_weakness
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship, match_lines
 from bmtme.data.trial import Trial
@@ -21,6 +22,7 @@ from bmtme.engines.rotated.problem import MeanPrior, Problem, build_problem
 from bmtme.errors import DataError, UsageError
 from bmtme.model.codes import FLAT
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
+from bmtme.model.factors import Factor, find_replicates
 from bmtme.model.layout import Layout, lay_out
 from bmtme.model.scaling import (
     MEAN_KINDS,
@@ -57,6 +59,7 @@ class Prepared:
     basis: Eigenbasis
     given: Trial  # less the lines dropped, in the order of the file
     records: np.ndarray  # (N,) places of the records in the trial given
+    factors: tuple[Factor, ...] = ()  # of the records, that have effects in a model: see `lay_model`
 
     @property
     def observed(self) -> np.ndarray:
@@ -187,34 +190,81 @@ def lay_level(prepared: Prepared, model: BMTME, decompose: Decompose = decompose
     return replace(prepared, layout=layout, basis=decompose(prepared.relationship, prepared.lines, layout.multiples))
 
 
-def refuse_line_effect(prepared: Prepared) -> None:
-    """Refuse a line effect where nothing tells it from other effects.
+def lay_model(prepared: Prepared, model: BMTME, decompose: Decompose = decompose_lines) -> Prepared:
+    """The same laid out as a model needs it, with the factors of the records that have effects in it.
 
     Raises
     ------
     UsageError
+        Where effects of replicates are asked for that the records cannot tell.
     """
-    if prepared.relationship.is_identity:
-        raise UsageError(
-            "line_effect=True needs a relationship that says more than the identity: of unrelated lines, effects "
-            "outside the relationship are the genetic effects themselves. Leave line_effect out."
+    trial, layout = prepared.given, prepared.layout
+    reps = None if trial.reps is None else [trial.reps[n] for n in prepared.records]
+    where = layout.rec_line, layout.rec_env, prepared.observed
+    found = find_replicates(model.rep_effect, reps, *where, prepared.trial.envs)
+    return replace(lay_level(prepared, model, decompose), factors=() if found is None else (found,))
+
+
+def count_records(prepared: Prepared) -> np.ndarray:
+    """(J, L) records of each line and trait."""
+    counts = np.zeros((len(prepared.lines), len(prepared.trial.traits)), np.int64)
+    np.add.at(counts, prepared.layout.rec_line, prepared.observed)
+    return counts
+
+
+def describe_line_effect(prepared: Prepared, model: BMTME) -> list[str]:
+    """Cautions about a line effect in these data, as sentences; none of a model without.
+
+    prepared : laid out as without one
+    """
+    if not model.line_effect:
+        return []
+    plots = np.zeros((len(prepared.lines), len(prepared.trial.envs)), np.int64)
+    np.add.at(plots, (prepared.layout.rec_line, prepared.layout.rec_env), 1)
+    shares = prepared.layout.imputed_share, lay_level(prepared, model, stand_in).layout.imputed_share
+    texts = (
+        describe_weakness(prepared.trial.traits, count_records(prepared)),
+        describe_evening(prepared.lines, prepared.trial.envs, plots, *shares),
+    )
+    return [text for text in texts if text]
+
+
+def refuse_model(prepared: Prepared, model: BMTME) -> None:
+    """Refuse a model that these records cannot serve.
+
+    prepared : perhaps with a `stand_in`
+
+    Raises
+    ------
+    UsageError, DataError
+    """
+    trial, recorded = prepared.trial, prepared.layout.recorded
+    if model.line_effect:
+        why = describe_obstacle(prepared.relationship, prepared.lines, trial.traits, count_records(prepared))
+        if why:
+            raise UsageError(why)
+    if choose_means(prepared, model) == FLAT and not recorded.all():
+        absent = [f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~recorded)]
+        raise DataError(
+            f"means='flat' cannot serve environment x trait columns without any record ({list_names(absent)}): their "
+            "means would be anything. Use means='exchangeable', or leave these environments or traits out."
         )
-    plots = np.bincount(prepared.layout.rec_env * len(prepared.lines) + prepared.layout.rec_line)
-    if prepared.layout.recorded.any(axis=1).sum() < 2 and plots.max() < 2:
-        raise UsageError(
-            "line_effect=True needs records of lines in two environments, or replicates: with single plots in one "
-            "environment nothing tells effects of lines from residuals. Leave line_effect out."
-        )
+    model.structures[0].check(recorded, trial.envs, trial.traits)
+
+
+def choose_means(prepared: Prepared, model: BMTME) -> int:
+    """Kind of the prior of the means: with one environment there is nothing to learn from others."""
+    return FLAT if len(prepared.trial.envs) == 1 else MEAN_KINDS[model.means]
 
 
 def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     """Scale the data and the priors, and assemble the sampler's constants.
 
-    prepared : without plot multiples for a line effect (`lay_level`)
+    prepared : laid out for the model (`lay_model`)
     """
     trial = prepared.trial
-    if model.line_effect:
-        refuse_line_effect(prepared)
+    assert prepared.factors or model.rep_effect in ("auto", "none"), "not laid out for effects of replicates"
+    refuse_model(prepared, model)
     centre, scale = measure_traits(prepared.values, trial.traits, pooled=model.units == "raw")
     scaling = Scaling(centre, scale, prepared.basis.scale)
     # A matrix without names is in the order of the environments as given.
@@ -223,21 +273,11 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     matrix = np.ascontiguousarray(prior_E.matrix[np.ix_(envs, envs)])
     prior_E = prior_E._replace(scale=prior_E.scale[envs], matrix=matrix)
     L = len(trial.traits)
-    kind = MEAN_KINDS[model.means]
-    if len(trial.envs) == 1:
-        kind = FLAT
-    recorded = prepared.layout.recorded
-    if kind == FLAT and not recorded.all():
-        absent = [f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~recorded)]
-        raise DataError(
-            f"means='flat' cannot serve environment x trait columns without any record ({list_names(absent)}): their "
-            "means would be anything. Use means='exchangeable', or leave these environments or traits out."
-        )
+    kind = choose_means(prepared, model)
     means = MeanPrior(kind, np.zeros(L), np.zeros(L), TAU_NU, np.ones(L), scale, centre, PAPER_NU, PAPER_SCALE)
     values = (prepared.values - centre) / scale
     inner = choose_inner(prepared.layout.imputed_share)
     genetic, residual = model.structures
-    genetic.check(recorded, trial.envs, trial.traits)
     problem = build_problem(
         prepared.layout,
         prepared.basis,
@@ -250,6 +290,7 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
         genetic,
         residual,
         model.line_effect,
+        prepared.factors,
     )
     return problem, scaling
 
@@ -257,7 +298,7 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
 def observe(prepared: Prepared, scaling: Scaling) -> Observed:
     """The records in scaled units."""
     values = (prepared.values - scaling.centre) / scaling.scale
-    return Observed(values, prepared.layout.rec_line, prepared.layout.rec_env, prepared.basis)
+    return Observed(values, prepared.layout.rec_line, prepared.layout.rec_env, prepared.basis, prepared.factors)
 
 
 def choose_inner(imputed_share: float) -> int:

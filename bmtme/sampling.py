@@ -130,20 +130,21 @@ def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
     return [slots] * chains
 
 
-def count_draw_bytes(I: int, L: int, sweeps: int, model: BMTME | None = None) -> int:
+def count_draw_bytes(I: int, L: int, sweeps: int, model: BMTME | None = None, levels: int = 0) -> int:
     """Size of all draws of the means and the covariances of I environments and L traits, in bytes.
 
     model : default one with the paper's structures
+    levels : of factors of the records
     """
     genetic, residual = PAPER_PAIR if model is None else model.structures
-    size = 3 * I * L + L * L * (I if residual.by_env else 1)
+    size = (3 * I + levels) * L + L * L * (I if residual.by_env else 1)
     size += L * L + I * I if type(genetic) is Proportional else 2 * L * L + (I * L) ** 2
     return 8 * sweeps * size
 
 
-def count_effect_bytes(J: int, I: int, L: int, sweeps: int) -> int:
-    """Size of all draws of b1 and b2 of J lines, in bytes."""
-    return 8 * sweeps * J * L * (1 + (I if I > 1 else 0))
+def count_effect_bytes(J: int, I: int, L: int, sweeps: int, line_effect: bool = False) -> int:
+    """Size of all draws of b1 and b2 of J lines, and of a line effect outside the relationship, in bytes."""
+    return 8 * sweeps * J * L * (1 + (I if I > 1 else 0) + line_effect)
 
 
 def choose_keep(keep: str, effect_bytes: int) -> str:

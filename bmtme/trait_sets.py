@@ -15,7 +15,7 @@ from bmtme.errors import DataError, NumericalError, UsageError
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
-from bmtme.preparation import DecompositionCache, Prepared, build, lay_level, prepare
+from bmtme.preparation import DecompositionCache, Prepared, build, lay_model, prepare
 from bmtme.results.predictions import Targets
 from bmtme.results.targets import choose_targets
 from bmtme.results.unrecorded import relate_unrecorded
@@ -63,14 +63,14 @@ def list_sets(prepared: Prepared, model: BMTME | SingleTrait) -> list[TraitSet]:
     prepared : all traits, perhaps with a `bmtme.preparation.stand_in` where each is by itself
     """
     if not isinstance(model, SingleTrait):
-        return [TraitSet("", model, lay_level(prepared, model), prepared)]
+        return [TraitSet("", model, lay_model(prepared, model), prepared)]
     sets = []
     decompose = DecompositionCache()  # traits recorded for the same lines have one decomposition
     for l, trait in enumerate(prepared.given.traits):
         with naming(trait):
             own = prepare(take_trait(prepared.given, l), prepared.relationship, "error", decompose)
             alone = model.take_trait(trait)
-            sets.append(TraitSet(trait, alone, lay_level(own, alone, decompose), prepared, l))
+            sets.append(TraitSet(trait, alone, lay_model(own, alone, decompose), prepared, l))
     return sets
 
 

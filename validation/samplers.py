@@ -31,7 +31,7 @@ def simulate(lines: int, heritability: float, seed: int) -> Set:
         relationship="markers", seed=seed,
     )  # fmt: skip
     names = ["T1", "T2", "T3"]
-    return bmtme.Trial.from_frame(sim.frame, line="line", env="env", traits=names, rep="rep"), sim.relationship
+    return bmtme.Trial.from_frame(sim.frame, line="line", env="env", traits=names), sim.relationship
 
 
 def collect(data: Set, sampler: str, share: float, seed: int) -> tuple[list[str], np.ndarray]:

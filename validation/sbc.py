@@ -1,16 +1,27 @@
-"""Simulation-based calibration of every variant and sampler, with coverage of held-out plots.
+"""Simulation-based calibration of every variant, sampler and structure, with coverage of held-out plots.
 
-The instrument is `bmtme.testing.sbc`.
+The instrument is `bmtme.testing.sbc`. Two studies: ``sbc`` of the paper's model, ``sbc-structures`` of the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bmtme.testing.sbc import Study, collect_replicates, make_study, run_study
+from bmtme.structures.by_env import ByEnv
+from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.environments_by_trait import EnvironmentsByTrait
+from bmtme.structures.factor_analytic import FactorAnalytic
+from bmtme.structures.free import Free
+from bmtme.structures.main_and_interaction import MainAndInteraction
+from bmtme.structures.proportional import Proportional, Shared
+from bmtme.structures.scaled import Scaled
+from bmtme.structures.separable import Separable
+from bmtme.testing.replication import run_study
+from bmtme.testing.sbc import Study, collect_replicates, make_pair_study, make_study
 from bmtme.testing.uniformity import Calibration, combine_p
 from validation.registry import LEVEL, Options, Row, make_table, register, report_progress, write_tables
 
@@ -31,18 +42,36 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "standard-paper": {"shape": "scalar", "means": "paper"},
     "unstructured-unseen": {"shape": "full", "design": UNSEEN},
 }
+#: Genetic structures with the residuals of the paper, residuals with the paper's C, and pairs of both.
+PAIRS: dict[str, dict[str, Any]] = {
+    "main and interaction": {"genetic": MainAndInteraction(k="equal"), "residual": Shared()},
+    "main and interaction of free size": {"genetic": MainAndInteraction(k="free"), "residual": Shared()},
+    "environments by trait": {"genetic": EnvironmentsByTrait(), "residual": Shared()},
+    "separable": {"genetic": Separable(), "residual": Shared()},
+    "one factor": {"genetic": FactorAnalytic(1), "residual": Shared()},
+    "two factors": {"genetic": FactorAnalytic(2), "residual": Shared()},
+    "free": {"genetic": Free(), "residual": Shared()},
+    "scaled": {"genetic": Proportional(), "residual": Scaled()},
+    "common correlation": {"genetic": Proportional(), "residual": CommonCorrelation()},
+    "by environment": {"genetic": Proportional(), "residual": ByEnv()},
+    "separable, scaled": {"genetic": Separable(), "residual": Scaled()},
+    "line effect": {"genetic": Proportional(), "residual": Shared(), "line_effect": True},
+}
 #: (variant, sampler, replicates)
-QUICK = [
+Plan = Sequence[tuple[str, str, int]]
+QUICK: Plan = [
     ("unstructured", "collapsed", 120),
     ("diagonal", "collapsed", 120),
     ("standard", "collapsed", 120),
     ("unstructured", "gibbs", 80),
 ]
-FULL = [
+FULL: Plan = [
     *[(variant, "collapsed", 1000) for variant in ("unstructured", "diagonal", "standard")],
     *[(variant, "gibbs", 1000) for variant in ("unstructured", "diagonal", "standard")],
     *[(variant, "collapsed", 1000) for variant in ("unstructured-iw", "standard-paper", "unstructured-unseen")],
 ]
+QUICK_PAIRS: Plan = [(name, "collapsed", 40) for name in PAIRS]
+FULL_PAIRS: Plan = [(name, "collapsed", 1000) for name in PAIRS]
 
 
 @dataclass(frozen=True)
@@ -70,8 +99,11 @@ class Result:
 
 def run_variant(options: Options, variant: str, sampler: str, n: int, keep: bool) -> Result:
     """Run a variant, or go on with it."""
-    study = make_study(sampler, **CHAINS[sampler], **VARIANTS[variant])
-    path = options.replicates / f"sbc-{variant}-{sampler}.jsonl" if keep else None
+    if variant in PAIRS:
+        study = make_pair_study(**PAIRS[variant])
+    else:
+        study = make_study(sampler, **CHAINS[sampler], **VARIANTS[variant])
+    path = options.replicates / f"sbc-{variant.replace(', ', '-').replace(' ', '-')}-{sampler}.jsonl" if keep else None
     what = f"calibration, {variant}, {sampler}"
     replicates = run_study(study, n, path, seed=options.seed, cores=options.cores, report=report_progress(what))
     calibration = collect_replicates(study, replicates)
@@ -98,22 +130,22 @@ def list_rows(r: Result) -> list[Row]:
     ]
 
 
-def run_quick(options: Options) -> list[Row]:
-    """The three structures, a tenth of the full size."""
+def run_quick(options: Options, plan: Plan) -> list[Row]:
+    """A small part of the full size."""
     rows = []
-    for variant, sampler, n in QUICK:
+    for variant, sampler, n in plan:
         rows += list_rows(run_variant(options, variant, sampler, n, keep=False))
     return rows
 
 
-def run_full(options: Options) -> list[Row]:
+def run_full(options: Options, name: str, plan: Plan) -> list[Row]:
     """Everything, with tables that are written after every variant."""
     results: list[Result] = []
     rows: list[Row] = []
-    for variant, sampler, n in FULL:
+    for variant, sampler, n in plan:
         results.append(run_variant(options, variant, sampler, n, keep=True))
         rows += list_rows(results[-1])
-        write_tables(options, "sbc", rows, list_tables(results))
+        write_tables(options, name, rows, list_tables(results))
     return rows
 
 
@@ -161,4 +193,25 @@ def tabulate_plots(r: Result) -> str:
     ])  # fmt: skip
 
 
-register("sbc", run_quick, run_full)
+def run_quick_paper(options: Options) -> list[Row]:
+    """Quick look at the paper's model."""
+    return run_quick(options, QUICK)
+
+
+def run_full_paper(options: Options) -> list[Row]:
+    """The paper's model in all variants, under both samplers."""
+    return run_full(options, "sbc", FULL)
+
+
+def run_quick_pairs(options: Options) -> list[Row]:
+    """Quick look at the structures."""
+    return run_quick(options, QUICK_PAIRS)
+
+
+def run_full_pairs(options: Options) -> list[Row]:
+    """Every structure."""
+    return run_full(options, "sbc-structures", FULL_PAIRS)
+
+
+register("sbc", run_quick_paper, run_full_paper)
+register("sbc-structures", run_quick_pairs, run_full_pairs)

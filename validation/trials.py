@@ -1,8 +1,9 @@
 """The real trials that studies use, where BMTME_DATA names the folder that holds them.
 
-``maize309_mtme``, ``wheat250_mtme`` and ``wheat599`` hold ``pheno.csv`` and ``grm.csv.gz``; ``gryphon`` holds
-``pheno.csv`` and ``pedigree.csv``; ``toys`` holds a folder with ``pheno.csv`` and ``grm.csv`` for each of ``MaizeToy``,
-``WheatToy`` and ``WheatIranianToy``, the examples of the R package BMTME.
+``maize309_mtme``, ``wheat250_mtme``, ``wheat599`` and ``barley_steptoe_morex152`` hold ``pheno.csv`` and
+``grm.csv.gz``; ``gryphon`` holds ``pheno.csv`` and ``pedigree.csv``; ``belamkar_augmented`` holds ``pheno.csv`` alone;
+``toys`` holds a folder with ``pheno.csv`` and ``grm.csv`` for each of ``MaizeToy``, ``WheatToy`` and
+``WheatIranianToy``, the examples of the R package BMTME.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ COLUMNS = {
     "wheat250_mtme": ("line", "env", ["DTHD", "GRYLD", "NDVI", "PTHT"]),
     "wheat599": ("line", "env", ["GY"]),
     "gryphon": ("line", "env", ["BWT", "TARSUS"]),
+    "barley_steptoe_morex152": (
+        "line",
+        "env",
+        ["amylase", "diapow", "hddate", "lodging", "malt", "height", "protein", "yield"],
+    ),
+    "belamkar_augmented": ("line", "env", ["yield"]),
 }
 
 
@@ -29,7 +36,10 @@ def find_trial(name: str) -> Path | None:
 
 
 def read_trial(name: str) -> tuple[bmtme.Trial, bmtme.Relationship] | None:
-    """A trial and its relationship, or None where it is not."""
+    """A trial and its relationship, of unrelated lines where none is given, or None where it is not.
+
+    Lines that the relationship lacks are left out.
+    """
     folder = find_trial(name)
     if folder is None:
         return None
@@ -37,7 +47,11 @@ def read_trial(name: str) -> tuple[bmtme.Trial, bmtme.Relationship] | None:
     trial = bmtme.read_trial(folder / "pheno.csv", line=line, env=env, traits=traits)
     if (folder / "pedigree.csv").is_file():
         return trial, bmtme.pedigree_relationship(bmtme.read_pedigree(folder / "pedigree.csv"))
-    return trial, bmtme.read_relationship(folder / "grm.csv.gz")
+    if not (folder / "grm.csv.gz").is_file():
+        return trial, bmtme.Relationship.identity(trial.lines)
+    relationship = bmtme.read_relationship(folder / "grm.csv.gz")
+    strangers = [line for line in trial.lines if line not in set(relationship.lines)]
+    return trial.drop_lines(strangers) if strangers else trial, relationship
 
 
 def skip(check: str, name: str) -> Row:

@@ -16,6 +16,7 @@ from bmtme.checkup.oddities import (
     find_scale_mixes,
     find_unit_mixes,
 )
+from bmtme.checkup.replicates import KIND as REP_KIND
 from bmtme.checkup.replicates import find_replicate_differences
 from bmtme.checkup.spreads import KIND, find_unequal_spreads
 from bmtme.data.trial import Trial
@@ -48,14 +49,15 @@ def find_cautions(trial: Trial) -> list[Finding]:
     ]
 
 
-def warn_of_values(trial: Trial, by_env: bool, alone: bool, stacklevel: int) -> None:
+def warn_of_values(trial: Trial, by_env: bool, alone: bool, replicates: bool, stacklevel: int) -> None:
     """Warn of what `find_cautions` finds worth a warning, each once.
 
     by_env : whether every model has residual variances of its own in each environment, which may then differ
     alone : whether every model is fitted to one trait at a time, so that traits may be alike
+    replicates : whether every model has effects of all replicates, which may then differ
     stacklevel : as of `warnings.warn`, counted from the caller
     """
-    fine = [KIND] * by_env + [ALIKE_KIND] * alone
+    fine = [KIND] * by_env + [ALIKE_KIND] * alone + [REP_KIND] * replicates
     for finding in find_cautions(trial):
         if finding.severity == "warning" and finding.kind not in fine:
             warnings.warn(finding.summary, UserWarning, stacklevel=stacklevel + 1)

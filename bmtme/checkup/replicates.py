@@ -12,11 +12,11 @@ from scipy.special import fdtrc
 from bmtme.checkup.constants import list_columns
 from bmtme.checkup.findings import Finding, Severity, join_texts
 from bmtme.data.trial import Trial
+from bmtme.model.factors import FEWEST_LINES, name_replicates
 
-__all__ = ["find_replicate_differences", "fit_replicates", "group_replicates", "tabulate_replicates"]
+__all__ = ["KIND", "find_replicate_differences", "fit_replicates", "group_replicates", "tabulate_replicates"]
 
-#: A replicate of an environment holds at least so many lines; fewer, and the labels tell plots apart.
-FEWEST_LINES = 5
+KIND = "replicates differ"
 #: Degrees of freedom of the error below which nothing is compared.
 FEWEST_FREEDOM = 5
 #: The chance of such differences among replicates that are alike, and the share of the residual variance that they
@@ -41,22 +41,11 @@ def tabulate_replicates(trial: Trial) -> pd.DataFrame:
 
 
 def group_replicates(trial: Trial, records: np.ndarray) -> dict[str, np.ndarray]:
-    """Records of each replicate among those of one environment x trait column, in the order of their names.
-
-    Of labels of several columns (rep and plot, say), the first column counts, or all where that tells nothing apart.
-    Empty where fewer than two labels stand for five lines or more: then they tell plots apart.
-    """
+    """Records of each replicate among those of one environment x trait column; see `name_replicates`."""
     if trial.reps is None:
         return {}
-    labels = [trial.reps[n] for n in records]
-    for names in ([label.split(":")[0] for label in labels], labels):
-        groups: dict[str, list[int]] = {}
-        for n, name in zip(records.tolist(), names, strict=True):
-            groups.setdefault(name, []).append(n)
-        found = {rep: np.array(mine) for rep, mine in sorted(groups.items())}
-        if sum(_is_large(trial, mine) for mine in found.values()) > 1:
-            return found
-    return {}
+    found = name_replicates([trial.reps[n] for n in records.tolist()], trial.line_index[records])
+    return {rep: records[mine] for rep, mine in found.items()}
 
 
 def _list_replicates(trial: Trial, records: np.ndarray) -> dict[str, np.ndarray]:
@@ -65,7 +54,7 @@ def _list_replicates(trial: Trial, records: np.ndarray) -> dict[str, np.ndarray]
 
 
 def _is_large(trial: Trial, records: np.ndarray) -> bool:
-    return len(records) >= FEWEST_LINES and len(np.unique(trial.line_index[records])) >= FEWEST_LINES
+    return len(np.unique(trial.line_index[records])) >= FEWEST_LINES
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +141,11 @@ def compare_replicates(values: np.ndarray, lines: np.ndarray, reps: np.ndarray) 
 
 
 def find_replicate_differences(trial: Trial) -> list[Finding]:
-    """Environments where the replicates of a trait differ by much more than their error."""
-    cases: dict[Severity, list[dict[str, Any]]] = {"warning": [], "note": []}
+    """Environments where the replicates of a trait differ by much more than their error.
+
+    A note where models have effects of them by default, and where these make up little.
+    """
+    cases: dict[tuple[Severity, bool], list[dict[str, Any]]] = {}
     for i, l, records in list_columns(trial):
         groups = _list_replicates(trial, records)
         if not groups:
@@ -168,19 +160,24 @@ def find_replicate_differences(trial: Trial) -> list[Finding]:
         means = np.bincount(reps, weights=values) / np.bincount(reps)
         trait, env = trial.traits[l], trial.envs[i]
         text = f"{trait} in {env} (means {means.min():.4g} to {means.max():.4g}; {100 * compared[1]:.0f}%)"
-        severity: Severity = "warning" if compared[1] >= MUCH else "note"
-        cases[severity].append({"trait": trait, "env": env, "value": compared[1], "message": text})
+        usual = len(groups) == len(group_replicates(trial, records))
+        severity: Severity = "warning" if compared[1] >= MUCH and not usual else "note"
+        case = {"trait": trait, "env": env, "value": compared[1], "message": text}
+        cases.setdefault((severity, usual), []).append(case)
     found = []
-    for severity, listed in cases.items():
-        if listed:
-            listed.sort(key=lambda case: -case["value"])
-            texts = [case["message"] for case in listed]
-            text = (
-                "Replicates of an environment differ by more than their error, with the share of the variance among a "
-                f"line's plots that this makes up: {join_texts(texts)}. The model has no "
-                "effect of replicates: their differences go into the residual variance and lower the heritability. "
-                "Subtract the replicates' means within each environment first (and add the environment's), where the "
-                "replicates hold the same lines."
+    for severity, usual in sorted(cases, key=lambda case: case[0], reverse=True):
+        listed = sorted(cases[severity, usual], key=lambda case: -case["value"])
+        text = (
+            "Replicates of an environment differ by more than their error, with the share of the variance among a "
+            f"line's plots that this makes up: {join_texts([case['message'] for case in listed])}. "
+        )
+        if usual:
+            text += "Models have effects of these replicates by default (rep_effect), which take the differences up."
+        else:
+            text += (
+                f"By default models have no effect of replicates there, as one holds fewer than {FEWEST_LINES} lines: "
+                "their differences go into the residual variance and lower the heritability. Use rep_effect='fixed' "
+                "or 'random' (in the shell --rep-effect)."
             )
-            found.append(Finding.of(severity, "replicates differ", text, listed))
+        found.append(Finding.of(severity, KIND, text, listed))
     return found

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from bmtme.choices import GENETICS, MEAN, MEANS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
+from bmtme.choices import GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 
 __all__ = [
@@ -312,6 +312,13 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         "--line-effect",
         action="store_true",
         help="lines differ beyond the relationship: an effect of each line outside it",
+    )
+    group.add_argument(
+        "--rep-effect",
+        choices=REP_EFFECTS,
+        default=REP_EFFECTS[0],
+        help="effects of the replicates of an environment (--rep): fixed where each holds five lines or more; none; "
+        "fixed; or random (default: %(default)s)",
     )
     group.add_argument(
         "--means", choices=MEANS, default=MEANS[0], help="prior of the environments' means (default: %(default)s)"

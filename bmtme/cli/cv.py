@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 SOME_FAILED = 5
 #: Stands for the models that `bmtme.suggest_models` finds.
 SUGGESTED = "suggested"
+#: Options about the models that are named, of which the suggested ones have their own.
+MODEL_OPTIONS = ("--genetic", "--factors", "--residual", "--line-effect", "--means", "--units")
 #: Schemes, and the options of a scheme with those that each goes with.
 SCHEMES = ("cv1", "cv2", "new-lines", "new-envs", "new-lines-new-envs", "file")
 GOES_WITH = {
@@ -81,7 +83,8 @@ models:
   suggested  the handful that is worth comparing for these data, which is told
   LABEL=WORD,WORD...
              any of these under a label of its own, with genetic=, factors=,
-             residual=, means=, units= and line-effect as of the options, such as
+             residual=, rep-effect=, means=, units= and line-effect as of the
+             options, such as
              free=unstructured,genetic=free,residual=by-env
              or single=diagonal (single: one trait at a time)
 
@@ -220,7 +223,21 @@ def check(args: argparse.Namespace) -> None:
     if args.suggested and len(named) < len(args.model) - 1:
         parser.error(f"argument --model: {SUGGESTED} is named twice, name it once")
     args.model = named
+    if args.suggested and not named:
+        refuse_model_options(args)
     args.models = read_models(parser, args) if named or not args.suggested else {}
+
+
+def refuse_model_options(args: argparse.Namespace) -> None:
+    """Refuse options about models where none is named that they could be about."""
+    parser: Parser = args.parser
+    given = {word.partition("=")[0] for word in args.words}
+    for option in MODEL_OPTIONS:
+        if option in given:
+            parser.error(
+                f"argument {option}: the suggested models have their own; leave the option out, or name a model that "
+                "it is for with another --model"
+            )
 
 
 def check_scores(parser: Parser, names: Sequence[str]) -> None:
@@ -304,10 +321,11 @@ def run(args: argparse.Namespace, out: Path) -> int:
     if inputs.groups is not None:
         scheme = replace(scheme, groups=inputs.groups)  # type: ignore[type-var]  # of new lines, which have them
 
+    clones = {} if args.clones is None else {"clones": args.clones}
     if args.suggested:
         from bmtme.suggestions import suggest_models
 
-        suggestions = suggest_models(inputs.trial, inputs.relationship)
+        suggestions = suggest_models(inputs.trial, inputs.relationship, scheme, seed=args.seed, **clones)
         say(f"{suggestions}\n")
         if twice := [label for label in suggestions if label in models]:
             raise UsageError(
@@ -333,7 +351,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
         sampler=args.sampler,
         top=args.top,
         lowest=args.lowest,
-        **({} if args.clones is None else {"clones": args.clones}),
+        **clones,
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out)

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
     from bmtme.pipeline import fit
     from bmtme.report.tables import describe_fit
 
-    check_size(out, inputs.trial, inputs.relationship, args.draws, args.chains, args.keep_effects)
+    check_size(out, inputs.trial, inputs.relationship, model, args.draws, args.chains, args.keep_effects)
     result = fit(
         inputs.trial,
         inputs.relationship,

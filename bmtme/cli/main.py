@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from bmtme import __version__
-from bmtme.cli import check, compare, cv, fit, grm, simulate
+from bmtme.cli import check, compare, cv, fit, grm, rank, simulate
 from bmtme.cli.arguments import Parser
 from bmtme.cli.inputs import check_out
 from bmtme.cli.streams import complain, flush, plain_warnings
@@ -34,6 +34,7 @@ example:
       --line line --env env --traits T1,T2,T3
   bmtme fit sim/phenotypes.csv --relationship sim/relationship.csv \\
       --line line --env env --traits T1,T2,T3 --out run
+  bmtme rank run --trait T1
   bmtme cv sim/phenotypes.csv --relationship sim/relationship.csv \\
       --line line --env env --traits T1,T2,T3 --out cvrun
 
@@ -111,7 +112,7 @@ def parse(words: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--version", action="version", version=f"bmtme {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (check, grm, fit, cv, compare, simulate):
+    for module in (check, grm, fit, rank, cv, compare, simulate):
         module.add_command(commands)
     args, unknown = parser.parse_known_args(words)
     if "run" not in args:
@@ -119,9 +120,9 @@ def parse(words: Sequence[str]) -> Namespace:
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "run" not in args:
-        parser.error("a command is needed: check, grm, fit, cv, compare or simulate")
-    args.check(args)
+        parser.error("a command is needed: check, grm, fit, rank, cv, compare or simulate")
     args.words = ["bmtme", *words]
+    args.check(args)
     return args
 
 

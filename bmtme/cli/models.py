@@ -1,10 +1,10 @@
 """The models that ``--model`` names, and the small language that it does so in.
 
     WORD                a structure, single (one trait at a time) or mean (the means of the environments)
-    LABEL=WORD,WORD...  the same under a label, with genetic=, factors=, residual=, means= and units=, and line-effect,
-                        among the words
+    LABEL=WORD,WORD...  the same under a label, with genetic=, factors=, residual=, rep-effect=, means= and units=, and
+                        line-effect, among the words
 
-What the words leave open is as the options --genetic, --factors, --residual, --means and --units say.
+What the words leave open is as the options of these names say.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bmtme.choices import FACTORED, GENETICS, MEAN, MEANS, RESIDUALS, SINGLE, STRUCTURES, UNITS
+from bmtme.choices import FACTORED, GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SINGLE, STRUCTURES, UNITS
 from bmtme.cli.arguments import Parser, whole
 from bmtme.errors import UsageError
 from bmtme.words import list_names, suggest
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["ModelWords", "make_model", "make_models", "read_models"]
 
 #: Words with a value, and the values; the number of factors is a whole one.
-SETTINGS = {"genetic": GENETICS, "factors": (), "residual": RESIDUALS, "means": MEANS, "units": UNITS}
+SETTINGS = {
+    "genetic": GENETICS,
+    "factors": (),
+    "residual": RESIDUALS,
+    "rep-effect": REP_EFFECTS,
+    "means": MEANS,
+    "units": UNITS,
+}
 #: A word without a value.
 LINE_EFFECT = "line-effect"
 EXAMPLE = "'free=unstructured,genetic=free,residual=by-env'"
@@ -39,7 +46,7 @@ class ModelWords:
 
     Attributes
     ----------
-    structure, genetic, residual, means, units : str
+    structure, genetic, residual, rep_effect, means, units : str
         As of `bmtme.BMTME`.
     factors : int, optional
         Of the genetic structure `FACTORED`, which no other has.
@@ -55,6 +62,7 @@ class ModelWords:
     genetic: str = GENETICS[0]
     factors: int | None = None
     residual: str = RESIDUALS[0]
+    rep_effect: str = REP_EFFECTS[0]
     means: str = MEANS[0]
     units: str = UNITS[0]
     line_effect: bool = False
@@ -67,7 +75,8 @@ class ModelWords:
         genetic, residual = (text.replace("-", "_") for text in (args.genetic, args.residual))
         single = word == SINGLE
         structure = STRUCTURES[0] if single else word
-        return cls(structure, genetic, args.factors, residual, args.means, args.units, args.line_effect, single)
+        words = structure, genetic, args.factors, residual, args.rep_effect, args.means, args.units
+        return cls(*words, args.line_effect, single)
 
 
 def read_models(parser: Parser, args: argparse.Namespace) -> dict[str, ModelWords]:
@@ -110,7 +119,7 @@ def _read_model(text: str, usual: ModelWords, units: str) -> tuple[str, ModelWor
     if not all(words):
         raise UsageError(f"a word is empty in {text!r}, expected a model or LABEL=WORD,WORD..., such as {EXAMPLE}")
     # Of genetic=free, or diagonal,residual=by-env, the label is missing.
-    unlabelled = label in SETTINGS or "," in label
+    unlabelled = label.replace("_", "-") in SETTINGS or "," in label
     if unlabelled or (not equals and len(words) > 1):
         raise UsageError(f"{text!r} needs a label before it, as in {f'LABEL={text}'!r}, to stand under in the results")
     if equals and not label:
@@ -135,6 +144,7 @@ def _read_words(words: Sequence[str], usual: ModelWords, with_settings: bool) ->
     for word in words:
         name, equals, value = (part.strip() for part in word.partition("="))
         if equals:
+            name = name.replace("_", "-")
             if name not in SETTINGS:
                 raise UsageError(
                     f"{word!r}: a model has no {name!r}; its settings are {list_names(SETTINGS)}."
@@ -155,7 +165,7 @@ def _read_words(words: Sequence[str], usual: ModelWords, with_settings: bool) ->
     flags = {name: name in given for name in (SINGLE, MEAN)}
     if given.pop(LINE_EFFECT, None):
         flags["line_effect"] = True
-    model = replace(usual, **{**given, **flags})
+    model = replace(usual, **{name.replace("-", "_"): value for name, value in {**given, **flags}.items()})
     if model.genetic == FACTORED and not model.mean:
         return model
     if "factors" in given:
@@ -204,6 +214,7 @@ def make_model(words: ModelWords) -> BMTME | SingleTrait:
         genetic=genetic,
         residual=words.residual,  # type: ignore[arg-type]
         line_effect=words.line_effect,
+        rep_effect=words.rep_effect,  # type: ignore[arg-type]
     )
     return SingleTrait(model) if words.single else model
 

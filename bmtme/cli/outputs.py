@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
     from bmtme.data.relationship.matrix import Relationship
     from bmtme.data.trial import Trial
+    from bmtme.model.baselines import SingleTrait
+    from bmtme.model.structure import BMTME
     from bmtme.results.fit import Fit
 
 __all__ = ["check_size", "save", "save_figures"]
@@ -20,7 +22,15 @@ __all__ = ["check_size", "save", "save_figures"]
 MOST_LETTERS = 60
 
 
-def check_size(out: Path, trial: Trial, relationship: Relationship, draws: int, chains: int, keep: str) -> None:
+def check_size(
+    out: Path,
+    trial: Trial,
+    relationship: Relationship,
+    model: BMTME | SingleTrait,
+    draws: int,
+    chains: int,
+    keep: str,
+) -> None:
     """Refuse a fit whose draws would not fit on the disc (or into memory).
 
     Raises
@@ -28,6 +38,7 @@ def check_size(out: Path, trial: Trial, relationship: Relationship, draws: int, 
     UsageError, MachineError
     """
     from bmtme.arguments import check_memory
+    from bmtme.model.baselines import SingleTrait
     from bmtme.results.folder import check_space
     from bmtme.results.posterior import THINNED
     from bmtme.sampling import choose_keep, count_draw_bytes, count_effect_bytes
@@ -35,8 +46,10 @@ def check_size(out: Path, trial: Trial, relationship: Relationship, draws: int, 
     J, I, L = len(set(trial.lines) & set(relationship.lines)), len(trial.envs), len(trial.traits)
     sweeps = draws * chains
     kept = {"all": sweeps, "thin": min(sweeps, THINNED), "none": 0}
-    size = count_draw_bytes(I, L, sweeps)
-    size += count_effect_bytes(J, I, L, kept[choose_keep(keep, count_effect_bytes(J, I, L, sweeps))])
+    parts, inner = (L, model.model) if isinstance(model, SingleTrait) else (1, model)
+    r = inner.line_effect
+    size = parts * count_draw_bytes(I, L // parts, sweeps, inner)
+    size += count_effect_bytes(J, I, L, kept[choose_keep(keep, count_effect_bytes(J, I, L, sweeps, r))], r)
     check_memory(size, f"draws={draws}, chains={chains}, keep_effects={keep!r}")
     check_space(out, size)
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bmtme.choices import RELATIONSHIPS
+from bmtme.choices import FACTORED, GENETICS, RELATIONSHIPS, RESIDUALS
 from bmtme.cli.arguments import Parser, add_common_options, number, whole
 from bmtme.cli.streams import say
 
@@ -24,6 +24,9 @@ OPTIONS = (
     "missing_traits",
     "relationship",
     "seed",
+    "residual",
+    "line_effect",
+    "spread",
 )
 
 EPILOG = """\
@@ -83,6 +86,33 @@ def add_command(commands: Any) -> None:
         help="all lines alike, families of 10, or made from simulated markers (default: %(default)s)",
     )
     parser.add_argument(
+        "--genetic",
+        choices=[name.replace("_", "-") for name in GENETICS],
+        default=GENETICS[0],
+        help="genetic covariance over environments and traits, as of bmtme fit (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--factors", type=whole(1), metavar="N", help="factors of --genetic factor-analytic (default: 2)"
+    )
+    parser.add_argument(
+        "--residual",
+        choices=[name.replace("_", "-") for name in RESIDUALS],
+        default=RESIDUALS[0],
+        help="residual covariance of the traits, as of bmtme fit (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--line-effect", action="store_true", help="lines differ beyond the relationship, by a quarter of the genetic "
+        "variance"
+    )  # fmt: skip
+    parser.add_argument(
+        "--spread",
+        type=number,
+        default=0.2,
+        metavar="S",
+        help="standard deviation of the parameters of other structures than proportional and shared, around these "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--seed", type=whole(0), default=1, metavar="N", help="same seed, same data (default: %(default)s)"
     )
     add_common_options(parser)
@@ -90,7 +120,10 @@ def add_command(commands: Any) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Turn lists of numbers into numbers."""
+    """Turn lists of numbers into numbers, and words into those of the library."""
+    if args.factors is not None and args.genetic.replace("-", "_") != FACTORED:
+        args.parser.error(f"argument --factors: only --genetic {FACTORED.replace('_', '-')} has factors")
+    args.residual = args.residual.replace("-", "_")
     args.heritability = split_numbers(args.parser, "--heritability", args.heritability)
     args.interaction = split_numbers(args.parser, "--interaction", args.interaction)
 
@@ -106,13 +139,38 @@ def split_numbers(parser: Parser, option: str, text: str | None) -> float | list
     return numbers[0] if len(numbers) == 1 else numbers
 
 
+def name_model(args: argparse.Namespace) -> str:
+    """Options of `bmtme fit` for the structures that are not its defaults."""
+    words = []
+    if args.genetic != GENETICS[0]:
+        words.append(f" --genetic {args.genetic}")
+    if args.factors is not None:
+        words.append(f" --factors {args.factors}")
+    if args.residual != RESIDUALS[0]:
+        words.append(f" --residual {args.residual.replace('_', '-')}")
+    if args.line_effect:
+        words.append(" --line-effect")
+    return "".join(words)
+
+
+def choose_genetic(args: argparse.Namespace) -> dict[str, Any]:
+    """The genetic structure as a keyword; none for the default, which compiles nothing."""
+    name = args.genetic.replace("-", "_")
+    if name == GENETICS[0]:
+        return {}
+    from bmtme.structures.factor_analytic import FactorAnalytic
+    from bmtme.structures.genetics import GENETIC_STRUCTURES
+
+    return {"genetic": FactorAnalytic(args.factors) if args.factors else GENETIC_STRUCTURES[name]}
+
+
 def run(args: argparse.Namespace, out: Path) -> int:
     """Simulate, write the folder `out`, and say how to go on."""
     from bmtme.datasets import simulate
     from bmtme.results.folder import new_folder
 
     given = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
-    simulation = simulate(**given)
+    simulation = simulate(**given, **choose_genetic(args))
     with new_folder(out) as folder:
         simulation.save(folder)
     traits = ",".join(simulation.frame.columns[3:])
@@ -120,6 +178,6 @@ def run(args: argparse.Namespace, out: Path) -> int:
     say(f"written to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     say(
         f"fit them with: bmtme fit {out / 'phenotypes.csv'} --relationship {out / 'relationship.csv'} --line line "
-        f"--env env --rep rep --traits {traits} --out run"
+        f"--env env --rep rep --traits {traits}{name_model(args)} --out run"
     )
     return 0

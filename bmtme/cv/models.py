@@ -61,10 +61,15 @@ def label_models(models: Models | None) -> dict[str, Model]:
     return dict(zip(labels, (model for _, model in pairs), strict=True))
 
 
+def name_fitted(models: Mapping[str, Model]) -> dict[str, BMTME]:
+    """The models that are sampled by label, those of `SingleTrait` as they are for all traits."""
+    inner = {label: model.model if isinstance(model, SingleTrait) else model for label, model in models.items()}
+    return {label: model for label, model in inner.items() if isinstance(model, BMTME)}
+
+
 def list_fitted(models: Mapping[str, Model]) -> list[BMTME]:
-    """The models that are sampled, those of `SingleTrait` as they are for all traits."""
-    inner = [model.model if isinstance(model, SingleTrait) else model for model in models.values()]
-    return [model for model in inner if isinstance(model, BMTME)]
+    """The same without labels."""
+    return list(name_fitted(models).values())
 
 
 def find_twins(models: Mapping[str, Model], trial: Trial) -> dict[str, str]:
@@ -98,21 +103,22 @@ def _identify(model: Model, trial: Trial) -> tuple[Any, ...]:
     if isinstance(model, EnvironmentMeans):
         return ("means",)
     if isinstance(model, SingleTrait):
-        alone = tuple(_list_settings(model.take_trait(trait), (trait,), trial.envs) for trait in trial.traits)
+        alone = tuple(_list_settings(model.take_trait(trait), (trait,), trial) for trait in trial.traits)
         return alone[0] if len(alone) == 1 else alone
-    return _list_settings(model, trial.traits, trial.envs)
+    return _list_settings(model, trial.traits, trial)
 
 
-def _list_settings(model: BMTME, traits: Sequence[str], envs: Sequence[str]) -> tuple[Any, ...]:
+def _list_settings(model: BMTME, traits: Sequence[str], trial: Trial) -> tuple[Any, ...]:
     L = len(traits)
     # In units of one: what a scale is worth in the user's units is the same for all models.
-    priors = scale_priors(model, traits, envs, Scaling(np.zeros(L), np.ones(L), 1.0))
+    priors = scale_priors(model, traits, trial.envs, Scaling(np.zeros(L), np.ones(L), 1.0))
     return (
         model.means,
         model.structure == "standard",
         model.units,
         model.structures,
         model.line_effect,
+        "none" if trial.reps is None else model.rep_effect,
         *(_list_values(prior) for prior in priors),
     )
 

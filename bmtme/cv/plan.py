@@ -15,7 +15,7 @@ from bmtme.data.trial import Trial
 from bmtme.errors import DataError, UsageError
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.structure import BMTME
-from bmtme.preparation import Decompose, build, lay_level, stand_in
+from bmtme.preparation import Decompose, build, lay_model, stand_in
 from bmtme.sampling import Sampling, spawn_seeds
 
 #: First word of the spawn keys of the chains, (STREAM, model, partition, chain), of one trait at a time (STREAM, model,
@@ -50,7 +50,7 @@ def train(
         for label, model in models.items():
             for part, fitted in list_parts(model, trial.traits, here):
                 try:
-                    build(lay_level(here[part].outline, fitted, stand_in), fitted)
+                    build(lay_model(here[part].outline, fitted, stand_in), fitted)
                 except (DataError, UsageError) as error:
                     where = f"model {label!r}, partition {partition.label!r}, training part"
                     raise type(error)(f"{where}: {error}") from error

@@ -13,14 +13,14 @@ from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.checkup.cautions import warn_of_values
-from bmtme.collection import describe_data, find_versions
+from bmtme.collection import describe_data, describe_replicates, find_versions
 from bmtme.cv.clones import CloneChoice, choose_clones, describe_clone_leaks, describe_nearly_clones
 from bmtme.cv.diagnostics import describe_diagnoses
 from bmtme.cv.digests import digest_relationship, digest_trial
 from bmtme.cv.heritability import measure_heritability
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.means import predict_by_means
-from bmtme.cv.models import Model, Models, describe_twins, find_twins, label_models, list_fitted
+from bmtme.cv.models import Model, Models, describe_twins, find_twins, label_models, list_fitted, name_fitted
 from bmtme.cv.partitions import (
     Scheme,
     check_scheme,
@@ -55,7 +55,7 @@ from bmtme.errors import NumericalError, UsageError
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.model.structure import BMTME
 from bmtme.pipeline import announce_compilation
-from bmtme.preparation import DecompositionCache, prepare
+from bmtme.preparation import DecompositionCache, describe_line_effect, lay_model, prepare, stand_in
 from bmtme.progress import Progress
 from bmtme.results.entries import Column, name_columns
 from bmtme.results.predictions import arrange_predictions
@@ -176,6 +176,7 @@ def cross_validate(
             describe_nearly_clones(partitions, trial, relationship, same),
             describe_equal(hidden),
             describe_few(partitions, trial),
+            *dict.fromkeys(text for model in list_fitted(named) for text in describe_line_effect(whole, model)),
         ]
         warn_of(told)
         described = describe_scheme(scheme)
@@ -187,7 +188,8 @@ def cross_validate(
             sampling.warn_short(stacklevel=2)
             by_env = all(model.structures[1].by_env for model in list_fitted(named))
             alone = not any(isinstance(model, BMTME) for model in named.values())
-            warn_of_values(trial, by_env, alone, stacklevel=2)
+            replicates = all(model.rep_effect in ("fixed", "random") for model in list_fitted(named))
+            warn_of_values(trial, by_env, alone, replicates, stacklevel=2)
         clock.append(time.perf_counter())
         flat = [job for parts in jobs.values() for job in parts.values()]
         foretold = run_all(flat, sampling, workers, progress, clock)
@@ -234,6 +236,11 @@ def cross_validate(
         },
         "data": describe_data(whole)
         | {
+            # Of the whole trial; those of a training part go by its records.
+            "rep_effects": {
+                name: describe_replicates(lay_model(whole, model, stand_in), model)
+                for name, model in name_fitted(named).items()
+            },
             "trial_digest": digest_trial(trial),
             "relationship_digest": digest_relationship(relationship),
             "partitions": [

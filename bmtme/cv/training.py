@@ -14,7 +14,7 @@ from bmtme.data.selection import take_trait
 from bmtme.data.trial import Trial
 from bmtme.errors import DataError
 from bmtme.model.structure import BMTME
-from bmtme.preparation import Decompose, Prepared, lay_level, prepare, stand_in
+from bmtme.preparation import Decompose, Prepared, lay_model, prepare, stand_in
 from bmtme.results.residuals import Plots
 
 
@@ -41,7 +41,7 @@ class Training:
 
     def prepare(self, model: BMTME) -> Prepared:
         """The training part with its decomposition, laid out as the model needs it."""
-        outline = lay_level(self.outline, model, stand_in)
+        outline = lay_model(self.outline, model, stand_in)
         basis = self._decompose(outline.relationship, outline.lines, outline.layout.multiples)
         return replace(outline, basis=basis)
 

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bmtme.arguments import check_memory, file_path, is_number, is_one_of, show, whole_number
-from bmtme.choices import RELATIONSHIPS
-from bmtme.data.relationship.genomic import vanraden
+from bmtme.arguments import check_memory, file_path, is_number, show, whole_number
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.errors import DataError, UsageError
-from bmtme.model.eigenbasis import measure_spread
+from bmtme.datasets.given import FloatArray, Labels, find_entry, refuse_replaced
+from bmtme.datasets.relatives import find_root, make_names, make_relationship, measure_lines
+from bmtme.datasets.truths import Around, draw_truth, refuse_line_effect, settle_structures
+from bmtme.errors import UsageError
+from bmtme.results.derivations import share_genetic
+from bmtme.results.rows import derive_rows
 
-FloatArray = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from bmtme.structures.structure import Genetic, Residual
 
 PAPER_MEANS = np.array([[15.0, 8.0, 7.0], [12.0, 6.0, 7.0], [14.0, 9.0, 8.0]])
 """Means of environment (rows) x trait in the simulations of Montesinos-Lopez et al. (2016)."""
 
 HERITABILITY = (0.2, 0.5, 0.8)
-FAMILY = 10  # lines of a family, in "blocks" and "markers"
 
 # First word of the spawn keys; the bytes spell "data". A sampler started with the seed of its data must not draw
 # the very numbers the data were made of.
 _DATA_STREAM = 0x64617461
 # One stream for each part, so that asking for missing records, say, leaves the values of the others as they are.
-_STREAMS = ("markers", "beta", "b1", "b2", "residual", "missing", "missing_traits")
+_STREAMS = ("markers", "beta", "b1", "b2", "residual", "missing", "missing_traits", "structures", "u", "r")
+#: In which the truth of the paper's model is listed first.
+_ORDER = ("beta", "Sigma_t", "R_e", "b1", "heritability", "Sigma_E", "b2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +50,13 @@ class Simulation:
     relationship : Relationship
         G of the lines.
     truth : dict of DataFrame or Series
-        ``beta`` (env x trait), ``Sigma_t`` and ``R_e`` (trait x trait), ``Sigma_E`` (env x env), ``b1``
-        (line x trait), ``b2`` (rows: env, line; columns: trait) and ``heritability`` (trait). With one
-        environment there is no ``b2`` and no ``Sigma_E``.
+        By the names of the posterior. Of the paper's model: ``beta`` (env x trait), ``Sigma_t`` and ``R_e``
+        (trait x trait), ``Sigma_E`` (env x env), ``b1`` (line x trait), ``b2`` (rows: env, line; columns: trait) and
+        ``heritability`` (trait). With one environment there is no ``b2`` and no ``Sigma_E``. Of other genetic
+        structures ``C`` (cell x cell, a cell being environment and trait), ``genetic_variance`` (env x trait), what
+        else they report, and ``u`` (rows: env, line) in place of ``Sigma_t``, ``Sigma_E``, ``b1`` and ``b2``; of other
+        residuals ``R_e`` with rows env, trait; of a line effect ``Sigma_r`` and ``r`` (line x trait). Of all of these
+        ``heritability`` is env x trait.
     markers : pandas.DataFrame or None
         Allele counts (0 or 2), lines x markers, where the relationship was made from markers.
     """
@@ -56,6 +65,26 @@ class Simulation:
     relationship: Relationship
     truth: dict[str, pd.DataFrame | pd.Series]
     markers: pd.DataFrame | None = None
+
+    def parameters(self) -> pd.Series:
+        """The truth of each row of `Fit.summary`, by its name.
+
+        Returns
+        -------
+        pandas.Series
+            In the order of a summary, of which it has every row but those of columns without a record.
+        """
+        beta = self.truth["beta"]
+        labels = Labels(list(beta.index), list(beta.columns))
+        values = {}
+        for name, table in self.truth.items():
+            if name not in ("b1", "b2", "u", "r", "heritability"):
+                entry = find_entry(name, table.index.nlevels + (table.ndim - 1))
+                values[name] = table.to_numpy().reshape(1, 1, *(len(labels.along(dim)) for dim in entry.dims))
+        names = {dim: labels.along(dim) for dim in ("env", "trait", "cell")}
+        rows = list(derive_rows(values, names, measure_lines(np.asarray(self.relationship.matrix))))
+        index = pd.Index([row.name for row in rows], name="parameter")
+        return pd.Series([float(row.draws[0, 0]) for row in rows], index=index, name="truth")
 
     def save(self, folder: str | Path) -> None:
         """Write phenotypes.csv, relationship.csv, truth.json and, where there are markers, markers.csv.
@@ -106,8 +135,14 @@ def simulate(
     missing: float = 0.0,
     missing_traits: float = 0.0,
     seed: int = 1,
+    *,
+    genetic: Genetic | None = None,
+    residual: Literal["shared", "scaled", "common_correlation", "by_env"] | Residual = "shared",
+    line_effect: bool = False,
+    spread: float = 0.2,
+    truth: Mapping[str, Any] | None = None,
 ) -> Simulation:
-    """Draw a trial from the Bayesian multi-trait multi-environment model.
+    """Draw a trial from the Bayesian multi-trait multi-environment model, with any of its structures.
 
     ``y_ijk = beta_i + b1_j + b2_ij + e_ijk`` for environment i, line j and plot k, with
     ``b1 ~ MN(0, G, Sigma_t)``, ``b2 ~ MN(0, Sigma_E (x) G, Sigma_t)`` and ``e ~ N(0, R_e)``.
@@ -115,6 +150,11 @@ def simulate(
     three environments and three traits the means are the paper's (`PAPER_MEANS`); beyond the third, means are drawn
     from N(10, 3^2). ``simulate(reps=20, interaction=1.0)`` has the design of the paper's simulation: 80 lines, 3
     environments, 3 traits, 20 replicates, Sigma_E = I and correlations 0.85.
+
+    With other structures effects are ``u ~ N(0, C (x) G)`` in place of b1 and b2, and residuals have the covariance of
+    their environment. Structures have parameters around those of the covariances above: C around
+    (1 1' + Sigma_E) (x) Sigma_t, each R_e around the one that the heritability gives. A line effect has a quarter of
+    the genetic variance among the lines, and the genetic correlations.
 
     Parameters
     ----------
@@ -145,6 +185,16 @@ def simulate(
         Share of the single trait values missing in the remaining records. Every record keeps one trait.
     seed : int
         Everything follows from it, in a stream for each part: the values do not depend on what is missing.
+    genetic, residual, line_effect
+        As of `BMTME`; by default the paper's. The paper's C and its R_e are those above, nothing of them is drawn.
+    spread : float
+        Standard deviation of the parameters of other structures around the paper's covariances: of standard
+        deviations where Sigma_t has 1, of logarithms and inverse hyperbolic sines.
+    truth : dict, optional
+        Values given by the names of `Simulation.truth` in place of drawn ones: ``beta``, ``R_e``, ``Sigma_r``, and
+        what makes C: ``Sigma_t`` and ``Sigma_E``; ``Sigma_t``, ``Sigma_gt`` and ``k`` of `MainAndInteraction`;
+        ``Sigma_t`` and ``K`` of `Separable`; ``C`` as a whole of other structures. Tables are matched by their
+        labels, arrays are in the order of environments and traits (``R_e`` of environments is env x trait x trait).
 
     Returns
     -------
@@ -153,7 +203,7 @@ def simulate(
     Raises
     ------
     UsageError
-        If an argument is out of its range.
+        If an argument is out of its range, or one does not go with another.
     DataError
         If a relationship of one's own has a negative eigenvalue, or makes all lines clones.
     """
@@ -163,10 +213,11 @@ def simulate(
     )
     seed = whole_number(seed, "seed", 0)
     check_memory(
-        8.0 * (4 * lines**2 + 4 * traits**2 + 4 * envs * lines * reps * traits),
+        8.0 * (4 * lines**2 + 4 * (envs * traits) ** 2 + 4 * envs * lines * reps * traits),
         f"lines={lines}, envs={envs}, traits={traits}, reps={reps}",
     )
-    if heritability is HERITABILITY:
+    whole_h2 = heritability is HERITABILITY
+    if whole_h2:
         heritability = [HERITABILITY[k % len(HERITABILITY)] for k in range(traits)]
     h2 = _numbers(heritability, traits, "heritability", "trait")
     if not ((h2 > 0) & (h2 < 1)).all():
@@ -174,122 +225,85 @@ def simulate(
     sigma_e = _numbers(interaction, envs, "interaction", "environment")
     if not (np.isfinite(sigma_e) & (sigma_e >= 0)).all():
         raise UsageError(f"interaction must be finite and not negative, got {show(interaction)}.")
+    if not is_number(spread) or not 0.0 <= spread < math.inf:
+        raise UsageError(f"spread must be a number of at least 0, got {show(spread)}.")
     streams = {
         name: np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_DATA_STREAM, number)))
         for number, name in enumerate(_STREAMS)
     }
 
-    rel, markers = _relationship(relationship, lines, streams["markers"])
-    g_root = _root(np.asarray(rel.matrix))
-    share = (1.0 + sigma_e.mean()) if envs > 1 else 1.0
-    genetic = _spread(np.asarray(rel.matrix)) * share
+    rel, markers = make_relationship(relationship, lines, streams["markers"])
+    env_names, trait_names = make_names("E", envs), make_names("T", traits)
+    labels = Labels(env_names, trait_names)
+    structures = settle_structures(genetic, residual, line_effect, labels)
+    if line_effect:
+        refuse_line_effect(rel, envs, reps)
+    given = {} if truth is None else truth
+    refuse_replaced(
+        given, simulate, genetic_correlation=genetic_correlation, residual_correlation=residual_correlation,
+        heritability=None if whole_h2 else heritability, interaction=interaction,
+    )  # fmt: skip
+    G = np.asarray(rel.matrix)
+    g_root, c = find_root(G), measure_lines(G)
     sigma_t = _correlation(genetic_correlation, traits, "genetic_correlation")
-    r_sd = np.sqrt(genetic * (1.0 - h2) / h2)
-    r_e = _correlation(residual_correlation, traits, "residual_correlation") * np.outer(r_sd, r_sd)
-    t_root = np.linalg.cholesky(sigma_t)
+    p_e = _correlation(residual_correlation, traits, "residual_correlation")
+    around = Around(sigma_t, p_e, sigma_e if envs > 1 else np.zeros(1), h2, c, float(spread))
+    C, drawn = draw_truth(structures, line_effect, around, given, labels, streams["structures"])
 
     beta = streams["beta"].normal(10.0, 3.0, (envs, traits))
     known = PAPER_MEANS[:envs, :traits]
     beta[: known.shape[0], : known.shape[1]] = known
-    b1 = g_root @ streams["b1"].standard_normal((lines, traits)) @ t_root.T
-    b2 = np.zeros((envs, lines, traits))
-    if envs > 1:
-        b2 = np.sqrt(sigma_e)[:, None, None] * (g_root @ streams["b2"].standard_normal(b2.shape) @ t_root.T)
-    noise = streams["residual"].standard_normal((envs, lines, reps, traits)) @ np.linalg.cholesky(r_e).T
-    values = beta[:, None, None, :] + b1[None, :, None, :] + b2[:, :, None, :] + noise
+    beta = drawn.pop("beta", beta)
+    effects: dict[str, FloatArray] = {}  # (line, trait) or (env, line, trait)
+    if "C" in drawn:
+        normal = streams["u"].standard_normal((lines, envs * traits))
+        effects["u"] = (g_root @ normal @ find_root(C)).reshape(lines, envs, traits).swapaxes(0, 1)
+    else:
+        t_root = np.linalg.cholesky(drawn["Sigma_t"])
+        effects["b1"] = g_root @ streams["b1"].standard_normal((lines, traits)) @ t_root.T
+        if envs > 1:
+            normal = streams["b2"].standard_normal((envs, lines, traits))
+            effects["b2"] = np.sqrt(np.diag(drawn["Sigma_E"]))[:, None, None] * (g_root @ normal @ t_root.T)
+    if line_effect:
+        effects["r"] = streams["r"].standard_normal((lines, traits)) @ find_root(drawn["Sigma_r"])
+    fitted = beta[:, None, :]
+    for effect in effects.values():
+        fitted = fitted + effect
+    fitted = np.broadcast_to(fitted, (envs, lines, traits))
+    e_root = np.linalg.cholesky(drawn["R_e"].reshape(-1, 1, traits, traits))
+    noise = streams["residual"].standard_normal((envs, lines, reps, traits)) @ e_root.swapaxes(2, 3)
+    values = fitted[:, :, None, :] + noise
 
-    line_names, env_names, trait_names = list(rel.lines), _labels("E", envs), _labels("T", traits)
+    line_names = list(rel.lines)
     recorded = ~_absent(streams["missing"], lines, envs, missing, "missing", "line", "environment").T
     keep = np.repeat(recorded.reshape(-1), reps)
     table = values.reshape(-1, traits)[keep]
     gone = _absent(streams["missing_traits"], len(table), traits, missing_traits, "missing_traits", "record", "trait")
     table = np.where(gone, np.nan, table)
-    plots = pd.MultiIndex.from_product([env_names, line_names, _labels("", reps)], names=["env", "line", "rep"])
+    plots = pd.MultiIndex.from_product([env_names, line_names, make_names("", reps)], names=["env", "line", "rep"])
     frame = plots[keep].to_frame(index=False)[["line", "env", "rep"]]
     frame[trait_names] = table
 
-    truth: dict[str, pd.DataFrame | pd.Series] = {
-        "beta": _labelled(beta, env_names, "env", trait_names),
-        "Sigma_t": _labelled(sigma_t, trait_names, "trait", trait_names),
-        "R_e": _labelled(r_e, trait_names, "trait", trait_names),
-        "b1": _labelled(b1, line_names, "line", trait_names),
-        "heritability": pd.Series(h2, index=pd.Index(trait_names, name="trait"), name="heritability"),
-    }
-    if envs > 1:
-        truth["Sigma_E"] = _labelled(np.diag(sigma_e), env_names, "env", env_names)
-        cells = pd.MultiIndex.from_product([env_names, line_names], names=["env", "line"])
-        truth["b2"] = pd.DataFrame(b2.reshape(-1, traits), index=cells, columns=trait_names)
-    return Simulation(frame, rel, truth, markers)
+    share: pd.DataFrame | pd.Series
+    if structures is not None:
+        share = pd.DataFrame(share_genetic(drawn, c), index=pd.Index(env_names, name="env"), columns=trait_names)
+    else:
+        own = average_heritability(drawn, c) if given else h2
+        share = pd.Series(own, index=pd.Index(trait_names, name="trait"), name="heritability")
+    tables = {name: labels.label(name, array) for name, array in ({"beta": beta} | drawn).items()}
+    tables["heritability"] = share
+    cells = pd.MultiIndex.from_product([env_names, line_names], names=["env", "line"])
+    for name, effect in effects.items():
+        index = cells if effect.ndim == 3 else pd.Index(line_names, name="line")
+        tables[name] = pd.DataFrame(effect.reshape(-1, traits), index=index, columns=trait_names)
+    return Simulation(frame, rel, {name: tables[name] for name in (*_ORDER, *tables) if name in tables}, markers)
 
 
-def _relationship(
-    kind: str | Relationship, lines: int, rng: np.random.Generator
-) -> tuple[Relationship, pd.DataFrame | None]:
-    """G of the lines and the markers it was made from, if any."""
-    if isinstance(kind, Relationship):
-        if len(kind.lines) != lines:
-            raise UsageError(f"the relationship has {len(kind.lines)} lines but lines={lines} are asked for.")
-        return kind, None
-    names = _labels("L", lines)
-    family = np.arange(lines) // FAMILY
-    if not is_one_of(kind, RELATIONSHIPS):
-        raise UsageError(f"relationship must be one of {', '.join(RELATIONSHIPS)} or a Relationship, got {show(kind)}.")
-    if kind == "compound":
-        return Relationship(0.3 * np.eye(lines) + 0.7, lines=names), None
-    if kind == "blocks":
-        return Relationship(0.3 * np.eye(lines) + 0.7 * (family[:, None] == family), lines=names), None
-    counts = _genotypes(family, rng)
-    counts = counts[:, counts.min(axis=0) < counts.max(axis=0)]
-    markers = pd.DataFrame(counts, index=pd.Index(names, name="line"), columns=_labels("M", counts.shape[1]))
-    return vanraden(markers, method=1), markers
-
-
-def _genotypes(
-    family: npt.NDArray[np.int64],
-    rng: np.random.Generator,
-    populations: int = 4,
-    f_st: float = 0.1,
-    chromosomes: int = 10,
-    per_chromosome: int = 100,
-) -> npt.NDArray[np.int8]:
-    """Allele counts of doubled haploids in families, families in populations.
-
-    Allele frequencies of the populations are those of Balding and Nichols: beta with the mean of the ancestral
-    frequency p and variance f_st p (1 - p). The two parents of a family are gametes of its population; a doubled
-    haploid changes from one parent to the other with probability 0.01 between neighbouring markers (chromosomes
-    of about one Morgan) and 0.5 between chromosomes.
-    """
-    count = chromosomes * per_chromosome
-    families = int(family.max()) + 1
-    ancestral = rng.uniform(0.1, 0.9, count)
-    spread = (1.0 - f_st) / f_st
-    frequency = rng.beta(ancestral * spread, (1.0 - ancestral) * spread, (populations, count))
-    parents = rng.random((families, 2, count)) < frequency[np.arange(families) % populations][:, None, :]
-    change = np.where(np.arange(count) % per_chromosome == 0, 0.5, 1.0 / per_chromosome)
-    from_second = np.cumsum(rng.random((family.size, count)) < change, axis=1) % 2 == 1
-    alleles = np.where(from_second, parents[family, 1], parents[family, 0])
-    return np.asarray(2 * alleles, dtype=np.int8)
-
-
-def _spread(matrix: FloatArray) -> float:
-    """Expected sample variance of effects with this covariance: what lines differ in."""
-    if len(matrix) == 1:
-        return float(matrix[0, 0])
-    spread = measure_spread(float(np.trace(matrix)), float(matrix.sum()), len(matrix))
-    if not spread > 0:
-        raise DataError(
-            "by the relationship all lines are clones of one: there is no genetic variance between them, whatever the "
-            "heritability. Expected lines that differ."
-        )
-    return spread
-
-
-def _root(matrix: FloatArray) -> FloatArray:
-    """Symmetric square root; unlike a root from the eigenvectors alone it is unique, hence the same everywhere."""
-    values, vectors = np.linalg.eigh(matrix)
-    if values[0] < -1e-6 * values[-1]:
-        raise DataError(f"The relationship has a negative eigenvalue, {values[0]:.3g}: it is no covariance matrix.")
-    return np.asarray((vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T)
+def average_heritability(drawn: dict[str, FloatArray], c: float) -> FloatArray:
+    """(L,) of a plot under the paper's model, on average over environments."""
+    share = 1.0 + (np.diag(drawn["Sigma_E"]).mean() if "Sigma_E" in drawn else 0.0)
+    genetic = c * np.diag(drawn["Sigma_t"]) * share
+    return np.asarray(genetic / (genetic + np.diag(drawn["R_e"])))
 
 
 def _correlation(value: float, size: int, name: str) -> FloatArray:
@@ -329,17 +343,6 @@ def _numbers(value: float | Sequence[float], size: int, name: str, of: str) -> F
     if numbers.ndim and numbers.shape != (size,):
         raise UsageError(f"{name} must be a number or one number for each of the {size} {of}s, got {show(value)}.")
     return np.array(np.broadcast_to(numbers, (size,)))
-
-
-def _labels(prefix: str, count: int) -> list[str]:
-    """Names that sort in their order: L01, ..., L80."""
-    width = len(str(count))
-    return [f"{prefix}{number:0{width}d}" for number in range(1, count + 1)]
-
-
-def _labelled(values: FloatArray, rows: Sequence[str], name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """A matrix with its labels."""
-    return pd.DataFrame(values, index=pd.Index(rows, name=name), columns=list(columns))
 
 
 def _nested(values: pd.DataFrame | pd.Series) -> dict[str, object]:

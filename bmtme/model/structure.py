@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bmtme.arguments import is_one_of, show
-from bmtme.choices import MEANS, RESIDUALS, STRUCTURES, UNITS
+from bmtme.choices import MEANS, REP_EFFECTS, RESIDUALS, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 from bmtme.words import list_names, suggest
 
@@ -131,6 +131,13 @@ class BMTME:
         and independent between lines, r_j ~ N(0, Sigma_r), whose standard deviations are half-t with 2 degrees of
         freedom and a scale of 2.5 standard deviations of the trait. Predictions of lines with records contain it. Needs
         related lines, and a second environment or replicates; not with the standard model.
+    rep_effect : {"auto", "none", "fixed", "random"}
+        Effects of the replicates of each environment on each trait, where the trial knows them (``rep=``). ``fixed``:
+        they sum to zero within the environment, with a flat prior. ``random``: b ~ N(0, sigma_rep^2), sigma_rep of each
+        trait half-t with 2 degrees of freedom and a scale of 2.5 standard deviations of the trait. ``auto``: fixed in
+        every environment where two replicates or more hold the trait, each on at least five lines; otherwise, as where
+        the labels tell plots apart, none. Without them, differences between replicates go into the residual or the
+        genetic variance. Predictions are for an average replicate.
 
     Raises
     ------
@@ -147,9 +154,11 @@ class BMTME:
     genetic: Genetic = field(default_factory=_make_proportional)
     residual: Literal["shared", "scaled", "common_correlation", "by_env"] | Residual = "shared"
     line_effect: bool = False
+    rep_effect: Literal["auto", "none", "fixed", "random"] = "auto"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("structure", STRUCTURES), ("means", MEANS), ("units", UNITS)):
+        words = ("structure", STRUCTURES), ("means", MEANS), ("units", UNITS), ("rep_effect", REP_EFFECTS)
+        for name, allowed in words:
             value = getattr(self, name)
             if not is_one_of(value, allowed):
                 close = suggest(value, allowed) if isinstance(value, str) else ""
@@ -250,6 +259,7 @@ class BMTME:
             "genetic": describe_structure(self.structures[0]),
             "residual": describe_structure(self.structures[1]),
             "line_effect": self.line_effect,
+            "rep_effect": self.rep_effect,
             "prior_t": plain(self.prior_t),
             "prior_E": plain(self.prior_E),
             "prior_e": plain(self.prior_e),

@@ -17,6 +17,7 @@ from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.cv.differences import FEWEST_PARTITIONS
 from bmtme.data.trial import Trial
 from bmtme.report.comparison import ABSENT, describe_absent
+from bmtme.report.replicates import list_replicate_facts
 from bmtme.results import quantities
 from bmtme.results import scores as register
 from bmtme.results.convergence import describe_convergence
@@ -57,6 +58,7 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
         facts.append(("predicted", "nothing, as no effects were kept"))
     elif new:
         facts.append(("predicted", f"also {count_noun(new, 'line')} of the relationship without records"))
+    facts += list_replicate_facts(data.get("rep_effects"), trial)
     facts += list_sampling_facts("model", f"{name_model(settings['model'])},", run)
     facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
     # A single value of a line may be a plot, or a mean of several.
@@ -146,15 +148,19 @@ def list_data_facts(
 
 
 def name_model(settings: dict[str, Any]) -> str:
-    """The structure of a model, with its genetic and residual structures where these are not the paper's."""
+    """The structure of a model, with what it has beside the paper's: other structures, a line effect."""
     words = [settings["structure"]]
     if settings.get("baseline") == SINGLE:
         words = ["one trait at a time", *(word for word in words if word != STRUCTURES[0])]
     for part, usual in (("genetic", "proportional"), ("residual", "shared")):
-        name = settings.get(part, usual)
-        name = name if isinstance(name, str) else next(iter(name))
+        said = settings.get(part, usual)
+        name, own = (said, {}) if isinstance(said, str) else next(iter(said.items()))
         if name != usual:
             words.append(f"{part} {name.replace('_', ' ')}")
+        if "factors" in own:
+            words.append(count_noun(own["factors"], "factor"))
+    if settings.get("line_effect"):
+        words.append("line effect")
     return ", ".join(words)
 
 
@@ -205,7 +211,8 @@ def describe_cv(
     """
     printed = list_printed(shown)
     what = describe_partitions(run)
-    facts = [*list_data_facts(run["data"], trial), ("scheme", what), *list_sampling_facts("fits", "each", run)]
+    facts = [*list_data_facts(run["data"], trial), *list_replicate_facts(run["data"].get("rep_effects"), trial)]
+    facts += [("scheme", what), *list_sampling_facts("fits", "each", run)]
     chains = summarise_diagnoses(run.get("diagnostics", {}))
     if chains:
         facts.append(("", chains))

@@ -96,6 +96,8 @@ class Quantity:
         lines' effects per unit of their covariance, to (..., *dims).
     listed : bool
         Whether it has rows in the summary; entries off a diagonal that are zero in all draws have none.
+    sparse : bool
+        Whether other entries that are zero in all draws have none either.
     checked : bool
         Whether R-hat of a cross-validation counts it.
     range : (float, float), optional
@@ -119,6 +121,7 @@ class Quantity:
     needs: tuple[Quantity, ...] = ()
     derive: Callable[[Values, float], np.ndarray] | None = None
     listed: bool = True
+    sparse: bool = False
     checked: bool = True
     range: tuple[float, float] | None = None
     diagonal: bool = True

@@ -14,6 +14,7 @@ from bmtme.choices import RECORD
 from bmtme.errors import UsageError
 from bmtme.results import quantities
 from bmtme.results.convergence import describe_convergence
+from bmtme.results.decisions import Decisions
 from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
 from bmtme.results.line_effects import add_records, draw_line_effects
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
 
 
-class Fit:
+class Fit(Decisions):
     """Result of `bmtme.fit`.
 
     Attributes
@@ -121,6 +122,10 @@ class Fit:
         the trait, b the others recorded on the plot and R the residual covariance (of the environment, where the model
         has one in each); the variance left is ``R_aa - R_ab R_bb^-1 R_ba``. It serves to fill gaps of a table; of the
         line's value elsewhere it says nothing.
+
+        Of an environment x trait column without a record, ``mean`` averages what is expected in each draw of the
+        parameters, and ``sd``, ``lower`` and ``upper`` are of what is drawn then: their Monte Carlo error is larger, as
+        the tails are long, and the mean need not be the middle of the interval.
         """
         check_predicted(of)
         table = self._look_at_predictions("there are no predictions").copy()

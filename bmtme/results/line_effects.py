@@ -14,7 +14,7 @@ from bmtme.arguments import check_memory
 from bmtme.data.order import sort_names
 from bmtme.results.predictions import KEPT, spread_evenly
 from bmtme.results.residuals import predict_records
-from bmtme.results.unrecorded import BLOCK, GROUP, list_blocks
+from bmtme.results.unrecorded import BLOCK, COLUMNS, GROUP, list_blocks
 
 #: What makes up an effect of a line, where it is in the posterior.
 EFFECTS = ("b1", "b2", "u")
@@ -163,7 +163,9 @@ def draw_unrecorded(
 def check_size(groups: Mapping[str, Any], what: str, lines: int, draws: int) -> None:
     """Refuse draws of so many lines that no memory holds, and say how much they take where it is much."""
     sizes = groups["posterior"].sizes
-    kept = sizes["chain"] * min(max(1, draws // sizes["chain"]), sizes["draw"])
+    chains = sizes["chain"]
+    there = groups["effects"].sizes["effect_draw"] // chains if "effects" in groups else sizes["draw"]
+    kept = chains * min(max(1, draws // chains), there)
     size = 8 * kept * lines * sizes["env"] * sizes["trait"]
     check_memory(
         2 * size,
@@ -200,6 +202,7 @@ def draw_line_effects(groups: Mapping[str, Any], lines: Sequence[str], seed: int
 
     check_size(groups, f"line_effects(draws={draws})", len(lines), draws)
     u, r, posterior = take_kept(groups, draws)
+    whole = groups[COLUMNS]["C"] if COLUMNS in groups else None
     found = [groups[name] for name in groups if name.split("_")[0] == GROUP]
     most = max((group.sizes["unrecorded_line"] for group in found if "factor" in group), default=0)
     if most > BLOCK:
@@ -216,7 +219,7 @@ def draw_line_effects(groups: Mapping[str, Any], lines: Sequence[str], seed: int
     with threadpool_limits(1):  # the same bits whatever the number of cores
         for k, group in enumerate(found):
             traits = group["trait"].values.tolist()
-            C = relate_columns(posterior, group["C"] if "C" in group else None, traits)
+            C = relate_columns(posterior, whole, traits)
             known = u.sel(line=group["line"], trait=traits).values
             known = known.reshape(*known.shape[:3], -1)
             # In the order of the names, so that the numbers do not depend on which environment is shown first.

@@ -39,7 +39,8 @@ def predict_line_means(
 
     With k environments of a line, the mean of its values in draw s has the variance ``v 1'C_s 1 / k^2 + sum_i R_s,i /
     (n_i k^2)``, v what the relationship leaves to a line without a record (0 for others), C_s the genetic covariance of
-    the environments for the trait, n_i the plots; of a line without a record, Sigma_r,ll of a line effect is added.
+    the environments for the trait, n_i the plots; of a line without a record, Sigma_r,ll of a line effect is added, and
+    what replicates without a record add to each environment.
 
     Parameters
     ----------
@@ -69,10 +70,12 @@ def predict_line_means(
             here = np.flatnonzero(inside[:, i])
             part, weight = rows[here], share[here, i]
             constant = (centre[i, l] - scaling.centre[l]) / scaling.scale[l]
-            told = predictor.tell(i, l, part)
-            expected[here] += weight * (predictor.expect(i, l, part) + told.shift.mean(axis=1) - constant)
-            fitted[here] += weight[:, None] * (predictor.draw(i, l, part) + told.shift - constant)
+            told, reps = predictor.tell(i, l, part), predictor.shift(i, l, part)
+            shift = told.shift + reps.shift
+            expected[here] += weight * (predictor.expect(i, l, part) + shift.mean(axis=1) - constant)
+            fitted[here] += weight[:, None] * (predictor.draw(i, l, part) + shift - constant)
             noise[here] += (weight**2 / n_obs[part, i, l])[:, None] * told.variance
+            noise[here] += (weight**2)[:, None] * reps.variance
             seen[here] += weight * (observed[part, i, l] - centre[i, l])
         extra = np.zeros(shape)
         new = np.flatnonzero(predictor.targets.recorded[rows] < 0)

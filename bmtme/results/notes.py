@@ -58,10 +58,23 @@ def note_unseen(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]
     return [f"{PRIOR_ONLY}: nothing was recorded in this environment"]
 
 
+def note_no_replicates(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Where no replicate has an effect on the trait."""
+    (l,) = row.at("trait")
+    told = np.any(values["rep_effects"][..., l] != 0)
+    return [] if told else [f"{PRIOR_ONLY}: no environment has the trait in two replicates"]
+
+
 def note_apart(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
     """Traits that are never on one record, of whose residuals together nothing is known."""
     l, q = row.at("trait")
     return [] if facts["together"][l][q] else [f"{PRIOR_ONLY}: never on one record"]
+
+
+def note_line_apart(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Traits that no line has on different records, so that effects of lines cannot be told from residuals."""
+    l, q = row.at("trait")
+    return [] if facts["apart"][l][q] else [f"{PRIOR_ONLY}: no line has the two traits on different records"]
 
 
 def note_clones(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
@@ -69,21 +82,34 @@ def note_clones(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]
     return [] if facts["spread"] > 0 else ["no genetic variance: by the relationship all lines are clones of one"]
 
 
+def note_absent_here(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Residual variances and covariances of an environment where a trait has no record to tell them.
+
+    Their standard deviation is that of the other environments times the exponential of a Student's t, for the variance
+    between environments is unknown, too: it has a median and quantiles, and no mean.
+    """
+    (i,) = row.at("env")
+    if all(facts["residual_here"][i][l] for l in row.at("trait")):
+        return []
+    return ["no record: from the other environments; its tail is so long that it has no mean, read the interval"]
+
+
 def note_apart_here(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
-    """Residuals of an environment: of a trait without a record there, and of traits never on one record there."""
+    """Traits that are never on one record of an environment, or of any where all have one residual correlation."""
     (i,), traits = row.at("env"), row.at("trait")
-    if not all(facts["residual_here"][i][l] for l in traits):
-        return ["no record: from the other environments; its tail is so long that it has no mean, read the interval"]
-    if row.is_pair and not facts["together_here"][i][traits[0]][traits[1]]:
-        return [f"{PRIOR_ONLY}: the two traits are never on one record in this environment"]
-    return []
+    if not row.is_pair or facts["together_here"][i][traits[0]][traits[1]]:
+        return []
+    return [f"{PRIOR_ONLY}: the two traits are never on one record in this environment"]
 
 
 def note_single(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
-    """Unrelated lines with one plot a cell, where nothing tells genetic from residual variance by environment."""
-    if not facts["single_unrelated"]:
+    """Lines with one plot a cell that are related alike: nothing tells genetic from residual variance."""
+    if not facts["single_alike"]:
         return []
-    return [f"{PRIOR_ONLY}: lines are unrelated and have one plot each, the data do not tell it from the residual"]
+    return [
+        f"{PRIOR_ONLY}: lines are unrelated, or all related alike, and have one plot each, the data do not tell it "
+        "from the residual"
+    ]
 
 
 def note_spread(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:

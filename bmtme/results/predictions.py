@@ -15,6 +15,7 @@ from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles, fill_m
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 from bmtme.results.entries import NUMBER, TEXT, Column
+from bmtme.results.replicates import Levels, Shift
 from bmtme.results.residuals import Plots, Told, tell_residuals
 
 #: Equal-tailed interval of a new plot, and of the mean of some.
@@ -54,9 +55,10 @@ class Mixture:
 
     Attributes
     ----------
-    expected : (n,) mean of beta + b1 + b2, and r of a line effect, over all draws
+    expected : (n,) mean of beta + b1 + b2, and r of a line effect, over all draws; of what was observed, with the
+        effects of its replicates
     fitted : (n, S) at most `KEPT` evenly kept draws of it
-    extra : (n, S) variance that a line without a record adds given the others, in these draws
+    extra : (n, S) variance that a line or a replicate without a record adds given the others, in these draws
     noise : (n, S) residual variance of what is observed, in these draws; None where nothing is
     observed : (n,) what was observed, in the user's units
     target : (n,) the same in the units of `fitted`
@@ -158,6 +160,8 @@ class Predictor:
         The lines.
     plots : Plots, optional
         Of the lines, where records are predicted and not genetic values.
+    levels : Levels, optional
+        Of the lines, where what is observed contains effects of replicates.
 
     Attributes
     ----------
@@ -165,9 +169,14 @@ class Predictor:
     """
 
     def __init__(
-        self, chains: Sequence[Draws], basis: Eigenbasis, targets: Targets, plots: Plots | None = None
+        self,
+        chains: Sequence[Draws],
+        basis: Eigenbasis,
+        targets: Targets,
+        plots: Plots | None = None,
+        levels: Levels | None = None,
     ) -> None:
-        self.chains, self.basis, self.targets, self.plots = chains, basis, targets, plots
+        self.chains, self.basis, self.targets, self.plots, self.levels = chains, basis, targets, plots, levels
         total = sum(len(chain.slot) for chain in chains)
         self.mean_beta = np.sum([chain.sum_beta for chain in chains], axis=0) / total
         self.mean_w = np.sum([chain.sum_W for chain in chains], axis=0) / total
@@ -221,7 +230,15 @@ class Predictor:
             return Told(np.zeros((len(rows), 1)), np.tile(self.residual[:, i, l], (len(rows), 1)))
         R, L = self.join("R_e"), self.residual.shape[2]
         first = i * L if R.shape[1] > L else 0
-        return tell_residuals(self.plots, i, l, rows, lambda t: self.draw(i, t, rows), R[:, first : first + L])
+        effects = self.join("level_effects")
+        return tell_residuals(self.plots, i, l, rows, lambda t: self.draw(i, t, rows), R[:, first : first + L], effects)
+
+    def shift(self, i: int, l: int, rows: np.ndarray) -> Shift:
+        """What effects of replicates add to what is observed of these lines."""
+        if self.levels is None:
+            return Shift(np.zeros((len(rows), 1)), np.zeros((len(rows), 1)))
+        effects, sd = self.join("level_effects")[:, :, l], self.join("level_sd")[:, 0, l]
+        return self.levels.add_up(i, l, rows, effects, sd)
 
     def _place(self, w: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Effects (S, J) in the eigenbasis to some of the lines, (rows, S)."""
@@ -265,11 +282,12 @@ def predict_cells(
             continue
         seen = None if observed is None else observed[rows, i, l]
         plots = None if n_obs is None else n_obs[rows, i, l]
-        told = predictor.tell(i, l, rows)
+        told, reps = predictor.tell(i, l, rows), predictor.shift(i, l, rows)
+        shift = told.shift + reps.shift
         known = Cells(
-            expected=predictor.expect(i, l, rows) + told.shift.mean(axis=1),
-            fitted=predictor.draw(i, l, rows) + told.shift,
-            extra=predictor.add(rows, predictor.genetic[:, i, l], l),
+            expected=predictor.expect(i, l, rows) + shift.mean(axis=1),
+            fitted=predictor.draw(i, l, rows) + shift,
+            extra=predictor.add(rows, predictor.genetic[:, i, l], l) + reps.variance,
             noise=None if plots is None else told.variance / np.maximum(plots, 1)[:, None],
             observed=seen,
             target=None if seen is None else (seen - scaling.centre[l]) / scaling.scale[l],

@@ -14,7 +14,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bmtme.model.codes import EXCHANGEABLE
+from bmtme.results.derivations import (
+    correlate,
+    has_interaction,
+    has_line_effect,
+    has_random_reps,
+    has_rep_effects,
+    has_spread_means,
+    is_by_env,
+    is_other,
+    is_proportional,
+    is_shared,
+    share_genetic,
+    spread_interaction,
+    stack_blocks,
+)
 from bmtme.results.entries import (
     COVARIANCE,
     DENSITY,
@@ -35,13 +49,15 @@ from bmtme.results.entries import (
 from bmtme.results.notes import (
     HARDLY,
     SPREAD,
-    Values,
     first_of,
+    note_absent_here,
     note_absent_mean,
     note_apart,
     note_apart_here,
     note_clones,
     note_likeness,
+    note_line_apart,
+    note_no_replicates,
     note_prior_only,
     note_single,
     note_spread,
@@ -55,81 +71,6 @@ if TYPE_CHECKING:
 
 # --- quantities with draws ------------------------------------------------------------------------------------------
 
-
-def diagonal(values: np.ndarray) -> np.ndarray:
-    """(..., p) of (..., p, p)."""
-    return np.asarray(np.diagonal(values, axis1=-2, axis2=-1))
-
-
-def correlate(values: np.ndarray) -> np.ndarray:
-    """Correlations of covariances (..., p, p)."""
-    variances = diagonal(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(values / np.sqrt(variances[..., :, None] * variances[..., None, :]))
-
-
-def share_genetic(values: Values, spread: float) -> np.ndarray:
-    """V / (V + R_e,ll), V = c Sigma_t,ll (1 + Sigma_E,ii) or c C_il,il, c the spread; R_e may be by environment.
-
-    A line effect adds Sigma_r,ll to V.
-    """
-    if "genetic_variance" in values:
-        genetic = spread * values["genetic_variance"]
-    else:
-        E = diagonal(values["Sigma_E"]) if "Sigma_E" in values else np.zeros(1)
-        genetic = spread * diagonal(values["Sigma_t"])[..., None, :] * (1.0 + E[..., :, None])
-    if "Sigma_r" in values:
-        genetic = genetic + diagonal(values["Sigma_r"])[..., None, :]
-    residual = diagonal(values["R_e"])
-    return np.asarray(genetic / (genetic + (residual if residual.ndim == genetic.ndim else residual[..., None, :])))
-
-
-def spread_interaction(chain: Draws) -> np.ndarray:
-    """Sigma_E as a matrix."""
-    return np.asarray(chain.s2_E[..., None] * np.eye(chain.s2_E.shape[-1]))
-
-
-def has_interaction(problem: Problem) -> bool:
-    """The paper's genetic structure in more than one environment."""
-    return problem.proportional and problem.interaction
-
-
-def is_proportional(problem: Problem) -> bool:
-    """The paper's genetic structure."""
-    return problem.proportional
-
-
-def is_other(problem: Problem) -> bool:
-    """Any other genetic structure."""
-    return not problem.proportional
-
-
-def is_shared(problem: Problem) -> bool:
-    """One residual covariance."""
-    return not problem.by_env
-
-
-def has_line_effect(problem: Problem) -> bool:
-    """An effect of lines outside the relationship."""
-    return problem.line_effect
-
-
-def is_by_env(problem: Problem) -> bool:
-    """A residual covariance in every environment."""
-    return problem.by_env
-
-
-def stack_blocks(chain: Draws) -> np.ndarray:
-    """R_e (draw, I, L, L)."""
-    n, _, L = chain.R_e.shape
-    return chain.R_e.reshape(n, -1, L, L)
-
-
-def has_spread_means(problem: Problem) -> bool:
-    """Means of the environments around one of their own."""
-    return problem.means.kind == EXCHANGEABLE
-
-
 BETA = Quantity(
     "beta", ("env", "trait"), VALUE, "mean of the environment", attrgetter("beta"),
     checked=False, notes=(note_absent_mean,),
@@ -142,7 +83,7 @@ SIGMA_T = Quantity(
 SIGMA_GT = Quantity(
     "Sigma_gt", ("trait", "trait_bis"), GENETIC,
     "genetic covariance of the traits in the interaction, on average over environments, for the relationship as given",
-    reported=True,
+    reported=True, notes=(first_of(note_single, note_prior_only), note_likeness),
 )  # fmt: skip
 K = Quantity(
     "k", ("env",), NONE, "size of the interaction in the environment, 1 on average", reported=True,
@@ -179,7 +120,7 @@ SIGMA_E = Quantity(
 GENETIC_VARIANCE = Quantity(
     "genetic_variance", ("env", "trait"), VARIANCE,
     "genetic variance, for the relationship as given, where it is not made of Sigma_t and Sigma_E",
-    attrgetter("genetic"), is_other, notes=(first_of(note_clones, note_single), note_likeness),
+    attrgetter("genetic"), is_other, notes=(first_of(note_clones, note_single, note_prior_only), note_likeness),
 )  # fmt: skip
 C = Quantity(
     "C", ("cell", "cell_bis"), GENETIC,
@@ -190,13 +131,18 @@ R_BY_ENV = Quantity(
     "R_e", ("env", "trait", "trait_bis"), COVARIANCE,
     "residual covariance of the traits on one plot, where the model has one in each environment",
     stack_blocks, is_by_env,
-    notes=(first_of(note_apart_here, note_single), note_likeness),
+    notes=(first_of(note_apart_here, note_absent_here, note_single, note_prior_only), note_likeness),
 )  # fmt: skip
 
 SIGMA_R = Quantity(
     "Sigma_r", ("trait", "trait_bis"), COVARIANCE,
     "covariance of the traits in the effect of lines outside the relationship", attrgetter("Sigma_r"), has_line_effect,
-    notes=(note_likeness,),
+    notes=(first_of(note_line_apart, note_prior_only), note_likeness),
+)  # fmt: skip
+
+REP_EFFECTS = Quantity(
+    "rep_effects", ("replicate", "trait"), DIFFERENCE, "effect of the replicate of an environment, where it has one",
+    attrgetter("level_effects"), has_rep_effects, checked=False, sparse=True,
 )  # fmt: skip
 
 QUANTITIES: tuple[Quantity, ...] = (
@@ -213,6 +159,11 @@ QUANTITIES: tuple[Quantity, ...] = (
     R_BY_ENV,
     SIGMA_E,
     SIGMA_R,
+    REP_EFFECTS,
+    Quantity(
+        "sigma_rep", ("trait",), DIFFERENCE, "standard deviation of the effects of replicates, where they are random",
+        lambda chain: chain.level_sd[:, 0], has_random_reps, notes=(note_no_replicates,),
+    ),
     Quantity(
         "mu", ("trait",), VALUE, "mean over environments, under exchangeable means", attrgetter("mu"),
         has_spread_means, listed=False,

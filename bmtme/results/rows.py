@@ -105,11 +105,13 @@ def derive_rows(values: Values, labels: Labels, spread: float) -> Iterator[Row]:
 
 
 def is_listed(row: Row) -> bool:
-    """Not below a diagonal, nor on it where that says nothing; off it, if anything but zero."""
+    """Not below a diagonal, nor on it where that says nothing; off it, and of what is sparse, if anything but zero."""
     dims = row.quantity.dims
     twins = [(row.places[dims.index(untwin(dim))], row.places[k]) for k, dim in enumerate(dims) if dim != untwin(dim)]
     if any(first > second for first, second in twins):
         return False
     if any(first != second for first, second in twins):
         return bool(np.any(row.draws != 0))
+    if row.quantity.sparse and not np.any(row.draws != 0):
+        return False
     return row.quantity.diagonal or not twins

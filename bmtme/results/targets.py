@@ -17,6 +17,7 @@ from bmtme.preparation import Prepared
 from bmtme.results.linemeans import predict_line_means
 from bmtme.results.predictions import Predictor, Targets, predict_cells, tabulate_predictions
 from bmtme.results.quantities import LINE_MEANS, list_predictions
+from bmtme.results.replicates import find_levels
 from bmtme.results.residuals import Plots
 
 
@@ -90,7 +91,10 @@ def predict_hidden(
     counts, means = trial.counts(), trial.cell_means()
     if plots is not None:
         plots = replace(plots, values=(plots.values - scaling.centre) / scaling.scale)
-    predictor = Predictor(chains, prepared.basis, choose_targets(prepared, trial.lines), plots)
+    levels = find_levels(prepared, trial)
+    if plots is not None and levels is not None:
+        plots = replace(plots, level=levels.level)
+    predictor = Predictor(chains, prepared.basis, choose_targets(prepared, trial.lines), plots, levels)
     columns = list_predictions(hidden=True)
     predicted = predict_cells(predictor, scaling, columns, cells, counts, means)
     labels = {"line": trial.lines, "env": trial.envs, "trait": trial.traits}

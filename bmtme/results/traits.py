@@ -107,7 +107,8 @@ def take_trait(posterior: Any, l: int, recorded: np.ndarray) -> tuple[dict[str, 
             values = values[..., recorded, :][..., recorded]
         alone = tuple(axis for axis, dim in enumerate(dims, 2) if untwin(dim) == "trait")
         arrays[str(name)] = np.expand_dims(values, alone)
-    return arrays, {"env": envs, "trait": [trait], "cell": cells}
+    others = [str(name) for name in posterior["replicate"].values] if "replicate" in posterior.dims else []
+    return arrays, {"env": envs, "trait": [trait], "cell": cells, "replicate": others}
 
 
 def join_groups(parts: Mapping[str, Mapping[str, Any]], lines: Sequence[str]) -> dict[str, Any]:

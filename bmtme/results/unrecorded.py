@@ -20,6 +20,8 @@ from bmtme.results.predictions import Targets
 BLOCK = 3000
 #: The group of a result in which this is kept; further ones, where traits have other lines with a record, are numbered.
 GROUP = "unrecorded"
+#: The group of a genetic covariance that has all columns, where the posterior's has those with a record.
+COLUMNS = "columns"
 
 
 def relate_unrecorded(prepared: Prepared, targets: Targets) -> dict[str, Any]:
@@ -96,13 +98,18 @@ def factor_left(left: np.ndarray, top: float, lines: Sequence[str]) -> np.ndarra
     return np.asarray(vectors * np.sqrt(values))[:, ::-1]
 
 
-def cover_columns(prepared: Prepared, problem: Problem, scaling: Scaling, chains: Sequence[Draws]) -> dict[str, Any]:
+def cover_columns(
+    prepared: Prepared, problem: Problem, scaling: Scaling, chains: Sequence[Draws], attrs: Mapping[str, Any]
+) -> dict[str, Any]:
     """C over all columns, ``C (chain, draw, env, trait, env_bis, trait_bis)`` as shown, if the posterior lacks some.
 
-    A new line's effects in columns without a record are drawn with the others.
+    A group of the result by its name, or none. A new line's effects in columns without a record are drawn with the
+    others, and so are correlations with them.
     """
     if problem.proportional or problem.recorded.all():
         return {}
+    import xarray
+
     from bmtme.structures.part import build_matrices
 
     I, L = problem.recorded.shape
@@ -112,7 +119,8 @@ def cover_columns(prepared: Prepared, problem: Problem, scaling: Scaling, chains
     shown, dims = prepared.shown_envs, ("env", "trait", "env_bis", "trait_bis")
     labels = {"env": prepared.given.envs, "trait": prepared.given.traits}
     coords = {dim: list(labels[dim.removesuffix("_bis")]) for dim in dims}
-    return coords | {"C": (("chain", "draw", *dims), C[:, :, shown][:, :, :, :, shown])}
+    variables = {"C": (("chain", "draw", *dims), C[:, :, shown][:, :, :, :, shown])}
+    return {COLUMNS: xarray.Dataset(variables, coords, dict(attrs))}
 
 
 def collect_unrecorded(parts: Sequence[tuple[Sequence[str], Mapping[str, Any]]], attrs: Mapping[str, Any]) -> Any:

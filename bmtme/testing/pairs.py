@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,15 @@ import numpy as np
 from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk, resume_walk
 from bmtme.engines.rotated.density import sum_within
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws, take_effects
+from bmtme.engines.rotated.factor_effects import adjust_data
+from bmtme.engines.rotated.factors import Factors
 from bmtme.engines.rotated.line_effect import count_line_parameters
 from bmtme.engines.rotated.problem import Problem, build_problem, hold_problem, load_values
 from bmtme.engines.rotated.state import State, allocate_work, hold_state, hold_work
 from bmtme.engines.rotated.steps import complete_data, prepare_mean_prior
 from bmtme.engines.rotated.sweep import COLLAPSED, run_sweeps
 from bmtme.model.codes import FULL
+from bmtme.model.factors import Factor
 from bmtme.structures.parameters import pack_covariance, unpack_covariance
 from bmtme.structures.part import build_matrices
 from bmtme.structures.structure import Structures, point_part
@@ -42,18 +45,30 @@ class Truth:
     line: np.ndarray  # parameters of the line effect outside the relationship, none where there is none
     Sigma_r: np.ndarray  # (L, L) zero where there is none, like the effects
     r: np.ndarray  # (L, J)
+    b: np.ndarray  # (K, L) effects of the levels of factors of records
+    sd: np.ndarray  # (F, L) standard deviations of random ones
     values: np.ndarray  # (N, L)
     pads: np.ndarray  # (pads, L)
 
 
-def build_pair_problem(case: Case, structures: Structures, values: np.ndarray, line_effect: bool = False) -> Problem:
+def build_pair_problem(
+    case: Case,
+    structures: Structures,
+    values: np.ndarray,
+    line_effect: bool = False,
+    factors: Sequence[Factor] = (),
+    precision: float = 0.0,
+    inner: int = 1,
+) -> Problem:
     """The problem of a case with other structures than the paper's, its priors serving these.
 
     line_effect : needs a case without multiples
+    factors, precision : of its records; see `bmtme.engines.rotated.factors.lay_factors`
     """
     p = case.problem(values)
     priors = p.genetic.prior, p.genetic.prior_env, p.residual.prior
-    return build_problem(case.layout, case.basis, case.hide(values), *priors, p.means, 1, *structures, line_effect)
+    data = case.layout, case.basis, case.hide(values)
+    return build_problem(*data, *priors, p.means, inner, *structures, line_effect, factors, precision)
 
 
 def open_walk(p: Problem, s: State) -> tuple[Walk, tuple[Any, ...]]:
@@ -100,12 +115,23 @@ def measure_marginal(
     return m.integrate_means(V, t, values)
 
 
-def draw_truth(case: Case, p: Problem, structures: Structures, draw: DrawPrior, rng: np.random.Generator) -> Truth:
-    """Everything from the prior."""
+def draw_truth(
+    case: Case,
+    p: Problem,
+    structures: Structures,
+    draw: DrawPrior,
+    rng: np.random.Generator,
+    model: DenseModel | None = None,
+) -> Truth:
+    """Everything from the prior.
+
+    model : that of the case with further lines, without a record; default its own
+    """
+    model = case.model if model is None else model
     theta = draw(rng, p)
     C, R = (values[0] for values in read_covariances(p, structures, theta[None]))
-    t = case.model.draw(rng)
-    roots, vectors = np.linalg.eigh(case.model.G)
+    t = model.draw(rng)
+    roots, vectors = np.linalg.eigh(model.G)
     F = vectors * np.sqrt(np.where(roots > 1e-8 * roots.max(), roots, 0.0))
     u = np.linalg.cholesky(C) @ rng.standard_normal((len(C), len(F))) @ F.T
     line, Sigma_r, r = np.zeros(0), np.zeros((p.n_trait, p.n_trait)), np.zeros((p.n_trait, len(F)))
@@ -113,15 +139,44 @@ def draw_truth(case: Case, p: Problem, structures: Structures, draw: DrawPrior, 
         line = draw_line_parameters(rng, p)
         assert unpack_covariance(line, FULL, np.empty(Sigma_r.shape), Sigma_r)
         r = np.linalg.cholesky(Sigma_r) @ rng.standard_normal(r.shape)
-
-    def observe(m: DenseModel) -> np.ndarray:
-        noise = np.stack([np.linalg.cholesky(R[i]) @ rng.standard_normal(p.n_trait) for i in m.env])
-        fitted = t.beta[m.env] + u.reshape(p.n_env, p.n_trait, -1)[m.env, :, m.line] + r.T[m.line]
-        return fitted + noise / np.sqrt(m.plots)[:, None]
-
+    empty = np.zeros((0, p.n_trait))
+    truth = Truth(theta, C, R, t, u, line, Sigma_r, r, empty, empty, empty, empty)
     pads = case.pads()
-    seen, unseen = observe(case.model), observe(pads) if len(pads.line) else np.zeros((0, p.n_trait))
-    return Truth(theta, C, R, t, u, line, Sigma_r, r, seen, unseen)
+    seen = draw_plots(truth, model, rng)
+    unseen = draw_plots(truth, pads, rng) if len(pads.line) else empty
+    b, sd = draw_levels(rng, p.factors)
+    return replace(truth, b=b, sd=sd, values=seen + add_levels(p.factors, b), pads=unseen)
+
+
+def draw_plots(truth: Truth, m: DenseModel, rng: np.random.Generator) -> np.ndarray:
+    """(N, L) values of the plots of a model, of which line, environment and plots count, given the unknowns."""
+    L = len(truth.Sigma_r)
+    noise = np.stack([np.linalg.cholesky(truth.R[i]) @ rng.standard_normal(L) for i in m.env])
+    fitted = truth.means.beta[m.env] + truth.u.reshape(len(truth.R), L, -1)[m.env, :, m.line] + truth.r.T[m.line]
+    return np.asarray(fitted + noise / np.sqrt(m.plots)[:, None])
+
+
+def draw_levels(rng: np.random.Generator, f: Factors) -> tuple[np.ndarray, np.ndarray]:
+    """Effects of levels (K, L), and standard deviations (F, L) of random ones, from their prior."""
+    sd = f.scale * np.abs(rng.standard_t(f.nu, f.scale.shape))
+    for k in np.flatnonzero(~f.random):
+        sd[k] = f.precision[k] ** -0.5
+    b = np.where(f.active, sd[f.factor] * rng.standard_normal(f.active.shape), 0.0)
+    env = np.repeat(np.arange(len(f.table)), np.diff(f.first))
+    for i, k in np.ndindex(len(f.table), len(f.random)):
+        here = (env == i) & (f.factor == k)
+        if here.any() and not f.random[k]:  # independent normals that are to sum to zero
+            own = f.active[here]
+            b[here] -= own * b[here].sum(axis=0) / np.maximum(own.sum(axis=0), 1)
+    return b, sd
+
+
+def add_levels(f: Factors, b: np.ndarray) -> np.ndarray:
+    """(N, L) effects of the levels of each record, of b (..., K, L)."""
+    total = np.zeros((*b.shape[:-2], len(f.level), b.shape[-1]))
+    for level in f.level.T:
+        total += np.where((level >= 0)[:, None], b[..., level, :], 0.0)
+    return total
 
 
 def draw_line_parameters(rng: np.random.Generator, p: Problem) -> np.ndarray:
@@ -135,7 +190,9 @@ def draw_line_parameters(rng: np.random.Generator, p: Problem) -> np.ndarray:
 
 def pack_truth(case: Case, p: Problem, truth: Truth) -> State:
     """The sampler's state at a truth; its covariances are the walk's."""
-    s = case.pack(p, truth.means, truth.values, truth.pads)
+    s = case.pack(p, truth.means, truth.values - add_levels(p.factors, truth.b), truth.pads)
+    s.level_effects[:], s.level_sd[:] = truth.b, truth.sd
+    adjust_data(hold_problem(p), hold_state(s))
     s.R_e[:] = truth.R[np.unique(p.block, return_index=True)[1]].reshape(s.R_e.shape)
     s.W[:] = case.standardise(truth.u)[case.recorded.ravel()]
     s.Sigma_r[:] = truth.Sigma_r
@@ -153,6 +210,8 @@ def compare_pair(
     sweeps: int,
     seed: int,
     line_effect: bool = False,
+    factors: Sequence[Factor] = (),
+    precision: float = 0.0,
 ) -> Comparison:
     """Joint distribution before and after a few sweeps (see `bmtme.testing.geweke`).
 
@@ -163,7 +222,7 @@ def compare_pair(
     size, sweeps : replicates, and sweeps of each
     """
     rng = np.random.default_rng(seed)
-    p = build_pair_problem(case, structures, np.zeros(case.observed.shape), line_effect)
+    p = build_pair_problem(case, structures, np.zeros(case.observed.shape), line_effect, factors, precision)
     work, walk = allocate_work(p), allocate_walk(p)
     walk.tuning.step[0], walk.tuning.leapfrogs[0], walk.tuning.mirror_every[0] = 0.15, 5, 1
     slots = np.full(sweeps, -1)
@@ -183,19 +242,20 @@ def compare_pair(
         if code:
             raise ArithmeticError(f"a sweep failed with code {code}")
         values = truth.values.copy()
-        values[case.layout.part_record] = s.part
+        values[case.layout.part_record] = s.part + add_levels(p.factors, s.level_effects)[case.layout.part_record]
         line = truth.Sigma_r, truth.r
         means = truth.means
         before.append((truth.C, truth.R, means.beta, means.mu, means.tau2, truth.u, truth.values, truth.pads, *line))
+        before[-1] = *before[-1], truth.b, truth.sd
         I, L = case.recorded.shape
         u = case.basis.rotate_back(np.array([take_effects(draws, i, l)[0] for i in range(I) for l in range(L)]))
         R = draws.R_e[-1].reshape(-1, L, L)[p.block]
         line = draws.Sigma_r[-1], case.basis.rotate_plain(draws.r[0]) if line_effect else truth.r
         C, tau2 = read_genetic(p, draws), draws.tau[-1] ** 2
         after.append((C, R, draws.beta[-1], draws.mu[-1], tau2, u, values, s.pad[has_pad], *line))
-        after[-1] = tuple(np.array(part) for part in after[-1])
+        after[-1] = *(np.array(part) for part in after[-1]), draws.level_effects[-1].copy(), draws.level_sd[-1].copy()
     return compare_ranks(
-        *(summarise_pair(case, [np.array(x) for x in zip(*rows, strict=True)]) for rows in (before, after))
+        *(summarise_pair(case, p, [np.array(x) for x in zip(*rows, strict=True)]) for rows in (before, after))
     )
 
 
@@ -207,10 +267,11 @@ def read_genetic(p: Problem, draws: Draws) -> np.ndarray:
     return build_matrices(p.whole_genetic, draws.theta[-1:], (size, size))[0]
 
 
-def summarise_pair(case: Case, columns: list[np.ndarray]) -> Arrays:
+def summarise_pair(case: Case, p: Problem, columns: list[np.ndarray]) -> Arrays:
     """Statistics of the joint distribution, each (n,): unknowns, and how they, data and imputed values go together."""
-    C, R, beta, mu, tau2, u, values, pads, Sigma_r, r = columns
+    C, R, beta, mu, tau2, u, values, pads, Sigma_r, r, effects, sd = columns
     I, L = case.recorded.shape
+    values = values - add_levels(p.factors, effects)
     # Values less r are those of a model without it: what goes together with u and beta there does so here.
     values, pads = values - np.swapaxes(r, 1, 2)[:, case.model.line], pads - np.swapaxes(r, 1, 2)[:, case.pads().line]
     m = case.model
@@ -258,6 +319,7 @@ def summarise_pair(case: Case, columns: list[np.ndarray]) -> Arrays:
                 out[f"e'r[{i},{l}]"] = (e * standard[:, m.line[here]]).sum(axis=1) / noise[:, i, l]
                 out[f"u'r[{i},{l}]"] = (u[:, i * L + l] * standard).sum(axis=1) / scale[:, i * L + l]
                 out[f"beta r[{i},{l}]"] = (beta[:, i, l] - mu[:, l]) / np.sqrt(tau2[:, l]) * standard.sum(axis=1)
+    summarise_levels(case, p.factors, out, (beta - mu[:, None]) / np.sqrt(tau2)[:, None], u, values, noise, effects, sd)
     unseen = case.pads()
     for i in range(I):
         here = np.flatnonzero(unseen.env == i)
@@ -267,3 +329,37 @@ def summarise_pair(case: Case, columns: list[np.ndarray]) -> Arrays:
                 out[f"unseen e[{i},{l}]"] = (e / noise[:, i, l, None]).sum(axis=1)
                 out[f"unseen e'e[{i},{l}]"] = (e**2 / noise[:, i, l, None] ** 2).sum(axis=1)
     return out
+
+
+def summarise_levels(
+    case: Case,
+    f: Factors,
+    out: Arrays,
+    beta: np.ndarray,
+    u: np.ndarray,
+    values: np.ndarray,
+    noise: np.ndarray,
+    b: np.ndarray,
+    sd: np.ndarray,
+) -> None:
+    """Statistics of the effects of levels: alone, and with means, u and residuals.
+
+    beta : (n, I, L) standardised; values : less all other effects than u and the means
+    """
+    env = np.repeat(np.arange(len(f.table)), np.diff(f.first))
+    for k, l in np.argwhere(f.active).tolist():
+        i, factor = int(env[k]), int(f.factor[k])
+        own = b[:, k, l] / sd[:, factor, l]
+        out[f"b[{k},{l}]"], out[f"b beta[{k},{l}]"] = own, own * beta[:, i, l]
+        here = np.flatnonzero((f.level == k).any(axis=1) & case.observed[:, l])
+        line = case.model.line[here]
+        g = u[:, i * case.recorded.shape[1] + l][:, line]
+        out[f"b y[{k},{l}]"] = own * (values[:, here, l].mean(axis=1) - g.mean(axis=1)) / noise[:, i, l]
+        out[f"b u[{k},{l}]"] = own * g.sum(axis=1)
+        if f.random[factor]:
+            out[f"sd[{factor},{l}]"] = sd[:, factor, l]
+            out[f"b b[{factor},{l}]"] = ((b[:, f.factor == factor, l] / sd[:, factor, None, l]) ** 2).sum(axis=1)
+    for i, l in np.argwhere(case.recorded).tolist():
+        own = b[:, (env == i) & f.active[:, l], l] / noise[:, i, l, None]
+        if own.shape[1] > 1:
+            out[f"b between[{i},{l}]"] = own.std(axis=1)

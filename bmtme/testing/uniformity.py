@@ -78,19 +78,19 @@ def find_chi_square_p(ranks: np.ndarray, values: int) -> float:
     return float(stats.chisquare(np.bincount(ranks * bins // values, minlength=bins)).pvalue)
 
 
-def effective_draws(x: np.ndarray) -> float:
-    """Effective number of draws of a stationary series (Geyer 1992: initial monotone positive sequence)."""
-    n = len(x)
-    centred = x - x.mean()
+def effective_draws(x: np.ndarray) -> np.ndarray:
+    """Effective number of draws of stationary series (..., n) (Geyer 1992: initial monotone positive sequence)."""
+    n = x.shape[-1]
+    centred = x - x.mean(axis=-1, keepdims=True)
     size = 2 ** math.ceil(math.log2(2 * n))
     spectrum = np.fft.rfft(centred, size)
-    rho = np.fft.irfft(spectrum * np.conj(spectrum), size)[: n - n % 2]
-    if rho[0] <= 0:
-        return float(n)
-    pairs = (rho / rho[0]).reshape(-1, 2).sum(axis=1)
-    negative = np.flatnonzero(pairs <= 0)
-    pairs = np.minimum.accumulate(pairs[: negative[0] if len(negative) else len(pairs)])
-    return float(n / max(2.0 * pairs.sum() - 1.0, 1.0 / math.log10(n)))
+    rho = np.fft.irfft(spectrum * np.conj(spectrum), size)[..., : n - n % 2]
+    constant = rho[..., 0] <= 0
+    rho = rho / np.where(constant, 1.0, rho[..., 0])[..., None]
+    pairs = rho.reshape(*rho.shape[:-1], -1, 2).sum(axis=-1)
+    initial = np.logical_and.accumulate(pairs > 0, axis=-1)
+    total = np.where(initial, np.minimum.accumulate(pairs, axis=-1), 0.0).sum(axis=-1)
+    return np.where(constant, n, n / np.maximum(2.0 * total - 1.0, 1.0 / math.log10(n)))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
+from bmtme.checkup.cautions import warn_of_values
 from bmtme.checkup.replicates import compare_replicates, tabulate_replicates
 from bmtme.data.trial import Trial
 from tests.helpers.cautions import caution, list_cautions, said_by_fit, simulate_cells, stack_plots
@@ -44,9 +47,9 @@ def test_replicates_that_differ(no_sampling):
     trial = stack_plots(first, second, reps=reps)
     finding = caution(trial, "replicates differ")
     assert [(item["env"], item["trait"]) for item in finding.items] == [("2019", "A")]
-    (text,) = said_by_fit(trial, no_sampling)
-    assert "go into the residual variance" in text
-    assert "Subtract the replicates' means" in text
+    assert finding.severity == "note"
+    assert "have effects of these replicates by default (rep_effect)" in finding.summary
+    assert said_by_fit(trial, no_sampling) == []
     table = tabulate_replicates(trial).set_index(["env", "rep", "trait"])
     assert table.loc[("2019", "2", "A"), "mean"] == pytest.approx(second[:, 1, 0].mean())
     assert table["lines"].eq(30).all()
@@ -61,6 +64,25 @@ def test_replicates_that_differ(no_sampling):
     )
     assert caution(cut, "replicates differ").items == finding.items
     assert tabulate_replicates(stack_plots(first, second)).empty
+
+
+def test_replicates_that_differ_without_effects(no_sampling):
+    """A third one of few lines: by default there are no effects in this environment."""
+    cells = simulate_cells(30, 2, 2)
+    rng = np.random.default_rng(2)
+    plots = [cells + rng.normal(size=cells.shape) for _ in range(3)]
+    plots[1][:, 1, 0] += 4
+    plots[2][4:, 1] = np.nan
+    trial = stack_plots(*plots, reps=("1", "2", "3"))
+    finding = caution(trial, "replicates differ")
+    assert finding.severity == "warning"
+    (text,) = (each for each in said_by_fit(trial, no_sampling) if each.startswith("Replicates"))
+    assert "as one holds fewer than 5 lines: their differences go into the residual variance" in text
+    assert "Use rep_effect='fixed' or 'random' (in the shell --rep-effect)." in text
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_values(trial, True, False, True, 1)
+    assert not [each for each in caught if str(each.message).startswith("Replicates")]
 
 
 def test_how_often_alike_replicates_are_said_to_differ():

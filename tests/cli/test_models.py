@@ -52,6 +52,16 @@ def test_labels() -> None:
     assert make_models(read("--line-effect"))["unstructured"] == bmtme.BMTME(line_effect=True)
 
 
+def test_effects_of_replicates() -> None:
+    made = make_models(read(*name("a=unstructured,rep-effect=none", "b=diagonal,rep_effect=random", "diagonal")))
+    assert made["a"] == bmtme.BMTME(rep_effect="none")
+    assert made["b"] == bmtme.BMTME("diagonal", rep_effect="random")
+    assert made["diagonal"] == bmtme.BMTME("diagonal", rep_effect="auto")
+    made = make_models(read("--rep-effect", "fixed", *name("single", "c=single,rep-effect=auto")))
+    assert made["single"] == bmtme.SingleTrait(bmtme.BMTME(rep_effect="fixed"))
+    assert made["c"] == bmtme.SingleTrait(bmtme.BMTME())
+
+
 def test_factors() -> None:
     text = "fa3=unstructured,genetic=factor-analytic,factors=3"
     assert make_models(read(*name(text))) == {"fa3": bmtme.BMTME(genetic=bmtme.FactorAnalytic(3))}

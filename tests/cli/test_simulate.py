@@ -25,3 +25,23 @@ def test_simulate(tmp_path: Path, run: Run) -> None:
     code, _, complained = run(*words, "--out", tmp_path / "sim")
     assert code == 2
     assert "is not empty" in complained
+
+
+def test_simulate_other_structures(tmp_path: Path, run: Run) -> None:
+    words = ["simulate", "--lines", "12", "--envs", "2", "--traits", "2", "--seed", "5", "--spread", "0.1"]
+    other = ["--genetic", "factor-analytic", "--factors", "1", "--residual", "by-env", "--line-effect"]
+    code, said, complained = run(*words, *other, "--out", tmp_path / "sim")
+    assert (code, complained) == (0, "")
+    assert f"--traits T1,T2 {' '.join(other)} --out run" in said
+    genetic = bmtme.FactorAnalytic(1)
+    same = bmtme.simulate(12, 2, 2, seed=5, spread=0.1, genetic=genetic, residual="by_env", line_effect=True)
+    assert (tmp_path / "sim" / "phenotypes.csv").read_text() == same.frame.to_csv(index=False)
+    truth = json.loads((tmp_path / "sim" / "truth.json").read_text())
+    assert {"C", "R_e", "Sigma_r", "u", "r"} <= set(truth)
+    assert set(truth["R_e"]) == {"E1", "E2"}
+    code, _, complained = run(*words, "--factors", "2", "--out", tmp_path / "other")
+    assert code == 2
+    assert "only --genetic factor-analytic has factors" in complained
+    code, _, complained = run(*words, "--genetic", "separable", "--traits", "1", "--out", tmp_path / "other")
+    assert code == 2
+    assert "separable needs two traits" in complained

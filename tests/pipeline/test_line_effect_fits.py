@@ -154,12 +154,111 @@ def test_in_a_cross_validation():
         assert cv.run["settings"]["models"]["line"]["line_effect"] is True
 
 
+def relate(lines, matrix):
+    return bmtme.Relationship(matrix, lines=list(lines))
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.eye(24),
+        2 * np.eye(24),
+        0.3 * np.eye(24) + 0.7,
+        # G = a I + v 1' + 1 v': the rest of it goes into the means.
+        np.eye(24) + np.add.outer(np.linspace(0.5, 0.6, 24), np.linspace(0.5, 0.6, 24)),
+        np.diag(np.linspace(1, 1.02, 24)),
+    ],
+)
+def test_lines_related_alike_are_refused(matrix):
+    """The likelihood is the same whatever goes from one of the two effects to the other."""
+    frame, relationship, _ = make_data()
+    with pytest.raises(bmtme.UsageError, match=r"related unequally: the 24 lines with a record of trait 'T1'"):
+        run(frame, relate(relationship.lines, matrix))
+
+
+def test_what_tells_is_counted_among_lines_with_a_record_and_trait_by_trait():
+    frame, relationship, _ = make_data()
+    lines = list(relationship.lines)
+    # Families among lines without a record only.
+    matrix = np.eye(24)
+    matrix[12:, 12:] += 0.5
+    with pytest.raises(bmtme.UsageError, match="the 12 lines with a record of trait 'T1'"):
+        run(frame[frame["line"].isin(lines[:12])], relate(lines, matrix))
+    # T2 of every line in one environment only, of half of them in each.
+    apart = frame.copy()
+    apart.loc[(frame["env"] == "E1") == frame["line"].isin(lines[:12]), "T2"] = np.nan
+    with pytest.raises(bmtme.UsageError, match="one record each for the 24 lines with a record of trait 'T2'"):
+        run(apart, relationship)
+    with pytest.raises(bmtme.UsageError, match="trait 'T2': line_effect=True needs records of lines"):
+        run(apart, relationship, bmtme.SingleTrait(MODEL))
+    with pytest.raises(bmtme.UsageError, match="are clones of one"):
+        run(frame, relate(lines, np.ones((24, 24))))
+
+
+def test_few_records_that_tell_are_said():
+    frame, relationship, _ = make_data()
+    few = frame[(frame["env"] == "E1") | frame["line"].isin(["L01", "L02"])]
+    with pytest.warns(UserWarning, match=r"few records are further ones .* of 'T1' \(2\), 'T2' \(2\)"):
+        bmtme.fit(trial_of(few), relationship, MODEL, **SHORT)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        bmtme.fit(trial_of(frame), relationship, MODEL, **SHORT)
+        bmtme.fit(trial_of(few), relationship, **SHORT)
+    assert not any("further ones" in str(each.message) for each in told)
+
+
+@pytest.mark.parametrize("model", [MODEL, bmtme.SingleTrait(MODEL)])
+def test_plots_imputed_beside_a_check_are_said(model):
+    frame, relationship, _ = make_data(reps=8)
+    check = frame[(frame["rep"] == "1") | (frame["line"] == "L01")]
+    share = 23 * 7 / (24 * 8)
+    message = rf"'L01' has 8 in 'E1', where 1 is usual, and {100 * share:.0f}% of the plots are imputed \(0% without"
+    with pytest.warns(UserWarning, match=message):
+        fit = bmtme.fit(trial_of(check), relationship, model, **SHORT)
+    told = fit.run["data"]["imputed_share"]
+    assert (told["T1"] if isinstance(told, dict) else told) == pytest.approx(share, abs=1e-6)
+    with pytest.warns(UserWarning, match=message):
+        cv = bmtme.cross_validate(trial_of(check), relationship, model, bmtme.NewLines(2), workers=1, **SHORT)
+    assert any("is usual" in text for text in cv.warnings)
+    even = frame[frame["rep"].isin(["1", "2"])]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        bmtme.fit(trial_of(even), relationship, model, **SHORT)
+        bmtme.fit(trial_of(check), relationship, **SHORT)
+    assert not any("is usual" in str(each.message) for each in said)
+
+
+def test_notes_on_what_the_data_do_not_say():
+    """Sigma_r of lines that are related nearly alike, and of traits that no line has on different records."""
+    frame, relationship, _ = make_data(lines=60, envs=2, reps=2)
+    noise = np.diag(np.linspace(0.6, 1.4, 60))
+    vague = run(frame, relate(relationship.lines, noise), draws=200, tune=200).summary()["note"]
+    clear = run(frame, relationship, draws=200, tune=200).summary()["note"]
+    for name in ("Sigma_r[T1, T1]", "Sigma_t[T2, T2]"):
+        assert "prior only: the data do not tell" in vague[name]
+    assert not clear.str.contains("prior only").any()
+    # T1 of half of the lines, T2 of the others: a line has two records of one trait.
+    apart = frame.copy()
+    apart.loc[frame["line"].isin(relationship.lines[:30]), "T1"] = np.nan
+    apart.loc[~frame["line"].isin(relationship.lines[:30]), "T2"] = np.nan
+    notes = run(apart, relationship).summary()["note"]
+    assert notes["Sigma_r[T1, T2]"].startswith("prior only: no line has the two traits on different records")
+    assert "different records" not in notes["Sigma_r[T1, T1]"]
+    # Never on one record, but on different ones of one line.
+    never = frame.copy()
+    never.loc[frame["env"] == "E1", "T1"] = np.nan
+    never.loc[frame["env"] == "E2", "T2"] = np.nan
+    notes = run(never, relationship).summary()["note"]
+    assert "different records" not in notes["Sigma_r[T1, T2]"]
+    assert "never on one record" in notes["R_e[T1, T2]"]
+
+
 def test_what_cannot_be_told_is_refused():
     frame, relationship, _ = make_data()
-    with pytest.raises(bmtme.UsageError, match="needs a relationship that says more than the identity"):
-        run(frame, bmtme.Relationship.identity(relationship.lines))
     one = frame[frame["env"] == "E1"]
-    with pytest.raises(bmtme.UsageError, match="two environments, or replicates: with single plots"):
+    with pytest.raises(
+        bmtme.UsageError, match="two environments, or replicates: with one record each for the 24 lines"
+    ):
         run(one, relationship)
     with pytest.raises(bmtme.UsageError, match="does not go with structure='standard'"):
         bmtme.BMTME("standard", line_effect=True)

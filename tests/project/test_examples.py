@@ -20,7 +20,7 @@ from tests.helpers.notebooks import shrink
 
 EXAMPLES = ROOT / "examples"
 #: Pages with blocks of Python, in the order in which they are read.
-PAGES = ("README.md", "examples/formats.md", "examples/outputs.md")
+PAGES = ("README.md", "examples/decisions.md", "examples/formats.md", "examples/outputs.md")
 TINY = ["--lines", "20", "--partitions", "2", "--draws", "20", "--tune", "20"]
 
 

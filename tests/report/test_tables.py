@@ -7,7 +7,7 @@ import pandas as pd
 
 import bmtme
 from bmtme.columns import align
-from bmtme.report.tables import describe_cv, describe_fit
+from bmtme.report.tables import describe_cv, describe_fit, name_model
 
 
 def test_align_wraps_columns() -> None:
@@ -122,3 +122,20 @@ def test_describe_cv_shows_missing_scores_and_units() -> None:
     assert "2 partitions, 25% of the lines" in text
     assert "12.5% of their values missing" in text
     assert "1 line without a relationship: x" in text
+
+
+def test_models_are_named_with_all_that_is_not_the_papers():
+    names = {
+        "unstructured": bmtme.BMTME(),
+        "diagonal, residual by env": bmtme.BMTME("diagonal", residual="by_env"),
+        "unstructured, genetic factor analytic, 1 factor, line effect": bmtme.BMTME(
+            genetic=bmtme.FactorAnalytic(factors=1), line_effect=True
+        ),
+        "unstructured, genetic factor analytic, 3 factors": bmtme.BMTME(genetic=bmtme.FactorAnalytic(factors=3)),
+        "unstructured, genetic main and interaction": bmtme.BMTME(genetic=bmtme.MainAndInteraction()),
+        "one trait at a time, genetic free, line effect": bmtme.SingleTrait(
+            bmtme.BMTME(genetic=bmtme.Free(), line_effect=True)
+        ),
+    }
+    for name, model in names.items():
+        assert name_model(model.describe()) == name

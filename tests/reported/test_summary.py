@@ -15,6 +15,20 @@ def spread_of_lines(G):
     return (np.trace(G) - G.sum() / len(G)) / (len(G) - 1)
 
 
+def list_replicates(recorded, envs, traits):
+    """Replicates with an effect on a trait: those of an environment where each with a value has five lines of it."""
+    found = []
+    for env in envs:
+        here = recorded[recorded["env"] == env]
+        lines = here[here["rep"].notna()].set_index("rep")[traits].notna().groupby(level=0).sum()
+        having = {trait: [rep for rep in lines.index if lines.loc[rep, trait] > 0] for trait in traits}
+        for rep in here["rep"].unique():
+            for trait in traits:
+                if rep in having[trait] and len(having[trait]) > 1 and lines.loc[having[trait], trait].min() >= 5:
+                    found.append((env, rep, trait))
+    return found
+
+
 @pytest.fixture(scope="module")
 def quantities(data, recorded, fitted, orders):
     """Draws (chain, draw) of everything that a summary lists, by name and in its order."""
@@ -29,6 +43,8 @@ def quantities(data, recorded, fitted, orders):
     made |= {f"Sigma_t[{one}, {two}]": C.sel(trait=one, trait_bis=two) for one, two in upper}
     made |= {f"R_e[{one}, {two}]": R.sel(trait=one, trait_bis=two) for one, two in upper}
     made |= {f"Sigma_E[{env}, {env}]": p["Sigma_E"].sel(env=env, env_bis=env) for env in envs}
+    for env, rep, trait in list_replicates(recorded, envs, traits):
+        made[f"rep_effects[{env}/{rep}, {trait}]"] = p["rep_effects"].sel(replicate=f"{env}/{rep}", trait=trait)
     for kind, M in (("genetic", C), ("residual", R)):
         for one, two in pairs:
             product = M.sel(trait=one, trait_bis=one).values * M.sel(trait=two, trait_bis=two).values

@@ -1,5 +1,7 @@
 """Joint draws of every line against the dense conditional normal distribution."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ import bmtme
 from bmtme import BMTME, DataError, MainAndInteraction, Relationship, SingleTrait, UsageError, fit, simulate
 from bmtme.results import unrecorded
 from bmtme.results.line_effects import draw_unrecorded
+from bmtme.sampling import count_effect_bytes
 from tests.helpers.fits import fit_frame
 from tests.helpers.trials import trial_of
 
@@ -67,7 +70,7 @@ def find_covariance(result, trait):
     if "C" in p and "trait" in p["C"].dims:
         return p["C"].sel(trait=trait).values
     if "C" in p:
-        return result._groups["unrecorded"]["C"].sel(trait=trait, trait_bis=trait).values
+        return result._groups["columns"]["C"].sel(trait=trait, trait_bis=trait).values
     one = {"trait": trait} | ({"trait_bis": trait} if "trait_bis" in p["Sigma_t"].dims else {})
     E = p["Sigma_E"].sel(trait=trait) if "trait" in p["Sigma_E"].dims else p["Sigma_E"]
     return (1.0 + E.values) * p["Sigma_t"].sel(one).values[..., None, None]
@@ -261,6 +264,28 @@ def test_what_cannot_be_drawn_is_refused(monkeypatch):
     monkeypatch.setattr("bmtme.arguments.measure_memory", lambda: 10_000)
     with pytest.raises(UsageError, match=r"line_effects\(draws=1000\) of 16 lines.*would take about"):
         result.line_effects()
+
+
+def test_memory_is_that_of_the_draws_there_are(monkeypatch):
+    """Thinned effects have fewer draws than the run."""
+    result = fit_frame(make_frame(), make_relationship("sibs"), draws=400, keep_effects="thin")
+    u = result.line_effects(10**6)
+    assert u.sizes["draw"] == 250
+    monkeypatch.setattr("bmtme.results.line_effects.ANNOUNCED", u.nbytes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result.line_effects(10**6)
+    monkeypatch.setattr("bmtme.results.line_effects.ANNOUNCED", u.nbytes - 1)
+    with pytest.warns(UserWarning, match="the draws of 16 lines take"):
+        result.line_effects(10**6)
+
+
+@pytest.mark.parametrize("name", ["paper", "line effect"])
+def test_memory_of_kept_effects_is_counted(name):
+    relationship, model = make_relationship("sibs"), MODELS[name]
+    posterior = fit_frame(make_frame(), relationship, model, keep_effects="all").idata.posterior
+    size = sum(posterior[effect].nbytes for effect in ("b1", "b2", "r") if effect in posterior)
+    assert count_effect_bytes(13, 3, 2, posterior.sizes["chain"] * posterior.sizes["draw"], model.line_effect) == size
 
 
 def test_impossible_relationships_among_new_lines_are_refused():

@@ -22,7 +22,8 @@ from tests.helpers.trials import trial_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 KEYS = ["line", "env", "trait"]
-MODELS = {"shared": BMTME(), "by environment": BMTME(residual="by_env")}
+#: Those with effects of replicates are in `tests/pipeline/test_replicates.py`.
+MODELS = {"shared": BMTME(rep_effect="none"), "by environment": BMTME(residual="by_env", rep_effect="none")}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from bmtme.cv.diagnostics import list_parameters
 from bmtme.cv.heritability import HERITABILITY, measure_heritability
 from bmtme.cv.result import CrossValidation
 from bmtme.report.tables import describe_cv, describe_fit
-from bmtme.results import quantities, scores
+from bmtme.results import decided, quantities, scores
 from bmtme.results.docstrings import document
 from bmtme.results.entries import GENETIC, NONE, SQUARE, VALUE, Column, Quantity
 from bmtme.results.fisher import Direction, Point
@@ -252,7 +252,7 @@ def test_a_variable_of_the_same_name_by_environment(monkeypatch):
         "recorded": [[True] * 2] * 2,
         "residual_here": [[True] * 2] * 2,
         "together_here": [[[True] * 2] * 2] * 2,
-        "single_unrelated": False,
+        "single_alike": False,
     }
     summary = summarise_posterior(posterior, facts)
     rows = [f"R_e[{env}, {pair}]" for env in ("E1", "E2") for pair in ("A, A", "A, B", "B, B")]
@@ -290,6 +290,12 @@ def read_tables():
         ("column of `summary.csv` of a cross-validation", scores.outline_comparison()),
         ("column of `cv.compare()`", COMPARED),
         ("column of `heritability.csv`", HERITABILITY),
+        ("column of `fit.ranking()` and `fit.index()`", decided.RANKING),
+        ("column of `fit.joint_probabilities()`", decided.JOINT),
+        ("column of `fit.correlations()`", decided.CORRELATIONS["trait"]),
+        ("column of `fit.heritability()`", decided.HERITABILITIES),
+        ("column of `fit.response()`", decided.RESPONSE),
+        ("column of `fit.stability()`", decided.STABILITY),
     ],
 )
 def test_the_page_of_the_outputs_has_every_column(header, columns):
@@ -314,6 +320,13 @@ def test_docstrings_say_what_the_register_says():
     for documented, entries in (
         (Fit.summary, [*quantities.SUMMARY, *(each for each in quantities.QUANTITIES if each.listed)]),
         (Fit.predictions, quantities.list_predictions()),
+        (Fit.ranking, decided.RANKING),
+        (Fit.index, decided.RANKING),
+        (Fit.joint_probabilities, decided.JOINT),
+        (Fit.correlations, decided.CORRELATIONS["trait"]),
+        (Fit.heritability, decided.HERITABILITIES),
+        (Fit.response, decided.RESPONSE),
+        (Fit.stability, decided.STABILITY),
         (CrossValidation, [*quantities.list_hidden(), *scores.list_scores(), *scores.list_overall(), *HERITABILITY]),
         (CrossValidation.summary, scores.outline_comparison()),
         (CrossValidation.compare, COMPARED),

@@ -153,3 +153,21 @@ def test_what_scaled_goes_with():
         bmtme.BMTME("standard", residual="scaled")
     with pytest.raises(bmtme.UsageError, match="prior_e belongs to residual='shared' or 'scaled'"):
         bmtme.BMTME(residual="by_env", prior_e=bmtme.HalfT(2.0, 3.0))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("residual", ["by_env", "common_correlation", "scaled"])
+def test_notes_on_environments_without_records(noisy, residual):
+    """A residual SD of unknown spread has no mean; a correlation has one, and is the prior's or that of all others."""
+    notes = bmtme.fit(*noisy, bmtme.BMTME(residual=residual), **SHORT).summary()["note"]
+    alone = residual == "by_env"
+    for trait in ("T1", "T2"):
+        assert "it has no mean" in notes[f"R_e[E4, {trait}, {trait}]"]
+        assert "no mean" not in notes[f"R_e[E1, {trait}, {trait}]"]
+    for env in ("E3", "E4"):
+        note = notes[f"residual_correlation[{env}, T1, T2]"]
+        assert "no mean" not in note
+        assert ("prior only: the two traits are never on one record in this environment" in note) is alone
+    assert ("prior only" in notes["R_e[E4, T1, T2]"]) is alone
+    assert ("no mean" in notes["R_e[E4, T1, T2]"]) is not alone
+    assert "prior only" not in notes["residual_correlation[E1, T1, T2]"]

@@ -52,6 +52,8 @@ PAIRS = {
     "by trait, common correlation": (EnvironmentsByTrait(), CommonCorrelation()),
     "separable": (Separable(), Shared()),
 }
+#: With an effect of lines outside the relationship, the paper's pair needs the general form, too.
+LINE_PAIRS = {"paper": (Proportional(), Shared())} | PAIRS
 DESIGNS = ("complete", "missing", "absent", "unseen", "one-trait", "one-environment")
 #: `SPARSE` with both traits in the last environment, for a structure that needs a record in every column.
 FULL_SPARSE = (*SPARSE[:2], ("0", "-", "01", "1 0", "-", "01", "0", "-"))
@@ -99,6 +101,14 @@ def complete(pair, p, theta, rng):
     return whole
 
 
+def compare_slopes(gradient, theta, held):
+    """A gradient with differences of the density."""
+    scratch = np.empty(len(theta))
+    steps = 1e-5 * np.eye(len(theta))
+    slopes = [(evaluate(theta + e, *held, scratch) - evaluate(theta - e, *held, scratch)) / 2e-5 for e in steps]
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(gradient).max()))
+
+
 def test_structures_are_refused_what_they_cannot_serve_only():
     counts = {name: sum(scene[0] == name for scene in SCENES) for name in PAIRS}
     assert {counts[name] for name in ("made up", "by environment", "common correlation", "scaled")} == {12}
@@ -116,7 +126,7 @@ def test_density_and_gradient(name, variant, design):
     walk, held = open_walk(p, scene.state())
     first = start_at(pair, p, scene.t)
     rng = np.random.default_rng(3)
-    gradient, scratch = np.empty((2, len(first)))
+    gradient = np.empty(len(first))
     differences, values = [], []
     here = p.recorded.ravel()
     for _ in range(3):
@@ -132,9 +142,7 @@ def test_density_and_gradient(name, variant, design):
         differences.append(values[-1] - marginal)
     assert np.ptp(values) > 0.1
     assert np.ptp(differences) < 1e-8 * max(1.0, np.abs(values).max())
-    steps = 1e-5 * np.eye(len(theta))
-    slopes = [(evaluate(theta + e, *held, scratch) - evaluate(theta - e, *held, scratch)) / 2e-5 for e in steps]
-    np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(gradient).max()))
+    compare_slopes(gradient, theta, held)
 
 
 @pytest.mark.parametrize("variant", ["unstructured", "standard", "unstructured-flat"])
@@ -150,7 +158,7 @@ def test_density_in_many_environments(variant):
     assert len(p.col_env) > SMALL > SMALL_PAIR
     walk, held = open_walk(p, case.pack(p, t, values, np.empty((0, 2))))
     first = start_at(pair, p, t)
-    gradient, scratch = np.empty((2, len(first)))
+    gradient = np.empty(len(first))
     differences = []
     for _ in range(3):
         theta = first + 0.1 * rng.standard_normal(len(first))
@@ -158,9 +166,7 @@ def test_density_in_many_environments(variant):
         C = np.kron(np.ones((p.n_env, p.n_env)) + np.diag(walk.s2_E), walk.Sigma_t)
         differences.append(value - measure_marginal(case, C, np.tile(walk.R_e, (p.n_env, 1, 1)), t, values))
     assert np.ptp(differences) < 1e-8 * max(1.0, abs(value))
-    steps = 1e-5 * np.eye(len(theta))
-    slopes = [(evaluate(theta + e, *held, scratch) - evaluate(theta - e, *held, scratch)) / 2e-5 for e in steps]
-    np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(gradient).max()))
+    compare_slopes(gradient, theta, held)
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -229,26 +235,30 @@ def test_traits_with_one_covariance_of_environments_are_separable():
     assert np.ptp(values) > 0.1
 
 
-def compare_sweeps(name, size, sweeps):
+#: Every pair by itself and with a line effect; the paper's is tested elsewhere without.
+WHOLE = [pytest.param(pair, False, id=name) for name, pair in PAIRS.items()]
+WHOLE += [pytest.param(pair, True, id=f"{name} and line effect") for name, pair in LINE_PAIRS.items()]
+
+
+def compare_sweeps(pair, line_effect, size, sweeps):
     """Missing cells and traits, an absent column where the structure takes it, clones, unequal replication."""
-    pair = PAIRS[name]
-    plots = SPARSE if (name, "unstructured", "absent") in SCENES else FULL_SPARSE
-    case = make_case(plots, shape="full", mu_sd=1.0, nu=4.0, scale=1.0)
-    return compare_pair(case, pair, join_laws(*pair), join_restrictions(*pair), size, sweeps, seed=1)
+    plots = SPARSE if serves(pair[0], make_case(CASES["absent"]).recorded) else FULL_SPARSE
+    case = make_case(plots, shape="full", mu_sd=1.0, nu=4.0, scale=1.0, even=line_effect)
+    return compare_pair(case, pair, join_laws(*pair), join_restrictions(*pair), size, sweeps, 1, line_effect)
 
 
-@pytest.mark.parametrize("name", PAIRS)
-def test_a_look_at_the_joint_distribution(name):
+@pytest.mark.parametrize(("pair", "line_effect"), WHOLE)
+def test_a_look_at_the_joint_distribution(pair, line_effect):
     """The same as below with little power: gross errors, and every line of a sweep as plain Python."""
-    comparison = compare_sweeps(name, 20, 2)
+    comparison = compare_sweeps(pair, line_effect, 20, 2)
     assert np.isfinite(comparison.z).all()
     assert comparison.p_value > 1e-6, str(comparison)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PAIRS)
-def test_sweeps_leave_the_joint_distribution(name):
-    comparison = compare_sweeps(name, 2000, 5)
+@pytest.mark.parametrize(("pair", "line_effect"), WHOLE)
+def test_sweeps_leave_the_joint_distribution(pair, line_effect):
+    comparison = compare_sweeps(pair, line_effect, 2000, 5)
     assert comparison.p_value > 1e-3, str(comparison)
     assert len(comparison.z) > 150
 

@@ -1,11 +1,32 @@
 """The calibration instrument: uniform where the sampler is right, not where an error is planted; files that resume."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
 
-from bmtme.testing.sbc import collect_replicates, make_study, name_quantities, run_study
+from bmtme.engines.rotated.collapsed import resume_walk
+from bmtme.engines.rotated.draws import allocate_draws, hold_draws, record_draw
+from bmtme.engines.rotated.steps import fill_fitted, measure_completed_density
+from bmtme.linalg.compile import compiled
+from bmtme.results.predictions import Predictor
+from bmtme.structures import main_and_interaction
+from bmtme.structures.by_env import ByEnv
+from bmtme.structures.common_correlation import CommonCorrelation
+from bmtme.structures.environments_by_trait import EnvironmentsByTrait
+from bmtme.structures.factor_analytic import FactorAnalytic
+from bmtme.structures.free import Free
+from bmtme.structures.main_and_interaction import MainAndInteraction
+from bmtme.structures.proportional import Proportional, Shared
+from bmtme.structures.scaled import Scaled
+from bmtme.structures.separable import Separable
+from bmtme.structures.structure import point_part
+from bmtme.testing.laws import join_laws, join_restrictions
+from bmtme.testing.pairs import draw_truth, open_walk, pack_truth
+from bmtme.testing.ranked import choose_targets, fit_held
+from bmtme.testing.replication import run_study
+from bmtme.testing.sbc import EVERY, collect_replicates, make_pair_study, make_study, name_quantities, run_chain
 from bmtme.testing.uniformity import (
     combine_p,
     combine_z,
@@ -94,6 +115,116 @@ def test_every_kind_of_quantity_is_ranked():
     )  # fmt: skip
     assert set(wanted) <= set(names)
     assert len(set(names)) == len(names)
+
+
+PAIRS = {
+    "main and interaction": (MainAndInteraction(k="free"), ByEnv(), False),
+    "separable": (Separable(), Scaled(), False),
+    "environments by trait": (EnvironmentsByTrait(), Shared(), False),
+    "two factors": (FactorAnalytic(2), CommonCorrelation(), False),
+    "free": (Free(), Shared(), True),
+    "paper": (Proportional(), ByEnv(), True),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_truths_and_draws_are_the_same_quantities(name, monkeypatch):
+    """A draw written at the truth itself has its values; where every column is recorded, no part of it is drawn."""
+    monkeypatch.setattr("bmtme.testing.sbc.choose_design", lambda genetic: EVERY)
+    *pair, line_effect = PAIRS[name]
+    subject = make_pair_study(*pair, line_effect=line_effect).subject
+    p = subject.problem(np.zeros(subject.case.observed.shape), 1)
+    rng = np.random.default_rng(4)
+    truth = draw_truth(subject.case, p, subject.pair, join_laws(*subject.pair), rng)
+    p = subject.problem(truth.values, 1)
+    s = pack_truth(subject.case, p, truth)
+    walk, held = open_walk(p, s)
+    walk.theta[:] = np.concatenate([join_restrictions(*subject.pair)(p, truth.theta), truth.line])
+    assert resume_walk(*held)
+    fill_fitted(*held[:3])
+    measure_completed_density(*held[:3])
+    draws = allocate_draws(p, 1, np.array([0]), True)
+    assert record_draw(rng, *held[:3], walk.theta, 0, hold_draws(draws)) == 0
+    wanted, found = subject._list_truth(p, truth), subject.read(draws, p)
+    assert [what for what, _ in wanted] == [what for what, _ in found]
+    np.testing.assert_allclose([x[0] for _, x in found], [x for _, x in wanted], rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["paper", "two factors"])
+def test_held_plots_are_predicted_as_users_see_them(name):
+    """Means and variances beside those of the predictions, which the intervals are made of."""
+    *pair, line_effect = PAIRS[name]
+    study = make_pair_study(*pair, line_effect=line_effect, tune=10, ranked=2, thin=5)
+    subject = study.subject
+    values = subject.draw(np.random.default_rng(1))[0]
+    draws = run_chain(study, subject.problem(values, 1), 1, np.random.SeedSequence(1), threading.Event())
+    targets = choose_targets(subject)
+    fitted, variance = fit_held(subject, targets, draws)
+    predictor = Predictor([draws], subject.case.basis, targets)
+    for h, (j, i) in enumerate(subject.held.values()):
+        for l in range(2):
+            rows = np.array([j])
+            np.testing.assert_allclose(fitted[h, l], predictor.draw(i, l, rows)[0], rtol=1e-9, atol=1e-12)
+            added = predictor.add(rows, predictor.genetic[:, i, l], l)[0] + predictor.residual[:, i, l]
+            np.testing.assert_allclose(variance[h, l], added, rtol=1e-9)
+    assert np.ptp(variance[:, 0, 0]) > 0
+
+
+def test_designs_have_the_gaps_that_structures_serve():
+    studies = {name: make_pair_study(*pair, line_effect=effect) for name, (*pair, effect) in PAIRS.items()}
+    held = {name: set(study.subject.held) for name, study in studies.items()}
+    everywhere = {"replicated", "new line", "empty cell"}
+    assert held["free"] == held["environments by trait"] == everywhere
+    assert held["separable"] == everywhere | {"absent column"}
+    for name in ("main and interaction", "two factors", "paper"):
+        assert held[name] == everywhere | {"absent column", "unseen environment"}
+    for study in studies.values():
+        assert study.subject.case.basis.rank < len(study.subject.case.model.G)  # clones
+        assert not study.subject.case.observed.all()
+    wanted = {
+        "main and interaction": ("k[2]", "cor Sigma_gt[1,0]", "R_e[2][1,1]", "spread R_e[0]", "u[5,11]"),
+        "separable": ("cor K[2,0]", "Sigma_t[1,1]", "log|R_e[2]|", "plot[absent column,1]"),
+        "environments by trait": ("env_covariance[1][2,0]", "P[1,0]", "log|env_covariance[0]|"),
+        "two factors": ("psi[7]", "cor C[7,0]", "plot[unseen environment,0]"),
+        "free": ("R_e[1,0]", "log|C|", "Sigma_r[1,0]", "r[10,1]", "log likelihood"),
+        "paper": ("Sigma_E[2,2]", "cor Sigma_t[1,0]", "tau[1]"),
+    }
+    for name, study in studies.items():
+        names = name_quantities(study)
+        assert set(wanted[name]) <= set(names), name
+        assert len(set(names)) == len(names)
+
+
+@compiled()
+def narrow_back(part, theta, G, gradient):
+    """As of `MainAndInteraction`, with log k ~ N(0, 0.2^2) in place of N(0, 1)."""
+    lp = main_and_interaction.back(part, theta, G, gradient)
+    for a in range(theta.shape[0] - part.seen.shape[0], theta.shape[0]):
+        lp -= 12.0 * theta[a] ** 2
+        gradient[a] -= 24.0 * theta[a]
+    return lp
+
+
+class Narrow(MainAndInteraction):
+    back = staticmethod(narrow_back)
+
+
+def test_a_wrong_prior_in_a_structure_is_caught():
+    """The right one passes, with the same replicates."""
+    for structure, caught in ((MainAndInteraction, False), (Narrow, True)):
+
+        def distort(problem, structure=structure):
+            return problem._replace(genetic=point_part(structure(k="free"), problem.genetic))
+
+        study = make_pair_study(MainAndInteraction(k="free"), Shared(), tune=300, ranked=19, thin=15, distort=distort)
+        result = calibrate(study, 60)
+        assert result.failed == 0
+        if not caught:
+            assert result.p_value() > 1e-3, str(result.uniformity())
+            continue
+        worst = min(result.uniformity(), key=lambda row: row["p_ecdf"])
+        assert result.p_value() < 1e-6
+        assert worst["quantity"].startswith("k["), worst
 
 
 def test_thinning_must_fit():

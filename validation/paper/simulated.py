@@ -27,7 +27,7 @@ def simulate(seed: int, heritability: Sequence[float], **design: Any) -> tuple[S
     h2 = np.array(heritability)
     simulation = bmtme.simulate(**SIZES, **design, heritability=c * h2 / (c * h2 + 1.0 - h2), seed=seed)
     traits = list(simulation.truth["Sigma_t"].columns)
-    return simulation, bmtme.Trial.from_frame(simulation.frame, line="line", env="env", traits=traits, rep="rep")
+    return simulation, bmtme.Trial.from_frame(simulation.frame, line="line", env="env", traits=traits)
 
 
 def mean_error(values: np.ndarray) -> tuple[float, float]:

@@ -4,7 +4,19 @@ Every mutant replaces a piece of source text that occurs exactly once in its fil
 where the source moves on, ``tests/project/test_mutant_list.py`` says which entry to bring up to date.
 """
 
-from validation.planted import compared, conditionals, data, readers, reported, structures, sweeps
+from validation.planted import (
+    compared,
+    conditionals,
+    data,
+    decided,
+    instruments,
+    readers,
+    replicates,
+    reported,
+    structures,
+    sweeps,
+    told,
+)
 from validation.planted.mutant import Mutant
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -18,9 +30,13 @@ MUTANTS = (
     *sweeps.ORDER,
     *sweeps.MIRROR,
     *structures.STRUCTURE,
+    *replicates.REPLICATES,
     *data.DATA,
     *data.PREDICTED,
     *readers.READERS,
     *reported.REPORTED,
     *compared.COMPARED,
+    *told.TOLD,
+    *instruments.INSTRUMENTS,
+    *decided.DECIDED,
 )

@@ -202,7 +202,7 @@ COVARIANCES = (
     Mutant(
         "R_e: differences between plots of a cell forgotten",
         "engines/rotated/steps.py",
-        "out[a, b] += p.within[i, a, b]",
+        "out[a, b] += s.within[i, a, b]",
         "out[a, b] += 0.0",
         (CROSS_PRODUCTS + "[missing-unstructured]", RESIDUAL + "[missing-diagonal]"),
     ),

@@ -67,7 +67,7 @@ DATA = (
     ),
     Mutant(
         "units: spread of the lines forgotten in heritabilities",
-        "results/quantities.py",
+        "results/derivations.py",
         "genetic = spread * diagonal",
         "genetic = diagonal",
         ("results/test_summary.py::test_heritability",),
@@ -98,7 +98,7 @@ DATA = (
     ),
     Mutant(
         "one trait at a time: all traits with one stream",
-        "pipeline.py",
+        "trait_sets.py",
         "[ALONE, self.place]",
         "[ALONE, 0]",
         (ALONE + "test_traits_have_streams_of_their_own", OWN),

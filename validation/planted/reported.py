@@ -18,14 +18,14 @@ REPORT = "reported/test_terminal.py::test_report_of_a_fit"
 SUMMARY = (
     Mutant(
         "summary: sign of the correlation of traits 1 and 3",
-        "results/quantities.py",
+        "results/derivations.py",
         "values / np.sqrt(variances[..., :, None] * variances[..., None, :])",
         "values / np.sqrt(variances[..., :, None] * variances[..., None, :]) * [[1, 1, -1], [1, 1, 1], [-1, 1, 1]]",
         (ROWS,),
     ),
     Mutant(
         "summary: correlation of traits 1 and 3 scaled by trait 2",
-        "results/quantities.py",
+        "results/derivations.py",
         "variances[..., :, None] * variances[..., None, :]",
         "variances[..., :, None] * np.roll(variances, -1, axis=-1)[..., :, None]",
         (ROWS,),
@@ -39,7 +39,7 @@ SUMMARY = (
     ),
     Mutant(
         "posterior: Sigma_E of the environments in reverse",
-        "results/quantities.py",
+        "results/derivations.py",
         "chain.s2_E[..., None] * np.eye",
         "chain.s2_E[..., ::-1, None] * np.eye",
         (PREDICTIONS,),

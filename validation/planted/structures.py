@@ -77,7 +77,7 @@ STRUCTURE = (
         "        pass\n",
         (
             LINE + "test_fitted_values_and_residuals_count_the_line_effects[missing]",
-            LINE + "test_a_look_at_the_joint_distribution[free by environment]",
+            STRUCTURES + "test_a_look_at_the_joint_distribution[free by environment and line effect]",
         ),
     ),
     Mutant(

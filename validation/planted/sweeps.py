@@ -178,8 +178,8 @@ ORDER = (
         "        if not draw_residual(rng, p, s, w):\n            return R_E\n"
         "        if refresh and not pack_state(p, s, h):\n            return SIGMA_T\n"
         "    h.outcome.swept[0] += 1.0\n"
-        "    draw_mean_scales(rng, p, s)\n    return FINE if impute(rng, p, s, w, given_effects) else R_E",
-        "        if not impute(rng, p, s, w, given_effects) or not draw_residual(rng, p, s, w):\n"
+        "    draw_mean_scales(rng, p, s)\n    return FINE if refill(rng, p, s, w, given_effects) else R_E",
+        "        if not refill(rng, p, s, w, given_effects) or not draw_residual(rng, p, s, w):\n"
         "            return R_E\n"
         "    draw_mean_scales(rng, p, s)\n    return FINE",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
@@ -188,7 +188,7 @@ ORDER = (
         "sweep: imputation between the collapsed update and u",
         "engines/rotated/sweep.py",
         "        if p.proportional:\n            draw_unseen_variances(rng, p, s)\n    elif",
-        "        draw_unseen_variances(rng, p, s)\n        impute(rng, p, s, w, kind < 0)\n    elif",
+        "        draw_unseen_variances(rng, p, s)\n        refill(rng, p, s, w, kind < 0)\n    elif",
         (WALK + "test_sweep_does_not_read_old_means_or_effects[COLLAPSED-1.0-missing-unstructured]",),
     ),
     Mutant(
@@ -231,20 +231,20 @@ ORDER = (
         "sweep: split of the effects of the sweep before",
         "engines/rotated/sweep.py",
         "    for inner in range(p.inner):\n"
-        "        if inner > 0 and not impute(rng, p, s, w, False):\n            return R_E\n"
+        "        if inner > 0 and not refill(rng, p, s, w, False):\n            return R_E\n"
         "        if not draw_means_and_genetic(rng, p, s, w):\n            return MEANS\n"
         "    if p.proportional and not split_effects(rng, p, s, w):\n        return SIGMA_T\n",
         "    if p.proportional and not split_effects(rng, p, s, w):\n        return SIGMA_T\n"
         "    for inner in range(p.inner):\n"
-        "        if inner > 0 and not impute(rng, p, s, w, False):\n            return R_E\n"
+        "        if inner > 0 and not refill(rng, p, s, w, False):\n            return R_E\n"
         "        if not draw_means_and_genetic(rng, p, s, w):\n            return MEANS\n",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
     ),
     Mutant(
         "sweep: imputed from the fitted values of another sweep",
         "engines/rotated/sweep.py",
-        "return FINE if impute(rng, p, s, w, given_effects) else R_E",
-        "return FINE if impute(rng, p, s, w, kind == COLLAPSED) else R_E",
+        "return FINE if refill(rng, p, s, w, given_effects) else R_E",
+        "return FINE if refill(rng, p, s, w, kind == COLLAPSED) else R_E",
         (WALK + "test_imputation_reads_fitted_values_of_its_own_sweep[COLLAPSED-1.0-missing-unstructured]",),
     ),
     Mutant(

@@ -120,7 +120,7 @@ def simulate(
         rng = np.random.default_rng(seed)
         frame = frame[(frame["rep"] == "1") | (rng.random(len(frame)) < 1 / 3)].copy()
         frame.loc[frame["env"] == f"E{envs}", names[-1]] = np.nan
-    trial = bmtme.Trial.from_frame(frame, line="line", env="env", traits=names, rep="rep")
+    trial = bmtme.Trial.from_frame(frame, line="line", env="env", traits=names)
     G = np.asarray(simulation.relationship.matrix)
     relationship = bmtme.Relationship(G * MEAN_DIAGONAL / np.diag(G).mean(), lines=simulation.relationship.lines)
     return Set(label, what, structure, trial, relationship, heritability, nuts=nuts)

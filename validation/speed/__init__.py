@@ -14,6 +14,8 @@ import numpy as np
 
 from bmtme.engines.rotated.rehearsal import rehearse
 from validation.registry import Options, Row, make_table, register, write_tables
+from validation.speed import compilation as compilation
+from validation.speed import structures as structures
 from validation.speed.budget import check_budget as check_budget
 from validation.speed.growth import fit_large, measure_growth
 from validation.speed.problems import simulate

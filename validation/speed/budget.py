@@ -103,7 +103,7 @@ def make_problems(seed: int) -> dict[str, Problem]:
     frame = sim.frame.copy()
     frame.loc[frame["env"] == "E2", "T1"] = np.nan
     frame.loc[frame["env"] == "E3", "T2"] = np.nan
-    trial = bmtme.Trial.from_frame(frame, line="line", env="env", traits=["T1", "T2", "T3"], rep="rep")
+    trial = bmtme.Trial.from_frame(frame, line="line", env="env", traits=["T1", "T2", "T3"])
     problems = (
         simulate(309, 3, 3, 0.2, seed).problem,
         simulate(80, 3, 3, 0.0, seed).problem,

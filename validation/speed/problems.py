@@ -46,4 +46,4 @@ def simulate(lines: int, envs: int, traits: int, missing: float, seed: int, corr
         genetic_correlation=correlation, residual_correlation=correlation,
     )  # fmt: skip
     names = [f"T{l + 1}" for l in range(traits)]
-    return Data(bmtme.Trial.from_frame(sim.frame, line="line", env="env", traits=names, rep="rep"), sim.relationship)
+    return Data(bmtme.Trial.from_frame(sim.frame, line="line", env="env", traits=names), sim.relationship)

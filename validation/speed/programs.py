@@ -18,6 +18,8 @@ import numpy as np
 from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.problem import Problem
 from bmtme.linalg.rotation import rotate_back, rotate_forward
+from bmtme.structures.proportional import PAPER_PAIR
+from bmtme.structures.structure import Structures
 from validation.speed.problems import Data
 
 TUNE = 1000
@@ -35,9 +37,12 @@ def count_effective(S: np.ndarray, E: np.ndarray, R: np.ndarray) -> tuple[float,
     return min(bulk), float(np.median(bulk)), min(square)
 
 
-def time_sweeps(problem: Problem, sampler: str, draws: int, seed: int, tune: int = TUNE) -> tuple[float, Chain]:
+def time_sweeps(
+    problem: Problem, sampler: str, draws: int, seed: int, tune: int = TUNE, structures: Structures = PAPER_PAIR
+) -> tuple[float, Chain]:
     """Seconds a kept sweep, and the chain; nothing of the effects is kept."""
-    chain = Chain(problem, sampler, tune, np.full(draws, -1), False, np.random.SeedSequence(seed))
+    slots = np.full(draws, -1)
+    chain = Chain(problem, sampler, tune, slots, False, np.random.SeedSequence(seed), structures=structures)
     marks: list[tuple[int, float]] = []
 
     def mark(done: int) -> None:
@@ -74,9 +79,9 @@ def time_prototype(program: Any, data: Data, draws: int, seed: int) -> dict[str,
     return rate(result["sec"] / draws, draws, count_effective(*program.unpack(result["th"], I, L)))
 
 
-def find_prototype() -> Any:
-    """The module that BMTME_PROTOTYPE names, or None."""
-    path = os.environ.get("BMTME_PROTOTYPE")
+def find_prototype(variable: str = "BMTME_PROTOTYPE") -> Any:
+    """The module that an environment variable names, or None."""
+    path = os.environ.get(variable)
     if not path:
         return None
     name = Path(path).stem

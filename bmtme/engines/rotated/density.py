@@ -59,7 +59,7 @@ def sum_within(p, s, h):
     plots n - 1.
     """
     for i in range(p.n_env):
-        h.within[i] = p.within[i]
+        h.within[i] = s.within[i]
         h.n_within[i] = p.n_recorded[i] - p.n_cells[i]
     mean = np.empty(p.n_trait)
     for i in p.seen:
@@ -77,7 +77,7 @@ def sum_within(p, s, h):
                     if p.cell_pad[c] > 0.0:
                         t += p.cell_pad[c] * (s.pad[c, a] - mean[a]) * (s.pad[c, b] - mean[b])
                     if p.cell_count[c] > 0.0:
-                        t += p.cell_count[c] * (p.cell_mean[c, a] - mean[a]) * (p.cell_mean[c, b] - mean[b])
+                        t += p.cell_count[c] * (s.cell_mean[c, a] - mean[a]) * (s.cell_mean[c, b] - mean[b])
                     for q in range(p.part_offset[c], p.part_offset[c + 1]):
                         t += (s.part[q, a] - mean[a]) * (s.part[q, b] - mean[b])
                     h.within[i, a, b] += t

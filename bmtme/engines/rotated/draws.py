@@ -37,6 +37,8 @@ class Draws(NamedTuple):
     slot: np.ndarray  # (n,) where the effects of this draw are kept, -1 for nowhere
     W1: np.ndarray  # (kept, L, J) main effects; without rows where a structure has none
     W2: np.ndarray  # (kept, I L, J) the rest; absent columns drawn given the recorded ones
+    level_effects: np.ndarray  # (n, K, L) of levels of factors
+    level_sd: np.ndarray  # (n, F, L)
     r: np.ndarray  # (kept, L, J) rotated line effects; without rows where there are none
     track: bool  # whether conditional means of the effects are summed
     sum_beta: np.ndarray  # (I, L) sums over draws of E[beta | recorded columns]
@@ -77,6 +79,8 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
         slot=slots.astype(np.int64),
         W1=np.empty((kept, L if p.proportional else 0, J)),
         W2=np.empty((kept, I * L if p.interaction or not p.proportional else 0, J)),
+        level_effects=np.empty((n, len(p.factors.factor), L)),
+        level_sd=np.empty((n, len(p.factors.random), L)),
         r=np.empty((kept, L if p.line_effect else 0, J)),
         track=track,
         sum_beta=np.zeros((I, L)),
@@ -191,6 +195,8 @@ def record_draw(rng, p, s, w, theta, t, out):
     """Write the state to row t; returns 0, or the code of what failed on the way. theta : the walk's"""
     if not record_residual(rng, p, s, theta, t, out):
         return R_E
+    out.level_effects[t] = s.level_effects
+    out.level_sd[t] = s.level_sd
     if p.line_effect:
         out.Sigma_r[t] = s.Sigma_r
         if out.track:

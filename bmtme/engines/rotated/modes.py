@@ -26,6 +26,7 @@ from bmtme.engines.rotated.adaptation import list_flips
 from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk, measure_curvature, pack_state
 from bmtme.engines.rotated.density import evaluate, measure_prior, unpack_trial
 from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.factor_effects import adjust_data
 from bmtme.engines.rotated.failures import FINE
 from bmtme.engines.rotated.observed import MOST_VALUES, Observed
 from bmtme.engines.rotated.problem import Problem, hold_problem, take_paper_pair
@@ -202,11 +203,13 @@ class Climber:
         self.state = start_state(p, self.rng)
         self.walk = allocate_walk(p)
         self.held = hold_problem(p), hold_state(self.state), hold_work(allocate_work(p)), hold_walk(self.walk)
-        self.complete = len(p.cell_line) == 0
+        self.complete = len(p.cell_line) == 0 and not len(p.factors.factor)
 
     def climb(self, start: Start) -> tuple[np.ndarray, Start] | None:
         """Parameters and covariances at the top; None where the climb broke down."""
         s, q = self.state, len(self.walk.theta)
+        s.level_effects[:] = 0.0
+        adjust_data(*self.held[:2])
         s.pad[:], s.part[:] = expect_missing(self.p, start)
         self.walk.theta[:] = 1.0
         for _ in range(1 if self.complete else ROUNDS):

@@ -5,6 +5,7 @@ For comparing a few points only: the cost is the cube of the number of values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.linalg import cho_solve
 
 from bmtme.model.codes import EXCHANGEABLE
 from bmtme.model.eigenbasis import Eigenbasis
+from bmtme.model.factors import Factor
 
 #: More values than this are not put into one matrix (a second of work, 300 MB).
 MOST_VALUES = 4000
@@ -30,12 +32,14 @@ class Observed:
     values : (N, L), NaN where missing
     line, env : (N,) indices among the lines and environments of the layout
     basis : of the relationship of the lines
+    factors : of the records, whose effects get a flat prior
     """
 
     values: np.ndarray
     line: np.ndarray
     env: np.ndarray
     basis: Eigenbasis
+    factors: Sequence[Factor] = ()
 
     def measure_covariances(self, n_env: int) -> tuple[np.ndarray, np.ndarray]:
         """Covariances of the records around the means of their environment.
@@ -76,10 +80,14 @@ class Observed:
         same = np.equal.outer(trait, trait)
         within = same & np.equal.outer(env, env)
         V += within * tau2[trait] + same * WIDE if kind == EXCHANGEABLE else within * WIDE
+        for factor in self.factors:
+            level = factor.level[record]
+            active = (level >= 0) & factor.active[level, trait]
+            V += (same & np.equal.outer(level, level) & active) * WIDE
         y = self.values[record, trait]
-        factor = np.linalg.cholesky(V)
-        quadratic = y @ cho_solve((factor, True), y, check_finite=False)
-        return float(-0.5 * quadratic - np.log(np.diag(factor)).sum())
+        K = np.linalg.cholesky(V)
+        quadratic = y @ cho_solve((K, True), y, check_finite=False)
+        return float(-0.5 * quadratic - np.log(np.diag(K)).sum())
 
     def _relate(self) -> np.ndarray | None:
         """Relationship of the lines over its mean diagonal; None for an identity."""

@@ -6,16 +6,19 @@ divided by its mean diagonal, so that data in other units give the same numbers 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bmtme.engines.rotated.factors import Factors, lay_factors, load_factors
 from bmtme.engines.rotated.kernels.residual import sum_records
 from bmtme.engines.rotated.line_effect import make_prior
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.record import define_record
 from bmtme.model.codes import CovariancePrior
 from bmtme.model.eigenbasis import Eigenbasis
+from bmtme.model.factors import Factor
 from bmtme.model.layout import Layout
 from bmtme.structures.part import Part
 from bmtme.structures.proportional import PAPER_PAIR, Proportional, Shared
@@ -92,6 +95,7 @@ class Problem(NamedTuple):
     line_first: int  # place of the first parameter of Sigma_r, the last ones
     line_prior: CovariancePrior
     means: MeanPrior
+    factors: Factors  # effects of records, such as those of replicates
     inner: int  # augmentation sweeps (effects, imputation) per sweep
 
 
@@ -116,12 +120,15 @@ def build_problem(
     genetic: Genetic = PAPER_PAIR[0],
     residual: Residual = PAPER_PAIR[1],
     line_effect: bool = False,
+    factors: Sequence[Factor] = (),
+    precision: float = 0.0,
 ) -> Problem:
     """Assemble the constants of a fit.
 
     Parameters
     ----------
     line_effect : needs a layout without multiples
+    factors, precision : of the records of the layout; see `lay_factors`
     prior_t, prior_E, prior_e : of covariances of traits in C, of environments, of the residuals' covariances of traits
     values : (N, L) records in scaled units, NaN where missing, in the order of the layout's records
     """
@@ -171,6 +178,7 @@ def build_problem(
         within=np.empty((I, L, L)),
         **lay_structures(genetic, residual, layout.recorded, prior_t, prior_E, prior_e, line_effect),
         means=means,
+        factors=lay_factors(layout, basis, factors, precision),
         inner=inner,
     )
     load_values(problem, layout, basis, values)
@@ -260,6 +268,7 @@ def load_values(problem: Problem, layout: Layout, basis: Eigenbasis, values: np.
         count,
         problem.within,
     )
+    load_factors(problem.factors, layout, values, values - mean[layout.rec_env * J + layout.rec_line])
     cell_env = np.repeat(np.arange(I), np.diff(layout.cell_offset))
     cell = cell_env * J + layout.cell_line
     problem.cell_count[:] = count[cell]

@@ -33,8 +33,13 @@ class State(NamedTuple):
     W: np.ndarray  # (M, J) standardised total effects
     W1: np.ndarray  # (L, J) of b1
     r: np.ndarray  # (L, J) rotated line effects outside the relationship; without rows where there are none
-    Y: np.ndarray  # (M, J) completed, rotated data
-    part: np.ndarray  # (P, L) partly seen records, imputed
+    level_effects: np.ndarray  # (K, L) effects of levels of factors, zero where there is none
+    level_sd: np.ndarray  # (F, L) standard deviations of random ones
+    fixed: np.ndarray  # (M, J) as of the problem, like the next two, less these effects
+    cell_mean: np.ndarray  # (S, L)
+    within: np.ndarray  # (I, L, L)
+    Y: np.ndarray  # (M, J) completed, rotated data, less them
+    part: np.ndarray  # (P, L) partly seen records, imputed, less them
     pad: np.ndarray  # (S, L) means of the unseen plots
     completed_log_density: np.ndarray  # (1,) of the recorded plots given means, effects and R_e
 
@@ -128,6 +133,8 @@ def allocate_work(p: Problem) -> Work:
 
 #: Least variances at a start: a chain leaves the neighbourhood of zero slowly.
 LEAST_VARIANCE = 0.01
+#: Standard deviation of random effects of a factor at a start, in those of the trait.
+LEVEL_SD = 0.3
 
 
 def start_state(p: Problem, rng: np.random.Generator, start: Start | None = None) -> State:
@@ -153,6 +160,7 @@ def start_state(p: Problem, rng: np.random.Generator, start: Start | None = None
     s2_E = np.maximum(start.s2_E * spread(I, p.genetic.prior_env), LEAST_VARIANCE) if p.interaction else np.zeros(I)
     R_e = spread_covariance(start.R_e, p.residual.prior)
     pad, part = expect_missing(p, Start(Sigma_t, s2_E, R_e))
+    K, F = len(p.factors.factor), len(p.factors.random)
     return State(
         Sigma_t=Sigma_t,
         s2_E=s2_E,
@@ -170,6 +178,12 @@ def start_state(p: Problem, rng: np.random.Generator, start: Start | None = None
         W=np.zeros((M, J)),
         W1=np.zeros((L, J)),
         r=np.zeros((L if p.line_effect else 0, J)),
+        level_effects=np.zeros((K, L)),
+        level_sd=np.full((F, L), LEVEL_SD),
+        # Without factors nothing writes to them.
+        fixed=p.fixed.copy() if K else p.fixed,
+        cell_mean=p.cell_mean.copy() if K else p.cell_mean,
+        within=p.within.copy() if K else p.within,
         Y=p.fixed.copy(),
         part=part,
         pad=pad,

@@ -154,7 +154,7 @@ def fill_cell(p, s, c, mean):
     for l in range(L):
         t = p.cell_pad[c] * s.pad[c, l]
         if p.cell_count[c] > 0.0:
-            t += p.cell_count[c] * p.cell_mean[c, l]
+            t += p.cell_count[c] * s.cell_mean[c, l]
         for q in range(p.part_offset[c], p.part_offset[c + 1]):
             t += s.part[q, l]
         mean[l] = t / plots
@@ -166,7 +166,7 @@ def add_cells(p, s, w, i, start, stop):
     """Add touched cells of one environment, as completed, to Y."""
     first, width = p.env_first[i], p.env_width[i]
     average_cells(
-        start, stop, p.col_trait[first : first + width], p.cell_count, p.cell_mean, p.cell_pad, s.pad, p.part_offset,
+        start, stop, p.col_trait[first : first + width], p.cell_count, s.cell_mean, p.cell_pad, s.pad, p.part_offset,
         s.part, p.cell_root, w.cell_y,
     )  # fmt: skip
     if p.rotated:
@@ -182,7 +182,7 @@ def complete_data(p, s, w):
     """Rotate the completed touched cells into Y."""
     for i in p.seen:
         if p.cell_offset[i] < p.cell_offset[i + 1]:
-            copy_rows(p.fixed, p.env_first[i], p.env_width[i], s.Y)
+            copy_rows(s.fixed, p.env_first[i], p.env_width[i], s.Y)
             add_cells(p, s, w, i, p.cell_offset[i], p.cell_offset[i + 1])
 
 
@@ -202,7 +202,7 @@ def impute(rng, p, s, w, known):
         if p.cell_offset[i] == p.cell_offset[i + 1]:
             continue
         first, width = p.env_first[i], p.env_width[i]
-        copy_rows(p.fixed, first, width, s.Y)
+        copy_rows(s.fixed, first, width, s.Y)
         if not known:
             scale_effects(p, s, w, i)
         for start in range(p.cell_offset[i], p.cell_offset[i + 1], step):
@@ -228,12 +228,12 @@ def sum_residuals(p, s, w, i, out):
         Y = w.Z
     sum_rotated_residuals(Y, s.W, p.x, p.root_d, s.beta, first, traits, p.k[i], w.temporary[first : first + width], out)
     exchange_cells(
-        p.cell_offset[i], p.cell_offset[i + 1], traits, w.fitted, p.cell_count, p.cell_mean, p.cell_pad, s.pad,
+        p.cell_offset[i], p.cell_offset[i + 1], traits, w.fitted, p.cell_count, s.cell_mean, p.cell_pad, s.pad,
         p.part_offset, s.part, out,
     )  # fmt: skip
     for a in traits:
         for b in traits:
-            out[a, b] += p.within[i, a, b]
+            out[a, b] += s.within[i, a, b]
 
 
 @compiled(inline=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from bmtme.engines.rotated.draws import record_draw
+from bmtme.engines.rotated.factor_effects import refill
 from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
 from bmtme.engines.rotated.kernels.beta import draw_beta_given_effects, draw_mu
 from bmtme.engines.rotated.kernels.genetic import draw_effect, invert_observed
@@ -18,7 +19,6 @@ from bmtme.engines.rotated.steps import (
     draw_residual,
     factor_pair,
     fill_fitted,
-    impute,
     measure_completed_density,
     prepare_mean_prior,
 )
@@ -117,7 +117,7 @@ def sweep_stepwise(rng, p, s, w):
     if not draw_residual(rng, p, s, w):
         return R_E
     draw_mean_scales(rng, p, s)
-    if not impute(rng, p, s, w, True):
+    if not refill(rng, p, s, w, True):
         return R_E
     return FINE
 

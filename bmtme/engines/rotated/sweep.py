@@ -5,6 +5,7 @@ from __future__ import annotations
 from bmtme.engines.rotated.collapsed import factor_state, move_covariances, pack_state
 from bmtme.engines.rotated.density import sum_within
 from bmtme.engines.rotated.draws import record_draw
+from bmtme.engines.rotated.factor_effects import refill
 from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
 from bmtme.engines.rotated.steps import (
     complete_data,
@@ -16,7 +17,6 @@ from bmtme.engines.rotated.steps import (
     draw_unseen_variances,
     factor_pair,
     fill_fitted,
-    impute,
     measure_completed_density,
     prepare_mean_prior,
     split_effects,
@@ -32,9 +32,10 @@ REFRESH = 4
 def sweep(rng, kind, p, s, w, h):
     """One sweep of `GIBBS` or `COLLAPSED`. Returns 0 or the code of what failed.
 
-    Gibbs: (mu, beta, u) in one block; b1, b2; the covariances given these; tau; imputation. R_e counts recorded
-    plots only and the imputed ones are redrawn directly after (with only tau, which reads neither, between):
-    (R_e, unseen plots) is one block. Every other step is a full conditional.
+    Gibbs: (mu, beta, u) in one block; b1, b2; the covariances given these; tau; imputation, and with it the effects of
+    factors of records. R_e counts recorded plots only and the imputed ones are redrawn directly after (with only tau
+    and these effects between, which do not read them): (R_e, unseen plots) is one block. Every other step is a full
+    conditional.
 
     Collapsed: the covariances with (mu, beta, u) integrated out and tau held; then at once (mu, beta, u) in one
     block, and the rest. Imputed plots count as data of the covariances here. Every `REFRESH` sweeps the covariances
@@ -49,7 +50,7 @@ def sweep(rng, kind, p, s, w, h):
     elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w):
         return PAIR
     for inner in range(p.inner):
-        if inner > 0 and not impute(rng, p, s, w, False):
+        if inner > 0 and not refill(rng, p, s, w, False):
             return R_E
         if not draw_means_and_genetic(rng, p, s, w):
             return MEANS
@@ -70,7 +71,7 @@ def sweep(rng, kind, p, s, w, h):
             return SIGMA_T
     h.outcome.swept[0] += 1.0
     draw_mean_scales(rng, p, s)
-    return FINE if impute(rng, p, s, w, given_effects) else R_E
+    return FINE if refill(rng, p, s, w, given_effects) else R_E
 
 
 @compiled()
@@ -86,7 +87,7 @@ def settle(rng, p, s, w, h, times):
         if not draw_means_and_genetic(rng, p, s, w):
             return MEANS
         draw_mean_scales(rng, p, s)
-        if not impute(rng, p, s, w, False):
+        if not refill(rng, p, s, w, False):
             return R_E
     prepare_mean_prior(p, s, w)
     sum_within(p, s, h)

@@ -25,6 +25,8 @@ MODELS = {
         "prior_E": bmtme.InverseWishart(4, 0.5),
     },
     "paper": {"means": "paper"},
+    "fixed replicates": {"rep_effect": "fixed"},
+    "random replicates": {"rep_effect": "random"},
 }
 DATA = ("gaps", "one environment")
 NAMES = [f"{sampler}, {model}, {data}" for sampler in SAMPLERS for model in MODELS for data in DATA]
@@ -45,7 +47,7 @@ def make_data(name):
 def take_fingerprint(name):
     """Mean and mean square of the draws of every variable, and of the predictions."""
     sampler, model, data = name.split(", ")
-    settings = dict(MODELS[model])
+    settings = {"rep_effect": "none"} | MODELS[model]
     structure = settings.pop("structure", "unstructured")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

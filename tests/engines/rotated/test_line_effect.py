@@ -1,4 +1,7 @@
-"""The line effect outside the relationship: density, conditional and whole sweeps, against dense algebra."""
+"""The line effect outside the relationship: density and conditional against dense algebra.
+
+Whole sweeps with it are among those of `tests/structures/test_structures.py`.
+"""
 
 import numpy as np
 import pytest
@@ -7,29 +10,18 @@ from bmtme.engines.rotated.collapsed import resume_walk
 from bmtme.engines.rotated.density import evaluate, measure_prior
 from bmtme.engines.rotated.line_effect import list_line_flips, start_line
 from bmtme.model.layout import choose_plots
-from bmtme.structures.by_env import ByEnv
-from bmtme.structures.free import Free
-from bmtme.structures.main_and_interaction import MainAndInteraction
-from bmtme.structures.proportional import Proportional, Shared
 from bmtme.testing.cases import DESIGNS, draw_tame, make_case
-from bmtme.testing.geweke import SPARSE
-from bmtme.testing.laws import join_laws, join_restrictions
-from bmtme.testing.pairs import build_pair_problem, compare_pair, measure_marginal, open_walk, read_covariances
+from bmtme.testing.pairs import build_pair_problem, measure_marginal, open_walk, read_covariances
 from bmtme.testing.scripted import ScriptedGenerator, import_plain
-from tests.structures.test_structures import FULL_SPARSE, complete, start_at
+from tests.structures.test_structures import LINE_PAIRS as PAIRS
+from tests.structures.test_structures import compare_slopes, complete, serves, start_at
 
 PLAIN = import_plain()
-PAIRS = {
-    "paper": (Proportional(), Shared()),
-    "paper by environment": (Proportional(), ByEnv()),
-    "free by environment": (Free(), ByEnv()),
-    "interaction": (MainAndInteraction(k="free"), Shared()),
-}
 SCENES = [
     (name, design)
-    for name in PAIRS
+    for name, pair in PAIRS.items()
     for design in ("complete", "missing", "absent", "one-trait")
-    if not (name.startswith("free") and design == "absent")
+    if serves(pair[0], make_case(DESIGNS[design]).recorded)
 ]
 
 
@@ -61,9 +53,7 @@ def test_density_and_gradient(name, design):
         differences.append(found[-1] - measure_marginal(case, C[0], R[0], t, values, walk.Sigma_r))
     assert np.ptp(found) > 0.1
     assert np.ptp(differences) < 1e-8 * max(1.0, np.abs(found).max())
-    steps = 1e-5 * np.eye(len(theta))
-    slopes = [(evaluate(theta + e, *held, scratch) - evaluate(theta - e, *held, scratch)) / 2e-5 for e in steps]
-    np.testing.assert_allclose(gradient, slopes, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(gradient).max()))
+    compare_slopes(gradient, theta, held)
     for lead, others in list_line_flips(p.line_prior, p.line_first):
         turned = theta.copy()
         turned[[lead, *others]] *= -1.0
@@ -135,25 +125,3 @@ def test_a_layout_without_multiples():
     case = make_case(DESIGNS["missing"])
     with pytest.raises(AssertionError, match="multiple of the plots"):
         build_pair_problem(case, PAIRS["paper"], np.zeros(case.observed.shape), line_effect=True)
-
-
-def compare_sweeps(name, size, sweeps):
-    pair = PAIRS[name]
-    plots = FULL_SPARSE if name.startswith("free") else SPARSE
-    case = make_case(plots, shape="full", mu_sd=1.0, nu=4.0, scale=1.0, even=True)
-    return compare_pair(case, pair, join_laws(*pair), join_restrictions(*pair), size, sweeps, 1, line_effect=True)
-
-
-@pytest.mark.parametrize("name", PAIRS)
-def test_a_look_at_the_joint_distribution(name):
-    comparison = compare_sweeps(name, 20, 2)
-    assert np.isfinite(comparison.z).all()
-    assert comparison.p_value > 1e-6, str(comparison)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PAIRS)
-def test_sweeps_leave_the_joint_distribution(name):
-    comparison = compare_sweeps(name, 2000, 5)
-    assert comparison.p_value > 1e-3, str(comparison)
-    assert len(comparison.z) > 150

@@ -1,0 +1,121 @@
+"""Covariances of a fit in one shape, whatever its structures, and whether traits were fitted together or one at a time.
+
+Of a fit of one trait at a time, covariances of two traits are zero here: its draws of two traits are independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bmtme.results.line_effects import relate_columns, relate_lines
+from bmtme.results.traits import BY_TRAIT
+from bmtme.results.unrecorded import COLUMNS
+
+if TYPE_CHECKING:
+    from bmtme.results.fit import Fit
+
+#: Numbers of a covariance that are looked at at a time.
+BLOCK = 2**24
+
+
+def list_names_along(fit: Fit, dim: str) -> list[str]:
+    """Names of the environments or traits."""
+    return [str(name) for name in fit._groups["posterior"][dim].values]
+
+
+def is_alone(fit: Fit) -> bool:
+    """Whether traits were fitted one at a time."""
+    return BY_TRAIT in fit.run["facts"]
+
+
+def walk_genetic(fit: Fit) -> Iterator[np.ndarray]:
+    """The genetic covariance of all columns, (chain, draws, I, L, I, L), some draws at a time."""
+    groups, traits = fit._groups, list_names_along(fit, "trait")
+    posterior = groups["posterior"]
+    posterior = posterior[[name for name in posterior.data_vars if "line" not in posterior[name].dims]]
+    whole = groups[COLUMNS]["C"] if COLUMNS in groups else None
+    I, L = posterior.sizes["env"], posterior.sizes["trait"]
+    step = max(1, BLOCK // (posterior.sizes["chain"] * (I * L) ** 2))
+    for start in range(0, posterior.sizes["draw"], step):
+        some = posterior.isel(draw=slice(start, start + step))
+        part = None if whole is None else whole.isel(draw=slice(start, start + step))
+        if part is not None:
+            some, part = (each.assign_coords(draw=np.arange(some.sizes["draw"])) for each in (some, part))
+        C = relate_columns(some, part, traits)
+        yield C.reshape(*C.shape[:2], I, L, I, L)
+
+
+def derive_genetic(fit: Fit, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """What a function makes of the genetic covariance (chain, draw, I, L, I, L), of all draws: (chain, draw, ...)."""
+    return np.concatenate([function(C) for C in walk_genetic(fit)], axis=1)
+
+
+def average_genetic(fit: Fit) -> np.ndarray:
+    """Posterior mean of the genetic covariance of all columns, (I, L, I, L)."""
+    total, count = 0.0, 0
+    for C in walk_genetic(fit):
+        total = total + C.sum(axis=(0, 1))
+        count += C.shape[0] * C.shape[1]
+    return np.asarray(total / count)
+
+
+def take_outside(fit: Fit) -> np.ndarray:
+    """Covariance of the traits in effects outside the relationship, (chain, draw, L, L); zero where there are none."""
+    posterior = fit._groups["posterior"]
+    values = relate_lines(posterior, list_names_along(fit, "trait"))
+    L = posterior.sizes["trait"]
+    return np.zeros((posterior.sizes["chain"], posterior.sizes["draw"], L, L)) if values is None else values
+
+
+def take_residual(fit: Fit) -> np.ndarray:
+    """Residual variances of a plot, (chain, draw, I, L)."""
+    posterior = fit._groups["posterior"]
+    array = posterior["R_e"]
+    values = array.values if "trait_bis" not in array.dims else np.diagonal(array.values, axis1=-2, axis2=-1)
+    if "env" not in array.dims:
+        values = np.repeat(values[:, :, None], posterior.sizes["env"], axis=2)
+    return np.asarray(values)
+
+
+def find_spread(fit: Fit) -> np.ndarray:
+    """(L,) expected sample variance of the effects of the trial's lines per unit of their covariance.
+
+    c = (tr G - 1'G1 / J) / (J - 1) over the J lines with a record (Legarra 2016, Theor Popul Biol 107:26-30).
+    """
+    facts = fit.run["facts"]
+    if is_alone(fit):
+        return np.array([own["spread"] for own in facts[BY_TRAIT].values()])
+    return np.full(fit._groups["posterior"].sizes["trait"], facts["spread"])
+
+
+def find_recorded(fit: Fit) -> np.ndarray:
+    """(I, L) bool, whether the trait has a record in the environment."""
+    recorded = np.asarray(fit._groups["constant_data"]["recorded"].transpose("env", "trait").values, bool)
+    return recorded
+
+
+def count_plots(fit: Fit, lines: list[str]) -> np.ndarray:
+    """(n, I, L) number of recorded values of each line."""
+    observed = fit._groups["observed_data"]
+    envs = list_names_along(fit, "env")
+    place, at = {name: k for k, name in enumerate(lines)}, {name: k for k, name in enumerate(envs)}
+    values = observed["Y"].transpose("record", "trait").values
+    counts = np.zeros((len(lines), len(envs), values.shape[1]), np.int64)
+    names = zip(observed["record_line"].values.tolist(), observed["record_env"].values.tolist(), strict=True)
+    rows = [(n, place[line], at[env]) for n, (line, env) in enumerate(names) if line in place]
+    for n, j, i in rows:
+        counts[j, i] += ~np.isnan(values[n])
+    return counts
+
+
+def list_recorded_lines(fit: Fit) -> list[list[str]]:
+    """Of each trait, the lines with a record in its fit, in the order of their names: of several traits, of any."""
+    observed = fit._groups["observed_data"]
+    lines = observed["record_line"].values.astype(str)
+    there = ~np.isnan(observed["Y"].transpose("record", "trait").values)
+    if not is_alone(fit):
+        return [sorted(set(lines.tolist()))] * there.shape[1]
+    return [sorted(set(lines[seen].tolist())) for seen in there.T]

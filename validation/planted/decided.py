@@ -1,0 +1,103 @@
+"""Errors in what a breeder decides by: reliabilities, ranks, indices, correlations, heritabilities."""
+
+from __future__ import annotations
+
+from validation.planted.mutant import Mutant
+
+RANKS, INDEX = "decisions/test_ranking.py::", "decisions/test_index.py::"
+COVARIANCES, STABILITY = "decisions/test_covariances.py::", "decisions/test_stability.py::"
+RELIABLE = RANKS + "test_reliability_against_the_dense_posterior"
+
+DECIDED = (
+    Mutant(
+        "reliability: variance of u itself, not of its deviation from the mean",
+        "decisions/candidates.py",
+        "left = (self.effects @ a - (self.averages @ a)[:, None]).var(axis=0, ddof=1)",
+        "left = (self.effects @ a).var(axis=0, ddof=1)",
+        (RELIABLE + "[general]", RELIABLE + "[paper]"),
+    ),
+    Mutant(
+        "reliability: lines without a record as those of the trial in a line effect",
+        "decisions/candidates.py",
+        "own=1.0 + sign / ",
+        "own=1.0 - 1.0 / ",
+        (RELIABLE + "[outside]",),
+    ),
+    Mutant(
+        "reliability: contrast with a mean of which the line is no part",
+        "model/contrasts.py",
+        "- 2.0 * means + means[known].sum() / n",
+        "+ means[known].sum() / n",
+        (COVARIANCES + "test_contrasts_by_hand[False]",),
+    ),
+    Mutant(
+        "ranking: rank 1 is the worst",
+        "decisions/ranking.py",
+        'rankdata(-values, method="min", axis=1)',
+        'rankdata(values, method="min", axis=1)',
+        (RANKS + "test_every_column_by_hand[general-high]", INDEX + "test_joint_probabilities_by_hand[False]"),
+    ),
+    Mutant(
+        "ranking: ranks of posterior means in place of those of the draws",
+        "decisions/ranking.py",
+        "ranks = rank_draws(sign * effects)",
+        "ranks = rank_draws(sign * np.broadcast_to(effects.mean(axis=0), effects.shape))",
+        (RANKS + "test_every_column_by_hand[general-high]",),
+    ),
+    Mutant(
+        "ranking: intervals without the means of the environments",
+        "decisions/ranking.py",
+        "np.quantile(values, INTERVAL, axis=0)",
+        "np.quantile(effects, INTERVAL, axis=0)",
+        (RANKS + "test_every_column_by_hand[paper-low]",),
+    ),
+    Mutant(
+        "index: desired gains by the genetic covariance",
+        "decisions/weights.py",
+        "S = np.atleast_2d(np.cov(predicted, rowvar=False))",
+        "S = candidates.genetic",
+        (INDEX + "test_desired_gains[trait]",),
+    ),
+    Mutant(
+        "joint probabilities: a product of those of the traits",
+        "decisions/joint.py",
+        "top_all = top_all & (rank_draws(values) <= k)",
+        "top_all = top_all * (rank_draws(values) <= k).mean(axis=0, keepdims=True)",
+        (INDEX + "test_joint_probabilities_by_hand[True]",),
+    ),
+    Mutant(
+        "response: selected anew in each draw",
+        "decisions/response.py",
+        "candidates.effects[:, rows].mean(axis=1)",
+        "np.sort(candidates.effects, axis=1)[:, -rows.sum() :].mean(axis=1)",
+        (INDEX + "test_response_by_hand",),
+    ),
+    Mutant(
+        "correlations: of interactions with the main effect in them",
+        "decisions/correlations.py",
+        "np.diagonal(C, axis1=2, axis2=4).mean(axis=-1) - C.mean(axis=(2, 4))",
+        "np.diagonal(C, axis1=2, axis2=4).mean(axis=-1)",
+        (COVARIANCES + "test_correlations_of_traits[all]",),
+    ),
+    Mutant(
+        "heritability: of an entry mean with the mean number of plots",
+        "decisions/heritability.py",
+        "(inverse / number[:, None] ** 2).mean(axis=0)",
+        "(inverse > 0).mean(axis=0) / plots.mean(axis=0) / number.mean() ** 2",
+        (COVARIANCES + "test_heritability_of_records_and_means[trial-False]",),
+    ),
+    Mutant(
+        "heritability: Cullis with the variance of a line's own effect",
+        "decisions/heritability.py",
+        "vbar = 2.0 * left.var(axis=1, ddof=1)",
+        "vbar = 2.0 * (left**2).mean(axis=1)",
+        (COVARIANCES + "test_cullis_against_the_dense_posterior",),
+    ),
+    Mutant(
+        "stability: slopes on means over all candidates",
+        "decisions/stability.py",
+        "u.values[:, :, known][:, :, :, places, l].mean(axis=2)",
+        "u.values[:, :, :, places, l].mean(axis=2)",
+        (STABILITY + "test_every_column_by_hand[high-False]",),
+    ),
+)
