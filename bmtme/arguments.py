@@ -222,11 +222,15 @@ def check_place(path: Path, what: str) -> None:
     Raises
     ------
     UsageError
-        If what should be the folder above is a file, or must not be written in.
+        If what should be the folder above is a file, must not be written in, or is a link that leads nowhere.
     """
     try:
         above = path.absolute().parent
         while not above.exists():
+            if above.is_symlink():
+                raise UsageError(
+                    f"{what} cannot be made: {above} is a symbolic link that leads nowhere, or in a circle."
+                )
             above = above.parent
     except OSError as error:
         raise UsageError(f"{what} cannot be made: {error.strerror}.") from None

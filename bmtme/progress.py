@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a line that is rewritten, and silent where stderr is no terminal."""
+"""Progress of long work on stderr: a line that is rewritten, and in a log, where it is no terminal, one a minute."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import TextIO
 
 from bmtme.arguments import show as show_value
 from bmtme.errors import UsageError
+
+#: Seconds between two lines of a log.
+LOG_EVERY = 60.0
 
 
 class Progress:
@@ -21,7 +24,7 @@ class Progress:
     what : str
         What is being done, in front of the share.
     show : bool, optional
-        Default: only where stderr is a terminal.
+        Default: where stderr is a terminal; elsewhere, a line of its own each minute. False: nothing.
     """
 
     def __init__(self, total: int, what: str, show: bool | None = None, stream: TextIO | None = None) -> None:
@@ -33,7 +36,7 @@ class Progress:
         self.silent = self.stream is None or show is False
         self.total, self.what = max(total, 1), what
         self.began: tuple[float, int] | None = None
-        self.last = 0.0
+        self.last = self.logged = 0.0
         self.width = 0
 
     def update(self, done: int) -> None:
@@ -41,14 +44,22 @@ class Progress:
         now = time.monotonic()
         if self.began is None:
             self.began = (now, done)
-        if not self.show or (now - self.last < 0.2 and done < self.total):
+            self.logged = now
+        if self.show:
+            if now - self.last < 0.2 and done < self.total:
+                return
+            self.last = now
+        elif self.silent or now - self.logged < LOG_EVERY or done >= self.total:
             return
-        self.last = now
         text = f"{self.what}: {100 * done / self.total:3.0f}%"
         elapsed, gained = now - self.began[0], done - self.began[1]
         if elapsed > 0.5 and gained > 0:
             text += f", {_clock((self.total - done) * elapsed / gained)} left"
-        self.write(text)
+        if self.show:
+            self.write(text)
+        else:
+            self.logged = now
+            self.announce(text)
 
     def write(self, text: str) -> None:
         """Rewrite the line."""

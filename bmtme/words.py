@@ -15,6 +15,7 @@ __all__ = [
     "list_names",
     "match_look_alikes",
     "normalise_name",
+    "same_letters",
     "some_names",
     "suggest",
 ]
@@ -42,8 +43,11 @@ def count_noun(number: int, noun: str) -> str:
 
 
 def normalise_name(name: str) -> str:
-    """Reduce a name to what survives sloppy typing: no case, no spaces or punctuation, no leading zeros."""
-    bare = re.sub(r"[\s_.\-/]+", "", name.casefold())
+    """Reduce a name to what survives sloppy typing: no case, no spaces or punctuation, no leading zeros.
+
+    Nor does it matter how Unicode writes a letter, such as one with an accent.
+    """
+    bare = re.sub(r"[\s_.\-/]+", "", unicodedata.normalize("NFKC", name).casefold())
     return re.sub(r"(?<![0-9])0+(?=[0-9])", "", bare)
 
 
@@ -85,8 +89,14 @@ def match_look_alikes(names: Iterable[str], known: Sequence[str]) -> dict[str, s
 
 def describe_matches(matches: dict[str, str], most: int = 5) -> str:
     """Words for such pairs, for the end of a sentence; none for none."""
-    texts = [f"{name!r} is nearly {other!r}" for name, other in matches.items()]
+    note = " (its letters are written in another way of Unicode)"
+    texts = [f"{name!r} is nearly {other!r}{note * same_letters(name, other)}" for name, other in matches.items()]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
+
+
+def same_letters(name: str, other: str) -> bool:
+    """Whether two different names look the same, as Unicode writes a letter with an accent in two ways."""
+    return name != other and unicodedata.normalize("NFKC", name) == unicodedata.normalize("NFKC", other)
 
 
 def first_repeat(keys: Iterable[Hashable]) -> tuple[int, int] | None:

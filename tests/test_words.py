@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from bmtme.errors import BmtmeError, DataError, NumericalError, UsageError
-from bmtme.words import blur_name, first_repeat, list_names, normalise_name, suggest
+from bmtme.words import (
+    blur_name,
+    describe_matches,
+    first_repeat,
+    list_names,
+    match_look_alikes,
+    normalise_name,
+    same_letters,
+    suggest,
+)
 
 # --- errors and words -------------------------------------------------------------------------------------------
 
@@ -26,6 +35,19 @@ def test_names_in_messages():
     assert suggest("xyz", ["ASI", "Yield"]) == ""
     assert first_repeat("abcb") == (1, 3)
     assert first_repeat("abc") is None
+
+
+def test_letters_that_look_the_same():
+    """An accent as a sign of its own (NFD, as on a Mac) or as part of the letter (NFC)."""
+    apart, together = "Zoe\u0301", "Zo\u00e9"
+    assert normalise_name(apart) == normalise_name(together)
+    assert same_letters(apart, together)
+    assert not same_letters(together, together)
+    assert not same_letters("Zoe", together)
+    matches = match_look_alikes([apart, "zo\u00e9"], [together])
+    said = describe_matches(matches)
+    assert f"'{apart}' is nearly '{together}' (its letters are written in another way of Unicode), 'zo" in said
+    assert said.count("Unicode") == 1
 
 
 # --- missing codes and decimals ---------------------------------------------------------------------------------

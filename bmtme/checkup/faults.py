@@ -96,13 +96,16 @@ def _without_nameless(table: Table, names: Sequence[tuple[str, str]]) -> tuple[T
                 cases.append(_case(table, position) | {"message": f"the {role} column {name!r} {problem}"})
     if not cases:
         return table, []
-    rows = [str(case["row"]) for case in cases]
+    rows = list(dict.fromkeys(str(case["row"]) for case in cases))
+    header = ""
+    if table.from_file and not keep[0]:
+        header = f" If {table.row(0)} is part of the header (units, say), take it out."
     columns = dict.fromkeys(case["message"].split("'")[1] for case in cases)
     finding = Finding.of(
         "stop",
         "empty name",
         f"{count_noun(int((~keep).sum()), 'row')} without a name in {', '.join(map(repr, columns))} (row "
-        f"{some_names(rows, 6)} of {table.name}), not looked at any further: every row needs one.",
+        f"{some_names(rows, 6)} of {table.name}), not looked at any further: every row needs one.{header}",
         cases,
     )
     return replace(table, frame=table.frame[keep]), [finding]

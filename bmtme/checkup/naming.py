@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from bmtme.checkup.findings import Finding
 from bmtme.data.tables.names import PLACEHOLDERS, describe_dates, find_dates, is_nothing
-from bmtme.words import blur_name, count_noun
+from bmtme.words import blur_name, count_noun, same_letters
 
 __all__ = ["find_look_alikes", "find_odd_names"]
 
@@ -53,6 +53,8 @@ def _difference(first: str, second: str) -> str:
         return "case"
     if "".join(first.split()).casefold() == "".join(second.split()).casefold():
         return "spaces"
+    if same_letters(first, second):
+        return "how Unicode writes a letter, such as one with an accent"
     if len({re.sub(r"\.0+$", "", name) for name in (first, second)}) == 1:
         return "a decimal"
     letters = ["".join(c for c in name.casefold() if c.isalnum()) for name in (first, second)]

@@ -151,7 +151,9 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
     )
     add_ids_option(group)
     group.add_argument("--line", required=True, metavar="COL", help="column with the names of the lines")
-    group.add_argument("--env", required=True, metavar="COL", help="column with the names of the environments")
+    group.add_argument(
+        "--env", metavar="COL", help="column with the names of the environments; not needed if there is one only"
+    )
     group.add_argument(
         "--traits",
         action="append",

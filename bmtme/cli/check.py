@@ -94,11 +94,13 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     from bmtme.checkup.faults import read_in_spite
     from bmtme.checkup.overview import look_over
     from bmtme.checkup.text import describe_checkup
+    from bmtme.data.records import name_environment
     from bmtme.data.tables.files import read_table
     from bmtme.data.trial import Trial
 
     names = name_columns(args)
     table = read_table(args.phenotypes, name_format(args), args.sheet)
+    table, names["env"] = name_environment(table, *names.values())
     records, faults = read_in_spite(table, *names.values())
     trial = Trial(*records)
     warn_of_unnamed_traits(args, trial.traits)

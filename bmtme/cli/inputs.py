@@ -190,6 +190,8 @@ def check_out(folder: str) -> Path:
             path = path.resolve()
     except OSError as error:
         raise UsageError(f"the output folder {folder} cannot be used: {error.strerror}.") from None
+    except RuntimeError:  # as pathlib says it
+        raise UsageError(f"the output folder {folder} cannot be used: it is a link that leads in a circle.") from None
     check_place(path, f"the output folder {path}")
     return path
 

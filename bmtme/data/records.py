@@ -6,6 +6,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,11 @@ from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
 from bmtme.words import first_repeat, list_names, suggest
 
-__all__ = ["Names", "Records", "as_names", "read_records"]
+__all__ = ["Names", "Records", "as_names", "name_environment", "read_records"]
 
 Names = str | Iterable[str]
+#: The name of an environment where there is one only, and no column names it.
+ONE_ENVIRONMENT = "all"
 
 
 class Records(NamedTuple):
@@ -85,6 +88,36 @@ def read_records(
     records = Records(lines, envs, tuple(chosen), line_index, env_index, values, reps)
     _check_values(records, table.name)
     return records
+
+
+def name_environment(
+    table: Table, line: str, env: str | None, traits: Names | None, rep: Names | None, *others: str | None
+) -> tuple[Table, str]:
+    """The table and its column of environments; without one, a column with the same name throughout is added.
+
+    Raises
+    ------
+    DataError
+        If another column has a name that is usual for environments and tells several apart.
+    """
+    if env is not None:
+        return table, env
+    used = {line, *others, *as_names(traits or (), "traits"), *as_names(rep or (), "rep")}
+    for name in table.columns:
+        words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+        if name in used or _ENVIRONMENTS.isdisjoint(word.casefold() for word in words):
+            continue
+        found = list(dict.fromkeys(label for label in table.identifiers(name, "env", allow_missing=True) if label))
+        if len(found) > 1:
+            raise DataError(
+                f"No column of environments is named, but {table.name} has the column {name!r} with {len(found):,} "
+                f"different entries ({list_names(found, 3)}): if it tells environments apart, name it as env= (in the "
+                "shell --env); if all records are of one environment, take the column out."
+            )
+    column = ONE_ENVIRONMENT
+    while column in table.columns:
+        column += "_"
+    return replace(table, frame=table.frame.assign(**{column: ONE_ENVIRONMENT})), column
 
 
 def as_names(names: Names, argument: str) -> list[str]:
@@ -187,6 +220,10 @@ _LABELS = frozenset(
     fold cluster family fam fid iid pedigree sire dam father mother sex byear birthyear treatment trt treat check
     ischeck tester gencheck gennew unnamed
     """.split()
+)
+#: Words in names of columns that tell environments apart, such as locationName or study_year.
+_ENVIRONMENTS = frozenset(
+    "env environment site loc location year years season trial exp expt experiment study country region".split()
 )
 #: Rows from which on numbers in their order are a count of the rows.
 _FEWEST_COUNTED = 10

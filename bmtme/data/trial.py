@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import as_array, as_list, as_text, is_unicode, show
-from bmtme.data.records import Names, as_names, read_records
+from bmtme.data.records import Names, as_names, name_environment, read_records
 from bmtme.data.tables.cells import HUGE, NumberFormat
 from bmtme.data.tables.files import Table, read_table
 from bmtme.data.tables.names import warn_of_dates
@@ -126,7 +126,7 @@ class Trial:
         df: pd.DataFrame,
         *,
         line: str,
-        env: str,
+        env: str | None = None,
         traits: Names | None = None,
         rep: Names | None = None,
         trait: str | None = None,
@@ -141,7 +141,8 @@ class Trial:
         df : pandas.DataFrame
             In any order of rows. Lines and environments are listed in order of first appearance.
         line, env : str
-            Columns with the names of the lines and environments.
+            Columns with the names of the lines and environments. Without `env`, all records are of one environment,
+            ``all``.
         traits : str or list of str, optional
             Wide: the trait columns, in the order wanted; by default every numeric column that is not used otherwise,
             less those whose name and whole numbers tell of plots, blocks, years and the like (with a warning).
@@ -171,8 +172,9 @@ class Trial:
         Raises
         ------
         DataError
-            If a column is not there or named twice; for an empty identifier, a value that is text or infinite, a
-            repeated plot, a trait without any value, no records, or fewer than two lines with a value.
+            If a column is not there or named twice, or `env` is left out and a column seems to tell environments
+            apart; for an empty identifier, a value that is text or infinite, a repeated plot, a trait without any
+            value, no records, or fewer than two lines with a value.
         UsageError
             If only one of `trait` and `value` is given, or for another decimal sign.
         """
@@ -313,7 +315,7 @@ def read_trial(
     path: str | os.PathLike[str],
     *,
     line: str,
-    env: str,
+    env: str | None = None,
     traits: Names | None = None,
     rep: Names | None = None,
     trait: str | None = None,
@@ -357,9 +359,10 @@ def read_trial(
     return make_trial(table, line, env, traits, rep, trait, value)
 
 
-def make_trial(table: Table, *columns: Any) -> Trial:
+def make_trial(table: Table, line: str, env: str | None, *columns: Any) -> Trial:
     """The trial of a table, with a warning of names that may be dates; columns as for `read_records`."""
-    trial = Trial(*read_records(table, *columns))
+    table, env = name_environment(table, line, env, *columns)
+    trial = Trial(*read_records(table, line, env, *columns))
     warn_of_dates(trial.lines, "line", table.name, stacklevel=4)
     warn_of_dates(trial.envs, "environment", table.name, stacklevel=4)
     return trial

@@ -7,6 +7,13 @@ import pytest
 from tests.helpers.checkups import cells, found, kinds, report
 
 
+def test_two_ways_to_write_an_accent(clean):
+    clean["line"] = clean["line"].replace({"L07": "Zo\u00e9"})
+    clean.loc[cells(clean, "Zo\u00e9", "West"), "line"] = "Zoe\u0301"
+    alike = found(report(clean), "near-identical lines")
+    assert "(they differ in how Unicode writes a letter, such as one with an accent)" in alike.summary
+
+
 @pytest.mark.parametrize(
     ("other", "how"),
     [("l07", "case"), ("L 07", "spaces"), ("L7", "leading zeros"), ("L-07", "punctuation"), ("L\u00a007", "spaces")],

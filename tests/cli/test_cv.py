@@ -256,7 +256,7 @@ def test_options_that_contradict_each_other(refuse: Any) -> None:
     assert "Did you mean 'single'?" in refuse("--model", "singel")
     assert "invalid choice: 'cv3'" in refuse("--scheme", "cv3")
     assert "--families: does not go with --groups" in refuse(*new, "--groups", "fam", "--families", "ped.csv")
-    assert "--pedigree-columns: needs a pedigree" in refuse(*new, "--pedigree-columns", "a,b,c")
+    assert "has no column 'a', given as the id column" in refuse(*new, "--pedigree-columns", "a,b,c", code=3)
     assert "expected three columns" in refuse(*new, "--families", "ped.csv", "--pedigree-columns", "a,b")
     assert "nowhere.csv" in refuse(*new, "--families", "nowhere.csv", code=3)
     assert "'Pearson' is no score, which are 'pearson'" in refuse("--score", "msep,Pearson")

@@ -7,7 +7,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from bmtme.data.tables.dialects import split_rows
@@ -17,6 +17,8 @@ from bmtme.errors import DataError
 __all__ = ["open_lines", "read_rows", "read_words", "suffix"]
 
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+#: Characters of a line, many times those of a million genotypes.
+LONGEST_LINE = 2**27
 _Bytes = io.BufferedReader | gzip.GzipFile
 
 
@@ -73,7 +75,8 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
     Raises
     ------
     DataError
-        If the file cannot be opened, is no UTF-8 text, holds a zero byte, or is a gzip file that is damaged or cut off.
+        If the file cannot be opened, is no UTF-8 text, holds a zero byte or a line that is too long, or is a gzip file
+        that is damaged or cut off.
     """
     name = Path(path).name
     head = b""
@@ -81,7 +84,7 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
         with open(path, "rb") as raw, _decompressed(raw) as plain:
             head = plain.peek(8)[:8]
             with io.TextIOWrapper(plain, encoding="utf-8-sig", newline="") as lines:
-                yield _without_zeros(lines, name, describe_bytes(head))
+                yield _check_lines(lines, name, describe_bytes(head))
     except UnicodeDecodeError as error:
         what = describe_bytes(head)
         raise DataError(
@@ -95,9 +98,15 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
         raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.{hint and f' {hint}'}") from None
 
 
-def _without_zeros(lines: Iterable[str], name: str, what: str) -> Iterator[str]:
+def _check_lines(lines: io.TextIOWrapper, name: str, what: str) -> Iterator[str]:
     """The lines; a zero byte is damage, or text in two bytes a letter, and would hide in a name."""
-    for row, line in enumerate(lines, start=1):
+    # A gzip file of megabytes may unfold to a line that fills memory.
+    for row, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE + 1), ""), start=1):
+        if len(line) > LONGEST_LINE:
+            raise DataError(
+                f"{name} has a line of more than {LONGEST_LINE:,} characters, row {row}: it is no table, or its line "
+                "breaks are lost."
+            )
         if "\0" in line:
             raise DataError(
                 f"{name} holds a zero byte in row {row}: "

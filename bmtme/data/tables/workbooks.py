@@ -6,9 +6,10 @@ import os
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 
@@ -20,6 +21,8 @@ __all__ = ["EXCEL_SUFFIXES", "PARQUET_SUFFIXES", "column_letters", "load_parquet
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+#: Bytes that a workbook may unfold to: more than a full sheet of numbers and some styles.
+LARGEST = 4 * 10**9
 
 
 def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterator[tuple[int, list[Any]]]:
@@ -51,6 +54,7 @@ def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterat
     try:
         # Twice: results of formulas, and the formulas, as one without a result looks empty.
         with warnings.catch_warnings(), open(path, "rb") as first, open(path, "rb") as second:
+            _refuse_bombs(first, name)
             warnings.simplefilter("ignore")  # about styles and validations that do not matter here
             results = openpyxl.load_workbook(first, read_only=True, data_only=True)
             formulas = openpyxl.load_workbook(second, read_only=True)
@@ -76,6 +80,17 @@ def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterat
             stacklevel=4,
         )
     return iter(rows)
+
+
+def _refuse_bombs(file: IO[bytes], name: str) -> None:
+    """Refuse a workbook that unfolds to what no workbook holds."""
+    with zipfile.ZipFile(file) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > LARGEST:
+        raise DataError(
+            f"{name} unfolds to {size / 1e9:,.1f} GB, more than a workbook can be: save the sheet as CSV, or anew."
+        )
+    file.seek(0)
 
 
 def _choose_sheet(book: Any, sheet: str | None, name: str) -> tuple[str, list[str]]:

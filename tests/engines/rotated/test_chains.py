@@ -267,6 +267,18 @@ def test_time_left(monkeypatch):
     assert lines == ["work:  10%", "work:  20%, 1:20 left", "work:  40%, 1:00 left"]
 
 
+@pytest.mark.parametrize(("show", "lines"), [(None, ["work:  30%, 2:20 left", "work:  60%, 1:20 left"]), (False, [])])
+def test_a_log_gets_a_line_a_minute(monkeypatch, show, lines):
+    clock = iter([100.0, 110.0, 160.0, 170.0, 219.0, 220.0, 300.0])
+    monkeypatch.setattr("bmtme.progress.time.monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    bar = Progress(1000, "work", show, stream)
+    for done in (0, 50, 300, 400, 500, 600, 1000):
+        bar.update(done)
+    bar.close()
+    assert stream.getvalue().splitlines() == lines
+
+
 @pytest.mark.parametrize(("progress", "said"), [(None, 1), (False, 0), (True, 1)])
 def test_compilation_is_announced_in_a_log_too(data, monkeypatch, capsys, progress, said):
     """Where stderr is no terminal, nothing else would tell why nothing happens for a minute or two."""

@@ -1,0 +1,84 @@
+"""Names that a terminal would obey, places that lead nowhere, and files that unfold to more than memory."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bmtme import DataError, read_trial
+from bmtme.cli.main import main
+from bmtme.data.tables import texts, workbooks
+
+COLUMNS = ["--line", "line", "--env", "env", "--traits", "y"]
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "y.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    return str(path)
+
+
+def test_a_terminal_obeys_no_name(tmp_path, capsys):
+    names = ["a\x1b[31m", "b\x9b2J", "c\x07", "d\u202ee", "e"]
+    rows = "".join(f"{name},E,{k}\n" for k, name in enumerate(names))
+    # Names that are nearly the same are printed as they are, and so are traits.
+    path = write(tmp_path, f"line,env,y\x1b]0;x\n{rows}A\x1b[31m,E,3\nB\x9b2J,E,3\nC\x07,E,3\nD\u202eE,E,3\n")
+    assert main(["check", path, *COLUMNS[:-1], "y\x1b]0;x"]) == 0
+    said = capsys.readouterr()
+    text = said.out + said.err
+    assert not [sign for sign in text if (ord(sign) < 32 and sign not in "\n\t") or 127 <= ord(sign) < 160]
+    assert "\u202e" not in text
+    for shown in ("a\\x1b[31m", "b\\x9b2J", "c\\x07", "d\\u202ee", "y\\x1b]0;x"):
+        assert shown in text
+    assert main(["check", path, *COLUMNS[:-1], "none\x1b[31m"]) == 3
+    assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "below"),
+    [(command, below) for command in ("fit", "cv", "simulate", "check") for below in ("", "/run")]
+    + [("grm", "/g.csv")],
+)
+def test_links_in_a_circle(tmp_path, capsys, command, below):
+    (tmp_path / "one").symlink_to(tmp_path / "two")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    path = write(tmp_path, "line,env,y\na,E,1\nb,E,2\n")
+    words = {
+        "fit": ["fit", path, *COLUMNS, "--relationship", "identity"],
+        "cv": ["cv", path, *COLUMNS, "--relationship", "identity"],
+        "simulate": ["simulate"],
+        "check": ["check", path, *COLUMNS],
+        "grm": ["grm", path],
+    }[command]
+    assert main([*words, "--out", f"{tmp_path}/one{below}"]) == 2
+    said = capsys.readouterr().err
+    assert "one" in said
+    assert "in a circle" in said
+
+
+def test_a_line_that_fills_memory(tmp_path, capsys, monkeypatch):
+    assert texts.LONGEST_LINE > 10**8
+    monkeypatch.setattr(texts, "LONGEST_LINE", 10**6)
+    path = tmp_path / "y.csv.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(b"line,env,y\n" + b"a" * 10**6 + b",E,1\n")
+    with pytest.raises(
+        DataError, match=r"y.csv.gz has a line of more than 1,000,000 characters, row 2: it is no table"
+    ):
+        read_trial(path, line="line", env="env")
+    assert main(["check", str(path), *COLUMNS]) == 3
+    assert "row 2: it is no table, or its line breaks are lost" in capsys.readouterr().err
+
+
+def test_a_workbook_that_fills_memory(tmp_path, monkeypatch):
+    pytest.importorskip("openpyxl")
+    monkeypatch.setattr(workbooks, "LARGEST", 10**6)
+    with zipfile.ZipFile(tmp_path / "y.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", b" " * (10**6 + 1))
+    with pytest.raises(
+        DataError, match=r"y.xlsx unfolds to 0.0 GB, more than a workbook can be: save the sheet as CSV"
+    ):
+        read_trial(tmp_path / "y.xlsx", line="line", env="env")
