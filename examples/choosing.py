@@ -198,8 +198,8 @@ show(plot_differences(cv), "differences")
 
 # %% [markdown]
 # Filled points would be told from noise: environment by environment, none is, though `several` is ahead in most. With
-# 20 hidden lines in an environment, a correlation has a standard error of up to 0.2; it takes all of them together to
-# tell anything. `advice` puts it into words, here for each scheme:
+# 20 hidden lines in an environment, a correlation has a standard error of up to 0.2; it takes all of them together, and
+# often more partitions than these, to tell anything. `advice` puts it into words, here for each scheme:
 
 # %%
 for name, cv in runs.items():
