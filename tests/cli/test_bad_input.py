@@ -289,7 +289,7 @@ CV = ["cv", *FIT[1:]]
         ([], ["a command is needed", "bmtme --help"]),
         (["fti"], ["'fti'", "bmtme --help"]),
         (["--frobnicate"], ["--frobnicate"]),
-        (["fit", "none.csv"], ["--relationship", "--line", "--env", "--out", "bmtme fit --help"]),
+        (["fit", "none.csv"], ["--relationship", "--line", "--out", "bmtme fit --help"]),
         ([*FIT, "--model", "unstructred"], ["--model", "'unstructred'", "diagonal"]),
         ([*FIT, "--sampler", "nuts"], ["--sampler", "'nuts'"]),
         ([*FIT, "--means", "none"], ["--means", "'none'"]),

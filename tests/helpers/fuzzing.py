@@ -84,6 +84,11 @@ def time_limit(seconds: int = SECONDS) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+def show_codes(name: str) -> str:
+    """A name with codes in place of what a terminal takes for a command."""
+    return "".join(f"\\x{ord(c):02x}" if ord(c) < 32 or 127 <= ord(c) < 160 else c for c in name)
+
+
 def check_message(message: str, places: Sequence[str]) -> None:
     """One sentence or a few on one line that name something of the input."""
     assert message.strip(), "the message is empty"
@@ -193,7 +198,7 @@ def check_shell(
         names += [word.partition("=")[2] for word in words]
         # In messages, long values are cut, white space is one space, and what is no text is shown by its code.
         shown = [" ".join(name[:60].split()) for name in [*names, *places]]
-        named = [name.encode(errors="backslashreplace").decode() for name in shown if name]
+        named = [show_codes(name.encode(errors="backslashreplace").decode()) for name in shown if name]
         assert len(errors[0]) < 2_500, errors[0]
         check_message(errors[0].removeprefix("bmtme: error: "), [*named, "argument ", "in the report"])
         # Both write a whole folder: the report of a check says what it refuses, a cross-validation what failed.

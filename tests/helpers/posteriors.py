@@ -239,7 +239,8 @@ def state_facts(s: Setting) -> dict[str, Any]:
     return {
         "spread": measure_spread(s.G, s.known), "envs": s.envs, "recorded": recorded.tolist(), "prior_only": {},
         "together": np.ones((L, L), bool).tolist(), "together_here": np.ones((I, L, L), bool).tolist(),
-        "residual_here": recorded.tolist(), "single_alike": False, "shared_variance": False, "alike": [],
+        "residual_here": recorded.tolist(), "apart": np.ones((L, L), bool).tolist(),
+        "single_alike": False, "shared_variance": False, "alike": [],
         "records": np.zeros((I, L), int).tolist(), "observed_sd": np.ones((I, L)).tolist(), "means": "exchangeable",
     }  # fmt: skip
 

@@ -73,7 +73,7 @@ def read_pedigree(path: str | os.PathLike[str], id: str = "id", sire: str = "sir
 
 def is_pedigree(path: str | os.PathLike[str], id: str = "id", sire: str = "sire", dam: str = "dam") -> bool:
     """Whether a file is a table with the columns of a pedigree; False if it cannot be read as a table."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # nor is a name that is too long for one
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
