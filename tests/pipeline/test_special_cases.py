@@ -205,7 +205,7 @@ def awkward():
     return trial_of(frame, ["T1", "T2"]), sim.relationship
 
 
-DRAWS = {"gibbs": 20000, "collapsed": 5000, "stepwise": 20000}
+DRAWS = {"gibbs": 30000, "collapsed": 5000, "stepwise": 20000}
 
 
 def run_sampler(data, structure, sampler, seed=1, **keywords):

@@ -60,6 +60,7 @@ def assert_same_answers(one, two, tolerance=1e-6):
         "tau": lambda x: x / FACTOR,
         "b1": lambda x: x / FACTOR,
         "b2": lambda x: x / FACTOR,
+        "rep_effects": lambda x: x / FACTOR,
         "Sigma_t": lambda x: x / squared * G_FACTOR,
         "R_e": lambda x: x / squared,
         "Sigma_E": lambda x: x,
