@@ -66,6 +66,7 @@ def test_model_in_the_record_of_a_run():
         "genetic": "proportional",
         "residual": "shared",
         "line_effect": False,
+        "rep_effect": "auto",
         "prior_t": {"InverseWishart": {"df": 7.5, "scale": [[2.0, 0.5], [0.5, 3.0]]}},
         "prior_E": {"HalfT": {"nu": 5.0, "scale": {"E1": 0.5, "E2": 0.25}}},
         "prior_e": {"HalfT": {"nu": 3.0, "scale": 40.0}},
