@@ -102,7 +102,7 @@ def relate_columns(posterior: Any, whole: Any | None, traits: Sequence[str]) -> 
     return np.einsum("cdabl,cdl,lk->cdalbk", between, within, np.eye(L)).reshape(shape)
 
 
-def take_root(C: np.ndarray) -> np.ndarray:
+def factor_singular(C: np.ndarray) -> np.ndarray:
     """K with K K' = C, also of a covariance that is singular up to rounding."""
     try:
         return np.asarray(np.linalg.cholesky(C))
@@ -146,7 +146,7 @@ def draw_unrecorded(
     weights, factor = (group[name].values if name in group else None for name in ("weights", "factor"))
     for c, d in np.ndindex(u.shape[:2]):
         rng = np.random.default_rng(np.random.SeedSequence(key[0], spawn_key=(STREAM, key[1], c, int(draw[d]))))
-        root = take_root(C[c, d])
+        root = factor_singular(C[c, d])
         if weights is None or factor is None:
             out[c, d] = rng.standard_normal((count, M)) @ root.T
             continue
@@ -155,7 +155,7 @@ def draw_unrecorded(
             noise = rng.standard_normal((factor.shape[1], M))
             out[c, d, block] += factor[block] @ noise @ root.T
         if Sigma_r is not None:
-            r = rng.standard_normal((count, Sigma_r.shape[-1])) @ take_root(Sigma_r[c, d]).T
+            r = rng.standard_normal((count, Sigma_r.shape[-1])) @ factor_singular(Sigma_r[c, d]).T
             out[c, d] += np.tile(r, (1, M // r.shape[1]))
     return out
 

@@ -272,6 +272,13 @@ def test_current_folder_is_no_output_folder(
     assert "name a new folder" in refuse(*words, "--out", ".", code=2)
 
 
+def test_name_too_long_for_a_file(tmp_path: Path, pheno: pd.DataFrame, refuse: Callable[..., str]) -> None:
+    """Also where a file is looked into to see what it is: the command makes no sense, the machine has not failed."""
+    pheno.to_csv(tmp_path / "pheno.csv", index=False)
+    words = ["check", tmp_path / "pheno.csv", "--relationship", "9" * 3000, *OPTIONS]
+    assert "is too long for the name of a file" in refuse(*words, code=2)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_output_folder_without_permission(tmp_path: Path, refuse: Callable[..., str]) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)

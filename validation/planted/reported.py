@@ -279,7 +279,7 @@ UNRECORDED = (
     Mutant(
         "line effects: environments of lines without a record unrelated",
         "results/line_effects.py",
-        "        root = take_root(C[c, d])\n",
+        "        root = factor_singular(C[c, d])\n",
         "        root = np.diag(np.sqrt(np.diag(C[c, d])))\n",
         (JOINT + "[sibs main]", JOINT + "[sibs one trait at a time]", MOMENTS),
     ),
