@@ -1,10 +1,11 @@
 """Compiled functions handed to compiled code as addresses, so that the caller is compiled once for all of them.
 
-numba compiles a caller anew for each function that it is given, and a sweep takes the better part of a minute. An
-address is a number like any other: the caller is compiled once, and each function by itself when it is first used.
+numba compiles a caller anew for each function that it is given, and optimises each function again in every one above
+it: a large step with three callers is compiled four times. An address is a number like any other: the caller is
+compiled once, and each function by itself when it is first used.
 
 A function and its callers must agree on all types; nobody can check that at an address. So the types are fixed by the
-three kinds of call here, `find_address` compiles for just these, and it looks at what is returned.
+kinds of call here, `find_address` compiles for just these, and it looks at what is returned.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def find_address(function: Any, result: Any, *arguments: Any) -> int:
 
 
 def _find_type(value: Any) -> Any:
-    """numba's type of an argument; an array stands for any contiguous one."""
+    """numba's type of an argument, which may be given itself; an array stands for any contiguous one."""
+    if isinstance(value, numba_types.Type):
+        return value
     if isinstance(value, np.ndarray):
         return {1: VECTOR, 2: MATRIX}[value.ndim]
     return numba.typeof(value)
@@ -64,6 +67,8 @@ def _find_type(value: Any) -> Any:
 def _generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
     """Call what is at the address values[0] with the other values, in numba's way of calling."""
     kinds = signature.args[1:]
+    with if_unlikely(builder, builder.icmp_unsigned("==", values[0], values[0].type(0))):
+        context.call_conv.return_user_exc(builder, RuntimeError, ("a step without an address",))
     kind = context.call_conv.get_function_type(signature.return_type, kinds)
     function = builder.inttoptr(values[0], kind.as_pointer())
     status, value = context.call_conv.call_function(builder, function, signature.return_type, kinds, values[1:])
@@ -96,6 +101,30 @@ def call_complete(typing_context: Any, address: Any, rng: Any, part: Any, theta:
     """complete(rng, part, theta, whole) of the function at an address: bool."""
     _require((theta, whole), (VECTOR, VECTOR))
     return types.boolean(types.int64, rng, part, theta, whole), _generate
+
+
+@intrinsic
+def call_density(typing_context: Any, address: Any, theta: Any, p: Any, s: Any, w: Any, h: Any, gradient: Any) -> Any:
+    """evaluate(theta, p, s, w, h, gradient) of the function at an address: float."""
+    _require((theta, gradient), (VECTOR, VECTOR))
+    return types.float64(types.int64, theta, p, s, w, h, gradient), _generate
+
+
+@intrinsic
+def call_step(typing_context: Any, address: Any, rng: Any, p: Any, s: Any, w: Any) -> Any:
+    """step(rng, p, s, w) of the function at an address: bool."""
+    return types.boolean(types.int64, rng, p, s, w), _generate
+
+
+@intrinsic
+def call_choice(typing_context: Any, address: Any, rng: Any, p: Any, s: Any, w: Any, choice: Any) -> Any:
+    """step(rng, p, s, w, choice) of the function at an address, choice and result bool."""
+    return types.boolean(types.int64, rng, p, s, w, types.boolean), _generate
+
+
+def call_apart(function: Any, call: Any) -> Any:
+    """`call` for one function; as plain Python the function itself, whatever the address."""
+    return (lambda address, *arguments: function(*arguments)) if numba.config.DISABLE_JIT else call
 
 
 if numba.config.DISABLE_JIT:

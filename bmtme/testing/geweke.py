@@ -22,8 +22,9 @@ from scipy import stats
 
 from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk, pack_state
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
+from bmtme.engines.rotated.held import hold
 from bmtme.engines.rotated.problem import Problem, hold_problem, load_values
-from bmtme.engines.rotated.state import State, Work, allocate_work, hold_state, hold_work
+from bmtme.engines.rotated.state import State, Work, allocate_work, hold_state
 from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps
 from bmtme.testing.cases import Case
@@ -66,13 +67,13 @@ def _run_sweeps(
     rng: np.random.Generator, kind: int, p: Problem, s: State, w: Work, walk: Walk, n: int, draws: Draws
 ) -> int:
     trail = np.empty((0, len(walk.theta)))
-    held = hold_problem(p), hold_state(s), hold_work(w), hold_walk(walk)
+    held = hold(p, s, w, walk)
     return int(run_sweeps(rng, kind, *held, 0, n, True, hold_draws(draws), trail)[1])
 
 
 def sweep_stepwise(rng: np.random.Generator, p: Problem, s: State, w: Work, n: int, draws: Draws) -> int:
     """The paper's separate steps."""
-    return int(run_stepwise(rng, hold_problem(p), hold_state(s), hold_work(w), 0, n, True, hold_draws(draws))[1])
+    return int(run_stepwise(rng, *hold(p, s, w), 0, n, True, hold_draws(draws))[1])
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk, resume_walk
+from bmtme.engines.rotated.collapsed import Walk, allocate_walk, resume_walk
 from bmtme.engines.rotated.density import sum_within
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws, take_effects
 from bmtme.engines.rotated.factor_effects import adjust_data
 from bmtme.engines.rotated.factors import Factors
+from bmtme.engines.rotated.held import hold
 from bmtme.engines.rotated.line_effect import count_line_parameters
 from bmtme.engines.rotated.problem import Problem, build_problem, hold_problem, load_values
-from bmtme.engines.rotated.state import State, allocate_work, hold_state, hold_work
+from bmtme.engines.rotated.state import State, allocate_work, hold_state
 from bmtme.engines.rotated.steps import complete_data, prepare_mean_prior
 from bmtme.engines.rotated.sweep import COLLAPSED, run_sweeps
 from bmtme.model.codes import FULL
@@ -74,7 +75,7 @@ def build_pair_problem(
 def open_walk(p: Problem, s: State) -> tuple[Walk, tuple[Any, ...]]:
     """The walk of a problem, and what `evaluate` takes, ready for the data of a state."""
     walk = allocate_walk(p)
-    held = hold_problem(p), hold_state(s), hold_work(allocate_work(p)), hold_walk(walk)
+    held = hold(p, s, allocate_work(p), walk)
     complete_data(*held[:3])
     prepare_mean_prior(*held[:3])
     sum_within(held[0], held[1], held[3])
@@ -236,7 +237,7 @@ def compare_pair(
         load_values(p, case.layout, case.basis, case.hide(truth.values))
         s = pack_truth(case, p, truth)
         walk.theta[:] = np.concatenate([restrict(p, truth.theta), truth.line])
-        held = hold_problem(p), hold_state(s), hold_work(work), hold_walk(walk)
+        held = hold(p, s, work, walk)
         resume_walk(*held)
         code = run_sweeps(rng, COLLAPSED, *held, 0, sweeps, True, hold_draws(draws), np.empty((0, len(walk.theta))))[1]
         if code:

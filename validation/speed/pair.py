@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 import bmtme
 from bmtme.engines.rotated.chains import Chain
-from bmtme.engines.rotated.collapsed import hold_walk, pack_state
+from bmtme.engines.rotated.collapsed import pack_state
 from bmtme.engines.rotated.density import evaluate
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.rehearsal import rehearse
@@ -126,7 +126,8 @@ def start_chain(problem: Problem, model: bmtme.BMTME, seed: int) -> Chain:
     chain = Chain(problem, "collapsed", 0, np.full(MOST, -1), False, stream, structures=model.structures)
     if problem.native:
         chain._run(GIBBS, 0, 10, False)
-        pack_state(*chain._hold()[:2], hold_walk(chain.walk))
+        p, s, _, h = chain._hold()
+        pack_state(p, s, h)
     else:
         chain._approach(10, lambda done: None, threading.Event())
     tuning = chain.walk.tuning
@@ -187,7 +188,7 @@ def time_sizes(options: Options, programs: dict[str, Any], sizes: tuple[tuple[in
         data = simulate(J, I, L, 0.0, options.seed, 0.3)
         for label, case in FORMS.items():
             chain = start_chain(make_problem(data, case.model), case.model, options.seed)
-            held = *chain._hold(), hold_walk(chain.walk)
+            held = chain._hold()
             gradient = np.empty(len(chain.walk.theta))
             runs: dict[str, Any] = {
                 "ours": lambda times, c=chain, h=held, g=gradient: repeat_density(times, c.walk.theta, *h, g),

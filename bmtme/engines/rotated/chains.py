@@ -17,7 +17,6 @@ from bmtme.engines.rotated.adaptation import list_flips, plan_stages, start_stag
 from bmtme.engines.rotated.collapsed import (
     Walk,
     allocate_walk,
-    hold_walk,
     measure_curvature,
     pack_state,
     resume_walk,
@@ -25,17 +24,16 @@ from bmtme.engines.rotated.collapsed import (
 from bmtme.engines.rotated.density import evaluate
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
 from bmtme.engines.rotated.failures import FAILURES, FINE, PAIR
+from bmtme.engines.rotated.held import hold
 from bmtme.engines.rotated.line_effect import start_line
-from bmtme.engines.rotated.problem import Problem, hold_problem, take_paper_pair
-from bmtme.engines.rotated.state import State, Work, allocate_work, hold_state, hold_work, start_state
+from bmtme.engines.rotated.problem import Problem, take_paper_pair
+from bmtme.engines.rotated.state import State, Work, allocate_work, start_state
 from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps, settle
 from bmtme.errors import NumericalError
 from bmtme.structures.part import Start
 from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
 from bmtme.structures.structure import Structures
-
-HOLDS = (hold_problem, hold_state, hold_work)
 
 #: Aim of one compiled call, in seconds: how long an interruption may wait.
 CALL_SECONDS = 0.25
@@ -87,7 +85,9 @@ class Chain:
         def call(start: int, last: int, keep: bool) -> tuple[int, int]:
             if self.sampler == "gibbs":
                 return self._run(GIBBS, start, last, keep)
-            result: tuple[int, int] = run_stepwise(self.rng, *self._hold(), start, last, keep, hold_draws(self.draws))
+            result: tuple[int, int] = run_stepwise(
+                self.rng, *self._hold()[:3], start, last, keep, hold_draws(self.draws)
+            )
             return result
 
         self._sweep(call, self.tune, False, 0, report, stop)
@@ -101,13 +101,14 @@ class Chain:
             return self._run(COLLAPSED, start, last, keep)
 
         def curve(out: np.ndarray) -> bool:
-            return bool(measure_curvature(*self._hold(), hold_walk(self.walk), out))
+            return bool(measure_curvature(*self._hold(), out))
 
         lengths = plan_stages(self.tune)
         done = lengths[0]
         if self.problem.native:
             self._sweep(call_gibbs, lengths[0], False, 0, report, stop)
-            pack_state(*self._hold()[:2], hold_walk(self.walk))
+            p, s, _, h = self._hold()
+            pack_state(p, s, h)
         else:
             self._approach(lengths[0], report, stop)
         for stage, length in enumerate(lengths[1:]):
@@ -124,7 +125,7 @@ class Chain:
         """Gibbs sweeps of the paper's pair with the same data, and on from there with the structures of the problem."""
         origin = take_paper_pair(self.problem)
         state, walk = start_state(origin, self.rng, self.start), allocate_walk(origin)
-        held = hold_problem(origin), hold_state(state), hold_work(allocate_work(origin)), hold_walk(walk)
+        held = hold(origin, state, allocate_work(origin), walk)
 
         def call(start: int, last: int, keep: bool) -> tuple[int, int]:
             return self._run(GIBBS, start, last, keep, held)
@@ -135,7 +136,7 @@ class Chain:
                 getattr(self.state, name)[:] = values
         self.state.R_e[:] = np.tile(state.R_e, (len(self.state.R_e) // len(state.R_e), 1))
         self.walk.theta[:] = place_walk(self.problem, state, self.structures)
-        here = *self._hold(), hold_walk(self.walk)
+        here = self._hold()
         code = settle(self.rng, *here, 1) if resume_walk(*here) else PAIR
         if code == FINE and evaluate(self.walk.theta, *here, np.empty(len(self.walk.theta))) == -np.inf:
             code = PAIR
@@ -145,15 +146,15 @@ class Chain:
                 "or a copy of another."
             )
 
-    def _hold(self) -> list[Any]:
-        """Problem, state and workspace as compiled code takes them."""
-        return [hold(part) for hold, part in zip(HOLDS, (self.problem, self.state, self.work), strict=True)]
+    def _hold(self) -> tuple[Any, ...]:
+        """Problem, state, workspace and walk as compiled code takes them."""
+        return hold(self.problem, self.state, self.work, self.walk)
 
     def _run(
         self, kind: int, start: int, last: int, keep: bool, held: tuple[Any, ...] | None = None
     ) -> tuple[int, int]:
         """Sweeps of a kind with what is held, by default that of the chain itself."""
-        held = (*self._hold(), hold_walk(self.walk)) if held is None else held
+        held = self._hold() if held is None else held
         result: tuple[int, int] = run_sweeps(
             self.rng, kind, *held, start, last, keep, hold_draws(self.draws), self.trail
         )

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bmtme.engines.rotated.density import evaluate, factor_trial, sum_within, unpack_trial
+from bmtme.engines.rotated.density import call_evaluate, factor_trial, sum_within, unpack_trial
 from bmtme.engines.rotated.line_effect import count_line_parameters
 from bmtme.engines.rotated.problem import Problem
+from bmtme.engines.rotated.state import DENSITY
 from bmtme.engines.rotated.steps import complete_data, factor_pair, prepare_mean_prior
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.record import define_record
@@ -194,7 +195,7 @@ def evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch):
         for b in range(a + 1):
             t += h.tuning.metric[a, b] * xi[b]
         theta[a] = t
-    lp = evaluate(theta, p, s, w, h, scratch)
+    lp = call_evaluate(w.steps[DENSITY], theta, p, s, w, h, scratch)
     for b in range(q):
         t = 0.0
         for a in range(b, q):
@@ -297,7 +298,7 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
     flag_traits(chosen, p.genetic.prior.shape, flags)
     theta[:] = h.theta
     exchange(theta, flags)
-    change = evaluate(theta, p, s, w, h, gradient) - density
+    change = call_evaluate(w.steps[DENSITY], theta, p, s, w, h, gradient) - density
     if math.log(rng.random()) < change:
         h.theta[:] = theta
         h.outcome.mirrors[0] += 1.0
@@ -335,7 +336,7 @@ def measure_curvature(p, s, w, h, out):
     for a in range(q):
         for side in range(2):
             point[a] = h.tuning.centre[a] + (1e-4 if side == 0 else -1e-4)
-            if evaluate(point, p, s, w, h, gradient) == -np.inf:
+            if call_evaluate(w.steps[DENSITY], point, p, s, w, h, gradient) == -np.inf:
                 return False
             for b in range(q):
                 out[a, b] += (-gradient[b] if side == 0 else gradient[b]) / 2e-4

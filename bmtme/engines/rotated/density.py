@@ -18,7 +18,7 @@ from bmtme.engines.rotated.line_effect import gather_line
 from bmtme.engines.rotated.means import solve_transformed_means
 from bmtme.engines.rotated.steps import factor_general, factor_pair, fill_cell
 from bmtme.linalg.compile import compiled
-from bmtme.linalg.pointers import call_back, call_build
+from bmtme.linalg.pointers import call_apart, call_back, call_build, call_density
 from bmtme.model.codes import FLAT
 from bmtme.structures.parameters import finish_covariance, unpack_covariance
 from bmtme.structures.proportional import finish_proportional, gather_proportional, unpack_proportional
@@ -199,6 +199,10 @@ def evaluate(theta, p, s, w, h, gradient):
     lp += add_within(p, h, GR)
     lp += finish_parameters(theta, p, h, h.GC, GS, gE, GR, Gr, gradient)
     return lp if lp < np.inf and lp > -np.inf else -np.inf
+
+
+#: `evaluate` at its address.
+call_evaluate = call_apart(evaluate, call_density)
 
 
 @compiled(inline=True)

@@ -22,22 +22,14 @@ import math
 import numpy as np
 
 from bmtme.engines.rotated.kernels.genetic import invert_observed
+from bmtme.engines.rotated.state import LEVELS
 from bmtme.engines.rotated.steps import fill_fitted, impute, scale_effects
 from bmtme.linalg.compile import compiled
+from bmtme.linalg.pointers import call_apart, call_choice, call_step
 from bmtme.linalg.rotation import copy_rows
 from bmtme.linalg.small import factor_cholesky, invert_factored, solve_lower, solve_lower_transposed
 from bmtme.model.codes import EXCHANGEABLE, OBSERVED, PAPER
 from bmtme.structures.priors import draw_inverse_gamma
-
-
-@compiled()
-def refill(rng, p, s, w, known):
-    """The effects of factors, if there are any, and what is imputed, as one block; `known` as of `impute`."""
-    if p.factors.factor.shape[0] == 0:
-        return impute(rng, p, s, w, known)
-    if not known:
-        fill_fitted(p, s, w)
-    return draw_factors(rng, p, s, w) and impute(rng, p, s, w, True)
 
 
 @compiled()
@@ -332,3 +324,23 @@ def adjust_data(p, s):
                                 s.part[q, l] -= b[x.part_level[q, g], l]
         if p.cell_offset[i] == p.cell_offset[i + 1]:
             copy_rows(s.fixed, first, width, s.Y)
+
+
+#: `draw_factors` at its address.
+call_draw_factors = call_apart(draw_factors, call_step)
+
+
+@compiled()
+def refill(rng, p, s, w, known):
+    """The effects of factors, if there are any, and what is imputed, as one block; `known` as of `impute`."""
+    if p.factors.factor.shape[0] > 0:
+        if not known:
+            fill_fitted(p, s, w)
+            known = True
+        if not call_draw_factors(w.steps[LEVELS], rng, p, s, w):
+            return False
+    return impute(rng, p, s, w, known)
+
+
+#: `refill` at its address.
+call_refill = call_apart(refill, call_choice)

@@ -23,14 +23,15 @@ import numpy as np
 from scipy.optimize import minimize
 
 from bmtme.engines.rotated.adaptation import list_flips
-from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk, measure_curvature, pack_state
+from bmtme.engines.rotated.collapsed import allocate_walk, measure_curvature, pack_state
 from bmtme.engines.rotated.density import evaluate, measure_prior, unpack_trial
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.factor_effects import adjust_data
 from bmtme.engines.rotated.failures import FINE
+from bmtme.engines.rotated.held import hold
 from bmtme.engines.rotated.observed import MOST_VALUES, Observed
-from bmtme.engines.rotated.problem import Problem, hold_problem, take_paper_pair
-from bmtme.engines.rotated.state import allocate_work, expect_missing, hold_state, hold_work, start_state
+from bmtme.engines.rotated.problem import Problem, take_paper_pair
+from bmtme.engines.rotated.state import allocate_work, expect_missing, start_state
 from bmtme.engines.rotated.sweep import settle
 from bmtme.model.codes import DIAGONAL, FULL, SCALAR
 from bmtme.structures.parameters import count_roots
@@ -202,14 +203,15 @@ class Climber:
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.state = start_state(p, self.rng)
         self.walk = allocate_walk(p)
-        self.held = hold_problem(p), hold_state(self.state), hold_work(allocate_work(p)), hold_walk(self.walk)
+        self.held = hold(p, self.state, allocate_work(p), self.walk)
         self.complete = len(p.cell_line) == 0 and not len(p.factors.factor)
 
     def climb(self, start: Start) -> tuple[np.ndarray, Start] | None:
         """Parameters and covariances at the top; None where the climb broke down."""
         s, q = self.state, len(self.walk.theta)
         s.level_effects[:] = 0.0
-        adjust_data(*self.held[:2])
+        if len(self.p.factors.factor):
+            adjust_data(*self.held[:2])
         s.pad[:], s.part[:] = expect_missing(self.p, start)
         self.walk.theta[:] = 1.0
         for _ in range(1 if self.complete else ROUNDS):

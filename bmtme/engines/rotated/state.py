@@ -44,9 +44,14 @@ class State(NamedTuple):
     completed_log_density: np.ndarray  # (1,) of the recorded plots given means, effects and R_e
 
 
-class Work(NamedTuple):
-    """Scratch arrays of a chain."""
+#: Steps of a sweep that are called at addresses, by their places in `Work.steps`; `held` finds these.
+DENSITY, BLOCK, REFILL, LEVELS = range(4)
 
+
+class Work(NamedTuple):
+    """Scratch arrays of a chain, and the addresses of large steps."""
+
+    steps: np.ndarray  # (4,) int64
     pair: Pair
     C: np.ndarray  # (M, M)
     R: np.ndarray
@@ -103,6 +108,7 @@ def allocate_work(p: Problem) -> Work:
     n = len(p.seen)
     pair = Pair(new(M, M), new(M, M), new(M), new(L, L), new(L, L), new(n, n), new(n, n), new(M, M), new(1))
     return Work(
+        steps=np.zeros(4, np.int64),
         pair=pair,
         C=new(M, M),
         R=new(M, M),

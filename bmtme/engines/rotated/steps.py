@@ -34,6 +34,7 @@ from bmtme.engines.rotated.kernels.pair import factor_product, fill_residual, tr
 from bmtme.engines.rotated.kernels.residual import exchange_cells, sum_log_density, sum_rotated_residuals
 from bmtme.engines.rotated.line_effect import add_line_covariance, add_line_rows, draw_line, subtract_line_rows
 from bmtme.linalg.compile import compiled
+from bmtme.linalg.pointers import call_apart, call_step
 from bmtme.linalg.rotation import copy_rows, count_stretch, rotate_back, rotate_forward, scale_rows
 from bmtme.linalg.small import invert_spd
 from bmtme.model.codes import DIAGONAL, EXCHANGEABLE, HALF_T, PAPER, SCALAR
@@ -101,6 +102,10 @@ def draw_means_and_genetic(rng, p, s, w):
             shrink_column(w.Z[m], p.x, p.root_d, w.pair.lam[m], w.weight[m], w.tilde[m], w.temporary[m], p.rank)
     transform_back(w.Z, p.product, len(p.seen), w.pair, w.temporary, s.W)
     return draw_line(rng, p, s, w) if p.line_effect else True
+
+
+#: `draw_means_and_genetic` at its address.
+call_draw_means_and_genetic = call_apart(draw_means_and_genetic, call_step)
 
 
 @compiled(inline=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from bmtme.engines.rotated.draws import record_draw
-from bmtme.engines.rotated.factor_effects import refill
+from bmtme.engines.rotated.factor_effects import call_refill
 from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
 from bmtme.engines.rotated.kernels.beta import draw_beta_given_effects, draw_mu
 from bmtme.engines.rotated.kernels.genetic import draw_effect, invert_observed
+from bmtme.engines.rotated.state import REFILL
 from bmtme.engines.rotated.steps import (
     complete_data,
     draw_genetic_covariances,
@@ -117,7 +118,7 @@ def sweep_stepwise(rng, p, s, w):
     if not draw_residual(rng, p, s, w):
         return R_E
     draw_mean_scales(rng, p, s)
-    if not refill(rng, p, s, w, True):
+    if not call_refill(w.steps[REFILL], rng, p, s, w, True):
         return R_E
     return FINE
 

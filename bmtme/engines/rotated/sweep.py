@@ -5,14 +5,15 @@ from __future__ import annotations
 from bmtme.engines.rotated.collapsed import factor_state, move_covariances, pack_state
 from bmtme.engines.rotated.density import sum_within
 from bmtme.engines.rotated.draws import record_draw
-from bmtme.engines.rotated.factor_effects import refill
+from bmtme.engines.rotated.factor_effects import call_refill
 from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
+from bmtme.engines.rotated.state import BLOCK, REFILL
 from bmtme.engines.rotated.steps import (
+    call_draw_means_and_genetic,
     complete_data,
     draw_all_auxiliaries,
     draw_genetic_covariances,
     draw_mean_scales,
-    draw_means_and_genetic,
     draw_residual,
     draw_unseen_variances,
     factor_pair,
@@ -50,9 +51,9 @@ def sweep(rng, kind, p, s, w, h):
     elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w):
         return PAIR
     for inner in range(p.inner):
-        if inner > 0 and not refill(rng, p, s, w, False):
+        if inner > 0 and not call_refill(w.steps[REFILL], rng, p, s, w, False):
             return R_E
-        if not draw_means_and_genetic(rng, p, s, w):
+        if not call_draw_means_and_genetic(w.steps[BLOCK], rng, p, s, w):
             return MEANS
     if p.proportional and not split_effects(rng, p, s, w):
         return SIGMA_T
@@ -71,7 +72,7 @@ def sweep(rng, kind, p, s, w, h):
             return SIGMA_T
     h.outcome.swept[0] += 1.0
     draw_mean_scales(rng, p, s)
-    return FINE if refill(rng, p, s, w, given_effects) else R_E
+    return FINE if call_refill(w.steps[REFILL], rng, p, s, w, given_effects) else R_E
 
 
 @compiled()
@@ -84,10 +85,10 @@ def settle(rng, p, s, w, h, times):
     for _ in range(times):
         if not factor_state(p, s, w, h):
             return PAIR
-        if not draw_means_and_genetic(rng, p, s, w):
+        if not call_draw_means_and_genetic(w.steps[BLOCK], rng, p, s, w):
             return MEANS
         draw_mean_scales(rng, p, s)
-        if not refill(rng, p, s, w, False):
+        if not call_refill(w.steps[REFILL], rng, p, s, w, False):
             return R_E
     prepare_mean_prior(p, s, w)
     sum_within(p, s, h)

@@ -9,10 +9,9 @@ import functools
 import numpy as np
 import pytest
 
-from bmtme.engines.rotated.collapsed import allocate_walk, hold_walk, pack_state
+from bmtme.engines.rotated.collapsed import allocate_walk, pack_state
 from bmtme.engines.rotated.draws import hold_draws, record_draw
-from bmtme.engines.rotated.problem import hold_problem
-from bmtme.engines.rotated.state import hold_state, hold_work
+from bmtme.engines.rotated.held import hold
 from bmtme.engines.rotated.steps import (
     complete_data,
     draw_genetic_covariances,
@@ -112,7 +111,7 @@ def test_mirror_moves_leave_the_joint_distribution(name):
         walk.tuning.step[0], walk.tuning.leapfrogs[0], walk.tuning.mirror_every[0] = 0.2, 5, 1
         walk.tuning.centre[:] = np.linspace(-0.5, 0.5, q)
         walk.tuning.metric[:] = np.diag(np.linspace(0.5, 1.5, q)) + 0.2 * np.tri(q, k=-1)
-        held = hold_problem(p), hold_state(s), hold_work(w), hold_walk(walk)
+        held = hold(p, s, w, walk)
         trail = np.empty((0, q))
         pack_state(held[0], held[1], held[3])
         code = run_sweeps(rng, COLLAPSED, *held, 0, n, True, hold_draws(draws), trail)[1]
@@ -160,7 +159,7 @@ def run_late(rng, p, s, w, start, stop, out):
 
 
 def late_residual(rng, p, s, w, n, draws):
-    return int(run_late(rng, hold_problem(p), hold_state(s), hold_work(w), 0, n, hold_draws(draws)))
+    return int(run_late(rng, *hold(p, s, w), 0, n, hold_draws(draws)))
 
 
 @pytest.mark.parametrize(
