@@ -15,7 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core import types
-from numba.core.cgutils import if_unlikely
+from numba.core.cgutils import if_unlikely, unpack_tuple
 from numba.extending import intrinsic
 
 numba_types: Any = types
@@ -103,28 +103,30 @@ def call_complete(typing_context: Any, address: Any, rng: Any, part: Any, theta:
     return types.boolean(types.int64, rng, part, theta, whole), _generate
 
 
-@intrinsic
-def call_density(typing_context: Any, address: Any, theta: Any, p: Any, s: Any, w: Any, h: Any, gradient: Any) -> Any:
-    """evaluate(theta, p, s, w, h, gradient) of the function at an address: float."""
-    _require((theta, gradient), (VECTOR, VECTOR))
-    return types.float64(types.int64, theta, p, s, w, h, gradient), _generate
+def _define_call(result: Any) -> Any:
+    """A call with a tuple of arguments, whatever they are, of a function that returns this type."""
+
+    @intrinsic
+    def call(typing_context: Any, address: Any, arguments: Any) -> Any:
+        kinds = tuple(numba_types.unliteral(kind) for kind in arguments)
+        arrays = tuple(kind for kind in kinds if isinstance(kind, numba_types.Array))
+        _require(arrays, tuple({1: VECTOR, 2: MATRIX}[kind.ndim] for kind in arrays))
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            given = unpack_tuple(builder, values[1], len(kinds))
+            return _generate(context, builder, result(types.int64, *kinds), (values[0], *given))
+
+        return result(types.int64, numba_types.Tuple(kinds)), generate
+
+    return call
 
 
-@intrinsic
-def call_step(typing_context: Any, address: Any, rng: Any, p: Any, s: Any, w: Any) -> Any:
-    """step(rng, p, s, w) of the function at an address: bool."""
-    return types.boolean(types.int64, rng, p, s, w), _generate
-
-
-@intrinsic
-def call_choice(typing_context: Any, address: Any, rng: Any, p: Any, s: Any, w: Any, choice: Any) -> Any:
-    """step(rng, p, s, w, choice) of the function at an address, choice and result bool."""
-    return types.boolean(types.int64, rng, p, s, w, types.boolean), _generate
+call_bool, call_int, call_float = (_define_call(kind) for kind in (types.boolean, types.int64, types.float64))
 
 
 def call_apart(function: Any, call: Any) -> Any:
-    """`call` for one function; as plain Python the function itself, whatever the address."""
-    return (lambda address, *arguments: function(*arguments)) if numba.config.DISABLE_JIT else call
+    """`call` for a function that its callers do not contain; as plain Python the function, whatever the address."""
+    return (lambda address, arguments: function(*arguments)) if numba.config.DISABLE_JIT else call
 
 
 if numba.config.DISABLE_JIT:

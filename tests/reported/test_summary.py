@@ -68,19 +68,34 @@ def test_every_row_of_the_summary(fitted, quantities):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * np.abs(flat).max(), err_msg=name)
 
 
+def nudge_middle(values):
+    """The same values thrice: as they are, and one of the two around the median a trifle smaller or larger.
+
+    Both are equally far from the median, and R-hat of the folded draws ranks these distances: which comes first is
+    decided by the last bit, which depends on the order of the arithmetic.
+    """
+    place = np.unravel_index(np.argsort(values, axis=None)[values.size // 2], values.shape)
+    for factor in (1.0, 1.0 - 1e-12, 1.0 + 1e-12):
+        nudged = values.copy()
+        nudged[place] *= factor
+        yield nudged
+
+
 def test_every_diagnostic_of_the_summary(fitted, quantities):
     """Each row by itself: the bulk and tail effective sample sizes and the rank-normalised R-hat of ArviZ."""
     import arviz
     import xarray
 
+    def measure(values):
+        one = xarray.Dataset({"x": (("chain", "draw"), values)})  # as both lines of ArviZ take it
+        tail = arviz.ess(one, method="tail", prob=(0.05, 0.95))  # by default, others on one line of ArviZ
+        return [float(v["x"]) for v in (arviz.ess(one, method="bulk"), tail, arviz.rhat(one, method="rank"))]
+
     table = fitted.summary()
     for name, values in quantities.items():
-        one = xarray.Dataset({"x": (("chain", "draw"), np.asarray(values))})  # as both lines of ArviZ take it
-        tail = arviz.ess(one, method="tail", prob=(0.05, 0.95))  # by default, others on one line of ArviZ
-        found = [arviz.ess(one, method="bulk"), tail, arviz.rhat(one, method="rank")]
-        expected = [float(values["x"]) for values in found]
         found = table.loc[name, ["ess_bulk", "ess_tail", "r_hat"]].astype(float)
-        np.testing.assert_allclose(found, expected, rtol=1e-8, err_msg=name)
+        allowed = [measure(nudged) for nudged in nudge_middle(np.asarray(values))]
+        assert any(np.allclose(found, expected, rtol=1e-8, atol=0.0) for expected in allowed), (name, found, allowed)
     # The rows differ, and so do the methods: otherwise this test would see nothing.
     assert min(table[name].nunique() for name in ("ess_bulk", "ess_tail", "r_hat")) > 0.9 * len(table)
     assert (table["ess_bulk"] != table["ess_tail"]).all()

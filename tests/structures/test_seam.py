@@ -7,7 +7,7 @@ import pytest
 
 import bmtme
 from bmtme.engines.rotated.density import evaluate, measure_prior
-from bmtme.linalg.pointers import find_address
+from bmtme.linalg.pointers import call_bool, find_address
 from bmtme.structures.part import Start
 from bmtme.structures.proportional import Proportional, Shared
 from bmtme.structures.structure import Genetic, Residual
@@ -165,3 +165,14 @@ def test_functions_at_addresses_are_looked_at():
         find_address(wrong, True, part, np.zeros(1), np.zeros((1, 1)))
     with pytest.raises(TypeError, match="is not compiled"):
         find_address(wrong.py_func, True, part, np.zeros(1), np.zeros((1, 1)))
+
+
+def test_a_step_without_an_address_is_refused():
+    """A jump to address zero would end the process as well."""
+
+    @numba.njit
+    def step(address, x):
+        return call_bool(address, (x,))
+
+    with pytest.raises(RuntimeError, match="a step without an address"):
+        step(0, 1.0)

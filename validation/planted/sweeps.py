@@ -161,8 +161,10 @@ ORDER = (
     Mutant(
         "sweep: stale eigenvectors of (C, R)",
         "engines/rotated/sweep.py",
-        "    elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w):",
-        "    elif w.pair.lam[0] == 0.0 and not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w):",
+        "    elif not call_factor_pair(w.steps[FACTOR], (p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w)):",
+        "    elif w.pair.lam[0] == 0.0 and not call_factor_pair(\n"
+        "        w.steps[FACTOR], (p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w)\n"
+        "    ):",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
     ),
     Mutant(
@@ -174,21 +176,17 @@ ORDER = (
     ),
     Mutant(
         "sweep: R_e after the imputation",
-        "engines/rotated/sweep.py",
-        "        if not draw_residual(rng, p, s, w):\n            return R_E\n"
-        "        if refresh and not pack_state(p, s, h):\n            return SIGMA_T\n"
-        "    h.outcome.swept[0] += 1.0\n"
-        "    draw_mean_scales(rng, p, s)\n    return FINE if refill(rng, p, s, w, given_effects) else R_E",
-        "        if not refill(rng, p, s, w, given_effects) or not draw_residual(rng, p, s, w):\n"
-        "            return R_E\n"
-        "    draw_mean_scales(rng, p, s)\n    return FINE",
+        "engines/rotated/steps.py",
+        "    return FINE if draw_residual(rng, p, s, w) else R_E",
+        "    return FINE if impute(rng, p, s, w, True) and draw_residual(rng, p, s, w) else R_E",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
     ),
     Mutant(
         "sweep: imputation between the collapsed update and u",
         "engines/rotated/sweep.py",
         "        if p.proportional:\n            draw_unseen_variances(rng, p, s)\n    elif",
-        "        draw_unseen_variances(rng, p, s)\n        refill(rng, p, s, w, kind < 0)\n    elif",
+        "        draw_unseen_variances(rng, p, s)\n"
+        "        call_refill(w.steps[REFILL], (rng, p, s, w, False))\n    elif",
         (WALK + "test_sweep_does_not_read_old_means_or_effects[COLLAPSED-1.0-missing-unstructured]",),
     ),
     Mutant(
@@ -207,8 +205,8 @@ ORDER = (
     ),
     Mutant(
         "sweep: stale auxiliaries after the collapsed update",
-        "engines/rotated/sweep.py",
-        "        if refresh and not draw_all_auxiliaries(rng, p, s):\n            return SIGMA_T\n",
+        "engines/rotated/steps.py",
+        "    if stale and not draw_all_auxiliaries(rng, p, s):\n        return SIGMA_T\n",
         "",
         (WALK + "test_collapsed_sweep_does_not_read_auxiliaries[missing-unstructured]",),
     ),
@@ -231,20 +229,20 @@ ORDER = (
         "sweep: split of the effects of the sweep before",
         "engines/rotated/sweep.py",
         "    for inner in range(p.inner):\n"
-        "        if inner > 0 and not refill(rng, p, s, w, False):\n            return R_E\n"
-        "        if not draw_means_and_genetic(rng, p, s, w):\n            return MEANS\n"
+        "        if inner > 0 and not call_refill(w.steps[REFILL], (rng, p, s, w, False)):\n            return R_E\n"
+        "        if not call_draw_means_and_genetic(w.steps[BLOCK], (rng, p, s, w)):\n            return MEANS\n"
         "    if p.proportional and not split_effects(rng, p, s, w):\n        return SIGMA_T\n",
         "    if p.proportional and not split_effects(rng, p, s, w):\n        return SIGMA_T\n"
         "    for inner in range(p.inner):\n"
-        "        if inner > 0 and not refill(rng, p, s, w, False):\n            return R_E\n"
-        "        if not draw_means_and_genetic(rng, p, s, w):\n            return MEANS\n",
+        "        if inner > 0 and not call_refill(w.steps[REFILL], (rng, p, s, w, False)):\n            return R_E\n"
+        "        if not call_draw_means_and_genetic(w.steps[BLOCK], (rng, p, s, w)):\n            return MEANS\n",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
     ),
     Mutant(
         "sweep: imputed from the fitted values of another sweep",
         "engines/rotated/sweep.py",
-        "return FINE if refill(rng, p, s, w, given_effects) else R_E",
-        "return FINE if refill(rng, p, s, w, kind == COLLAPSED) else R_E",
+        "return FINE if call_refill(w.steps[REFILL], (rng, p, s, w, given_effects)) else R_E",
+        "return FINE if call_refill(w.steps[REFILL], (rng, p, s, w, kind == COLLAPSED)) else R_E",
         (WALK + "test_imputation_reads_fitted_values_of_its_own_sweep[COLLAPSED-1.0-missing-unstructured]",),
     ),
     Mutant(

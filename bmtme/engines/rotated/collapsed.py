@@ -14,9 +14,10 @@ import numpy as np
 from bmtme.engines.rotated.density import call_evaluate, factor_trial, sum_within, unpack_trial
 from bmtme.engines.rotated.line_effect import count_line_parameters
 from bmtme.engines.rotated.problem import Problem
-from bmtme.engines.rotated.state import DENSITY
-from bmtme.engines.rotated.steps import complete_data, factor_pair, prepare_mean_prior
+from bmtme.engines.rotated.state import DENSITY, FACTOR
+from bmtme.engines.rotated.steps import call_factor_pair, complete_data, prepare_mean_prior
 from bmtme.linalg.compile import compiled
+from bmtme.linalg.pointers import call_apart, call_bool
 from bmtme.linalg.record import define_record
 from bmtme.linalg.small import factor_cholesky
 from bmtme.model.codes import DIAGONAL
@@ -182,7 +183,7 @@ def resume_walk(p, s, w, h):
 def factor_state(p, s, w, h):
     """Diagonalise the pair (C, R) of the state; of structures other than the paper's it is the walk's."""
     if p.proportional:
-        return factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w)
+        return call_factor_pair(w.steps[FACTOR], (p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w))
     return factor_trial(p, h, w)
 
 
@@ -195,7 +196,7 @@ def evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch):
         for b in range(a + 1):
             t += h.tuning.metric[a, b] * xi[b]
         theta[a] = t
-    lp = call_evaluate(w.steps[DENSITY], theta, p, s, w, h, scratch)
+    lp = call_evaluate(w.steps[DENSITY], (theta, p, s, w, h, scratch))
     for b in range(q):
         t = 0.0
         for a in range(b, q):
@@ -204,7 +205,7 @@ def evaluate_whitened(xi, theta, p, s, w, h, gradient, scratch):
     return lp
 
 
-@compiled(inline=True)
+@compiled()
 def move_covariances(rng, p, s, w, h):
     """One Hamiltonian trajectory on the covariances, accepted or rejected (leapfrog; Neal 2011).
 
@@ -266,6 +267,10 @@ def move_covariances(rng, p, s, w, h):
     return resume_walk(p, s, w, h)
 
 
+#: `move_covariances` at its address.
+call_move_covariances = call_apart(move_covariances, call_bool)
+
+
 @compiled(inline=True)
 def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
     """Propose that genetic and residual covariance of some traits change places; accepted or rejected (Metropolis).
@@ -298,7 +303,7 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
     flag_traits(chosen, p.genetic.prior.shape, flags)
     theta[:] = h.theta
     exchange(theta, flags)
-    change = call_evaluate(w.steps[DENSITY], theta, p, s, w, h, gradient) - density
+    change = call_evaluate(w.steps[DENSITY], (theta, p, s, w, h, gradient)) - density
     if math.log(rng.random()) < change:
         h.theta[:] = theta
         h.outcome.mirrors[0] += 1.0
@@ -336,7 +341,7 @@ def measure_curvature(p, s, w, h, out):
     for a in range(q):
         for side in range(2):
             point[a] = h.tuning.centre[a] + (1e-4 if side == 0 else -1e-4)
-            if call_evaluate(w.steps[DENSITY], point, p, s, w, h, gradient) == -np.inf:
+            if call_evaluate(w.steps[DENSITY], (point, p, s, w, h, gradient)) == -np.inf:
                 return False
             for b in range(q):
                 out[a, b] += (-gradient[b] if side == 0 else gradient[b]) / 2e-4

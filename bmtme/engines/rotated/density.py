@@ -16,9 +16,10 @@ from bmtme.engines.rotated.kernels.residual import sum_log_density
 from bmtme.engines.rotated.kernels.scores import sum_density_terms, sum_logs, sum_pair, sum_two_pairs, turn_to_scores
 from bmtme.engines.rotated.line_effect import gather_line
 from bmtme.engines.rotated.means import solve_transformed_means
-from bmtme.engines.rotated.steps import factor_general, factor_pair, fill_cell
+from bmtme.engines.rotated.state import FACTOR
+from bmtme.engines.rotated.steps import call_factor_pair, factor_general, fill_cell
 from bmtme.linalg.compile import compiled
-from bmtme.linalg.pointers import call_apart, call_back, call_build, call_density
+from bmtme.linalg.pointers import call_apart, call_back, call_build, call_float
 from bmtme.model.codes import FLAT
 from bmtme.structures.parameters import finish_covariance, unpack_covariance
 from bmtme.structures.proportional import finish_proportional, gather_proportional, unpack_proportional
@@ -47,7 +48,7 @@ def unpack_trial(theta, p, h):
 def factor_trial(p, h, w):
     """Diagonalise the pair (C, R) of the trial point."""
     if p.proportional:
-        return factor_pair(p, h.Sigma_t, h.s2_E, h.R_e, h.Sigma_r, w)
+        return call_factor_pair(w.steps[FACTOR], (p, h.Sigma_t, h.s2_E, h.R_e, h.Sigma_r, w))
     return factor_general(p, h.C, h.R_e, h.Sigma_r, w)
 
 
@@ -202,7 +203,7 @@ def evaluate(theta, p, s, w, h, gradient):
 
 
 #: `evaluate` at its address.
-call_evaluate = call_apart(evaluate, call_density)
+call_evaluate = call_apart(evaluate, call_float)
 
 
 @compiled(inline=True)

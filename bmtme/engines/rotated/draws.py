@@ -11,8 +11,9 @@ from bmtme.engines.rotated.failures import FINE, PAIR, R_E, SIGMA_T
 from bmtme.engines.rotated.kernels.interaction import add_row, fill_split
 from bmtme.engines.rotated.kernels.missing import complete_interaction, expect_genetic, regress
 from bmtme.engines.rotated.problem import Problem
+from bmtme.engines.rotated.state import RECORD_TOTAL
 from bmtme.linalg.compile import compiled
-from bmtme.linalg.pointers import call_build, call_complete
+from bmtme.linalg.pointers import call_apart, call_build, call_complete, call_int
 from bmtme.linalg.record import define_record
 from bmtme.model.codes import EXCHANGEABLE, PAPER
 
@@ -173,6 +174,10 @@ def record_total(rng, p, s, w, theta, t, out):
     return FINE
 
 
+#: `record_total` at its address.
+call_record_total = call_apart(record_total, call_int)
+
+
 @compiled()
 def record_residual(rng, p, s, theta, t, out):
     """Write the blocks of R_e to row t, those of environments and traits without a record from their prior."""
@@ -190,7 +195,7 @@ def record_residual(rng, p, s, theta, t, out):
     return True
 
 
-@compiled(inline=True)
+@compiled()
 def record_draw(rng, p, s, w, theta, t, out):
     """Write the state to row t; returns 0, or the code of what failed on the way. theta : the walk's"""
     if not record_residual(rng, p, s, theta, t, out):
@@ -204,7 +209,7 @@ def record_draw(rng, p, s, w, theta, t, out):
         if out.slot[t] >= 0:
             out.r[out.slot[t]] = s.r
     if not p.proportional:
-        return record_total(rng, p, s, w, theta, t, out)
+        return call_record_total(w.steps[RECORD_TOTAL], (rng, p, s, w, theta, t, out))
     out.Sigma_t[t] = s.Sigma_t
     out.s2_E[t] = s.s2_E
     for i in range(p.n_env):
@@ -243,6 +248,10 @@ def record_draw(rng, p, s, w, theta, t, out):
         ):
             return SIGMA_T
     return FINE
+
+
+#: `record_draw` at its address.
+call_record_draw = call_apart(record_draw, call_int)
 
 
 def take_effects(chain: Draws, i: int, l: int, slots: np.ndarray | None = None) -> np.ndarray:

@@ -25,7 +25,7 @@ from bmtme.engines.rotated.kernels.genetic import invert_observed
 from bmtme.engines.rotated.state import LEVELS
 from bmtme.engines.rotated.steps import fill_fitted, impute, scale_effects
 from bmtme.linalg.compile import compiled
-from bmtme.linalg.pointers import call_apart, call_choice, call_step
+from bmtme.linalg.pointers import call_apart, call_bool
 from bmtme.linalg.rotation import copy_rows
 from bmtme.linalg.small import factor_cholesky, invert_factored, solve_lower, solve_lower_transposed
 from bmtme.model.codes import EXCHANGEABLE, OBSERVED, PAPER
@@ -327,7 +327,7 @@ def adjust_data(p, s):
 
 
 #: `draw_factors` at its address.
-call_draw_factors = call_apart(draw_factors, call_step)
+call_draw_factors = call_apart(draw_factors, call_bool)
 
 
 @compiled()
@@ -337,10 +337,10 @@ def refill(rng, p, s, w, known):
         if not known:
             fill_fitted(p, s, w)
             known = True
-        if not call_draw_factors(w.steps[LEVELS], rng, p, s, w):
+        if not call_draw_factors(w.steps[LEVELS], (rng, p, s, w)):
             return False
     return impute(rng, p, s, w, known)
 
 
 #: `refill` at its address.
-call_refill = call_apart(refill, call_choice)
+call_refill = call_apart(refill, call_bool)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bmtme.engines.rotated.failures import FINE, SIGMA_E, SIGMA_T
+from bmtme.engines.rotated.failures import FINE, R_E, SIGMA_E, SIGMA_T
 from bmtme.engines.rotated.kernels.beta import (
     draw_beta,
     draw_mu,
@@ -33,13 +33,17 @@ from bmtme.engines.rotated.kernels.missing import average_cells, complete_cross_
 from bmtme.engines.rotated.kernels.pair import factor_product, fill_residual, transform_back, transform_forward, whiten
 from bmtme.engines.rotated.kernels.residual import exchange_cells, sum_log_density, sum_rotated_residuals
 from bmtme.engines.rotated.line_effect import add_line_covariance, add_line_rows, draw_line, subtract_line_rows
+from bmtme.engines.rotated.state import LINE, WHITEN
 from bmtme.linalg.compile import compiled
-from bmtme.linalg.pointers import call_apart, call_step
+from bmtme.linalg.pointers import call_apart, call_bool, call_int
 from bmtme.linalg.rotation import copy_rows, count_stretch, rotate_back, rotate_forward, scale_rows
 from bmtme.linalg.small import invert_spd
 from bmtme.model.codes import DIAGONAL, EXCHANGEABLE, HALF_T, PAPER, SCALAR
 from bmtme.structures.priors import draw_inverse_gamma, draw_variance_from_prior
 from bmtme.structures.proportional import fill_proportional
+
+#: `whiten` at its address.
+call_whiten = call_apart(whiten, call_bool)
 
 
 @compiled()
@@ -51,13 +55,22 @@ def factor_pair(p, Sigma_t, s2_E, R_e, Sigma_r, w):
     return factor_general(p, w.C, R_e, Sigma_r, w)
 
 
+#: `factor_pair` at its address.
+call_factor_pair = call_apart(factor_pair, call_bool)
+
+
 @compiled()
 def factor_general(p, C, R_e, Sigma_r, w):
     """The same of any C (M, M) and blocks of R_e (B L, L)."""
     fill_residual(R_e, p.block, p.k, p.col_env, p.col_trait, w.R)
     if p.line_effect:
         add_line_covariance(p, Sigma_r, w.R)
-    return whiten(C, w.R, w.pair.lam, w.pair.T, w.pair.Ti, w.pair.V, w.pair.log_R)
+    pair = w.pair
+    return call_whiten(w.steps[WHITEN], (C, w.R, pair.lam, pair.T, pair.Ti, pair.V, pair.log_R))
+
+
+#: `draw_line` at its address.
+call_draw_line = call_apart(draw_line, call_bool)
 
 
 @compiled()
@@ -101,11 +114,11 @@ def draw_means_and_genetic(rng, p, s, w):
         for m in range(M):
             shrink_column(w.Z[m], p.x, p.root_d, w.pair.lam[m], w.weight[m], w.tilde[m], w.temporary[m], p.rank)
     transform_back(w.Z, p.product, len(p.seen), w.pair, w.temporary, s.W)
-    return draw_line(rng, p, s, w) if p.line_effect else True
+    return call_draw_line(w.steps[LINE], (rng, p, s, w)) if p.line_effect else True
 
 
 #: `draw_means_and_genetic` at its address.
-call_draw_means_and_genetic = call_apart(draw_means_and_genetic, call_step)
+call_draw_means_and_genetic = call_apart(draw_means_and_genetic, call_bool)
 
 
 @compiled(inline=True)
@@ -313,6 +326,25 @@ def draw_genetic_covariances(rng, p, s, w):
         ):
             return SIGMA_E
     return FINE
+
+
+@compiled()
+def draw_covariances(rng, p, s, w, stale):
+    """Covariances given the effects, which are split; afterwards `fill_fitted` is current. Returns 0 or a code.
+
+    stale : whether the covariances were moved without their auxiliaries
+    """
+    fill_fitted(p, s, w)
+    if stale and not draw_all_auxiliaries(rng, p, s):
+        return SIGMA_T
+    code = draw_genetic_covariances(rng, p, s, w)
+    if code != FINE:
+        return code
+    return FINE if draw_residual(rng, p, s, w) else R_E
+
+
+#: `draw_covariances` at its address.
+call_draw_covariances = call_apart(draw_covariances, call_int)
 
 
 @compiled()

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from bmtme.engines.rotated.draws import record_draw
+from bmtme.engines.rotated.draws import call_record_draw
 from bmtme.engines.rotated.factor_effects import call_refill
 from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
 from bmtme.engines.rotated.kernels.beta import draw_beta_given_effects, draw_mu
 from bmtme.engines.rotated.kernels.genetic import draw_effect, invert_observed
-from bmtme.engines.rotated.state import REFILL
+from bmtme.engines.rotated.state import COVARIANCES, FACTOR, RECORD, REFILL
 from bmtme.engines.rotated.steps import (
+    call_draw_covariances,
+    call_factor_pair,
     complete_data,
-    draw_genetic_covariances,
     draw_mean_scales,
-    draw_residual,
-    factor_pair,
-    fill_fitted,
     measure_completed_density,
     prepare_mean_prior,
 )
@@ -101,7 +99,7 @@ def draw_interaction_given_main(rng, p, s, w):
 @compiled()
 def sweep_stepwise(rng, p, s, w):
     """The paper's separate steps A.1, A.4, A.5 in place of the block draw: slower to mix, for comparison."""
-    if not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w):
+    if not call_factor_pair(w.steps[FACTOR], (p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w)):
         return PAIR
     for m in range(s.W.shape[0]):
         w.W2[m] = s.W[m] - s.W1[p.col_trait[m]]
@@ -111,14 +109,11 @@ def sweep_stepwise(rng, p, s, w):
         return SIGMA_T
     if p.interaction and not draw_interaction_given_main(rng, p, s, w):
         return SIGMA_T
-    fill_fitted(p, s, w)
-    code = draw_genetic_covariances(rng, p, s, w)
+    code = call_draw_covariances(w.steps[COVARIANCES], (rng, p, s, w, False))
     if code != FINE:
         return code
-    if not draw_residual(rng, p, s, w):
-        return R_E
     draw_mean_scales(rng, p, s)
-    if not call_refill(w.steps[REFILL], rng, p, s, w, True):
+    if not call_refill(w.steps[REFILL], (rng, p, s, w, True)):
         return R_E
     return FINE
 
@@ -131,7 +126,7 @@ def run_stepwise(rng, p, s, w, start, stop, keep, out):
         code = sweep_stepwise(rng, p, s, w)
         if code == FINE and keep:
             measure_completed_density(p, s, w)
-            code = record_draw(rng, p, s, w, np.empty(0), t, out)
+            code = call_record_draw(w.steps[RECORD], (rng, p, s, w, np.empty(0), t, out))
         if code != FINE:
             return t, code
     return stop, FINE

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from bmtme.engines.rotated.collapsed import factor_state, move_covariances, pack_state
+from bmtme.engines.rotated.collapsed import call_move_covariances, factor_state, pack_state
 from bmtme.engines.rotated.density import sum_within
-from bmtme.engines.rotated.draws import record_draw
+from bmtme.engines.rotated.draws import call_record_draw
 from bmtme.engines.rotated.factor_effects import call_refill
 from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
-from bmtme.engines.rotated.state import BLOCK, REFILL
+from bmtme.engines.rotated.state import BLOCK, COVARIANCES, FACTOR, MOVE, RECORD, REFILL
 from bmtme.engines.rotated.steps import (
+    call_draw_covariances,
     call_draw_means_and_genetic,
+    call_factor_pair,
     complete_data,
-    draw_all_auxiliaries,
-    draw_genetic_covariances,
     draw_mean_scales,
-    draw_residual,
     draw_unseen_variances,
-    factor_pair,
-    fill_fitted,
     measure_completed_density,
     prepare_mean_prior,
     split_effects,
@@ -44,35 +41,30 @@ def sweep(rng, kind, p, s, w, h):
     step of the trajectories is too long. Structures other than the paper's have no such draws.
     """
     if kind == COLLAPSED:
-        if not move_covariances(rng, p, s, w, h):
+        if not call_move_covariances(w.steps[MOVE], (rng, p, s, w, h)):
             return PAIR
         if p.proportional:
             draw_unseen_variances(rng, p, s)
-    elif not factor_pair(p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w):
+    elif not call_factor_pair(w.steps[FACTOR], (p, s.Sigma_t, s.s2_E, s.R_e, s.Sigma_r, w)):
         return PAIR
     for inner in range(p.inner):
-        if inner > 0 and not call_refill(w.steps[REFILL], rng, p, s, w, False):
+        if inner > 0 and not call_refill(w.steps[REFILL], (rng, p, s, w, False)):
             return R_E
-        if not call_draw_means_and_genetic(w.steps[BLOCK], rng, p, s, w):
+        if not call_draw_means_and_genetic(w.steps[BLOCK], (rng, p, s, w)):
             return MEANS
     if p.proportional and not split_effects(rng, p, s, w):
         return SIGMA_T
     refresh = kind == COLLAPSED and p.native and h.outcome.swept[0] % REFRESH == 0
     given_effects = kind == GIBBS or refresh
     if given_effects:
-        fill_fitted(p, s, w)
-        if refresh and not draw_all_auxiliaries(rng, p, s):
-            return SIGMA_T
-        code = draw_genetic_covariances(rng, p, s, w)
+        code = call_draw_covariances(w.steps[COVARIANCES], (rng, p, s, w, refresh))
         if code != FINE:
             return code
-        if not draw_residual(rng, p, s, w):
-            return R_E
         if refresh and not pack_state(p, s, h):
             return SIGMA_T
     h.outcome.swept[0] += 1.0
     draw_mean_scales(rng, p, s)
-    return FINE if call_refill(w.steps[REFILL], rng, p, s, w, given_effects) else R_E
+    return FINE if call_refill(w.steps[REFILL], (rng, p, s, w, given_effects)) else R_E
 
 
 @compiled()
@@ -85,10 +77,10 @@ def settle(rng, p, s, w, h, times):
     for _ in range(times):
         if not factor_state(p, s, w, h):
             return PAIR
-        if not call_draw_means_and_genetic(w.steps[BLOCK], rng, p, s, w):
+        if not call_draw_means_and_genetic(w.steps[BLOCK], (rng, p, s, w)):
             return MEANS
         draw_mean_scales(rng, p, s)
-        if not call_refill(w.steps[REFILL], rng, p, s, w, False):
+        if not call_refill(w.steps[REFILL], (rng, p, s, w, False)):
             return R_E
     prepare_mean_prior(p, s, w)
     sum_within(p, s, h)
@@ -109,7 +101,7 @@ def run_sweeps(rng, kind, p, s, w, h, start, stop, keep, out, trail):
         code = sweep(rng, kind, p, s, w, h)
         if code == FINE and keep:
             measure_completed_density(p, s, w)
-            code = record_draw(rng, p, s, w, h.theta, t, out)
+            code = call_record_draw(w.steps[RECORD], (rng, p, s, w, h.theta, t, out))
         if code != FINE:
             return t, code
         if kind == COLLAPSED:
