@@ -159,8 +159,8 @@ CACHE_FOLDER = find_cache_folder()
 def compiled(inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Decorator: compile without the GIL, cached in `CACHE_FOLDER`.
 
-    inline : make the function part of its one caller. Every function is optimised again in each function above
-        it, so that large steps with a single caller would double the time of the first start.
+    inline : make the function part of its one caller. Every function is otherwise optimised again in each function
+        above it; those that are large and have several callers are called at addresses (`pointers.call_apart`).
     """
 
     def decorate(function: Callable[..., Any]) -> Any:

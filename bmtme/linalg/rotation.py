@@ -21,7 +21,7 @@ def count_stretch(J):
     return BLOCK * max(1, STRETCH // (BLOCK * J))
 
 
-@compiled()
+@compiled(inline=True)
 def scale_rows(X, first, width, factors, rank, out):
     """out = X times `factors` by column, in rows first .. first + width - 1; zero from column `rank` on."""
     for m in range(first, first + width):
@@ -127,7 +127,7 @@ def add_four_by_three(y, s0, s1, s2, s3, a, U, r0, r1, r2, r3, Y, m):
             )
 
 
-@compiled()
+@compiled(inline=True)
 def rotate_back(U, lines, start, stop, X, first, width, out):
     """out[start:stop, :width] = U[lines[start:stop]] X[first:first + width]'."""
     J = X.shape[1]
@@ -150,7 +150,7 @@ def rotate_back(U, lines, start, stop, X, first, width, out):
             a += 1
 
 
-@compiled()
+@compiled(inline=True)
 def rotate_forward(U, lines, start, stop, y, Y, first, width):
     """Y[first:first + width] += y[start:stop, :width]' U[lines[start:stop]]."""
     for s in range(start, stop, BLOCK):

@@ -112,7 +112,7 @@ def list_covariance_flips(shape: int, p: int, first: int = 0) -> list[tuple[int,
     return [(first + a, tuple(places[a])) for a in range(p)]
 
 
-@compiled()
+@compiled(inline=True)
 def exchange(theta, flags):
     """Let the flagged parameters of Sigma_t, the first ones, and those of R_e, the last ones, change places."""
     last = theta.shape[0] - flags.shape[0]
@@ -121,7 +121,7 @@ def exchange(theta, flags):
             theta[k], theta[last + k] = theta[last + k], theta[k]
 
 
-@compiled()
+@compiled(inline=True)
 def flag_traits(chosen, shape, flags):
     """Flag the parameters of the chosen traits: their standard deviations, and the t between two of them.
 
@@ -235,7 +235,7 @@ def spread_roots(theta, roots):
     return math.sqrt(1.0 + squares / theta.shape[0])
 
 
-@compiled()
+@compiled(inline=True)
 def finish_total(total, theta, roots, q, gradient_total, gradient_roots):
     """Log Jacobian from (q d, asinh s) to (d, s), gradients turned from the latter to the former.
 

@@ -309,7 +309,7 @@ def mirror_covariances(rng, density, p, s, w, h, theta, gradient):
         h.outcome.mirrors[0] += 1.0
 
 
-@compiled()
+@compiled(inline=True)
 def adapt_step(h):
     """Dual averaging of the log step towards an acceptance of 0.8 (Hoffman & Gelman 2014)."""
     a = h.tuning

@@ -44,7 +44,7 @@ def unpack_trial(theta, p, h):
     return call_build(p.residual.build, p.residual, theta[last : p.line_first], h.R_e)
 
 
-@compiled()
+@compiled(inline=True)
 def factor_trial(p, h, w):
     """Diagonalise the pair (C, R) of the trial point."""
     if p.proportional:
@@ -115,7 +115,7 @@ def add_within(p, h, G):
     return lp
 
 
-@compiled()
+@compiled(inline=True)
 def is_resolved(p, w):
     """Whether the eigenvalues of the pair carry the density: those near the rounding error of the largest would
     come out as zero, and a far-off point of a long trajectory would then look better than it is."""

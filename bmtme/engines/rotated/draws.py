@@ -178,7 +178,7 @@ def record_total(rng, p, s, w, theta, t, out):
 call_record_total = call_apart(record_total, call_int)
 
 
-@compiled()
+@compiled(inline=True)
 def record_residual(rng, p, s, theta, t, out):
     """Write the blocks of R_e to row t, those of environments and traits without a record from their prior."""
     if p.shared:

@@ -50,7 +50,7 @@ def start_line(prior: CovariancePrior, R_e: np.ndarray) -> np.ndarray:
     return theta
 
 
-@compiled()
+@compiled(inline=True)
 def add_line_covariance(p, Sigma_r, R):
     """C_r onto R (M, M)."""
     for m in range(R.shape[0]):
@@ -58,7 +58,7 @@ def add_line_covariance(p, Sigma_r, R):
             R[m, n] += Sigma_r[p.col_trait[m], p.col_trait[n]]
 
 
-@compiled()
+@compiled(inline=True)
 def gather_line(p, GR, G):
     """d/dSigma_r (L, L) from d/d(C_r + R) (M, M) into G."""
     G[:] = 0.0
@@ -103,7 +103,7 @@ def draw_line(rng, p, s, w):
     return True
 
 
-@compiled()
+@compiled(inline=True)
 def add_line_rows(p, s, i, out):
     """r onto the rows (M, J) of an environment's columns."""
     for m in range(p.env_first[i], p.env_first[i] + p.env_width[i]):
@@ -111,7 +111,7 @@ def add_line_rows(p, s, i, out):
             out[m, j] += s.r[p.col_trait[m], j]
 
 
-@compiled()
+@compiled(inline=True)
 def subtract_line_rows(p, s, i, out):
     """Y less r into the rows (M, J) of an environment's columns."""
     for m in range(p.env_first[i], p.env_first[i] + p.env_width[i]):

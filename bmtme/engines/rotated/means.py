@@ -48,7 +48,7 @@ def solve_transformed_means(p, w, flat):
     return log_P
 
 
-@compiled()
+@compiled(inline=True)
 def transform_mean_prior(p, w, out):
     """Ti P0 Ti' into `out` where T is a Kronecker product.
 

@@ -59,7 +59,7 @@ def factor_pair(p, Sigma_t, s2_E, R_e, Sigma_r, w):
 call_factor_pair = call_apart(factor_pair, call_bool)
 
 
-@compiled()
+@compiled(inline=True)
 def factor_general(p, C, R_e, Sigma_r, w):
     """The same of any C (M, M) and blocks of R_e (B L, L)."""
     fill_residual(R_e, p.block, p.k, p.col_env, p.col_trait, w.R)
@@ -164,7 +164,7 @@ def fill_fitted(p, s, w):
             fit_cells(p, s, w, i, p.cell_offset[i], p.cell_offset[i + 1])
 
 
-@compiled()
+@compiled(inline=True)
 def fill_cell(p, s, c, mean):
     """Completed mean of touched cell c over its k_i c_j plots, seen and imputed."""
     L = p.n_trait
@@ -204,7 +204,7 @@ def complete_data(p, s, w):
             add_cells(p, s, w, i, p.cell_offset[i], p.cell_offset[i + 1])
 
 
-@compiled()
+@compiled(inline=True)
 def impute(rng, p, s, w, known):
     """Unseen plots and missing traits | beta, u, R_e, and Y with them.
 
@@ -347,7 +347,7 @@ def draw_covariances(rng, p, s, w, stale):
 call_draw_covariances = call_apart(draw_covariances, call_int)
 
 
-@compiled()
+@compiled(inline=True)
 def draw_all_auxiliaries(rng, p, s):
     """Auxiliaries of the half-t priors | covariances (A.7, A.9, A.11), for covariances that were moved without them."""
     if not draw_auxiliaries(rng, s.Sigma_t, p.genetic.prior, s.aux_t) or not draw_auxiliaries(

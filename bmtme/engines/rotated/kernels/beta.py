@@ -18,7 +18,7 @@ from bmtme.model.codes import EXCHANGEABLE, PAPER
 from bmtme.structures.priors import draw_inverse_gamma
 
 
-@compiled()
+@compiled(inline=True)
 def sum_mean_information(z, x, d, lam, weight):
     """(sxx, sxz) of one transformed column; leaves 1 / (1 + d lam) in `weight`."""
     end = x.shape[0] // WIDTH * WIDTH
@@ -41,7 +41,7 @@ def sum_mean_information(z, x, d, lam, weight):
     return sxx, sxz
 
 
-@compiled()
+@compiled(inline=True)
 def solve_beta(T, sxx, sxz, P0, P0b0, K, mean):
     """Cholesky factor K of the posterior precision of beta, and its mean; False where it fails."""
     M = T.shape[0]
@@ -113,7 +113,7 @@ def draw_beta_given_effects(rng, Y, W, x, root_d, T, P0, P0b0, out):
     return draw_beta(rng, T, np.full(M, xx), sxz, P0, P0b0, out)
 
 
-@compiled()
+@compiled(inline=True)
 def fill_mean_prior(kind, col_trait, n_trait, mu_mean, mu_precision, tau2, s2_b, scale, centre, P0, P0b0):
     """Prior precision P0 and P0 b0 of beta with mu integrated out (in centred, scaled units).
 
@@ -160,7 +160,7 @@ def draw_mu(rng, beta, col_trait, n_trait, mu_mean, mu_precision, tau2, mu):
         mu[l] = mean + rng.standard_normal() / math.sqrt(precision)
 
 
-@compiled()
+@compiled(inline=True)
 def draw_tau(rng, beta, mu, col_trait, n_trait, nu, A, tau2, aux):
     """tau_l^2 | beta, mu and its auxiliary, tau_l ~ HalfT(nu, A_l); recorded columns only."""
     for l in range(n_trait):
@@ -174,7 +174,7 @@ def draw_tau(rng, beta, mu, col_trait, n_trait, nu, A, tau2, aux):
         aux[l] = draw_inverse_gamma(rng, 0.5 * (nu + 1.0), nu / tau2[l] + 1.0 / A[l] ** 2)
 
 
-@compiled()
+@compiled(inline=True)
 def draw_paper_scale(rng, beta, col_trait, scale, centre, nu, A, s2_b, aux):
     """s2_b | beta and its auxiliary (A.2, A.3), beta in the user's units; both in one-element arrays."""
     s = 0.0

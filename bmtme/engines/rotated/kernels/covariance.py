@@ -86,7 +86,7 @@ def draw_covariance(rng, scatter, n, prior, aux, out):
     return s2 > 0.0 and s2 < np.inf
 
 
-@compiled()
+@compiled(inline=True)
 def draw_environment_variances(rng, squares, n, seen, prior, aux, out):
     """Sigma_E, diagonal, given the interaction effects (A.8, A.9).
 

@@ -50,7 +50,7 @@ def add_row(weight, row, out):
         out[j] += weight * row[j]
 
 
-@compiled()
+@compiled(inline=True)
 def draw_main(rng, W, A, K, rank, noise, W1):
     """Draw w1 | w into W1 (L, J)."""
     L = W1.shape[0]
@@ -66,7 +66,7 @@ def draw_main(rng, W, A, K, rank, noise, W1):
                 add_row(K[l, k], noise, W1[l])
 
 
-@compiled()
+@compiled(inline=True)
 def subtract_main(W, W1, col_trait, W2):
     """w2 = w - w1 over the recorded columns."""
     for m in range(W.shape[0]):
@@ -85,7 +85,7 @@ def sum_cross_products(X, traits, n, out):
             out[traits[b], traits[a]] = s
 
 
-@compiled()
+@compiled(inline=True)
 def trace_product(A, B):
     """tr(A B) of two symmetric matrices."""
     s = 0.0

@@ -69,7 +69,7 @@ def regress(S, given, wanted, B, K):
     return True
 
 
-@compiled()
+@compiled(inline=True)
 def fill_regressions(R_e, patterns, block, B, K):
     """`regress` of the missing on the observed traits of each pattern of a record, by its block of R_e (B L, L)."""
     L = R_e.shape[1]
@@ -101,7 +101,7 @@ def draw_missing(rng, patterns, B, K, t, fitted, spread, e, values, row):
             values[row, l] = fitted[l] + s
 
 
-@compiled()
+@compiled(inline=True)
 def draw_cells(
     rng, start, stop, traits, fitted, patterns, B, K, cell_pad, cell_pattern, part_offset, part_pattern, pad, part
 ):  # fmt: skip
@@ -122,7 +122,7 @@ def draw_cells(
             draw_missing(rng, patterns, B, K, part_pattern[q], values, 1.0, e, part, q)
 
 
-@compiled()
+@compiled(inline=True)
 def average_cells(start, stop, traits, cell_count, cell_mean, cell_pad, pad, part_offset, part, cell_root, out):
     """Completed means of cells over their k_i c_j plots, seen and imputed, times sqrt(c_j), into (S, width) `out`."""
     for c in range(start, stop):
@@ -231,7 +231,7 @@ def complete_cross_products(rng, n, given, Sigma, S):
     return True
 
 
-@compiled()
+@compiled(inline=True)
 def complete_interaction(rng, Sigma_t, s2_E, recorded, col_env, col_trait, rank, W2, noise, full):
     """b2 of every (env, trait), recorded or not, in the eigenbasis: absent traits given the recorded ones.
 
@@ -265,7 +265,7 @@ def complete_interaction(rng, Sigma_t, s2_E, recorded, col_env, col_trait, rank,
     return True
 
 
-@compiled()
+@compiled(inline=True)
 def expect_genetic(Sigma_t, recorded, col_env, col_trait, W, A, main, full):
     """w of every (env, trait): recorded columns as they are, absent ones as E[w_absent | w_recorded].
 

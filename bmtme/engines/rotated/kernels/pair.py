@@ -98,7 +98,7 @@ def whiten(C, R, lam, T, Ti, V, log_R):
     return True
 
 
-@compiled()
+@compiled(inline=True)
 def factor_product(Sigma_t, s2_E, R_e, k, seen, pair):
     """Factors of C = (1 1' + diag(s2_E)) (x) Sigma_t, R = diag(1/k) (x) R_e over the seen environments."""
     L = Sigma_t.shape[0]
@@ -143,7 +143,7 @@ def factor_product(Sigma_t, s2_E, R_e, k, seen, pair):
     return True
 
 
-@compiled()
+@compiled(inline=True)
 def fill_residual(R_e, block, k, col_env, col_trait, R):
     """R over the recorded columns: blocks of R_e (B L, L) over the plots k of each environment."""
     M = col_env.shape[0]
@@ -154,7 +154,7 @@ def fill_residual(R_e, block, k, col_env, col_trait, R):
             R[a, b] = R_e[first + col_trait[a], col_trait[b]] / k[i] if i == col_env[b] else 0.0
 
 
-@compiled()
+@compiled(inline=True)
 def add_scaled_rows(fresh, w0, r0, w1, r1, w2, r2, X, out, row):
     """Row `row` of out = or += w0 X[r0] + w1 X[r1] + w2 X[r2]."""
     J = out.shape[1]
@@ -231,7 +231,7 @@ def transform_forward(X, product, n_env, pair, temporary, out):
         transform_general(X, pair.T, out)
 
 
-@compiled()
+@compiled(inline=True)
 def transform_back(X, product, n_env, pair, temporary, out):
     """y = T^-T z for every line; X, out (M, J)."""
     if product:

@@ -16,14 +16,14 @@ from bmtme.linalg.compile import compiled
 from bmtme.linalg.small import dot, factor_cholesky, invert_lower
 
 
-@compiled()
+@compiled(inline=True)
 def subtract_fit(y, w, x, root_d, beta, out):
     """e = y - x beta - sqrt(d) w of one column."""
     for j in range(y.shape[0]):
         out[j] = y[j] - x[j] * beta - root_d[j] * w[j]
 
 
-@compiled()
+@compiled(inline=True)
 def sum_rotated_residuals(Y, W, x, root_d, beta, first, traits, k, E, out):
     """k times the cross-products of the residuals of one environment's columns, in the eigenbasis.
 
@@ -48,7 +48,7 @@ def add_outer(weight, e, traits, out):
             out[p, q] += t * e[q]
 
 
-@compiled()
+@compiled(inline=True)
 def exchange_cells(
     start, stop, traits, fitted, cell_count, cell_mean, cell_pad, pad, part_offset, part, out
 ):  # fmt: skip

@@ -14,7 +14,7 @@ from bmtme.linalg.compile import compiled
 from bmtme.linalg.lanes import WIDTH, add_up, load, load_row, multiply_add, spread, store, store_row
 
 
-@compiled()
+@compiled(inline=True)
 def sum_density_terms(Z, m, x, d, lam, weight, product):
     """(sxx, sxz, szz) of transformed column m; fills D (row m of `weight`) and multiplies 1 + d lam into `product`."""
     end = x.shape[0] // WIDTH * WIDTH
@@ -44,7 +44,7 @@ def sum_density_terms(Z, m, x, d, lam, weight, product):
     return sxx, sxz, szz
 
 
-@compiled()
+@compiled(inline=True)
 def sum_logs(product):
     """sum_j log product_j of numbers between 1 and 1e150: one logarithm for as many as fit into one number."""
     logs = 0.0
