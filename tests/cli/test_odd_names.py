@@ -1,16 +1,15 @@
-"""Names that a terminal would obey, places that lead nowhere, and files that unfold to more than memory."""
+"""Names that a terminal would obey, places that lead nowhere, and a line without an end."""
 
 from __future__ import annotations
 
 import gzip
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from bmtme import DataError, UsageError, read_trial
 from bmtme.cli.main import main
-from bmtme.data.tables import texts, workbooks
+from bmtme.data.tables import texts
 from bmtme.results.folder import new_folder
 
 COLUMNS = ["--line", "line", "--env", "env", "--traits", "y"]
@@ -93,14 +92,3 @@ def test_a_line_that_fills_memory(tmp_path, capsys, monkeypatch):
         read_trial(path, line="line", env="env")
     assert main(["check", str(path), *COLUMNS]) == 3
     assert "row 2: it is no table, or its line breaks are lost" in capsys.readouterr().err
-
-
-def test_a_workbook_that_fills_memory(tmp_path, monkeypatch):
-    pytest.importorskip("openpyxl")
-    monkeypatch.setattr(workbooks, "LARGEST", 10**6)
-    with zipfile.ZipFile(tmp_path / "y.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("xl/worksheets/sheet1.xml", b" " * (10**6 + 1))
-    with pytest.raises(
-        DataError, match=r"y.xlsx unfolds to 0.0 GB, more than a workbook can be: save the sheet as CSV"
-    ):
-        read_trial(tmp_path / "y.xlsx", line="line", env="env")
