@@ -52,6 +52,16 @@ def test_shell(clean, check, tmp_path):
     assert (code, complained) == (0, "")
 
 
+def test_picture(clean, check, tmp_path):
+    code, said, complained = check(clean, "--plot", "--out", tmp_path / "out")
+    assert (code, complained) == (0, "")
+    assert "records.png" in said
+    assert (tmp_path / "out" / "records.png").read_bytes().startswith(b"\x89PNG")
+    code, said, complained = check(clean, "--plot")
+    assert (code, said) == (2, "")
+    assert "argument --plot: needs --out" in complained
+
+
 def test_shell_with_a_pedigree(clean, check, tmp_path):
     pedigree = pd.DataFrame({"clone": LINES[:20], "father": ["A"] * 20, "mother": ["B"] * 20})
     pedigree.to_csv(tmp_path / "ped.csv", index=False)
