@@ -74,7 +74,7 @@ def test_cells_by_hand() -> None:
 
 
 def test_many_lines_with_long_names() -> None:
-    """A hundred and fifty lines in ten environments: all names are there, each once, none over its neighbour or cut off."""
+    """All names of lines are there, each once, and none is cut off or stands over another."""
     rng = np.random.default_rng(3)
     grown = rng.random((150, 10)) < 0.6
     grown[:, 0] = True
