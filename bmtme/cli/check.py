@@ -12,11 +12,13 @@ from bmtme.cli.arguments import (
     Parser,
     add_common_options,
     add_data_options,
+    add_table_options,
     check_data_options,
     number,
 )
 from bmtme.cli.inputs import check_optional_out, name_columns, name_format, warn_of_unnamed_traits
 from bmtme.cli.kinship import read_kinship
+from bmtme.cli.outputs import TableFiles, describe_files
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import DataError
 
@@ -80,6 +82,7 @@ def add_command(commands: Any) -> None:
         "(default: %(default)s)",
     )
     group.add_argument("--plot", action="store_true", help="draw the records by line and environment into DIR")
+    add_table_options(parser)
     add_common_options(parser, text="folder for the text and the tables; new or empty", required=False)
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
 
@@ -114,8 +117,8 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     checkup = look_over(trial, relationship, args.outlier, unrelated, [*faults, *oddities])
     say(describe_checkup(checkup, width()))
     if out is not None:
-        write(checkup, out, trial if args.plot else None)
-        say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+        write(checkup, out, TableFiles.of(args), trial if args.plot else None)
+        say(f"\n{describe_files(out)}")
     if checkup.ok:
         return 0
     complain("bmtme: error: a fit of these data would be refused, for the reasons named in the report.")
@@ -140,19 +143,20 @@ def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | Non
     return kinship.relationship, find_odd_parents(kinship.pedigree, id, sire, dam, args.pedigree_missing)
 
 
-def write(checkup: Checkup, out: Path, drawn: Trial | None) -> None:
+def write(checkup: Checkup, out: Path, files: TableFiles, drawn: Trial | None) -> None:
     """Write the text, the tables, and a picture of a trial that is to be drawn, all or nothing."""
     from bmtme.checkup.text import describe_checkup
     from bmtme.results.folder import new_folder
 
     with new_folder(out) as folder:
         (folder / "report.txt").write_text(describe_checkup(checkup) + "\n", encoding="utf-8")
-        checkup.findings.to_csv(folder / "findings.csv", index=False)
-        checkup.columns.to_csv(folder / "columns.csv", index=False)
-        checkup.lines.to_csv(folder / "lines.csv", index=False)
+        tables = {"findings": checkup.findings, "columns": checkup.columns, "lines": checkup.lines}
+        # Its columns are environments, one of which may have any name.
+        common = checkup.common_lines.reset_index(names="env", allow_duplicates=True)
+        tables |= {"common_lines": common}
         if len(checkup.replicates):
-            checkup.replicates.to_csv(folder / "replicates.csv", index=False)
-        checkup.common_lines.to_csv(folder / "common_lines.csv", index_label="env")
+            tables["replicates"] = checkup.replicates
+        files.write(folder, tables)
         if drawn is not None:
             draw(drawn, folder / "records.png")
 
