@@ -21,6 +21,7 @@ __all__ = [
     "as_label",
     "as_list",
     "as_text",
+    "check_links",
     "check_memory",
     "check_place",
     "check_predicted",
@@ -209,6 +210,28 @@ def check_predicted(of: Any) -> None:
         raise UsageError(f"of must be one of {' or '.join(map(repr, PREDICTED))}, got {show(of)}.")
 
 
+def check_links(path: str | os.PathLike[str], what: str) -> None:
+    """Refuse a path with symbolic links that lead in a circle.
+
+    The system is asked, as what `pathlib` makes of a circle depends on the version of Python.
+
+    Parameters
+    ----------
+    path : str or path
+    what : str
+        Words for it, for the message.
+
+    Raises
+    ------
+    UsageError
+    """
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UsageError(f"{what} cannot be used: symbolic links lead in a circle there.") from None
+
+
 def check_place(path: Path, what: str) -> None:
     """Refuse a new file or folder that could not be made in its place.
 
@@ -224,13 +247,12 @@ def check_place(path: Path, what: str) -> None:
     UsageError
         If what should be the folder above is a file, must not be written in, or is a link that leads nowhere.
     """
+    check_links(path, what)
     try:
         above = path.absolute().parent
         while not above.exists():
             if above.is_symlink():
-                raise UsageError(
-                    f"{what} cannot be made: {above} is a symbolic link that leads nowhere, or in a circle."
-                )
+                raise UsageError(f"{what} cannot be made: {above} is a symbolic link that leads nowhere.")
             above = above.parent
     except OSError as error:
         raise UsageError(f"{what} cannot be made: {error.strerror}.") from None

@@ -53,6 +53,7 @@ from bmtme.results.targets import predict
 from bmtme.results.traits import BY_TRAIT, join_groups
 from bmtme.results.unrecorded import collect_unrecorded, cover_columns
 from bmtme.sampling import (
+    VERY_LARGE,
     Sampling,
     choose_keep,
     count_draw_bytes,
@@ -105,7 +106,7 @@ def fit(
         What to do about lines with records but no relationship.
     keep_effects : {"auto", "all", "thin", "none"}
         Draws of b1 and b2: all in ``posterior``; a group ``effects`` with mean, SD and at most 500 draws; none, and
-        no predictions. "auto": all under 512 MB, else thin.
+        no predictions. "auto": all under 64 MB, else thin.
     cores : int, optional
         Chains run at a time; default all processors.
     progress : bool, optional
@@ -203,7 +204,7 @@ def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str)
         f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}",
     )
     keep = choose_keep(keep_effects, effect_bytes)
-    if keep != keep_effects and keep == "thin":
+    if keep != keep_effects and keep == "thin" and effect_bytes > VERY_LARGE:
         warnings.warn(
             f"the effects of all lines in all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD "
             "and at most 500 draws, in the group 'effects' (keep_effects='thin').",

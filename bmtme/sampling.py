@@ -17,8 +17,8 @@ from bmtme.results.predictions import KEPT, spread_evenly
 from bmtme.structures.proportional import PAPER_PAIR, Proportional, is_paper_pair
 from bmtme.words import list_names
 
-#: Above this many bytes of effects, keep_effects="auto" thins.
-LARGE = 512 * 2**20
+#: Above this many bytes of effects, keep_effects="auto" thins, and above as many says so in a warning.
+LARGE, VERY_LARGE = 64 * 2**20, 512 * 2**20
 
 
 @dataclass(frozen=True)

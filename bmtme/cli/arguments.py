@@ -138,6 +138,29 @@ def add_common_options(
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error (or set BMTME_DEBUG=1)")
 
 
+def add_table_options(parser: Parser) -> None:
+    """How tables are written, for people and their spreadsheet programs."""
+    group = parser.add_argument_group("tables")
+    group.add_argument("--xlsx", action="store_true", help="write all tables as sheets of DIR/tables.xlsx, too")
+    group.add_argument(
+        "--safe-text",
+        action="store_true",
+        help="put an apostrophe in front of names in the CSV files that a spreadsheet program would run, as they begin "
+        "with = + - @ or a tab",
+    )
+
+
+def check_table_options(args: argparse.Namespace) -> None:
+    """Refuse them where nothing is written, and a workbook that could not be."""
+    for option, given in (("--xlsx", args.xlsx), ("--safe-text", args.safe_text)):
+        if given and args.out is None:
+            args.parser.error(f"argument {option}: needs --out, the folder for the tables")
+    if args.xlsx:
+        from bmtme.results.spreadsheets import check_xlsx
+
+        check_xlsx(args.xlsx)
+
+
 def add_data_options(parser: Parser, relationship_required: bool = True) -> None:
     """Phenotypes and relationship."""
     group = parser.add_argument_group("data")

@@ -12,11 +12,13 @@ from bmtme.cli.arguments import (
     Parser,
     add_common_options,
     add_data_options,
+    add_table_options,
     check_data_options,
     number,
 )
 from bmtme.cli.inputs import check_optional_out, name_columns, name_format, warn_of_unnamed_traits
 from bmtme.cli.kinship import read_kinship
+from bmtme.cli.outputs import TableFiles, describe_files
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import DataError
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 bmtme check PHENO --line COL --env COL --traits A,B,... [--rep COL,...]
-                   [--relationship GRM] [--out DIR] [options]"""
+                   [--relationship GRM] [--out DIR [--plot]] [options]"""
 
 EPILOG = f"""\
 example:
@@ -53,6 +55,8 @@ With --out, DIR holds:
   lines.csv         every line: records, environments, traits, relationship
   common_lines.csv  lines in common of each two environments
   replicates.csv    with replicates: their means by environment and trait
+  records.png       with --plot: where each line has values of all traits, of
+                    some or of none
 Exit status 0: a fit would take the data; 3: it would refuse them, or they cannot
 be read.
 """
@@ -77,6 +81,8 @@ def add_command(commands: Any) -> None:
         help="list values at least so many robust standard deviations from the median of their trait and environment "
         "(default: %(default)s)",
     )
+    group.add_argument("--plot", action="store_true", help="draw the records by line and environment into DIR")
+    add_table_options(parser)
     add_common_options(parser, text="folder for the text and the tables; new or empty", required=False)
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
 
@@ -87,6 +93,8 @@ def check(args: argparse.Namespace) -> None:
     check_data_options(args)
     if args.outlier <= 0:
         parser.error(f"argument --outlier: expected a positive number, got {args.outlier:g}")
+    if args.plot and args.out is None:
+        parser.error("argument --plot: needs --out, the folder that it draws into")
 
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
@@ -109,8 +117,8 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     checkup = look_over(trial, relationship, args.outlier, unrelated, [*faults, *oddities])
     say(describe_checkup(checkup, width()))
     if out is not None:
-        write(checkup, out)
-        say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+        write(checkup, out, TableFiles.of(args), trial if args.plot else None)
+        say(f"\n{describe_files(out)}")
     if checkup.ok:
         return 0
     complain("bmtme: error: a fit of these data would be refused, for the reasons named in the report.")
@@ -135,16 +143,34 @@ def read_kin(args: argparse.Namespace, trial: Trial) -> tuple[Relationship | Non
     return kinship.relationship, find_odd_parents(kinship.pedigree, id, sire, dam, args.pedigree_missing)
 
 
-def write(checkup: Checkup, out: Path) -> None:
-    """Write the text and the tables, all or nothing."""
+def write(checkup: Checkup, out: Path, files: TableFiles, drawn: Trial | None) -> None:
+    """Write the text, the tables, and a picture of a trial that is to be drawn, all or nothing."""
     from bmtme.checkup.text import describe_checkup
     from bmtme.results.folder import new_folder
 
     with new_folder(out) as folder:
         (folder / "report.txt").write_text(describe_checkup(checkup) + "\n", encoding="utf-8")
-        checkup.findings.to_csv(folder / "findings.csv", index=False)
-        checkup.columns.to_csv(folder / "columns.csv", index=False)
-        checkup.lines.to_csv(folder / "lines.csv", index=False)
+        tables = {"findings": checkup.findings, "columns": checkup.columns, "lines": checkup.lines}
+        # Its columns are environments, one of which may have any name.
+        common = checkup.common_lines.reset_index(names="env", allow_duplicates=True)
+        tables |= {"common_lines": common}
         if len(checkup.replicates):
-            checkup.replicates.to_csv(folder / "replicates.csv", index=False)
-        checkup.common_lines.to_csv(folder / "common_lines.csv", index_label="env")
+            tables["replicates"] = checkup.replicates
+        files.write(folder, tables)
+        if drawn is not None:
+            draw(drawn, folder / "records.png")
+
+
+def draw(trial: Trial, file: Path) -> None:
+    """Draw the records of a trial."""
+    import matplotlib
+
+    # Into a file alone: there may be no screen.
+    matplotlib.use("Agg", force=True)
+    import matplotlib.pyplot as plt
+
+    from bmtme.report.trial_plots import plot_records
+
+    figure = plot_records(trial)
+    figure.savefig(file, dpi=150)
+    plt.close(figure)

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.cli.arguments import Parser, add_common_options
+from bmtme.cli.arguments import Parser, add_common_options, add_table_options
 from bmtme.cli.inputs import check_optional_out
+from bmtme.cli.outputs import TableFiles, describe_files
 from bmtme.cli.streams import complain, say, width
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def add_command(commands: Any) -> None:
         default="cell",
         help="every environment and trait; traits, their environments averaged; all averaged (default: %(default)s)",
     )
+    add_table_options(parser)
     add_common_options(parser, text="folder for the tables; new or empty", required=False)
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
 
@@ -91,21 +93,19 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     say(f"\n{joined.advice()}")
     if out is not None:
         table.insert(0, "metric", args.metric)
-        write(joined, table, args.words, out)
-        say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+        write(joined, table, args, out)
+        say(f"\n{describe_files(out)}")
     return 0
 
 
-def write(joined: CrossValidation, table: Any, words: list[str], out: Path) -> None:
+def write(joined: CrossValidation, table: Any, args: argparse.Namespace, out: Path) -> None:
     """Write the tables and the record, all or nothing."""
     from bmtme import __version__
     from bmtme.results.folder import new_folder
     from bmtme.results.record import write_record
-    from bmtme.results.storage import describe_columns
 
-    tables = {"comparison.csv": table, "summary.csv": joined.summary()}
+    tables = {"comparison": table, "summary": joined.summary()}
     with new_folder(out) as folder:
-        for name, content in tables.items():
-            content.to_csv(folder / name, index=False, lineterminator="\n")
-        run = {"runs": joined.run["runs"], "command": words, "versions": {"bmtme": __version__}}
-        write_record(folder, run, "comparison", {name: describe_columns(content) for name, content in tables.items()})
+        columns = TableFiles.of(args).write(folder, tables)
+        run = {"runs": joined.run["runs"], "command": args.words, "versions": {"bmtme": __version__}}
+        write_record(folder, run, "comparison", columns)

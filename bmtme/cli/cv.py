@@ -15,6 +15,7 @@ from bmtme.cli.arguments import (
     add_common_options,
     add_data_options,
     add_model_options,
+    add_table_options,
     check_data_options,
     file_name,
     number,
@@ -23,7 +24,7 @@ from bmtme.cli.arguments import (
 )
 from bmtme.cli.inputs import describe_file, read_inputs
 from bmtme.cli.models import make_models, read_models
-from bmtme.cli.outputs import save, save_figures
+from bmtme.cli.outputs import TableFiles, describe_files, save, save_figures
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import UsageError
 
@@ -192,6 +193,7 @@ def add_command(commands: Any) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--figures", action="store_true", help="draw figures into DIR; see below")
     group.add_argument("--workers", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
+    add_table_options(parser)
     add_common_options(parser)
     parser.set_defaults(parser=parser, check=check, run=run)
 
@@ -355,7 +357,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
         **clones,
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
-    save(result, out)
+    save(result, out, TableFiles.of(args))
     best, known = find_best(result, args.score or STARRED)
     starred = {metric for metric, *_ in best}
     sizes = {metric: size for metric, size in known.items() if metric in starred}
@@ -365,7 +367,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
         say(f"\n{advice}")
     if args.figures:
         save_figures(result, out)
-    say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    say(f"\n{describe_files(out)}")
     if not result.failures:
         return 0
     # Which, and why, is in a warning already.

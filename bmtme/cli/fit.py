@@ -12,12 +12,13 @@ from bmtme.cli.arguments import (
     add_common_options,
     add_data_options,
     add_model_options,
+    add_table_options,
     check_data_options,
     whole,
 )
 from bmtme.cli.inputs import read_inputs
 from bmtme.cli.models import ModelWords, make_model
-from bmtme.cli.outputs import check_size, save
+from bmtme.cli.outputs import TableFiles, check_size, describe_files, save
 from bmtme.cli.streams import say, width
 
 USAGE = """\
@@ -58,10 +59,11 @@ def add_command(commands: Any) -> None:
         "--keep-effects",
         choices=KEEP,
         default=KEEP[0],
-        help="draws of the lines' effects: all, at most 500, or none and no predictions; auto: all under 512 MB, else "
+        help="draws of the lines' effects: all, at most 500, or none and no predictions; auto: all under 64 MB, else "
         "thin (default: %(default)s)",
     )
     group.add_argument("--cores", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
+    add_table_options(parser)
     add_common_options(parser)
     parser.set_defaults(parser=parser, check=check_data_options, run=run)
 
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
         cores=args.cores,
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
-    save(result, out)
+    save(result, out, TableFiles.of(args))
     say(describe_fit(result.summary(), result.run, inputs.trial, width()))
-    say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    say(f"\n{describe_files(out)}")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,15 +185,14 @@ def check_out(folder: str) -> Path:
     try:
         path = check_new_folder(folder)
         # The folder is replaced by one that is complete, which neither of these can be; a link stays and leads there.
-        if path.resolve() == Path.cwd() or path.is_mount():
+        place = Path(os.path.realpath(path))
+        if place == Path.cwd() or path.is_mount():
             raise UsageError(f"the output folder {path} is in use as it is: name a new folder, for example in it.")
         if path.is_symlink():
-            path = path.resolve()
+            path = place
     except OSError as error:
         raise UsageError(f"the output folder {folder} cannot be used: {error.strerror}.") from None
-    except RuntimeError:  # as pathlib says it
-        raise UsageError(f"the output folder {folder} cannot be used: it is a link that leads in a circle.") from None
-    check_place(path, f"the output folder {path}")
+    check_place(path, f"the output folder {folder}")
     return path
 
 

@@ -16,7 +16,7 @@ from types import FrameType
 
 from bmtme import __version__
 from bmtme.cli import check, compare, cv, fit, grm, rank, simulate
-from bmtme.cli.arguments import Parser
+from bmtme.cli.arguments import Parser, check_table_options
 from bmtme.cli.inputs import check_out
 from bmtme.cli.streams import complain, flush, plain_warnings
 from bmtme.errors import BmtmeError
@@ -123,6 +123,8 @@ def parse(words: Sequence[str]) -> Namespace:
         parser.error("a command is needed: check, grm, fit, rank, cv, compare or simulate")
     args.words = ["bmtme", *words]
     args.check(args)
+    if "xlsx" in args:
+        check_table_options(args)
     return args
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bmtme.cv.result import CrossValidation
     from bmtme.data.relationship.matrix import Relationship
     from bmtme.data.trial import Trial
@@ -16,10 +21,40 @@ if TYPE_CHECKING:
     from bmtme.model.structure import BMTME
     from bmtme.results.fit import Fit
 
-__all__ = ["check_size", "save", "save_figures"]
+__all__ = ["TableFiles", "check_size", "describe_files", "save", "save_figures"]
 
+#: Bytes from which on the size of a file is said.
+LARGE = 10**6
 #: Characters of a model's label in the name of a file.
 MOST_LETTERS = 60
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """How tables are written, by the options."""
+
+    safe_text: bool
+    xlsx: bool
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> TableFiles:
+        """The options' values."""
+        return cls(args.safe_text, args.xlsx)
+
+    def write(self, folder: Path, tables: dict[str, pd.DataFrame]) -> dict[str, dict[str, str]]:
+        """Write tables by the names of their files without the ending; the types of their columns."""
+        from bmtme.results.spreadsheets import write_tables
+
+        return write_tables(folder, tables, self.safe_text, self.xlsx)
+
+
+def describe_files(out: Path) -> str:
+    """A sentence of what was written, with the sizes of large files."""
+    files = []
+    for path in sorted(out.iterdir()):
+        size = path.stat().st_size
+        files.append(f"{path.name} ({size / 1e6:,.0f} MB)" if size >= LARGE else path.name)
+    return f"written to {out}: {', '.join(files)}"
 
 
 def check_size(
@@ -54,7 +89,7 @@ def check_size(
     check_space(out, size)
 
 
-def save(result: Fit | CrossValidation, out: Path) -> None:
+def save(result: Fit | CrossValidation, out: Path, files: TableFiles) -> None:
     """Save into the folder `out`; where it was taken since the start, into a temporary one, which the error names.
 
     Raises
@@ -66,8 +101,8 @@ def save(result: Fit | CrossValidation, out: Path) -> None:
     try:
         check_new_folder(out)
     except UsageError as error:
-        raise UsageError(f"{error} {keep_elsewhere(result._write)}") from error
-    result.save(out)
+        raise UsageError(f"{error} {keep_elsewhere(partial(result._write, **asdict(files)))}") from error
+    result.save(out, **asdict(files))
 
 
 def save_figures(cv: CrossValidation, out: Path) -> None:

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.cli.arguments import Parser, add_common_options, number, split_names
+from bmtme.cli.arguments import Parser, add_common_options, add_table_options, number, split_names
 from bmtme.cli.inputs import check_optional_out
+from bmtme.cli.outputs import TableFiles, describe_files
 from bmtme.cli.streams import say, width
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def add_command(commands: Any) -> None:
         "--top", type=number, default=0.05, metavar="N", help="the best: a share below 1, or a number (default: 0.05)"
     )
     group.add_argument("--check", dest="check_line", metavar="LINE", help="line that the others are compared with")
+    add_table_options(parser)
     add_common_options(parser, text="folder for the tables; new or empty", required=False)
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
 
@@ -123,8 +125,8 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     recorded = fit._groups["observed_data"]["record_line"].values.tolist()
     say(describe_ranking(table, recorded, width(), response))
     if out is not None:
-        write(fit, {"ranking.csv": table, "response.csv": response}, args, out)
-        say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+        write(fit, {"ranking": table, "response": response}, args, out)
+        say(f"\n{describe_files(out)}")
     return 0
 
 
@@ -133,11 +135,9 @@ def write(fit: Fit, tables: dict[str, pd.DataFrame], args: argparse.Namespace, o
     from bmtme import __version__
     from bmtme.results.folder import new_folder
     from bmtme.results.record import write_record
-    from bmtme.results.storage import describe_columns
 
     with new_folder(out) as folder:
-        for name, content in tables.items():
-            content.to_csv(folder / name, index=False, lineterminator="\n")
-        run = {"fit": args.fit, "command": args.words, "ranking": tables["ranking.csv"].attrs}
+        columns = TableFiles.of(args).write(folder, tables)
+        run = {"fit": args.fit, "command": args.words, "ranking": tables["ranking"].attrs}
         run |= {"seed": fit.run["settings"]["seed"], "versions": {"bmtme": __version__}}
-        write_record(folder, run, "ranking", {name: describe_columns(content) for name, content in tables.items()})
+        write_record(folder, run, "ranking", columns)

@@ -6,6 +6,7 @@ import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from bmtme.results.folder import save_result
 from bmtme.results.quantities import list_hidden
 from bmtme.results.record import read_record, write_record
 from bmtme.results.scores import list_overall, list_scores, outline_comparison
-from bmtme.results.storage import describe_columns, read_table
+from bmtme.results.spreadsheets import check_xlsx, write_tables
+from bmtme.results.storage import read_table
 from bmtme.words import count_noun
 
 KIND = "cross-validation"
@@ -173,32 +175,41 @@ class CrossValidation:
         """What the comparison can bear, in plain sentences."""
         return advise(self)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False) -> None:
         """Write all tables as CSV, and run.json, to a new or empty folder.
 
         They are scores.csv, overall.csv, summary.csv, comparison.csv (`compare` by Pearson correlation and MSEP, in the
         column ``metric``), predictions.csv, line_means.csv, partitions.csv and heritability.csv; `bmtme.load` gives the
         result back.
 
+        Parameters
+        ----------
+        folder : str or path
+        safe_text : bool
+            Whether texts of the tables that a spreadsheet program would run, as they begin with = + - @, a tab or a
+            line break, get an apostrophe in front (and those that begin with an apostrophe). `load` takes it away.
+        xlsx : bool
+            Whether to write the tables as sheets of a workbook, tables.xlsx, too; needs the extra ``excel``. There
+            text is never a formula.
+
         Raises
         ------
         UsageError
-            If the folder holds something already.
+            If the folder holds something already, or the library for workbooks is not installed.
         MachineError
             If it cannot be written, as on a full disc; the message names a temporary folder with the files instead,
             where there is room for one.
         """
-        save_result(folder, self._write)
+        check_xlsx(xlsx)
+        save_result(folder, partial(self._write, safe_text=safe_text, xlsx=xlsx))
 
-    def _write(self, folder: Path) -> None:
+    def _write(self, folder: Path, safe_text: bool = False, xlsx: bool = False) -> None:
         failures = [dict(zip(("model", "partition", "message"), entry, strict=True)) for entry in self.failures]
         run = {**self.run, "failures": failures, "warnings": self.warnings}
         run |= {"envs": list(self.envs), "traits": list(self.traits)}
         tables = {name: getattr(self, name) for name in (*GIVEN, "scores", "overall")}
         tables |= {"summary": self.summary(), "comparison": tabulate_differences(self)}
-        for name, table in tables.items():
-            table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-        write_record(folder, run, KIND, {f"{name}.csv": describe_columns(table) for name, table in tables.items()})
+        write_record(folder, run, KIND, write_tables(folder, tables, safe_text, xlsx))
 
 
 def tabulate_differences(cv: CrossValidation) -> pd.DataFrame:

@@ -21,7 +21,7 @@ MOST_PANELS, MOST_WIDTH = 4, 18.0
 MOST_SHOWN = 24
 
 
-def shorten_names(names: Sequence[str]) -> dict[str, str]:
+def shorten_names(names: Sequence[str], most: int = MOST_SHOWN) -> dict[str, str]:
     """What stands in a figure for each name: long ones without their middle, those that this makes the same by number.
 
     The names are in the order of the figure, each once.
@@ -29,8 +29,8 @@ def shorten_names(names: Sequence[str]) -> dict[str, str]:
     made: dict[str, str] = {}
     for name in names:
         text = short = " ".join(str(name).split())
-        if len(text) > MOST_SHOWN:
-            text = short = f"{text[: MOST_SHOWN - 9]}…{text[-8:]}"
+        if len(text) > most:
+            text = short = f"{text[: most - 9]}…{text[-8:]}"
         number = 1
         while text in made.values():
             number += 1

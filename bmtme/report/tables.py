@@ -56,7 +56,9 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     new = data["lines_predicted"] - data["lines"]
     if settings["keep_effects"] == "none":
         facts.append(("predicted", "nothing, as no effects were kept"))
-    elif new:
+    if settings["keep_effects"] == "thin":
+        facts.append(("effects", "of the lines, mean, SD and at most 500 draws are kept (all: --keep-effects all)"))
+    if settings["keep_effects"] != "none" and new:
         facts.append(("predicted", f"also {count_noun(new, 'line')} of the relationship without records"))
     facts += list_replicate_facts(data.get("rep_effects"), trial)
     facts += list_sampling_facts("model", f"{name_model(settings['model'])},", run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from bmtme.results.folder import save_result
 from bmtme.results.line_effects import add_records, draw_line_effects
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import read_kind
+from bmtme.results.spreadsheets import check_xlsx
 from bmtme.results.storage import read_fit, write_fit
 from bmtme.results.summary import summarise_posterior
 from bmtme.results.traits import BY_TRAIT
@@ -189,21 +191,32 @@ class Fit(Decisions):
             )
         return self._predictions
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False) -> None:
         """Write summary.csv, predictions.csv, idata.nc and run.json to a new or empty folder.
+
+        Parameters
+        ----------
+        folder : str or path
+        safe_text : bool
+            Whether texts of the tables that a spreadsheet program would run, as they begin with = + - @, a tab or a
+            line break, get an apostrophe in front (and those that begin with an apostrophe). `load` takes it away.
+        xlsx : bool
+            Whether to write the tables as sheets of a workbook, tables.xlsx, too; needs the extra ``excel``. There
+            text is never a formula.
 
         Raises
         ------
         UsageError
-            If the folder holds something already.
+            If the folder holds something already, or the library for workbooks is not installed.
         MachineError
             If it cannot be written, as on a full disc; the message names a temporary folder with the files instead,
             where there is room for one.
         """
-        save_result(folder, self._write)
+        check_xlsx(xlsx)
+        save_result(folder, partial(self._write, safe_text=safe_text, xlsx=xlsx))
 
-    def _write(self, folder: Path) -> None:
-        write_fit(folder, self._groups, self.run, self.summary(), self._predictions)
+    def _write(self, folder: Path, safe_text: bool = False, xlsx: bool = False) -> None:
+        write_fit(folder, self._groups, self.run, self.summary(), self._predictions, safe_text, xlsx)
 
 
 def load(folder: str | os.PathLike[str]) -> Fit | CrossValidation:

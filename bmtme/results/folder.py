@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bmtme.arguments import file_path
+from bmtme.arguments import check_links, file_path
 from bmtme.errors import MachineError, UsageError, blame
 from bmtme.results.record import RECORD
 
@@ -35,6 +35,7 @@ def check_new_folder(folder: str | os.PathLike[str]) -> Path:
     UsageError
     """
     path = Path(file_path(folder, "folder"))
+    check_links(path, f"the output folder {path}")
     for parent in (path, path.parent):
         for draft in _find_drafts(parent, path):
             with contextlib.suppress(OSError):

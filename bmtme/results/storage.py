@@ -13,6 +13,7 @@ import pandas as pd
 from bmtme.errors import DataError
 from bmtme.results.folder import reserve
 from bmtme.results.record import RECORD, read_record, write_record
+from bmtme.results.spreadsheets import ESCAPED, TEXT, unescape, write_tables
 
 KIND = "fit"
 DRAWS, SUMMARY, PREDICTIONS = "idata.nc", "summary.csv", "predictions.csv"
@@ -27,19 +28,24 @@ _CELLS: dict[str, Callable[[str], Any]] = {
 
 
 def write_fit(
-    folder: Path, groups: dict[str, Any], run: dict[str, Any], summary: pd.DataFrame, predictions: pd.DataFrame | None
+    folder: Path,
+    groups: dict[str, Any],
+    run: dict[str, Any],
+    summary: pd.DataFrame,
+    predictions: pd.DataFrame | None,
+    safe_text: bool = False,
+    xlsx: bool = False,
 ) -> None:
-    """Write the files of a fit into a folder that is there.
+    """Write the files of a fit into a folder that is there; `safe_text` and `xlsx` as of `write_tables`.
 
     Raises
     ------
     OSError
     """
-    columns = {}
-    summary.to_csv(folder / SUMMARY, lineterminator="\n")
+    tables = {Path(SUMMARY).stem: summary.reset_index()}
     if predictions is not None:
-        predictions.to_csv(folder / PREDICTIONS, index=False, lineterminator="\n")
-        columns[PREDICTIONS] = describe_columns(predictions)
+        tables[Path(PREDICTIONS).stem] = predictions
+    columns = write_tables(folder, tables, safe_text, xlsx)
     reserve(folder / DRAWS, sum(dataset.nbytes for dataset in groups.values()))
     try:
         for k, (name, dataset) in enumerate(groups.items()):
@@ -76,23 +82,19 @@ def read_fit(folder: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame
     return groups, run, predictions
 
 
-def describe_columns(frame: pd.DataFrame) -> dict[str, str]:
-    """Type of each column, so that a text file gives back the same table: ``text``, or that of numpy."""
-    return {
-        str(name): str(dtype) if isinstance(dtype, np.dtype) and dtype.kind in _CELLS else "text"
-        for name, dtype in frame.dtypes.items()
-    }
-
-
 def read_table(path: Path, columns: dict[str, str]) -> pd.DataFrame:
-    """Read a table with columns of given types (see `describe_columns`).
+    """Read a table with columns of given types (see `spreadsheets.describe_columns`).
 
     As text first: names such as NA stay, and numbers are read back exactly by any pandas. A carriage return is part of
     a name here.
     """
     frame = pd.read_csv(path, dtype=str, keep_default_na=False, lineterminator="\n")
+    if ESCAPED in columns.values():
+        frame = frame.rename(columns=unescape)
     for name, kind in columns.items():
-        if kind != "text":
+        if kind == ESCAPED:
+            frame[name] = frame[name].map(unescape)
+        elif kind != TEXT:
             dtype = np.dtype(kind)
             frame[name] = np.array([_CELLS[dtype.kind](cell) for cell in frame[name]], dtype)
     return frame

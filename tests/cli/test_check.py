@@ -52,6 +52,33 @@ def test_shell(clean, check, tmp_path):
     assert (code, complained) == (0, "")
 
 
+def test_tables_for_spreadsheets(clean, check, tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    frame = clean.replace({"line": {"L01": "=1+1"}, "env": {clean["env"].iloc[0]: "@E"}})
+    code, said, complained = check(frame, "--out", tmp_path / "out", "--safe-text", "--xlsx")
+    assert (code, complained) == (0, "")
+    assert "tables.xlsx" in said
+    assert '\n"\'=1+1",' in (tmp_path / "out" / "lines.csv").read_text()
+    assert "'@E" in (tmp_path / "out" / "common_lines.csv").read_text().splitlines()[0]
+    book = openpyxl.load_workbook(tmp_path / "out" / "tables.xlsx")
+    assert book.sheetnames == ["findings", "columns", "lines", "common_lines", "replicates"]
+    assert "=1+1" in [cell.value for cell in book["lines"]["A"] if cell.data_type == "s"]
+    for option in ("--safe-text", "--xlsx"):
+        code, said, complained = check(clean, option)
+        assert (code, said) == (2, "")
+        assert f"argument {option}: needs --out" in complained
+
+
+def test_picture(clean, check, tmp_path):
+    code, said, complained = check(clean, "--plot", "--out", tmp_path / "out")
+    assert (code, complained) == (0, "")
+    assert "records.png" in said
+    assert (tmp_path / "out" / "records.png").read_bytes().startswith(b"\x89PNG")
+    code, said, complained = check(clean, "--plot")
+    assert (code, said) == (2, "")
+    assert "argument --plot: needs --out" in complained
+
+
 def test_shell_with_a_pedigree(clean, check, tmp_path):
     pedigree = pd.DataFrame({"clone": LINES[:20], "father": ["A"] * 20, "mother": ["B"] * 20})
     pedigree.to_csv(tmp_path / "ped.csv", index=False)

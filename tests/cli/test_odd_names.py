@@ -1,16 +1,16 @@
-"""Names that a terminal would obey, places that lead nowhere, and files that unfold to more than memory."""
+"""Names that a terminal would obey, places that lead nowhere, and a line without an end."""
 
 from __future__ import annotations
 
 import gzip
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from bmtme import DataError, read_trial
+from bmtme import DataError, UsageError, read_trial
 from bmtme.cli.main import main
-from bmtme.data.tables import texts, workbooks
+from bmtme.data.tables import texts
+from bmtme.results.folder import new_folder
 
 COLUMNS = ["--line", "line", "--env", "env", "--traits", "y"]
 
@@ -37,26 +37,47 @@ def test_a_terminal_obeys_no_name(tmp_path, capsys):
     assert "\x1b" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("command", "below"),
-    [(command, below) for command in ("fit", "cv", "simulate", "check") for below in ("", "/run")]
-    + [("grm", "/g.csv")],
-)
-def test_links_in_a_circle(tmp_path, capsys, command, below):
-    (tmp_path / "one").symlink_to(tmp_path / "two")
-    (tmp_path / "two").symlink_to(tmp_path / "one")
-    path = write(tmp_path, "line,env,y\na,E,1\nb,E,2\n")
-    words = {
-        "fit": ["fit", path, *COLUMNS, "--relationship", "identity"],
-        "cv": ["cv", path, *COLUMNS, "--relationship", "identity"],
-        "simulate": ["simulate"],
-        "check": ["check", path, *COLUMNS],
-        "grm": ["grm", path],
-    }[command]
-    assert main([*words, "--out", f"{tmp_path}/one{below}"]) == 2
-    said = capsys.readouterr().err
-    assert "one" in said
-    assert "in a circle" in said
+COMMANDS = {
+    "fit": ["fit", "PHENO", *COLUMNS, "--relationship", "identity"],
+    "cv": ["cv", "PHENO", *COLUMNS, "--relationship", "identity"],
+    "simulate": ["simulate"],
+    "check": ["check", "PHENO", *COLUMNS],
+    "rank": ["rank", "PHENO", "--trait", "y"],
+    "compare": ["compare", "PHENO"],
+    "grm": ["grm", "PHENO"],
+}
+
+
+def link_in_a_circle(folder: Path) -> Path:
+    (folder / "one").symlink_to(folder / "two")
+    (folder / "two").symlink_to(folder / "one")
+    # A way to the circle that is no link to a link.
+    (folder / "three").symlink_to(Path("nothing", "..", "one"))
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_links_in_a_circle(tmp_path, capsys, command):
+    folder = link_in_a_circle(tmp_path)
+    outs = ["one/g.csv", "one/b/g.csv"] if command == "grm" else ["one", "one/run", "one/a/run", "three"]
+    for out in outs:
+        # Said before any work: the phenotypes, which are not there, are not looked for.
+        words = [f"{folder}/none.csv" if word == "PHENO" else word for word in COMMANDS[command]]
+        assert main([*words, "--out", f"{folder}/{out}"]) == 2, out
+        said = capsys.readouterr()
+        assert not said.out
+        assert said.err.count("\n") == 1
+        assert f"{out} cannot be used: symbolic links lead in a circle there." in said.err
+
+
+def test_links_in_a_circle_in_python(tmp_path):
+    folder = link_in_a_circle(tmp_path)
+    for out in ("one", "one/run"):
+        with (
+            pytest.raises(UsageError, match=f"{out} cannot be used: symbolic links lead in a circle there"),
+            new_folder(folder / out),
+        ):
+            raise AssertionError("it was begun")
 
 
 def test_a_line_that_fills_memory(tmp_path, capsys, monkeypatch):
@@ -71,14 +92,3 @@ def test_a_line_that_fills_memory(tmp_path, capsys, monkeypatch):
         read_trial(path, line="line", env="env")
     assert main(["check", str(path), *COLUMNS]) == 3
     assert "row 2: it is no table, or its line breaks are lost" in capsys.readouterr().err
-
-
-def test_a_workbook_that_fills_memory(tmp_path, monkeypatch):
-    pytest.importorskip("openpyxl")
-    monkeypatch.setattr(workbooks, "LARGEST", 10**6)
-    with zipfile.ZipFile(tmp_path / "y.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("xl/worksheets/sheet1.xml", b" " * (10**6 + 1))
-    with pytest.raises(
-        DataError, match=r"y.xlsx unfolds to 0.0 GB, more than a workbook can be: save the sheet as CSV"
-    ):
-        read_trial(tmp_path / "y.xlsx", line="line", env="env")

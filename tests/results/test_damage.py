@@ -10,7 +10,8 @@ import xarray
 import bmtme
 from bmtme import DataError, Trial
 from bmtme.results.record import SCHEMA, read_record, write_record
-from bmtme.results.storage import describe_columns, read_table
+from bmtme.results.spreadsheets import describe_columns
+from bmtme.results.storage import read_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 FILES = ("idata.nc", "predictions.csv", "run.json", "summary.csv")

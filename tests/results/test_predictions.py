@@ -1,5 +1,7 @@
 """Predictions against the stored draws, by formulas that share nothing with the eigenbasis."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from scipy.stats import norm
 
 from bmtme import BMTME, DataError, Relationship, UsageError, fit, simulate
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles, find_mixture_quantile
+from bmtme.report.tables import describe_fit
 from bmtme.results.predictions import spread_evenly
 from tests.helpers.predictions import flatten, mixture_quantile, predict_by_hand
 from tests.helpers.trials import trial_of
@@ -255,9 +258,18 @@ def test_thinned_effects(draws, chains):
     pd.testing.assert_frame_equal(one.predictions(), two.predictions())
 
 
-def test_many_effects_are_thinned_with_a_warning(monkeypatch):
+def test_many_effects_are_thinned_and_very_many_with_a_warning(monkeypatch):
     monkeypatch.setattr("bmtme.sampling.LARGE", 1000)
     frame, relationship = make_data("general")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "a short run")
+        result = fit(trial_of(frame), relationship, draws=20, tune=10, chains=2)
+    assert result.run["settings"]["keep_effects"] == "thin"
+    assert "mean, SD and at most 500 draws are kept" in " ".join(
+        describe_fit(result.summary(), result.run, trial_of(frame)).split()
+    )
+    monkeypatch.setattr("bmtme.pipeline.VERY_LARGE", 1000)
     with pytest.warns(UserWarning, match="keep_effects='thin'"):
         result = fit(trial_of(frame), relationship, draws=20, tune=10, chains=2)
     assert result.run["settings"]["keep_effects"] == "thin"

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from bmtme.data.tables.cells import unique_names
-from bmtme.errors import DataError
+from bmtme.data.tables.limits import refuse_archive, refuse_cells
+from bmtme.errors import DataError, UsageError
 from bmtme.words import list_names
 
 __all__ = ["load_archive"]
@@ -34,6 +35,10 @@ def load_archive(path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, .
     """
     source = Path(path).name
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as members:
+                refuse_archive(members, source)
+                refuse_cells(source, sum(member.file_size for member in members.infolist()))
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f"{source} holds a single array, not an archive of arrays: {_wanted()}")
@@ -43,8 +48,10 @@ def load_archive(path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, .
                 raise DataError(f"{source} has the arrays {list_names(archive.files)}: {_wanted()}")
             # A member that is no array comes as bytes.
             arrays = {what: np.asarray(archive[key]) for what, key in keys.items() if key is not None}
-    except DataError:
+    except (DataError, UsageError):
         raise
+    except MemoryError:  # an array that says to have more than is there
+        raise DataError(f"{source} is no NumPy archive, or a damaged one: {_wanted()}") from None
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, SyntaxError, struct.error) as error:
         if str(error).startswith("Object arrays"):
             raise DataError(f"{source} holds an array of Python objects: {_wanted()}") from None

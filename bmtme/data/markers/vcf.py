@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import math
 import os
 import re
 import tempfile
@@ -20,6 +21,8 @@ import numpy.typing as npt
 from bmtme.data.markers.codes import DIPLOID, FloatArray
 from bmtme.data.markers.genotypes import Markers
 from bmtme.data.tables.cells import unique_names
+from bmtme.data.tables.limits import describe_excess, find_limit
+from bmtme.data.tables.texts import LONGEST_LINE
 from bmtme.errors import DataError
 from bmtme.extras import require
 from bmtme.progress import Progress
@@ -114,8 +117,14 @@ def _check_columns(path: str | os.PathLike[str], source: str) -> None:
                         f"{source} is a BCF file, which is not read, as a damaged one cannot be told from a sound one: "
                         f"convert it: bcftools view -Oz {source} > converted.vcf.gz"
                     )
-                tabs = 0
-                for row, text in enumerate(file, start=1):
+                tabs = size = 0
+                limit = find_limit() if packed else math.inf
+                for row, text in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
+                    size += len(text)
+                    if size > limit:
+                        raise DataError(describe_excess(source, limit))
+                    if len(text) > LONGEST_LINE:
+                        raise DataError(f"{source} has a line of more than {LONGEST_LINE:,} characters, row {row}.")
                     if b"\x00" in text:
                         raise DataError(f"{source} holds a zero byte in row {row}: it is no text, or damaged.")
                     if row == 1 and not re.fullmatch(rb"##fileformat=VCFv[0-9.]+\s*", text):

@@ -12,6 +12,7 @@ import numpy as np
 from bmtme.data.relationship.entries import SYMMETRY_TOLERANCE, parse_entry
 from bmtme.data.relationship.triangles import read_gcta_text, read_ids, read_rows_of
 from bmtme.data.tables.cells import unique_names
+from bmtme.data.tables.limits import count_cells
 from bmtme.data.tables.texts import open_lines
 from bmtme.errors import DataError
 
@@ -123,13 +124,13 @@ def read_sparse(
     if headed and inverse is None and _INVERSE.match(first[2].casefold()):
         inverse = f"by the header {first[2].strip()!r} of its values"
     triples: list[tuple[int, str, str, str]] = []
-    for row, cells in rows:
+    for row, cells in count_cells(rows, name):
         words = [cell.strip() for cell in cells]
         if headed and not triples and words == [cell.strip() for cell in first]:
             continue
         if len(words) != 3 or not all(words):
             raise DataError(f"{name} has {len(words)} cells in row {row}: expected three, row, column and value.")
-        triples.append((row, *words))  # type: ignore[arg-type]
+        triples.append((row, *words))
     if not triples:
         raise DataError(f"{name} has no rows: expected row, column and value in each.")
     lines, places = _find_lines(name, triples, ids, id_file)

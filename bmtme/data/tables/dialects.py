@@ -187,7 +187,7 @@ def _ragged(name: str, row: int, cells: Sequence[str], width: int, mark: str) ->
         )
     message += ": every row needs as many as the header."
     if mark == " " and len(cells) > width:
-        return f"{message} Blanks separate the columns here: put names with a blank into double quotes."
+        message += " Blanks separate the columns here: put names with a blank into double quotes."
     if len(cells) == width + 1:
         message += (
             " (R's write.table leaves out the header of the row names, which is understood where these are numbers, "

@@ -20,6 +20,7 @@ import pandas as pd
 from bmtme.arguments import as_text, file_path
 from bmtme.data.tables.cells import HUGE, PLAIN, NumberFormat, identifier, number
 from bmtme.data.tables.foreign import refuse_foreign
+from bmtme.data.tables.limits import count_cells
 from bmtme.data.tables.names import is_nothing, refuse_lost
 from bmtme.data.tables.texts import read_rows, suffix
 from bmtme.data.tables.workbooks import EXCEL_SUFFIXES, PARQUET_SUFFIXES, column_letters, read_parquet, read_sheet
@@ -234,7 +235,7 @@ def read_table(
         check_header([str(column).strip() for column in frame.columns], name)
         return replace(Table.from_frame(frame, name, form), from_file=True)
     rows: Iterator[tuple[int, list[Any]]]
-    rows = read_sheet(path, sheet) if ending in EXCEL_SUFFIXES else read_rows(path, form.decimal)
+    rows = read_sheet(path, sheet) if ending in EXCEL_SUFFIXES else count_cells(read_rows(path, form.decimal), name)
     _, header = next(rows)
     columns = ["" if cell is None else str(cell).strip() for cell in header]
     check_header(columns, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from bmtme.data.tables.dialects import split_rows
 from bmtme.data.tables.foreign import describe_bytes
+from bmtme.data.tables.limits import describe_excess, find_limit
 from bmtme.errors import DataError
 
 __all__ = ["open_lines", "read_rows", "read_words", "suffix"]
@@ -76,7 +78,7 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
     ------
     DataError
         If the file cannot be opened, is no UTF-8 text, holds a zero byte or a line that is too long, or is a gzip file
-        that is damaged or cut off.
+        that is damaged, cut off, or unfolds to too much (see `limits`).
     """
     name = Path(path).name
     head = b""
@@ -84,7 +86,7 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
         with open(path, "rb") as raw, _decompressed(raw) as plain:
             head = plain.peek(8)[:8]
             with io.TextIOWrapper(plain, encoding="utf-8-sig", newline="") as lines:
-                yield _check_lines(lines, name, describe_bytes(head))
+                yield _check_lines(lines, name, describe_bytes(head), plain is not raw)
     except UnicodeDecodeError as error:
         what = describe_bytes(head)
         raise DataError(
@@ -98,8 +100,9 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
         raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.{hint and f' {hint}'}") from None
 
 
-def _check_lines(lines: io.TextIOWrapper, name: str, what: str) -> Iterator[str]:
+def _check_lines(lines: io.TextIOWrapper, name: str, what: str, packed: bool) -> Iterator[str]:
     """The lines; a zero byte is damage, or text in two bytes a letter, and would hide in a name."""
+    limit, size = find_limit() if packed else math.inf, 0
     # A gzip file of megabytes may unfold to a line that fills memory.
     for row, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE + 1), ""), start=1):
         if len(line) > LONGEST_LINE:
@@ -107,6 +110,9 @@ def _check_lines(lines: io.TextIOWrapper, name: str, what: str) -> Iterator[str]
                 f"{name} has a line of more than {LONGEST_LINE:,} characters, row {row}: it is no table, or its line "
                 "breaks are lost."
             )
+        size += len(line)
+        if size > limit:
+            raise DataError(describe_excess(name, limit))
         if "\0" in line:
             raise DataError(
                 f"{name} holds a zero byte in row {row}: "

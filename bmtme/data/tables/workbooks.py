@@ -9,11 +9,12 @@ import xml.etree.ElementTree as ElementTree
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pandas as pd
 
-from bmtme.errors import DataError
+from bmtme.data.tables.limits import count_cells, refuse_archive, refuse_cells
+from bmtme.errors import DataError, UsageError
 from bmtme.extras import require
 from bmtme.words import list_names, suggest
 
@@ -21,8 +22,8 @@ __all__ = ["EXCEL_SUFFIXES", "PARQUET_SUFFIXES", "column_letters", "load_parquet
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
-#: Bytes that a workbook may unfold to: more than a full sheet of numbers and some styles.
-LARGEST = 4 * 10**9
+#: Bytes of a cell of a Parquet table as an object of Python's.
+_CELL = 40
 
 
 def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterator[tuple[int, list[Any]]]:
@@ -54,7 +55,9 @@ def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterat
     try:
         # Twice: results of formulas, and the formulas, as one without a result looks empty.
         with warnings.catch_warnings(), open(path, "rb") as first, open(path, "rb") as second:
-            _refuse_bombs(first, name)
+            with zipfile.ZipFile(first) as archive:
+                refuse_archive(archive, name, workbook=True)
+            first.seek(0)
             warnings.simplefilter("ignore")  # about styles and validations that do not matter here
             results = openpyxl.load_workbook(first, read_only=True, data_only=True)
             formulas = openpyxl.load_workbook(second, read_only=True)
@@ -63,8 +66,9 @@ def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterat
             chosen, others = _choose_sheet(results, sheet, name)
             place = f"sheet {chosen!r} of {name}"
             _check_layout(results[chosen], place)
-            rows = list(_below_header(_pair_rows(results[chosen], formulas[chosen], place), place))
-    except DataError:
+            rows = _below_header(_pair_rows(results[chosen], formulas[chosen], place), place)
+            rows = iter(list(count_cells(rows, place)))
+    except (DataError, UsageError):
         raise
     except OSError as error:
         raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
@@ -79,18 +83,7 @@ def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterat
             "with sheet= (in the shell --sheet).",
             stacklevel=4,
         )
-    return iter(rows)
-
-
-def _refuse_bombs(file: IO[bytes], name: str) -> None:
-    """Refuse a workbook that unfolds to what no workbook holds."""
-    with zipfile.ZipFile(file) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > LARGEST:
-        raise DataError(
-            f"{name} unfolds to {size / 1e9:,.1f} GB, more than a workbook can be: save the sheet as CSV, or anew."
-        )
-    file.seek(0)
+    return rows
 
 
 def _choose_sheet(book: Any, sheet: str | None, name: str) -> tuple[str, list[str]]:
@@ -216,7 +209,7 @@ def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def load_parquet(path: str | os.PathLike[str], decode: Callable[[Any], pd.DataFrame]) -> pd.DataFrame:
-    """Read a Parquet file.
+    """Read a Parquet file, which may hold far more than its size says.
 
     Parameters
     ----------
@@ -227,7 +220,7 @@ def load_parquet(path: str | os.PathLike[str], decode: Callable[[Any], pd.DataFr
     Raises
     ------
     DataError
-        If the file cannot be read or decoded.
+        If the file cannot be read or decoded, or would fill the memory.
     UsageError
         If pyarrow is not installed.
     """
@@ -235,7 +228,11 @@ def load_parquet(path: str | os.PathLike[str], decode: Callable[[Any], pd.DataFr
     parquet = require("pyarrow.parquet", "parquet", f"reading {name}")
     try:
         with open(path, "rb") as file:
-            return decode(parquet.ParquetFile(file).read())  # read_table refuses a name that repeats
+            found = parquet.ParquetFile(file)
+            refuse_cells(name, _CELL * found.metadata.num_rows * found.metadata.num_columns)
+            return decode(found.read())  # read_table refuses a name that repeats
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or _plain(error)}.") from None
     except Exception as error:  # damaged parts come as errors of many kinds

@@ -1,0 +1,128 @@
+"""Files that unfold to more than they should, or hold more than memory does."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bmtme import DataError, UsageError, read_markers, read_relationship, read_trial
+from bmtme.cli.main import main
+from bmtme.data.tables import limits
+
+COLUMNS = {"line": "line", "env": "env", "traits": ["y"]}
+
+
+@pytest.fixture
+def megabyte(monkeypatch):
+    monkeypatch.setenv(limits.LIMIT, "0.001")
+
+
+def write_table(path: Path, rows: int) -> Path:
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b"line,env,y\n")
+        for start in range(0, rows, 10_000):
+            file.writelines(b"a%d,E,1\n" % k for k in range(start, min(start + 10_000, rows)))
+    return path
+
+
+def refuse(read, path: Path, *patterns: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(path)
+    for pattern in (path.name, *patterns):
+        assert pattern in str(caught.value)
+
+
+def test_a_table_that_unfolds(tmp_path, megabyte, monkeypatch, capsys):
+    path = write_table(tmp_path / "y.csv.gz", 200_000)
+    tracemalloc.start()
+    refuse(lambda path: read_trial(path, **COLUMNS), path, "unfolds to more than 0.001 GB", limits.LIMIT, "unpack it")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e7  # no more than the megabyte is unfolded
+    words = ["check", str(path), "--line", "line", "--env", "env", "--traits", "y"]
+    assert main(words) == 3
+    assert limits.LIMIT in capsys.readouterr().err
+    # The limit is for what is compressed, and only beyond it.
+    plain = tmp_path / "y.csv"
+    plain.write_bytes(gzip.decompress(path.read_bytes()))
+    monkeypatch.setenv(limits.LIMIT, str(plain.stat().st_size / 1e9))
+    few = write_table(tmp_path / "few.csv.gz", 3)
+    assert len(read_trial(few, **COLUMNS).lines) == 3
+    monkeypatch.setenv(limits.LIMIT, str((few_bytes := len(gzip.decompress(few.read_bytes()))) / 1e9))
+    assert len(read_trial(few, **COLUMNS).lines) == 3
+    monkeypatch.setenv(limits.LIMIT, str((few_bytes - 1) / 1e9))
+    refuse(lambda path: read_trial(path, **COLUMNS), few)
+
+
+@pytest.mark.parametrize("text", ["much", "0", "-1", "nan"])
+def test_a_limit_that_is_none(tmp_path, monkeypatch, text):
+    monkeypatch.setenv(limits.LIMIT, text)
+    with pytest.raises(UsageError, match=rf"{limits.LIMIT} must be a positive number of GB, got '{text}'"):
+        read_trial(write_table(tmp_path / "y.csv.gz", 3), **COLUMNS)
+
+
+def test_matrices_and_genotypes_that_unfold(tmp_path, megabyte):
+    (tmp_path / "a.grm.id").write_text("".join(f"f l{j}\n" for j in range(2000)))
+    with gzip.open(tmp_path / "a.grm.gz", "wt") as file:
+        file.writelines(f"{j + 1}\t{k + 1}\t10\t0.5\n" for j in range(2000) for k in range(j % 100))
+    refuse(read_relationship, tmp_path / "a.grm.gz", "unfolds to more than 0.001 GB")
+    with gzip.open(tmp_path / "a.raw.gz", "wt") as file:
+        file.write("FID IID PAT MAT SEX PHENOTYPE " + " ".join(f"s{k}_A" for k in range(100_000)) + "\n")
+        file.write("f l 0 0 0 -9" + " 1" * 100_000 + "\n")
+    refuse(read_markers, tmp_path / "a.raw.gz", "unfolds to more than 0.001 GB")
+    np.savez_compressed(
+        tmp_path / "a.npz", markers=np.zeros((100, 20_000), np.int8), line=[f"l{j}" for j in range(100)]
+    )
+    refuse(read_markers, tmp_path / "a.npz", "unfolds to more than 0.001 GB")
+
+
+def test_a_vcf_that_unfolds(tmp_path, megabyte):
+    pytest.importorskip("cyvcf2")
+    with gzip.open(tmp_path / "a.vcf.gz", "wt") as file:
+        file.write("##fileformat=VCFv4.2\n" + "##x=" + "a" * 10**6 + "\n#CHROM\tPOS\n")
+    refuse(read_markers, tmp_path / "a.vcf.gz", "unfolds to more than 0.001 GB")
+
+
+def test_a_workbook_that_unfolds(tmp_path, monkeypatch):
+    pytest.importorskip("openpyxl")
+
+    def read(path: Path) -> None:
+        read_trial(path, **COLUMNS)
+
+    with zipfile.ZipFile(tmp_path / "y.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", b" " * (10**6 + 1))
+    monkeypatch.setattr(limits, "_SMALL", 10**6)
+    refuse(read, tmp_path / "y.xlsx", "a part, 'xl/worksheets/sheet1.xml'", "more than 100 times its size", "as CSV")
+    monkeypatch.setenv(limits.LIMIT, "0.001")
+    refuse(read, tmp_path / "y.xlsx", "unfolds to more than 0.001 GB")
+
+
+def test_an_archive_whose_arrays_say_too_much(tmp_path):
+    np.savez(tmp_path / "whole.npz", markers=np.ones((2, 3), np.int8), line=["a", "b"])
+    with zipfile.ZipFile(tmp_path / "whole.npz") as source, zipfile.ZipFile(tmp_path / "a.npz", "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            # As long a header as before, with 16 million million entries.
+            said = b"'shape': (2, 3), }" + b" " * 24
+            assert name != "markers.npy" or said in content
+            target.writestr(name, content.replace(said, b"'shape': (4000000, 4000000), }".ljust(len(said))))
+    refuse(read_markers, tmp_path / "a.npz", "is no NumPy archive, or a damaged one")
+
+
+def test_more_cells_than_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "measure_memory", lambda: 2 * 10**6)
+    monkeypatch.setattr(limits, "_ROWS", 100)
+    path = write_table(tmp_path / "y.csv.gz", 20_000)
+    # A million bytes: some 5,000 rows of three cells.
+    refuse(lambda path: read_trial(path, **COLUMNS), path, "of memory up to row 5,", "this machine has 0.0 GB")
+    pytest.importorskip("pyarrow")
+    # A few kilobytes.
+    pd.DataFrame({"line": "a", "env": "E", "y": np.ones(50_000)}).to_parquet(tmp_path / "y.parquet")
+    assert (tmp_path / "y.parquet").stat().st_size < 10_000
+    refuse(lambda path: read_trial(path, **COLUMNS), tmp_path / "y.parquet", "would take about 0.0 GB of memory")
