@@ -2,10 +2,12 @@
 #
 #   make test PYTHON=python3.12 VENV=.venv-py312     another interpreter beside the usual one
 #   make test PYTEST_ARGS='-m "not slow"'            some of the tests
+#   make test WORKERS=0                              one after another, in this process
 
 PYTHON ?=
 VENV ?= .venv
 PYTEST_ARGS ?=
+WORKERS ?= auto
 
 # All paths are relative, so that the checkout may lie in a folder with spaces in its name.
 BIN := $(VENV)/bin
@@ -33,7 +35,7 @@ endif
 help:
 	@echo 'make demo      a short run on simulated data, from phenotypes to predictions'
 	@echo 'make notebooks execute the notebooks of examples/ anew, from their .py'
-	@echo 'make test      the tests (PYTEST_ARGS=... for pytest)'
+	@echo 'make test      the tests (PYTEST_ARGS=... for pytest, WORKERS=N at a time)'
 	@echo 'make coverage  which lines of the compiled sources the tests reach, run as plain Python'
 	@echo 'make lint      ruff and mypy'
 	@echo 'make validate  the quick part of the statistical validation'
@@ -50,7 +52,7 @@ notebooks: $(STAMP)
 	"$(BIN)/python" -m tests.helpers.notebooks
 
 test: $(STAMP)
-	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 coverage: $(STAMP)
 	"$(BIN)/python" -m tests.helpers.coverage

@@ -15,6 +15,14 @@ import pytest
 pytest.register_assert_rewrite("tests.helpers")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the sampler before several processes share the tests out, each of which would do so by itself."""
+    if getattr(config.option, "numprocesses", 0) and not hasattr(config, "workerinput"):
+        from bmtme.engines.rotated.rehearsal import rehearse
+
+        rehearse("collapsed")
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """Folder of real data sets: the environment variable BMTME_DATA, or ``shared/data`` next to the checkout."""

@@ -302,15 +302,15 @@ def test_covariances_with_means_and_effects_integrated_out(scene):
     rng = np.random.default_rng(2)
     gradient, scratch = np.empty((2, q))
     points = [h.theta + 0.3 * rng.standard_normal(q) for _ in range(4)]
-    values = [PLAIN.collapsed.evaluate(theta, p, s, w, h, gradient) for theta in points]
+    values = [PLAIN.density.evaluate(theta, p, s, w, h, gradient) for theta in points]
     differences = [value - dense(theta) for value, theta in zip(values, points, strict=True)]
     assert np.ptp(values) > 0.1
     assert np.ptp(differences) < 1e-7 * max(1.0, np.abs(values).max())
     theta = points[-1]
     slopes = [
         (
-            PLAIN.collapsed.evaluate(theta + e, p, s, w, h, scratch)
-            - PLAIN.collapsed.evaluate(theta - e, p, s, w, h, scratch)
+            PLAIN.density.evaluate(theta + e, p, s, w, h, scratch)
+            - PLAIN.density.evaluate(theta - e, p, s, w, h, scratch)
         )
         / 2e-5
         for e in 1e-5 * np.eye(q)
