@@ -13,6 +13,8 @@ import numpy as np
 from bmtme import __version__
 from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.checkup.line_effect import FEWEST_CONTRASTS, count_contrasts
+from bmtme.decisions.covariances import RELATIONSHIP
+from bmtme.decisions.leave_one_out import MOST
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
@@ -155,6 +157,26 @@ def collect_observed(prepared: Prepared, replicates: Sequence[str] = ()) -> Any:
     return arrange_dataset(
         xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, ATTRS), {"record": order}
     )
+
+
+def collect_relationship(prepared: Prepared) -> dict[str, Any]:
+    """The relationship among the lines with a record, as shown, where leaving records out may ask for it.
+
+    A group of the result by its name: ``G (line, line_bis)``, left out for an identity. None where a trait has more
+    values than `bmtme.decisions.leave_one_out` takes.
+    """
+    import xarray
+
+    if prepared.observed.sum(axis=0).max() > MOST:
+        return {}
+    lines = [prepared.lines[j] for j in prepared.shown_lines]
+    coords: dict[str, Any] = {"line": lines}
+    variables = {}
+    if not prepared.relationship.is_identity:
+        index = prepared.relationship.index(lines)
+        variables["G"] = ("line", "line_bis"), prepared.relationship.matrix[np.ix_(index, index)]
+        coords["line_bis"] = lines
+    return {RELATIONSHIP: xarray.Dataset(variables, coords, ATTRS)}
 
 
 def describe_replicates(prepared: Prepared, model: BMTME) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from bmtme.collection import (
     ATTRS,
     collect,
     collect_observed,
+    collect_relationship,
     describe_data,
     describe_replicates,
     describe_sampling,
@@ -159,6 +160,7 @@ def fit(
     with threadpool_limits(1):  # the same bits whatever the number of cores
         groups, facts, went = collect_all(sets, built, modes, sampled, keep)
         predictions = None
+        groups |= collect_relationship(prepared)
         if not alone:
             groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS)
         if targets is not None:

@@ -16,6 +16,7 @@ from bmtme.decisions.covariances import (
     is_alone,
     list_names_along,
     list_recorded_lines,
+    take_constant,
     take_outside,
 )
 from bmtme.decisions.targets import Target, choose_lines, choose_target, find_name
@@ -122,7 +123,7 @@ def draw_candidates(
     averages = [take(recorded[place])[:, :, k].mean(axis=1) for k, place in enumerate(places)]
     beta = posterior["beta"].transpose("chain", "draw", "env", "trait").values[..., places]
     genetic = np.einsum("i,iakb,k->ab", target.weights, average_genetic(fit), target.weights)
-    contrasts = fit._groups["constant_data"]["relationship_contrast"].sel(predicted_line=chosen)
+    contrasts = take_constant(fit, "relationship_contrast").sel(predicted_line=chosen)
     if is_alone(fit):
         contrast = contrasts.transpose("predicted_line", "trait").values[:, places]
     else:

@@ -70,18 +70,22 @@ def list_facts(table: pd.DataFrame, known: set[str]) -> list[tuple[str, str]]:
         of = ("trait", f"{about['trait']}, {about['best']} values wanted")
     else:
         of = ("index", describe_weights(about["weights"]))
-    shares = about["env"]
-    where = some_names(list(shares))
-    if len(shares) > 1:
-        alike = np.ptp(list(shares.values())) < 1e-12
-        where = f"mean over {where}" if alike else ", ".join(f"{env} {share:.2g}" for env, share in shares.items())
     new = sum(line not in known for line in table["line"])
     among = count_noun(len(table), "line")
     among += f", {new:,} of them without a record" if new else ", all with records"
-    facts = [of, ("environments", where), ("candidates", among)]
+    facts = [of, ("environments", describe_target(about["env"])), ("candidates", among)]
     if about["check"] is not None:
         facts.append(("check", about["check"]))
     return facts
+
+
+def describe_target(shares: dict[str, float]) -> str:
+    """Target environments with their weights."""
+    where = some_names(list(shares))
+    if len(shares) == 1:
+        return where
+    alike = np.ptp(list(shares.values())) < 1e-12
+    return f"mean over {where}" if alike else ", ".join(f"{env} {share:.2g}" for env, share in shares.items())
 
 
 def describe_weights(weights: dict[str, float]) -> str:
