@@ -108,6 +108,8 @@ def read_envs(parser: Parser, text: str | None) -> list[str] | dict[str, float] 
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
     """Rank, say the best, and write all if that is wanted."""
+    import pandas as pd
+
     from bmtme.report.ranking import describe_ranking
     from bmtme.results.fit import Fit
     from bmtme.results.storage import read_fit
@@ -121,7 +123,11 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         table = fit.ranking(args.trait, args.env, args.top, best, args.check_line)  # type: ignore[arg-type]
     response = fit.response(table)
     recorded = fit._groups["observed_data"]["record_line"].values.tolist()
-    say(describe_ranking(table, recorded, width(), response))
+    values = None
+    if args.index or args.gains:
+        each = {trait: fit.ranking(trait, args.env) for trait in table.attrs["weights"]}
+        values = pd.DataFrame({trait: own.set_index("line")["value"] for trait, own in each.items()})
+    say(describe_ranking(table, recorded, width(), response, values))
     if out is not None:
         write(fit, {"ranking.csv": table, "response.csv": response}, args, out)
         say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")

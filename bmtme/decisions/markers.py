@@ -122,7 +122,8 @@ def match_training(fit: Fit, markers: Markers) -> Training:
     if missing := [name for name in names if name not in place]:
         raise DataError(
             f"{markers.source}: {len(missing):,} of the {len(names):,} lines of the relationship have no genotypes: "
-            f"{list_names(missing)}. Marker effects need the genotypes of which the relationship was made."
+            f"{list_names(missing)}. Marker effects need those of which the relationship was made: give them, to score "
+            "others as training= (in the shell --training)."
         )
     markers = markers.select(lines=np.isin(markers.lines, names))
     place = {name: n for n, name in enumerate(markers.lines)}

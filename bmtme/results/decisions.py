@@ -101,7 +101,7 @@ class Decisions(Estimates):
         Returns
         -------
         DataFrame
-            As of `ranking`; ``attrs`` has the weights a by trait too, per unit of the trait.
+            As of `ranking`; ``attrs`` has the weights a by trait too, per unit of the trait, and what was asked.
 
             {columns}
 
