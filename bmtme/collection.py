@@ -139,10 +139,11 @@ def collect(
     return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
 
 
-def collect_observed(prepared: Prepared, replicates: Sequence[str] = ()) -> Any:
+def collect_observed(prepared: Prepared, replicates: Sequence[str] = (), parts: Sequence[Prepared] = ()) -> Any:
     """The records with a value, as they are shown.
 
     replicates : that have effects; the records tell theirs, empty for none
+    parts : the same of each trait, where they are fitted one at a time: replicates are told by trait
     """
     import xarray
 
@@ -151,12 +152,20 @@ def collect_observed(prepared: Prepared, replicates: Sequence[str] = ()) -> Any:
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
     record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
     if replicates:
-        names = np.array([*list_replicates(prepared), ""])
-        level = prepared.factors[0].level if prepared.factors else np.full(len(lines), -1)
-        record["record_replicate"] = ("record", names[level])
+        own = [name_levels(part, prepared.records) for part in parts or [prepared]]
+        record["record_replicate"] = (("record", "trait"), np.stack(own, axis=1)) if parts else ("record", own[0])
     return arrange_dataset(
         xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, ATTRS), {"record": order}
     )
+
+
+def name_levels(prepared: Prepared, records: np.ndarray) -> np.ndarray:
+    """Replicate of each of some records (places in the trial given) that has an effect, empty for none."""
+    names = np.array([*list_replicates(prepared), ""])
+    levels = np.full(max(records.max(), prepared.records.max()) + 1, -1)
+    if prepared.factors:
+        levels[prepared.records] = prepared.factors[0].level
+    return names[levels[records]]
 
 
 def collect_relationship(prepared: Prepared) -> dict[str, Any]:

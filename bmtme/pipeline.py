@@ -283,8 +283,9 @@ def collect_all(
     if "" in groups:
         return groups[""], facts, went
     whole = sets[0].whole
+    observed = collect_observed(whole, replicates, [own.prepared for own in sets])
     lines = [whole.lines[j] for j in whole.shown_lines]
-    return join_groups(groups, lines) | {"observed_data": collect_observed(whole)}, facts, went
+    return join_groups(groups, lines) | {"observed_data": observed}, facts, went
 
 
 def announce_compilation(sampler: str, bar: Progress) -> None:

@@ -121,7 +121,7 @@ def describe_absence(fit: Fit, name: str) -> str:
 
 
 def take_relationship(fit: Fit) -> tuple[list[str], np.ndarray]:
-    """Names of the lines with a record, and the relationship among them.
+    """The lines with a record in the order of their names, and the relationship among them.
 
     Raises
     ------
@@ -131,8 +131,8 @@ def take_relationship(fit: Fit) -> tuple[list[str], np.ndarray]:
     if RELATIONSHIP not in fit._groups:
         raise DataError(describe_absence(fit, RELATIONSHIP))
     group = fit._groups[RELATIONSHIP]
-    names = [str(name) for name in group["line"].values]
-    return names, np.asarray(group["G"].values) if "G" in group else np.eye(len(names))
+    names = sorted(str(name) for name in group["line"].values)
+    return names, np.asarray(group["G"].sel(line=names, line_bis=names).values) if "G" in group else np.eye(len(names))
 
 
 def find_spread(fit: Fit) -> np.ndarray:

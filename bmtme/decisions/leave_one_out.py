@@ -11,6 +11,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import ndtri
 
 from bmtme.arguments import check_memory, is_one_of, show
+from bmtme.data.order import sort_names
 from bmtme.decisions.covariances import (
     average_genetic,
     average_residual,
@@ -82,15 +83,21 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
         )
     check_memory(6 * 8 * count**2, f"leave_one_out of {count:,} values")
     names, G = take_relationship(fit)
+    # Computed in the order of the names, so that the digits do not depend on that of the rows.
+    order = sort_names(envs)
+    envs = [envs[i] for i in order]
     line = pd.Index(names).get_indexer(observed["record_line"].values)
     env = pd.Index(envs).get_indexer(observed["record_env"].values)
-    C, R, outside = average_genetic(fit), average_residual(fit), take_outside(fit).mean(axis=(0, 1))
+    C, R = average_genetic(fit)[order][:, :, order], average_residual(fit)[order]
+    outside = take_outside(fit).mean(axis=(0, 1))
     levels, active = find_levels(fit)
     tables = []
     for places in sets:
         n, l = np.nonzero(~np.isnan(Y[:, places]))
         l = np.array(places)[l]
-        level = np.where(active[levels[n], l], levels[n], -1)
+        sorting = np.lexsort((l, *Y[n].T, levels[n, l], env[n], line[n]))
+        n, l = n[sorting], l[sorting]
+        level = np.where(active[levels[n, l], l], levels[n, l], -1)
         values = Values(Y[n, l], n, line[n], env[n], l, level)
         V = relate_values(values, G, C, outside, R)
         facts = fit.run["facts"][BY_TRAIT][traits[places[0]]] if alone else fit.run["facts"]
@@ -102,21 +109,25 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
             np.array(traits, dtype=object)[l], values.y, mean, sd, lower, upper,
         )  # fmt: skip
         tables.append(pd.DataFrame(dict(zip(name_columns(LEFT_OUT), columns, strict=True))))
-    table = pd.concat(tables).sort_values("record", kind="stable").reset_index(drop=True)
+    table = pd.concat(tables)
+    table["place"] = [traits.index(trait) for trait in table["trait"]]
+    table = table.sort_values(["record", "place"]).drop(columns="place").reset_index(drop=True)
     table.attrs = {"by": by}
     return table
 
 
 def find_levels(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Replicate of each record (N,), the last one for none, and on which traits replicates have effects (K + 1, L)."""
+    """Replicate of each value (N, L), the last one for none, and on which traits replicates have effects (K + 1, L)."""
     posterior, observed = fit._groups["posterior"], fit._groups["observed_data"]
-    count = observed.sizes["record"]
+    shape = observed["Y"].transpose("record", "trait").shape
     if "rep_effects" not in posterior:
-        return np.zeros(count, np.int64), np.zeros((1, posterior.sizes["trait"]), bool)
-    names = posterior["replicate"].values.tolist()
+        return np.zeros(shape, np.int64), np.zeros((1, shape[1]), bool)
+    names = sorted(posterior["replicate"].values.tolist())
     place = {name: k for k, name in enumerate(names)}
-    levels = np.array([place.get(name, len(names)) for name in observed["record_replicate"].values.tolist()], np.int64)
-    effects = posterior["rep_effects"].transpose(..., "replicate", "trait").values
+    own = observed["record_replicate"]
+    own = own.values[:, None] if own.ndim == 1 else own.transpose("record", "trait").values
+    levels = np.vectorize(lambda name: place.get(name, len(names)), otypes=[np.int64])(np.broadcast_to(own, shape))
+    effects = posterior["rep_effects"].sel(replicate=names).transpose(..., "replicate", "trait").values
     return levels, np.vstack([effects.any(axis=(0, 1)), np.zeros(effects.shape[-1], bool)])
 
 
@@ -154,7 +165,8 @@ def add_effects(fit: Fit, values: Values, means: str, V: np.ndarray) -> np.ndarr
     if means == "exchangeable":
         V += np.equal.outer(column, column) * average_square(posterior["tau"])[values.trait]
     elif means == "paper":
-        squares = average_square(posterior["beta"].transpose(..., "env", "trait")).ravel()
+        order = sort_names(list_names_along(fit, "env"))
+        squares = average_square(posterior["beta"].isel(env=order).transpose(..., "env", "trait")).ravel()
         V += np.equal.outer(column, column) * squares[np.unique(column)].mean()
     parts = [np.zeros((len(column), 0))]
     if means != "paper":
