@@ -30,8 +30,9 @@ RUN is a folder of 'bmtme fit' or Fit.save whose relationship is that of
 of which it was made are those of --training or, without it, of MARKERS, of the
 lines of the relationship; they go through the same quality control: give
 --min-call-rate-marker and --min-maf as 'bmtme grm' had them. Both files may be
-in any format of 'bmtme grm'. Markers are matched by name; a genotype that is
-missing counts as the marker's mean. Values are of the mean over environments,
+in any format of 'bmtme grm'. Markers are matched by name, and turned round where
+both files name the alleles and count another one; a genotype that is missing
+counts as the marker's mean. Values are of the mean over environments,
 or over those that --env names, without these environments' means.
 
 With --out, DIR holds:

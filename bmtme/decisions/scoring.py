@@ -116,7 +116,44 @@ def read_codes(given: Markers, training: Markers) -> np.ndarray:
     for places, block in given.blocks("reading genotypes"):
         own = there[places]
         codes[:, own[own >= 0]] = block[:, own >= 0]
+    turned = find_turned(given, training, there)
+    codes[:, turned] = given.ploidy - codes[:, turned]
     return codes
+
+
+def find_turned(given: Markers, training: Markers, there: np.ndarray) -> np.ndarray:
+    """Places in training of the markers of which the other allele is counted, where both files name the alleles.
+
+    there : (m,) places in training of the given markers, -1 for none
+
+    Raises
+    ------
+    DataError
+        For a marker that has other alleles.
+    """
+    turned: list[int] = []
+    if given.alleles is None or training.alleles is None:
+        return np.array(turned, np.int64)
+    for name, mine, k in zip(given.names, given.alleles, there.tolist(), strict=True):
+        if k < 0:
+            continue
+        theirs = training.alleles[k]
+        if len({*mine, *theirs} - {""}) > 2:
+            one, other = ("/".join(allele or "?" for allele in pair) for pair in (mine, theirs))
+            raise DataError(
+                f"{given.source}: marker {name!r} has the alleles {one}, and {other} in those of the fit: is it read "
+                "from the other strand, or another marker?"
+            )
+        if any(allele and allele == theirs[1 - n] for n, allele in enumerate(mine)):
+            turned.append(k)
+    if turned:
+        warnings.warn(
+            f"{given.source} counts the other allele at {len(turned):,} markers "
+            f"({list_names([training.names[k] for k in turned])}): turned round.",
+            UserWarning,
+            stacklevel=6,
+        )
+    return np.array(turned, np.int64)
 
 
 def relate_genotypes(

@@ -231,13 +231,14 @@ class Estimates:
         Raises
         ------
         DataError
-            If the training genotypes do not make the relationship; for markers that are not there, or a line with
-            other genotypes than in training.
+            If the training genotypes do not make the relationship; where fewer than half of the markers are there, have
+            other alleles, or a line has other genotypes than in training.
 
         Warns
         -----
         UserWarning
-            Of allele frequencies so unlike those in training that alleles may be counted the other way round.
+            Of markers that are not there; of alleles that are counted the other way round, which are turned where both
+            files name them; of allele frequencies so unlike those in training that they may be.
 
         Notes
         -----

@@ -1,6 +1,7 @@
 """New genotypes by the markers of a fit: against marker effects draw by draw, and as lines of the relationship."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -152,6 +153,27 @@ def test_names_and_alleles(data):
         warnings.simplefilter("error")
         fit.score(both, training=old)
         fit.score(new, training=old)
+
+
+def test_alleles_by_name(data):
+    """Genotypes that count the other allele are turned; other alleles are refused; unknown ones are not looked at."""
+    s, frame = data
+    fit = make_fit(s)
+    old = Markers.from_frame(frame.iloc[:12])
+    pairs = [("A", "G")] * 60
+    pairs[3], pairs[4] = ("", "T"), ("C", "")
+    old = replace(old, alleles=tuple(pairs))
+    new = frame.iloc[10:].assign(M0=2 - frame["M0"], M3=2 - frame["M3"], M4=2 - frame["M4"])
+    pairs[0], pairs[3], pairs[4], pairs[5] = ("G", "A"), ("T", ""), ("T", "C"), ("", "")
+    markers = replace(Markers.from_frame(new), alleles=tuple(pairs))
+    with pytest.warns(UserWarning, match=r"counts the other allele at 3 markers \('M0', 'M3', 'M4'\): turned round"):
+        table = fit.score(markers, training=old)
+    pd.testing.assert_frame_equal(table, fit.score(frame.iloc[10:], training=frame.iloc[:12]))
+    pairs[8] = ("T", "C")
+    with pytest.raises(DataError, match=r"marker 'M8' has the alleles T/C, and A/G in those of the fit"):
+        fit.score(replace(markers, alleles=tuple(pairs)), training=old)
+    some = np.arange(60) != 1
+    assert old.select(markers=some).alleles == old.alleles[:1] + old.alleles[2:]
 
 
 def test_frequencies_the_other_way_round():
