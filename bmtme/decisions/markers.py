@@ -48,12 +48,15 @@ class Training:
     product: np.ndarray
     total: float
 
-    def invert(self, l: int) -> np.ndarray:
-        """(Z Z')^+ over the lines of trait l, where its zero eigenvalues are those that a fit leaves out."""
-        here = self.of_trait[l]
-        values, vectors = np.linalg.eigh(self.product[np.ix_(here, here)])
-        kept = values > ZERO * values[-1]
-        return np.asarray(vectors[:, kept] / values[kept] @ vectors[:, kept].T)
+    def invert(self) -> list[np.ndarray]:
+        """(Z Z')^+ over the lines of each trait, where its zero eigenvalues are those that a fit leaves out."""
+        found: dict[bytes, np.ndarray] = {}
+        for here in self.of_trait:
+            if here.tobytes() not in found:
+                values, vectors = np.linalg.eigh(self.product[np.ix_(here, here)])
+                kept = values > ZERO * values[-1]
+                found[here.tobytes()] = vectors[:, kept] / values[kept] @ vectors[:, kept].T
+        return [found[here.tobytes()] for here in self.of_trait]
 
 
 def as_markers(markers: Any) -> Markers:
@@ -76,8 +79,8 @@ def tabulate_marker_effects(fit: Fit, markers: Any, env: Any, draws: int = 1000)
     training = match_training(fit, as_markers(markers))
     traits = np.array(list_names_along(fit, "trait"), dtype=object)
     alpha = np.zeros(u.shape)
-    for l, here in enumerate(training.of_trait):
-        alpha[here, l] = training.invert(l) @ u[here, l]
+    for l, (here, inverse) in enumerate(zip(training.of_trait, training.invert(), strict=True)):
+        alpha[here, l] = inverse @ u[here, l]
     chosen = training.markers
     blocks = (centre(codes, chosen.ploidy) for _, codes in chosen.blocks("marker effects"))
     parts = [(p, Z[training.rows].T @ alpha) for Z, p in blocks]

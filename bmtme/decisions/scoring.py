@@ -47,9 +47,9 @@ def score_genotypes(fit: Fit, markers: Any, training: Any, env: Any, draws: int 
     within = take_variances(fit, target.weights, draws)  # (S, L)
     sigma2 = np.einsum("i,ilkl,k->l", target.weights, average_genetic(fit), target.weights)
     columns: list[list[np.ndarray]] = []
-    for l, here in enumerate(known.of_trait):
+    for l, (here, inverse) in enumerate(zip(known.of_trait, known.invert(), strict=True)):
         own = cross[:, here]
-        weights = own @ known.invert(l)
+        weights = own @ inverse
         fitted = weights @ u[:, here, l].T
         left = squares - (weights * own).sum(axis=1)
         left = np.where(left > ROUNDING * squares, left, 0.0) / known.total

@@ -35,6 +35,11 @@ def test_every_model(name, frame, tmp_path):
     wide = rows[["T1", "T2", "T3"]].to_numpy()
     wide = wide[~np.isnan(wide).all(axis=1)]
     assert table["observed"].tolist() == wide[~np.isnan(wide)].tolist()
+    if name == "single":
+        told = fit._groups["observed_data"]["record_replicate"].values
+        there = rows[["T1", "T2", "T3"]].notna().any(axis=1)
+        labels = (rows["env"] + "/" + rows["rep"].astype(str))[there]
+        assert told.tolist() == [[label] * 3 for label in labels]
     z = (table["observed"] - table["mean"]) / table["sd"]
     assert 0.6 < np.sqrt((z**2).mean()) < 1.5
     fit.save(tmp_path / "run")
