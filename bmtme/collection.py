@@ -168,15 +168,16 @@ def name_levels(prepared: Prepared, records: np.ndarray) -> np.ndarray:
     return names[levels[records]]
 
 
-def collect_relationship(prepared: Prepared) -> dict[str, Any]:
+def collect_relationship(prepared: Prepared, alone: bool) -> dict[str, Any]:
     """The relationship among the lines with a record, as shown, where leaving records out may ask for it.
 
-    A group of the result by its name: ``G (line, line_bis)``, left out for an identity. None where a trait has more
-    values than `bmtme.decisions.leave_one_out` takes.
+    A group of the result by its name: ``G (line, line_bis)``, left out for an identity. None where there are more
+    values than `bmtme.decisions.leave_one_out` takes: of all traits, or of each where they are fitted one at a time.
     """
     import xarray
 
-    if prepared.observed.sum(axis=0).max() > MOST:
+    counts = prepared.observed.sum(axis=0)
+    if (counts.max() if alone else counts.sum()) > MOST:
         return {}
     lines = [prepared.lines[j] for j in prepared.shown_lines]
     coords: dict[str, Any] = {"line": lines}

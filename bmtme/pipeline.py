@@ -160,7 +160,7 @@ def fit(
     with threadpool_limits(1):  # the same bits whatever the number of cores
         groups, facts, went = collect_all(sets, built, modes, sampled, keep)
         predictions = None
-        groups |= collect_relationship(prepared)
+        groups |= collect_relationship(prepared, alone)
         if not alone:
             groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS)
         if targets is not None:

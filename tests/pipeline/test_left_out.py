@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bmtme import BMTME, Free, Relationship, SingleTrait, load
+from bmtme import BMTME, Free, Relationship, SingleTrait, collection, load
 from tests.helpers.fits import fit_frame
 from tests.helpers.trials import simulate_small
 
@@ -56,6 +56,14 @@ def test_rows_in_another_order(name, frame):
         table = fit_frame(mixed, related, MODELS[name]).leave_one_out("cell").drop(columns="record")
         tables.append(table.sort_values(["line", "env", "trait", "observed"]).reset_index(drop=True))
     assert tables[0].equals(tables[1])
+
+
+def test_too_many_values(frame, monkeypatch):
+    """The relationship is not kept for nothing: of several traits all values count, of single ones each."""
+    rows, relationship = frame
+    monkeypatch.setattr(collection, "MOST", int(rows[["T1", "T2", "T3"]].notna().sum().max()))
+    assert "relationship" not in fit_frame(rows, relationship, draws=5, tune=5)._groups
+    assert "relationship" in fit_frame(rows, relationship, SingleTrait(), draws=5, tune=5)._groups
 
 
 def test_unrelated_lines(frame, tmp_path):
