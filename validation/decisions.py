@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 import bmtme
 from bmtme.testing.dense import CovarianceLaw
@@ -182,6 +183,13 @@ def judge_shares(name: str, table: pd.DataFrame, p: str, truth: str) -> tuple[Ro
     return Row(name, size, f"largest deviation, below {FAR} standard errors", f"{worst:.1f}", worst < FAR), lines
 
 
+def discount(z: float, part: pd.DataFrame) -> float:
+    """A deviation in standard errors as of a normal: where few sets hold most of the lines, the error is uncertain."""
+    n = part.groupby("set").size()
+    freedom = max(n.sum() ** 2 / (n**2).sum() - 1.0, 1.0)
+    return float(stats.norm.isf(stats.t.sf(z, freedom)))
+
+
 def judge_reliability(table: pd.DataFrame) -> tuple[list[Row], list[tuple[str, ...]]]:
     """Share of the variance that predictions explain among lines of about one reliability, recorded or not."""
     rows, lines = [], []
@@ -193,7 +201,7 @@ def judge_reliability(table: pd.DataFrame) -> tuple[list[Row], list[tuple[str, .
         for _, own in part.groupby("bin"):
             found, error = estimate_share(own, "explained", ["set"])
             mean = own["reliability"].mean()
-            off.append(abs(found - mean) / error)
+            off.append(discount(abs(found - mean) / error, own))
             lines.append((name, f"{len(own):,}", f"{mean:.3f}", f"{found:.3f} ({error:.3f})"))
         size = f"{part['set'].nunique()} sets, {len(part):,} lines"
         rows.append(Row(
