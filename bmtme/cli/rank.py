@@ -108,8 +108,7 @@ def read_envs(parser: Parser, text: str | None) -> list[str] | dict[str, float] 
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
     """Rank, say the best, and write all if that is wanted."""
-    import pandas as pd
-
+    from bmtme.decisions.candidates import tabulate_values
     from bmtme.report.ranking import describe_ranking
     from bmtme.results.fit import Fit
     from bmtme.results.storage import read_fit
@@ -125,8 +124,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     recorded = fit._groups["observed_data"]["record_line"].values.tolist()
     values = None
     if args.index or args.gains:
-        each = {trait: fit.ranking(trait, args.env) for trait in table.attrs["weights"]}
-        values = pd.DataFrame({trait: own.set_index("line")["value"] for trait, own in each.items()})
+        values = tabulate_values(fit, list(table.attrs["weights"]), args.env)
     say(describe_ranking(table, recorded, width(), response, values))
     if out is not None:
         write(fit, {"ranking.csv": table, "response.csv": response}, args, out)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from bmtme.arguments import whole_number
 from bmtme.data.order import sort_names
@@ -80,6 +81,13 @@ class Candidates:
         left = (self.effects @ a - (self.averages @ a)[:, None]).var(axis=0, ddof=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(prior > 0, np.maximum(1.0 - left / prior, 0.0), np.nan)
+
+
+def tabulate_values(fit: Fit, traits: Sequence[str], env: Any) -> pd.DataFrame:
+    """Posterior means of the values of all candidates in the target environments, as a ranking has them: by line."""
+    candidates = draw_candidates(fit, traits, env)
+    values = candidates.effects.mean(axis=0) + candidates.means.mean(axis=0)
+    return pd.DataFrame(values, list(candidates.lines), list(candidates.traits))
 
 
 def draw_candidates(
