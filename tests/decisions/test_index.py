@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from bmtme import DataError, NumericalError, UsageError
 from bmtme.decisions.weights import weigh_gains
@@ -69,6 +70,7 @@ def test_desired_gains(fitted, units):
     assert abs((S @ b)[1]) < 1e-9
 
 
+@threadpool_limits.wrap(limits=1)  # many small matrices
 def test_desired_gains_are_realised():
     """True gains are equal where these are wanted, at heritabilities 0.8 and 0.2; C^-1 d brings more of the former.
 

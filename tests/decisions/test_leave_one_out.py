@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray
+from threadpoolctl import threadpool_limits
 
 from bmtme import DataError, UsageError
 from bmtme.decisions import leave_one_out
@@ -94,6 +95,7 @@ def compare(table, s, written, by="record", every=1):
     np.testing.assert_allclose(table["upper"], table["mean"] + half)
 
 
+@threadpool_limits.wrap(limits=1)  # many small matrices
 def test_refits_of_forty_lines():
     """A record of each line in turn, cells and traits missing; means of variance 1e6 take digits from the posterior."""
     s = make_setting(lines=40, new=0, reps=1, outside=0.4)
