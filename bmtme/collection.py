@@ -13,6 +13,8 @@ import numpy as np
 from bmtme import __version__
 from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.checkup.line_effect import FEWEST_CONTRASTS, count_contrasts
+from bmtme.decisions.covariances import RELATIONSHIP
+from bmtme.decisions.leave_one_out import MOST
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
@@ -137,10 +139,11 @@ def collect(
     return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
 
 
-def collect_observed(prepared: Prepared, replicates: Sequence[str] = ()) -> Any:
+def collect_observed(prepared: Prepared, replicates: Sequence[str] = (), parts: Sequence[Prepared] = ()) -> Any:
     """The records with a value, as they are shown.
 
     replicates : that have effects; the records tell theirs, empty for none
+    parts : the same of each trait, where they are fitted one at a time: replicates are told by trait
     """
     import xarray
 
@@ -149,12 +152,41 @@ def collect_observed(prepared: Prepared, replicates: Sequence[str] = ()) -> Any:
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
     record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
     if replicates:
-        names = np.array([*list_replicates(prepared), ""])
-        level = prepared.factors[0].level if prepared.factors else np.full(len(lines), -1)
-        record["record_replicate"] = ("record", names[level])
+        own = [name_levels(part, prepared.records) for part in parts or [prepared]]
+        record["record_replicate"] = (("record", "trait"), np.stack(own, axis=1)) if parts else ("record", own[0])
     return arrange_dataset(
         xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, ATTRS), {"record": order}
     )
+
+
+def name_levels(prepared: Prepared, records: np.ndarray) -> np.ndarray:
+    """Replicate of each of some records (places in the trial given) that has an effect, empty for none."""
+    names = np.array([*list_replicates(prepared), ""])
+    levels = np.full(max(records.max(), prepared.records.max()) + 1, -1)
+    if prepared.factors:
+        levels[prepared.records] = prepared.factors[0].level
+    return names[levels[records]]
+
+
+def collect_relationship(prepared: Prepared, alone: bool) -> dict[str, Any]:
+    """The relationship among the lines with a record, as shown, where leaving records out may ask for it.
+
+    A group of the result by its name: ``G (line, line_bis)``, left out for an identity. None where there are more
+    values than `bmtme.decisions.leave_one_out` takes: of all traits, or of each where they are fitted one at a time.
+    """
+    import xarray
+
+    counts = prepared.observed.sum(axis=0)
+    if (counts.max() if alone else counts.sum()) > MOST:
+        return {}
+    lines = [prepared.lines[j] for j in prepared.shown_lines]
+    coords: dict[str, Any] = {"line": lines}
+    variables = {}
+    if not prepared.relationship.is_identity:
+        index = prepared.relationship.index(lines)
+        variables["G"] = ("line", "line_bis"), prepared.relationship.matrix[np.ix_(index, index)]
+        coords["line_bis"] = lines
+    return {RELATIONSHIP: xarray.Dataset(variables, coords, ATTRS)}
 
 
 def describe_replicates(prepared: Prepared, model: BMTME) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from bmtme.collection import (
     ATTRS,
     collect,
     collect_observed,
+    collect_relationship,
     describe_data,
     describe_replicates,
     describe_sampling,
@@ -160,6 +161,7 @@ def fit(
     with threadpool_limits(1):  # the same bits whatever the number of cores
         groups, facts, went = collect_all(sets, built, modes, sampled, keep)
         predictions = None
+        groups |= collect_relationship(prepared, alone)
         if not alone:
             groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS)
         if targets is not None:
@@ -282,8 +284,9 @@ def collect_all(
     if "" in groups:
         return groups[""], facts, went
     whole = sets[0].whole
+    observed = collect_observed(whole, replicates, [own.prepared for own in sets])
     lines = [whole.lines[j] for j in whole.shown_lines]
-    return join_groups(groups, lines) | {"observed_data": collect_observed(whole)}, facts, went
+    return join_groups(groups, lines) | {"observed_data": observed}, facts, went
 
 
 def announce_compilation(sampler: str, bar: Progress) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "add_common_options",
     "add_data_options",
     "add_ids_option",
+    "add_marker_options",
     "add_model_options",
     "check_data_options",
     "file_name",
@@ -25,6 +26,9 @@ __all__ = [
     "split_names",
     "whole",
 ]
+
+#: How the genotypes of tables and arrays may be coded.
+CODINGS = ("auto", "012", "-101", "01")
 
 DATA_FORMAT = """\
 PHENO is a table with a header as .csv or .tsv, plain or gzipped, as .xlsx or as
@@ -232,6 +236,27 @@ def add_ids_option(group: Any) -> None:
         default="auto",
         help="what names lines in PLINK's and GCTA's files: the individual's ID or the family's (default: the "
         "individual's, or the family's where all individuals have the same)",
+    )
+
+
+def add_marker_options(group: Any) -> None:
+    """How genotypes are written."""
+    group.add_argument(
+        "--coding",
+        choices=CODINGS,
+        default=CODINGS[0],
+        help="of tables and arrays: copies of an allele; copies less one; 1 for two copies. auto tells the first two "
+        "apart and says so (default: %(default)s)",
+    )
+    group.add_argument(
+        "--missing", action="append", metavar="CODE", help="a further code for missing genotypes; may be given again"
+    )
+    group.add_argument(
+        "--ploidy",
+        type=whole(2),
+        default=2,
+        metavar="N",
+        help="sets of chromosomes: 4 for tetraploids with 0 to 4 copies of an allele (default: %(default)s)",
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.cli.arguments import Parser, add_common_options, add_ids_option, file_name, number, whole
+from bmtme.cli.arguments import Parser, add_common_options, add_ids_option, add_marker_options, file_name, number
 from bmtme.cli.streams import say, width
 from bmtme.errors import UsageError
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bmtme.data.relationship.matrix import Relationship
 
 METHODS = ("1", "2", "gaussian")
-CODINGS = ("auto", "012", "-101", "01")
 #: Options about markers.
 MARKER_OPTIONS = (
     "coding",
@@ -84,23 +83,7 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("markers", type=file_name, metavar="MARKERS", help="file of marker genotypes")
     group = parser.add_argument_group("genotypes")
-    group.add_argument(
-        "--coding",
-        choices=CODINGS,
-        default=CODINGS[0],
-        help="of tables and arrays: copies of an allele; copies less one; 1 for two copies. auto tells the first two "
-        "apart and says so (default: %(default)s)",
-    )
-    group.add_argument(
-        "--missing", action="append", metavar="CODE", help="a further code for missing genotypes; may be given again"
-    )
-    group.add_argument(
-        "--ploidy",
-        type=whole(2),
-        default=2,
-        metavar="N",
-        help="sets of chromosomes: 4 for tetraploids with 0 to 4 copies of an allele (default: %(default)s)",
-    )
+    add_marker_options(group)
     add_ids_option(group)
     group = parser.add_argument_group("quality control: lines first, then markers among the lines that stay")
     for option, text in (

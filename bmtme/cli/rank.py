@@ -110,6 +110,7 @@ def read_envs(parser: Parser, text: str | None) -> list[str] | dict[str, float] 
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
     """Rank, say the best, and write all if that is wanted."""
+    from bmtme.decisions.candidates import tabulate_values
     from bmtme.report.ranking import describe_ranking
     from bmtme.results.fit import Fit
     from bmtme.results.storage import read_fit
@@ -123,7 +124,10 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         table = fit.ranking(args.trait, args.env, args.top, best, args.check_line)  # type: ignore[arg-type]
     response = fit.response(table)
     recorded = fit._groups["observed_data"]["record_line"].values.tolist()
-    say(describe_ranking(table, recorded, width(), response))
+    values = None
+    if args.index or args.gains:
+        values = tabulate_values(fit, list(table.attrs["weights"]), args.env)
+    say(describe_ranking(table, recorded, width(), response, values))
     if out is not None:
         write(fit, {"ranking": table, "response": response}, args, out)
         say(f"\n{describe_files(out)}")

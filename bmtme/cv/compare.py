@@ -26,7 +26,7 @@ from bmtme.errors import UsageError
 from bmtme.results import scores as register
 from bmtme.results.agreement import FEWEST_LINES
 from bmtme.results.docstrings import document
-from bmtme.results.entries import NONE, NUMBER, TEXT, WHOLE, Column, Unit
+from bmtme.results.entries import NONE, NUMBER, TEXT, WHOLE, Column, Unit, bound
 from bmtme.results.scores import Score
 from bmtme.words import list_names, suggest
 
@@ -72,13 +72,11 @@ COMPARED: tuple[Column, ...] = (
         "mean of `model` minus `against`; of bias, slope and coverage, of their distances from the best value",
     ),
     Column("se", NUMBER, METRIC, "its standard error, with what partitions share allowed for"),
-    Column("lower", NUMBER, METRIC, "lower end of the 95% interval of that t test"),
-    Column("upper", NUMBER, METRIC, "upper end of that interval"),
+    *bound(METRIC, "the 95% interval of that t test"),
     Column("p", NUMBER, NONE, "two-sided p of the difference"),
     Column("p_adjusted", NUMBER, NONE, "p by Holm over the rows of the two models"),
     Column("size", NUMBER, NONE, "how often the test rejects at 5% where models are alike; missing where not measured"),
-    Column("boot_lower", NUMBER, METRIC, "lower end of the 95% interval by resampling lines or environments"),
-    Column("boot_upper", NUMBER, METRIC, "upper end of that interval"),
+    *bound(METRIC, "the 95% interval by resampling lines or environments", "boot_"),
     Column("n_partitions", WHOLE, NONE, "number of partitions (or of environments hidden in turn) that both score"),
     Column("note", TEXT, NONE, "why something is missing"),
 )  # fmt: skip

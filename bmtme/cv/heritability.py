@@ -17,7 +17,7 @@ from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
 from bmtme.model.eigenbasis import measure_spread
 from bmtme.results.docstrings import document
-from bmtme.results.entries import NONE, NUMBER, TEXT, Column
+from bmtme.results.entries import NONE, NUMBER, TEXT, Column, bound
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -38,8 +38,7 @@ HERITABILITY: tuple[Column, ...] = (
     Column("env", TEXT, NONE, "name of the environment, None for means over environments"),
     Column("trait", TEXT, NONE, "name of the trait"),
     Column("heritability", NUMBER, NONE, "share of the variance of observed means that is genetic"),
-    Column("lower", NUMBER, NONE, "lower end of its 95% interval"),
-    Column("upper", NUMBER, NONE, "upper end of that interval"),
+    *bound(NONE, "its 95% interval"),
     Column("source", TEXT, NONE, f"what it is estimated from: {REPLICATES} or {RELATIONSHIP}, empty for neither"),
     Column("note", TEXT, NONE, "why it is missing, or how little is known"),
 )

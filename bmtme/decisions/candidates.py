@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from bmtme.arguments import whole_number
 from bmtme.data.order import sort_names
@@ -16,6 +17,7 @@ from bmtme.decisions.covariances import (
     is_alone,
     list_names_along,
     list_recorded_lines,
+    take_constant,
     take_outside,
 )
 from bmtme.decisions.targets import Target, choose_lines, choose_target, find_name
@@ -81,6 +83,13 @@ class Candidates:
             return np.where(prior > 0, np.maximum(1.0 - left / prior, 0.0), np.nan)
 
 
+def tabulate_values(fit: Fit, traits: Sequence[str], env: Any) -> pd.DataFrame:
+    """Posterior means of the values of all candidates in the target environments, as a ranking has them: by line."""
+    candidates = draw_candidates(fit, traits, env)
+    values = candidates.effects.mean(axis=0) + candidates.means.mean(axis=0)
+    return pd.DataFrame(values, list(candidates.lines), list(candidates.traits))
+
+
 def draw_candidates(
     fit: Fit, traits: Sequence[str], env: Any, lines: Any = None, check: Any = None, draws: int = 1000
 ) -> Candidates:
@@ -122,7 +131,7 @@ def draw_candidates(
     averages = [take(recorded[place])[:, :, k].mean(axis=1) for k, place in enumerate(places)]
     beta = posterior["beta"].transpose("chain", "draw", "env", "trait").values[..., places]
     genetic = np.einsum("i,iakb,k->ab", target.weights, average_genetic(fit), target.weights)
-    contrasts = fit._groups["constant_data"]["relationship_contrast"].sel(predicted_line=chosen)
+    contrasts = take_constant(fit, "relationship_contrast").sel(predicted_line=chosen)
     if is_alone(fit):
         contrast = contrasts.transpose("predicted_line", "trait").values[:, places]
     else:

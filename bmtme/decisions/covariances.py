@@ -6,17 +6,21 @@ Of a fit of one trait at a time, covariances of two traits are zero here: its dr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bmtme.errors import DataError
 from bmtme.results.line_effects import relate_columns, relate_lines
+from bmtme.results.residuals import list_residuals
 from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import COLUMNS
 
 if TYPE_CHECKING:
     from bmtme.results.fit import Fit
 
+#: The group of a result that has the relationship of the lines with a record.
+RELATIONSHIP = "relationship"
 #: Numbers of a covariance that are looked at at a time.
 BLOCK = 2**24
 
@@ -80,6 +84,57 @@ def take_residual(fit: Fit) -> np.ndarray:
     return np.asarray(values)
 
 
+def average_residual(fit: Fit) -> np.ndarray:
+    """Posterior mean of the residual covariance of a plot, (I, L, L)."""
+    if is_alone(fit):
+        variances = take_residual(fit).mean(axis=(0, 1))
+        return np.asarray(variances[..., None] * np.eye(variances.shape[1]))
+    return np.asarray(list_residuals(fit._groups["posterior"]).mean(axis=0))
+
+
+def take_constant(fit: Fit, name: str) -> Any:
+    """A variable of the group constant_data.
+
+    Raises
+    ------
+    DataError
+        If the fit was saved before there was such a variable.
+    """
+    constants = fit._groups["constant_data"]
+    if name not in constants:
+        raise DataError(describe_absence(fit, name))
+    return constants[name]
+
+
+def list_related(fit: Fit) -> list[str]:
+    """All lines of the relationship."""
+    return [str(name) for name in take_constant(fit, "relationship_contrast")["predicted_line"].values]
+
+
+def describe_absence(fit: Fit, name: str) -> str:
+    """What to say where a fit lacks something that fits have."""
+    version = fit.run.get("versions", {}).get("bmtme", "of an earlier time")
+    return (
+        f"this fit is of bmtme {version}, which did not keep {name!r}, and what is asked for needs that: fit again "
+        "with this version. Summary and predictions of the fit are not touched by it."
+    )
+
+
+def take_relationship(fit: Fit) -> tuple[list[str], np.ndarray]:
+    """The lines with a record in the order of their names, and the relationship among them.
+
+    Raises
+    ------
+    DataError
+        If the fit was saved before relationships were kept.
+    """
+    if RELATIONSHIP not in fit._groups:
+        raise DataError(describe_absence(fit, RELATIONSHIP))
+    group = fit._groups[RELATIONSHIP]
+    names = sorted(str(name) for name in group["line"].values)
+    return names, np.asarray(group["G"].sel(line=names, line_bis=names).values) if "G" in group else np.eye(len(names))
+
+
 def find_spread(fit: Fit) -> np.ndarray:
     """(L,) expected sample variance of the effects of the trial's lines per unit of their covariance.
 
@@ -93,7 +148,7 @@ def find_spread(fit: Fit) -> np.ndarray:
 
 def find_recorded(fit: Fit) -> np.ndarray:
     """(I, L) bool, whether the trait has a record in the environment."""
-    recorded = np.asarray(fit._groups["constant_data"]["recorded"].transpose("env", "trait").values, bool)
+    recorded = np.asarray(take_constant(fit, "recorded").transpose("env", "trait").values, bool)
     return recorded
 
 

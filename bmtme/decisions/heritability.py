@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ from bmtme.decisions.targets import Target, choose_target
 from bmtme.errors import UsageError
 from bmtme.results.decided import HERITABILITIES
 from bmtme.results.entries import name_columns
-from bmtme.words import list_names
+from bmtme.results.notes import PRIOR_ONLY
+from bmtme.words import list_names, some_names
 
 if TYPE_CHECKING:
     from bmtme.results.fit import Fit
@@ -87,6 +89,7 @@ def tabulate_heritability(fit: Fit, kind: Any, population: Any, env: Any, draws:
         raise UsageError("the heritability of Cullis is of the lines of a trial: leave population= out.")
     names = list_names_along(fit, "env")
     target = None if env is None else choose_target(env, names)
+    notes = {str(name): str(note) for name, note in fit.summary()["note"].items()}
     rows: list[tuple[Any, ...]] = []
     for l, trait in enumerate(list_names_along(fit, "trait")):
         if kind == OF_RECORD:
@@ -95,19 +98,36 @@ def tabulate_heritability(fit: Fit, kind: Any, population: Any, env: Any, draws:
             found = digest(shares.reshape(-1, len(names)))
             for i, name in enumerate(names):
                 if target is None or target.weights[i] > 0:
-                    rows.append((name, trait, *(column[i] for column in found)))
+                    rows.append((name, trait, *(column[i] for column in found), write_note(notes, trait, [name])))
             continue
         envs = choose_envs(fit, l, target)
         label = names[envs[0]] if target is not None and len(envs) == 1 else None
+        note = write_note(notes, trait, [names[i] for i in envs])
         if kind == OF_MEAN:
             shares = share_mean(fit, l, envs, take_parts(fit, l, envs, population))
-            rows.append((label, trait, *(column[0] for column in digest(shares.reshape(-1, 1)))))
+            rows.append((label, trait, *(column[0] for column in digest(shares.reshape(-1, 1))), note))
         else:
-            rows.append((label, trait, measure_cullis(fit, l, trait, envs, draws), np.nan, np.nan, np.nan))
+            rows.append((label, trait, measure_cullis(fit, l, trait, envs, draws), np.nan, np.nan, np.nan, note))
     order = {name: k for k, name in enumerate(names)}
     if kind == OF_RECORD:  # by environment, as in the summary
         rows.sort(key=lambda row: order[row[0]])
     return pd.DataFrame(rows, columns=name_columns(HERITABILITIES))
+
+
+def write_note(notes: Mapping[str, str], trait: str, envs: Sequence[str]) -> str:
+    """What the summary notes on the heritability in an environment; of several, where the prior alone speaks.
+
+    notes : of the summary, by name
+    """
+    own = {env: notes.get(f"heritability[{env}, {trait}]", "") for env in envs}
+    if len(own) == 1:
+        return own[envs[0]]
+    where: dict[str, list[str]] = {}
+    for env, note in own.items():
+        for part in note.split("; "):
+            if part.startswith(PRIOR_ONLY):
+                where.setdefault(part, []).append(env)
+    return "; ".join(f"{part} ({some_names(there)})" for part, there in where.items())
 
 
 def choose_envs(fit: Fit, l: int, target: Target | None) -> np.ndarray:

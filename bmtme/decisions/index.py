@@ -44,6 +44,7 @@ def rank_by_index(
         a = a / candidates.genetic_sd
     table = tabulate_ranking(candidates, a, top, HIGH)
     table.attrs |= {"weights": dict(zip(candidates.traits, a.tolist(), strict=True)), "check": check}
+    table.attrs |= {"asked": {name: numbers, "units": units}}
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import pandas as pd
 from bmtme.arguments import whole_number
 from bmtme.data.markers.genotypes import Markers
 from bmtme.data.order import sort_names
-from bmtme.decisions.covariances import list_names_along, list_recorded_lines
-from bmtme.decisions.targets import choose_target
+from bmtme.decisions.covariances import list_names_along, list_recorded_lines, list_related, take_constant
+from bmtme.decisions.targets import Target, choose_target
 from bmtme.errors import DataError
 from bmtme.model.eigenbasis import ZERO
 from bmtme.results.decided import MARKER_EFFECTS
@@ -26,84 +27,133 @@ if TYPE_CHECKING:
 LIKE = 1e-5
 
 
-def centre(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Training:
+    """The genotypes of which the relationship of a fit was made.
+
+    Attributes
+    ----------
+    markers : of the lines of the relationship
+    lines : with a record of some trait, in the order of their names
+    rows : (n,) their places in `markers`
+    of_trait : (L, n) bool, which of them have one of the trait, or, of traits that were fitted together, of any
+    product : (n, n) Z Z' of them
+    total : c_m, sum of c p (1 - p) with c sets of chromosomes
+    """
+
+    markers: Markers
+    lines: tuple[str, ...]
+    rows: np.ndarray
+    of_trait: np.ndarray
+    product: np.ndarray
+    total: float
+
+    def invert(self) -> list[np.ndarray]:
+        """(Z Z')^+ over the lines of each trait, where its zero eigenvalues are those that a fit leaves out."""
+        found: dict[bytes, np.ndarray] = {}
+        for here in self.of_trait:
+            if here.tobytes() not in found:
+                values, vectors = np.linalg.eigh(self.product[np.ix_(here, here)])
+                kept = values > ZERO * values[-1]
+                found[here.tobytes()] = vectors[:, kept] / values[kept] @ vectors[:, kept].T
+        return [found[here.tobytes()] for here in self.of_trait]
+
+
+def as_markers(markers: Any) -> Markers:
+    """Markers of a frame, or as they are."""
+    return markers if isinstance(markers, Markers) else Markers.from_frame(markers)
+
+
+def centre(codes: np.ndarray, ploidy: int) -> tuple[np.ndarray, np.ndarray]:
     """Z (n, m) of codes, zero for missing genotypes and markers with one allele, and p (m,)."""
     absent = np.isnan(codes)
     seen = len(codes) - absent.sum(axis=0)
-    p = np.divide(np.where(absent, 0.0, codes).sum(axis=0), 2 * seen, out=np.zeros(codes.shape[1]), where=seen > 0)
-    return np.where(absent | (p <= 0) | (p >= 1), 0.0, codes - 2 * p), p
+    p = np.divide(np.where(absent, 0.0, codes).sum(axis=0), ploidy * seen, out=np.zeros(codes.shape[1]), where=seen > 0)
+    return np.where(absent | (p <= 0) | (p >= 1), 0.0, codes - ploidy * p), p
 
 
 def tabulate_marker_effects(fit: Fit, markers: Any, env: Any, draws: int = 1000) -> pd.DataFrame:
     """See `bmtme.results.fit.Fit.marker_effects`."""
-    whole_number(draws, "draws", 1)
-    fit._look_at_predictions("there are no effects of lines to share out")
     target = choose_target(env, list_names_along(fit, "env"))
-    chosen = markers if isinstance(markers, Markers) else Markers.from_frame(markers)
-    traits = list_names_along(fit, "trait")
-    recorded = list_recorded_lines(fit)
-    lines = sorted(set().union(*recorded))
-    place = {name: n for n, name in enumerate(chosen.lines)}
-    if missing := [name for name in lines if name not in place]:
-        raise DataError(
-            f"{chosen.source}: lines with records have no genotypes: {list_names(missing)}. Marker effects need the "
-            "genotypes of which the relationship was made."
-        )
-    rows = np.array([place[name] for name in lines])
-    product = check_markers(fit, chosen, lines, rows)
-    u, _, _ = take_kept(fit._groups, draws)
-    order = sort_names(target.envs)
-    mean = u.sel(line=lines).mean(("chain", "draw")).transpose("env", "line", "trait").values
-    mean = np.tensordot(target.weights[order], mean[order], 1)  # (n, L)
-    alpha = np.zeros(mean.shape)
-    for l, own in enumerate(recorded):
-        here = np.isin(lines, own)
-        values, vectors = np.linalg.eigh(product[np.ix_(here, here)])
-        kept = values > ZERO * values[-1]
-        alpha[here, l] = vectors[:, kept] @ (vectors[:, kept].T @ mean[here, l] / values[kept])
-    parts = [(p, Z[rows].T @ alpha) for Z, p in (centre(codes) for _, codes in chosen.blocks("marker effects"))]
+    u = take_effects(fit, target, draws).mean(axis=0)
+    training = match_training(fit, as_markers(markers))
+    traits = np.array(list_names_along(fit, "trait"), dtype=object)
+    alpha = np.zeros(u.shape)
+    for l, (here, inverse) in enumerate(zip(training.of_trait, training.invert(), strict=True)):
+        alpha[here, l] = inverse @ u[here, l]
+    chosen = training.markers
+    blocks = (centre(codes, chosen.ploidy) for _, codes in chosen.blocks("marker effects"))
+    parts = [(p, Z[training.rows].T @ alpha) for Z, p in blocks]
     frequency, effects = np.concatenate([p for p, _ in parts]), np.concatenate([a for _, a in parts])
-    names, of = np.array(chosen.names, dtype=object), np.array(traits, dtype=object)
+    names = np.array(chosen.names, dtype=object)
     columns = (
-        np.repeat(names, len(of)), np.tile(of, len(names)), np.repeat(frequency, len(of)), effects.ravel(),
+        np.repeat(names, len(traits)), np.tile(traits, len(names)), np.repeat(frequency, len(traits)), effects.ravel(),
     )  # fmt: skip
     table = pd.DataFrame(dict(zip(name_columns(MARKER_EFFECTS), columns, strict=True)))
     table.attrs = {"env": target.shares}
     return table
 
 
-def check_markers(fit: Fit, markers: Markers, lines: list[str], rows: np.ndarray) -> np.ndarray:
-    """Z Z' of the lines with a record, once the markers are seen to make the relationship of the fit.
+def take_effects(fit: Fit, target: Target, draws: int) -> np.ndarray:
+    """(S, n, L) effects over the target of the lines with a record, in the order of their names, in the kept draws."""
+    whole_number(draws, "draws", 1)
+    fit._look_at_predictions("there are no effects of lines to share out")
+    u, _, _ = take_kept(fit._groups, draws)
+    lines = sorted(set().union(*list_recorded_lines(fit)))
+    total = 0.0
+    for i in sort_names(target.envs):
+        if target.weights[i] > 0:
+            total = total + target.weights[i] * u.isel(env=i).sel(line=lines)
+    values = total.transpose("chain", "draw", "line", "trait").values  # type: ignore[attr-defined]
+    return np.asarray(values.reshape(-1, *values.shape[2:]))
 
-    Seen by the variances of contrasts with the mean of these lines, of which the fit keeps what its relationship says.
+
+def match_training(fit: Fit, markers: Markers) -> Training:
+    """Genotypes of the lines of the relationship, once they are seen to make it; lines that it lacks are left aside.
+
+    Seen by the variances of contrasts with the mean of the lines with a record, which the fit keeps of its
+    relationship.
 
     Raises
     ------
     DataError
     """
+    known = take_constant(fit, "relationship_contrast")
+    known = known.isel(trait=0) if "trait" in known.dims else known
+    names = list_related(fit)
+    place = {name: n for n, name in enumerate(markers.lines)}
+    if missing := [name for name in names if name not in place]:
+        raise DataError(
+            f"{markers.source}: {len(missing):,} of the {len(names):,} lines of the relationship have no genotypes: "
+            f"{list_names(missing)}. Marker effects need those of which the relationship was made: give them, to score "
+            "others as training= (in the shell --training)."
+        )
+    markers = markers.select(lines=np.isin(markers.lines, names))
+    place = {name: n for n, name in enumerate(markers.lines)}
+    recorded = list_recorded_lines(fit)
+    lines = sorted(set().union(*recorded))
+    rows = np.array([place[name] for name in lines])
+    of_trait = np.array([np.isin(lines, own) for own in recorded])
     product, total = np.zeros((len(rows), len(rows))), 0.0
-    first = list_recorded_lines(fit)[0]
-    mine = np.array([n for n, name in zip(rows, lines, strict=True) if name in set(first)])
-    squares, means, level = np.zeros(len(markers.lines)), np.zeros(len(markers.lines)), 0.0
+    squares, means, level = np.zeros(len(names)), np.zeros(len(names)), 0.0
     for _, codes in markers.blocks("comparing relationships"):
-        Z, p = centre(codes)
+        Z, p = centre(codes, markers.ploidy)
         product += Z[rows] @ Z[rows].T
-        middle = Z[mine].mean(axis=0)
+        middle = Z[rows[of_trait[0]]].mean(axis=0)
         squares += (Z**2).sum(axis=1)
         means += Z @ middle
         level += float(middle @ middle)
-        total += float((2 * p * (1 - p)).sum())
-    known = fit._groups["constant_data"]["relationship_contrast"]
-    known = known.isel(trait=0) if "trait" in known.dims else known
-    stored = dict(zip(known["predicted_line"].values.tolist(), known.values.tolist(), strict=True))
-    found = dict(zip(markers.lines, ((squares - 2 * means + level) / total).tolist(), strict=True))
-    off = {name: abs(found[name] - stored[name]) for name in stored if name in found}
-    worst = max(off, key=off.__getitem__)
-    if off[worst] > LIKE * np.mean(list(stored.values())):
+        total += float((markers.ploidy * p * (1 - p)).sum())
+    stored = known.values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = ((squares - 2 * means + level) / total)[[place[name] for name in names]]
+    off = np.abs(found - stored)
+    worst = int(off.argmax())  # NaN counts as the largest
+    if not off[worst] <= LIKE * stored.mean():
         raise DataError(
             f"{markers.source}: the relationship of the fit is not VanRaden's first of these markers and lines (of "
-            f"line {worst!r} the variance against the mean is {stored[worst]:.4g} there and {found[worst]:.4g} by the "
-            "markers). Give the genotypes that bmtme.vanraden took, of the same lines, and a relationship that was "
-            "neither blended nor bent."
+            f"line {names[worst]!r} the variance against the mean is {stored[worst]:.4g} there and {found[worst]:.4g} "
+            "by the markers). Give the genotypes that bmtme.vanraden or 'bmtme grm' took, after the same quality "
+            "control, and a relationship that was neither blended nor bent."
         )
-    return product
+    return Training(markers, tuple(lines), rows, of_trait, product, total)

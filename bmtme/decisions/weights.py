@@ -45,8 +45,12 @@ def read_weights(fit: Fit, given: Any, name: str, units: Any) -> dict[str, float
 def weigh_gains(candidates: Candidates, gains: np.ndarray) -> np.ndarray:
     """a = S^-1 d (Pesek & Baker 1969, Can J Plant Sci 49:803-804), S the covariance of the posterior means.
 
-    Selection acts on predicted values: chosen by a'u, the expected values move by S a = d, but for one factor. With the
-    genetic covariance C for S the gains would be S C^-1 d, too large in traits of high reliability.
+    Whatever lines are chosen by the data, their true values are expected to be on average what their posterior means
+    are. Normal ones of lines chosen by a'm differ from those of all by i S a / sqrt(a'S a), so that S a = d. This is
+    Pesek & Baker's rule: what is selected on are not phenotypes, with P^-1 and G, but predictions, with
+    Cov(u, m) = Var(m) = S. The genetic covariance C in its place gives gains along S C^-1 d, too large in traits of
+    high reliability. S is as good as the variances are known: where the data hardly tell that of a trait, gains in
+    single trials are off to either side, and those of the other traits suffer more than this one's can win.
 
     Parameters
     ----------

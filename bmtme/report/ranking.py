@@ -22,7 +22,11 @@ NEW = "*"
 
 
 def describe_ranking(
-    table: pd.DataFrame, recorded: Collection[str], width: int = 80, response: pd.DataFrame | None = None
+    table: pd.DataFrame,
+    recorded: Collection[str],
+    width: int = 80,
+    response: pd.DataFrame | None = None,
+    values: pd.DataFrame | None = None,
 ) -> str:
     """The table of `Fit.ranking` or `Fit.index` as text.
 
@@ -35,19 +39,24 @@ def describe_ranking(
         Columns of the terminal.
     response : DataFrame, optional
         Of `Fit.response` to the selection of the best.
+    values : DataFrame, optional
+        Of the traits of an index, by line: told in place of the interval of the index.
     """
     about, known = table.attrs, set(recorded)
     k, check = about["top"], about["check"]
-    parts = [label_facts(list_facts(table, known), width), tabulate_lines(table, known, width)]
+    parts = [label_facts(list_facts(table, known), width), tabulate_lines(table, known, width, values)]
     notes = []
-    left = len(table) - min(len(table), count_rows(len(table), k))
+    left = len(table) - len(choose_rows(table))
     if left:
-        notes.append(f"{count_noun(left, 'line')} below are not shown.")
+        notes.append(f"{count_noun(left, 'line')} {'is' if left == 1 else 'are'} not shown.")
     new = any(line not in known for line in table["line"])
     if new:
         notes.append(f"{NEW} no record: known through relatives.")
+    if "weights" in about:
+        notes.append("Index: less the mean of all candidates.")
+    intervals = "90% intervals of value and rank" if values is None else "90% interval of the rank"
     notes.append(
-        "90% intervals of value and rank; reliability: squared correlation with the true deviation from the mean of "
+        f"{intervals}; reliability: squared correlation with the true deviation from the mean of "
         f"the trial's lines, as the model expects; P(top {k}): to be among the best {k}."
     )
     if check is not None:
@@ -58,62 +67,83 @@ def describe_ranking(
     return "\n\n".join(parts)
 
 
-def count_rows(n: int, k: int) -> int:
-    """Lines that are shown."""
-    return min(n, max(FEWEST_ROWS, k), MOST_ROWS)
+def choose_rows(table: pd.DataFrame) -> list[int]:
+    """Places of the lines that are shown: the best, and the check where it is further down."""
+    shown = list(range(min(len(table), max(FEWEST_ROWS, table.attrs["top"]), MOST_ROWS)))
+    names, check = table["line"].tolist(), table.attrs["check"]
+    return [*shown, names.index(check)] if check in names[len(shown) :] else shown
 
 
 def list_facts(table: pd.DataFrame, known: set[str]) -> list[tuple[str, str]]:
     """What is ranked, where, and among which lines; as (label, text)."""
     about = table.attrs
     if "trait" in about:
-        of = ("trait", f"{about['trait']}, {about['best']} values wanted")
+        facts = [("trait", f"{about['trait']}, {about['best']} values wanted")]
     else:
-        of = ("index", describe_weights(about["weights"]))
-    shares = about["env"]
-    where = some_names(list(shares))
-    if len(shares) > 1:
-        alike = np.ptp(list(shares.values())) < 1e-12
-        where = f"mean over {where}" if alike else ", ".join(f"{env} {share:.2g}" for env, share in shares.items())
+        facts = describe_index(about["weights"], about["asked"])
     new = sum(line not in known for line in table["line"])
     among = count_noun(len(table), "line")
     among += f", {new:,} of them without a record" if new else ", all with records"
-    facts = [of, ("environments", where), ("candidates", among)]
+    facts += [("environments", describe_target(about["env"])), ("candidates", among)]
     if about["check"] is not None:
         facts.append(("check", about["check"]))
     return facts
 
 
+def describe_target(shares: dict[str, float]) -> str:
+    """Target environments with their weights."""
+    where = some_names(list(shares))
+    if len(shares) == 1:
+        return where
+    alike = np.ptp(list(shares.values())) < 1e-12
+    return f"mean over {where}" if alike else ", ".join(f"{env} {share:.2g}" for env, share in shares.items())
+
+
+def describe_index(weights: dict[str, float], asked: dict[str, Any]) -> list[tuple[str, str]]:
+    """An index, and the gains or the weights in genetic standard deviations that it was made of."""
+    scaled = asked["units"] == "sd"
+    facts = []
+    if "gains" in asked:
+        unit = "genetic standard deviations" if scaled else "units of the traits"
+        gains = ", ".join(f"{trait} {gain:.4g}" for trait, gain in asked["gains"].items())
+        facts.append(("gains wanted", f"{gains}, in {unit}"))
+    elif scaled:
+        facts.append(("weights", f"{describe_weights(asked['weights'])}, in genetic standard deviations"))
+    return [*facts, ("index", describe_weights(weights))]
+
+
 def describe_weights(weights: dict[str, float]) -> str:
     """An index as a sum."""
-    text = ""
+    parts = []
     for trait, weight in weights.items():
-        sign = "-" if weight < 0 else "+"
-        text += (
-            f" {sign} {abs(weight):.4g} {trait}" if text else f"{'-' if weight < 0 else ''}{abs(weight):.4g} {trait}"
-        )
-    return text
+        size = "" if abs(weight) == 1 else f"{abs(weight):.3g} "
+        parts.append(f"{'-' if weight < 0 else '+'} {size}{trait}")
+    first = parts[0].removeprefix("+ ").replace("- ", "-", 1)
+    return " ".join([first, *parts[1:]])
 
 
-def tabulate_lines(table: pd.DataFrame, known: set[str], width: int) -> str:
-    """The best lines, and the check where it is further down."""
+def tabulate_lines(table: pd.DataFrame, known: set[str], width: int, values: pd.DataFrame | None = None) -> str:
+    """The lines that are shown, with the traits of an index where these are given."""
     about = table.attrs
     check = about["check"]
     numbers = table[["value", "lower", "upper"]].to_numpy()
     decimals = choose_decimals(float(np.median(numbers[:, 2] - numbers[:, 1])))
-    header = ["", "line", "value", "90% interval", "reliab.", "rank 90%", f"P(top {about['top']})"]
-    header += ["P(> check)"] if check is not None else []
-    shown = list(range(count_rows(len(table), about["top"])))
+    if "weights" in about:  # its means are no merit, and in no unit
+        numbers = numbers - numbers[:, 0].mean()
+    each = {} if values is None else {str(trait): values[trait] for trait in values}
+    digits = {trait: choose_decimals(float(np.ptp(own))) for trait, own in each.items()}
+    header = ["", "line", "index" if "weights" in about else "value", *(each or ["90% interval"])]
+    header += ["reliab.", "rank 90%", f"P(top {about['top']})"] + (["P(> check)"] if check is not None else [])
     names = table["line"].tolist()
-    if check in names and names.index(check) not in shown:
-        shown.append(names.index(check))
     rows = []
-    for n in shown:
+    size = max(len(fixed(x, decimals)) for x in (numbers[:, 1].min(), numbers[:, 2].max()))
+    for n in choose_rows(table):
         row: Any = table.iloc[n]
         value, low, high = (fixed(x, decimals) for x in numbers[n])
-        size = len(fixed(numbers[:, 2].max(), decimals))
+        told = [fixed(own[names[n]], digits[trait]) for trait, own in each.items()]
         cells = [
-            str(n + 1), names[n] + ("" if names[n] in known else NEW), value, f"{low:>{size}} to {high:>{size}}",
+            str(n + 1), names[n] + ("" if names[n] in known else NEW), value,
+            *(told or [f"{low:>{size}} to {high:>{size}}"]),
             "-" if np.isnan(row["reliability"]) else fixed(row["reliability"], 2),
             f"{row['rank_lower']}-{row['rank_upper']}", fixed(row["p_top"], 2),
         ]  # fmt: skip

@@ -1,37 +1,43 @@
-"""The methods of a fit that help to decide; what they compute is in `bmtme.decisions`."""
+"""The methods of a fit that choose lines; what they compute is in `bmtme.decisions`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pandas as pd
 
 from bmtme.results import decided
 from bmtme.results.docstrings import document
+from bmtme.results.estimates import Env, Estimates
 
-if TYPE_CHECKING:
-    from bmtme.data.markers.genotypes import Markers
-    from bmtme.results.fit import Fit
-
-#: Target environments: all, one, some that count alike, or weights by name.
-Env = str | Sequence[str] | Mapping[str, float] | None
 Best = Literal["high", "low"]
 
 
-class Decisions:
+class Decisions(Estimates):
     """Functions of the joint draws of `bmtme.results.fit.Fit.line_effects`, of every line of the relationship.
 
-    Target environments, ``env=``, are all (None), one (a name), some that count alike (a list), or a dict of weights,
-    which are divided by their sum. ``lines=`` restricts the candidates, ``draws=`` is that of ``line_effects``.
+    All return plain tables, and raise UsageError or DataError for names that the fit does not have, and where the
+    effects were not kept though they are needed. What several of them take means the same in each:
+
+    Parameters
+    ----------
+    trait : str, optional
+        May be left out where the fit has one.
+    env : str, list or dict, optional
+        Target environments: one, some that count alike, or weights by name, which are divided by their sum; default
+        all of them alike.
+    top : float
+        The best: below 1 a share of the candidates (at least one, floor(top n + 0.5)), else a number of them.
+    best : {"high", "low"}
+        Which values are wanted.
+    check : str, optional
+        A line that the others are compared with; it need not be a candidate.
+    lines : list of str, optional
+        The candidates; default every line of the relationship, with a record or without.
+    draws : int
+        As of `bmtme.results.fit.Fit.line_effects`: probabilities are shares of the draws.
     """
-
-    @property
-    def _fit(self) -> Fit:
-        from bmtme.results.fit import Fit
-
-        assert isinstance(self, Fit)
-        return self
 
     @document(columns=decided.RANKING)
     def ranking(
@@ -44,24 +50,7 @@ class Decisions:
         lines: Sequence[str] | None = None,
         draws: int = 1000,
     ) -> pd.DataFrame:
-        """Lines in the order of a trait, with what is known of their ranks.
-
-        Parameters
-        ----------
-        trait : str, optional
-            May be left out where the fit has one.
-        env : str, list or dict, optional
-            Target environments; default the mean over all.
-        top : float
-            The best: below 1 a share of the candidates (at least one, floor(top n + 0.5)), else a number of them.
-        best : {"high", "low"}
-            Which values are wanted.
-        check : str, optional
-            A line that the others are compared with; it need not be a candidate.
-        lines : list of str, optional
-            The candidates; default every line of the relationship, with a record or without.
-        draws : int
-            See `line_effects`: probabilities are shares of the draws.
+        """Lines in the order of a trait, with what is known of their ranks; parameters as of `Decisions`.
 
         Returns
         -------
@@ -69,11 +58,6 @@ class Decisions:
             Best first. ``attrs`` has env, top (a number), best, trait and check.
 
             {columns}
-
-        Raises
-        ------
-        UsageError, DataError
-            If the effects were not kept; for names that the fit does not have.
 
         Notes
         -----
@@ -108,23 +92,21 @@ class Decisions:
         gains : dict, optional
             In place of weights: the gains that are wanted, in proportion to each other; 0 for a trait to be left as it
             is.
-        top, check, env, lines, draws
-            As in `ranking`.
         units : {"trait", "sd"}
             Whether weights or gains are per unit of the trait, or per genetic standard deviation among the trial's
             lines.
+        top, check, env, lines, draws
+            As of `Decisions`.
 
         Returns
         -------
         DataFrame
-            As of `ranking`; ``attrs`` has the weights a by trait too, per unit of the trait.
+            As of `ranking`; ``attrs`` has the weights a by trait too, per unit of the trait, and what was asked.
 
             {columns}
 
         Raises
         ------
-        UsageError, DataError
-            As of `ranking`.
         NumericalError
             Where the predicted values of traits move together so that gains in all cannot be chosen.
 
@@ -166,7 +148,7 @@ class Decisions:
         best : {"high", "low"} or dict
             Which values are wanted, of all traits or by trait; of one that a dict leaves out, high ones.
         env, top, check, lines, draws
-            As in `ranking`.
+            As of `Decisions`.
 
         Returns
         -------
@@ -174,11 +156,6 @@ class Decisions:
             The most probable first.
 
             {columns}
-
-        Raises
-        ------
-        UsageError, DataError
-            As of `ranking`.
 
         Warns
         -----
@@ -209,17 +186,12 @@ class Decisions:
         selected : DataFrame or list of str
             A table of `ranking` or `index`, of which the best lines, as many as its ``top``, are selected; or lines.
         env, lines, draws
-            As in `ranking`; default those of the table.
+            As of `Decisions`; default those of the table.
 
         Returns
         -------
         DataFrame
             {columns}
-
-        Raises
-        ------
-        UsageError, DataError
-            As of `ranking`.
 
         Notes
         -----
@@ -230,132 +202,13 @@ class Decisions:
 
         return measure_response(self._fit, selected, env, lines, draws)
 
-    @document(columns=decided.CORRELATIONS["trait"])
-    def correlations(
-        self,
-        kind: Literal["genetic", "residual", "interaction"] = "genetic",
-        over: Literal["trait", "env"] = "trait",
-    ) -> pd.DataFrame:
-        """Correlations of traits, or of environments, each pair once.
-
-        Parameters
-        ----------
-        kind : {"genetic", "residual", "interaction"}
-            Of genetic effects; of residuals on one plot; of the deviations of genetic effects from their mean over
-            environments (over traits only).
-        over : {"trait", "env"}
-            Over traits the first column is ``env``: None for means over all environments, the only rows where the
-            correlation is the same in each; over environments it is ``trait``.
-
-        Returns
-        -------
-        DataFrame
-            {columns}
-
-        Raises
-        ------
-        UsageError
-            For correlations that there are not: of one trait, of traits fitted one at a time, of residuals of two
-            environments.
-
-        Notes
-        -----
-        Of all draws of the genetic covariance C, whatever its structure: over traits, of C_(il,il') in environment i,
-        and of mean_ii' C_(il,i'l'); in interactions, of mean_i C_(il,il') - mean_ii' C_(il,i'l'); over environments, of
-        C_(il,i'l).
-        """
-        from bmtme.decisions.correlations import tabulate_correlations
-
-        return tabulate_correlations(self._fit, kind, over)
-
-    def correlation_matrix(
-        self,
-        kind: Literal["genetic", "residual", "interaction"] = "genetic",
-        over: Literal["trait", "env"] = "trait",
-        trait: str | None = None,
-        env: str | None = None,
-    ) -> pd.DataFrame:
-        """Posterior means of `correlations` as a labelled square.
-
-        Parameters
-        ----------
-        kind, over
-            As in `correlations`.
-        trait : str, optional
-            Of which trait, over environments; may be left out where they all have the same.
-        env : str, optional
-            In which environment, over traits; default their means over all.
-
-        Raises
-        ------
-        UsageError, DataError
-            As of `correlations`; where one has to be named.
-        """
-        from bmtme.decisions.correlations import make_matrix
-
-        return make_matrix(self._fit, kind, over, trait, env)
-
-    @document(columns=decided.HERITABILITIES)
-    def heritability(
-        self,
-        kind: Literal["record", "mean", "cullis"] = "record",
-        population: Literal["trial", "base"] = "trial",
-        env: Env = None,
-    ) -> pd.DataFrame:
-        """Heritability of a record, of an entry mean, or by the precision of differences between lines.
-
-        Parameters
-        ----------
-        kind : {"record", "mean", "cullis"}
-            Of one record, by environment; of a line's mean over its plots and environments; by Cullis. The latter two
-            are of the environments with a record of the trait.
-        population : {"trial", "base"}
-            Among the trial's lines, or in the base of the relationship, as animal breeders expect it (c = 1).
-        env : str or list, optional
-            Environments that are meant; default all.
-
-        Returns
-        -------
-        DataFrame
-            {columns}
-
-            ``env`` is None over several environments; of Cullis there is one number, and no interval.
-
-        Raises
-        ------
-        UsageError, DataError
-            Of Cullis, if the effects were not kept; for names that the fit does not have.
-
-        Notes
-        -----
-        With c the expected sample variance of the lines' effects per unit of their covariance, C_r the covariance of
-        effects outside the relationship, R the residual variance, I environments and r plots in each:
-
-        record: V / (V + R), V = c C_ii + C_r, in environment i.
-
-        mean: V_g / (V_g + V_ge / I + R / (I r)), V_g = c mean_(i != i') C_ii' + C_r and V_g + V_ge = c mean_i C_ii +
-        C_r; lines with more or fewer plots count by harmonic means (Piepho & Moehring 2007, Genetics 177:1881-1888).
-        Variances of replicates and blocks are not in the denominator.
-
-        cullis: 1 - vbar / (2 sigma2), vbar the mean posterior variance of a difference of two lines, sigma2 the
-        posterior mean of c w'Cw + C_r (Cullis et al. 2006, J Agric Biol Environ Stat 11:381-393).
-        """
-        from bmtme.decisions.heritability import tabulate_heritability
-
-        return tabulate_heritability(self._fit, kind, population, env)
-
     @document(columns=decided.STABILITY)
     def stability(
         self, trait: str | None = None, env: Env = None, best: Best = "high", draws: int = 1000
     ) -> pd.DataFrame:
-        """How the lines' values change from environment to environment.
+        """How the lines' values change from environment to environment; parameters as of `Decisions`.
 
-        Parameters
-        ----------
-        trait, best, draws
-            As in `ranking`.
-        env : list of str, optional
-            Two environments at least; default those with a record of the trait.
+        ``env`` names two environments at least; default those with a record of the trait.
 
         Returns
         -------
@@ -363,11 +216,6 @@ class Decisions:
             Best first.
 
             {columns}
-
-        Raises
-        ------
-        UsageError, DataError
-            As of `ranking`; for a single environment.
 
         Notes
         -----
@@ -379,34 +227,3 @@ class Decisions:
         from bmtme.decisions.stability import tabulate_stability
 
         return tabulate_stability(self._fit, trait, env, best, draws)
-
-    @document(columns=decided.MARKER_EFFECTS)
-    def marker_effects(self, markers: pd.DataFrame | Markers, env: Env = None, draws: int = 1000) -> pd.DataFrame:
-        """Effects of the markers of which the relationship was made, to score other genotypes.
-
-        Parameters
-        ----------
-        markers : DataFrame or Markers
-            Genotypes as `bmtme.vanraden` took them for the relationship of the fit, by its first method.
-        env, draws
-            As in `ranking`.
-
-        Returns
-        -------
-        DataFrame
-            {columns}
-
-        Raises
-        ------
-        UsageError, DataError
-            If the effects were not kept; if the markers do not make the relationship of the fit.
-
-        Notes
-        -----
-        a = Z' G^+ u / c_m, c_m = sum 2 p (1 - p), of the lines with a record, u the posterior mean of their effects
-        over the target environments (VanRaden 2008, J Dairy Sci 91:4414-4423). Z a gives u of these lines and the
-        expectation of all others; effects outside the relationship are no part of it.
-        """
-        from bmtme.decisions.markers import tabulate_marker_effects
-
-        return tabulate_marker_effects(self._fit, markers, env, draws)

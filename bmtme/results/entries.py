@@ -173,6 +173,26 @@ class Column:
         return self.make(source)
 
 
+def bound(
+    unit: Unit,
+    of: str = "its 90% interval",
+    prefix: str = "",
+    suffix: str = "",
+    kind: str = NUMBER,
+    make: Callable[[Any], Any] | None = None,
+    hidden: bool = False,
+) -> tuple[Column, Column]:
+    """The ends of an interval, ``lower`` and ``upper``, of which `make` gives the values (n, 2)."""
+
+    def take(k: int) -> Callable[[Any], Any] | None:
+        return None if make is None else lambda source: make(source)[:, k]
+
+    return (
+        Column(f"{prefix}lower{suffix}", kind, unit, f"lower end of {of}", take(0), hidden),
+        Column(f"{prefix}upper{suffix}", kind, unit, "upper end of that interval", take(1), hidden),
+    )
+
+
 def name_columns(columns: Sequence[Column]) -> list[str]:
     """Their names, in order."""
     return [column.name for column in columns]

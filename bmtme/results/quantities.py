@@ -45,6 +45,7 @@ from bmtme.results.entries import (
     Column,
     Mark,
     Quantity,
+    bound,
 )
 from bmtme.results.notes import (
     HARDLY,
@@ -297,24 +298,9 @@ PREDICTIONS: tuple[Column, ...] = (
         "mean", NUMBER, VALUE, "posterior mean of the cell's genetic value, `beta + b1 + b2`", attrgetter("expected")
     ),
     Column("sd", NUMBER, DIFFERENCE, "its posterior standard deviation", attrgetter("sd")),
-    Column(
-        "lower", NUMBER, VALUE, "lower end of the 90% interval for one new plot", lambda cells: cells.interval[:, 0]
-    ),
-    Column("upper", NUMBER, VALUE, "upper end of that interval", lambda cells: cells.interval[:, 1]),
-    Column(
-        "mean_lower", NUMBER, VALUE, "lower end of the 90% interval for `observed`",
-        lambda cells: cells.mean_interval[:, 0], hidden=True,
-    ),
-    Column(
-        "mean_upper", NUMBER, VALUE, "upper end of that interval", lambda cells: cells.mean_interval[:, 1], hidden=True
-    ),
-    Column(
-        "mean_lower_50", NUMBER, VALUE, "lower end of the 50% interval for `observed`",
-        lambda cells: cells.mean_half[:, 0], hidden=True,
-    ),
-    Column(
-        "mean_upper_50", NUMBER, VALUE, "upper end of that interval", lambda cells: cells.mean_half[:, 1], hidden=True
-    ),
+    *bound(VALUE, "the 90% interval for one new plot", make=attrgetter("interval")),
+    *bound(VALUE, "the 90% interval for `observed`", "mean_", make=attrgetter("mean_interval"), hidden=True),
+    *bound(VALUE, "the 50% interval for `observed`", "mean_", "_50", make=attrgetter("mean_half"), hidden=True),
     Column(
         "log_score", NUMBER, DENSITY, "logarithm of the predictive density at `observed`",
         lambda cells: cells.scores[:, 0], hidden=True,

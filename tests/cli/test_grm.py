@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bmtme.cli import grm
+from bmtme.cli import arguments, grm
 from bmtme.cli.main import main
 from bmtme.data.markers.codes import AUTO, CODINGS
 from bmtme.data.relationship import files as relationship_files
@@ -245,7 +245,7 @@ def test_options_whose_values_begin_with_a_minus(run_grm, frame, tmp_path, value
 
 
 def test_choices_are_those_of_the_library():
-    assert grm.CODINGS == (AUTO, *CODINGS)
+    assert arguments.CODINGS == (AUTO, *CODINGS)
     assert [ending for ending in (".csv", ".csv.gz", ".tsv", ".tsv.gz") if ending in grm.EPILOG] == list(
         relationship_files._TEXT_ENDINGS
     )

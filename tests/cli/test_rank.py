@@ -65,7 +65,9 @@ def test_tables(fit, folder: Path, run: Run, tmp_path: Path) -> None:
     response = read_table(out / "response.csv", columns["response.csv"])
     pd.testing.assert_frame_equal(response, fit.response(expected))
     weights = expected.attrs["weights"]
-    assert f"index {weights['T1']:.4g} T1 - {-weights['T2']:.4g} T2" in " ".join(said.split())
+    words = " ".join(said.split())
+    assert "weights T1 - 0.5 T2, in genetic standard deviations" in words
+    assert f"index {weights['T1']:.3g} T1 - {-weights['T2']:.3g} T2" in words
     assert "E1 0.67, E3 0.33" in said
     code, _, complained = run("rank", folder, "--trait", "T1", "--out", out)
     assert code == 2
@@ -78,7 +80,29 @@ def test_lowest_and_gains(fit, folder: Path, run: Run) -> None:
     assert "low values wanted" in said
     _, said, _ = run("rank", folder, "--gains", "T1=1,T2=0")
     weights = fit.index(gains={"T1": 1, "T2": 0}).attrs["weights"]
-    assert f"{np.abs(weights['T2']):.4g} T2" in said
+    assert f"{np.abs(weights['T2']):.3g} T2" in said
+    assert "gains wanted T1 1, T2 0, in units of the traits" in said
+
+
+def test_an_index_shows_its_traits(fit, folder: Path, run: Run) -> None:
+    """And its own value as a deviation from the mean of the candidates; the check is one of the lines shown."""
+    _, said, _ = run("rank", folder, "--index", "T1=1,T2=-0.25", "--check", "L05", "--top", "2")
+    table = fit.index({"T1": 1.0, "T2": -0.25}, top=2, check="L05")
+    traits = {trait: fit.ranking(trait).set_index("line")["value"] for trait in ("T1", "T2")}
+    lines = [line.split() for line in said.splitlines()]
+    assert ["index", "T1", "-", "0.25", "T2"] in lines
+    start = lines.index("line index T1 T2 reliab. rank 90% P(top 2) P(> check)".split())
+    shown = (
+        table.iloc[:10]
+        if "L05" in set(table["line"][:10])
+        else pd.concat([table.iloc[:10], table[table["line"] == "L05"]])
+    )
+    for cells, row in zip(lines[start + 1 :], shown.to_dict("records"), strict=False):
+        line = cells[1].removesuffix("*")
+        assert line == row["line"]
+        assert float(cells[2]) == pytest.approx(row["value"] - table["value"].mean(), abs=0.006)
+        assert [float(x) for x in cells[3:5]] == pytest.approx([traits[t][line] for t in ("T1", "T2")], abs=0.006)
+    assert f"{30 - len(shown)} lines are not shown." in " ".join(said.split())
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,8 @@ def test_heritability_of_records_and_means(population, alone):
     s.plots[0, 1] = 1  # one more plot there
     fit = make_fit(s, spread=0.2, alone=alone)
     record, mean = (fit.heritability(kind, population) for kind in ("record", "mean"))
-    assert record.columns.tolist() == mean.columns.tolist() == ["env", "trait", "mean", "sd", "lower", "upper"]
+    names = ["env", "trait", "mean", "sd", "lower", "upper", "note"]
+    assert record.columns.tolist() == mean.columns.tolist() == names
     for l, trait in enumerate(s.traits):
         part = s.take_trait(l) if alone else s
         c = 1.0 if population == "base" else measure_spread(s.G, part.known)
@@ -180,6 +181,33 @@ def test_heritability_of_records_and_means(population, alone):
         assert row["env"] is None
         assert row["mean"] == pytest.approx(np.mean(draws))
         assert row["sd"] == pytest.approx(np.std(draws, ddof=1))
+
+
+def test_notes_of_heritabilities():
+    """Of one environment that of the summary; over several, where the prior alone speaks."""
+    fit = make_fit(make_setting(paper=True), "paper")
+    reason = "nothing tells it"
+    fit.run["facts"]["prior_only"] = {f"heritability[{env}, T1]": reason for env in ("E1", "E3")}
+    fit.run["facts"]["prior_only"]["heritability[E2, T2]"] = "nor this"
+    known = fit.summary()["note"]
+    for population in ("trial", "base"):
+        for row in fit.heritability(population=population).itertuples():
+            assert row.note == known[f"heritability[{row.env}, {row.trait}]"]
+            assert ("prior only" in row.note) == ((row.env, row.trait) in {("E1", "T1"), ("E3", "T1"), ("E2", "T2")})
+    for kind in ("mean", "cullis"):
+        notes = fit.heritability(kind)["note"].tolist()
+        assert notes == [f"prior only: {reason} (E1, E3)", "prior only: nor this (E2)"]
+        assert fit.heritability(kind, env=["E1", "E2"])["note"].tolist()[0] == f"prior only: {reason} (E1)"
+        assert fit.heritability(kind, env=["E2"])["note"].tolist()[0] == known["heritability[E2, T1]"]
+
+
+def test_fits_from_before_a_variable():
+    fit = make_fit(make_setting(), draws=10)
+    fit.run["versions"] = {"bmtme": "0.1"}
+    fit._groups["constant_data"] = fit._groups["constant_data"].drop_vars("relationship_contrast")
+    with pytest.raises(DataError, match=r"is of bmtme 0\.1, which did not keep 'relationship_contrast'.*again"):
+        fit.ranking("T1")
+    assert len(fit.heritability()) == 6
 
 
 def test_an_entry_mean_of_a_balanced_trial():

@@ -94,12 +94,17 @@ def make_setting(
     )  # fmt: skip
 
 
-def condition(s: Setting) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior mean and covariance of (beta (I L), u (J I L), r (J L)) by one dense normal distribution."""
+def condition(s: Setting, tau: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior mean and covariance of (beta (I L), u (J I L), r (J L)) by one dense normal distribution.
+
+    tau : (L,) standard deviation of the means around one of their own; default free means
+    """
     J, (I, L) = len(s.G), s.C.shape[:2]
     M = I * L
     prior = np.zeros((M + J * M + J * L,) * 2)
     prior[:M, :M] = WIDE * np.eye(M)
+    if tau is not None:
+        prior[:M, :M] = np.kron(np.ones((I, I)), WIDE * np.eye(L)) + np.kron(np.eye(I), np.diag(tau**2))
     prior[M : M + J * M, M : M + J * M] = np.kron(s.G, s.C.reshape(M, M))
     prior[M + J * M :, M + J * M :] = np.kron(np.eye(J), s.Sigma_r)
     values = [(n, l) for n, l in np.argwhere(~np.isnan(s.y))]
@@ -286,6 +291,9 @@ def make_fit(
         if "unrecorded" in groups:
             groups["unrecorded"] = groups["unrecorded"].assign_coords(trait=s.traits)
     there = ~np.isnan(s.y).all(axis=1)
+    known = [s.lines[j] for j in s.known]
+    G = {"G": (("line", "line_bis"), s.G[np.ix_(s.known, s.known)])}
+    groups["relationship"] = label(G, {"line": known, "line_bis": known})
     record = {
         "Y": (("record", "trait"), s.y[there]),
         "record_line": ("record", [s.lines[j] for j in s.plots[there, 0]]),

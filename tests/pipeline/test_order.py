@@ -71,7 +71,7 @@ def assert_same_groups(one, two):
         for key in dataset.data_vars:
             values = other[key]
             for dim in values.dims:
-                if dim in ("line", "predicted_line", "env", "env_bis", "replicate"):
+                if dim in ("line", "line_bis", "predicted_line", "env", "env_bis", "replicate"):
                     values = values.sel({dim: dataset[dim].values})
             np.testing.assert_array_equal(dataset[key].values, values.values, err_msg=f"{name}.{key}")
 

@@ -104,17 +104,18 @@ def test_python_of_the_pages() -> None:
     assert Path("run", "summary.csv").is_file()
 
 
-def test_readme_shell() -> None:
+def test_shell_of_the_pages() -> None:
     """Every bmtme command, with fewer draws; the first makes the relationship."""
     make_files()
     Path("grm.csv").unlink()
     commands = [
         command
-        for block in find_blocks("README.md", "sh")
+        for page in ("README.md", "examples/decisions.md")
+        for block in find_blocks(page, "sh")
         for command in block.replace("\\\n", " ").splitlines()
         if command.startswith("bmtme ")
     ]
-    assert len(commands) >= 2
+    assert {command.split()[1] for command in commands} >= {"grm", "fit", "rank", "cv", "score"}
     for command in commands:
         words = shlex.split(command, comments=True)[1:]
         if words[0] in ("fit", "cv"):
@@ -133,6 +134,7 @@ def make_files() -> None:
     wide.melt(["line", "env", "rep"], ["Yield", "PH"], "trait", "value").to_csv("long.csv", index=False)
     assert simulation.markers is not None
     simulation.markers.to_csv("markers.csv")
+    simulation.markers.rename(index={simulation.relationship.lines[0]: "N1"}).to_csv("new.csv")
     lines = simulation.relationship.lines
     pd.DataFrame(simulation.relationship.matrix, lines, lines).to_csv("grm.csv")
     parents = {"female": [""] * 5 + list(lines[:15]), "male": [""] * 5 + list(lines[1:16])}

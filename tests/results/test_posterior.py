@@ -79,6 +79,9 @@ def test_other_groups(awkward):
     constant = idata["constant_data"]
     assert constant["recorded"].values.tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 0], [0, 0, 0]]
     assert float(constant["relationship_mean_diagonal"]) == pytest.approx(awkward.run["facts"]["mean_diagonal"])
+    related = idata["relationship"]["G"]
+    assert "NA" in related["line"].values.tolist()
+    assert related.sizes["line"] == related.sizes["line_bis"] == 11  # those with a record
     stats = idata["sample_stats"]
     assert stats["completed_log_density"].dims == ("chain", "draw")
     assert np.isfinite(stats["completed_log_density"].values).all()

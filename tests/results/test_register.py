@@ -296,7 +296,9 @@ def read_tables():
         ("column of `fit.heritability()`", decided.HERITABILITIES),
         ("column of `fit.response()`", decided.RESPONSE),
         ("column of `fit.stability()`", decided.STABILITY),
+        ("column of `fit.leave_one_out()`", decided.LEFT_OUT),
         ("column of `fit.marker_effects()`", decided.MARKER_EFFECTS),
+        ("column of `fit.score()`", decided.SCORED),
     ],
 )
 def test_the_page_of_the_outputs_has_every_column(header, columns):

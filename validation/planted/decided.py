@@ -6,6 +6,7 @@ from validation.planted.mutant import Mutant
 
 RANKS, INDEX = "decisions/test_ranking.py::", "decisions/test_index.py::"
 COVARIANCES, STABILITY = "decisions/test_covariances.py::", "decisions/test_stability.py::"
+LEFT_OUT, SCORES = "decisions/test_leave_one_out.py::", "decisions/test_scoring.py::"
 RELIABLE = RANKS + "test_reliability_against_the_dense_posterior"
 
 DECIDED = (
@@ -57,6 +58,34 @@ DECIDED = (
         "S = np.atleast_2d(np.cov(predicted, rowvar=False))",
         "S = candidates.genetic",
         (INDEX + "test_desired_gains[trait]",),
+    ),
+    Mutant(
+        "leave-one-out: the means have not learnt from the record",
+        "decisions/leave_one_out.py",
+        "P -= A @",
+        "A @",
+        (LEFT_OUT + "test_refits_of_forty_lines", LEFT_OUT + "test_blocks[line-exchangeable]"),
+    ),
+    Mutant(
+        "leave-one-out: value by value, not by blocks",
+        "decisions/leave_one_out.py",
+        "np.linalg.eigh(P[np.ix_(rows, rows)])",
+        "np.linalg.eigh(np.diag(P[rows, rows]))",
+        (LEFT_OUT + "test_blocks[cell-flat]",),
+    ),
+    Mutant(
+        "score: markers centred by the frequencies of the new lines",
+        "decisions/scoring.py",
+        "own - ploidy * p)",
+        "own - np.nanmean(own, axis=0))",
+        (SCORES + "test_every_column[False]", SCORES + "test_as_lines_of_the_relationship"),
+    ),
+    Mutant(
+        "score: the interval without what markers leave open",
+        "decisions/scoring.py",
+        "variance = left[:, None] * within[:, l]",
+        "variance = 0.0 * left[:, None] * within[:, l]",
+        (SCORES + "test_as_lines_of_the_relationship",),
     ),
     Mutant(
         "joint probabilities: a product of those of the traits",

@@ -15,7 +15,7 @@ from bmtme.arguments import is_one_of, show, whole_number
 from bmtme.data.tables.cells import MISSING_CODES, list_codes, number
 from bmtme.errors import DataError, UsageError
 
-__all__ = ["AUTO", "CODINGS", "DIPLOID", "Coding", "MissingCodes", "check_coding", "choose_coding"]
+__all__ = ["AUTO", "CODINGS", "DIPLOID", "Coding", "MissingCodes", "check_coding", "choose_coding", "name_alleles"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,6 +27,9 @@ _MOST_SETS = 24
 #: Numbers that no coding holds and that programs write for a missing genotype: PLINK's -9, bed-reader's -127, and the
 #: least 8-bit integer.
 _NEVER_A_GENOTYPE = (-9.0, -127.0, -128.0)
+
+#: In place of the name of an allele.
+_NO_ALLELE = ("", "0", ".", "?", "N")
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,12 @@ class MissingCodes:
         for value in self._numbers:
             codes[codes == value] = np.nan
         return codes
+
+
+def name_alleles(counted: str, other: str) -> tuple[str, str]:
+    """The two alleles of a marker as files name them, in capitals; empty where they name none."""
+    one, two = (allele.strip().upper() for allele in (counted, other))
+    return "" if one in _NO_ALLELE else one, "" if two in _NO_ALLELE else two
 
 
 def check_coding(coding: Any, ploidy: Any = DIPLOID) -> int:

@@ -49,6 +49,9 @@ class Markers:
         Places among the source's lines; which of the source's markers are there. None for all.
     ploidy : int
         Sets of chromosomes, the copies that a genotype has of all alleles.
+    alleles : tuple of (str, str), or None
+        Of each marker the allele whose copies are counted and the other one, empty where the file does not name it;
+        None where it names none.
     """
 
     lines: tuple[str, ...]
@@ -58,6 +61,7 @@ class Markers:
     line_places: npt.NDArray[np.int64] | None = None
     kept: BoolArray | None = None
     ploidy: int = DIPLOID
+    alleles: tuple[tuple[str, str], ...] | None = None
 
     def __repr__(self) -> str:
         return f"Markers({self.source}: {len(self.lines)} lines x {len(self.names)} markers)"
@@ -174,7 +178,10 @@ class Markers:
             kept = np.ones(len(markers), dtype=bool) if self.kept is None else self.kept.copy()
             kept[kept] = markers
             names = tuple(name for name, stays in zip(self.names, markers, strict=True) if stays)
-            chosen = replace(chosen, names=names, kept=kept)
+            alleles = self.alleles
+            if alleles is not None:
+                alleles = tuple(pair for pair, stays in zip(alleles, markers, strict=True) if stays)
+            chosen = replace(chosen, names=names, kept=kept, alleles=alleles)
         return chosen
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from bmtme.data.markers.codes import DIPLOID, MissingCodes
+from bmtme.data.markers.codes import DIPLOID, MissingCodes, name_alleles
 from bmtme.data.markers.genotypes import Markers
 from bmtme.data.markers.tables import MISSING_BYTE, Rows
 from bmtme.data.tables.cells import unique_names
@@ -53,6 +54,7 @@ def read_hapmap(source: str, header: Sequence[str], rows: Rows, ploidy: int, pro
     lines = unique_names(columns[_FIRST_LINE:], f"the header of {source}")
     names: list[str] = []
     codes: list[np.ndarray] = []
+    named: list[tuple[str, str]] = []
     several = 0
     bar = Progress(1, f"reading {source}", progress)
     try:
@@ -73,6 +75,9 @@ def read_hapmap(source: str, header: Sequence[str], rows: Rows, ploidy: int, pro
             if counted is None:
                 several += 1
                 continue
+            there = set("".join(alleles for alleles in seen.values() if alleles))
+            others = (there if len(there) == 2 else there.union(listed)) - {counted}
+            named.append(name_alleles(counted, others.pop() if len(others) == 1 else ""))
             numbers = {text: MISSING_BYTE if a is None else a.count(counted) for text, a in seen.items()}
             names.append(name or f"{texts[2]}:{texts[3]}")
             codes.append(np.array([numbers[text] for text in texts[_FIRST_LINE:]], dtype=np.int8))
@@ -88,7 +93,8 @@ def read_hapmap(source: str, header: Sequence[str], rows: Rows, ploidy: int, pro
             UserWarning,
             stacklevel=4,
         )
-    return Markers.from_codes(np.array(codes).T, lines, names, source, "012", MissingCodes(), ploidy)
+    found = Markers.from_codes(np.array(codes).T, lines, names, source, "012", MissingCodes(), ploidy)
+    return replace(found, alleles=tuple(named))
 
 
 def _split(text: str, listed: Sequence[str], ploidy: int) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bmtme.data.markers.codes import AUTO, FloatArray
+from bmtme.data.markers.codes import AUTO, FloatArray, name_alleles
 from bmtme.data.markers.genotypes import Markers
 from bmtme.data.tables.cells import individual_names
 from bmtme.data.tables.texts import read_words
@@ -37,9 +37,10 @@ def read_plink(path: str | os.PathLike[str], ids: str = AUTO) -> Markers:
     bed = Path(path).with_suffix(".bed")
     bed_reader = require("bed_reader", "plink", f"reading {Path(path).name}")
     individuals = _columns(bed.with_suffix(".fam"), "individual", (0, 1))
-    variants = _columns(bed.with_suffix(".bim"), "marker", (1, 0, 3))
+    variants = _columns(bed.with_suffix(".bim"), "marker", (1, 0, 3, 4, 5))
     lines = individual_names([(family, name) for family, name in individuals], f"{bed.stem}.fam", ids)
-    names = [f"{chromosome}:{position}" if name == "." else name for name, chromosome, position in variants]
+    names = [f"{chromosome}:{position}" if name == "." else name for name, chromosome, position, _, _ in variants]
+    alleles = tuple(name_alleles(one, other) for *_, one, other in variants)
     _check_size(bed, len(lines), len(names))
     # Its own reading of .fam and .bim is left out: the counts are enough.
     genotypes = bed_reader.open_bed(bed, iid_count=len(lines), sid_count=len(names))
@@ -51,7 +52,7 @@ def read_plink(path: str | os.PathLike[str], ids: str = AUTO) -> Markers:
             raise DataError(f"{bed.name} cannot be read at markers {start + 1} to {stop}: {error}.") from None
         return np.asarray(codes, dtype=np.float64)
 
-    return Markers(lines, tuple(names), bed.name, read)
+    return Markers(lines, tuple(names), bed.name, read, alleles=alleles)
 
 
 def _columns(path: Path, what: str, places: tuple[int, ...]) -> list[tuple[str, ...]]:

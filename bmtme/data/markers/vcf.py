@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from bmtme.data.markers.codes import DIPLOID, FloatArray
+from bmtme.data.markers.codes import DIPLOID, FloatArray, name_alleles
 from bmtme.data.markers.genotypes import Markers
 from bmtme.data.tables.cells import unique_names
 from bmtme.data.tables.limits import describe_excess, find_limit
@@ -58,6 +58,7 @@ def read_vcf(path: str | os.PathLike[str], progress: bool | None = None, ploidy:
     _check_columns(path, source)
     names: list[str] = []
     codes: list[npt.NDArray[np.int8]] = []
+    alleles: list[tuple[str, str]] = []
     several = 0
     bar = Progress(1, f"reading {source}", progress)
     try:
@@ -76,6 +77,7 @@ def read_vcf(path: str | os.PathLike[str], progress: bool | None = None, ploidy:
                     several += 1
                     continue
                 names.append(record.ID or f"{record.CHROM}:{record.POS}")
+                alleles.append(name_alleles("".join(record.ALT), record.REF))
                 codes.append(_count_alternative(record, lines, source, ploidy))
             bar.write(f"reading {source}: {len(names)} markers")
             if len(batch) < _BATCH:
@@ -100,7 +102,7 @@ def read_vcf(path: str | os.PathLike[str], progress: bool | None = None, ploidy:
         block[block == _MISSING] = np.nan
         return block
 
-    return Markers(lines, tuple(names), source, read, ploidy=ploidy)
+    return Markers(lines, tuple(names), source, read, ploidy=ploidy, alleles=tuple(alleles))
 
 
 def _check_columns(path: str | os.PathLike[str], source: str) -> None:

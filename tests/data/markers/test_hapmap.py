@@ -47,6 +47,8 @@ def test_copies_of_the_second_allele(tmp_path, column, name):
     assert markers.lines == tuple(LINES)
     assert markers.names == tuple(SITES)
     np.testing.assert_array_equal(codes_of(markers), np.array([site[3] for site in SITES.values()]).T)
+    told = {name: tuple(reversed(site[0].split("/"))) for name, site in SITES.items()}
+    assert dict(zip(markers.names, markers.alleles, strict=True)) == told | {"s8": ("G", "A"), "s9": ("T", "A")}
 
 
 def test_a_third_allele_leaves_the_marker_out(tmp_path):

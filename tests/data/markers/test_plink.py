@@ -38,7 +38,11 @@ def test_plink(gaps, plink, cells, monkeypatch):
 def test_plink_names_markers_by_position(gaps, plink):
     bim = plink.with_suffix(".bim")
     bim.write_text("".join(f"3 . 0 {k} A C\n" for k in range(60)))
-    assert read_markers(plink).names[:2] == ("3:0", "3:1")
+    markers = read_markers(plink)
+    assert markers.names[:2] == ("3:0", "3:1")
+    assert markers.alleles[0] == ("A", "C")
+    bim.write_text("".join(f"3 . 0 {k} 0 c\n" for k in range(60)))
+    assert read_markers(plink).alleles[59] == ("", "C")
 
 
 def cut(path: Path) -> None:

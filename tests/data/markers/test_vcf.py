@@ -41,6 +41,7 @@ def test_vcf(gaps, tmp_path, name):
     assert source.lines == LINES
     assert source.names == tuple(gaps.columns)
     np.testing.assert_array_equal(codes_of(source), gaps)
+    assert set(source.alleles) == {("C", "A")}
     np.testing.assert_allclose(vanraden(source, method=2).matrix, naive(gaps.to_numpy(), 2), atol=1e-13)
 
 
