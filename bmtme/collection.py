@@ -20,6 +20,7 @@ from bmtme.model.contrasts import measure_contrasts
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Prepared, count_records
+from bmtme.results.arviz_groups import RELATIONSHIP
 from bmtme.results.convergence import measure_sampling
 from bmtme.results.derivations import share_genetic
 from bmtme.results.information import find_prior_only
@@ -27,6 +28,8 @@ from bmtme.results.posterior import arrange_dataset, collect_effects, collect_va
 from bmtme.results.quantities import REP_EFFECTS, choose_stored
 from bmtme.results.trait_variances import find_prior_only_variances
 
+#: Values of a trait at most where the relationship is kept.
+MOST = 5000
 #: Of every group of the result.
 ATTRS = {"inference_library": "bmtme", "inference_library_version": __version__}
 
@@ -119,7 +122,7 @@ def collect(
         index,
         ATTRS,
     )
-    groups["observed_data"] = collect_observed(prepared, replicates)
+    groups["observed_data"] = collect_observed(prepared, [prepared])
     groups["constant_data"] = xarray.Dataset(
         {
             "relationship_eigenvalues": ("eigenvector", prepared.basis.values * scaling.m),
@@ -137,10 +140,10 @@ def collect(
     return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
 
 
-def collect_observed(prepared: Prepared, replicates: Sequence[str] = ()) -> Any:
+def collect_observed(prepared: Prepared, parts: Sequence[Prepared]) -> Any:
     """The records with a value, as they are shown.
 
-    replicates : that have effects; the records tell theirs, empty for none
+    parts : of the trial, that were fitted; where some have effects of replicates, records tell theirs, empty for none
     """
     import xarray
 
@@ -148,13 +151,37 @@ def collect_observed(prepared: Prepared, replicates: Sequence[str] = ()) -> Any:
     lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
     record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
-    if replicates:
-        names = np.array([*list_replicates(prepared), ""])
-        level = prepared.factors[0].level if prepared.factors else np.full(len(lines), -1)
-        record["record_replicate"] = ("record", names[level])
+    if any(part.factors for part in parts):
+        found: dict[int, str] = {}
+        for part in parts:
+            names = list_replicates(part)
+            for factor in part.factors:
+                places = zip(part.records.tolist(), factor.level.tolist(), strict=True)
+                found |= {n: names[k] for n, k in places if k >= 0}
+        record["record_replicate"] = ("record", np.array([found.get(n, "") for n in prepared.records.tolist()]))
     return arrange_dataset(
         xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, ATTRS), {"record": order}
     )
+
+
+def collect_relationship(prepared: Prepared) -> dict[str, Any]:
+    """The relationship among the lines with a record, as shown, where leaving records out may ask for it.
+
+    A group of the result by its name: ``G (line, line_bis)``, left out for an identity. None where a trait has more
+    values than `MOST`.
+    """
+    import xarray
+
+    if prepared.observed.sum(axis=0).max() > MOST:
+        return {}
+    lines = [prepared.lines[j] for j in prepared.shown_lines]
+    coords: dict[str, Any] = {"line": lines}
+    variables = {}
+    if not prepared.relationship.is_identity:
+        index = prepared.relationship.index(lines)
+        variables["G"] = ("line", "line_bis"), prepared.relationship.matrix[np.ix_(index, index)]
+        coords["line_bis"] = lines
+    return {RELATIONSHIP: xarray.Dataset(variables, coords, ATTRS)}
 
 
 def describe_replicates(prepared: Prepared, model: BMTME) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from bmtme.collection import (
     ATTRS,
     collect,
     collect_observed,
+    collect_relationship,
     describe_data,
     describe_replicates,
     describe_sampling,
@@ -159,6 +160,7 @@ def fit(
     with threadpool_limits(1):  # the same bits whatever the number of cores
         groups, facts, went = collect_all(sets, built, modes, sampled, keep)
         predictions = None
+        groups |= collect_relationship(prepared)
         if not alone:
             groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS)
         if targets is not None:
@@ -282,7 +284,8 @@ def collect_all(
         return groups[""], facts, went
     whole = sets[0].whole
     lines = [whole.lines[j] for j in whole.shown_lines]
-    return join_groups(groups, lines) | {"observed_data": collect_observed(whole)}, facts, went
+    observed = collect_observed(whole, [own.prepared for own in sets])
+    return join_groups(groups, lines) | {"observed_data": observed}, facts, went
 
 
 def announce_compilation(sampler: str, bar: Progress) -> None:

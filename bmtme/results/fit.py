@@ -13,6 +13,7 @@ from bmtme.arguments import check_predicted, file_path, whole_number
 from bmtme.choices import RECORD
 from bmtme.errors import UsageError
 from bmtme.results import quantities
+from bmtme.results.arviz_groups import make_arviz_groups
 from bmtme.results.convergence import describe_convergence
 from bmtme.results.decisions import Decisions
 from bmtme.results.docstrings import document
@@ -34,8 +35,9 @@ class Fit(Decisions):
     Attributes
     ----------
     idata : arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
-        Groups posterior, sample_stats, observed_data, constant_data, ``effects`` where they were thinned, and
-        ``unrecorded`` where the relationship has lines without a record: how their effects follow from the others'.
+        Groups posterior, sample_stats, observed_data, constant_data, ``effects`` where they were thinned,
+        ``unrecorded`` where the relationship has lines without a record: how their effects follow from the others', and
+        ``relationship``, that among the lines with a record. `to_arviz` is what ArviZ's checks of a model want.
     run : dict
         Settings, seed, versions, timings and facts about the data: ``run.json``, which has a schema and the hashes of
         the files beside.
@@ -180,6 +182,59 @@ class Fit(Decisions):
         draws = whole_number(draws, "draws", 1)
         lines = self._look_at_predictions("there are no draws of them")["line"]
         return draw_line_effects(self._groups, list(dict.fromkeys(lines)), self.run["settings"]["seed"], draws)
+
+    def to_arviz(
+        self,
+        log_likelihood: bool | Literal["record", "value"] = False,
+        posterior_predictive: bool = False,
+        draws: int = 1000,
+    ) -> Any:
+        """The fit as an object on which functions of ArviZ work as they are: loo, compare, loo_pit, bfmi, plot_ppc, ...
+
+        Parameters
+        ----------
+        log_likelihood : bool or {"record", "value"}
+            Log density of each record given all others, for loo and compare: joint over its traits (True, "record").
+            Of each value given all others, those of its own record among them: "value", which loo_pit and plots of it
+            need where there are several traits, as they compare single values.
+        posterior_predictive : bool
+            New values of the same records, for plot_ppc and loo_pit.
+        draws : int
+            Draws over all chains, at most, evenly kept, if either is asked for; else all are there.
+
+        Returns
+        -------
+        arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
+            posterior
+                As of ``idata``, with correlations and heritabilities, and without the effects of lines. All entries
+                vary, so that R-hat is never missing: matrices that are zero off their diagonal are variances, such as
+                ``sigma2_E (env)``, and correlations have a dimension of pairs.
+            sample_stats
+                As of ``idata``, with ``energy``, minus ``completed_log_density``: the moves of the sampler are no flow
+                with one energy; bfmi of it tells how freely the fit of the records moves.
+            observed_data, posterior_predictive, log_likelihood
+                ``y (obs)``, with coordinates line, env, trait and record.
+            constant_data
+                As of ``idata``.
+
+        Raises
+        ------
+        UsageError
+            If the effects were not kept and are needed; if there are too many values, or draws for the memory.
+        DataError
+            Under flat means, for a column with a single record.
+
+        Notes
+        -----
+        The log likelihood integrates effects and means out (`bmtme.results.pointwise`): given its own effects, a
+        record would not be left out, and Pareto k above 0.7 says so. It asks for one more record, mostly of a line that
+        was seen elsewhere, and does not replace `bmtme.cross_validate`, which asks for new lines or environments.
+        Effects of replicates, and means under the paper's prior, are held at their draws.
+        """
+        draws = whole_number(draws, "draws", 1)
+        if posterior_predictive:
+            self._look_at_predictions("there is no posterior_predictive")
+        return make_tree(make_arviz_groups(self._groups, self.run, log_likelihood, bool(posterior_predictive), draws))
 
     def _look_at_predictions(self, loss: str) -> pd.DataFrame:
         if self._predictions is None:
