@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +13,11 @@ from bmtme.choices import RECORD
 from bmtme.errors import UsageError
 from bmtme.results import quantities
 from bmtme.results.arviz_groups import make_arviz_groups
-from bmtme.results.convergence import describe_convergence
 from bmtme.results.decisions import Decisions
+from bmtme.results.diagnosis import diagnose_fit, lay_out
 from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
+from bmtme.results.frames import SummaryTable
 from bmtme.results.line_effects import add_records, draw_line_effects
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import read_kind
@@ -60,9 +60,14 @@ class Fit(Decisions):
 
     def __str__(self) -> str:
         """What it is, and whether it can be leaned on: of a summary, narrow screens hide the diagnostics."""
-        traits = [str(name) for name in self._groups["posterior"]["trait"].values]
-        text = describe_convergence(self.summary(), self.run, self.run["facts"]["envs"], traits)
-        return "\n".join([repr(self), *textwrap.wrap(text, 80, break_on_hyphens=False, break_long_words=False)])
+        verdict, convergence, *others = self._diagnose()
+        more = ["fit.diagnose() says of which numbers little or nothing is known."] if others else []
+        return "\n".join([repr(self), lay_out([verdict]), lay_out([convergence]), *more])
+
+    def _repr_html_(self) -> str:
+        from bmtme.report.markup import show_fit
+
+        return show_fit(self)
 
     @property
     def idata(self) -> Any:
@@ -86,12 +91,12 @@ class Fit(Decisions):
 
         Notes
         -----
-        On a narrow screen pandas hides columns in the middle: ``print(fit)`` says how the chains went, and
-        ``print(fit.summary().to_string())`` shows all.
+        Printed, it shows the diagnostics within 80 columns, and at most 40 rows, those with a note among them;
+        ``print(fit.summary().to_string())`` shows all. What is made of the table is a plain DataFrame.
         """
         if self._summary is None:
             self._summary = summarise_posterior(self._groups["posterior"], self.run["facts"])
-        return self._summary.copy()
+        return SummaryTable(self._summary.copy())
 
     @document(columns=quantities.list_predictions())
     def predictions(self, of: Literal["genetic", "record"] = "genetic") -> pd.DataFrame:
@@ -243,6 +248,22 @@ class Fit(Decisions):
                 "'thin' or 'all'."
             )
         return self._predictions
+
+    def diagnose(self) -> str:
+        """What can be leaned on and what not, in words: `print` it before anything else.
+
+        Returns
+        -------
+        str
+            Paragraphs, at most 80 columns wide: a verdict; whether the chains agree, moves diverged, or the data have
+            two explanations, and what to do; then the quantities of which the prior alone is seen, of which hardly
+            anything is known, or which do not fit, by their names in `summary`; environments with few records.
+        """
+        return lay_out(self._diagnose())
+
+    def _diagnose(self) -> list[str]:
+        traits = [str(name) for name in self._groups["posterior"]["trait"].values]
+        return diagnose_fit(self.summary(), self.run, traits)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write summary.csv, predictions.csv, idata.nc and run.json to a new or empty folder.
