@@ -15,8 +15,10 @@ from bmtme.cli.arguments import (
     check_data_options,
     whole,
 )
-from bmtme.cli.inputs import read_inputs
+from bmtme.cli.forecast import add_dry_run, check_dry_run, rehearse_fit
+from bmtme.cli.inputs import check_optional_out, read_inputs
 from bmtme.cli.models import ModelWords, make_model
+from bmtme.cli.objects import add_json_option, list_files, list_rows, say_object
 from bmtme.cli.outputs import check_size, save
 from bmtme.cli.streams import say, width
 
@@ -30,8 +32,15 @@ examples:
       --traits Yield,PH --out run
   bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env \\
       --traits Yield,PH --model single --residual by-env --out run
+  bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env \\
+      --traits Yield,PH --genetic free --dry-run
 
 {DATA_FORMAT}
+It says first whether the chains can be leaned on, and ends with the best lines of
+each trait; 'bmtme rank DIR' ranks all. With --json all of that is one object:
+settings, data, reliable, diagnosis, summary, best. With --dry-run nothing is
+sampled or written: it says what would run, with memory and a rough time.
+
 Afterwards DIR holds:
   summary.csv      means, covariances, genetic correlations, heritabilities:
                    mean, SD, 90% interval and diagnostics of each
@@ -62,17 +71,29 @@ def add_command(commands: Any) -> None:
         "thin (default: %(default)s)",
     )
     group.add_argument("--cores", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
-    add_common_options(parser)
-    parser.set_defaults(parser=parser, check=check_data_options, run=run)
+    add_json_option(group)
+    add_dry_run(group)
+    add_common_options(parser, required=False)
+    parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
 
 
-def run(args: argparse.Namespace, out: Path) -> int:
-    """Fit, write the folder `out`, and say what came out."""
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that do not belong together."""
+    check_data_options(args)
+    check_dry_run(args.parser, args)
+
+
+def run(args: argparse.Namespace, out: Path | None) -> int:
+    """Fit, write the folder `out`, and say what came out; or say what would be done."""
     model = make_model(ModelWords.of(args, args.model))
     inputs = read_inputs(args)
+    if args.dry_run or out is None:
+        return rehearse_fit(args, inputs, model)
 
     from bmtme.pipeline import fit
+    from bmtme.report.best import describe_best, rank_best
     from bmtme.report.tables import describe_fit
+    from bmtme.results.convergence import is_reliable
 
     check_size(out, inputs.trial, inputs.relationship, model, args.draws, args.chains, args.keep_effects)
     result = fit(
@@ -90,6 +111,23 @@ def run(args: argparse.Namespace, out: Path) -> int:
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out)
-    say(describe_fit(result.summary(), result.run, inputs.trial, width()))
-    say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    summary, best = result.summary(), rank_best(result)
+    reliable = is_reliable(summary, result.run, result.run["facts"]["envs"], inputs.trial.traits)
+    if args.json:
+        say_object(
+            args,
+            out,
+            settings=result.run["settings"],
+            data=result.run["data"],
+            reliable=reliable,
+            diagnosis=result._diagnose(),
+            summary=list_rows(summary),
+            best={trait: list_rows(table.head(table.attrs["top"])) for trait, table in best.items()},
+        )
+        return 0
+    say(describe_fit(summary, result.run, inputs.trial, width()))
+    if best:
+        recorded = result._groups["observed_data"]["record_line"].values.tolist()
+        say(f"\n{describe_best(best, recorded, reliable, width())}")
+    say(f"\nwritten to {out}: {', '.join(list_files(out))}")
     return 0

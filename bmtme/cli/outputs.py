@@ -16,10 +16,27 @@ if TYPE_CHECKING:
     from bmtme.model.structure import BMTME
     from bmtme.results.fit import Fit
 
-__all__ = ["check_size", "save", "save_figures"]
+__all__ = ["check_size", "measure_size", "save", "save_figures"]
 
 #: Characters of a model's label in the name of a file.
 MOST_LETTERS = 60
+
+
+def measure_size(
+    trial: Trial, relationship: Relationship, model: BMTME | SingleTrait, draws: int, chains: int, keep: str
+) -> int:
+    """Bytes of the draws of a fit, with the effects that are kept."""
+    from bmtme.model.baselines import SingleTrait
+    from bmtme.results.posterior import THINNED
+    from bmtme.sampling import choose_keep, count_draw_bytes, count_effect_bytes
+
+    J, I, L = len(set(trial.lines) & set(relationship.lines)), len(trial.envs), len(trial.traits)
+    sweeps = draws * chains
+    kept = {"all": sweeps, "thin": min(sweeps, THINNED), "none": 0}
+    parts, inner = (L, model.model) if isinstance(model, SingleTrait) else (1, model)
+    r = inner.line_effect
+    size = parts * count_draw_bytes(I, L // parts, sweeps, inner)
+    return size + count_effect_bytes(J, I, L, kept[choose_keep(keep, count_effect_bytes(J, I, L, sweeps, r))], r)
 
 
 def check_size(
@@ -38,18 +55,9 @@ def check_size(
     UsageError, MachineError
     """
     from bmtme.arguments import check_memory
-    from bmtme.model.baselines import SingleTrait
     from bmtme.results.folder import check_space
-    from bmtme.results.posterior import THINNED
-    from bmtme.sampling import choose_keep, count_draw_bytes, count_effect_bytes
 
-    J, I, L = len(set(trial.lines) & set(relationship.lines)), len(trial.envs), len(trial.traits)
-    sweeps = draws * chains
-    kept = {"all": sweeps, "thin": min(sweeps, THINNED), "none": 0}
-    parts, inner = (L, model.model) if isinstance(model, SingleTrait) else (1, model)
-    r = inner.line_effect
-    size = parts * count_draw_bytes(I, L // parts, sweeps, inner)
-    size += count_effect_bytes(J, I, L, kept[choose_keep(keep, count_effect_bytes(J, I, L, sweeps, r))], r)
+    size = measure_size(trial, relationship, model, draws, chains, keep)
     check_memory(size, f"draws={draws}, chains={chains}, keep_effects={keep!r}")
     check_space(out, size)
 

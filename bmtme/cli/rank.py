@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmtme.cli.arguments import Parser, add_common_options, number, split_names
 from bmtme.cli.inputs import check_optional_out
+from bmtme.cli.objects import add_json_option, list_files, list_rows, say_object
 from bmtme.cli.streams import say, width
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def add_command(commands: Any) -> None:
         "--top", type=number, default=0.05, metavar="N", help="the best: a share below 1, or a number (default: 0.05)"
     )
     group.add_argument("--check", dest="check_line", metavar="LINE", help="line that the others are compared with")
+    add_json_option(group)
     add_common_options(parser, text="folder for the tables; new or empty", required=False)
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
 
@@ -120,11 +122,16 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         best = "low" if args.lowest else "high"
         table = fit.ranking(args.trait, args.env, args.top, best, args.check_line)  # type: ignore[arg-type]
     response = fit.response(table)
-    recorded = fit._groups["observed_data"]["record_line"].values.tolist()
-    say(describe_ranking(table, recorded, width(), response))
+    recorded = set(fit._groups["observed_data"]["record_line"].values.tolist())
     if out is not None:
         write(fit, {"ranking.csv": table, "response.csv": response}, args, out)
-        say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    if args.json:
+        rows = [row | {"recorded": row["line"] in recorded} for row in list_rows(table)]
+        say_object(args, out, fit=args.fit, of=table.attrs, ranking=rows, response=list_rows(response))
+        return 0
+    say(describe_ranking(table, recorded, width(), response))
+    if out is not None:
+        say(f"\nwritten to {out}: {', '.join(list_files(out))}")
     return 0
 
 
