@@ -100,6 +100,10 @@ examples:
       --model unstructured --model "own=unstructured,residual=by-env" --out cvrun
 
 {DATA_FORMAT}
+With --json all that is said is one object: settings, data, warnings, failures,
+advice, summary, comparison. --dry-run fits and writes nothing: it says what would
+run, with memory and a rough time.
+
 Afterwards DIR holds:
   scores.csv        correlations, errors, coverage and other scores of each model,
                     partition, environment and trait

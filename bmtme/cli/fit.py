@@ -36,10 +36,10 @@ examples:
       --traits Yield,PH --genetic free --dry-run
 
 {DATA_FORMAT}
-It says first whether the chains can be leaned on, and ends with the best lines of
-each trait; 'bmtme rank DIR' ranks all. With --json all of that is one object:
-settings, data, reliable, diagnosis, summary, best. With --dry-run nothing is
-sampled or written: it says what would run, with memory and a rough time.
+First it says whether the chains can be leaned on, at the end which lines are the
+highest of each trait; 'bmtme rank DIR' ranks all. With --json all is one object:
+settings, data, reliable, diagnosis, summary, best. --dry-run samples and writes
+nothing: it says what would run, with memory and a rough time.
 
 Afterwards DIR holds:
   summary.csv      means, covariances, genetic correlations, heritabilities:

