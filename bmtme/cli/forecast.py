@@ -32,8 +32,8 @@ ONCE, COLUMNS, IMPUTED = 0.06, 3.3e-6, 2.9e-7
 OTHER = 5.0
 #: Seconds of a decomposition, for each line^3; and of libraries, summary, predictions and files.
 DECOMPOSITION, REST = 2e-10, 4.0
-#: A busy or slow machine takes so many times as long.
-SLOW = 5.0
+#: A busy or slow machine may take so many times as long.
+SLOW = 10.0
 #: Bytes of Python and the libraries; copies of the relationship, and of its decomposition, at the peak.
 PROGRAM, GIVEN, DECOMPOSED = 400 * 2**20, 2, 4
 
@@ -153,10 +153,11 @@ def describe_forecast(
     facts.append(("chains", f"{chains}, seed {sampling['seed']}; {together} at a time"))
     written = "" if partitions else f", {show_bytes(size)} of it draws that are written"
     facts.append(("memory", f"about {show_bytes(memory)}{written}"))
-    time = f"roughly {show_seconds(seconds)} on a fast machine with nothing else to do, up to "
-    time += f"{show_seconds(SLOW * seconds)} elsewhere" + (
-        "" if compiled else "; and some minutes before, once, to compile the sampler"
+    time = (
+        f"roughly {show_seconds(seconds)} on a fast machine with nothing else to do; a slow or busy one may take ten "
+        "times as long"
     )
+    time += "" if compiled else "; some minutes more, once, to compile the sampler"
     facts.append(("time", time))
     content = {
         "dry_run": True,

@@ -12,7 +12,7 @@ from bmtme.arguments import check_memory, show
 from bmtme.errors import DataError, UsageError
 from bmtme.results.entries import Quantity
 from bmtme.results.line_effects import relate_columns, relate_lines, take_kept
-from bmtme.results.pointwise import RECORD, UNITS, Covariances, Plan, list_flat_orphans, measure
+from bmtme.results.pointwise import RECORD, UNITS, VALUE, Covariances, Plan, list_flat_orphans, measure
 from bmtme.results.predictions import spread_evenly
 from bmtme.results.residuals import list_residuals
 from bmtme.results.rows import untwin
@@ -30,13 +30,20 @@ VARIANCES = {
 }  # fmt: skip
 #: The variable of the observations.
 Y = "y"
+#: What a log likelihood asks.
+ASKED = {
+    RECORD: "log density of a record, joint over its traits, given all other records: one more record of a line that "
+    "is mostly seen elsewhere; it does not replace a cross-validation",
+    VALUE: "log density of a value given all others, those of its own record among them; it does not replace a "
+    "cross-validation",
+}
 
 
 def make_arviz_groups(
     groups: Mapping[str, Any], run: Mapping[str, Any], unit: bool | str, predictive: bool, draws: int
 ) -> dict[str, Any]:
     """Datasets by group; parameters as of `Fit.to_arviz`, draws of all chains at most where data are asked for."""
-    unit = check_unit(unit)
+    unit = check_unit(unit, predictive)
     records = Records(groups)
     u, r, posterior = take_draws(groups, draws, unit, predictive)
     made = {"posterior": vary(posterior, run["facts"])}
@@ -47,6 +54,7 @@ def make_arviz_groups(
     with threadpool_limits(1):  # the same bits whatever the number of cores
         if unit:
             made["log_likelihood"] = records.flatten(measure_records(groups, run, posterior, records, unit), unit)
+            made["log_likelihood"][Y].attrs |= {"meaning": ASKED[unit]}
         if predictive:
             made["posterior_predictive"] = records.flatten(replicate(posterior, u, r, records, run))
     made["observed_data"] = records.flatten(records.Y[records.observed])
@@ -54,15 +62,17 @@ def make_arviz_groups(
     return {name: dataset.assign_attrs(groups["posterior"].attrs) for name, dataset in made.items()}
 
 
-def check_unit(unit: Any) -> str:
+def check_unit(unit: Any, predictive: bool) -> str:
     """Unit of the log likelihood by what a user gave, empty for none.
+
+    predictive : whether new values are asked for, beside which functions of ArviZ want the log likelihood of values
 
     Raises
     ------
     UsageError
     """
     if isinstance(unit, bool):
-        return RECORD if unit else ""
+        return "" if not unit else VALUE if predictive else RECORD
     if not isinstance(unit, str) or unit not in UNITS:
         raise UsageError(f"log_likelihood must be False, True or one of {list_names(UNITS)}, got {show(unit)}.")
     return unit
@@ -176,7 +186,7 @@ class Records:
         self.traits = data["trait"].values.astype(str)
         self.replicates = data["record_replicate"].values if "record_replicate" in data.coords else None
 
-    def flatten(self, values: np.ndarray, unit: str = "value") -> Any:
+    def flatten(self, values: np.ndarray, unit: str = VALUE) -> Any:
         """A Dataset of values along ``obs``, with chain and draw in front or not.
 
         unit : of which there are values; of records, where they have several traits
@@ -288,7 +298,7 @@ def measure_records(
                 out[c, d, there] += told - lost.sum(axis=1)
             else:
                 mine = np.isin(trait, np.arange(len(traits))[l])
-                values = told if unit != RECORD else UNITS["value"](P, q, observed)
+                values = told if unit != RECORD else UNITS[VALUE](P, q, observed)
                 out[c, d, mine] = values - lost[observed]
     return out
 

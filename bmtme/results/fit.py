@@ -199,9 +199,9 @@ class Fit(Decisions):
         Parameters
         ----------
         log_likelihood : bool or {"record", "value"}
-            Log density of each record given all others, for loo and compare: joint over its traits (True, "record").
-            Of each value given all others, those of its own record among them: "value", which loo_pit and plots of it
-            need where there are several traits, as they compare single values.
+            Log density of each record given all others, joint over its traits ("record"); or of each value given all
+            others, those of its own record among them ("value"). True is "record", and "value" beside
+            `posterior_predictive`: loo_pit and its plots compare single values.
         posterior_predictive : bool
             New values of the same records, for plot_ppc and loo_pit.
         draws : int
@@ -218,7 +218,7 @@ class Fit(Decisions):
                 As of ``idata``, with ``energy``, minus ``completed_log_density``: the moves of the sampler are no flow
                 with one energy; bfmi of it tells how freely the fit of the records moves.
             observed_data, posterior_predictive, log_likelihood
-                ``y (obs)``, with coordinates line, env, trait and record.
+                ``y (obs)``, with coordinates line, env, trait (but for records of several) and record.
             constant_data
                 As of ``idata``.
 

@@ -33,7 +33,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def whole(tiny):
-    return tiny.to_arviz(log_likelihood="value", posterior_predictive=True)
+    return tiny.to_arviz(log_likelihood=True, posterior_predictive=True)
 
 
 # --- functions of ArviZ -----------------------------------------------------------------------------------------------
@@ -81,6 +81,7 @@ def test_loo_and_compare(tiny, unit):
     count = int(np.isfinite(tiny.idata["observed_data"]["Y"]).sum())
     assert len(loo.pareto_k) == (count if unit == "value" else tiny.idata["observed_data"].sizes["record"])
     assert (loo.pareto_k.values < 0.7).mean() > 0.8
+    assert ("joint over its traits" in take(tree, "log_likelihood")["y"].attrs["meaning"]) == (unit != "value")
     assert len(arviz.compare({"one": tree, "other": tree})) == 2
 
 
