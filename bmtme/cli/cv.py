@@ -21,7 +21,7 @@ from bmtme.cli.arguments import (
     split_names,
     whole,
 )
-from bmtme.cli.forecast import add_dry_run, check_dry_run, rehearse_cv
+from bmtme.cli.forecast import add_dry_run, rehearse_cv
 from bmtme.cli.inputs import check_optional_out, describe_file, read_inputs
 from bmtme.cli.models import make_models, read_models
 from bmtme.cli.objects import LONG, add_json_option, list_files, list_rows, say_object
@@ -200,7 +200,7 @@ def add_command(commands: Any) -> None:
     group.add_argument("--workers", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
     add_json_option(group)
     add_dry_run(group)
-    add_common_options(parser, required=False)
+    add_common_options(parser)
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
 
 
@@ -221,7 +221,6 @@ def check(args: argparse.Namespace) -> None:
     """Refuse options that do not belong together."""
     parser: Parser = args.parser
     check_data_options(args)
-    check_dry_run(parser, args)
     check_scheme_options(args)
     args.score = split_names(parser, "--score", args.score) or []
     check_scores(parser, args.score)

@@ -15,7 +15,7 @@ from bmtme.cli.arguments import (
     check_data_options,
     whole,
 )
-from bmtme.cli.forecast import add_dry_run, check_dry_run, rehearse_fit
+from bmtme.cli.forecast import add_dry_run, rehearse_fit
 from bmtme.cli.inputs import check_optional_out, read_inputs
 from bmtme.cli.models import ModelWords, make_model
 from bmtme.cli.objects import add_json_option, list_files, list_rows, say_object
@@ -73,14 +73,8 @@ def add_command(commands: Any) -> None:
     group.add_argument("--cores", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
     add_json_option(group)
     add_dry_run(group)
-    add_common_options(parser, required=False)
-    parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
-
-
-def check(args: argparse.Namespace) -> None:
-    """Refuse options that do not belong together."""
-    check_data_options(args)
-    check_dry_run(args.parser, args)
+    add_common_options(parser)
+    parser.set_defaults(parser=parser, check=check_data_options, run=run, check_out=check_optional_out)
 
 
 def run(args: argparse.Namespace, out: Path | None) -> int:

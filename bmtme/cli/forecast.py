@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bmtme.model.structure import BMTME
     from bmtme.preparation import Prepared
 
-__all__ = ["Forecast", "add_dry_run", "check_dry_run", "describe_forecast", "foresee", "rehearse_cv", "rehearse_fit"]
+__all__ = ["Forecast", "add_dry_run", "describe_forecast", "foresee", "rehearse_cv", "rehearse_fit"]
 
 #: Milliseconds of a sweep: once; for each line x column^2; for each imputed share x line^2 x column. By the study
 #: `speed` (validation/results/tables/speed.md), whose sweeps of 80 to 5,000 lines, 2 to 20 environments and 1 to 8
@@ -199,19 +199,26 @@ def list_lengths(args: Any) -> dict[str, Any]:
     }
 
 
+class DryRun(argparse.Action):
+    """A flag beside which ``--out`` may be left out, as nothing is written."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any, **__: Any) -> None:
+        """Set the flag."""
+        setattr(namespace, self.dest, True)
+        for action in parser._actions:
+            if action.dest == "out":
+                action.required = False
+
+
 def add_dry_run(group: Any) -> None:
     """The option."""
     group.add_argument(
         "--dry-run",
-        action="store_true",
+        action=DryRun,
+        nargs=0,
+        default=False,
         help="say what would run, with sizes, memory and a rough time, and write nothing; --out may be left out",
     )
-
-
-def check_dry_run(parser: Any, args: Any) -> None:
-    """``--out`` is needed where something is written."""
-    if args.out is None and not args.dry_run:
-        parser.error("the following arguments are required: --out")
 
 
 def rehearse_fit(args: argparse.Namespace, inputs: Inputs, model: BMTME | SingleTrait) -> int:

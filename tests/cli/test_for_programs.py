@@ -43,7 +43,7 @@ def saved(trial_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_fit(fit_words: list[str], saved: Path, tmp_path: Path, run: Run) -> None:
+def test_fit(fit_words: list[str], tmp_path: Path, run: Run) -> None:
     code, said, complained = run(*fit_words, *SMALL, "--out", tmp_path / "run", "--json")
     assert code == 0, complained
     assert complained.startswith("warning: a short run")
@@ -51,7 +51,7 @@ def test_fit(fit_words: list[str], saved: Path, tmp_path: Path, run: Run) -> Non
     assert content["command"] == "fit"
     assert content["out"] == str(tmp_path / "run")
     assert content["files"] == ["idata.nc", "predictions.csv", "run.json", "summary.csv"]
-    fit = bmtme.load(saved)
+    fit = bmtme.load(tmp_path / "run")
     assert content["reliable"] is False
     assert content["diagnosis"] == fit._diagnose()
     table = fit.summary()
