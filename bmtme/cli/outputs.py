@@ -25,7 +25,10 @@ MOST_LETTERS = 60
 def measure_size(
     trial: Trial, relationship: Relationship, model: BMTME | SingleTrait, draws: int, chains: int, keep: str
 ) -> int:
-    """Bytes of the draws of a fit, with the effects that are kept."""
+    """Bytes of the draws of a fit, with the effects that are kept, and of the relationship where that is kept."""
+    import numpy as np
+
+    from bmtme.collection import MOST
     from bmtme.model.baselines import SingleTrait
     from bmtme.results.posterior import THINNED
     from bmtme.sampling import choose_keep, count_draw_bytes, count_effect_bytes
@@ -36,6 +39,8 @@ def measure_size(
     parts, inner = (L, model.model) if isinstance(model, SingleTrait) else (1, model)
     r = inner.line_effect
     size = parts * count_draw_bytes(I, L // parts, sweeps, inner)
+    if not relationship.is_identity and (~np.isnan(trial.values)).sum(axis=0).max() <= MOST:
+        size += 8 * J**2
     return size + count_effect_bytes(J, I, L, kept[choose_keep(keep, count_effect_bytes(J, I, L, sweeps, r))], r)
 
 

@@ -128,10 +128,10 @@ def show_comparison(table: pd.DataFrame, metric: str) -> str:
     row: Any
     for row in known.head(MOST_ROWS).itertuples(index=False):
         interval = "-" if np.isnan(row.lower) else f"{row.lower:+.3g} to {row.upper:+.3g}"
-        rows.append(
-            [row.model, row.against, row.trait or "all", row.env or "all", f"{row.difference:+.3g}", interval,
-             show_number(row.p, ".3f"), show_number(row.p_adjusted, ".3f")]
-        )  # fmt: skip
+        star = "*" if row.p_adjusted < LEVEL else ""
+        where = [row.model, row.against, row.trait or "all", row.env or "all"]
+        tests = [show_number(row.p, ".3f"), show_number(row.p_adjusted, ".3f")]
+        rows.append([*where, f"{row.difference:+.3g}{star}", interval, *tests])
     header = ["model", "against", "trait", "env", "difference", "95% interval", "p", "Holm"]
     marks = [bool(p < LEVEL) for p in known["p_adjusted"].head(MOST_ROWS)]
     rest = [f"({len(known) - len(rows):,} more rows: .to_string() prints all)"] if len(known) > len(rows) else []

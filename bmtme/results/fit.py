@@ -24,9 +24,13 @@ from bmtme.results.record import read_kind
 from bmtme.results.storage import read_fit, write_fit
 from bmtme.results.summary import summarise_posterior
 from bmtme.results.traits import BY_TRAIT
+from bmtme.words import count_noun
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
+
+
+NOUNS = {"line": "line", "env": "environment", "trait": "trait"}
 
 
 class Fit(Decisions):
@@ -53,10 +57,9 @@ class Fit(Decisions):
     def __repr__(self) -> str:
         data, settings = self.run["data"], self.run["settings"]
         alone = ", one trait at a time" if BY_TRAIT in self.run["facts"] else ""
-        return (
-            f"Fit({settings['model']['structure']}{alone}; {data['lines']} lines x {data['envs']} environments x "
-            f"{data['traits']} traits; {settings['chains']} chains of {settings['draws']} draws)"
-        )
+        sizes = [count_noun(data[f"{noun}s"], words) for noun, words in NOUNS.items()]
+        length = f"{count_noun(settings['chains'], 'chain')} of {count_noun(settings['draws'], 'draw')}"
+        return f"Fit({settings['model']['structure']}{alone}; {' x '.join(sizes)}; {length})"
 
     def __str__(self) -> str:
         """What it is, and whether it can be leaned on: of a summary, narrow screens hide the diagnostics."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ import pytest
 from bmtme import Relationship
 from bmtme.results.fit import Fit
 from tests.helpers.fits import fit_frame
+from tests.helpers.pages import parse
 from tests.helpers.trials import simulate_small
 
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
@@ -153,33 +153,6 @@ def test_what_is_made_of_a_summary_is_plain(fitted):
     pd.testing.assert_frame_equal(table, table.copy())
     pd.testing.assert_frame_equal(table.copy(), table)
     assert "..." not in table.to_string()
-
-
-class Texts(HTMLParser):
-    """Tags and texts of a page; a tag left open or not opened is an error."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.open.append(tag)
-        self.tags.add(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def parse(html: str) -> Texts:
-    page = Texts()
-    page.feed(html)
-    assert page.open == []
-    return page
 
 
 def test_html_of_odd_names():
