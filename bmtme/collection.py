@@ -28,7 +28,7 @@ from bmtme.results.posterior import arrange_dataset, collect_effects, collect_va
 from bmtme.results.quantities import REP_EFFECTS, choose_stored
 from bmtme.results.trait_variances import find_prior_only_variances
 
-#: Values of a trait at most where the relationship is kept.
+#: Values at most where the relationship is kept.
 MOST = 5000
 #: Of every group of the result.
 ATTRS = {"inference_library": "bmtme", "inference_library_version": __version__}
@@ -122,7 +122,7 @@ def collect(
         index,
         ATTRS,
     )
-    groups["observed_data"] = collect_observed(prepared, [prepared])
+    groups["observed_data"] = collect_observed(prepared, replicates)
     groups["constant_data"] = xarray.Dataset(
         {
             "relationship_eigenvalues": ("eigenvector", prepared.basis.values * scaling.m),
@@ -140,10 +140,11 @@ def collect(
     return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
 
 
-def collect_observed(prepared: Prepared, parts: Sequence[Prepared]) -> Any:
+def collect_observed(prepared: Prepared, replicates: Sequence[str] = (), parts: Sequence[Prepared] = ()) -> Any:
     """The records with a value, as they are shown.
 
-    parts : of the trial, that were fitted; where some have effects of replicates, records tell theirs, empty for none
+    replicates : that have effects; the records tell theirs, empty for none
+    parts : the same of each trait, where they are fitted one at a time: replicates are told by trait
     """
     import xarray
 
@@ -151,28 +152,33 @@ def collect_observed(prepared: Prepared, parts: Sequence[Prepared]) -> Any:
     lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
     record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
-    if any(part.factors for part in parts):
-        found: dict[int, str] = {}
-        for part in parts:
-            names = list_replicates(part)
-            for factor in part.factors:
-                places = zip(part.records.tolist(), factor.level.tolist(), strict=True)
-                found |= {n: names[k] for n, k in places if k >= 0}
-        record["record_replicate"] = ("record", np.array([found.get(n, "") for n in prepared.records.tolist()]))
+    if replicates:
+        own = [name_levels(part, prepared.records) for part in parts or [prepared]]
+        record["record_replicate"] = (("record", "trait"), np.stack(own, axis=1)) if parts else ("record", own[0])
     return arrange_dataset(
         xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, ATTRS), {"record": order}
     )
 
 
-def collect_relationship(prepared: Prepared) -> dict[str, Any]:
+def name_levels(prepared: Prepared, records: np.ndarray) -> np.ndarray:
+    """Replicate of each of some records (places in the trial given) that has an effect, empty for none."""
+    names = np.array([*list_replicates(prepared), ""])
+    levels = np.full(max(records.max(), prepared.records.max()) + 1, -1)
+    if prepared.factors:
+        levels[prepared.records] = prepared.factors[0].level
+    return names[levels[records]]
+
+
+def collect_relationship(prepared: Prepared, alone: bool) -> dict[str, Any]:
     """The relationship among the lines with a record, as shown, where leaving records out may ask for it.
 
-    A group of the result by its name: ``G (line, line_bis)``, left out for an identity. None where a trait has more
-    values than `MOST`.
+    A group of the result by its name: ``G (line, line_bis)``, left out for an identity. None where there are more
+    values than `bmtme.decisions.leave_one_out` takes: of all traits, or of each where they are fitted one at a time.
     """
     import xarray
 
-    if prepared.observed.sum(axis=0).max() > MOST:
+    counts = prepared.observed.sum(axis=0)
+    if (counts.max() if alone else counts.sum()) > MOST:
         return {}
     lines = [prepared.lines[j] for j in prepared.shown_lines]
     coords: dict[str, Any] = {"line": lines}

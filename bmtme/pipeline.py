@@ -160,7 +160,7 @@ def fit(
     with threadpool_limits(1):  # the same bits whatever the number of cores
         groups, facts, went = collect_all(sets, built, modes, sampled, keep)
         predictions = None
-        groups |= collect_relationship(prepared)
+        groups |= collect_relationship(prepared, alone)
         if not alone:
             groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS)
         if targets is not None:
@@ -284,7 +284,7 @@ def collect_all(
         return groups[""], facts, went
     whole = sets[0].whole
     lines = [whole.lines[j] for j in whole.shown_lines]
-    observed = collect_observed(whole, [own.prepared for own in sets])
+    observed = collect_observed(whole, replicates, [own.prepared for own in sets])
     return join_groups(groups, lines) | {"observed_data": observed}, facts, went
 
 

@@ -39,7 +39,8 @@ def measure_size(
     parts, inner = (L, model.model) if isinstance(model, SingleTrait) else (1, model)
     r = inner.line_effect
     size = parts * count_draw_bytes(I, L // parts, sweeps, inner)
-    if not relationship.is_identity and (~np.isnan(trial.values)).sum(axis=0).max() <= MOST:
+    counts = (~np.isnan(trial.values)).sum(axis=0)
+    if not relationship.is_identity and (counts.max() if parts > 1 else counts.sum()) <= MOST:
         size += 8 * J**2
     return size + count_effect_bytes(J, I, L, kept[choose_keep(keep, count_effect_bytes(J, I, L, sweeps, r))], r)
 

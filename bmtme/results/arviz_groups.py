@@ -184,7 +184,10 @@ class Records:
         self.observed = ~np.isnan(self.Y)
         self.lines, self.envs = data["record_line"].values.astype(str), data["record_env"].values.astype(str)
         self.traits = data["trait"].values.astype(str)
-        self.replicates = data["record_replicate"].values if "record_replicate" in data.coords else None
+        self.replicates: np.ndarray | None = None  # (N, L)
+        if "record_replicate" in data.coords:
+            names = data["record_replicate"].transpose("record", ...).values
+            self.replicates = np.broadcast_to(names if names.ndim == 2 else names[:, None], self.Y.shape)
 
     def flatten(self, values: np.ndarray, unit: str = VALUE) -> Any:
         """A Dataset of values along ``obs``, with chain and draw in front or not.
@@ -202,14 +205,14 @@ class Records:
         lead = ("chain", "draw")[: values.ndim - 1]
         return xarray.Dataset({Y: ((*lead, "obs"), values)}, coords)
 
-    def shift(self, posterior: Any, l: slice) -> np.ndarray | float:
+    def shift(self, posterior: Any) -> np.ndarray | float:
         """Effects of the records' replicates, (chain, draw, N, traits), or none."""
         if "rep_effects" not in posterior or self.replicates is None:
             return 0.0
-        effects = posterior["rep_effects"].transpose("chain", "draw", "replicate", "trait").values[..., l]
-        names = posterior["replicate"].values.tolist()
-        level = np.array([names.index(name) if name else -1 for name in self.replicates.tolist()])
-        return np.where((level >= 0)[:, None], effects[:, :, level], 0.0)
+        effects = posterior["rep_effects"].transpose("chain", "draw", "replicate", "trait").values
+        place = {name: k for k, name in enumerate(posterior["replicate"].values.tolist())}
+        level = np.array([[place.get(name, -1) for name in names] for names in self.replicates.tolist()])
+        return np.where(level >= 0, effects[:, :, level, np.arange(level.shape[1])], 0.0)
 
     def place(self, lines: Any, envs: Any) -> tuple[np.ndarray, np.ndarray]:
         """Places of the records among these names."""
@@ -278,7 +281,7 @@ def measure_records(
         held = means == "paper" and I > 1
         if not exchangeable and not held:
             refuse_orphans(plan, posterior["env"].values.tolist(), own)
-        Y = records.Y - records.shift(posterior, slice(None))
+        Y = records.Y - records.shift(posterior)
         Y = np.broadcast_to(Y, (chains, count, *records.Y.shape))[:, :, there][..., l]
         if exchangeable:
             Y = Y - posterior["mu"].transpose("chain", "draw", "trait").values[:, :, None, l]
@@ -328,7 +331,7 @@ def replicate(posterior: Any, u: Any, r: Any, records: Records, run: Mapping[str
     out = out + u.transpose("chain", "draw", "line", "env", "trait").values[:, :, line, env]
     if not isinstance(r, float):
         out += r.transpose("chain", "draw", "line", "trait").values[:, :, line]
-    out += records.shift(posterior, slice(None))
+    out += records.shift(posterior)
     for l, _, R in list_parts(posterior, run):
         noise = rng.standard_normal((*shape[:3], R.shape[-1]))
         out[..., l] += np.einsum("cdnlq,cdnq->cdnl", np.linalg.cholesky(R)[:, :, env], noise)

@@ -40,8 +40,9 @@ class Fit(Decisions):
     ----------
     idata : arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
         Groups posterior, sample_stats, observed_data, constant_data, ``effects`` where they were thinned,
-        ``unrecorded`` where the relationship has lines without a record: how their effects follow from the others', and
-        ``relationship``, that among the lines with a record. `to_arviz` is what ArviZ's checks of a model want.
+        ``unrecorded`` where the relationship has lines without a record: how their effects follow from the others';
+        ``relationship``, that of the lines with a record, where there are 5,000 values at most.
+        `to_arviz` has what ArviZ's checks of a model want.
     run : dict
         Settings, seed, versions, timings and facts about the data: ``run.json``, which has a schema and the hashes of
         the files beside.

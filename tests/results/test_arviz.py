@@ -171,6 +171,7 @@ def test_of_a_fit(model):
     V, shift = np.zeros((len(n), len(n))), np.zeros(len(n))
     for s in range(len(n)):
         rep = data["record_replicate"].values[n[s]] if "rep_effects" in draw else ""
+        rep = rep if isinstance(rep, str) else rep[l[s]]
         shift[s] = float(draw["mu"][l[s]]) + (float(draw["rep_effects"].sel(replicate=rep)[l[s]]) if rep else 0.0)
         for t in range(len(n)):
             a, b = envs[n[s]], envs[n[t]]

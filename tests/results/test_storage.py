@@ -39,7 +39,7 @@ def assert_same_fit(one, two):
     pd.testing.assert_frame_equal(one.predictions(), two.predictions())
     assert one.run == two.run
     assert repr(one) == repr(two)
-    names = ("posterior", "sample_stats", "observed_data", "constant_data")
+    names = ("posterior", "sample_stats", "observed_data", "constant_data", "relationship")
     for name in (*names, *(["effects"] if one.run["settings"]["keep_effects"] == "thin" else [])):
         a, b = one.idata[name], two.idata[name]
         assert set(a.data_vars) == set(b.data_vars)
