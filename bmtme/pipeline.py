@@ -283,8 +283,8 @@ def collect_all(
     if "" in groups:
         return groups[""], facts, went
     whole = sets[0].whole
-    lines = [whole.lines[j] for j in whole.shown_lines]
     observed = collect_observed(whole, replicates, [own.prepared for own in sets])
+    lines = [whole.lines[j] for j in whole.shown_lines]
     return join_groups(groups, lines) | {"observed_data": observed}, facts, went
 
 
