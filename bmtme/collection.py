@@ -13,8 +13,6 @@ import numpy as np
 from bmtme import __version__
 from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.checkup.line_effect import FEWEST_CONTRASTS, count_contrasts
-from bmtme.decisions.covariances import RELATIONSHIP
-from bmtme.decisions.leave_one_out import MOST
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
@@ -28,6 +26,7 @@ from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.quantities import REP_EFFECTS, choose_stored
 from bmtme.results.trait_variances import find_prior_only_variances
+from bmtme.results.unrecorded import MOST_RELATED, RELATIONSHIP
 
 #: Of every group of the result.
 ATTRS = {"inference_library": "bmtme", "inference_library_version": __version__}
@@ -177,7 +176,7 @@ def collect_relationship(prepared: Prepared, alone: bool) -> dict[str, Any]:
     import xarray
 
     counts = prepared.observed.sum(axis=0)
-    if (counts.max() if alone else counts.sum()) > MOST:
+    if (counts.max() if alone else counts.sum()) > MOST_RELATED:
         return {}
     lines = [prepared.lines[j] for j in prepared.shown_lines]
     coords: dict[str, Any] = {"line": lines}

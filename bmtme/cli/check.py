@@ -18,6 +18,7 @@ from bmtme.cli.arguments import (
 )
 from bmtme.cli.inputs import check_optional_out, name_columns, name_format, warn_of_unnamed_traits
 from bmtme.cli.kinship import read_kinship
+from bmtme.cli.objects import add_json_option, list_rows, say_object
 from bmtme.cli.outputs import TableFiles, describe_files
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import DataError
@@ -82,6 +83,7 @@ def add_command(commands: Any) -> None:
         "(default: %(default)s)",
     )
     group.add_argument("--plot", action="store_true", help="draw the records by line and environment into DIR")
+    add_json_option(group)
     add_table_options(parser)
     add_common_options(parser, text="folder for the text and the tables; new or empty", required=False)
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
@@ -115,9 +117,17 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     relationship, oddities = read_kin(args, trial)
     unrelated: Literal["error", "drop"] = "drop" if args.drop_unrelated else "error"
     checkup = look_over(trial, relationship, args.outlier, unrelated, [*faults, *oddities])
-    say(describe_checkup(checkup, width()))
     if out is not None:
         write(checkup, out, TableFiles.of(args), trial if args.plot else None)
+    if args.json:
+        findings = [
+            {"severity": n.severity, "kind": n.kind, "summary": n.summary, "items": n.items} for n in checkup.notes
+        ]
+        sizes, columns = checkup.sizes, list_rows(checkup.columns)
+        say_object(args, out, ok=checkup.ok, sizes=sizes, findings=findings, columns=columns)
+    else:
+        say(describe_checkup(checkup, width()))
+    if out is not None and not args.json:
         say(f"\n{describe_files(out)}")
     if checkup.ok:
         return 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmtme.cli.arguments import Parser, add_common_options, add_table_options
 from bmtme.cli.inputs import check_optional_out
+from bmtme.cli.objects import LONG, add_json_option, list_rows, say_object
 from bmtme.cli.outputs import TableFiles, describe_files
 from bmtme.cli.streams import complain, say, width
 
@@ -57,6 +58,7 @@ def add_command(commands: Any) -> None:
         default="cell",
         help="every environment and trait; traits, their environments averaged; all averaged (default: %(default)s)",
     )
+    add_json_option(parser)
     add_table_options(parser)
     add_common_options(parser, text="folder for the tables; new or empty", required=False)
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
@@ -80,6 +82,7 @@ def name_runs(folders: list[str]) -> dict[str, str]:
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
     """Compare, say what came out, and write it if that is wanted."""
+    from bmtme.cv.advice import advise
     from bmtme.cv.joining import join_runs
     from bmtme.cv.result import load_cross_validation
     from bmtme.report.comparison import describe_comparison, describe_runs
@@ -88,12 +91,17 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     table = joined.compare(args.metric, args.against, args.by)
     for text in joined.warnings:
         complain(f"warning: {text}")
+    if out is not None:
+        write(joined, table.assign(metric=args.metric)[["metric", *table]], args.words, out)
+    if args.json:
+        rows = list_rows(table)
+        say_object(args, out, metric=args.metric, runs=joined.run["runs"], comparison=rows,
+                   advice=advise(joined, LONG).splitlines())  # fmt: skip
+        return 0
     say(describe_runs(joined.run, width()))
     say(f"\n{describe_comparison(table, args.metric, width())}")
     say(f"\n{joined.advice()}")
     if out is not None:
-        table.insert(0, "metric", args.metric)
-        write(joined, table, args, out)
         say(f"\n{describe_files(out)}")
     return 0
 

@@ -22,8 +22,10 @@ from bmtme.cli.arguments import (
     split_names,
     whole,
 )
-from bmtme.cli.inputs import describe_file, read_inputs
+from bmtme.cli.forecast import add_dry_run, rehearse_cv
+from bmtme.cli.inputs import check_optional_out, describe_file, read_inputs
 from bmtme.cli.models import make_models, read_models
+from bmtme.cli.objects import LONG, add_json_option, list_rows, say_object
 from bmtme.cli.outputs import TableFiles, describe_files, save, save_figures
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import UsageError
@@ -99,6 +101,10 @@ examples:
       --model unstructured --model "own=unstructured,residual=by-env" --out cvrun
 
 {DATA_FORMAT}
+With --json all that is said is one object: settings, data, warnings, failures,
+advice, summary, comparison. --dry-run fits and writes nothing: it says what would
+run, with memory and a rough time.
+
 Afterwards DIR holds:
   scores.csv        correlations, errors, coverage and other scores of each model,
                     partition, environment and trait
@@ -193,9 +199,11 @@ def add_command(commands: Any) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--figures", action="store_true", help="draw figures into DIR; see below")
     group.add_argument("--workers", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
+    add_json_option(group)
+    add_dry_run(group)
     add_table_options(parser)
     add_common_options(parser)
-    parser.set_defaults(parser=parser, check=check, run=run)
+    parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
 
 
 def clone_limit(text: str) -> float | bool:
@@ -315,8 +323,8 @@ def make_scheme(args: argparse.Namespace) -> Scheme:
     return CV1(**{name: value for name, value in given.items() if value is not None})
 
 
-def run(args: argparse.Namespace, out: Path) -> int:
-    """Cross-validate, write the folder `out`, and say what came out."""
+def run(args: argparse.Namespace, out: Path | None) -> int:
+    """Cross-validate, write the folder `out`, and say what came out; or say what would be done."""
     models, scheme = make_models(args.models), make_scheme(args)
     inputs = read_inputs(args, args.groups, args.families)
     if args.partitions_file is not None:
@@ -329,14 +337,18 @@ def run(args: argparse.Namespace, out: Path) -> int:
         from bmtme.suggestions import suggest_models
 
         suggestions = suggest_models(inputs.trial, inputs.relationship, scheme, seed=args.seed, **clones)
-        say(f"{suggestions}\n")
+        if not args.json:
+            say(f"{suggestions}\n")
         if twice := [label for label in suggestions if label in models]:
             raise UsageError(
                 f"--model: two models are called {twice[0]!r}, one of them suggested: give yours another label, such "
                 f"as mine={twice[0]}."
             )
         models = {**suggestions, **models}
-    from bmtme.cv.advice import STARRED, find_best
+    if args.dry_run or out is None:
+        return rehearse_cv(args, inputs, models, scheme, clones)
+    from bmtme.cv.advice import STARRED, advise, find_best
+    from bmtme.cv.result import tabulate_differences
     from bmtme.cv.run import cross_validate
     from bmtme.report.tables import describe_cv
 
@@ -358,6 +370,21 @@ def run(args: argparse.Namespace, out: Path) -> int:
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out, TableFiles.of(args))
+    if args.figures:
+        save_figures(result, out)
+    if args.json:
+        say_object(
+            args,
+            out,
+            settings=result.run["settings"],
+            data=result.run["data"],
+            warnings=result.warnings,
+            failures=[dict(zip(("model", "partition", "message"), each, strict=True)) for each in result.failures],
+            advice=advise(result, LONG).splitlines(),
+            summary=list_rows(result.summary()),
+            comparison=list_rows(tabulate_differences(result)),
+        )
+        return finish(result.failures)
     best, known = find_best(result, args.score or STARRED)
     starred = {metric for metric, *_ in best}
     sizes = {metric: size for metric, size in known.items() if metric in starred}
@@ -365,13 +392,16 @@ def run(args: argparse.Namespace, out: Path) -> int:
     advice = result.advice()
     if advice:
         say(f"\n{advice}")
-    if args.figures:
-        save_figures(result, out)
     say(f"\n{describe_files(out)}")
-    if not result.failures:
+    return finish(result.failures)
+
+
+def finish(failures: Sequence[Any]) -> int:
+    """The exit status; that some fits failed is said."""
+    if not failures:
         return 0
     # Which, and why, is in a warning already.
-    failed = len(result.failures)
+    failed = len(failures)
     complain(
         f"bmtme: error: {failed} fit{'' if failed == 1 else 's'} failed (see run.json); the scores of the others are "
         "written."

@@ -16,8 +16,10 @@ from bmtme.cli.arguments import (
     check_data_options,
     whole,
 )
-from bmtme.cli.inputs import read_inputs
+from bmtme.cli.forecast import add_dry_run, rehearse_fit
+from bmtme.cli.inputs import check_optional_out, read_inputs
 from bmtme.cli.models import ModelWords, make_model
+from bmtme.cli.objects import add_json_option, list_rows, say_object
 from bmtme.cli.outputs import TableFiles, check_size, describe_files, save
 from bmtme.cli.streams import say, width
 
@@ -31,8 +33,15 @@ examples:
       --traits Yield,PH --out run
   bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env \\
       --traits Yield,PH --model single --residual by-env --out run
+  bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env \\
+      --traits Yield,PH --genetic free --dry-run
 
 {DATA_FORMAT}
+First it says whether the chains can be leaned on, at the end which lines are the
+highest of each trait; 'bmtme rank DIR' ranks all. With --json all is one object:
+settings, data, reliable, diagnosis, summary, best. --dry-run samples and writes
+nothing: it says what would run, with memory and a rough time.
+
 Afterwards DIR holds:
   summary.csv      means, covariances, genetic correlations, heritabilities:
                    mean, SD, 90% interval and diagnostics of each
@@ -63,18 +72,24 @@ def add_command(commands: Any) -> None:
         "thin (default: %(default)s)",
     )
     group.add_argument("--cores", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
+    add_json_option(group)
+    add_dry_run(group)
     add_table_options(parser)
     add_common_options(parser)
-    parser.set_defaults(parser=parser, check=check_data_options, run=run)
+    parser.set_defaults(parser=parser, check=check_data_options, run=run, check_out=check_optional_out)
 
 
-def run(args: argparse.Namespace, out: Path) -> int:
-    """Fit, write the folder `out`, and say what came out."""
+def run(args: argparse.Namespace, out: Path | None) -> int:
+    """Fit, write the folder `out`, and say what came out; or say what would be done."""
     model = make_model(ModelWords.of(args, args.model))
     inputs = read_inputs(args)
+    if args.dry_run or out is None:
+        return rehearse_fit(args, inputs, model)
 
     from bmtme.pipeline import fit
+    from bmtme.report.best import describe_best, rank_best
     from bmtme.report.tables import describe_fit
+    from bmtme.results.convergence import is_reliable
 
     check_size(out, inputs.trial, inputs.relationship, model, args.draws, args.chains, args.keep_effects)
     result = fit(
@@ -92,6 +107,23 @@ def run(args: argparse.Namespace, out: Path) -> int:
     )
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out, TableFiles.of(args))
-    say(describe_fit(result.summary(), result.run, inputs.trial, width()))
+    summary, best = result.summary(), rank_best(result)
+    reliable = is_reliable(summary, result.run, result.run["facts"]["envs"], inputs.trial.traits)
+    if args.json:
+        say_object(
+            args,
+            out,
+            settings=result.run["settings"],
+            data=result.run["data"],
+            reliable=reliable,
+            diagnosis=result._diagnose(),
+            summary=list_rows(summary),
+            best={trait: list_rows(table.head(table.attrs["top"])) for trait, table in best.items()},
+        )
+        return 0
+    say(describe_fit(summary, result.run, inputs.trial, width()))
+    if best:
+        recorded = result._groups["observed_data"]["record_line"].values.tolist()
+        say(f"\n{describe_best(best, recorded, reliable, width())}")
     say(f"\n{describe_files(out)}")
     return 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bmtme.model.structure import BMTME
     from bmtme.results.fit import Fit
 
-__all__ = ["TableFiles", "check_size", "describe_files", "save", "save_figures"]
+__all__ = ["TableFiles", "check_size", "describe_files", "measure_size", "save", "save_figures"]
 
 #: Bytes from which on the size of a file is said.
 LARGE = 10**6
@@ -57,6 +57,29 @@ def describe_files(out: Path) -> str:
     return f"written to {out}: {', '.join(files)}"
 
 
+def measure_size(
+    trial: Trial, relationship: Relationship, model: BMTME | SingleTrait, draws: int, chains: int, keep: str
+) -> int:
+    """Bytes of the draws of a fit, with the effects that are kept, and of the relationship where that is kept."""
+    import numpy as np
+
+    from bmtme.model.baselines import SingleTrait
+    from bmtme.results.posterior import THINNED
+    from bmtme.results.unrecorded import MOST_RELATED
+    from bmtme.sampling import choose_keep, count_draw_bytes, count_effect_bytes
+
+    J, I, L = len(set(trial.lines) & set(relationship.lines)), len(trial.envs), len(trial.traits)
+    sweeps = draws * chains
+    kept = {"all": sweeps, "thin": min(sweeps, THINNED), "none": 0}
+    parts, inner = (L, model.model) if isinstance(model, SingleTrait) else (1, model)
+    r = inner.line_effect
+    size = parts * count_draw_bytes(I, L // parts, sweeps, inner)
+    counts = (~np.isnan(trial.values)).sum(axis=0)
+    if not relationship.is_identity and (counts.max() if parts > 1 else counts.sum()) <= MOST_RELATED:
+        size += 8 * J**2
+    return size + count_effect_bytes(J, I, L, kept[choose_keep(keep, count_effect_bytes(J, I, L, sweeps, r))], r)
+
+
 def check_size(
     out: Path,
     trial: Trial,
@@ -73,18 +96,9 @@ def check_size(
     UsageError, MachineError
     """
     from bmtme.arguments import check_memory
-    from bmtme.model.baselines import SingleTrait
     from bmtme.results.folder import check_space
-    from bmtme.results.posterior import THINNED
-    from bmtme.sampling import choose_keep, count_draw_bytes, count_effect_bytes
 
-    J, I, L = len(set(trial.lines) & set(relationship.lines)), len(trial.envs), len(trial.traits)
-    sweeps = draws * chains
-    kept = {"all": sweeps, "thin": min(sweeps, THINNED), "none": 0}
-    parts, inner = (L, model.model) if isinstance(model, SingleTrait) else (1, model)
-    r = inner.line_effect
-    size = parts * count_draw_bytes(I, L // parts, sweeps, inner)
-    size += count_effect_bytes(J, I, L, kept[choose_keep(keep, count_effect_bytes(J, I, L, sweeps, r))], r)
+    size = measure_size(trial, relationship, model, draws, chains, keep)
     check_memory(size, f"draws={draws}, chains={chains}, keep_effects={keep!r}")
     check_space(out, size)
 

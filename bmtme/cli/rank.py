@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmtme.cli.arguments import Parser, add_common_options, add_table_options, number, split_names
 from bmtme.cli.inputs import check_optional_out
+from bmtme.cli.objects import add_json_option, list_rows, say_object
 from bmtme.cli.outputs import TableFiles, describe_files
 from bmtme.cli.streams import say, width
 
@@ -59,6 +60,7 @@ def add_command(commands: Any) -> None:
         "--top", type=number, default=0.05, metavar="N", help="the best: a share below 1, or a number (default: 0.05)"
     )
     group.add_argument("--check", dest="check_line", metavar="LINE", help="line that the others are compared with")
+    add_json_option(group)
     add_table_options(parser)
     add_common_options(parser, text="folder for the tables; new or empty", required=False)
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
@@ -127,9 +129,15 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     values = None
     if args.index or args.gains:
         values = tabulate_values(fit, list(table.attrs["weights"]), args.env)
-    say(describe_ranking(table, recorded, width(), response, values))
     if out is not None:
         write(fit, {"ranking": table, "response": response}, args, out)
+    if args.json:
+        known = set(recorded)
+        rows = [row | {"recorded": row["line"] in known} for row in list_rows(table)]
+        say_object(args, out, fit=args.fit, of=table.attrs, ranking=rows, response=list_rows(response))
+        return 0
+    say(describe_ranking(table, recorded, width(), response, values))
+    if out is not None:
         say(f"\n{describe_files(out)}")
     return 0
 

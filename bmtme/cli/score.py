@@ -6,8 +6,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.cli.arguments import add_common_options, add_ids_option, add_marker_options, file_name, number
+from bmtme.cli.arguments import (
+    add_common_options,
+    add_ids_option,
+    add_marker_options,
+    add_table_options,
+    file_name,
+    number,
+)
 from bmtme.cli.inputs import check_optional_out, describe_file
+from bmtme.cli.objects import add_json_option, list_rows, say_object
+from bmtme.cli.outputs import TableFiles, describe_files
 from bmtme.cli.rank import read_envs
 from bmtme.cli.streams import say, width
 
@@ -62,6 +71,8 @@ def add_command(commands: Any) -> None:
     group = parser.add_argument_group("quality control of the markers in training, as 'bmtme grm' had it")
     group.add_argument("--min-call-rate-marker", type=number, default=0.0, metavar="F", help="see 'bmtme grm --help'")
     group.add_argument("--min-maf", type=number, default=0.0, metavar="F", help="see 'bmtme grm --help'")
+    add_json_option(parser)
+    add_table_options(parser)
     add_common_options(parser, text="folder for the table; new or empty", required=False)
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
 
@@ -83,10 +94,14 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     training = choose_training(fit, training, args)
     table = fit.score(markers, training, args.env)
     recorded = fit._groups["observed_data"]["record_line"].values.tolist()
-    say(describe_scores(table, recorded, training.lines, width()))
     if out is not None:
         write(fit, table, args, out)
-        say(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    if args.json:
+        say_object(args, out, fit=args.fit, of=table.attrs, scores=list_rows(table))
+        return 0
+    say(describe_scores(table, recorded, training.lines, width()))
+    if out is not None:
+        say(f"\n{describe_files(out)}")
     return 0
 
 
@@ -118,14 +133,12 @@ def write(fit: Fit, table: pd.DataFrame, args: argparse.Namespace, out: Path) ->
     from bmtme import __version__
     from bmtme.results.folder import new_folder
     from bmtme.results.record import write_record
-    from bmtme.results.storage import describe_columns
 
-    name = "gebv.csv"
     with new_folder(out) as folder:
-        table.to_csv(folder / name, index=False, lineterminator="\n")
+        columns = TableFiles.of(args).write(folder, {"gebv": table})
         files = {"markers": describe_file(args.markers)}
         if args.training is not None:
             files["training"] = describe_file(args.training)
         run = {"fit": args.fit, "command": args.words, "inputs": files, "scores": table.attrs}
         run |= {"seed": fit.run["settings"]["seed"], "versions": {"bmtme": __version__}}
-        write_record(folder, run, "scores", {name: describe_columns(table)})
+        write_record(folder, run, "scores", columns)

@@ -23,6 +23,7 @@ from bmtme.errors import DataError
 from bmtme.results.docstrings import document
 from bmtme.results.entries import name_columns
 from bmtme.results.folder import save_result
+from bmtme.results.frames import ComparisonTable, ScoreTable
 from bmtme.results.quantities import list_hidden
 from bmtme.results.record import read_record, write_record
 from bmtme.results.scores import list_overall, list_scores, outline_comparison
@@ -111,6 +112,16 @@ class CrossValidation:
             parts.append(f"{count_noun(len(self.failures), 'fit')} failed")
         return textwrap.fill(f"CrossValidation({'; '.join(parts)})", 80, subsequent_indent="  ")
 
+    def __str__(self) -> str:
+        """What it is, what to bear in mind, and what the comparison of the models can bear."""
+        cautions = [textwrap.fill(text, 80, break_on_hyphens=False, break_long_words=False) for text in self.warnings]
+        return "\n".join(part for part in (repr(self), *cautions, self.advice()) if part)
+
+    def _repr_html_(self) -> str:
+        from bmtme.report.markup import show_cross_validation
+
+        return show_cross_validation(self)
+
     @document(columns=outline_comparison())
     def summary(self) -> pd.DataFrame:
         """Scores averaged over partitions, with the models ranked in each environment x trait.
@@ -123,7 +134,7 @@ class CrossValidation:
             Partitions share most of their lines, so that the standard errors are too small: `compare` tells whether
             models differ.
         """
-        return summarise(self.scores, envs=self.envs, traits=self.traits)
+        return ScoreTable(summarise(self.scores, envs=self.envs, traits=self.traits))
 
     @document(columns=COMPARED)
     def compare(self, metric: str = "pearson", against: str | None = None, by: By = "cell") -> pd.DataFrame:
@@ -152,7 +163,7 @@ class CrossValidation:
         UsageError
             For a metric, a model or a way to average that is none, or fewer than two models.
         """
-        return compare(
+        table = compare(
             self.scores,
             self.predictions,
             self.run["data"]["partitions"],
@@ -162,6 +173,9 @@ class CrossValidation:
             envs=self.envs,
             traits=self.traits,
         )
+        shown = ComparisonTable(table)
+        shown.attrs["metric"] = metric
+        return shown
 
     def best(self, metrics: Sequence[str] = STARRED) -> set[tuple[str, str, str, str]]:
         """The (metric, env, trait, model) where a model is better than every other one: what gets a star.

@@ -14,13 +14,11 @@ from bmtme.errors import DataError
 from bmtme.results.line_effects import relate_columns, relate_lines
 from bmtme.results.residuals import list_residuals
 from bmtme.results.traits import BY_TRAIT
-from bmtme.results.unrecorded import COLUMNS
+from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
 
 if TYPE_CHECKING:
     from bmtme.results.fit import Fit
 
-#: The group of a result that has the relationship of the lines with a record.
-RELATIONSHIP = "relationship"
 #: Numbers of a covariance that are looked at at a time.
 BLOCK = 2**24
 

@@ -25,14 +25,13 @@ from bmtme.results.decided import LEFT_OUT
 from bmtme.results.entries import name_columns
 from bmtme.results.summary import INTERVAL
 from bmtme.results.traits import BY_TRAIT
+from bmtme.results.unrecorded import MOST_RELATED
 from bmtme.words import list_names
 
 if TYPE_CHECKING:
     from bmtme.results.fit import Fit
 
 RECORD, CELL, LINE = BLOCKS = ("record", "cell", "line")
-#: Values of a fit at most: their covariance matrix is inverted as a whole.
-MOST = 5000
 #: Of a value's variance: where its prediction is worse by 1 / UNKNOWN, the others say nothing of it.
 UNKNOWN = 1e-8
 #: Share of an eigenvector by which a value is taken to have a part in it.
@@ -76,10 +75,10 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
     alone = is_alone(fit)
     sets = [[l] for l in range(len(traits))] if alone else [list(range(len(traits)))]
     count = max(int((~np.isnan(Y[:, places])).sum()) for places in sets)
-    if count > MOST:
+    if count > MOST_RELATED:
         raise UsageError(
             f"leave_one_out inverts the covariance matrix of all recorded values, of which this fit has {count:,}: "
-            f"more than {MOST:,} are not taken. Use bmtme.cross_validate, which fits anew."
+            f"more than {MOST_RELATED:,} are not taken. Use bmtme.cross_validate, which fits anew."
         )
     check_memory(6 * 8 * count**2, f"leave_one_out of {count:,} values")
     names, G = take_relationship(fit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,15 @@ def describe_convergence(summary: pd.DataFrame, run: dict[str, Any], envs: Seque
         describe_agreement(summary, run, any(stuck), any(corners)),
     ]
     return " ".join(part for part in parts if part)
+
+
+def is_reliable(summary: pd.DataFrame, run: Mapping[str, Any], envs: Sequence[str], traits: Sequence[str]) -> bool:
+    """Whether `describe_convergence` has nothing against the chains."""
+    for sampling, own in list_samplings(run["sampling"], traits):
+        apart = describe_explanations(sampling, run["settings"], envs, own) or describe_corners(sampling, envs, own)
+        if apart or max(sampling["divergences"]) >= MANY_DIVERGED * run["settings"]["draws"]:
+            return False
+    return bool(summary["r_hat"].max() <= GOOD_R_HAT and summary["ess_bulk"].min() >= GOOD_ESS)
 
 
 def list_samplings(sampling: dict[str, Any], traits: Sequence[str]) -> list[tuple[dict[str, Any], Sequence[str]]]:

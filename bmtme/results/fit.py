@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,10 +13,12 @@ from bmtme.arguments import check_predicted, file_path, whole_number
 from bmtme.choices import RECORD
 from bmtme.errors import UsageError
 from bmtme.results import quantities
-from bmtme.results.convergence import describe_convergence
+from bmtme.results.arviz_groups import make_arviz_groups
 from bmtme.results.decisions import Decisions
+from bmtme.results.diagnosis import diagnose_fit, lay_out
 from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
+from bmtme.results.frames import SummaryTable
 from bmtme.results.line_effects import add_records, draw_line_effects
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import read_kind
@@ -25,9 +26,13 @@ from bmtme.results.spreadsheets import check_xlsx
 from bmtme.results.storage import read_fit, write_fit
 from bmtme.results.summary import summarise_posterior
 from bmtme.results.traits import BY_TRAIT
+from bmtme.words import count_noun
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
+
+
+NOUNS = {"line": "line", "env": "environment", "trait": "trait"}
 
 
 class Fit(Decisions):
@@ -36,9 +41,10 @@ class Fit(Decisions):
     Attributes
     ----------
     idata : arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
-        Groups posterior, sample_stats, observed_data, constant_data, ``effects`` where they were thinned, and
+        Groups posterior, sample_stats, observed_data, constant_data, ``effects`` where they were thinned,
         ``unrecorded`` where the relationship has lines without a record: how their effects follow from the others';
         ``relationship``, that of the lines with a record, where there are 5,000 values at most.
+        `to_arviz` has what ArviZ's checks of a model want.
     run : dict
         Settings, seed, versions, timings and facts about the data: ``run.json``, which has a schema and the hashes of
         the files beside.
@@ -54,16 +60,20 @@ class Fit(Decisions):
     def __repr__(self) -> str:
         data, settings = self.run["data"], self.run["settings"]
         alone = ", one trait at a time" if BY_TRAIT in self.run["facts"] else ""
-        return (
-            f"Fit({settings['model']['structure']}{alone}; {data['lines']} lines x {data['envs']} environments x "
-            f"{data['traits']} traits; {settings['chains']} chains of {settings['draws']} draws)"
-        )
+        sizes = [count_noun(data[f"{noun}s"], words) for noun, words in NOUNS.items()]
+        length = f"{count_noun(settings['chains'], 'chain')} of {count_noun(settings['draws'], 'draw')}"
+        return f"Fit({settings['model']['structure']}{alone}; {' x '.join(sizes)}; {length})"
 
     def __str__(self) -> str:
         """What it is, and whether it can be leaned on: of a summary, narrow screens hide the diagnostics."""
-        traits = [str(name) for name in self._groups["posterior"]["trait"].values]
-        text = describe_convergence(self.summary(), self.run, self.run["facts"]["envs"], traits)
-        return "\n".join([repr(self), *textwrap.wrap(text, 80, break_on_hyphens=False, break_long_words=False)])
+        verdict, convergence, *others = self._diagnose()
+        more = ["fit.diagnose() says of which numbers little or nothing is known."] if others else []
+        return "\n".join([repr(self), lay_out([verdict]), lay_out([convergence]), *more])
+
+    def _repr_html_(self) -> str:
+        from bmtme.report.markup import show_fit
+
+        return show_fit(self)
 
     @property
     def idata(self) -> Any:
@@ -87,12 +97,12 @@ class Fit(Decisions):
 
         Notes
         -----
-        On a narrow screen pandas hides columns in the middle: ``print(fit)`` says how the chains went, and
-        ``print(fit.summary().to_string())`` shows all.
+        Printed, it shows the diagnostics within 80 columns, and at most 40 rows, those with a note among them;
+        ``print(fit.summary().to_string())`` shows all. What is made of the table is a plain DataFrame.
         """
         if self._summary is None:
             self._summary = summarise_posterior(self._groups["posterior"], self.run["facts"])
-        return self._summary.copy()
+        return SummaryTable(self._summary.copy())
 
     @document(columns=quantities.list_predictions())
     def predictions(self, of: Literal["genetic", "record"] = "genetic") -> pd.DataFrame:
@@ -184,6 +194,59 @@ class Fit(Decisions):
         lines = self._look_at_predictions("there are no draws of them")["line"]
         return draw_line_effects(self._groups, list(dict.fromkeys(lines)), self.run["settings"]["seed"], draws)
 
+    def to_arviz(
+        self,
+        log_likelihood: bool | Literal["record", "value"] = False,
+        posterior_predictive: bool = False,
+        draws: int = 1000,
+    ) -> Any:
+        """The fit as an object on which functions of ArviZ work as they are: loo, compare, loo_pit, bfmi, plot_ppc, ...
+
+        Parameters
+        ----------
+        log_likelihood : bool or {"record", "value"}
+            Log density of each record given all others, joint over its traits ("record"); or of each value given all
+            others, those of its own record among them ("value"). True is "record", and "value" beside
+            `posterior_predictive`: loo_pit and its plots compare single values.
+        posterior_predictive : bool
+            New values of the same records, for plot_ppc and loo_pit.
+        draws : int
+            Draws over all chains, at most, evenly kept, if either is asked for; else all are there.
+
+        Returns
+        -------
+        arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
+            posterior
+                As of ``idata``, with correlations and heritabilities, and without the effects of lines. All entries
+                vary, so that R-hat is never missing: matrices that are zero off their diagonal are variances, such as
+                ``sigma2_E (env)``, and correlations have a dimension of pairs.
+            sample_stats
+                As of ``idata``, with ``energy``, minus ``completed_log_density``: the moves of the sampler are no flow
+                with one energy; bfmi of it tells how freely the fit of the records moves.
+            observed_data, posterior_predictive, log_likelihood
+                ``y (obs)``, with coordinates line, env, trait (but for records of several) and record.
+            constant_data
+                As of ``idata``.
+
+        Raises
+        ------
+        UsageError
+            If the effects were not kept and are needed; if there are too many values, or draws for the memory.
+        DataError
+            Under flat means, for a column with a single record.
+
+        Notes
+        -----
+        The log likelihood integrates effects and means out (`bmtme.results.pointwise`): given its own effects, a
+        record would not be left out, and Pareto k above 0.7 says so. It asks for one more record, mostly of a line that
+        was seen elsewhere, and does not replace `bmtme.cross_validate`, which asks for new lines or environments.
+        Effects of replicates, and means under the paper's prior, are held at their draws.
+        """
+        draws = whole_number(draws, "draws", 1)
+        if posterior_predictive:
+            self._look_at_predictions("there is no posterior_predictive")
+        return make_tree(make_arviz_groups(self._groups, self.run, log_likelihood, bool(posterior_predictive), draws))
+
     def _look_at_predictions(self, loss: str) -> pd.DataFrame:
         if self._predictions is None:
             raise UsageError(
@@ -191,6 +254,22 @@ class Fit(Decisions):
                 "'thin' or 'all'."
             )
         return self._predictions
+
+    def diagnose(self) -> str:
+        """What can be leaned on and what not, in words: `print` it before anything else.
+
+        Returns
+        -------
+        str
+            Paragraphs, at most 80 columns wide: a verdict; whether the chains agree, moves diverged, or the data have
+            two explanations, and what to do; then the quantities of which the prior alone is seen, of which hardly
+            anything is known, or which do not fit, by their names in `summary`; environments with few records.
+        """
+        return lay_out(self._diagnose())
+
+    def _diagnose(self) -> list[str]:
+        traits = [str(name) for name in self._groups["posterior"]["trait"].values]
+        return diagnose_fit(self.summary(), self.run, traits)
 
     def save(self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False) -> None:
         """Write summary.csv, predictions.csv, idata.nc and run.json to a new or empty folder.

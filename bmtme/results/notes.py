@@ -19,6 +19,9 @@ Note = Callable[["Row", Mapping[str, Any], Values], list[str]]
 PRIOR_ONLY = "prior only"
 HARDLY = "the data hardly say"
 SPREAD = "residual SD"
+COPIES = "traits that are nearly copies"
+CLONES = "no genetic variance"
+ABSENT = "no record"
 #: A standard deviation of records below the residual one is told where chance brings it less often than this.
 CHANCE = 1e-3
 
@@ -45,10 +48,10 @@ def note_absent_mean(row: Row, facts: Mapping[str, Any], values: Values) -> list
     if recorded[i, l]:
         return []
     if facts["means"] == "paper":
-        return ["no record: from the prior around zero"]
+        return [f"{ABSENT}: from the prior around zero"]
     if recorded[:, l].sum() == 1:
         return [f"{PRIOR_ONLY}: no record, and one other environment cannot say how far apart means are"]
-    return ["no record: from the other environments"]
+    return [f"{ABSENT}: from the other environments"]
 
 
 def note_unseen(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
@@ -79,7 +82,7 @@ def note_line_apart(row: Row, facts: Mapping[str, Any], values: Values) -> list[
 
 def note_clones(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
     """Lines that do not differ genetically by the relationship."""
-    return [] if facts["spread"] > 0 else ["no genetic variance: by the relationship all lines are clones of one"]
+    return [] if facts["spread"] > 0 else [f"{CLONES}: by the relationship all lines are clones of one"]
 
 
 def note_absent_here(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
@@ -91,7 +94,7 @@ def note_absent_here(row: Row, facts: Mapping[str, Any], values: Values) -> list
     (i,) = row.at("env")
     if all(facts["residual_here"][i][l] for l in row.at("trait")):
         return []
-    return ["no record: from the other environments; its tail is so long that it has no mean, read the interval"]
+    return [f"{ABSENT}: from the other environments; its tail is so long that it has no mean, read the interval"]
 
 
 def note_apart_here(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
@@ -142,5 +145,5 @@ def note_likeness(row: Row, facts: Mapping[str, Any], values: Values) -> list[st
         here = env in envs or (bool(traits) and (env is None or not envs))
         if here and traits <= set(each["traits"]):
             where = "" if env is None else f" in {facts['envs'][env]}"
-            notes.append(f"traits that are nearly copies{where} (r {each['r']:.3f}): see `bmtme check`")
+            notes.append(f"{COPIES}{where} (r {each['r']:.3f}): see `bmtme check`")
     return notes

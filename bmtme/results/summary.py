@@ -17,6 +17,7 @@ from bmtme.results.traits import list_entries
 #: Below these, numbers are not to be leaned on; the note says so.
 GOOD_R_HAT = 1.01
 GOOD_ESS = 400
+HIGH_R_HAT, LOW_ESS = f"R-hat above {GOOD_R_HAT}", f"fewer than {GOOD_ESS} effective draws"
 #: Quantiles of the interval, and of the tail ESS.
 INTERVAL = (0.05, 0.95)
 #: A 90% interval over more than this part of what is possible says next to nothing (that of a uniform one: 0.9).
@@ -110,7 +111,7 @@ def note_diagnostics(shape: tuple[int, ...], constant: bool, bulk: float, tail: 
     if not np.isfinite([bulk, tail, r_hat if shape[0] > 1 else 1.0]).all():
         notes.append("R-hat or effective draws could not be computed")
     if r_hat > GOOD_R_HAT:
-        notes.append(f"R-hat above {GOOD_R_HAT}")
+        notes.append(HIGH_R_HAT)
     if min(bulk, tail) < GOOD_ESS:
-        notes.append(f"fewer than {GOOD_ESS} effective draws")
+        notes.append(LOW_ESS)
     return notes

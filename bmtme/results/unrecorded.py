@@ -22,6 +22,8 @@ BLOCK = 3000
 GROUP = "unrecorded"
 #: The group of a genetic covariance that has all columns, where the posterior's has those with a record.
 COLUMNS = "columns"
+#: Group of the relationship among the lines with a record, kept up to so many values.
+RELATIONSHIP, MOST_RELATED = "relationship", 5000
 
 
 def relate_unrecorded(prepared: Prepared, targets: Targets) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def test_refusals(cv: CrossValidation) -> None:
     with pytest.raises(bmtme.UsageError, match="has no rows"):
         plot_accuracy(cv.summary().iloc[:0])
     for plot in (plot_differences, plot_calibration):
-        for odd, name in ((None, "NoneType"), (cv.summary(), "DataFrame")):
+        for odd, name in ((None, "NoneType"), (cv.summary(), "ScoreTable")):
             with pytest.raises(bmtme.UsageError, match=f"expected a CrossValidation .* got {name}"):
                 plot(odd)  # type: ignore[operator]
     with pytest.raises(bmtme.UsageError, match=r"must be one of .*got \['pearson'\]"):

@@ -1,0 +1,261 @@
+"""What a command would run (``--dry-run``): the model as resolved, sizes, memory, and roughly how long it takes."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bmtme.cli.inputs import Inputs
+from bmtme.cli.objects import say_object
+from bmtme.cli.streams import say, width
+from bmtme.columns import label_facts
+
+if TYPE_CHECKING:
+    from bmtme.cv.models import Model
+    from bmtme.cv.partitions import Scheme
+    from bmtme.data.relationship.matrix import Relationship
+    from bmtme.data.trial import Trial
+    from bmtme.model.baselines import SingleTrait
+    from bmtme.model.structure import BMTME
+    from bmtme.preparation import Prepared
+
+__all__ = ["Forecast", "add_dry_run", "describe_forecast", "foresee", "rehearse_cv", "rehearse_fit"]
+
+#: Milliseconds of a sweep: once; for each line x column^2; for each imputed share x line^2 x column. By the study
+#: `speed` (validation/results/tables/speed.md), whose sweeps of 80 to 5,000 lines, 2 to 20 environments and 1 to 8
+#: traits it meets within a third.
+ONCE, COLUMNS, IMPUTED = 0.06, 3.3e-6, 2.9e-7
+#: Structures but the paper's take so many times as long (seen: 3 to 6).
+OTHER = 5.0
+#: Seconds of a decomposition, for each line^3; and of libraries, summary, predictions and files.
+DECOMPOSITION, REST = 2e-10, 4.0
+#: A busy or slow machine may take so many times as long.
+SLOW = 10.0
+#: Bytes of Python and the libraries; copies of the relationship, and of its decomposition, at the peak.
+PROGRAM, GIVEN, DECOMPOSED = 400 * 2**20, 2, 4
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of one model: what it is, and what a fit of it takes.
+
+    Attributes
+    ----------
+    settings : of the model, as in ``run.json``
+    facts : (label, text) on replicates and columns without a record
+    seconds : of the sweeps of one chain on a machine that has nothing else to do
+    chains : in all, with those of each trait where they are fitted alone
+    draw_bytes : of what is drawn of means and covariances, and of the effects that are kept
+    """
+
+    settings: dict[str, Any]
+    facts: list[tuple[str, str]]
+    seconds: float
+    chains: int
+    draw_bytes: int
+
+
+def foresee(
+    trial: Trial, relationship: Relationship, model: Model, drop: bool, sweeps: int, draws: int, chains: int, keep: str
+) -> tuple[Forecast, Prepared]:
+    """What a fit would be; data that it would refuse before a decomposition are refused.
+
+    Raises
+    ------
+    DataError, UsageError
+    """
+    from bmtme.cli.outputs import measure_size
+    from bmtme.collection import describe_replicates
+    from bmtme.data.selection import take_trait
+    from bmtme.model.baselines import EnvironmentMeans, SingleTrait
+    from bmtme.preparation import lay_model, prepare, refuse_model, stand_in
+    from bmtme.report.replicates import list_replicate_facts
+    from bmtme.trait_sets import naming
+
+    whole = prepare(trial, relationship, "drop" if drop else "error", stand_in)
+    if isinstance(model, EnvironmentMeans):
+        return Forecast(model.describe(), [], 0.0, 0, 0), whole
+    parts: list[tuple[str, Prepared, BMTME]] = []
+    if isinstance(model, SingleTrait):
+        for l, trait in enumerate(whole.given.traits):
+            alone = model.take_trait(trait)
+            with naming(trait):
+                own = prepare(take_trait(whole.given, l), whole.relationship, "error", stand_in)
+                parts.append((trait, lay_model(own, alone, stand_in), alone))
+    else:
+        parts.append(("", lay_model(whole, model, stand_in), model))
+    for trait, part, own_model in parts:
+        with naming(trait):
+            refuse_model(part, own_model)
+    described = {trait: describe_replicates(part, own) for trait, part, own in parts}
+    facts = list_replicate_facts(described if isinstance(model, SingleTrait) else described[""], whole.given)
+    seconds = [sweeps * measure_sweep(part, own) / 1000.0 for _, part, own in parts]
+    size = measure_size(trial, relationship, model, draws, chains, keep)
+    return Forecast(model.describe(), facts, sum(seconds) / len(parts), chains * len(parts), size), whole
+
+
+def measure_sweep(prepared: Prepared, model: BMTME) -> float:
+    """Milliseconds of a sweep, roughly."""
+    from bmtme.preparation import choose_inner
+    from bmtme.structures.proportional import is_paper_pair
+
+    J, M, share = len(prepared.lines), int(prepared.layout.recorded.sum()), prepared.layout.imputed_share
+    time = ONCE + COLUMNS * J * M**2 + IMPUTED * share * J**2 * M * choose_inner(share)
+    return time if is_paper_pair(*model.structures) and not model.line_effect else OTHER * time
+
+
+def describe_forecast(
+    trial: Trial,
+    whole: Prepared,
+    forecasts: Mapping[str, Forecast],
+    sampling: Mapping[str, Any],
+    cores: int | None,
+    partitions: int = 0,
+) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+    """The same as (label, text), and as an object for programs.
+
+    Parameters
+    ----------
+    whole : all traits, with a `bmtme.preparation.stand_in`
+    forecasts : by the label of the model, empty for a fit
+    sampling : of ``run.json``
+    cores : chains run at a time, all processors if None
+    partitions : of a cross-validation, on each of which every model is fitted
+    """
+    from bmtme.collection import describe_data
+    from bmtme.engines.rotated.chains import count_cores
+    from bmtme.engines.rotated.rehearsal import is_compiled
+    from bmtme.report.tables import list_data_facts, name_model
+    from bmtme.words import count_noun
+
+    cores = cores or count_cores()
+    data = describe_data(whole)
+    for name in ("relationship_rank", "imputed_share"):  # not known without a decomposition, or of a training part
+        data.pop(name)
+    fits, J, new = max(1, partitions), data["lines"], data["lines_predicted"]
+    work = [fits * forecast.chains * forecast.seconds for forecast in forecasts.values()]
+    together = max(1, min(cores, sum(fits * forecast.chains for forecast in forecasts.values())))
+    seconds = sum(work) / together + fits * DECOMPOSITION * J**3 + REST
+    size = max(forecast.draw_bytes for forecast in forecasts.values())
+    memory = PROGRAM + 8 * (GIVEN * new**2 + DECOMPOSED * J**2 * (0 if whole.relationship.is_identity else 1)) + size
+    compiled = is_compiled(sampling["sampler"])
+    facts = list_data_facts(data, trial)
+    for label, forecast in forecasts.items():
+        words = name_words(forecast, name_model)
+        facts.append(("model", f"{label}: {words}" if label else words))
+        facts += forecast.facts
+    length = f"{count_noun(sampling['draws'], 'draw')} after {count_noun(sampling['tune'], 'warm-up sweep')}"
+    each = f" on each of {count_noun(partitions, 'partition')}" if partitions else ""
+    chains = f"{count_noun(sampling['chains'], 'chain')} of {length}{each}, {sampling['sampler']} sampler"
+    facts.append(("chains", f"{chains}, seed {sampling['seed']}; {together} at a time"))
+    written = "" if partitions else f", {show_bytes(size)} of it draws that are written"
+    facts.append(("memory", f"about {show_bytes(memory)}{written}"))
+    time = (
+        f"roughly {show_seconds(seconds)} on a fast machine with nothing else to do; a slow or busy one may take ten "
+        "times as long"
+    )
+    time += "" if compiled else "; some minutes more, once, to compile the sampler"
+    facts.append(("time", time))
+    content = {
+        "dry_run": True,
+        "data": data,
+        "models": {label or "model": forecast.settings for label, forecast in forecasts.items()},
+        "sampling": dict(sampling), "partitions": partitions or None, "at_a_time": together,
+        "memory_bytes": int(memory), "draw_bytes": int(size), "seconds": [round(seconds, 1), round(SLOW * seconds, 1)],
+        "compiled": compiled,
+    }  # fmt: skip
+    return facts, content
+
+
+def name_words(forecast: Forecast, name: Any) -> str:
+    """A model in words, with the prior of its means."""
+    settings = forecast.settings
+    if "structure" not in settings:
+        return "means of the environments, nothing to be sampled"
+    return f"{name(settings)}, means {settings['means']}"
+
+
+def show_bytes(size: float) -> str:
+    """A size to two digits."""
+    return f"{size / 2**30:.2g} GB" if size >= 2**30 else f"{max(1, math.ceil(size / 2**20)):,} MB"
+
+
+def show_seconds(seconds: float) -> str:
+    """A time to about two digits."""
+    if seconds < 90:
+        return f"{max(1.0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.2g} hours"
+
+
+def list_lengths(args: Any) -> dict[str, Any]:
+    """Length, number, seed and kind of the chains by the options of a command."""
+    from bmtme.choices import SAMPLERS
+
+    return {name: getattr(args, name) for name in ("draws", "tune", "chains", "seed")} | {
+        "sampler": args.sampler or SAMPLERS[0]
+    }
+
+
+class DryRun(argparse.Action):
+    """A flag beside which ``--out`` may be left out, as nothing is written."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any, **__: Any) -> None:
+        """Set the flag."""
+        setattr(namespace, self.dest, True)
+        for action in parser._actions:
+            if action.dest == "out":
+                action.required = False
+
+
+def add_dry_run(group: Any) -> None:
+    """The option."""
+    group.add_argument(
+        "--dry-run",
+        action=DryRun,
+        nargs=0,
+        default=False,
+        help="say what would run, with sizes, memory and a rough time, and write nothing; --out may be left out",
+    )
+
+
+def rehearse_fit(args: argparse.Namespace, inputs: Inputs, model: BMTME | SingleTrait) -> int:
+    """Say what would run."""
+    lengths = list_lengths(args)
+    of = inputs.trial, inputs.relationship, model, args.drop_unrelated
+    forecast, whole = foresee(*of, args.draws + args.tune, args.draws, args.chains, args.keep_effects)
+    facts, content = describe_forecast(inputs.trial, whole, {"": forecast}, lengths, args.cores)
+    return tell(args, facts, content)
+
+
+def rehearse_cv(
+    args: argparse.Namespace, inputs: Inputs, models: Mapping[str, Model], scheme: Scheme, clones: dict[str, Any]
+) -> int:
+    """Say what would run."""
+    from bmtme.cv.clones import choose_clones
+    from bmtme.cv.partitions import draw_partitions
+    from bmtme.data.relationship.clones import CLONES
+
+    forecasts, whole = {}, None
+    for label, model in models.items():
+        of = inputs.trial, inputs.relationship, model, args.drop_unrelated
+        forecasts[label], whole = foresee(*of, args.draws + args.tune, args.draws, args.chains, "none")
+    assert whole is not None
+    same, _ = choose_clones(clones.get("clones", CLONES), whole.given, inputs.relationship)
+    joined: Any = scheme
+    if same and callable(getattr(scheme, "join", None)):
+        joined = joined.join(same)
+    count = len(draw_partitions(joined, whole.given, args.seed))
+    facts, content = describe_forecast(inputs.trial, whole, forecasts, list_lengths(args), args.workers, count)
+    return tell(args, facts, content)
+
+
+def tell(args: argparse.Namespace, facts: list[tuple[str, str]], content: dict[str, Any]) -> int:
+    """Say it, for people or for programs."""
+    if args.json:
+        say_object(args, None, **content)
+    else:
+        say(label_facts([("dry run", "nothing is sampled, nothing is written"), *facts], width()))
+    return 0

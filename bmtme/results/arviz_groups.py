@@ -1,0 +1,336 @@
+"""A fit as ArviZ wants it: variables that all vary, one flat dimension of observations; see `Fit.to_arviz`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from bmtme.arguments import check_memory, show
+from bmtme.errors import DataError, UsageError
+from bmtme.results.entries import Quantity
+from bmtme.results.line_effects import relate_columns, relate_lines, take_kept
+from bmtme.results.pointwise import RECORD, UNITS, VALUE, Covariances, Plan, list_flat_orphans, measure
+from bmtme.results.predictions import spread_evenly
+from bmtme.results.residuals import list_residuals
+from bmtme.results.rows import untwin
+from bmtme.results.traits import BY_TRAIT, list_entries
+from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
+from bmtme.words import list_names
+
+#: First word of the spawn key of replicated data; see `bmtme.results.line_effects.STREAM`.
+STREAM = 4
+#: What a matrix that is zero off its diagonal becomes.
+VARIANCES = {
+    "Sigma_E": "sigma2_E", "Sigma_t": "sigma2_t", "Sigma_gt": "sigma2_gt", "R_e": "sigma2_e", "Sigma_r": "sigma2_r",
+}  # fmt: skip
+#: The variable of the observations.
+Y = "y"
+#: What a log likelihood asks.
+ASKED = {
+    RECORD: "log density of a record, joint over its traits, given all other records: one more record of a line that "
+    "is mostly seen elsewhere; it does not replace a cross-validation",
+    VALUE: "log density of a value given all others, those of its own record among them; it does not replace a "
+    "cross-validation",
+}
+
+
+def make_arviz_groups(
+    groups: Mapping[str, Any], run: Mapping[str, Any], unit: bool | str, predictive: bool, draws: int
+) -> dict[str, Any]:
+    """Datasets by group; parameters as of `Fit.to_arviz`, draws of all chains at most where data are asked for."""
+    unit = check_unit(unit, predictive)
+    records = Records(groups)
+    u, r, posterior = take_draws(groups, draws, unit, predictive)
+    made = {"posterior": vary(posterior, run["facts"])}
+    stats = groups["sample_stats"].sel(draw=posterior["draw"])
+    energy = -stats["completed_log_density"]
+    energy = energy.sum("trait") if "trait" in energy.dims else energy
+    made["sample_stats"] = stats.assign(energy=energy.assign_attrs(meaning="minus completed_log_density"))
+    with threadpool_limits(1):  # the same bits whatever the number of cores
+        if unit:
+            made["log_likelihood"] = records.flatten(measure_records(groups, run, posterior, records, unit), unit)
+            made["log_likelihood"][Y].attrs |= {"meaning": ASKED[unit]}
+        if predictive:
+            made["posterior_predictive"] = records.flatten(replicate(posterior, u, r, records, run))
+    made["observed_data"] = records.flatten(records.Y[records.observed])
+    made["constant_data"] = groups["constant_data"]
+    return {name: dataset.assign_attrs(groups["posterior"].attrs) for name, dataset in made.items()}
+
+
+def check_unit(unit: Any, predictive: bool) -> str:
+    """Unit of the log likelihood by what a user gave, empty for none.
+
+    predictive : whether new values are asked for, beside which functions of ArviZ want the log likelihood of values
+
+    Raises
+    ------
+    UsageError
+    """
+    if isinstance(unit, bool):
+        return "" if not unit else VALUE if predictive else RECORD
+    if not isinstance(unit, str) or unit not in UNITS:
+        raise UsageError(f"log_likelihood must be False, True or one of {list_names(UNITS)}, got {show(unit)}.")
+    return unit
+
+
+def take_draws(groups: Mapping[str, Any], draws: int, unit: str, predictive: bool) -> tuple[Any, Any, Any]:
+    """Effects if they are wanted, and what else the posterior has, in all draws or in those that are kept of them."""
+    if predictive:
+        return take_kept(groups, draws)
+    posterior = groups["posterior"]
+    posterior = posterior[[name for name in posterior.data_vars if "line" not in posterior[name].dims]]
+    if unit:
+        each = max(1, draws // posterior.sizes["chain"])
+        posterior = posterior.isel(draw=spread_evenly(posterior.sizes["draw"], each))
+    return None, None, posterior
+
+
+# --- variables ------------------------------------------------------------------------------------------------------
+
+
+def vary(posterior: Any, facts: Mapping[str, Any]) -> Any:
+    """Variables of which every entry varies, stored and derived ones; effects of lines left out."""
+    import xarray
+
+    made: dict[str, Any] = {}
+    for name, array in posterior.data_vars.items():
+        new, array = take_variances(str(name), array)
+        made[new] = array
+    derived: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
+    for entry in list_entries(posterior, facts):
+        quantity = entry.row.quantity
+        if quantity.derive is not None or quantity.sparse or not quantity.diagonal:
+            derived.setdefault((quantity.name, quantity.dims), []).append(entry)
+    for entries in derived.values():
+        quantity = entries[0].row.quantity
+        made[quantity.name] = arrange(quantity, entries, posterior)
+    empty = [
+        name for name, array in made.items() if (array.max(("chain", "draw")) == array.min(("chain", "draw"))).all()
+    ]
+    return xarray.Dataset({name: array for name, array in made.items() if name not in empty})
+
+
+def take_variances(name: str, array: Any) -> tuple[str, Any]:
+    """What varies of a matrix that is zero in places, and its name; anything else as it is.
+
+    That is its diagonal where it is zero elsewhere, or the pairs that vary, along one dimension of labels.
+    """
+    import xarray
+
+    twin = next((str(dim) for dim in array.dims if str(dim).endswith("_bis")), "")
+    if not twin or array.sizes[twin] < 2:
+        return name, array
+    dim, count = untwin(twin), array.sizes[twin]
+    values = array.transpose(..., dim, twin).values
+    zero = (values == 0).reshape(-1, count, count).all(axis=0)
+    if not zero.any():
+        return name, array
+    a, b = np.nonzero(np.triu(~zero))
+    if (a == b).all() and name in VARIANCES:
+        name, flat, labels = VARIANCES[name], dim, array[dim].values
+    else:
+        names, flat = array[dim].values.tolist(), f"{name}_pair"
+        labels = np.array([f"{names[i]}, {names[j]}" for i, j in zip(a.tolist(), b.tolist(), strict=True)])
+    left = array.drop_vars((dim, twin)).isel(
+        {dim: xarray.DataArray(a, dims=flat), twin: xarray.DataArray(b, dims=flat)}
+    )
+    dims = dict.fromkeys(flat if d in (dim, twin) else d for d in array.dims)
+    return name, left.assign_coords({flat: labels}).transpose(*dims)
+
+
+def arrange(quantity: Quantity, entries: list[Any], posterior: Any) -> Any:
+    """Rows of the summary as one variable: in a grid where every place has one, else along one dimension of labels."""
+    import xarray
+
+    draws = np.stack([entry.row.draws for entry in entries], axis=-1)
+    lead = {name: posterior[name].values for name in ("chain", "draw")}
+    about = {"meaning": quantity.meaning, "unit": quantity.unit.words}
+    dims = quantity.dims
+    if not any(dim.endswith("_bis") for dim in dims):
+        shape = [posterior.sizes[dim] for dim in dims]
+        if np.prod(shape) == len(entries):
+            coords = lead | {dim: posterior[dim].values for dim in dims}
+            return xarray.DataArray(
+                draws.reshape(*draws.shape[:2], *shape), coords, ("chain", "draw", *dims), attrs=about
+            )
+    labels = [entry.name.removeprefix(f"{quantity.name}[").removesuffix("]") for entry in entries]
+    flat = "_".join(
+        [*dict.fromkeys(untwin(dim) for dim in dims), "pair" if len(set(map(untwin, dims))) < len(dims) else "row"]
+    )
+    return xarray.DataArray(draws, lead | {flat: labels}, ("chain", "draw", flat), attrs=about)
+
+
+# --- observations ---------------------------------------------------------------------------------------------------
+
+
+class Records:
+    """The records of a fit.
+
+    Attributes
+    ----------
+    Y : (N, L), NaN where a trait is missing
+    observed : (N, L) bool
+    line, env, trait : names along the dimensions of the effects, and names of the records' lines and environments
+    """
+
+    def __init__(self, groups: Mapping[str, Any]) -> None:
+        data = groups["observed_data"]
+        self.Y = data["Y"].transpose("record", "trait").values
+        self.observed = ~np.isnan(self.Y)
+        self.lines, self.envs = data["record_line"].values.astype(str), data["record_env"].values.astype(str)
+        self.traits = data["trait"].values.astype(str)
+        self.replicates: np.ndarray | None = None  # (N, L)
+        if "record_replicate" in data.coords:
+            names = data["record_replicate"].transpose("record", ...).values
+            self.replicates = np.broadcast_to(names if names.ndim == 2 else names[:, None], self.Y.shape)
+
+    def flatten(self, values: np.ndarray, unit: str = VALUE) -> Any:
+        """A Dataset of values along ``obs``, with chain and draw in front or not.
+
+        unit : of which there are values; of records, where they have several traits
+        """
+        import xarray
+
+        record, trait = np.nonzero(self.observed)
+        own = {"trait": ("obs", self.traits[trait])}
+        if unit == RECORD and self.Y.shape[1] > 1:
+            record, own = np.arange(len(self.Y)), {}
+        coords: dict[str, Any] = {"line": ("obs", self.lines[record]), "env": ("obs", self.envs[record])} | own
+        coords |= {"record": ("obs", record), "obs": np.arange(len(record))}
+        lead = ("chain", "draw")[: values.ndim - 1]
+        return xarray.Dataset({Y: ((*lead, "obs"), values)}, coords)
+
+    def shift(self, posterior: Any) -> np.ndarray | float:
+        """Effects of the records' replicates, (chain, draw, N, traits), or none."""
+        if "rep_effects" not in posterior or self.replicates is None:
+            return 0.0
+        effects = posterior["rep_effects"].transpose("chain", "draw", "replicate", "trait").values
+        place = {name: k for k, name in enumerate(posterior["replicate"].values.tolist())}
+        level = np.array([[place.get(name, -1) for name in names] for names in self.replicates.tolist()])
+        return np.where(level >= 0, effects[:, :, level, np.arange(level.shape[1])], 0.0)
+
+    def place(self, lines: Any, envs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the records among these names."""
+        line, env = ({str(name): k for k, name in enumerate(names)} for names in (lines, envs))
+        return np.array([line[name] for name in self.lines]), np.array([env[name] for name in self.envs])
+
+
+def list_parts(posterior: Any, run: Mapping[str, Any]) -> Iterator[tuple[slice, str, np.ndarray]]:
+    """Traits with chains of their own, or all: their places, kind of means, and R (chain, draw, I, L, L) of them."""
+    I, traits = posterior.sizes["env"], posterior["trait"].values.tolist()
+    shape = posterior.sizes["chain"], posterior.sizes["draw"]
+    if BY_TRAIT not in run["facts"]:
+        R = list_residuals(posterior)
+        yield slice(None), run["facts"]["means"], R.reshape(*shape, *R.shape[1:])
+        return
+    R = posterior["R_e"]
+    R = R if "env" in R.dims else R.expand_dims(env=I)
+    R = R.transpose("chain", "draw", "env", "trait").values[..., None, None]
+    for l, trait in enumerate(traits):
+        yield slice(l, l + 1), run["facts"][BY_TRAIT][trait]["means"], R[:, :, :, l]
+
+
+def measure_records(
+    groups: Mapping[str, Any], run: Mapping[str, Any], posterior: Any, records: Records, unit: str
+) -> np.ndarray:
+    """Log density of each record or value given the others, (chain, draw, obs); see `bmtme.results.pointwise`.
+
+    Raises
+    ------
+    UsageError, DataError
+    """
+    if RELATIONSHIP not in groups:
+        raise UsageError(
+            "this fit does not have the relationship among its lines, which the log likelihood needs: it has too many "
+            "values, or an earlier version wrote it. Use bmtme.cross_validate, or fit again."
+        )
+    group = groups[RELATIONSHIP]
+    names, G = group["line"].values.astype(str), group["G"].values if "G" in group else None
+    line, env = records.place(names, posterior["env"].values)
+    traits, I = posterior["trait"].values.tolist(), posterior.sizes["env"]
+    chains, count = posterior.sizes["chain"], posterior.sizes["draw"]
+    several = len(records.traits) > 1 and unit == RECORD
+    wanted = len(line) if several else int(records.observed.sum())
+    check_memory(
+        8.0 * chains * count * wanted, f"log_likelihood of {wanted:,} observations in {chains * count:,} draws"
+    )
+    out = np.zeros((chains, count, wanted))
+    beta = posterior["beta"].transpose("chain", "draw", "env", "trait").values
+    whole = groups[COLUMNS]["C"] if COLUMNS in groups else None
+    trait = np.nonzero(records.observed)[1]
+    for l, means, R in list_parts(posterior, run):
+        own = traits[l]
+        there = records.observed[:, l].any(axis=1)
+        observed = records.observed[there, l]
+        kept = np.unique(line[there])
+        scale = np.nanstd(records.Y[:, l], axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+        pair, units = scale[:, None] * scale, np.tile(scale, I)
+        plan = Plan(
+            None if G is None else G[np.ix_(kept, kept)], observed, np.searchsorted(kept, line[there]), env[there],
+            (len(kept), I),
+        )  # fmt: skip
+        C = relate_columns(posterior, whole, own) / (units[:, None] * units)
+        C_r = relate_lines(posterior, own)
+        exchangeable = "tau" in posterior
+        held = means == "paper" and I > 1
+        if not exchangeable and not held:
+            refuse_orphans(plan, posterior["env"].values.tolist(), own)
+        Y = records.Y - records.shift(posterior)
+        Y = np.broadcast_to(Y, (chains, count, *records.Y.shape))[:, :, there][..., l]
+        if exchangeable:
+            Y = Y - posterior["mu"].transpose("chain", "draw", "trait").values[:, :, None, l]
+        elif held:
+            Y = Y - beta[:, :, env[there]][..., l]
+        for c, d in np.ndindex(chains, count):
+            precision = None if held else np.zeros(len(own))
+            if exchangeable:
+                precision = (scale / posterior["tau"].transpose("chain", "draw", "trait").values[c, d, l]) ** 2
+            given = Covariances(
+                C[c, d], np.zeros_like(pair) if C_r is None else C_r[c, d] / pair, R[c, d] / pair, precision
+            )
+            P, q = measure(plan, Y[c, d] / scale, given)
+            told = UNITS[unit](P, q, observed)
+            lost = observed * np.log(scale)
+            if several:
+                out[c, d, there] += told - lost.sum(axis=1)
+            else:
+                mine = np.isin(trait, np.arange(len(traits))[l])
+                values = told if unit != RECORD else UNITS[VALUE](P, q, observed)
+                out[c, d, mine] = values - lost[observed]
+    return out
+
+
+def refuse_orphans(plan: Plan, envs: list[str], traits: list[str]) -> None:
+    """Refuse columns whose one record nothing predicts, as their mean is free.
+
+    Raises
+    ------
+    DataError
+    """
+    lone = [f"{envs[i]} x {traits[l]}" for i, l in list_flat_orphans(plan)]
+    if lone:
+        raise DataError(
+            f"log_likelihood: {list_names(lone)} have one record, which nothing else predicts where means have a flat "
+            "prior: leave them out, or fit with means='exchangeable'."
+        )
+
+
+def replicate(posterior: Any, u: Any, r: Any, records: Records, run: Mapping[str, Any]) -> np.ndarray:
+    """New values of the same records, (chain, draw, obs): means, effects, replicates, and residuals drawn jointly."""
+    line, env = records.place(u["line"].values, posterior["env"].values)
+    shape = posterior.sizes["chain"], posterior.sizes["draw"], *records.Y.shape
+    check_memory(24.0 * np.prod(shape), f"posterior_predictive of {records.observed.sum():,} values")
+    rng = np.random.default_rng(np.random.SeedSequence(run["settings"]["seed"], spawn_key=(STREAM,)))
+    out = posterior["beta"].transpose("chain", "draw", "env", "trait").values[:, :, env]
+    out = out + u.transpose("chain", "draw", "line", "env", "trait").values[:, :, line, env]
+    if not isinstance(r, float):
+        out += r.transpose("chain", "draw", "line", "trait").values[:, :, line]
+    out += records.shift(posterior)
+    for l, _, R in list_parts(posterior, run):
+        noise = rng.standard_normal((*shape[:3], R.shape[-1]))
+        out[..., l] += np.einsum("cdnlq,cdnq->cdnl", np.linalg.cholesky(R)[:, :, env], noise)
+    return np.asarray(out[:, :, records.observed])
