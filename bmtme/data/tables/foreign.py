@@ -33,6 +33,9 @@ _FOREIGN: dict[str, dict[tuple[str, ...], str]] = {
         "(.grm, .giv), or as a square table",
         (".mgrm", ".mgrm.bin", ".mtx"): "a format that is not read: write the matrix as a square table, or as rows of "
         "row, column and value (.giv, .grm)",
+        (".vcf", ".vcf.bgz", ".bcf", ".bed", ".bim", ".fam", ".ped", ".raw", ".traw", ".pgen", ".hmp", ".hmp.txt"): (
+            "a file of genotypes: make the relationship of it first, with bmtme grm"
+        ),
         (".rel.zst", ".rel.bin.zst"): "a compressed file of PLINK 2: unpack it with zstd -d",
         (".npy", ".npz"): "a file of NumPy: write a table with the names of the lines in its first column and header",
         _R: "an object of R: write the matrix with write.csv(G, 'G.csv'), which keeps the names of its rows",
