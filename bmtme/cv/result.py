@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import pandas as pd
 
 from bmtme.arguments import file_path
 from bmtme.choices import RECORD
+from bmtme.columns import MOST_ROWS
 from bmtme.cv.advice import STARRED, advise, find_best
 from bmtme.cv.compare import COMPARED, compare
 from bmtme.cv.differences import By
@@ -110,6 +112,11 @@ class CrossValidation:
         if self.failures:
             parts.append(f"{count_noun(len(self.failures), 'fit')} failed")
         return textwrap.fill(f"CrossValidation({'; '.join(parts)})", 80, subsequent_indent="  ")
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and the summary with all its columns."""
+        table = self.summary().to_html(max_rows=MOST_ROWS, float_format="{:.4g}".format, index=False)
+        return f"<p>{html.escape(repr(self))}</p>{table}"
 
     @document(columns=outline_comparison())
     def summary(self) -> pd.DataFrame:

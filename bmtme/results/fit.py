@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import textwrap
 from functools import partial
@@ -12,6 +13,7 @@ import pandas as pd
 
 from bmtme.arguments import check_predicted, file_path, whole_number
 from bmtme.choices import RECORD
+from bmtme.columns import MOST_ROWS
 from bmtme.errors import UsageError
 from bmtme.results import quantities
 from bmtme.results.convergence import describe_convergence
@@ -60,9 +62,20 @@ class Fit(Decisions):
 
     def __str__(self) -> str:
         """What it is, and whether it can be leaned on: of a summary, narrow screens hide the diagnostics."""
-        traits = [str(name) for name in self._groups["posterior"]["trait"].values]
-        text = describe_convergence(self.summary(), self.run, self.run["facts"]["envs"], traits)
+        text = self._describe_convergence()
         return "\n".join([repr(self), *textwrap.wrap(text, 80, break_on_hyphens=False, break_long_words=False)])
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the same, and the summary with all its columns."""
+        head = "".join(f"<p>{html.escape(text)}</p>" for text in (repr(self), self._describe_convergence()))
+        with pd.option_context("display.max_colwidth", None):
+            return head + self.summary().reset_index().to_html(
+                index=False, max_rows=MOST_ROWS, float_format="{:.4g}".format
+            )
+
+    def _describe_convergence(self) -> str:
+        traits = [str(name) for name in self._groups["posterior"]["trait"].values]
+        return describe_convergence(self.summary(), self.run, self.run["facts"]["envs"], traits)
 
     @property
     def idata(self) -> Any:

@@ -3,7 +3,9 @@
 import pytest
 
 from bmtme import fit, simulate
+from bmtme.columns import MOST_ROWS
 from bmtme.report.tables import describe_fit
+from bmtme.results.fit import Fit
 from tests.helpers.trials import trial_of
 from tests.reported.design import TRAITS
 
@@ -37,6 +39,18 @@ def test_report_of_a_fit(data, recorded, fitted, orders):
         assert read_table(text, f"{kind} correlation") == expected
     missing = recorded[TRAITS].isna().to_numpy().mean()
     assert f"{len(recorded)} records, {100 * missing:.1f}% of their values missing" in text
+
+
+def test_notebook(fitted):
+    """All columns are there, whatever the width of pandas, and no name is taken as HTML."""
+    page = fitted._repr_html_()
+    assert all(f"<th>{column}</th>" in page for column in fitted.summary().columns)
+    assert "R-hat" in page
+    assert page.count("<tr") == 1 + min(len(fitted.summary()), MOST_ROWS) + (len(fitted.summary()) > MOST_ROWS)
+    assert all(note in page for note in fitted.summary()["note"].iloc[:5])
+    named = Fit(fitted._groups, fitted.run, None)
+    named._summary = fitted.summary().rename(index=lambda name: f"<b>{name}")
+    assert "<b>" not in named._repr_html_()
 
 
 def test_report_of_empty_cells(data):
