@@ -276,7 +276,7 @@ def relationship_targets(path: str | os.PathLike[str]) -> list[Path]:
         try:
             there = target.exists() or target.is_symlink()
         except OSError as error:
-            raise UsageError(f"{target} cannot be made: {error.strerror}.") from None
+            raise blame(error)(f"{target} cannot be made: {error.strerror}.") from None
         if there:
             raise UsageError(f"{target} is there already: choose another name, or remove it.")
     check_place(targets[0], str(targets[0]))
