@@ -165,7 +165,10 @@ def test_an_object_of_r(tmp_path, ask, plots):
     (tmp_path / "G.rds").write_bytes(gzip.compress(b"X\n\x00\x00\x00\x03"))
     code, said = ask(*plots, "--relationship", "G.rds")
     assert code == 3
-    assert "G.rds is in a format that is not read: by its ending it is an object of R: write the matrix with" in said
+    assert (
+        "G.rds cannot be read as a relationship matrix: by its ending it is an object of R: write the matrix with"
+        in said
+    )
     (tmp_path / "G.csv").write_bytes((tmp_path / "G.rds").read_bytes())
     code, said = ask(*plots, "--relationship", "G.csv")
     assert code == 3
@@ -212,7 +215,9 @@ def test_genotypes_as_the_relationship(tmp_path, ask, plots, name):
     (tmp_path / name).write_bytes(b"")
     code, said = ask(*plots, "--relationship", name)
     assert code == 3
-    assert f"{name} is in a format that is not read: by its ending it is a file of genotypes: make the relation" in said
+    assert (
+        f"{name} cannot be read as a relationship matrix: by its ending it is a file of genotypes: make the rel" in said
+    )
 
 
 def test_markers_as_the_relationship(tmp_path, ask, plots):

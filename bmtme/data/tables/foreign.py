@@ -61,6 +61,8 @@ _FOREIGN: dict[str, dict[tuple[str, ...], str]] = {
     },
 }
 
+#: What each purpose wants, in words.
+_WANTED = {"table": "a table", "relationship": "a relationship matrix", "markers": "markers"}
 #: First bytes of files that are no text, whatever they are called.
 _HEADS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "an archive, as an Excel workbook is, which needs the ending .xlsx"),
@@ -93,7 +95,7 @@ def refuse_foreign(path: str | os.PathLike[str], purpose: str) -> None:
     for endings, what in (*_FOREIGN[purpose].items(), (_PACKED, _UNPACK)):
         for ending in endings:
             if plain.endswith((ending, f"{ending}.gz")):
-                raise DataError(f"{name} is in a format that is not read: by its ending it is {what}.")
+                raise DataError(f"{name} cannot be read as {_WANTED[purpose]}: by its ending it is {what}.")
 
 
 def describe_bytes(head: bytes) -> str:
