@@ -186,7 +186,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "CV2 masks": Target(bmtme.CV2().masks, {"trial": made, "seed": 1}, ("Trial",)),
         "table": Target(bmtme.CV1(2, 0.2).table, {"trial": made, "seed": 1}, ("Trial",)),
         "load": Target(bmtme.load, {"folder": folder / "run"}),
-        "save": Target(stored.save, {"folder": folder / "pheno.csv", "safe_text": True, "xlsx": False}),
+        "save": Target(stored.save, {"folder": folder / "pheno.csv", "safe_text": True, "xlsx": False}, ("pheno",)),
         "simulate": Target(bmtme.simulate, {**sim, "seed": 1}, ("missing",)),
         "Simulation.save": Target(bmtme.simulate(**sim).save, {"folder": folder / "pheno.csv"}),
         "fetch": Target(fetch_here, {"name": "wheat599", "folder": folder, "mirror": None}, ("pheno", "data set")),
