@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bmtme.choices import PREDICTED
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import DataError, UsageError, blame
 
 __all__ = [
     "as_array",
@@ -255,7 +255,7 @@ def check_place(path: Path, what: str) -> None:
                 raise UsageError(f"{what} cannot be made: {above} is a symbolic link that leads nowhere.")
             above = above.parent
     except OSError as error:
-        raise UsageError(f"{what} cannot be made: {error.strerror}.") from None
+        raise blame(error)(f"{what} cannot be made: {error.strerror}.") from None
     if not above.is_dir():
         raise UsageError(f"{what} cannot be made: {above} is a file.")
     if not os.access(above, os.W_OK | os.X_OK):

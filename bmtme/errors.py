@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 #: Failures of the machine; others, such as a name that is too long, are a matter of the file that was named.
-_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
 
 
 class BmtmeError(Exception):
@@ -65,6 +65,13 @@ def is_of_machine(error: OSError) -> bool:
     return error.errno in _MACHINE
 
 
-def blame(error: OSError) -> type[MachineError] | type[UsageError]:
-    """What a file that cannot be written is reported as: a failure of the machine, or a name that does not serve."""
-    return MachineError if is_of_machine(error) else UsageError
+def blame(error: OSError, otherwise: type[BmtmeError] = UsageError) -> type[BmtmeError]:
+    """What a file that cannot be written, or read, is reported as: a failure of the machine, or as `otherwise`.
+
+    Parameters
+    ----------
+    error : OSError
+    otherwise : class of errors
+        `UsageError` for a place to write to that does not serve, `DataError` for a file that is to be read.
+    """
+    return MachineError if is_of_machine(error) else otherwise

@@ -160,9 +160,9 @@ def check_table_options(args: argparse.Namespace) -> None:
         if given and args.out is None:
             args.parser.error(f"argument {option}: needs --out, the folder for the tables")
     if args.xlsx:
-        from bmtme.results.spreadsheets import check_xlsx
+        from bmtme.results.spreadsheets import check_tables
 
-        check_xlsx(args.xlsx)
+        check_tables(args.safe_text, args.xlsx)
 
 
 def add_data_options(parser: Parser, relationship_required: bool = True) -> None:

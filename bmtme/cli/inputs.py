@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmtme.cli.kinship import IDENTITY, read_kinship
 from bmtme.cli.streams import complain
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import DataError, UsageError, blame
 
 if TYPE_CHECKING:
     from bmtme.data.relationship.matrix import Relationship
@@ -191,7 +191,7 @@ def check_out(folder: str) -> Path:
         if path.is_symlink():
             path = place
     except OSError as error:
-        raise UsageError(f"the output folder {folder} cannot be used: {error.strerror}.") from None
+        raise blame(error)(f"the output folder {folder} cannot be used: {error.strerror}.") from None
     check_place(path, f"the output folder {folder}")
     return path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,8 @@ from bmtme.errors import BmtmeError
 INTERRUPTED, TERMINATED, FAILED = 130, 143, 1
 #: New objects between searches for unreachable ones: imports make a million, all of which stay.
 SEARCH_EVERY = 50_000
+#: What the loader of libraries says where memory is short.
+_UNMAPPED = re.compile("failed to map segment|cannot allocate memory|Cannot allocate memory")
 #: Signs of a message; more are cut out of its middle.
 LONGEST = 2_000
 
@@ -134,8 +137,8 @@ def explain(error: Exception, out: Path | None) -> str:
         text = str(error)
         # A cell or a header of a file that is no table may fill many screens.
         return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 3 :]}"
-    if isinstance(error, MemoryError):
-        detail = f" ({str(error).rstrip('.')})" if str(error) else ""
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and _UNMAPPED.search(str(error))):
+        detail = f" ({str(error).rstrip('.')})" if str(error) and isinstance(error, MemoryError) else ""
         return f"not enough memory{detail}; {_state(out)}. Ask for fewer draws, or take fewer lines."
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""

@@ -27,7 +27,7 @@ from bmtme.results.frames import ComparisonTable, ScoreTable
 from bmtme.results.quantities import list_hidden
 from bmtme.results.record import read_record, write_record
 from bmtme.results.scores import list_overall, list_scores, outline_comparison
-from bmtme.results.spreadsheets import check_xlsx, write_tables
+from bmtme.results.spreadsheets import check_tables, write_tables
 from bmtme.results.storage import read_table
 from bmtme.words import count_noun
 
@@ -214,7 +214,7 @@ class CrossValidation:
             If it cannot be written, as on a full disc; the message names a temporary folder with the files instead,
             where there is room for one.
         """
-        check_xlsx(xlsx)
+        check_tables(safe_text, xlsx)
         save_result(folder, partial(self._write, safe_text=safe_text, xlsx=xlsx))
 
     def _write(self, folder: Path, safe_text: bool = False, xlsx: bool = False) -> None:

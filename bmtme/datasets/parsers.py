@@ -13,7 +13,7 @@ import pandas as pd
 
 from bmtme.data.relationship.genomic import vanraden
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.errors import DataError
+from bmtme.errors import DataError, blame
 from bmtme.extras import require
 
 __all__ = ["PARSERS", "Parts", "read_r"]
@@ -49,7 +49,7 @@ def read_r(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # classes of R that are plain lists to us
             objects: dict[str, Any] = rdata.read_rda(path, default_encoding="utf-8")
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise blame(error, DataError)(f"{path} cannot be read: {error.strerror or error}.") from None
     except Exception as error:  # a damaged file makes rdata stumble in many ways
         raise DataError(f"{path.name} is no R data file that can be read ({type(error).__name__}).") from None
     return objects

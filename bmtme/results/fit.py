@@ -22,7 +22,7 @@ from bmtme.results.frames import SummaryTable
 from bmtme.results.line_effects import add_records, draw_line_effects
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import read_kind
-from bmtme.results.spreadsheets import check_xlsx
+from bmtme.results.spreadsheets import check_tables
 from bmtme.results.storage import read_fit, write_fit
 from bmtme.results.summary import summarise_posterior
 from bmtme.results.traits import BY_TRAIT
@@ -292,7 +292,7 @@ class Fit(Decisions):
             If it cannot be written, as on a full disc; the message names a temporary folder with the files instead,
             where there is room for one.
         """
-        check_xlsx(xlsx)
+        check_tables(safe_text, xlsx)
         save_result(folder, partial(self._write, safe_text=safe_text, xlsx=xlsx))
 
     def _write(self, folder: Path, safe_text: bool = False, xlsx: bool = False) -> None:

@@ -44,7 +44,7 @@ def check_new_folder(folder: str | os.PathLike[str]) -> Path:
         there = sorted(os.listdir(path)) if path.is_dir() else []
         is_file = path.exists() and not path.is_dir()
     except OSError as error:
-        raise UsageError(f"the output folder {path} cannot be used: {error.strerror}.") from error
+        raise blame(error)(f"the output folder {path} cannot be used: {error.strerror}.") from error
     if is_file:
         raise UsageError(f"the output folder {path} is a file: name another one.")
     if held := _find_drafts(path, path):

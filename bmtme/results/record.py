@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bmtme.errors import DataError
+from bmtme.errors import BmtmeError, DataError, blame
 
 #: Of run.json and the files it lists; a larger one is of a newer version of bmtme.
 SCHEMA = 1
@@ -77,7 +77,7 @@ def read_record(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, dict
                 folder, kind, f"its {name} is missing, which was written and has been deleted. {_AGAIN}"
             ) from None
         except OSError as error:
-            raise _unreadable(folder, kind, f"its {name} cannot be read: {error.strerror}") from None
+            raise _unreadable(folder, kind, f"its {name} cannot be read: {error.strerror}", error) from None
         if found != expected:
             raise _unreadable(folder, kind, f"its {name} is damaged or was changed after it was written. {_AGAIN}")
     return record, added["columns"]
@@ -105,7 +105,7 @@ def _read_json(folder: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder} holds no {RECORD}: expected a folder with a saved {kind}.") from None
     except OSError as error:
-        raise _unreadable(folder, kind, f"its {RECORD} cannot be read: {error.strerror}") from None
+        raise _unreadable(folder, kind, f"its {RECORD} cannot be read: {error.strerror}", error) from None
     except (ValueError, RecursionError):
         raise _unreadable(folder, kind, f"its {RECORD} is damaged: it is no JSON text. {_AGAIN}") from None
     if not isinstance(record, dict):
@@ -113,8 +113,9 @@ def _read_json(folder: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
     return text, record
 
 
-def _unreadable(folder: Path, kind: str, reason: str) -> DataError:
-    return DataError(f"{folder} cannot be read as a saved {kind}: {reason}.")
+def _unreadable(folder: Path, kind: str, reason: str, error: OSError | None = None) -> BmtmeError:
+    made = DataError if error is None else blame(error, DataError)
+    return made(f"{folder} cannot be read as a saved {kind}: {reason}.")
 
 
 def _hash_file(path: Path) -> str:

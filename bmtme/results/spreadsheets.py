@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import show
+from bmtme.errors import UsageError
 from bmtme.extras import require
 
-__all__ = ["ESCAPED", "TEXT", "WORKBOOK", "check_xlsx", "describe_columns", "unescape", "write_tables"]
+__all__ = ["ESCAPED", "TEXT", "WORKBOOK", "check_tables", "describe_columns", "unescape", "write_tables"]
 
 WORKBOOK = "tables.xlsx"
 #: Type of a column of texts, and of one whose texts may have an apostrophe in front.
@@ -27,9 +29,18 @@ _MOST_ROWS, _MOST_NAME, _MOST_LETTERS = 2**20 - 1, 31, 32_767
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
-def check_xlsx(wanted: bool) -> None:
-    """Refuse a workbook where it could not be written; a UsageError if openpyxl is not installed."""
-    if wanted:
+def check_tables(safe_text: bool, xlsx: bool) -> None:
+    """Refuse what is no choice, and a workbook that could not be written.
+
+    Raises
+    ------
+    UsageError
+        Also if openpyxl is not installed.
+    """
+    for name, value in (("safe_text", safe_text), ("xlsx", xlsx)):
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} must be True or False, got {show(value)}.")
+    if xlsx:
         require("openpyxl", "excel", f"writing {WORKBOOK}")
 
 

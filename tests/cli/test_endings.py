@@ -113,6 +113,10 @@ def test_interruption_after_the_results_are_there(
     "error, message",
     [
         (MemoryError("Unable to allocate 9 TiB"), "not enough memory (Unable to allocate 9 TiB); nothing was written."),
+        (
+            ImportError("libblas.so: failed to map segment from shared object"),
+            "not enough memory; nothing was written.",
+        ),
         (OSError(28, "No space left on device", "run/idata.nc"), "run/idata.nc: No space left on device; nothing was"),
         (KeyError("x"), "unexpected KeyError ('x'); nothing was written. This is a fault in bmtme: please report it"),
         (RuntimeError(), "unexpected RuntimeError; nothing was written."),

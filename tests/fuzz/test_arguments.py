@@ -186,7 +186,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "CV2 masks": Target(bmtme.CV2().masks, {"trial": made, "seed": 1}, ("Trial",)),
         "table": Target(bmtme.CV1(2, 0.2).table, {"trial": made, "seed": 1}, ("Trial",)),
         "load": Target(bmtme.load, {"folder": folder / "run"}),
-        "save": Target(stored.save, {"folder": folder / "pheno.csv"}),
+        "save": Target(stored.save, {"folder": folder / "pheno.csv", "safe_text": True, "xlsx": False}, ("pheno",)),
         "simulate": Target(bmtme.simulate, {**sim, "seed": 1}, ("missing",)),
         "Simulation.save": Target(bmtme.simulate(**sim).save, {"folder": folder / "pheno.csv"}),
         "fetch": Target(fetch_here, {"name": "wheat599", "folder": folder, "mirror": None}, ("pheno", "data set")),
@@ -253,7 +253,17 @@ COMMANDS = {
 OPTIONS = sorted({word for words in COMMANDS.values() for word in words if word.startswith("--")})
 OPTIONS += ["--sheet", "--trait", "--value", "--drop-unrelated", "--means", "--units", "--sampler", "--seed", "--with"]
 OPTIONS += ["--test-fraction", "--partitions", "--cv-traits", "--keep-effects", "--method", "--bandwidth", "--help"]
-OPTIONS += ["--reps", "--heritability", "--interaction", "--genetic-correlation", "--min-call-rate-line", "--version"]
+OPTIONS += [
+    "--reps",
+    "--heritability",
+    "--xlsx",
+    "--safe-text",
+    "--plot",
+    "--interaction",
+    "--genetic-correlation",
+    "--min-call-rate-line",
+    "--version",
+]
 
 
 def odd_command(draw: Draw) -> list[str]:

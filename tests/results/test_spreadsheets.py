@@ -93,6 +93,8 @@ def test_a_fit_comes_back(tmp_path: Path) -> None:
     fit = bmtme.fit(trial_of(rows, ["T1"]), relationship, draws=10, tune=5, chains=1)
     fit.save(tmp_path / "run", safe_text=True, xlsx=True)
     assert "\n\"'=cmd|" in (tmp_path / "run" / "predictions.csv").read_text()
+    with pytest.raises(UsageError, match=r"xlsx must be True or False, got 'yes'"):
+        fit.save(tmp_path / "other", xlsx="yes")  # type: ignore[arg-type]
     again = bmtme.load(tmp_path / "run")
     pd.testing.assert_frame_equal(again.predictions(), fit.predictions())
     again.save(tmp_path / "plain")
@@ -112,4 +114,4 @@ def test_a_fit_comes_back(tmp_path: Path) -> None:
 def test_no_library_for_workbooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openpyxl", None)
     with pytest.raises(UsageError, match=r"writing tables.xlsx needs the Python library openpyxl"):
-        spreadsheets.check_xlsx(True)
+        spreadsheets.check_tables(False, True)

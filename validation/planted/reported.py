@@ -137,15 +137,15 @@ WRITTEN = (
     Mutant(
         "files: summary of four decimals",
         "results/storage.py",
-        "summary.to_csv(folder / SUMMARY",
-        "summary.round(4).to_csv(folder / SUMMARY",
+        "summary.reset_index()}",
+        "summary.round(4).reset_index()}",
         (FILES,),
     ),
     Mutant(
-        "files: predictions of six digits",
-        "results/storage.py",
-        "predictions.to_csv(folder / PREDICTIONS, index=False",
-        'predictions.to_csv(folder / PREDICTIONS, float_format="%.6g", index=False',
+        "files: tables of six digits",
+        "results/spreadsheets.py",
+        'shown.to_csv(folder / f"{name}.csv", index=False',
+        'shown.to_csv(folder / f"{name}.csv", float_format="%.6g", index=False',
         (FILES,),
     ),
     Mutant(

@@ -12,7 +12,7 @@ import numpy as np
 
 from bmtme.data.tables.cells import unique_names
 from bmtme.data.tables.limits import refuse_archive, refuse_cells
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import DataError, UsageError, blame
 from bmtme.words import list_names
 
 __all__ = ["load_archive"]
@@ -57,7 +57,7 @@ def load_archive(path: str | os.PathLike[str]) -> tuple[np.ndarray, tuple[str, .
             raise DataError(f"{source} holds an array of Python objects: {_wanted()}") from None
         raise DataError(f"{source} is no NumPy archive, or a damaged one: {_wanted()}") from None
     except OSError as error:
-        raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
+        raise blame(error, DataError)(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
     codes = arrays["genotypes"]
     key = keys["genotypes"]
     if codes.ndim != 2 or codes.dtype.kind not in "biuf":

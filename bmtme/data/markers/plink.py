@@ -11,7 +11,7 @@ from bmtme.data.markers.codes import AUTO, FloatArray, name_alleles
 from bmtme.data.markers.genotypes import Markers
 from bmtme.data.tables.cells import individual_names
 from bmtme.data.tables.texts import read_words
-from bmtme.errors import DataError
+from bmtme.errors import DataError, blame
 from bmtme.extras import require
 
 __all__ = ["PLINK_SUFFIXES", "read_plink"]
@@ -74,7 +74,7 @@ def _check_size(bed: Path, lines: int, markers: int) -> None:
             head = file.read(3)
         size = bed.stat().st_size
     except OSError as error:
-        raise DataError(f"{bed} cannot be read: {error.strerror or error}.") from None
+        raise blame(error, DataError)(f"{bed} cannot be read: {error.strerror or error}.") from None
     if head[:2] != _MAGIC:
         raise DataError(f"{bed.name} is no PLINK .bed file: it does not begin with that format's two bytes.")
     if head[2:] != _BY_MARKER:

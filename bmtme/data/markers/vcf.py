@@ -23,7 +23,7 @@ from bmtme.data.markers.genotypes import Markers
 from bmtme.data.tables.cells import unique_names
 from bmtme.data.tables.limits import describe_excess, find_limit
 from bmtme.data.tables.texts import LONGEST_LINE
-from bmtme.errors import DataError
+from bmtme.errors import DataError, blame
 from bmtme.extras import require
 from bmtme.progress import Progress
 
@@ -146,7 +146,7 @@ def _check_columns(path: str | os.PathLike[str], source: str) -> None:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{source} is a damaged gzip file ({error}).") from None
     except OSError as error:
-        raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
+        raise blame(error, DataError)(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
 
 
 def _count_alternative(record: Any, lines: tuple[str, ...], source: str, ploidy: int) -> npt.NDArray[np.int8]:

@@ -16,6 +16,9 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import check_place, file_path, show, whole_number
+from bmtme.data.markers.dart import is_dart
+from bmtme.data.markers.hapmap import is_hapmap
+from bmtme.data.markers.raw import is_raw
 from bmtme.data.relationship.entries import from_labelled, match_columns, parse_entry, validated
 from bmtme.data.relationship.inverse import invert, warn_of_inverse, warn_of_no_inverse
 from bmtme.data.relationship.matrix import Relationship
@@ -125,6 +128,16 @@ def _read_text(path: str, ids: str) -> Sparse:
     name = Path(path).name
     rows = read_rows(path, named=True)
     start, header = next(rows)
+    if is_hapmap(header) or is_dart(header) or is_raw(header):
+        raise DataError(
+            f"{name} holds genotypes, by its first row: make the relationship of them first, with bmtme grm (in Python "
+            "bmtme.read_markers and bmtme.vanraden)."
+        )
+    first = next(rows, None)
+    rows = rows if first is None else itertools.chain([first], rows)
+    if first is not None and _is_numbered(header, first[1]):
+        header = header[1:]
+        rows = ((row, cells[1:]) for row, cells in rows)
     if is_sparse(header):
         return read_sparse(name, header, itertools.chain([(start, header)], rows), ids, Path(f"{path}.id"))
     columns = unique_names(header[1:], f"the header of {name}")
@@ -146,6 +159,11 @@ def _read_text(path: str, ids: str) -> Sparse:
     if not np.array_equal(order, np.arange(n)):
         entries = entries[:, order]
     return Sparse(entries, lines)
+
+
+def _is_numbered(header: Sequence[str], cells: Sequence[str]) -> bool:
+    """Whether R put the number of the row in front of line, line and value, and nothing or "" above it."""
+    return len(header) == 4 and not header[0].strip() and cells[0].strip().isdecimal() and is_sparse(header[1:])
 
 
 def _refuse_pedigree(columns: Sequence[str], name: str) -> None:
@@ -258,7 +276,7 @@ def relationship_targets(path: str | os.PathLike[str]) -> list[Path]:
         try:
             there = target.exists() or target.is_symlink()
         except OSError as error:
-            raise UsageError(f"{target} cannot be made: {error.strerror}.") from None
+            raise blame(error)(f"{target} cannot be made: {error.strerror}.") from None
         if there:
             raise UsageError(f"{target} is there already: choose another name, or remove it.")
     check_place(targets[0], str(targets[0]))

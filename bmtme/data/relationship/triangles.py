@@ -10,7 +10,7 @@ import numpy as np
 from bmtme.data.relationship.entries import parse_entry
 from bmtme.data.tables.cells import individual_names, unique_names
 from bmtme.data.tables.texts import open_lines
-from bmtme.errors import DataError
+from bmtme.errors import DataError, blame
 
 __all__ = [
     "GCTA_ENDINGS",
@@ -163,7 +163,7 @@ def read_rel(path: str, ids: str) -> Matrix:
     try:
         size = file.stat().st_size
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror or error}. {together}") from None
+        raise blame(error, DataError)(f"{file} cannot be read: {error.strerror or error}. {together}") from None
     sizes = {"triangle": n * (n + 1) // 2, "square": n * n}
     kind = "<f4" if size in [4 * number for number in sizes.values()] and n > 1 else "<f8"
     shape, values = _load(file, kind, sizes, id_file.name, n, together)
@@ -217,7 +217,7 @@ def _load(path: Path, kind: str, sizes: dict[str, int], id_name: str, n: int, to
             )
         return shape, np.fromfile(path, dtype=kind)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}. {together}") from None
+        raise blame(error, DataError)(f"{path} cannot be read: {error.strerror or error}. {together}") from None
 
 
 def _fill(triangle: np.ndarray, n: int, lines: Sequence[str], name: str) -> np.ndarray:

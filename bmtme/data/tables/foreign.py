@@ -33,6 +33,9 @@ _FOREIGN: dict[str, dict[tuple[str, ...], str]] = {
         "(.grm, .giv), or as a square table",
         (".mgrm", ".mgrm.bin", ".mtx"): "a format that is not read: write the matrix as a square table, or as rows of "
         "row, column and value (.giv, .grm)",
+        (".vcf", ".vcf.bgz", ".bcf", ".bed", ".bim", ".fam", ".ped", ".raw", ".traw", ".pgen", ".hmp", ".hmp.txt"): (
+            "a file of genotypes: make the relationship of it first, with bmtme grm"
+        ),
         (".rel.zst", ".rel.bin.zst"): "a compressed file of PLINK 2: unpack it with zstd -d",
         (".npy", ".npz"): "a file of NumPy: write a table with the names of the lines in its first column and header",
         _R: "an object of R: write the matrix with write.csv(G, 'G.csv'), which keeps the names of its rows",
@@ -58,6 +61,8 @@ _FOREIGN: dict[str, dict[tuple[str, ...], str]] = {
     },
 }
 
+#: What each purpose wants, in words.
+_WANTED = {"table": "a table", "relationship": "a relationship matrix", "markers": "markers"}
 #: First bytes of files that are no text, whatever they are called.
 _HEADS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "an archive, as an Excel workbook is, which needs the ending .xlsx"),
@@ -90,7 +95,7 @@ def refuse_foreign(path: str | os.PathLike[str], purpose: str) -> None:
     for endings, what in (*_FOREIGN[purpose].items(), (_PACKED, _UNPACK)):
         for ending in endings:
             if plain.endswith((ending, f"{ending}.gz")):
-                raise DataError(f"{name} is in a format that is not read: by its ending it is {what}.")
+                raise DataError(f"{name} cannot be read as {_WANTED[purpose]}: by its ending it is {what}.")
 
 
 def describe_bytes(head: bytes) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from bmtme.data.tables.dialects import split_rows
 from bmtme.data.tables.foreign import describe_bytes
 from bmtme.data.tables.limits import describe_excess, find_limit
-from bmtme.errors import DataError
+from bmtme.errors import DataError, blame
 
 __all__ = ["open_lines", "read_rows", "read_words", "suffix"]
 
@@ -97,7 +97,9 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{name} is a damaged gzip file ({error}).") from None
     except OSError as error:
-        raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.{hint and f' {hint}'}") from None
+        raise blame(error, DataError)(
+            f"{os.fspath(path)} cannot be read: {error.strerror or error}.{hint and f' {hint}'}"
+        ) from None
 
 
 def _check_lines(lines: io.TextIOWrapper, name: str, what: str, packed: bool) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from bmtme.data.tables.limits import count_cells, refuse_archive, refuse_cells
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import DataError, UsageError, blame
 from bmtme.extras import require
 from bmtme.words import list_names, suggest
 
@@ -71,7 +71,7 @@ def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterat
     except (DataError, UsageError):
         raise
     except OSError as error:
-        raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
+        raise blame(error, DataError)(f"{os.fspath(path)} cannot be read: {error.strerror or error}.") from None
     except Exception as error:  # openpyxl stumbles over damaged parts in many ways
         raise DataError(
             f"{name} is no Excel workbook that can be read ({_plain(error)}): save it anew as .xlsx, without a "
@@ -234,7 +234,7 @@ def load_parquet(path: str | os.PathLike[str], decode: Callable[[Any], pd.DataFr
     except DataError:
         raise
     except OSError as error:
-        raise DataError(f"{os.fspath(path)} cannot be read: {error.strerror or _plain(error)}.") from None
+        raise blame(error, DataError)(f"{os.fspath(path)} cannot be read: {error.strerror or _plain(error)}.") from None
     except Exception as error:  # damaged parts come as errors of many kinds
         raise DataError(f"{name} is no Parquet file, or a damaged one ({_plain(error)}).") from None
 

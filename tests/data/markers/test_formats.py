@@ -112,7 +112,7 @@ def test_columns_of_plink_are_no_markers(tmp_path, dosages):
 @pytest.mark.parametrize("name", ["m.ped", "m.traw", "m.bgen", "m.xlsx", "m.h5"])
 def test_formats_that_are_not_read(tmp_path, name):
     (tmp_path / name).write_text("a,m\nb,1\n")
-    with pytest.raises(DataError, match=rf"{name} is in a format that is not read: .*(convert|write|save|export) "):
+    with pytest.raises(DataError, match=rf"{name} cannot be read as markers: .*(convert|write|save|export) "):
         read_markers(tmp_path / name)
 
 

@@ -211,7 +211,7 @@ def test_bad_binaries_and_ids(tmp_path):
 )
 def test_formats_that_are_recognised_and_not_read(tmp_path, capsys, name, words):
     (tmp_path / name).write_bytes(b"\x00\x01")
-    with pytest.raises(DataError, match=f"{name} is in a format that is not read: by its ending it is {words}"):
+    with pytest.raises(DataError, match=f"{name} cannot be read as a relationship matrix: by its ending it is {words}"):
         read_relationship(tmp_path / name)
     assert main(["grm", str(tmp_path / name), "--matrix", "--out", str(tmp_path / "o.csv")]) == 3
     assert "by its ending it is" in capsys.readouterr().err

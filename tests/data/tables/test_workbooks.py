@@ -127,10 +127,10 @@ def test_cells_far_to_the_right_and_of_pedigrees(workbook):
 )
 def test_tables_that_are_recognised_and_not_read(tmp_path, capsys, name, words):
     (tmp_path / name).write_bytes(b"\x00")
-    with pytest.raises(DataError, match=f"{name} is in a format that is not read: by its ending it is {words}"):
+    with pytest.raises(DataError, match=f"{name} cannot be read as a table: by its ending it is {words}"):
         read_trial(tmp_path / name, **COLUMNS)
     assert main(["check", str(tmp_path / name), "--line", "line", "--env", "env"]) == 3
-    assert f"{name} is in a format that is not read: by its ending" in capsys.readouterr().err
+    assert f"{name} cannot be read as a table: by its ending" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"line,env,y\n", b"PK\x03\x04rubbish", b"\xd0\xcf\x11\xe0 locked"])
