@@ -160,7 +160,7 @@ def test_relationship(
         (b"line;L1;L2\nL1;1;0\nL2;0;1\n", ["semicolons"]),
         (b"line,L1,L2\nL1,1,0\nL2,0\n", ["2 cells in row 3", "3 in its header"]),
         (b"\x89PNG\r\n\x1a\n\x00\xff", ["not UTF-8"]),
-        (gzip.compress(b"line,L1\nL1,1\n" * 50)[:-12], ["damaged gzip"]),
+        (gzip.compress(b"line,L1\nL1,1\n" * 50, mtime=0)[:-12], ["damaged gzip"]),
     ],
 )
 def test_file_that_is_no_matrix(
