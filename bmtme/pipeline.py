@@ -292,7 +292,7 @@ def collect_all(
 def announce_compilation(sampler: str, bar: Progress) -> None:
     """Say that the first start takes its time, also where stderr is a log."""
     if not is_compiled(sampler):
-        bar.announce("compiling the sampler (once after an installation, a minute or two) ...")
+        bar.announce("compiling the sampler (once after an installation, two or three minutes) ...")
 
 
 def warn_of_dropped(prepared: Prepared) -> None:

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         "sim/phenotypes.csv --relationship sim/relationship.csv",
         f"--line line --env env --rep rep --traits {','.join(TRAITS)}",
     )
-    head("2. Fit the model (the first fit after an installation compiles the sampler: a minute or two)")
+    head("2. Fit the model (the first fit after an installation compiles the sampler: two or three minutes)")
     shell("fit", *data, f"--draws {args.draws} --tune {args.tune} --chains 4 --seed 1 --out fit")
     explain(
         "\nLook at 'convergence' first: only where the chains agree do the numbers below it mean anything. Then at the "
