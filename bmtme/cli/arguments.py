@@ -157,7 +157,7 @@ def add_table_options(parser: Parser) -> None:
 def check_table_options(args: argparse.Namespace) -> None:
     """Refuse them where nothing is written, and a workbook that could not be."""
     for option, given in (("--xlsx", args.xlsx), ("--safe-text", args.safe_text)):
-        if given and args.out is None:
+        if given and args.out is None and not getattr(args, "dry_run", False):
             args.parser.error(f"argument {option}: needs --out, the folder for the tables")
     if args.xlsx:
         from bmtme.results.spreadsheets import check_tables

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     for text in joined.warnings:
         complain(f"warning: {text}")
     if out is not None:
-        write(joined, table.assign(metric=args.metric)[["metric", *table]], args.words, out)
+        write(joined, table.assign(metric=args.metric)[["metric", *table]], args, out)
     if args.json:
         rows = list_rows(table)
         say_object(args, out, metric=args.metric, runs=joined.run["runs"], comparison=rows,

@@ -89,7 +89,6 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     from bmtme.pipeline import fit
     from bmtme.report.best import describe_best, rank_best
     from bmtme.report.tables import describe_fit
-    from bmtme.results.convergence import is_reliable
 
     check_size(out, inputs.trial, inputs.relationship, model, args.draws, args.chains, args.keep_effects)
     result = fit(
@@ -108,14 +107,13 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     result.run |= {"command": args.words, "inputs": inputs.files}
     save(result, out, TableFiles.of(args))
     summary, best = result.summary(), rank_best(result)
-    reliable = is_reliable(summary, result.run, result.run["facts"]["envs"], inputs.trial.traits)
     if args.json:
         say_object(
             args,
             out,
             settings=result.run["settings"],
             data=result.run["data"],
-            reliable=reliable,
+            reliable=result.reliable,
             diagnosis=result._diagnose(),
             summary=list_rows(summary),
             best={trait: list_rows(table.head(table.attrs["top"])) for trait, table in best.items()},
@@ -124,6 +122,6 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     say(describe_fit(summary, result.run, inputs.trial, width()))
     if best:
         recorded = result._groups["observed_data"]["record_line"].values.tolist()
-        say(f"\n{describe_best(best, recorded, reliable, width())}")
+        say(f"\n{describe_best(best, recorded, result.reliable, width())}")
     say(f"\n{describe_files(out)}")
     return 0

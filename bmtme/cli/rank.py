@@ -10,7 +10,7 @@ from bmtme.cli.arguments import Parser, add_common_options, add_table_options, n
 from bmtme.cli.inputs import check_optional_out
 from bmtme.cli.objects import add_json_option, list_rows, say_object
 from bmtme.cli.outputs import TableFiles, describe_files
-from bmtme.cli.streams import say, width
+from bmtme.cli.streams import complain, say, width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,6 +110,15 @@ def read_envs(parser: Parser, text: str | None) -> list[str] | dict[str, float] 
     return read_numbers(parser, "--env", text)
 
 
+def warn_unreliable(fit: Fit) -> None:
+    """Say that the chains of a fit do not suffice, if so."""
+    if not fit.reliable:
+        complain(
+            "warning: the chains of this fit do not suffice, as 'bmtme fit' said: do not lean on these numbers before "
+            "a longer run."
+        )
+
+
 def run(args: argparse.Namespace, out: Path | None) -> int:
     """Rank, say the best, and write all if that is wanted."""
     from bmtme.decisions.candidates import tabulate_values
@@ -127,14 +136,16 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     response = fit.response(table)
     recorded = fit._groups["observed_data"]["record_line"].values.tolist()
     values = None
-    if args.index or args.gains:
+    warn_unreliable(fit)
+    if (args.index or args.gains) and not args.json:
         values = tabulate_values(fit, list(table.attrs["weights"]), args.env)
     if out is not None:
         write(fit, {"ranking": table, "response": response}, args, out)
     if args.json:
         known = set(recorded)
         rows = [row | {"recorded": row["line"] in known} for row in list_rows(table)]
-        say_object(args, out, fit=args.fit, of=table.attrs, ranking=rows, response=list_rows(response))
+        found = {"ranking": rows, "response": list_rows(response)}
+        say_object(args, out, fit=args.fit, reliable=fit.reliable, of=table.attrs, **found)
         return 0
     say(describe_ranking(table, recorded, width(), response, values))
     if out is not None:

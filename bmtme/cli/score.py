@@ -17,7 +17,7 @@ from bmtme.cli.arguments import (
 from bmtme.cli.inputs import check_optional_out, describe_file
 from bmtme.cli.objects import add_json_option, list_rows, say_object
 from bmtme.cli.outputs import TableFiles, describe_files
-from bmtme.cli.rank import read_envs
+from bmtme.cli.rank import read_envs, warn_unreliable
 from bmtme.cli.streams import say, width
 
 if TYPE_CHECKING:
@@ -96,8 +96,10 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     recorded = fit._groups["observed_data"]["record_line"].values.tolist()
     if out is not None:
         write(fit, table, args, out)
+    warn_unreliable(fit)
     if args.json:
-        say_object(args, out, fit=args.fit, of=table.attrs, scores=list_rows(table))
+        rows = [row | {"recorded": row["line"] in set(recorded)} for row in list_rows(table)]
+        say_object(args, out, fit=args.fit, reliable=fit.reliable, of=table.attrs, scores=rows)
         return 0
     say(describe_scores(table, recorded, training.lines, width()))
     if out is not None:

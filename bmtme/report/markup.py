@@ -72,11 +72,8 @@ def fold(title: str, inner: str) -> str:
 
 def show_fit(fit: Fit) -> str:
     """The verdict and its reasons, heritabilities; the whole summary on a click."""
-    from bmtme.results.convergence import is_reliable
-
-    summary, facts = fit.summary(), fit.run["facts"]
-    traits = [str(name) for name in fit._groups["posterior"]["trait"].values]
-    colour = GOOD if is_reliable(summary, fit.run, facts["envs"], traits) else BAD
+    summary = fit.summary()
+    colour = GOOD if fit.reliable else BAD
     shares = summary[[str(name).startswith("heritability[") for name in summary.index]]
     parts = [f"<p><code>{escape(repr(fit))}</code></p>", frame(fit._diagnose(), colour)]
     if len(shares):

@@ -72,9 +72,10 @@ def is_reliable(summary: pd.DataFrame, run: Mapping[str, Any], envs: Sequence[st
     """Whether `describe_convergence` has nothing against the chains."""
     for sampling, own in list_samplings(run["sampling"], traits):
         apart = describe_explanations(sampling, run["settings"], envs, own) or describe_corners(sampling, envs, own)
-        if apart or max(sampling["divergences"]) >= MANY_DIVERGED * run["settings"]["draws"]:
+        if apart or describe_divergences(sampling, run["settings"]):
             return False
-    return bool(summary["r_hat"].max() <= GOOD_R_HAT and summary["ess_bulk"].min() >= GOOD_ESS)
+    fewest = min(summary["ess_bulk"].min(), summary["ess_tail"].min())
+    return bool(summary["r_hat"].max() <= GOOD_R_HAT and fewest >= GOOD_ESS)
 
 
 def list_samplings(sampling: dict[str, Any], traits: Sequence[str]) -> list[tuple[dict[str, Any], Sequence[str]]]:
@@ -100,6 +101,10 @@ def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool =
             return f"The chains have NOT converged: {text}." + ("" if stuck else f" {advise_length(worst_e, run)}")
     if worst_e < GOOD_ESS:
         return f"Few effective draws: {text}. {advise_length(worst_e, run)}"
+    tail = summary["ess_tail"].min()
+    if tail < GOOD_ESS:
+        few = f"{summary['ess_tail'].idxmin()} has {tail:.0f} in its tails, on which intervals rest"
+        return f"Few effective draws: {few}. {advise_length(tail, run)}"
     if np.isfinite(worst_r) and corners:
         return f"Every chain weighs the two alike: {text}."
     if np.isfinite(worst_r):

@@ -14,6 +14,7 @@ from bmtme.choices import RECORD
 from bmtme.errors import UsageError
 from bmtme.results import quantities
 from bmtme.results.arviz_groups import make_arviz_groups
+from bmtme.results.convergence import is_reliable
 from bmtme.results.decisions import Decisions
 from bmtme.results.diagnosis import diagnose_fit, lay_out
 from bmtme.results.docstrings import document
@@ -254,6 +255,12 @@ class Fit(Decisions):
                 "'thin' or 'all'."
             )
         return self._predictions
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the chains can be leaned on: they agree, their draws suffice, few moves diverged. See `diagnose`."""
+        traits = [str(name) for name in self._groups["posterior"]["trait"].values]
+        return is_reliable(self.summary(), self.run, self.run["facts"]["envs"], traits)
 
     def diagnose(self) -> str:
         """What can be leaned on and what not, in words: `print` it before anything else.

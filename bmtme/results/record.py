@@ -20,7 +20,9 @@ _AGAIN = "Take it from a copy, or run it again: the same data, seed and versions
 
 
 def write_record(folder: Path, run: dict[str, Any], kind: str, columns: dict[str, dict[str, str]]) -> None:
-    """Write run.json: the record of a run, and what is needed to trust the files beside it.
+    """Write run.json: the record of a run, and what is needed to trust the files beside it that are read back.
+
+    A workbook is none of them: people change it.
 
     Parameters
     ----------
@@ -32,7 +34,13 @@ def write_record(folder: Path, run: dict[str, Any], kind: str, columns: dict[str
     columns : dict
         Type of each column of each table that is read back (see `bmtme.results.storage`).
     """
-    files = {file.name: _hash_file(file) for file in sorted(folder.iterdir()) if not file.name.startswith(".")}
+    from bmtme.results.spreadsheets import WORKBOOK
+
+    files = {
+        file.name: _hash_file(file)
+        for file in sorted(folder.iterdir())
+        if file.name[0] != "." and file.name != WORKBOOK
+    }
     # The hash of this file is that of its text with zeros in the hash's place, the last thing in it.
     added = dict(zip(ADDED, (SCHEMA, kind, files, columns, _UNSEALED), strict=True))
     text = json.dumps({"schema": SCHEMA, **run, **added}, indent=2, default=str) + "\n"

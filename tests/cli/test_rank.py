@@ -14,6 +14,12 @@ from tests.helpers.posteriors import make_fit, make_setting
 from tests.helpers.shell import Run
 
 
+@pytest.fixture(autouse=True)
+def _sufficient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains that suffice; what is said of others is tested with a real fit (`test_for_programs.py`)."""
+    monkeypatch.setattr("bmtme.results.fit.Fit.reliable", True)
+
+
 @pytest.fixture(scope="module")
 def fit():
     return make_fit(make_setting(lines=30, new=3))

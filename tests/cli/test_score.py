@@ -18,6 +18,12 @@ from tests.helpers.shell import Run
 QUALITY = ["--min-maf", "0.1", "--min-call-rate-marker", "0.7"]
 
 
+@pytest.fixture(autouse=True)
+def _sufficient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains that suffice; what is said of others is tested with a real fit (`test_for_programs.py`)."""
+    monkeypatch.setattr("bmtme.results.fit.Fit.reliable", True)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run, and genotypes of its 12 lines (old.csv), of 14 others (new.csv) and of both (all.csv)."""

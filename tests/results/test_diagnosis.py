@@ -47,7 +47,7 @@ def test_nothing_to_say(trusted):
     assert chains.startswith("The chains agree")
 
 
-@pytest.mark.parametrize("cells", [{"r_hat": 1.02}, {"ess_bulk": 399.0}])
+@pytest.mark.parametrize("cells", [{"r_hat": 1.02}, {"ess_bulk": 399.0}, {"ess_tail": 399.0}])
 def test_chains_that_do_not_suffice(trusted, cells):
     verdict, chains = read(alter(trusted, "beta[E1, T1]", **cells))
     assert verdict == "Do not lean on these numbers yet."

@@ -105,10 +105,9 @@ def test_a_fit_comes_back(tmp_path: Path) -> None:
         "run.json",
         "summary.csv",
     ]
-    # The workbook is one of the files that the record vouches for.
+    # People change a workbook, which is never read back.
     (tmp_path / "run" / "tables.xlsx").write_bytes(b"")
-    with pytest.raises(bmtme.DataError, match=r"tables.xlsx is damaged"):
-        bmtme.load(tmp_path / "run")
+    bmtme.load(tmp_path / "run")
 
 
 def test_no_library_for_workbooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
