@@ -215,6 +215,6 @@ def test_what_is_refused(monkeypatch):
     del fit._groups["relationship"]
     with pytest.raises(DataError, match=r"did not keep 'relationship'.* fit again"):
         fit.leave_one_out()
-    monkeypatch.setattr(leave_one_out, "MOST", 50)
+    monkeypatch.setattr(leave_one_out, "MOST_RELATED", 50)
     with pytest.raises(UsageError, match=r"of which this fit has \d+: more than 50 are not taken"):
         fit.leave_one_out()

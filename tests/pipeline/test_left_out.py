@@ -61,7 +61,7 @@ def test_rows_in_another_order(name, frame):
 def test_too_many_values(frame, monkeypatch):
     """The relationship is not kept for nothing: of several traits all values count, of single ones each."""
     rows, relationship = frame
-    monkeypatch.setattr(collection, "MOST", int(rows[["T1", "T2", "T3"]].notna().sum().max()))
+    monkeypatch.setattr(collection, "MOST_RELATED", int(rows[["T1", "T2", "T3"]].notna().sum().max()))
     assert "relationship" not in fit_frame(rows, relationship, draws=5, tune=5)._groups
     assert "relationship" in fit_frame(rows, relationship, SingleTrait(), draws=5, tune=5)._groups
 
