@@ -211,7 +211,7 @@ class Fit(Decisions):
         posterior_predictive : bool or {"left_out"}
             True: new values of the same plots given the effects of lines, for plot_ppc. "left_out": each value drawn
             given all others, those of its own record among them, for loo_pit and plot_loo_pit: these weight draws as
-            if the values had not seen the observed one, and effects have; with True they report too wide a fit.
+            if the values had not seen the observed one, and effects have; with True they call right intervals too wide.
         draws : int
             Draws over all chains, at most, evenly kept, if either is asked for; else all are there.
 
