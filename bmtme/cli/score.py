@@ -41,8 +41,9 @@ lines of the relationship; they go through the same quality control: give
 --min-call-rate-marker and --min-maf as 'bmtme grm' had them. Both files may be
 in any format of 'bmtme grm'. Markers are matched by name, and turned round where
 both files name the alleles and count another one; a genotype that is missing
-counts as the marker's mean. Values are of the mean over environments,
-or over those that --env names, without these environments' means.
+counts as the marker's mean, and widens the interval. Values are of the mean
+over environments, or over those that --env names, without these environments'
+means.
 
 With --out, DIR holds:
   gebv.csv  every line and trait: value, interval, reliability, share missing

@@ -24,13 +24,13 @@ from bmtme.words import list_names, some_names
 if TYPE_CHECKING:
     from bmtme.results.fit import Fit
 
-#: Share of the markers of a fit that genotypes must have.
+#: Share of the markers of a fit that genotypes must have, and below which a line is warned of.
 LEAST = 0.5
 #: Share of equal genotypes from which on a line is the same as in training.
 SAME = 0.95
 #: Lines and markers at least, for a look at the allele frequencies.
 FEWEST = 5, 20
-#: Of a line's own variance: what the markers leave open is nothing below it.
+#: Of a line's own variance: what the markers leave open, or a difference from the mean, is nothing below it.
 ROUNDING = 1e-9
 #: Genotypes read from 32-bit dosages are equal so far.
 EQUAL = 1e-3
@@ -57,6 +57,7 @@ def score_genotypes(fit: Fit, markers: Any, training: Any, env: Any, draws: int 
         sd = np.sqrt(fitted.var(axis=1, ddof=min(1, len(u) - 1)) + variance.mean(axis=1))
         contrast = (squares - 2 * own.mean(axis=1) + known.product[np.ix_(here, here)].mean()) / known.total
         off = (fitted - u[:, here, l].mean(axis=1)).var(axis=1, ddof=min(1, len(u) - 1)) + variance.mean(axis=1)
+        contrast[contrast <= ROUNDING * (squares + known.product[here, here].mean()) / known.total] = np.nan
         with np.errstate(invalid="ignore", divide="ignore"):
             reliability = np.where(contrast > 0, np.maximum(1.0 - off / (sigma2[l] * contrast), 0.0), np.nan)
         ends = find_quantiles(fitted, variance, LOW, HIGH)
@@ -107,7 +108,7 @@ def read_codes(given: Markers, training: Markers) -> np.ndarray:
         absent = [name for name in training.names if name not in set(given.names)]
         warnings.warn(
             f"{given.source} lacks {len(absent):,} of the {len(place):,} markers of the fit ({list_names(absent)}): "
-            "there all its lines are at the mean.",
+            "there all its lines are at the mean, and as uncertain as if each lacked the genotype.",
             UserWarning,
             stacklevel=5,
         )
@@ -161,6 +162,10 @@ def relate_genotypes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Products (n, J) of the genotypes with those of the lines with a record, their squares (n,), shares missing (n,).
 
+    A missing genotype adds what it adds on average: nothing to the products, and to the squares the mean square of the
+    lines of the relationship at the marker. Where the fit lacks the genotype of the same line it adds nothing, as it
+    did not to the relationship.
+
     Raises
     ------
     DataError
@@ -171,6 +176,7 @@ def relate_genotypes(
     mine = np.array([n for n, line in enumerate(given.lines) if line in place], np.int64)
     theirs = np.array([place[given.lines[n]] for n in mine], np.int64)
     cross, squares, missing = np.zeros((len(codes), len(training.rows))), np.zeros(len(codes)), np.zeros(len(codes))
+    gaps = np.zeros(len(codes))
     counts = np.zeros((3, len(mine)))  # genotypes of both, equal ones, and equal ones with the other allele counted
     turned: list[str] = []
     frequencies, used = [], 0
@@ -181,7 +187,11 @@ def relate_genotypes(
         absent = np.isnan(own)
         z = np.where(absent | ~several, 0.0, own - ploidy * p)
         cross += z @ Z[training.rows].T
-        squares += (z**2).sum(axis=1)
+        gap = absent & several
+        gap[mine] &= ~np.isnan(block[theirs])
+        expected = (Z**2).sum(axis=0) / np.maximum((~np.isnan(block)).sum(axis=0), 1)
+        squares += (z**2).sum(axis=1) + gap @ expected
+        gaps += gap.sum(axis=1)
         missing += absent[:, several].sum(axis=1)
         used += int(several.sum())
         if len(mine):
@@ -198,6 +208,13 @@ def relate_genotypes(
     compare_lines([given.lines[n] for n in mine], counts, turned, given, ploidy)
     if not len(mine):
         compare_frequencies(np.hstack(frequencies), len(codes), given)
+    if lacking := [line for line, gap in zip(given.lines, gaps, strict=True) if gap > (1 - LEAST) * used]:
+        warnings.warn(
+            f"{len(lacking):,} lines of {given.source} have a genotype at fewer than half of the markers of the fit "
+            f"({list_names(lacking)}): their values are drawn to zero, and little is known of them.",
+            UserWarning,
+            stacklevel=5,
+        )
     return cross, squares, missing / max(used, 1)
 
 

@@ -67,7 +67,9 @@ def choose_target(env: Any, envs: Sequence[str]) -> Target:
             raise UsageError("env names no environment: leave it out for the mean over all of them.")
         given = dict.fromkeys(names, 1.0)
         if len(given) < len(names):
-            raise UsageError(f"env names an environment twice: {list_names(names)}. Give weights by name, in the shell as E1=2,E2=1.")
+            raise UsageError(
+                f"env names an environment twice: {list_names(names)}. Give weights by name, in the shell as E1=2,E2=1."
+            )
     weights = np.zeros(len(envs))
     for name, weight in given.items():
         weights[envs.index(find_name(name, envs, "environment"))] = weight

@@ -20,8 +20,10 @@ from bmtme.results.traits import BY_TRAIT, list_entries
 from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
 from bmtme.words import list_names
 
-#: First word of the spawn key of replicated data; see `bmtme.results.line_effects.STREAM`.
-STREAM = 4
+#: First words of the spawn keys of new values; see `bmtme.results.line_effects.STREAM`.
+STREAM, LEFT_OUT_STREAM = 4, 5
+#: Of new values that have not seen the value that they go with.
+LEFT_OUT = "left_out"
 #: What a matrix that is zero off its diagonal becomes.
 VARIANCES = {
     "Sigma_E": "sigma2_E", "Sigma_t": "sigma2_t", "Sigma_gt": "sigma2_gt", "R_e": "sigma2_e", "Sigma_r": "sigma2_r",
@@ -35,32 +37,53 @@ ASKED = {
     VALUE: "log density of a value given all others, those of its own record among them; it does not replace a "
     "cross-validation",
 }
+#: What new values are.
+DRAWN = {
+    True: "new value of the same plot, given the effects of lines, which have seen the value: for plot_ppc",
+    LEFT_OUT: "value drawn given all others, those of its own record among them: for loo_pit and plot_loo_pit",
+}
 
 
 def make_arviz_groups(
-    groups: Mapping[str, Any], run: Mapping[str, Any], unit: bool | str, predictive: bool, draws: int
+    groups: Mapping[str, Any], run: Mapping[str, Any], unit: bool | str, predictive: bool | str, draws: int
 ) -> dict[str, Any]:
     """Datasets by group; parameters as of `Fit.to_arviz`, draws of all chains at most where data are asked for."""
     unit = check_unit(unit, predictive)
     records = Records(groups)
-    u, r, posterior = take_draws(groups, draws, unit, predictive)
+    left_out, given = predictive == LEFT_OUT, predictive is True
+    u, r, posterior = take_draws(groups, draws, given, bool(unit) or left_out)
     made = {"posterior": vary(posterior, run["facts"])}
     stats = groups["sample_stats"].sel(draw=posterior["draw"])
     energy = -stats["completed_log_density"]
     energy = energy.sum("trait") if "trait" in energy.dims else energy
     made["sample_stats"] = stats.assign(energy=energy.assign_attrs(meaning="minus completed_log_density"))
     with threadpool_limits(1):  # the same bits whatever the number of cores
+        logs, values = leave_each_out(groups, run, posterior, records, unit, left_out)
         if unit:
-            made["log_likelihood"] = records.flatten(measure_records(groups, run, posterior, records, unit), unit)
+            made["log_likelihood"] = records.flatten(logs, unit)
             made["log_likelihood"][Y].attrs |= {"meaning": ASKED[unit]}
         if predictive:
-            made["posterior_predictive"] = records.flatten(replicate(posterior, u, r, records, run))
+            values = replicate(posterior, u, r, records, run) if given else values
+            made["posterior_predictive"] = records.flatten(values)
+            made["posterior_predictive"][Y].attrs |= {"meaning": DRAWN[predictive]}
     made["observed_data"] = records.flatten(records.Y[records.observed])
     made["constant_data"] = groups["constant_data"]
     return {name: dataset.assign_attrs(groups["posterior"].attrs) for name, dataset in made.items()}
 
 
-def check_unit(unit: Any, predictive: bool) -> str:
+def check_predictive(predictive: Any) -> bool | str:
+    """Which new values a user asked for.
+
+    Raises
+    ------
+    UsageError
+    """
+    if isinstance(predictive, bool) or (isinstance(predictive, str) and predictive == LEFT_OUT):
+        return predictive
+    raise UsageError(f"posterior_predictive must be False, True or {LEFT_OUT!r}, got {show(predictive)}.")
+
+
+def check_unit(unit: Any, predictive: bool | str) -> str:
     """Unit of the log likelihood by what a user gave, empty for none.
 
     predictive : whether new values are asked for, beside which functions of ArviZ want the log likelihood of values
@@ -76,13 +99,13 @@ def check_unit(unit: Any, predictive: bool) -> str:
     return unit
 
 
-def take_draws(groups: Mapping[str, Any], draws: int, unit: str, predictive: bool) -> tuple[Any, Any, Any]:
+def take_draws(groups: Mapping[str, Any], draws: int, effects: bool, fewer: bool) -> tuple[Any, Any, Any]:
     """Effects if they are wanted, and what else the posterior has, in all draws or in those that are kept of them."""
-    if predictive:
+    if effects:
         return take_kept(groups, draws)
     posterior = groups["posterior"]
     posterior = posterior[[name for name in posterior.data_vars if "line" not in posterior[name].dims]]
-    if unit:
+    if fewer:
         each = max(1, draws // posterior.sizes["chain"])
         posterior = posterior.isel(draw=spread_evenly(posterior.sizes["draw"], each))
     return None, None, posterior
@@ -233,10 +256,48 @@ def list_parts(posterior: Any, run: Mapping[str, Any]) -> Iterator[tuple[slice, 
         yield slice(l, l + 1), run["facts"][BY_TRAIT][trait]["means"], R[:, :, :, l]
 
 
-def measure_records(
-    groups: Mapping[str, Any], run: Mapping[str, Any], posterior: Any, records: Records, unit: str
-) -> np.ndarray:
-    """Log density of each record or value given the others, (chain, draw, obs); see `bmtme.results.pointwise`.
+def leave_each_out(
+    groups: Mapping[str, Any], run: Mapping[str, Any], posterior: Any, records: Records, unit: str, draw: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log density of each record or value given the others, and values drawn so, both (chain, draw, obs) if asked for.
+
+    unit : of the log density, empty for none
+    draw : whether values are wanted: of N(y_i - q_i / P_ii, 1 / P_ii) in each draw; see `bmtme.results.pointwise`
+
+    Raises
+    ------
+    UsageError, DataError
+    """
+    lead = posterior.sizes["chain"], posterior.sizes["draw"]
+    record, trait = np.nonzero(records.observed)
+    several = len(records.traits) > 1 and unit == RECORD
+    wanted = {"log_likelihood": (len(records.Y) if several else len(record)) * bool(unit)}
+    wanted["posterior_predictive"] = len(record) * draw
+    for name, count in wanted.items():
+        check_memory(8.0 * np.prod(lead) * count, f"{name} of {count:,} observations in {np.prod(lead):,} draws")
+    logs, values = (np.zeros((*lead, count)) for count in wanted.values())
+    if not unit and not draw:
+        return logs, values
+    rng = np.random.default_rng(np.random.SeedSequence(run["settings"]["seed"], spawn_key=(LEFT_OUT_STREAM,)))
+    for c, d, l, there, scale, P, q in measure_draws(groups, run, posterior, records):
+        observed = records.observed[there, l]
+        lost = observed * np.log(scale)
+        mine = np.isin(trait, np.arange(len(records.traits))[l])
+        if several:
+            logs[c, d, there] += UNITS[RECORD](P, q, observed) - lost.sum(axis=1)
+        elif unit:
+            logs[c, d, mine] = UNITS[VALUE](P, q, observed) - lost[observed]
+        if draw:
+            variance = 1.0 / np.diagonal(P, axis1=1, axis2=2)
+            new = np.sqrt(variance) * rng.standard_normal(q.shape) - q * variance
+            values[c, d, mine] = (records.Y[there, l] + scale * new)[observed]
+    return logs, values
+
+
+def measure_draws(
+    groups: Mapping[str, Any], run: Mapping[str, Any], posterior: Any, records: Records
+) -> Iterator[tuple[int, int, slice, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Chain, draw, traits, which records have some (N,), units (L,) of what follows; P, q as of `measure`.
 
     Raises
     ------
@@ -244,23 +305,16 @@ def measure_records(
     """
     if RELATIONSHIP not in groups:
         raise UsageError(
-            "this fit does not have the relationship among its lines, which the log likelihood needs: it has too many "
-            "values, or an earlier version wrote it. Use bmtme.cross_validate, or fit again."
+            "this fit does not have the relationship among its lines, which the log likelihood and left-out values "
+            "need: it has too many values, or an earlier version wrote it. Use bmtme.cross_validate, or fit again."
         )
     group = groups[RELATIONSHIP]
     names, G = group["line"].values.astype(str), group["G"].values if "G" in group else None
     line, env = records.place(names, posterior["env"].values)
     traits, I = posterior["trait"].values.tolist(), posterior.sizes["env"]
     chains, count = posterior.sizes["chain"], posterior.sizes["draw"]
-    several = len(records.traits) > 1 and unit == RECORD
-    wanted = len(line) if several else int(records.observed.sum())
-    check_memory(
-        8.0 * chains * count * wanted, f"log_likelihood of {wanted:,} observations in {chains * count:,} draws"
-    )
-    out = np.zeros((chains, count, wanted))
     beta = posterior["beta"].transpose("chain", "draw", "env", "trait").values
     whole = groups[COLUMNS]["C"] if COLUMNS in groups else None
-    trait = np.nonzero(records.observed)[1]
     for l, means, R in list_parts(posterior, run):
         own = traits[l]
         there = records.observed[:, l].any(axis=1)
@@ -292,16 +346,7 @@ def measure_records(
             given = Covariances(
                 C[c, d], np.zeros_like(pair) if C_r is None else C_r[c, d] / pair, R[c, d] / pair, precision
             )
-            P, q = measure(plan, Y[c, d] / scale, given)
-            told = UNITS[unit](P, q, observed)
-            lost = observed * np.log(scale)
-            if several:
-                out[c, d, there] += told - lost.sum(axis=1)
-            else:
-                mine = np.isin(trait, np.arange(len(traits))[l])
-                values = told if unit != RECORD else UNITS[VALUE](P, q, observed)
-                out[c, d, mine] = values - lost[observed]
-    return out
+            yield c, d, l, there, scale, *measure(plan, Y[c, d] / scale, given)
 
 
 def refuse_orphans(plan: Plan, envs: list[str], traits: list[str]) -> None:
@@ -314,13 +359,13 @@ def refuse_orphans(plan: Plan, envs: list[str], traits: list[str]) -> None:
     lone = [f"{envs[i]} x {traits[l]}" for i, l in list_flat_orphans(plan)]
     if lone:
         raise DataError(
-            f"log_likelihood: {list_names(lone)} have one record, which nothing else predicts where means have a flat "
-            "prior: leave them out, or fit with means='exchangeable'."
+            f"log_likelihood, left-out values: {list_names(lone)} have one record, which nothing else predicts where "
+            "means have a flat prior: leave them out, or fit with means='exchangeable'."
         )
 
 
 def replicate(posterior: Any, u: Any, r: Any, records: Records, run: Mapping[str, Any]) -> np.ndarray:
-    """New values of the same records, (chain, draw, obs): means, effects, replicates, and residuals drawn jointly."""
+    """New values of the same plots given effects, (chain, draw, obs); residuals of a plot are drawn jointly."""
     line, env = records.place(u["line"].values, posterior["env"].values)
     shape = posterior.sizes["chain"], posterior.sizes["draw"], *records.Y.shape
     check_memory(24.0 * np.prod(shape), f"posterior_predictive of {records.observed.sum():,} values")

@@ -81,7 +81,12 @@ SCORED: tuple[Column, ...] = (
     LINE,
     TRAIT,
     Column("mean", NUMBER, GIVEN, "genomic value over the target environments, without their means: posterior mean"),
-    Column("sd", NUMBER, GIVEN, "its posterior standard deviation, with what the markers leave open"),
+    Column(
+        "sd",
+        NUMBER,
+        GIVEN,
+        "its posterior standard deviation, with what the markers, and missing genotypes, leave open",
+    ),
     *bound(GIVEN),
     RELIABILITY,
     Column("missing", NUMBER, NONE, "share of the markers of the fit at which the line has no genotype"),

@@ -214,8 +214,8 @@ class Estimates:
         Parameters
         ----------
         markers : DataFrame or Markers
-            Genotypes to be scored, at the markers of the fit, matched by name; others are left aside, and missing ones
-            are at the marker's mean.
+            Genotypes to be scored, at the markers of the fit, matched by name; others are left aside. Missing ones
+            are at the marker's mean, and as uncertain as genotypes are there.
         training : DataFrame or Markers, optional
             Genotypes of which the relationship of the fit was made; default those lines of `markers` that it has.
         env, draws
@@ -237,14 +237,20 @@ class Estimates:
         Warns
         -----
         UserWarning
-            Of markers that are not there; of alleles that are counted the other way round, which are turned where both
-            files name them; of allele frequencies so unlike those in training that they may be.
+            Of markers that are not there; of lines with a genotype at fewer than half of the markers; of alleles that
+            are counted the other way round, which are turned where both files name them; of allele frequencies so
+            unlike those in training that they may be.
 
         Notes
         -----
         In draw s a line with z = x - 2 p has z'a_s, by `marker_effects` of that draw. Its interval and sd count, too,
         what the markers leave open: a variance of (z'z / c_m - g'G^+g) w'Cw, g its relationship to the lines with a
         record, zero for one of these. So it is what ``ranking`` says of a line of the relationship without a record.
+
+        At a marker without a genotype z is zero in z'a and g, and z^2 in z'z is the mean square of the lines of the
+        relationship there, as of a genotype that is independent of the others: so a line without any genotype has the
+        variance of an average line of the relationship, and no reliability. A gap that the line has in the
+        relationship, too, counts as there: z^2 is zero.
         """
         from bmtme.decisions.scoring import score_genotypes
 

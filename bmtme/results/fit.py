@@ -13,7 +13,7 @@ from bmtme.arguments import check_predicted, file_path, whole_number
 from bmtme.choices import RECORD
 from bmtme.errors import UsageError
 from bmtme.results import quantities
-from bmtme.results.arviz_groups import make_arviz_groups
+from bmtme.results.arviz_groups import check_predictive, make_arviz_groups
 from bmtme.results.convergence import is_reliable
 from bmtme.results.decisions import Decisions
 from bmtme.results.diagnosis import diagnose_fit, lay_out
@@ -198,7 +198,7 @@ class Fit(Decisions):
     def to_arviz(
         self,
         log_likelihood: bool | Literal["record", "value"] = False,
-        posterior_predictive: bool = False,
+        posterior_predictive: bool | Literal["left_out"] = False,
         draws: int = 1000,
     ) -> Any:
         """The fit as an object on which functions of ArviZ work as they are: loo, compare, loo_pit, bfmi, plot_ppc, ...
@@ -209,8 +209,10 @@ class Fit(Decisions):
             Log density of each record given all others, joint over its traits ("record"); or of each value given all
             others, those of its own record among them ("value"). True is "record", and "value" beside
             `posterior_predictive`: loo_pit and its plots compare single values.
-        posterior_predictive : bool
-            New values of the same records, for plot_ppc and loo_pit.
+        posterior_predictive : bool or {"left_out"}
+            True: new values of the same plots given the effects of lines, for plot_ppc. "left_out": each value drawn
+            given all others, those of its own record among them, for loo_pit and plot_loo_pit: these weight draws as
+            if the values had not seen the observed one, and effects have; with True they call right intervals too wide.
         draws : int
             Draws over all chains, at most, evenly kept, if either is asked for; else all are there.
 
@@ -232,21 +234,25 @@ class Fit(Decisions):
         Raises
         ------
         UsageError
-            If the effects were not kept and are needed; if there are too many values, or draws for the memory.
+            If the effects were not kept and are needed, which "left_out" does not; if there are too many values, or
+            draws for the memory.
         DataError
             Under flat means, for a column with a single record.
 
         Notes
         -----
-        The log likelihood integrates effects and means out (`bmtme.results.pointwise`): given its own effects, a
-        record would not be left out, and Pareto k above 0.7 says so. It asks for one more record, mostly of a line that
-        was seen elsewhere, and does not replace `bmtme.cross_validate`, which asks for new lines or environments.
-        Effects of replicates, and means under the paper's prior, are held at their draws.
+        Log likelihood and left-out values integrate effects and means out (`bmtme.results.pointwise`): in each draw a
+        value is from N(y_i - q_i / P_ii, 1 / P_ii), P the precision of all and q = P (y - E y), whose density at y_i is
+        its log likelihood. Given its own effects, a record would not be left out, and Pareto k above 0.7 says so. It
+        asks for one more record, mostly of a line that was seen elsewhere, and does not replace `bmtme.cross_validate`,
+        which asks for new lines or environments. Effects of replicates, and means under the paper's prior, are held at
+        their draws.
         """
         draws = whole_number(draws, "draws", 1)
-        if posterior_predictive:
-            self._look_at_predictions("there is no posterior_predictive")
-        return make_tree(make_arviz_groups(self._groups, self.run, log_likelihood, bool(posterior_predictive), draws))
+        predictive = check_predictive(posterior_predictive)
+        if predictive is True:
+            self._look_at_predictions("there is no posterior_predictive given effects")
+        return make_tree(make_arviz_groups(self._groups, self.run, log_likelihood, predictive, draws))
 
     def _look_at_predictions(self, loss: str) -> pd.DataFrame:
         if self._predictions is None:

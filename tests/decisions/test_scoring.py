@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from bmtme import DataError, Markers, vanraden
+from bmtme.decisions.markers import Training
+from bmtme.decisions.scoring import relate_genotypes
 from bmtme.results.predictions import find_quantiles
 from tests.helpers.posteriors import make_fit, make_setting
 
@@ -30,7 +32,7 @@ def data():
 
 
 def relate(frame, old):
-    """Relationship of all lines by the frequencies of the old ones, marker by marker."""
+    """Relationship of all lines by the frequencies of the old ones, marker by marker; gaps of new ones as expected."""
     n = len(frame)
     G, total = np.zeros((n, n)), 0.0
     for name in frame:
@@ -39,6 +41,8 @@ def relate(frame, old):
         if 0 < p < 1:
             z = (column - 2 * p).fillna(0.0).to_numpy()
             G += np.outer(z, z)
+            square = float(np.mean([(x - 2 * p) ** 2 for x in column[old].dropna()]))
+            G += np.diag([square * (np.isnan(x) and name not in old) for name, x in column.items()])
             total += 2 * p * (1 - p)
     return pd.DataFrame(G / total, frame.index, frame.index)
 
@@ -190,3 +194,63 @@ def test_frequencies_the_other_way_round():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit.score(codes.iloc[12:], training=codes.iloc[:12])
+
+
+def test_squares_by_hand():
+    """Three markers of four lines: what gaps add, of new lines, and of C, which lacks M3 in training, too."""
+    old = pd.DataFrame({"M1": [0.0, 0, 2, 2], "M2": [0.0, 2, 2, 2], "M3": [0, 1, np.nan, 2]}, list("ABCD"))
+    new = pd.DataFrame(
+        [[0.0, 0, 0], [2, np.nan, np.nan], [np.nan] * 3, [2, 2, np.nan], [0, 2, np.nan]],
+        index=["N1", "N2", "N3", "C", "B"], columns=["M1", "M2", "M3"],
+    )  # fmt: skip
+    training = Training(Markers.from_frame(old), tuple("ABD"), np.array([0, 1, 3]), np.ones((1, 3), bool), np.eye(3), 1)
+    with pytest.warns(UserWarning, match=r"2 lines of .* fewer than half of the markers of the fit \('N2', 'N3'\)"):
+        cross, squares, missing = relate_genotypes(new.to_numpy(), Markers.from_frame(new), training)
+    assert squares == pytest.approx([1 + 2.25 + 1, 1 + 0.75 + 2 / 3, 1 + 0.75 + 2 / 3, 1 + 0.25, 1 + 0.25 + 2 / 3])
+    assert cross[1] == pytest.approx([-1, -1, 1])  # M1 alone
+    assert cross[2] == pytest.approx([0, 0, 0])
+    assert missing == pytest.approx([0, 2 / 3, 1, 1 / 3, 1 / 3])
+
+
+def test_less_is_known_the_more_is_missing(data):
+    """Clones of the lines: sure with all markers, at last as unknown as an average line of the prior."""
+    s, frame = data
+    fit = make_fit(s, spread=0.0)
+    old = frame.iloc[:12]
+    clones = old.rename(index=lambda name: f"clone of {name}").fillna(1.0)
+    order = np.random.default_rng(6).permutation(60)
+    sd, reliability = [], []
+    for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        part = clones.copy()
+        part.iloc[:, order[: int(60 * share)]] = np.nan
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            table = fit.score(part, training=old, env={"E1": 1})
+        assert any("12 lines of" in str(one.message) for one in caught) == (share > 0.5)
+        sd.append(table.groupby("trait")["sd"].mean().to_numpy())
+        reliability.append(table.groupby("trait")["reliability"].mean().to_numpy())
+    assert (np.diff(sd, axis=0) > 0).all()
+    assert (np.diff(reliability, axis=0) < 0).all()
+    squares = total = 0.0
+    for name in old:
+        seen = old[name].dropna() - old[name].mean()
+        squares += float((seen**2).mean())
+        total += float(old[name].mean() * (1 - old[name].mean() / 2))
+    prior = np.sqrt(squares / total * s.C[0, :, 0, :].diagonal())
+    assert sd[-1] == pytest.approx(prior, rel=1e-8)
+    assert (table["mean"].abs() < 1e-12).all()
+    assert (reliability[-1] < 0.1).all()
+
+
+def test_a_line_at_the_mean(data):
+    """Nothing to be correlated with: its difference from the mean is rounding."""
+    s, frame = data
+    full = frame.iloc[:12].fillna(1.0)
+    with pytest.warns(UserWarning, match="left out"):
+        s = replace(s, G=np.array(vanraden(full).matrix))
+    known = full.iloc[s.known]
+    fit = make_fit(s)
+    middle = known.mean().to_numpy() + 1e-7 * np.random.default_rng(8).normal(size=(3, 60))
+    table = fit.score(pd.DataFrame(middle.clip(0, 2), ["N1", "N2", "N3"], full.columns), training=full)
+    assert table["reliability"].isna().all()
+    assert np.isfinite(table["sd"]).all()

@@ -7,11 +7,14 @@ from typing import Any
 import arviz
 import numpy as np
 import pytest
+import xarray
+from scipy.stats import norm
 
 import bmtme
 from bmtme import BMTME, DataError, SingleTrait, UsageError
 from bmtme.results.pointwise import Covariances, Plan, log_records, log_values, measure
 from tests.helpers.fits import fit_frame
+from tests.helpers.posteriors import make_fit, make_setting
 from tests.helpers.trials import simulate_small
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -34,6 +37,11 @@ def tiny():
 @pytest.fixture(scope="module")
 def whole(tiny):
     return tiny.to_arviz(log_likelihood=True, posterior_predictive=True)
+
+
+@pytest.fixture(scope="module")
+def left_out(tiny):
+    return tiny.to_arviz(log_likelihood=True, posterior_predictive="left_out")
 
 
 # --- functions of ArviZ -----------------------------------------------------------------------------------------------
@@ -87,8 +95,9 @@ def test_loo_and_compare(tiny, unit):
 
 @pytest.mark.usefixtures("no_windows")
 @pytest.mark.parametrize("name", [name for name in ("loo_pit", *PLOTS) if hasattr(arviz, name)])
-def test_functions_of_observations(whole, name):
-    result = getattr(arviz, name)(whole, **({} if LATE or name == "plot_ppc" else {"y": "y"}))
+def test_functions_of_observations(whole, left_out, name):
+    tree = left_out if "loo" in name else whole
+    result = getattr(arviz, name)(tree, **({} if LATE or name == "plot_ppc" else {"y": "y"}))
     if name == "loo_pit":
         pit = result["y"] if LATE else result
         assert pit.size == take(whole, "observed_data").sizes["obs"]
@@ -121,6 +130,73 @@ def test_new_values_are_of_the_fit(tiny, whole):
     assert 0.8 < inside.mean() <= 1.0
 
 
+def make_flat_fit(s, draws):
+    """Exact draws of effects at one set of covariances, the means flat."""
+    fit = make_fit(s, spread=0.0, draws=draws)
+    fit.run["facts"]["means"] = "flat"
+    density = fit._groups["posterior"]["beta"].isel(env=0, trait=0, drop=True)
+    fit._groups["sample_stats"] = xarray.Dataset({"completed_log_density": density})
+    return fit
+
+
+@pytest.mark.parametrize("kind", ["left_out", True])
+def test_loo_pit_of_a_correct_model(kind):
+    """60 lines x 3 environments, a plot a cell, heritability above 0.9: uniform by left-out values only.
+
+    12 var of n independent uniform values is 1 with variance 0.8 / n: 4 SD are 0.27 for 180 values.
+    """
+    s = make_setting(lines=60, new=0, traits=1, reps=1)
+    s.plots = np.array([(j, i) for j in range(60) for i in range(3)])
+    rng = np.random.default_rng(2)
+    s.R[:] = 0.05
+    s.C = (np.eye(3) + 0.3).reshape(3, 1, 3, 1)
+    u = np.linalg.cholesky(s.G) @ rng.normal(size=(60, 3)) @ np.linalg.cholesky(s.C.reshape(3, 3)).T
+    s.y = (u.ravel() + np.sqrt(0.05) * rng.normal(size=180))[:, None]
+    tree = make_flat_fit(s, 150).to_arviz(log_likelihood=True, posterior_predictive=kind)
+    result = arviz.loo_pit(tree, **({} if LATE else {"y": "y"}))
+    pit = np.asarray(result["y"] if LATE else result)
+    assert pit.size == 180
+    bound = 4 * np.sqrt(0.8 / pit.size)
+    if kind == "left_out":
+        assert abs(12 * pit.var() - 1) < bound
+        assert abs(pit.mean() - 0.5) < 4 / np.sqrt(12 * pit.size)
+    else:
+        assert 12 * pit.var() < 1 - bound
+
+
+def test_left_out_values_are_drawn_by_their_density():
+    """Two traits, gaps: a normal of the mean and variance of the draws has the log likelihood as its density at y."""
+    s = make_setting(outside=0.4)
+    s.y[:, 1] *= 100.0
+    s.C[:, 1] *= 100.0
+    s.C[:, :, :, 1] *= 100.0
+    s.R[:, 1] *= 100.0
+    s.R[:, :, 1] *= 100.0
+    s.Sigma_r[1, 1] *= 1e4
+    tree = make_flat_fit(s, 400).to_arviz(log_likelihood=True, posterior_predictive="left_out", draws=800)
+    new, y = take(tree, "posterior_predictive")["y"], take(tree, "observed_data")["y"].values
+    assert new.dims == ("chain", "draw", "obs")
+    assert "given all others" in new.attrs["meaning"]
+    log = take(tree, "log_likelihood")["y"].values
+    assert np.ptp(log, axis=(0, 1)).max() < 1e-8
+    mean, sd = new.values.mean(axis=(0, 1)), new.values.std(axis=(0, 1))
+    z = (y - mean) / sd
+    error = np.abs(norm.logpdf(y, mean, sd) - log[0, 0])
+    assert (error < 5 * (np.abs(z) + np.abs(z**2 - 1) / np.sqrt(2) + 0.1) / np.sqrt(800)).all()
+
+
+def test_as_leave_one_out():
+    """The density that `Fit.leave_one_out` gives a record, written by other algebra, and its values by mean and SD."""
+    fit = make_flat_fit(make_setting(traits=1, outside=0.4), 400)
+    tree = fit.to_arviz(log_likelihood=True, posterior_predictive="left_out", draws=800)
+    table = fit.leave_one_out()
+    expected = norm.logpdf(table["observed"], table["mean"], table["sd"])
+    np.testing.assert_allclose(take(tree, "log_likelihood")["y"].values[1, 7], expected, rtol=1e-8)
+    z = (take(tree, "posterior_predictive")["y"].values - table["mean"].to_numpy()) / table["sd"].to_numpy()
+    assert np.abs(z.mean(axis=(0, 1))).max() < 5 / np.sqrt(800)
+    assert np.abs((z**2).mean(axis=(0, 1)) - 1).max() < 5 * np.sqrt(2 / 800)
+
+
 def test_draws_are_thinned_together(tiny):
     tree = tiny.to_arviz(log_likelihood=True, posterior_predictive=True, draws=20)
     for group in ("posterior", "sample_stats", "log_likelihood", "posterior_predictive"):
@@ -141,8 +217,11 @@ def test_what_is_refused(tiny):
     sim = simulate_small(lines=8, envs=2, traits=2)
     none = fit_frame(sim.frame, sim.relationship, draws=5, tune=5, keep_effects="none")
     none.to_arviz(log_likelihood=True)
+    none.to_arviz(posterior_predictive="left_out")
     with pytest.raises(UsageError, match="kept no effects"):
         none.to_arviz(posterior_predictive=True)
+    with pytest.raises(UsageError, match="posterior_predictive must be False, True or 'left_out', got 'new'"):
+        none.to_arviz(posterior_predictive="new")
     none._groups.pop("relationship")
     with pytest.raises(UsageError, match="does not have the relationship"):
         none.to_arviz(log_likelihood=True)

@@ -81,6 +81,13 @@ DECIDED = (
         (SCORES + "test_every_column[False]", SCORES + "test_as_lines_of_the_relationship"),
     ),
     Mutant(
+        "score: nothing is unknown of missing genotypes",
+        "decisions/scoring.py",
+        "+ gap @ expected",
+        "+ 0.0 * gap @ expected",
+        (SCORES + "test_squares_by_hand", SCORES + "test_less_is_known_the_more_is_missing"),
+    ),
+    Mutant(
         "score: the interval without what markers leave open",
         "decisions/scoring.py",
         "variance = left[:, None] * within[:, l]",

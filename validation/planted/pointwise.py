@@ -6,6 +6,7 @@ from validation.planted.mutant import Mutant
 
 ARVIZ, SAID = "results/test_arviz.py::", "results/test_diagnosis.py::"
 FORMULA, FIT = ARVIZ + "test_formula[False-exchangeable]", ARVIZ + "test_of_a_fit[model0]"
+PIT, DENSITY = ARVIZ + "test_loo_pit_of_a_correct_model[left_out]", ARVIZ + "test_as_leave_one_out"
 
 POINTWISE = (
     Mutant(
@@ -39,9 +40,16 @@ POINTWISE = (
     Mutant(
         "log likelihood: in scaled units",
         "results/arviz_groups.py",
-        "told - lost.sum(axis=1)",
-        "told - 0.0 * lost.sum(axis=1)",
+        "UNITS[RECORD](P, q, observed) - lost.sum(axis=1)",
+        "UNITS[RECORD](P, q, observed) - 0.0 * lost.sum(axis=1)",
         (FIT,),
+    ),
+    Mutant(
+        "left-out values: around what was observed",
+        "results/arviz_groups.py",
+        "rng.standard_normal(q.shape) - q * variance",
+        "rng.standard_normal(q.shape) - 0.0 * q * variance",
+        (PIT, DENSITY),
     ),
     Mutant(
         "log likelihood: effects of replicates on the wrong side",
