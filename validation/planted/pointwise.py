@@ -59,17 +59,17 @@ POINTWISE = (
         (FIT,),
     ),
     Mutant(
-        "diagnosis: effective draws do not count",
+        "diagnosis: effective draws of the tails do not count",
         "results/convergence.py",
-        'and summary["ess_bulk"].min() >= GOOD_ESS)',
-        'and summary["ess_bulk"].max() >= GOOD_ESS)',
-        (SAID + "test_chains_that_do_not_suffice[cells1]",),
+        'min(summary["ess_bulk"].min(), summary["ess_tail"].min())',
+        'summary["ess_bulk"].min()',
+        (SAID + "test_chains_that_do_not_suffice[cells2]",),
     ),
     Mutant(
         "diagnosis: divergences do not count",
         "results/convergence.py",
-        'if apart or max(sampling["divergences"])',
-        'if apart or min(sampling["divergences"])',
+        'if apart or describe_divergences(sampling, run["settings"]):',
+        "if apart:",
         (SAID + "test_divergences_and_corners",),
     ),
 )
