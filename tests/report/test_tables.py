@@ -29,7 +29,8 @@ def test_describe_fit_marks_what_only_the_prior_knows() -> None:
     names = [f"heritability[{env}, {trait}]" for env in "EF" for trait in ("Y", "Z, dry")]
     names += ["residual_correlation[Y, Z, dry]", "genetic_correlation[Y, Z, dry]"]
     summary = pd.DataFrame(
-        {"mean": 0.5, "lower": -0.001, "upper": 0.9, "ess_bulk": 900.0, "r_hat": 1.0, "note": ""}, index=names
+        {"mean": 0.5, "lower": -0.001, "upper": 0.9, "ess_bulk": 900.0, "ess_tail": 900.0, "r_hat": 1.0, "note": ""},
+        index=names,
     )
     summary.loc["residual_correlation[Y, Z, dry]", "note"] = "prior only: never on one record"
     run = {

@@ -130,9 +130,11 @@ def test_convergence_is_judged_by_the_worst_row(fitted):
     worst, fewest = table["r_hat"].idxmax(), table["ess_bulk"].idxmin()
     assert f"the largest R-hat is {table.loc[worst, 'r_hat']:.3f} ({worst})" in text
     assert f"{fewest} has the fewest effective draws, {table.loc[fewest, 'ess_bulk']:.0f}" in text
-    good = table.assign(r_hat=1.001, ess_bulk=900.0)
+    good = table.assign(r_hat=1.001, ess_bulk=900.0, ess_tail=800.0)
     assert describe_agreement(good, fitted.run).startswith("The chains agree")
     good.loc[worst, "r_hat"] = 1.02
     assert describe_agreement(good, fitted.run).startswith("The chains have NOT converged")
     good.loc[worst, ["r_hat", "ess_bulk"]] = 1.001, 399.0
     assert describe_agreement(good, fitted.run).startswith("Few effective draws")
+    good.loc[worst, ["ess_bulk", "ess_tail"]] = 900.0, 399.0
+    assert describe_agreement(good, fitted.run).startswith(f"Few effective draws: {worst} has 399 in its tails")

@@ -192,7 +192,7 @@ def test_words_for_divergences(counts, words):
 
 def test_corners_are_said():
     """Whoever reads that chains agree reads beside it that the mean of two explanations is neither."""
-    table = pd.DataFrame({"ess_bulk": [900.0], "r_hat": [1.001]}, index=["heritability[E1, A]"])
+    table = pd.DataFrame({"ess_bulk": [900.0], "ess_tail": [900.0], "r_hat": [1.001]}, index=["heritability[E1, A]"])
     corner = {"env": 0, "trait": 0, "low": 0.44, "high": 0.56}
     sampling = {"modes": [], "divergences": [0, 0], "acceptance": [0.9, 0.9], "corners": [corner]}
     run = {"sampling": sampling, "settings": SETTINGS, "seconds": {"sample": 1.0}}
@@ -205,7 +205,7 @@ def test_corners_are_said():
 
 
 def test_advice_names_a_length_and_a_time():
-    table = pd.DataFrame({"ess_bulk": [100.0], "r_hat": [1.001]}, index=["R_e[A, A]"])
+    table = pd.DataFrame({"ess_bulk": [100.0], "ess_tail": [900.0], "r_hat": [1.001]}, index=["R_e[A, A]"])
     sampling = {"modes": [], "divergences": [0, 0], "acceptance": [0.9, 0.9], "corners": []}
     run = {"sampling": sampling, "settings": SETTINGS, "seconds": {"sample": 7.0}}
     assert "tune=2500, draws=5000 would take about 35 s" in describe_convergence(table, run, ["E1"], ["A"])
