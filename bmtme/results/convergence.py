@@ -95,8 +95,9 @@ def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool =
     if not np.isfinite(worst_e):
         return "Too few draws to judge convergence."
     text = f"{summary['ess_bulk'].idxmin()} has the fewest effective draws, {worst_e:.0f}"
+    apart = f"; the largest R-hat is {worst_r:.3f} ({summary['r_hat'].idxmax()})" if np.isfinite(worst_r) else ""
     if np.isfinite(worst_r):
-        text += f"; the largest R-hat is {worst_r:.3f} ({summary['r_hat'].idxmax()})"
+        text += apart
         if worst_r > GOOD_R_HAT:
             return f"The chains have NOT converged: {text}." + ("" if stuck else f" {advise_length(worst_e, run)}")
     if worst_e < GOOD_ESS:
@@ -104,7 +105,7 @@ def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool =
     tail = summary["ess_tail"].min()
     if tail < GOOD_ESS:
         few = f"{summary['ess_tail'].idxmin()} has {tail:.0f} in its tails, on which intervals rest"
-        return f"Few effective draws: {few}. {advise_length(tail, run)}"
+        return f"Few effective draws: {few}{apart}. {advise_length(tail, run)}"
     if np.isfinite(worst_r) and corners:
         return f"Every chain weighs the two alike: {text}."
     if np.isfinite(worst_r):
