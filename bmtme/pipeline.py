@@ -31,9 +31,10 @@ from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
 from bmtme.engines.rotated.chains import Chain, count_cores, run_together
 from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.held import Needs, list_needs
 from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
 from bmtme.engines.rotated.problem import Problem
-from bmtme.engines.rotated.rehearsal import is_compiled, rehearse
+from bmtme.engines.rotated.rehearsal import EFFECTS_OF_LEVELS, is_compiled, rehearse
 from bmtme.errors import SamplingWarning, UsageError
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.scaling import Scaling
@@ -239,8 +240,8 @@ def run(
         bar.update(sum(done))
 
     try:
-        announce_compilation(sampling.sampler, bar)
-        rehearse(sampling.sampler)
+        needs = Needs(*(any(each) for each in zip(*(list_needs(problem) for problem, _ in built), strict=True)))
+        compile_sampler(sampling.sampler, needs, bar)
         clock.append(time.perf_counter())
         slots = plan_slots(sampling.draws, n, keep)
         seeds = [own.spawn_seeds(sampling) for own in sets]
@@ -289,10 +290,13 @@ def collect_all(
     return join_groups(groups, lines) | {"observed_data": observed}, facts, went
 
 
-def announce_compilation(sampler: str, bar: Progress) -> None:
-    """Say that the first start takes its time, also where stderr is a log."""
+def compile_sampler(sampler: str, needs: Needs, bar: Progress) -> None:
+    """Compile what chains call; that the first start takes its time is said, also where stderr is a log."""
     if not is_compiled(sampler):
         bar.announce("compiling the sampler (once after an installation, two or three minutes) ...")
+    elif needs.levels and not is_compiled(EFFECTS_OF_LEVELS):
+        bar.announce("compiling the effects of replicates (once after an installation, less than a minute) ...")
+    rehearse(sampler, needs)
 
 
 def warn_of_dropped(prepared: Prepared) -> None:

@@ -48,12 +48,8 @@ def data_file(data_folder: Path) -> Callable[[str], Path]:
 
 @pytest.fixture(autouse=True)
 def no_word_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which test is the first to sample on a new machine, and says so, must not matter to what tests read.
-
-    Nor how long it takes: a log has a line a minute.
-    """
+    """Which test is the first to sample on a new machine, and says so, must not matter to what tests read."""
     monkeypatch.setattr("bmtme.pipeline.is_compiled", lambda sampler: True)
-    monkeypatch.setattr("bmtme.progress.LOG_EVERY", 3600.0)
 
 
 @pytest.fixture

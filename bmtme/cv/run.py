@@ -50,17 +50,18 @@ from bmtme.data.relationship.clones import CLONES
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
 from bmtme.engines.rotated.chains import count_cores
-from bmtme.engines.rotated.rehearsal import rehearse
+from bmtme.engines.rotated.held import Needs
 from bmtme.errors import NumericalError, UsageError
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.model.structure import BMTME
-from bmtme.pipeline import announce_compilation
+from bmtme.pipeline import compile_sampler
 from bmtme.preparation import DecompositionCache, describe_line_effect, lay_model, prepare, stand_in
 from bmtme.progress import Progress
 from bmtme.results.entries import Column, name_columns
 from bmtme.results.predictions import arrange_predictions
 from bmtme.results.quantities import list_hidden, list_line_means
 from bmtme.sampling import Sampling, count_draw_bytes
+from bmtme.structures.proportional import Proportional
 from bmtme.words import list_names, suggest
 
 
@@ -308,12 +309,21 @@ def run_all(jobs: Sequence[Job], sampling: Sampling, workers: int, progress: boo
     bar = Progress(len(jobs) * sampling.chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
     try:
         if jobs:
-            announce_compilation(sampling.sampler, bar)
-            rehearse(sampling.sampler)
+            compile_sampler(sampling.sampler, foresee_needs(jobs), bar)
         clock.append(time.perf_counter())
         return run_jobs(jobs, workers, bar)
     finally:
         bar.close()
+
+
+def foresee_needs(jobs: Sequence[Job]) -> Needs:
+    """Steps that the chains will call, so that none is compiled while they run: it would spoil the time foretold."""
+    models = [job.model for job in jobs]
+    return Needs(
+        any(model.line_effect for model in models),
+        any(job.model.rep_effect != "none" and job.training.trial.reps is not None for job in jobs),
+        any(type(model.structures[0]) is not Proportional for model in models),
+    )
 
 
 def predict_baselines(

@@ -6,7 +6,7 @@ is not compiled at all. Its types are those of the records, whatever the sizes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -26,6 +26,7 @@ from bmtme.engines.rotated.state import (
     LEVELS,
     LINE,
     MOVE,
+    N_STEPS,
     RECORD,
     RECORD_TOTAL,
     REFILL,
@@ -38,41 +39,59 @@ from bmtme.engines.rotated.state import (
 from bmtme.engines.rotated.steps import draw_covariances, draw_means_and_genetic, factor_pair
 from bmtme.linalg.pointers import find_address
 
-#: Types of the records; whether there are line effects, effects of levels, effects that are not split.
-Key = tuple[tuple[Any, ...], bool, bool, bool]
-#: Addresses of the steps.
-FOUND: dict[Key, np.ndarray] = {}
+
+class Needs(NamedTuple):
+    """Which steps that not every fit has: draws of line effects, of effects of levels, records of effects not split."""
+
+    line: bool = False
+    levels: bool = False
+    total: bool = False
 
 
-def hold(p: Problem, s: State, w: Work, h: Walk | None = None) -> tuple[Any, ...]:
-    """Heap records of these (of a walk where there is one); the workspace learns the addresses of the steps."""
+NOTHING = Needs()
+#: Addresses of the steps by the types of the records; zero for those that nothing has needed yet.
+FOUND: dict[tuple[Any, ...], np.ndarray] = {}
+
+
+def list_needs(p: Problem) -> Needs:
+    """Those of a problem."""
+    return Needs(bool(p.line_effect), len(p.factors.factor) > 0, not p.proportional)
+
+
+def hold(p: Problem, s: State, w: Work, h: Walk | None = None, needs: Needs | None = None) -> tuple[Any, ...]:
+    """Heap records of these (of a walk where there is one); the workspace learns the addresses of the steps.
+
+    needs : default those of the problem
+    """
     held = hold_problem(p), hold_state(s), hold_work(w), hold_walk(allocate_walk(p) if h is None else h)
     if not numba.config.DISABLE_JIT:
         kinds = tuple(numba.typeof(record) for record in held)
-        key = kinds, bool(p.line_effect), len(p.factors.factor) > 0, not p.proportional
-        if key not in FOUND:
+        steps = FOUND.setdefault(kinds, np.zeros(N_STEPS, np.int64))
+        needs = list_needs(p) if needs is None else needs
+        left_out = {LINE: not needs.line, LEVELS: not needs.levels, RECORD_TOTAL: not needs.total}
+        if any(not address and not left_out.get(place) for place, address in enumerate(steps.tolist())):
             draws = hold_draws(allocate_draws(p, 0, np.zeros(0, np.int64), False))
-            FOUND[key] = find_steps(key, numba.typeof(draws))
-        w.steps[:] = FOUND[key]
+            find_steps(steps, kinds, needs, numba.typeof(draws))
+        w.steps[:] = steps
     return held if h is not None else held[:3]
 
 
-def find_steps(key: Key, draws: Any) -> np.ndarray:
-    """Addresses of the steps, compiled where they are not yet. draws : type of their record"""
-    kinds, line, levels, total = key
+def find_steps(steps: np.ndarray, kinds: tuple[Any, ...], needs: Needs, draws: Any) -> None:
+    """Addresses of the steps for records and draws of these types, compiled where they are not yet, into `steps`."""
     rng, vector, matrix = np.random.default_rng(0), np.zeros(1), np.zeros((1, 1))
     p, _, w, _ = kinds
     effects, choice, row = (rng, *kinds[:3]), numba.types.boolean, (vector, numba.int64, draws)
-    steps = np.zeros(11, np.int64)
     steps[WHITEN] = find_address(whiten, True, matrix, matrix, vector, matrix, matrix, matrix, vector)
     steps[FACTOR] = find_address(factor_pair, True, p, matrix, vector, matrix, matrix, w)
     steps[DENSITY] = find_address(evaluate, 0.0, vector, *kinds, vector)
     steps[MOVE] = find_address(move_covariances, True, rng, *kinds)
     steps[BLOCK] = find_address(draw_means_and_genetic, True, *effects)
-    steps[LINE] = find_address(draw_line, True, *effects) if line else 0
     steps[COVARIANCES] = find_address(draw_covariances, 0, *effects, choice)
     steps[REFILL] = find_address(refill, True, *effects, choice)
-    steps[LEVELS] = find_address(draw_factors, True, *effects) if levels else 0
     steps[RECORD] = find_address(record_draw, 0, *effects, *row)
-    steps[RECORD_TOTAL] = find_address(record_total, 0, *effects, *row) if total else 0
-    return steps
+    if needs.line:
+        steps[LINE] = find_address(draw_line, True, *effects)
+    if needs.levels:
+        steps[LEVELS] = find_address(draw_factors, True, *effects)
+    if needs.total:
+        steps[RECORD_TOTAL] = find_address(record_total, 0, *effects, *row)

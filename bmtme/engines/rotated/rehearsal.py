@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bmtme.engines.rotated.chains import Chain
+from bmtme.engines.rotated.held import NOTHING, Needs, hold
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles
 from bmtme.engines.rotated.modes import find_modes
 from bmtme.engines.rotated.observed import Observed
@@ -21,18 +22,25 @@ from bmtme.model.codes import DIAGONAL, EXCHANGEABLE, FULL, HALF_T, CovariancePr
 from bmtme.model.eigenbasis import decompose_relationship
 from bmtme.model.layout import lay_out
 
+#: What `is_compiled` may be asked beside samplers: whether the draws of effects of levels are.
+EFFECTS_OF_LEVELS = "effects of levels"
+#: Files of compiled code by what they are of; by default of the samplers `collapsed` and `gibbs`.
+ENTRIES = {"stepwise": "stepwise.run_*.nbi", EFFECTS_OF_LEVELS: "factor_effects.draw_factors*.nbi"}
 
-def is_compiled(sampler: str) -> bool:
-    """Whether this version's sampler lies compiled on disk, so that a start takes a second rather than a minute."""
+
+def is_compiled(what: str) -> bool:
+    """Whether this version's code of a sampler lies compiled on disk, so that a start takes a second, not minutes."""
     from pathlib import Path
 
-    entries = "stepwise.run_*.nbi" if sampler == "stepwise" else "sweep.run_*.nbi"
-    return CACHE_FOLDER is not None and any(Path(CACHE_FOLDER).rglob(entries))
+    return CACHE_FOLDER is not None and any(Path(CACHE_FOLDER).rglob(ENTRIES.get(what, "sweep.run_*.nbi")))
 
 
 @functools.cache
-def rehearse(sampler: str) -> None:
-    """Look for modes and run a few sweeps on a tiny problem, and what predictions compile, once per process."""
+def rehearse(sampler: str, needs: Needs = NOTHING) -> None:
+    """Look for modes and run a few sweeps on a tiny problem, and what predictions compile, once per process.
+
+    needs : steps that are compiled beside those of the tiny problem
+    """
     rng = np.random.default_rng(0)
     values = rng.standard_normal((6, 2))
     line, env = np.repeat([0, 1, 2], 2), np.tile([0, 1], 3)
@@ -53,4 +61,5 @@ def rehearse(sampler: str) -> None:
         find_modes(problem, Observed(values, layout.rec_line, layout.rec_env, basis), np.random.SeedSequence(0))
     chain = Chain(problem, sampler, 10, np.array([0]), True, np.random.SeedSequence(0))
     chain.advance(lambda done: None, threading.Event())
+    hold(problem, chain.state, chain.work, needs=needs)
     fill_mixture_quantiles(np.zeros((1, 2)), np.ones((1, 2)), 0.05, 0.95, np.empty((1, 2)))

@@ -45,13 +45,14 @@ class State(NamedTuple):
 
 
 #: Steps of a sweep that are called at addresses, by their places in `Work.steps`; `held` finds these.
-(WHITEN, FACTOR, DENSITY, MOVE, BLOCK, LINE, COVARIANCES, REFILL, LEVELS, RECORD, RECORD_TOTAL) = range(11)
+N_STEPS = 11
+WHITEN, FACTOR, DENSITY, MOVE, BLOCK, LINE, COVARIANCES, REFILL, LEVELS, RECORD, RECORD_TOTAL = range(N_STEPS)
 
 
 class Work(NamedTuple):
     """Scratch arrays of a chain, and the addresses of large steps."""
 
-    steps: np.ndarray  # (11,)
+    steps: np.ndarray  # (N_STEPS,)
     pair: Pair
     C: np.ndarray  # (M, M)
     R: np.ndarray
@@ -108,7 +109,7 @@ def allocate_work(p: Problem) -> Work:
     n = len(p.seen)
     pair = Pair(new(M, M), new(M, M), new(M), new(L, L), new(L, L), new(n, n), new(n, n), new(M, M), new(1))
     return Work(
-        steps=np.zeros(11, np.int64),
+        steps=np.zeros(N_STEPS, np.int64),
         pair=pair,
         C=new(M, M),
         R=new(M, M),

@@ -256,7 +256,6 @@ def test_progress_without_a_stderr(data, monkeypatch):
 def test_time_left(monkeypatch):
     """From the rate since the first report, which may have waited for a compiler."""
     clock = iter([100.0, 110.0, 110.01, 130.0])
-    monkeypatch.setattr("bmtme.progress.LOG_EVERY", 60.0)
     monkeypatch.setattr("bmtme.progress.time.monotonic", lambda: next(clock))
     stream = Terminal()
     bar = Progress(1000, "work", stream=stream)
@@ -271,7 +270,6 @@ def test_time_left(monkeypatch):
 @pytest.mark.parametrize(("show", "lines"), [(None, ["work:  30%, 2:20 left", "work:  60%, 1:20 left"]), (False, [])])
 def test_a_log_gets_a_line_a_minute(monkeypatch, show, lines):
     clock = iter([100.0, 110.0, 160.0, 170.0, 219.0, 220.0, 300.0])
-    monkeypatch.setattr("bmtme.progress.LOG_EVERY", 60.0)
     monkeypatch.setattr("bmtme.progress.time.monotonic", lambda: next(clock))
     stream = io.StringIO()
     bar = Progress(1000, "work", show, stream)
