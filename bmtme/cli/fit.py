@@ -121,7 +121,6 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         return 0
     say(describe_fit(summary, result.run, inputs.trial, width()))
     if best:
-        recorded = result._groups["observed_data"]["record_line"].values.tolist()
-        say(f"\n{describe_best(best, recorded, result.reliable, width())}")
+        say(f"\n{describe_best(best, result.recorded_lines, result.reliable, width())}")
     say(f"\n{describe_files(out)}")
     return 0

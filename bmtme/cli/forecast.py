@@ -157,7 +157,7 @@ def describe_forecast(
         f"roughly {show_seconds(seconds)} on a fast machine with nothing else to do; a slow or busy one may take ten "
         "times as long"
     )
-    time += "" if compiled else "; some minutes more, once, to compile the sampler"
+    time += "" if compiled else "; two or three minutes more, once, to compile the sampler"
     facts.append(("time", time))
     content = {
         "dry_run": True,

@@ -134,7 +134,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         best = "low" if args.lowest else "high"
         table = fit.ranking(args.trait, args.env, args.top, best, args.check_line)  # type: ignore[arg-type]
     response = fit.response(table)
-    recorded = fit._groups["observed_data"]["record_line"].values.tolist()
+    recorded = fit.recorded_lines
     values = None
     warn_unreliable(fit)
     if (args.index or args.gains) and not args.json:

@@ -94,15 +94,15 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     training = markers if args.training is None else read(args, args.training)
     training = choose_training(fit, training, args)
     table = fit.score(markers, training, args.env)
-    recorded = fit._groups["observed_data"]["record_line"].values.tolist()
     if out is not None:
         write(fit, table, args, out)
     warn_unreliable(fit)
     if args.json:
-        rows = [row | {"recorded": row["line"] in set(recorded)} for row in list_rows(table)]
+        known = set(fit.recorded_lines)
+        rows = [row | {"recorded": row["line"] in known} for row in list_rows(table)]
         say_object(args, out, fit=args.fit, reliable=fit.reliable, of=table.attrs, scores=rows)
         return 0
-    say(describe_scores(table, recorded, training.lines, width()))
+    say(describe_scores(table, fit.recorded_lines, training.lines, width()))
     if out is not None:
         say(f"\n{describe_files(out)}")
     return 0

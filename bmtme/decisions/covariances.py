@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmtme.errors import DataError
-from bmtme.results.line_effects import relate_columns, relate_lines
+from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines
 from bmtme.results.residuals import list_residuals
 from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
@@ -36,8 +36,7 @@ def is_alone(fit: Fit) -> bool:
 def walk_genetic(fit: Fit) -> Iterator[np.ndarray]:
     """The genetic covariance of all columns, (chain, draws, I, L, I, L), some draws at a time."""
     groups, traits = fit._groups, list_names_along(fit, "trait")
-    posterior = groups["posterior"]
-    posterior = posterior[[name for name in posterior.data_vars if "line" not in posterior[name].dims]]
+    posterior = leave_lines(groups["posterior"])
     whole = groups[COLUMNS]["C"] if COLUMNS in groups else None
     I, L = posterior.sizes["env"], posterior.sizes["trait"]
     step = max(1, BLOCK // (posterior.sizes["chain"] * (I * L) ** 2))

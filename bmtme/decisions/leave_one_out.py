@@ -23,6 +23,7 @@ from bmtme.decisions.covariances import (
 from bmtme.errors import NumericalError, UsageError
 from bmtme.results.decided import LEFT_OUT
 from bmtme.results.entries import name_columns
+from bmtme.results.residuals import number_replicates
 from bmtme.results.summary import INTERVAL
 from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import MOST_RELATED
@@ -116,16 +117,13 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
 
 
 def find_levels(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Replicate of each value (N, L), the last one for none, and on which traits replicates have effects (K + 1, L)."""
+    """Replicate of each value (N, L), -1 for none; on which traits each has effects (K + 1, L; last: none)."""
     posterior, observed = fit._groups["posterior"], fit._groups["observed_data"]
-    shape = observed["Y"].transpose("record", "trait").shape
     if "rep_effects" not in posterior:
-        return np.zeros(shape, np.int64), np.zeros((1, shape[1]), bool)
+        shape = observed["Y"].transpose("record", "trait").shape
+        return np.full(shape, -1), np.zeros((1, shape[1]), bool)
     names = sorted(posterior["replicate"].values.tolist())
-    place = {name: k for k, name in enumerate(names)}
-    own = observed["record_replicate"]
-    own = own.values[:, None] if own.ndim == 1 else own.transpose("record", "trait").values
-    levels = np.vectorize(lambda name: place.get(name, len(names)), otypes=[np.int64])(np.broadcast_to(own, shape))
+    levels = number_replicates(observed, names)
     effects = posterior["rep_effects"].sel(replicate=names).transpose(..., "replicate", "trait").values
     return levels, np.vstack([effects.any(axis=(0, 1)), np.zeros(effects.shape[-1], bool)])
 

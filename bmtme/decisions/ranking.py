@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from bmtme.decisions.candidates import Candidates, draw_candidates
 from bmtme.decisions.covariances import list_names_along
-from bmtme.decisions.targets import check_best, choose_traits, count_top
+from bmtme.decisions.targets import HIGH, check_best, choose_traits, count_top
 from bmtme.errors import UsageError
 from bmtme.results.decided import RANKING
 from bmtme.results.entries import name_columns
@@ -35,6 +35,17 @@ def rank_lines(
     table = tabulate_ranking(candidates, np.ones(1), top, best)
     table.attrs |= {"trait": traits[0], "check": check}
     return table
+
+
+def rank_traits(fit: Fit, top: int, draws: int) -> dict[str, pd.DataFrame]:
+    """The rankings of all traits, over all environments and with high values wanted, from one set of draws."""
+    traits = list_names_along(fit, "trait")
+    candidates = draw_candidates(fit, traits, None, draws=draws)
+    tables = {}
+    for trait, alone in zip(traits, np.eye(len(traits)), strict=True):
+        tables[trait] = tabulate_ranking(candidates, alone, top, HIGH)
+        tables[trait].attrs |= {"trait": trait, "check": None}
+    return tables
 
 
 def tabulate_ranking(candidates: Candidates, a: np.ndarray, top: Any, best: str) -> pd.DataFrame:

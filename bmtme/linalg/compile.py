@@ -70,7 +70,7 @@ def find_cache_folder() -> str | None:
 def warn_unwritable(folder: Path) -> None:
     """Say why every start takes its time."""
     warnings.warn(
-        f"compiled code cannot be kept, because {folder} cannot be written: every start will take a minute. Set "
+        f"compiled code cannot be kept, because {folder} cannot be written: every start will take minutes. Set "
         "NUMBA_CACHE_DIR to a folder that can be written.",
         UserWarning,
         stacklevel=3,
@@ -130,7 +130,7 @@ class SealedFile(IndexDataCacheFile):
             with contextlib.suppress(OSError):
                 os.unlink(path)
             warnings.warn(
-                f"compiled code in {CACHE_FOLDER} was damaged: it is compiled again, which may take a minute or two.",
+                f"compiled code in {CACHE_FOLDER} was damaged: it is compiled again, which may take some minutes.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmtme.columns import MOST_ROWS, align, fixed
+from bmtme.decisions.ranking import rank_traits
 from bmtme.report.ranking import NEW, choose_decimals
 from bmtme.words import some_names
 
@@ -34,8 +35,7 @@ def rank_best(fit: Fit) -> dict[str, pd.DataFrame]:
     there = sizes["chain"] * sizes["draw"]
     if draws < min(FEWEST_DRAWS, there):
         return {}
-    traits = [str(trait) for trait in fit._groups["posterior"]["trait"].values]
-    return {trait: fit.ranking(trait, top=min(MOST, lines), draws=draws) for trait in traits}
+    return rank_traits(fit, min(MOST, lines), draws)
 
 
 def describe_best(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bmtme.columns import MOST_ROWS
-from bmtme.report.summaries import describe_worst, order_rows, show_estimate, show_number
+from bmtme.report.summaries import describe_worst, order_rows, show_estimate, show_number, tabulate_printed
 from bmtme.words import some_names
 
 if TYPE_CHECKING:
@@ -103,14 +102,11 @@ def show_summary(table: pd.DataFrame) -> str:
 
 def show_scores(table: pd.DataFrame) -> str:
     """As of `bmtme.report.summaries.describe_scores`."""
-    from bmtme.report.tables import list_printed, tabulate_scores
+    from bmtme.report.tables import list_printed
 
-    printed = list_printed()
-    order: Any = SimpleNamespace(envs=list(dict.fromkeys(table["env"])), traits=list(dict.fromkeys(table["trait"])))
-    rows, more = tabulate_scores(table, order, (), printed)
-    header = ["trait", "env", "model", "partitions", *(score.heading or score.name for score in printed)]
+    rows, rest = tabulate_printed(table)
+    header = ["trait", "env", "model", "partitions", *(score.heading or score.name for score in list_printed())]
     text = "Mean over the partitions, naive standard error in brackets: cv.advice() says what is more than noise."
-    rest = f"({more} more rows: .to_string() prints all)" if more else ""
     return make_paragraphs([text]) + make_table(header, rows, (0, 1, 2)) + make_paragraphs([rest])
 
 

@@ -31,7 +31,8 @@ def describe_scores(table: pd.DataFrame, recorded: Collection[str], related: Col
         Columns of the terminal.
     """
     lines = table["line"].drop_duplicates().tolist()
-    marks = {line: RECORDED if line in set(recorded) else RELATED for line in related}
+    seen = set(recorded)
+    marks = {line: RECORDED if line in seen else RELATED for line in related}
     known = sum(line in marks for line in lines)
     missing = table.drop_duplicates("line").set_index("line")["missing"]
     facts = [

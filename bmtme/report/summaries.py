@@ -16,7 +16,15 @@ from bmtme.words import count_noun
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["describe_scores", "describe_summary", "describe_worst", "order_rows", "show_estimate", "show_number"]
+__all__ = [
+    "describe_scores",
+    "describe_summary",
+    "describe_worst",
+    "order_rows",
+    "show_estimate",
+    "show_number",
+    "tabulate_printed",
+]
 
 #: Notes take at least so many columns beside the numbers, or a line of their own.
 FEWEST_COLUMNS = 16
@@ -91,15 +99,23 @@ def cut(text: str, most: int) -> str:
 
 def describe_scores(table: pd.DataFrame, width: int) -> str:
     """The table of `bmtme.cv.CrossValidation.summary` as text: the paper's two scores."""
-    from bmtme.report.tables import list_printed, list_titles, tabulate_scores
+    from bmtme.report.tables import list_printed, list_titles
 
     printed = list_printed()
-    order: Any = SimpleNamespace(envs=list(dict.fromkeys(table["env"])), traits=list(dict.fromkeys(table["trait"])))
-    rows, more = tabulate_scores(table, order, (), printed)
+    rows, more = tabulate_printed(table)
     header = ["trait", "env", "model", "partitions", *(f"{score.heading or score.name} " for score in printed)]
     note = (
         f"{list_titles(printed)}: mean over the partitions, naive standard error in brackets. cv.advice() says which "
         "differences are more than noise; the columns have more scores."
     )
     parts = [*textwrap.wrap(note, width), "", align(rows, header, left=3, width=width)]
-    return "\n".join([*parts, *([f"({more} more rows: .to_string() prints all)"] if more else [])])
+    return "\n".join([*parts, *([more] if more else [])])
+
+
+def tabulate_printed(table: pd.DataFrame) -> tuple[list[list[str]], str]:
+    """Rows of the scores that are printed, in the order of the table, and a line about those that are not shown."""
+    from bmtme.report.tables import list_printed, tabulate_scores
+
+    order: Any = SimpleNamespace(envs=list(dict.fromkeys(table["env"])), traits=list(dict.fromkeys(table["trait"])))
+    rows, more = tabulate_scores(table, order, (), list_printed())
+    return rows, f"({more} more rows: .to_string() prints all)" if more else ""

@@ -11,10 +11,10 @@ from threadpoolctl import threadpool_limits
 from bmtme.arguments import check_memory, show
 from bmtme.errors import DataError, UsageError
 from bmtme.results.entries import Quantity
-from bmtme.results.line_effects import relate_columns, relate_lines, take_kept
+from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines, take_kept
 from bmtme.results.pointwise import RECORD, UNITS, VALUE, Covariances, Plan, list_flat_orphans, measure
 from bmtme.results.predictions import spread_evenly
-from bmtme.results.residuals import list_residuals
+from bmtme.results.residuals import list_residuals, number_replicates
 from bmtme.results.rows import untwin
 from bmtme.results.traits import BY_TRAIT, list_entries
 from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
@@ -103,8 +103,7 @@ def take_draws(groups: Mapping[str, Any], draws: int, effects: bool, fewer: bool
     """Effects if they are wanted, and what else the posterior has, in all draws or in those that are kept of them."""
     if effects:
         return take_kept(groups, draws)
-    posterior = groups["posterior"]
-    posterior = posterior[[name for name in posterior.data_vars if "line" not in posterior[name].dims]]
+    posterior = leave_lines(groups["posterior"])
     if fewer:
         each = max(1, draws // posterior.sizes["chain"])
         posterior = posterior.isel(draw=spread_evenly(posterior.sizes["draw"], each))
@@ -205,10 +204,7 @@ class Records:
         self.observed = ~np.isnan(self.Y)
         self.lines, self.envs = data["record_line"].values.astype(str), data["record_env"].values.astype(str)
         self.traits = data["trait"].values.astype(str)
-        self.replicates: np.ndarray | None = None  # (N, L)
-        if "record_replicate" in data.coords:
-            names = data["record_replicate"].transpose("record", ...).values
-            self.replicates = np.broadcast_to(names if names.ndim == 2 else names[:, None], self.Y.shape)
+        self.data = data
 
     def flatten(self, values: np.ndarray, unit: str = VALUE) -> Any:
         """A Dataset of values along ``obs``, with chain and draw in front or not.
@@ -228,11 +224,10 @@ class Records:
 
     def shift(self, posterior: Any) -> np.ndarray | float:
         """Effects of the records' replicates, (chain, draw, N, traits), or none."""
-        if "rep_effects" not in posterior or self.replicates is None:
+        if "rep_effects" not in posterior:
             return 0.0
         effects = posterior["rep_effects"].transpose("chain", "draw", "replicate", "trait").values
-        place = {name: k for k, name in enumerate(posterior["replicate"].values.tolist())}
-        level = np.array([[place.get(name, -1) for name in names] for names in self.replicates.tolist()])
+        level = number_replicates(self.data, posterior["replicate"].values.tolist())
         return np.where(level >= 0, effects[:, :, level, np.arange(level.shape[1])], 0.0)
 
     def place(self, lines: Any, envs: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -330,6 +325,7 @@ def measure_draws(
         C = relate_columns(posterior, whole, own) / (units[:, None] * units)
         C_r = relate_lines(posterior, own)
         exchangeable = "tau" in posterior
+        scales = posterior["tau"].transpose("chain", "draw", "trait").values[..., l] if exchangeable else None
         held = means == "paper" and I > 1
         if not exchangeable and not held:
             refuse_orphans(plan, posterior["env"].values.tolist(), own)
@@ -341,8 +337,8 @@ def measure_draws(
             Y = Y - beta[:, :, env[there]][..., l]
         for c, d in np.ndindex(chains, count):
             precision = None if held else np.zeros(len(own))
-            if exchangeable:
-                precision = (scale / posterior["tau"].transpose("chain", "draw", "trait").values[c, d, l]) ** 2
+            if scales is not None:
+                precision = (scale / scales[c, d]) ** 2
             given = Covariances(
                 C[c, d], np.zeros_like(pair) if C_r is None else C_r[c, d] / pair, R[c, d] / pair, precision
             )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 #: Target environments: all, one, some that count alike, or weights by name.
 Env = str | Sequence[str] | Mapping[str, float] | None
+#: Of which correlations, and of what pairs.
+Kind = Literal["genetic", "residual", "interaction"]
+Over = Literal["trait", "env"]
 
 
 class Estimates:
@@ -31,8 +34,8 @@ class Estimates:
     @document(columns=decided.CORRELATIONS["trait"])
     def correlations(
         self,
-        kind: Literal["genetic", "residual", "interaction"] = "genetic",
-        over: Literal["trait", "env"] = "trait",
+        kind: Kind = "genetic",
+        over: Over = "trait",
     ) -> pd.DataFrame:
         """Correlations of traits, or of environments, each pair once.
 
@@ -68,8 +71,8 @@ class Estimates:
 
     def correlation_matrix(
         self,
-        kind: Literal["genetic", "residual", "interaction"] = "genetic",
-        over: Literal["trait", "env"] = "trait",
+        kind: Kind = "genetic",
+        over: Over = "trait",
         trait: str | None = None,
         env: str | None = None,
     ) -> pd.DataFrame:

@@ -265,8 +265,12 @@ class Fit(Decisions):
     @property
     def reliable(self) -> bool:
         """Whether the chains can be leaned on: they agree, their draws suffice, few moves diverged. See `diagnose`."""
-        traits = [str(name) for name in self._groups["posterior"]["trait"].values]
-        return is_reliable(self.summary(), self.run, self.run["facts"]["envs"], traits)
+        return is_reliable(self.summary(), self.run, self.run["facts"]["envs"], self._traits)
+
+    @property
+    def recorded_lines(self) -> list[str]:
+        """Names of the lines with a record, each once."""
+        return list(dict.fromkeys(self._groups["observed_data"]["record_line"].values.tolist()))
 
     def diagnose(self) -> str:
         """What can be leaned on and what not, in words: `print` it before anything else.
@@ -281,8 +285,11 @@ class Fit(Decisions):
         return lay_out(self._diagnose())
 
     def _diagnose(self) -> list[str]:
-        traits = [str(name) for name in self._groups["posterior"]["trait"].values]
-        return diagnose_fit(self.summary(), self.run, traits)
+        return diagnose_fit(self.summary(), self.run, self._traits)
+
+    @property
+    def _traits(self) -> list[str]:
+        return [str(name) for name in self._groups["posterior"]["trait"].values]
 
     def save(self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False) -> None:
         """Write summary.csv, predictions.csv, idata.nc and run.json to a new or empty folder.

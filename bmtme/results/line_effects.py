@@ -41,7 +41,7 @@ def take_kept(groups: Mapping[str, Any], draws: int) -> tuple[Any, Any, Any]:
     """
     posterior = groups["posterior"]
     chains = posterior.sizes["chain"]
-    rest = posterior[[name for name in posterior.data_vars if "line" not in posterior[name].dims]]
+    rest = leave_lines(posterior)
     each = max(1, draws // chains)
     if "effects" in groups:
         kept = groups["effects"]
@@ -59,6 +59,11 @@ def take_kept(groups: Mapping[str, Any], draws: int) -> tuple[Any, Any, Any]:
     if "env" not in u.dims:
         u = u.expand_dims(env=rest["env"])
     return u.transpose("chain", "draw", "line", "env", "trait"), r, rest
+
+
+def leave_lines(posterior: Any) -> Any:
+    """A posterior without the effects of lines."""
+    return posterior[[name for name in posterior.data_vars if "line" not in posterior[name].dims]]
 
 
 def unstack(array: Any, rest: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -93,10 +93,19 @@ def arrange_plots(observed: Any, lines: list[str], envs: list[str], replicates: 
     line = np.array([place[name] for name in observed["record_line"].values.tolist()], np.int64)
     env = np.array([envs.index(name) for name in observed["record_env"].values.tolist()], np.int64)
     values = observed["Y"].values
-    level = None
-    if replicates:
-        level = np.array([replicates.index(name) if name else -1 for name in observed["record_replicate"].values])
+    level = number_replicates(observed, replicates)[:, 0] if replicates else None  # traits together have the same
     return Plots(line, env, values, np.isnan(values), level)
+
+
+def number_replicates(observed: Any, replicates: Sequence[str]) -> np.ndarray:
+    """(N, L) place of each value's replicate among these names, -1 for none; `observed` the group observed_data.
+
+    Where traits were fitted one at a time a record may have one for some of them.
+    """
+    place = {name: k for k, name in enumerate(replicates)}
+    names = observed["record_replicate"].transpose("record", ...).values
+    level = np.array([place.get(name, -1) for name in names.ravel().tolist()], np.int64)
+    return np.array(np.broadcast_to(level.reshape(len(names), -1), (len(names), observed.sizes["trait"])))
 
 
 def list_residuals(posterior: Any) -> np.ndarray:
