@@ -2,7 +2,6 @@
 
 import pytest
 
-import bmtme.cv.run
 import bmtme.pipeline
 
 
@@ -17,5 +16,4 @@ def no_sampling(monkeypatch):
         raise Sampled
 
     monkeypatch.setattr(bmtme.pipeline, "rehearse", stop)
-    monkeypatch.setattr(bmtme.cv.run, "rehearse", stop)
     return Sampled
