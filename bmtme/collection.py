@@ -25,6 +25,7 @@ from bmtme.results.derivations import share_genetic
 from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.quantities import REP_EFFECTS, choose_stored
+from bmtme.results.residuals import RECORD_PLOTS
 from bmtme.results.trait_variances import find_prior_only_variances
 from bmtme.results.unrecorded import MOST_RELATED, RELATIONSHIP
 
@@ -150,6 +151,8 @@ def collect_observed(prepared: Prepared, replicates: Sequence[str] = (), parts: 
     lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
     record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
+    if trial.n_plots is not None:
+        record[RECORD_PLOTS] = ("record", layout.rec_plots.astype(np.int64))
     if replicates:
         own = [name_levels(part, prepared.records) for part in parts or [prepared]]
         record["record_replicate"] = (("record", "trait"), np.stack(own, axis=1)) if parts else ("record", own[0])
@@ -211,12 +214,18 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "traits": len(trial.traits),
         "records": len(prepared.values),
         "missing_values": int(np.isnan(prepared.values).sum()),
+        "plots": None if trial.n_plots is None else describe_plots(layout.rec_plots),
         "absent_columns": [
             f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~layout.recorded[prepared.shown_envs])
         ],
         "relationship_rank": prepared.basis.rank,
         "imputed_share": round(layout.imputed_share, 6),
     }
+
+
+def describe_plots(number: np.ndarray) -> dict[str, int]:
+    """Fewest and most plots behind a record, and all."""
+    return {"fewest": int(number.min()), "most": int(number.max()), "all": int(number.sum())}
 
 
 def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scaling, posterior: Any) -> dict[str, Any]:
@@ -228,16 +237,19 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     ``apart`` (trait x trait), whether a line has two traits on different records; ``single_alike``, whether lines are
     unrelated, or all related alike, and have one plot in each environment at most; ``spread``, the
     expected sample variance of the lines' effects per unit of their covariance; ``records``, ``observed_sd`` (env x
-    trait), number of records and their standard deviation; ``prior_only``, what the likelihood is flat in, by name;
+    trait), number of records and their standard deviation, of means of plots what that of a plot would be at most;
+    ``prior_only``, what the likelihood is flat in, by name;
     ``alike``, traits that are nearly copies; ``means``, ``shared_variance``, of the model.
     """
     observed, env, shown = prepared.observed, prepared.layout.rec_env, prepared.shown_envs
     recorded, residual = prepared.layout.recorded[shown], model.structures[1]
+    number = prepared.layout.rec_plots
     plots = np.bincount(env * len(prepared.lines) + prepared.layout.rec_line)
     counts = np.array([observed[env == i].sum(axis=0) for i in range(len(prepared.trial.envs))])
     sd = np.zeros(counts.shape)
     for i, l in np.argwhere(counts > 1):
-        sd[i, l] = np.nanstd(prepared.values[env == i, l], ddof=1)
+        seen = (env == i) & observed[:, l]
+        sd[i, l] = prepared.values[seen, l].std(ddof=1) / np.sqrt((1.0 / number[seen]).mean())
     names = ("Sigma_t", "Sigma_E", "genetic_variance", "C", "R_e", "Sigma_r")
     covariances = posterior[[name for name in names if name in posterior]]
     computed = {dim: list(prepared.trial.envs) for dim in ("env", "env_bis") if dim in covariances.dims}
@@ -272,7 +284,9 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
         "residual_here": (recorded | (recorded.any(axis=1, keepdims=True) & residual.common_scale)).tolist(),
         "apart": find_apart(prepared),
         "single_alike": bool(
-            plots.max(initial=0) <= 1 and count_contrasts(prepared.relationship, prepared.lines) < FEWEST_CONTRASTS
+            plots.max(initial=0) <= 1
+            and np.ptp(number) == 0.0
+            and count_contrasts(prepared.relationship, prepared.lines) < FEWEST_CONTRASTS
         ),
         "records": counts[shown].tolist(),
         "observed_sd": sd[shown].tolist(),

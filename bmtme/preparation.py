@@ -174,7 +174,9 @@ def prepare(
     if len(with_record) < 2:
         raise DataError(f"only {len(with_record)} line has records; at least two are needed.")
     lines = tuple(trial.lines[j] for j in with_record)
-    layout = lay_out(observed[records], line_of, trial.env_index[records], len(lines), len(trial.envs))
+    plots = None if trial.n_plots is None else trial.n_plots[records]
+    where = line_of, trial.env_index[records], len(lines), len(trial.envs)
+    layout = lay_out(observed[records], *where, rec_plots=plots)
     basis = decompose(relationship, lines, layout.multiples)
     values = trial.values[records]
     return Prepared(trial, relationship, dropped, lines, values, layout, basis, given, places[records])
@@ -186,7 +188,8 @@ def lay_level(prepared: Prepared, model: BMTME, decompose: Decompose = decompose
     if not model.line_effect or np.all(layout.multiples == 1.0):
         return prepared
     J, I = layout.n_line, len(layout.recorded)
-    layout = lay_out(prepared.observed, layout.rec_line, layout.rec_env, J, I, even=True)
+    where = layout.rec_line, layout.rec_env, J, I
+    layout = lay_out(prepared.observed, *where, even=True, rec_plots=layout.rec_plots)
     return replace(prepared, layout=layout, basis=decompose(prepared.relationship, prepared.lines, layout.multiples))
 
 
@@ -220,7 +223,8 @@ def describe_line_effect(prepared: Prepared, model: BMTME) -> list[str]:
     if not model.line_effect:
         return []
     plots = np.zeros((len(prepared.lines), len(prepared.trial.envs)), np.int64)
-    np.add.at(plots, (prepared.layout.rec_line, prepared.layout.rec_env), 1)
+    layout = prepared.layout
+    np.add.at(plots, (layout.rec_line, layout.rec_env), layout.rec_plots.astype(np.int64))
     shares = prepared.layout.imputed_share, lay_level(prepared, model, stand_in).layout.imputed_share
     texts = (
         describe_weakness(prepared.trial.traits, count_records(prepared)),
@@ -298,7 +302,9 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
 def observe(prepared: Prepared, scaling: Scaling) -> Observed:
     """The records in scaled units."""
     values = (prepared.values - scaling.centre) / scaling.scale
-    return Observed(values, prepared.layout.rec_line, prepared.layout.rec_env, prepared.basis, prepared.factors)
+    layout = prepared.layout
+    where = layout.rec_line, layout.rec_env
+    return Observed(values, *where, prepared.basis, prepared.factors, layout.rec_plots)
 
 
 def choose_inner(imputed_share: float) -> int:

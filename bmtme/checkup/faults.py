@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bmtme.checkup.findings import Finding
+from bmtme.data.precision import WHOLE, is_count
 from bmtme.data.records import Names, Records, as_names, read_records
 from bmtme.data.tables.cells import HUGE, identifier, number
 from bmtme.data.tables.files import Table
@@ -29,6 +30,7 @@ def read_in_spite(
     rep: Names | None,
     trait: str | None,
     value: str | None,
+    n_plots: str | None = None,
 ) -> tuple[Records, list[Finding]]:
     """Turn a table into records as `read_records` does, but set aside what that refuses.
 
@@ -44,7 +46,7 @@ def read_in_spite(
     """
     reps = [] if rep is None else as_names(rep, "rep")
     try:
-        return read_records(table, line, env, traits, reps or None, trait, value), []
+        return read_records(table, line, env, traits, reps or None, trait, value, n_plots), []
     except DataError as refused:
         names = [(line.strip(), "line"), (env.strip(), "env"), *((name, "rep") for name in reps)]
         long = trait is not None and value is not None
@@ -54,7 +56,8 @@ def read_in_spite(
         else:
             columns = [] if traits is None else as_names(traits, "traits")
         # A wrong column is no fault of a row: the same message as ever.
-        for name, role in [*names, *((name, "trait") for name in columns)]:
+        counts = [] if n_plots is None else [(n_plots.strip(), "n_plots")]
+        for name, role in [*names, *((name, "trait") for name in columns), *counts]:
             table.column(name, role)
         # Of several rep columns, some may be empty.
         table, found = _without_nameless(
@@ -64,6 +67,9 @@ def read_in_spite(
             raise refused
         table, bad = _without_bad_values(table, columns, names)
         found += bad
+        if n_plots is not None:
+            table, bad = _without_bad_plots(table, n_plots.strip(), columns, names)
+            found += bad
         if reps or long:
             repeats = _find_repeats(table, [name for name, _ in names])
             if repeats:
@@ -76,7 +82,7 @@ def read_in_spite(
             with warnings.catch_warnings():
                 # What was said of columns that are no traits was said at the first reading.
                 warnings.simplefilter("ignore")
-                return read_records(table, line, env, traits, reps or None, trait, value), found
+                return read_records(table, line, env, traits, reps or None, trait, value, n_plots), found
         except DataError as error:  # of values that were set aside here: the first reason says more
             raise refused from error
 
@@ -148,6 +154,40 @@ def _without_bad_values(
         cases,
     )
     return replace(table, frame=frame), [finding]
+
+
+def _without_bad_plots(
+    table: Table, column: str, values: Sequence[str], names: Sequence[tuple[str, str]]
+) -> tuple[Table, list[Finding]]:
+    """The table with one plot in place of what is no number of plots, in rows with a value."""
+    cells = table.frame[column].astype(object).copy()
+    seen = np.zeros(len(cells), dtype=bool)
+    for name in values:
+        seen |= ~np.isnan(table.numbers(name, "trait"))
+    cases = []
+    for position, cell in enumerate(cells):
+        try:
+            parsed = number(cell, table.form)
+            problem = "is empty" if math.isnan(parsed) else f"holds {parsed:g}"
+            problem = "" if is_count(parsed) or (math.isnan(parsed) and not seen[position]) else problem
+        except DataError as error:
+            problem = f"holds {error}"
+        if problem:
+            place = {
+                role: identifier(table.frame[name].iloc[position]) for name, role in names if role in ("line", "env")
+            }
+            cases.append(_case(table, position) | place | {"message": f"the n_plots column {column!r} {problem}"})
+            cells.iloc[position] = 1
+    if not cases:
+        return table, []
+    finding = Finding.of(
+        "stop",
+        "bad value",
+        f"{count_noun(len(cases), 'row')} without a number of plots in {column!r}, taken as one plot here: {WHOLE} "
+        "beside every value. Standard errors and deviations are no numbers of plots.",
+        cases,
+    )
+    return replace(table, frame=table.frame.assign(**{column: cells})), [finding]
 
 
 def _find_repeats(table: Table, columns: Sequence[str]) -> dict[int, int]:

@@ -24,6 +24,7 @@ from bmtme.checkup.inverses import find_inverse
 from bmtme.checkup.kin import describe_centring, find_identical_lines, find_rank, find_unmatched
 from bmtme.checkup.naming import find_look_alikes, find_odd_names
 from bmtme.checkup.oddities import find_outliers, find_repeated_records
+from bmtme.checkup.precision import find_odd_plots
 from bmtme.checkup.replicates import tabulate_replicates
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
@@ -125,7 +126,7 @@ def look_over(
             fitted = trial.drop_lines(strangers)
     for names, noun in ((trial.lines, "line"), (trial.envs, "environment"), (trial.traits, "trait")):
         found += find_look_alikes(names, noun) + find_odd_names(names, noun)
-    found += find_cautions(fitted) + find_repeated_records(trial)
+    found += find_cautions(fitted) + find_repeated_records(trial) + find_odd_plots(trial)
     found += find_outliers(trial, outlier)
     found += find_gaps(trial) + find_sparse_parts(trial) + find_checks(trial)
     if relationship is not None:
@@ -163,7 +164,11 @@ def _measure(trial: Trial, relationship: Relationship | None) -> dict[str, Any]:
         "most_plots": int(plots.max()) if plots.size else 0,
         "replicated_cells": int((plots > 1).sum()),
         "reps": None if trial.reps is None else len(set(trial.reps)),
+        "plots": None,
     }
+    if trial.n_plots is not None:
+        number = trial.n_plots[~np.isnan(trial.values).all(axis=1)]
+        sizes["plots"] = {"fewest": int(number.min()), "most": int(number.max())}
     if relationship is not None:
         related = set(relationship.lines)
         matched = [line for line in trial.recorded_lines if line in related]

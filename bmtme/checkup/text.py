@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bmtme.checkup.precision import describe_plots
 from bmtme.columns import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.words import count_noun, some_names
 
@@ -98,7 +99,10 @@ def _describe_records(sizes: Mapping[str, Any]) -> str:
     if sizes["absent_columns"]:
         blocks = len(sizes["envs"]) * len(sizes["traits"])
         gaps.append(f"{sizes['absent_columns']} of {blocks} environment x trait blocks absent")
-    return f"{count_noun(sizes['records'], 'record')}; {', '.join(gaps) if gaps else 'nothing missing'}"
+    records = count_noun(sizes["records"], "record")
+    if sizes["plots"]:
+        records += f" ({describe_plots(**sizes['plots'])})"
+    return f"{records}; {', '.join(gaps) if gaps else 'nothing missing'}"
 
 
 def _describe_plots(sizes: Mapping[str, Any]) -> str:

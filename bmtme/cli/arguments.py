@@ -194,6 +194,9 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
         metavar="COL,...",
         help="column, or columns together, that tell the plots of a line in an environment apart",
     )
+    group.add_argument(
+        "--n-plots", metavar="COL", help="column with the number of plots of which a record is the mean (default: one)"
+    )
     group.add_argument("--trait", metavar="COL", help="long table: column with the names of the traits")
     group.add_argument("--value", metavar="COL", help="long table: column with the values")
     group.add_argument(

@@ -298,7 +298,7 @@ def check_scheme_options(args: argparse.Namespace) -> None:
         parser.error("argument --families: does not go with --groups: both say which lines are a family")
     if args.groups is not None:
         roles = {"--line": [args.line], "--env": [args.env], "--trait": [args.trait], "--value": [args.value]}
-        roles |= {"--traits": args.traits or [], "--rep": args.rep or []}
+        roles |= {"--traits": args.traits or [], "--rep": args.rep or [], "--n-plots": [args.n_plots]}
         for option, columns in roles.items():
             if args.groups in columns:
                 parser.error(f"argument --groups: the column {args.groups!r} is that of {option} already")

@@ -13,7 +13,10 @@ from bmtme.data.trial import Trial
 
 
 def digest_trial(trial: Trial) -> str:
-    """BLAKE2 digest of the recorded values with their names; neither the order of rows and traits nor reps matter."""
+    """BLAKE2 digest of the recorded values with their names and numbers of plots.
+
+    Neither the order of rows and traits nor reps matter.
+    """
     there = ~np.isnan(trial.values).all(axis=1)
     traits = sort_names(trial.traits)
     bare, _ = sort_trial(
@@ -24,6 +27,7 @@ def digest_trial(trial: Trial) -> str:
             trial.line_index[there],
             trial.env_index[there],
             trial.values[there][:, traits],
+            n_plots=None if trial.n_plots is None else trial.n_plots[there],
         )
     )
     hashed = hashlib.blake2b(digest_size=16)
@@ -36,6 +40,8 @@ def digest_trial(trial: Trial) -> str:
         _add_names(hashed, names)
     # One NaN, one zero.
     hashed.update(np.where(np.isnan(bare.values), np.nan, bare.values + 0.0).tobytes())
+    if bare.n_plots is not None:
+        hashed.update(bare.n_plots.tobytes())
     return hashed.hexdigest()
 
 

@@ -96,7 +96,7 @@ def measure_heritability(trial: Trial, relationship: Relationship) -> pd.DataFra
 
     Elsewhere by maximum restricted likelihood of y = mean + u + e, Var u = s2_g G, at most 1,000 lines evenly taken by
     name: c s2_g / (c s2_g + s2_e), c = (tr G - 1'G1 / J) / (J - 1), its interval by the profile of the likelihood.
-    Unrelated lines tell nothing.
+    Unrelated lines tell nothing. So it is for records that are means of several plots (`n_plots`), too.
 
     The two correct for different things. With replicates, error is what differs between plots of a line, and the
     accuracy is that for the genetic value in this environment. With the relationship, what markers miss counts with the
@@ -116,14 +116,19 @@ def measure_heritability(trial: Trial, relationship: Relationship) -> pd.DataFra
     lines = np.array([line in known for line in trial.lines], dtype=bool)
     counts = trial.counts() * lines[:, None, None]
     means = np.where(counts > 0, trial.cell_means(), np.nan)
+    replicated = trial.n_plots is None
     spectra = Spectra(relationship, trial.lines)
     cells: dict[tuple[str, str], Plots] = {}
     with threadpool_limits(1):  # the same digits whatever the number of cores
         for i, l in np.argwhere(counts.any(axis=0)).tolist():
             cells[trial.envs[i], trial.traits[l]] = fit_plots(trial, i, l, counts[:, i, l], means[:, i, l])
-        rows = {place: _measure([plots], spectra) for place, plots in cells.items()}
+        rows = {place: _measure([plots], spectra, replicated) for place, plots in cells.items()}
         overall = [
-            (None, trait, _measure([plots for (_, other), plots in cells.items() if other == trait], spectra))
+            (
+                None,
+                trait,
+                _measure([plots for (_, other), plots in cells.items() if other == trait], spectra, replicated),
+            )
             for trait in trial.traits
         ]
     listed = [(env, trait, rows[env, trait]) for env in given.envs for trait in given.traits if (env, trait) in rows]
@@ -136,8 +141,11 @@ def measure_heritability(trial: Trial, relationship: Relationship) -> pd.DataFra
     )
 
 
-def _measure(envs: list[Plots], spectra: Spectra) -> Found:
-    """Of the lines' means over environments, each environment less its mean."""
+def _measure(envs: list[Plots], spectra: Spectra, replicated: bool) -> Found:
+    """Of the lines' means over environments, each environment less its mean.
+
+    replicated : whether records are plots, which tell the error
+    """
     averages = average_means(envs)
     lines = np.flatnonzero(~np.isnan(averages))
     if len(lines) < FEWEST_LINES:
@@ -145,7 +153,7 @@ def _measure(envs: list[Plots], spectra: Spectra) -> Found:
     y = averages[lines]
     if np.ptp(y) <= 1e-12 * max(np.nanmax(np.abs(each.means)) for each in envs):
         return Found(note="the values do not vary")
-    if all(plots.freedom >= FEWEST_FREEDOM for plots in envs):
+    if replicated and all(plots.freedom >= FEWEST_FREEDOM for plots in envs):
         shares = divide_variance(envs)
         return Found.of(shares.measure(), *shares.bound(), REPLICATES)
     return _estimate(y, lines, spectra)

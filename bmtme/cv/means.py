@@ -28,10 +28,10 @@ def predict_by_means(training: Trial, trial: Trial, cells: np.ndarray) -> tuple[
     cells : (J, I, L) bool
         All with a value.
     """
-    counts, observed = trial.counts(), trial.cell_means()
+    counts, observed = trial.plots(), trial.cell_means()
     known, within = training.cell_means(), measure_within(training)
     centre = centre_envs(training)
-    plots = training.counts()
+    plots = training.plots()
     columns = list_predictions(hidden=True)
     made = [column for column in columns if column.make is not None]
     totals = [column for column in LINE_MEANS if column.make is not None]
@@ -161,6 +161,8 @@ def measure_within(trial: Trial) -> np.ndarray:
     """(L,) variance of a plot within its cell, pooled over cells; zero where no cell has two plots."""
     means, counts = trial.cell_means(), trial.counts()
     left = trial.values - means[trial.line_index, trial.env_index]
+    if trial.n_plots is not None:
+        left *= np.sqrt(trial.n_plots)[:, None]
     degrees = np.maximum(counts - 1, 0).sum(axis=(0, 1))
     order = np.sort(left**2, axis=0)  # no digit depends on the order of the records
     return np.divide(np.nansum(order, axis=0), degrees, out=np.zeros(len(degrees)), where=degrees > 0)

@@ -79,4 +79,4 @@ def take_plots(trial: Trial, hidden: np.ndarray) -> Plots:
     """The plots with their training values, in computing order; what is hidden of them is wanted, not looked at."""
     training, places = sort_trial(trial.hide(hidden))
     wanted = (hidden & ~np.isnan(trial.values))[places]
-    return Plots(training.line_index, training.env_index, training.values, wanted)
+    return Plots(training.line_index, training.env_index, training.values, wanted, number=training.n_plots)

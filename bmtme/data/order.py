@@ -35,15 +35,14 @@ def sort_trial(trial: Trial) -> tuple[Trial, np.ndarray]:
     reps = trial.reps or ("",) * trial.n_records
     place = {rep: position for position, rep in enumerate(sorted(set(reps)))}
     # The first key is the last to decide. Records alike in all of these are interchangeable.
-    keys = [*trial.values.T[::-1], np.array([place[rep] for rep in reps], dtype=np.int64), env, line]
+    precision = [] if trial.n_plots is None else [trial.n_plots]
+    keys = [*precision, *trial.values.T[::-1], np.array([place[rep] for rep in reps], dtype=np.int64), env, line]
     records = np.lexsort(keys)
-    ordered = Trial(
-        tuple(trial.lines[j] for j in lines),
-        tuple(trial.envs[i] for i in envs),
-        trial.traits,
-        line[records],
-        env[records],
-        trial.values[records],
-        None if trial.reps is None else tuple(trial.reps[record] for record in records),
+    ordered = trial.take_records(
+        records,
+        lines=tuple(trial.lines[j] for j in lines),
+        envs=tuple(trial.envs[i] for i in envs),
+        line_index=line[records],
+        env_index=env[records],
     )
     return ordered, records

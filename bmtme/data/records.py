@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bmtme.arguments import as_list, as_text
+from bmtme.data.precision import read_plots
 from bmtme.data.tables.cells import number
 from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
@@ -34,6 +35,7 @@ class Records(NamedTuple):
     env_index: np.ndarray
     values: np.ndarray
     reps: tuple[str, ...] | None
+    n_plots: np.ndarray | None = None
 
 
 def read_records(
@@ -44,6 +46,7 @@ def read_records(
     rep: Names | None,
     trait: str | None,
     value: str | None,
+    n_plots: str | None = None,
 ) -> Records:
     """Turn a wide or a long table into records; see `Trial.from_frame` for the keywords, the rules and the errors."""
     if (trait is None) != (value is None):
@@ -53,7 +56,8 @@ def read_records(
         trait, value = as_text(trait, "trait"), as_text(value, "value")
     rep_columns = [] if rep is None else as_names(rep, "rep")
     wanted = None if traits is None else as_names(traits, "traits")
-    _check_names(line, env, rep_columns, wanted, trait, value)
+    n_plots = None if n_plots is None else as_text(n_plots, "n_plots")
+    _check_names(line, env, rep_columns, wanted, trait, value, n_plots)
     if table.frame.empty:
         raise DataError(f"{table.name} has no records: expected at least one row below the header.")
     line_index, lines = _encode(table.identifiers(line, "line"))
@@ -63,8 +67,10 @@ def read_records(
     reps = tuple(":".join(labels) for labels in zip(*parts, strict=True)) if parts else None
 
     if trait is None or value is None:
-        chosen = _numeric_columns(table, {line, env, *rep_columns}) if wanted is None else wanted
+        used = {line, env, *rep_columns, *([] if n_plots is None else [n_plots])}
+        chosen = _numeric_columns(table, used) if wanted is None else wanted
         values = np.column_stack([table.numbers(name, "trait") for name in chosen])
+        rows = record = np.flatnonzero(~np.isnan(values).all(axis=1))
         if parts:
             _refuse_repeats(table, plots, lines, envs, reps)
     else:
@@ -82,10 +88,16 @@ def read_records(
         rows = np.flatnonzero(column >= 0)
         values = np.full((len(first), len(chosen)), np.nan)
         values[record[rows], column[rows]] = table.numbers(value, "value", rows)
+        rows = rows[~np.isnan(values[record[rows], column[rows]])]
+        record = record[rows]
         line_index, env_index = line_index[first], env_index[first]
         reps = None if reps is None else tuple(reps[row] for row in first)
 
-    records = Records(lines, envs, tuple(chosen), line_index, env_index, values, reps)
+    number = None
+    if n_plots is not None:
+        named = [f"line {lines[j]!r} in environment {envs[i]!r}" for j, i in zip(line_index, env_index, strict=True)]
+        number = read_plots(table, n_plots, rows, record, named, len(values))
+    records = Records(lines, envs, tuple(chosen), line_index, env_index, values, reps, number)
     _check_values(records, table.name)
     return records
 
@@ -132,6 +144,7 @@ def _check_names(
     traits: Sequence[str] | None,
     trait: str | None,
     value: str | None,
+    n_plots: str | None,
 ) -> None:
     """Refuse a column asked for in two roles, and a trait asked for twice."""
     if traits is not None:
@@ -142,6 +155,7 @@ def _check_names(
             raise DataError(f"The trait {traits[repeat[1]]!r} is named twice: name every trait once.")
     roles: list[tuple[str, str]] = [("line", line), ("env", env)]
     roles += [("rep", name) for name in rep_columns]
+    roles += [] if n_plots is None else [("n_plots", n_plots)]
     if trait is not None and value is not None:
         roles += [("trait", trait), ("value", value)]
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import as_array, as_list, as_text, is_unicode, show
+from bmtme.data.precision import check_plots
 from bmtme.data.records import Names, as_names, name_environment, read_records
 from bmtme.data.tables.cells import HUGE, NumberFormat
 from bmtme.data.tables.files import Table, read_table
@@ -45,11 +46,14 @@ class Trial:
         Values in the user's units, NaN where missing.
     reps : sequence of N str, optional
         Label of each record's replicate or plot.
+    n_plots : (N,) int array, optional
+        Plots of which each record is the mean; zero will do where it has no value.
 
     Raises
     ------
     DataError
-        If labels repeat, shapes disagree, an index points nowhere or a value is infinite or beyond 1e50.
+        If labels repeat, shapes disagree, an index points nowhere, a value is infinite or beyond 1e50, or a number of
+        plots is no whole number of at least one.
     """
 
     lines: tuple[str, ...]
@@ -59,6 +63,7 @@ class Trial:
     env_index: np.ndarray
     values: np.ndarray
     reps: tuple[str, ...] | None = None
+    n_plots: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for field in ("lines", "envs", "traits"):
@@ -86,6 +91,9 @@ class Trial:
             if len(reps) != len(values) or not all(isinstance(rep, str) for rep in reps):
                 raise DataError(f"reps must hold one text per record: expected {len(values)}, got {len(reps)}.")
             object.__setattr__(self, "reps", reps)
+        if self.n_plots is not None:
+            seen = np.asarray((~np.isnan(values)).any(axis=1))
+            object.__setattr__(self, "n_plots", check_plots(self.n_plots, seen, self.name_records))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Unpickled arrays are writeable: build anew, so that a copy in another process is as immutable.
@@ -97,15 +105,17 @@ class Trial:
             self.env_index,
             self.values,
             self.reps,
+            self.n_plots,
         )
 
     def __repr__(self) -> str:
         n_columns = len(self.envs) * len(self.traits)
         absent = int((self.counts().sum(axis=0) == 0).sum())
         missing = 100 * float(np.isnan(self.values).mean()) if self.values.size else 0.0
+        plots = "" if self.n_plots is None else f" of {self.n_plots.sum()} plots"
         return (
             f"Trial({len(self.lines)} lines x {len(self.envs)} environments x {len(self.traits)} traits; "
-            f"{self.n_records} records, {missing:.1f}% of values missing; "
+            f"{self.n_records} records{plots}, {missing:.1f}% of values missing; "
             f"{absent} of {n_columns} environment x trait columns without a value)"
         )
 
@@ -133,6 +143,7 @@ class Trial:
         value: str | None = None,
         missing: Codes | None = None,
         decimal: str = ".",
+        n_plots: str | None = None,
     ) -> Trial:
         """Make a trial from a wide table (one row = one record) or a long one (one row = one value).
 
@@ -158,6 +169,9 @@ class Trial:
             number stands for every way to write it.
         decimal : {".", ","}
             Decimal sign of values that are text.
+        n_plots : str, optional
+            Column with the number of plots of which a record is the mean: its residual covariance is that of a plot
+            divided by the number. One number serves all traits of a record. Without it, every record is one plot.
 
         Returns
         -------
@@ -181,7 +195,7 @@ class Trial:
         if not isinstance(df, pd.DataFrame):
             raise UsageError(f"expected a pandas DataFrame, got {type(df).__name__}; read_trial reads files.")
         table = Table.from_frame(df, form=NumberFormat.of(missing, decimal))
-        return make_trial(table, line, env, traits, rep, trait, value)
+        return make_trial(table, line, env, traits, rep, trait, value, n_plots)
 
     def hide(self, mask: np.ndarray) -> Trial:
         """The same trial with the values under `mask` missing.
@@ -196,19 +210,42 @@ class Trial:
             raise UsageError(
                 f"mask must be a boolean array of shape {self.values.shape}, got {mask.dtype} of shape {mask.shape}."
             )
-        values = np.where(mask, np.nan, self.values)
-        return Trial(self.lines, self.envs, self.traits, self.line_index, self.env_index, values, self.reps)
+        return replace(self, values=np.where(mask, np.nan, self.values))
+
+    def take_records(self, records: np.ndarray, **parts: Any) -> Trial:
+        """The trial of some of its records, by their places and in that order; `parts` in place of other fields."""
+        own = {
+            "line_index": self.line_index[records],
+            "env_index": self.env_index[records],
+            "values": self.values[records],
+            "reps": None if self.reps is None else tuple(self.reps[n] for n in records),
+            "n_plots": None if self.n_plots is None else self.n_plots[records],
+        }
+        return replace(self, **own | parts)
+
+    def name_records(self) -> list[str]:
+        """Words for each record: its line and environment."""
+        pairs = zip(self.line_index.tolist(), self.env_index.tolist(), strict=True)
+        return [f"line {self.lines[j]!r} in environment {self.envs[i]!r}" for j, i in pairs]
 
     def counts(self) -> np.ndarray:
-        """Number of recorded plots of every line, environment and trait: (J, I, L) int64 array."""
+        """Number of records of every line, environment and trait: (J, I, L) int64 array."""
         return self._counts.copy()
 
+    def plots(self) -> np.ndarray:
+        """Number of plots of every line, environment and trait, those behind its records: (J, I, L) int64 array."""
+        if self.n_plots is None:
+            return self.counts()
+        seen = ~np.isnan(self.values)
+        return self._sum_cells([(self._cells, column * self.n_plots) for column in seen.T]).astype(np.int64)
+
     def cell_means(self) -> np.ndarray:
-        """Mean of the recorded plots of every line, environment and trait: (J, I, L) array, NaN where there is none."""
-        counts = self.counts()
+        """Mean of the plots of every line, environment and trait: (J, I, L) array, NaN where there is none."""
+        counts = self.plots()
         # Added up in the order of the values, so that no digit depends on the order of the records.
         orders = [np.lexsort((column, self._cells)) for column in self.values.T]
-        columns = np.nan_to_num(self.values, nan=0.0).T
+        weight = np.ones(len(self.values)) if self.n_plots is None else self.n_plots
+        columns = np.nan_to_num(self.values, nan=0.0).T * weight
         sums = self._sum_cells([(self._cells[k], column[k]) for k, column in zip(orders, columns, strict=True)])
         return np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
 
@@ -247,15 +284,7 @@ class Trial:
         place = {name: j for j, name in enumerate(kept)}
         new_index = np.array([place.get(name, -1) for name in self.lines], dtype=np.int64)
         records = np.flatnonzero(new_index[self.line_index] >= 0)
-        return Trial(
-            tuple(kept),
-            self.envs,
-            self.traits,
-            new_index[self.line_index[records]],
-            self.env_index[records],
-            self.values[records],
-            None if self.reps is None else tuple(self.reps[record] for record in records),
-        )
+        return self.take_records(records, lines=tuple(kept), line_index=new_index[self.line_index[records]])
 
     def check(
         self,
@@ -290,25 +319,29 @@ class Trial:
 
         return look_over(self, relationship, outlier, unrelated)
 
-    def to_frame(self, *, line: str = "line", env: str = "env", rep: str = "rep") -> pd.DataFrame:
-        """Wide table, one row per record: the line, the environment, the rep if there is one, and the traits.
+    def to_frame(
+        self, *, line: str = "line", env: str = "env", rep: str = "rep", n_plots: str = "n_plots"
+    ) -> pd.DataFrame:
+        """Wide table, one row per record: line, environment, rep and number of plots if there are any, and the traits.
 
         Parameters
         ----------
-        line, env, rep : str
+        line, env, rep, n_plots : str
             Names for these columns; they must differ from the traits'.
         """
         line, env, rep = as_text(line, "line"), as_text(env, "env"), as_text(rep, "rep")
         labels = {line: [self.lines[j] for j in self.line_index], env: [self.envs[i] for i in self.env_index]}
         if self.reps is not None:
             labels[rep] = list(self.reps)
-        names = [line, env, *([rep] if self.reps is not None else []), *self.traits]
+        counts = {} if self.n_plots is None else {as_text(n_plots, "n_plots"): self.n_plots.copy()}
+        names = [line, env, *([rep] if self.reps is not None else []), *counts, *self.traits]
         repeat = first_repeat(names)
         if repeat is not None:
             raise UsageError(
-                f"two columns would be named {names[repeat[1]]!r}: choose other names for line=, env= or rep=."
+                f"two columns would be named {names[repeat[1]]!r}: choose other names for line=, env=, rep= or "
+                "n_plots=."
             )
-        return pd.DataFrame({**labels, **dict(zip(self.traits, self.values.T.copy(), strict=True))})
+        return pd.DataFrame({**labels, **counts, **dict(zip(self.traits, self.values.T.copy(), strict=True))})
 
 
 def read_trial(
@@ -323,6 +356,7 @@ def read_trial(
     missing: Codes | None = None,
     decimal: str = ".",
     sheet: str | None = None,
+    n_plots: str | None = None,
 ) -> Trial:
     """Read a trial from a file: CSV or TSV, possibly compressed with gzip, Excel (.xlsx) or Parquet (.parquet).
 
@@ -332,7 +366,7 @@ def read_trial(
         The ending of its name tells the format. CSV and TSV are read as text, so that line ``001`` stays ``001``; with
         ``decimal=","``, semicolons may separate the columns. Cells of a workbook that are text stay as they are too; a
         cell that shows a number in a format of zeros only (``001``) is taken as shown.
-    line, env, traits, rep, trait, value, missing, decimal
+    line, env, traits, rep, trait, value, missing, decimal, n_plots
         As for `Trial.from_frame`.
     sheet : str, optional
         Sheet of a workbook; by default the first, with a warning if there are others.
@@ -356,7 +390,7 @@ def read_trial(
         Parquet).
     """
     table = read_table(path, NumberFormat.of(missing, decimal), sheet)
-    return make_trial(table, line, env, traits, rep, trait, value)
+    return make_trial(table, line, env, traits, rep, trait, value, n_plots)
 
 
 def make_trial(table: Table, line: str, env: str | None, *columns: Any) -> Trial:

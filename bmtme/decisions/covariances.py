@@ -12,7 +12,7 @@ import numpy as np
 
 from bmtme.errors import DataError
 from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines
-from bmtme.results.residuals import list_residuals
+from bmtme.results.residuals import list_residuals, take_numbers
 from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
 
@@ -150,16 +150,17 @@ def find_recorded(fit: Fit) -> np.ndarray:
 
 
 def count_plots(fit: Fit, lines: list[str]) -> np.ndarray:
-    """(n, I, L) number of recorded values of each line."""
+    """(n, I, L) number of plots with a value of each line, those behind its records."""
     observed = fit._groups["observed_data"]
     envs = list_names_along(fit, "env")
     place, at = {name: k for k, name in enumerate(lines)}, {name: k for k, name in enumerate(envs)}
     values = observed["Y"].transpose("record", "trait").values
     counts = np.zeros((len(lines), len(envs), values.shape[1]), np.int64)
     names = zip(observed["record_line"].values.tolist(), observed["record_env"].values.tolist(), strict=True)
+    number = take_numbers(observed)
     rows = [(n, place[line], at[env]) for n, (line, env) in enumerate(names) if line in place]
     for n, j, i in rows:
-        counts[j, i] += ~np.isnan(values[n])
+        counts[j, i] += ~np.isnan(values[n]) * (1 if number is None else number[n])
     return counts
 
 

@@ -23,7 +23,7 @@ from bmtme.decisions.covariances import (
 from bmtme.errors import NumericalError, UsageError
 from bmtme.results.decided import LEFT_OUT
 from bmtme.results.entries import name_columns
-from bmtme.results.residuals import number_replicates
+from bmtme.results.residuals import number_replicates, take_numbers
 from bmtme.results.summary import INTERVAL
 from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import MOST_RELATED
@@ -50,6 +50,7 @@ class Values:
     y : (n,)
     record, line, env, trait : (n,) places
     level : (n,) replicate that has an effect on the value, -1 for none
+    number : (n,) plots of which it is the mean
     """
 
     y: np.ndarray
@@ -58,6 +59,7 @@ class Values:
     env: np.ndarray
     trait: np.ndarray
     level: np.ndarray
+    number: np.ndarray
 
     def group(self, by: str) -> np.ndarray:
         """(n,) number of the block that a value is left out with."""
@@ -91,14 +93,16 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
     C, R = average_genetic(fit)[order][:, :, order], average_residual(fit)[order]
     outside = take_outside(fit).mean(axis=(0, 1))
     levels, active = find_levels(fit)
+    number = take_numbers(observed)
+    number = np.ones(len(Y)) if number is None else number
     tables = []
     for places in sets:
         n, l = np.nonzero(~np.isnan(Y[:, places]))
         l = np.array(places)[l]
-        sorting = np.lexsort((l, *Y[n].T, levels[n, l], env[n], line[n]))
+        sorting = np.lexsort((l, number[n], *Y[n].T, levels[n, l], env[n], line[n]))
         n, l = n[sorting], l[sorting]
         level = np.where(active[levels[n, l], l], levels[n, l], -1)
-        values = Values(Y[n, l], n, line[n], env[n], l, level)
+        values = Values(Y[n, l], n, line[n], env[n], l, level, number[n])
         V = relate_values(values, G, C, outside, R)
         facts = fit.run["facts"][BY_TRAIT][traits[places[0]]] if alone else fit.run["facts"]
         X = add_effects(fit, values, facts["means"], V)
@@ -144,7 +148,7 @@ def relate_values(values: Values, G: np.ndarray, C: np.ndarray, outside: np.ndar
     V = G[np.ix_(values.line, values.line)] * C[np.ix_(column, column)]
     if outside.any():
         V += np.equal.outer(values.line, values.line) * outside[trait]
-    V += np.equal.outer(values.record, values.record) * R[values.env[:, None], trait[0], trait[1]]
+    V += np.equal.outer(values.record, values.record) * R[values.env[:, None], trait[0], trait[1]] / values.number
     return V
 
 

@@ -1,9 +1,10 @@
 """How the records of a trial lie on the balanced (line, environment, trait) layout that the sampler sweeps.
 
-A record is one plot (or adjusted mean) with at least one trait seen. Where n_ij plots of line j stand in
+A record is one plot, or the mean of some, with at least one trait seen. Where n_ij plots of line j stand in
 environment i, the layout has k_i c_j >= n_ij: then the cell mean, times sqrt(c_j), has residual covariance
 R_e / k_i in every cell of the environment, and G's rows carry sqrt(c_j). What is short of k_i c_j is imputed
-as one mean of unseen plots. A check with twenty plots among lines with one has c = 20 and nothing is imputed.
+as one mean of unseen plots. A check with twenty plots among lines with one has c = 20 and nothing is imputed. A record
+of several plots counts as so many in all of this; only within a cell, each record says one thing about R_e.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Layout:
     rec_line: np.ndarray  # (N,)
     rec_env: np.ndarray  # (N,)
     rec_complete: np.ndarray  # (N,) every recorded trait of the environment is seen
+    rec_plots: np.ndarray  # (N,) plots of which it is the mean
     patterns: np.ndarray  # (Q, L) OBSERVED, MISSING or ABSENT
     cell_offset: np.ndarray  # (I + 1,) touched cells of each environment
     cell_line: np.ndarray  # (S,)
@@ -41,12 +43,12 @@ class Layout:
 
     @property
     def n_recorded(self) -> np.ndarray:
-        """Recorded plots of each environment, (I,)."""
+        """Records of each environment, (I,)."""
         return np.bincount(self.rec_env, minlength=len(self.recorded)).astype(float)
 
     @property
     def n_cells(self) -> np.ndarray:
-        """Lines with a recorded plot in each environment, (I,)."""
+        """Lines with a record in each environment, (I,)."""
         cells = np.unique(self.rec_env * self.n_line + self.rec_line)
         return np.bincount(cells // self.n_line, minlength=len(self.recorded)).astype(float)
 
@@ -92,7 +94,13 @@ def choose_plots(counts: np.ndarray, even: bool = False) -> tuple[np.ndarray, np
 
 
 def lay_out(
-    observed: np.ndarray, rec_line: np.ndarray, rec_env: np.ndarray, n_line: int, n_env: int, even: bool = False
+    observed: np.ndarray,
+    rec_line: np.ndarray,
+    rec_env: np.ndarray,
+    n_line: int,
+    n_env: int,
+    even: bool = False,
+    rec_plots: np.ndarray | None = None,
 ) -> Layout:
     """Lay records on the balanced layout.
 
@@ -101,13 +109,15 @@ def lay_out(
     observed : (N, L) bool, which traits of each record are seen; every record has at least one
     rec_line, rec_env : (N,) indices
     even : without multiples, as effects of lines outside the relationship need it
+    rec_plots : (N,) plots of which each record is the mean, positive; default one
     """
     L = observed.shape[1]
+    rec_plots = np.ones(len(rec_line)) if rec_plots is None else np.asarray(rec_plots, float)
     recorded = np.zeros((n_env, L), bool)
     for i in range(n_env):
         recorded[i] = observed[rec_env == i].any(axis=0)
     counts = np.zeros((n_line, n_env))
-    np.add.at(counts, (rec_line, rec_env), 1.0)
+    np.add.at(counts, (rec_line, rec_env), rec_plots)
     k, c = choose_plots(counts, even)
     codes = np.where(observed, OBSERVED, np.where(recorded[rec_env], MISSING, ABSENT)).astype(np.int8)
     unseen = np.where(recorded, MISSING, ABSENT).astype(np.int8)
@@ -135,6 +145,7 @@ def lay_out(
         rec_line=rec_line.astype(np.int64),
         rec_env=rec_env.astype(np.int64),
         rec_complete=complete,
+        rec_plots=rec_plots,
         patterns=np.ascontiguousarray(patterns),
         cell_offset=np.concatenate([[0], np.cumsum(np.bincount(env, minlength=n_env))]).astype(np.int64),
         cell_line=line.astype(np.int64),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bmtme.checkup.precision import describe_plots
 from bmtme.choices import RECORD, SINGLE, STRUCTURES
 from bmtme.columns import MOST_ROWS, align, fixed, label_facts, share
 from bmtme.cv.diagnostics import summarise_diagnoses
@@ -64,7 +65,7 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     facts += list_sampling_facts("model", f"{name_model(settings['model'])},", run)
     facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
     # A single value of a line may be a plot, or a mean of several.
-    record = "plot" if (trial.counts() > 1).any() else "record"
+    record = "plot" if (trial.plots() > 1).any() else "record"
     parts, others = [label_facts(facts, width)], list[str]()
     for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.title}.values():
         rows, columns = lay_out_rows(quantity, envs, traits)
@@ -133,7 +134,10 @@ def list_data_facts(
         gaps.append(f"{share(data['missing_values'], data['records'] * data['traits'])} of their values missing")
     if not cells.all():
         gaps.append(f"{share(cells.size - cells.sum(), cells.size)} of the line x environment cells without one")
-    facts.append(("", f"{count_noun(data['records'], 'record')}, {'; '.join(gaps) if gaps else 'nothing missing'}"))
+    records = count_noun(data["records"], "record")
+    if data.get("plots"):
+        records += f" ({describe_plots(**data['plots'])})"
+    facts.append(("", f"{records}, {'; '.join(gaps) if gaps else 'nothing missing'}"))
     absent = counts.sum(axis=0) == 0
     if absent.any():
         per_trait = [f"{trait} in {n}" for trait, n in zip(trial.traits, absent.sum(axis=0), strict=True) if n]

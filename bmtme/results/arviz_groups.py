@@ -14,7 +14,7 @@ from bmtme.results.entries import Quantity
 from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines, take_kept
 from bmtme.results.pointwise import RECORD, UNITS, VALUE, Covariances, Plan, list_flat_orphans, measure
 from bmtme.results.predictions import spread_evenly
-from bmtme.results.residuals import list_residuals, number_replicates
+from bmtme.results.residuals import list_residuals, number_replicates, take_numbers
 from bmtme.results.rows import untwin
 from bmtme.results.traits import BY_TRAIT, list_entries
 from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
@@ -195,6 +195,7 @@ class Records:
     ----------
     Y : (N, L), NaN where a trait is missing
     observed : (N, L) bool
+    number : (N,) plots of which each is the mean
     line, env, trait : names along the dimensions of the effects, and names of the records' lines and environments
     """
 
@@ -204,6 +205,8 @@ class Records:
         self.observed = ~np.isnan(self.Y)
         self.lines, self.envs = data["record_line"].values.astype(str), data["record_env"].values.astype(str)
         self.traits = data["trait"].values.astype(str)
+        number = take_numbers(data)
+        self.number = np.ones(len(self.Y), np.int64) if number is None else number
         self.data = data
 
     def flatten(self, values: np.ndarray, unit: str = VALUE) -> Any:
@@ -320,7 +323,7 @@ def measure_draws(
         pair, units = scale[:, None] * scale, np.tile(scale, I)
         plan = Plan(
             None if G is None else G[np.ix_(kept, kept)], observed, np.searchsorted(kept, line[there]), env[there],
-            (len(kept), I),
+            (len(kept), I), records.number[there],
         )  # fmt: skip
         C = relate_columns(posterior, whole, own) / (units[:, None] * units)
         C_r = relate_lines(posterior, own)
@@ -372,6 +375,6 @@ def replicate(posterior: Any, u: Any, r: Any, records: Records, run: Mapping[str
         out += r.transpose("chain", "draw", "line", "trait").values[:, :, line]
     out += records.shift(posterior)
     for l, _, R in list_parts(posterior, run):
-        noise = rng.standard_normal((*shape[:3], R.shape[-1]))
+        noise = rng.standard_normal((*shape[:3], R.shape[-1])) / np.sqrt(records.number)[:, None]
         out[..., l] += np.einsum("cdnlq,cdnq->cdnl", np.linalg.cholesky(R)[:, :, env], noise)
     return np.asarray(out[:, :, records.observed])

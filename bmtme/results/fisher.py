@@ -138,7 +138,8 @@ def inform_incomplete(prepared: Prepared, point: Point, columns: Columns, change
     layout, basis = prepared.layout, prepared.basis
     L, p, M = len(point.R), len(changes), len(columns.env)
     table = np.column_stack([layout.rec_line, layout.rec_env, prepared.observed])
-    units, plots = np.unique(table, axis=0, return_counts=True)
+    units, unit, records = np.unique(table, axis=0, return_inverse=True, return_counts=True)
+    plots = np.bincount(unit.ravel(), layout.rec_plots)
     line, env, seen = units[:, 0], units[:, 1], units[:, 2:].astype(bool)
     sizes = np.bincount(line, seen.sum(axis=1), minlength=layout.n_line).astype(int)
     blocks, share = deal_lines(sizes, basis.vectors is None)
@@ -186,7 +187,7 @@ def inform_incomplete(prepared: Prepared, point: Point, columns: Columns, change
                     scores += np.outer(changes[:, l, q], square)
     information = np.atleast_2d(np.cov(scores)) / 2.0 / share
     counts: dict[bytes, tuple[np.ndarray, float]] = {}
-    for pattern, n in zip(seen, plots - 1, strict=True):
+    for pattern, n in zip(seen, records - 1, strict=True):
         counts[pattern.tobytes()] = pattern, counts.get(pattern.tobytes(), (pattern, 0.0))[1] + n
     for pattern, count in counts.values():
         information += inform_within(point.R, changes, pattern, count)

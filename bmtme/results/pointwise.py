@@ -1,7 +1,7 @@
 """Log density of each record given all others, in one draw of the covariances: effects and means integrated out.
 
-y = X beta + Z u + e, u ~ N(0, G (x) C + I (x) C_r), e of a record ~ N(0, R): with P = V^-1 - V^-1 X (X' V^-1 X +
-T^-1)^-1 X' V^-1, the precision of what is observed, and T the prior variance of the means,
+y = X beta + Z u + e, u ~ N(0, G (x) C + I (x) C_r), e of a record of n plots ~ N(0, R / n): with the precision of what
+is observed, P = V^-1 - V^-1 X (X' V^-1 X + T^-1)^-1 X' V^-1, and T the prior variance of the means,
 
     log p(y_b | y_-b) = log N(P_bb^-1 (P y)_b; 0, P_bb^-1)
 
@@ -51,10 +51,17 @@ class Plan:
     observed : (N, L) bool
     line, env : (N,) places
     sizes : J, I
+    number : (N,) plots of which each record is the mean; default one
     """
 
     def __init__(
-        self, G: np.ndarray | None, observed: np.ndarray, line: np.ndarray, env: np.ndarray, sizes: tuple[int, int]
+        self,
+        G: np.ndarray | None,
+        observed: np.ndarray,
+        line: np.ndarray,
+        env: np.ndarray,
+        sizes: tuple[int, int],
+        number: np.ndarray | None = None,
     ) -> None:
         J, I = sizes
         L = observed.shape[1]
@@ -64,8 +71,10 @@ class Plan:
         if G is not None:
             self.values, self.vectors = np.linalg.eigh(G)
             self.values = np.maximum(self.values, 0.0)
-        #: Which traits a record has: rows of `patterns`.
-        self.patterns, self.pattern = np.unique(observed, axis=0, return_inverse=True)
+        #: Which traits a record has, rows of `patterns`, and its number of plots.
+        number = np.ones(len(line), np.int64) if number is None else number
+        kinds, self.pattern = np.unique(np.column_stack([observed, number]), axis=0, return_inverse=True)
+        self.patterns, self.number = kinds[:, :L].astype(bool), kinds[:, L]
         self.pattern = self.pattern.ravel()
         counts = np.zeros((J, I, len(self.patterns)), np.int64)
         np.add.at(counts, (line, env, self.pattern), 1)
@@ -94,7 +103,7 @@ def invert_residuals(plan: Plan, R: np.ndarray) -> np.ndarray:
     for k, pattern in enumerate(plan.patterns):
         o = np.ix_(pattern, pattern)
         for i in range(I):
-            out[i, k][o] = np.linalg.inv(R[i][o])
+            out[i, k][o] = plan.number[k] * np.linalg.inv(R[i][o])
     return out
 
 

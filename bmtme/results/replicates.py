@@ -31,6 +31,7 @@ class Levels:
     level : (N,) replicate among those of the training part, -1 for none
     strange : (N, L) number of a replicate whose effect is random and of which the training part has no plot, -1 for
         none
+    number : (N,) plots of which each record is the mean
     """
 
     line: np.ndarray
@@ -38,6 +39,7 @@ class Levels:
     seen: np.ndarray
     level: np.ndarray
     strange: np.ndarray
+    number: np.ndarray
 
     def add_up(self, i: int, l: int, rows: np.ndarray, effects: np.ndarray, sd: np.ndarray) -> Shift:
         """Means of the effects over the plots of some lines that have a value of trait l in environment i.
@@ -50,12 +52,13 @@ class Levels:
         """
         here = np.flatnonzero((self.env == i) & self.seen[:, l] & np.isin(self.line, rows))
         cell = np.searchsorted(rows, self.line[here])
-        plots = np.maximum(np.bincount(cell, minlength=len(rows)), 1)
+        number = self.number[here]
+        plots = np.maximum(np.bincount(cell, number, minlength=len(rows)), 1)
         shares = []
         for of in (self.level, self.strange[:, l]):
             names, place = np.unique(of[here], return_inverse=True)
             share = np.zeros((len(rows), len(names)))
-            np.add.at(share, (cell, place.ravel()), 1.0)
+            np.add.at(share, (cell, place.ravel()), number)
             shares.append((names[names >= 0], share[:, names >= 0] / plots[:, None]))
         (known, share), (_, strange) = shares
         return Shift(share @ effects[:, known].T, np.outer((strange**2).sum(axis=1), sd**2))
@@ -94,4 +97,5 @@ def find_levels(prepared: Prepared, trial: Trial) -> Levels | None:
         assert whole is not None
         active = (whole.level >= 0)[:, None] & whole.active[whole.level]
         strange[used] = np.where((level[used] < 0)[:, None] & active, whole.level[:, None], -1)
-    return Levels(trial.line_index, trial.env_index, seen, level, strange)
+    number = np.ones(len(seen)) if trial.n_plots is None else trial.n_plots
+    return Levels(trial.line_index, trial.env_index, seen, level, strange, number)

@@ -19,6 +19,7 @@ class Plots:
     values : (N, L) what is known of them, NaN for what is missing or hidden
     wanted : (N, L) bool, whose value is predicted; none that is known
     level : (N,) replicate among those that have effects, -1 for none; default none
+    number : (N,) number of plots of which each is the mean; default one
     """
 
     line: np.ndarray
@@ -26,12 +27,22 @@ class Plots:
     values: np.ndarray
     wanted: np.ndarray
     level: np.ndarray | None = None
+    number: np.ndarray | None = None
 
     def count(self, shape: tuple[int, int, int]) -> np.ndarray:
         """(J, I, L) number of plots with a value wanted."""
         counts = np.zeros(shape, np.int64)
-        np.add.at(counts, (self.line, self.env), self.wanted)
+        np.add.at(counts, (self.line, self.env), self.wanted * self.weight[:, None])
         return counts
+
+    @property
+    def weight(self) -> np.ndarray:
+        """(N,) number of plots of each."""
+        return np.ones(len(self.line), np.int64) if self.number is None else self.number
+
+
+#: Name of the coordinate of the records with their numbers of plots, where the trial has them.
+RECORD_PLOTS = "record_plots"
 
 
 class Told(NamedTuple):
@@ -62,8 +73,8 @@ def tell_residuals(
     effects : (S, K, L) of replicates
     """
     here = np.flatnonzero((plots.env == i) & plots.wanted[:, l] & np.isin(plots.line, rows))
-    cell = np.searchsorted(rows, plots.line[here])
-    count = np.bincount(cell, minlength=len(rows))[:, None]
+    cell, number = np.searchsorted(rows, plots.line[here]), plots.weight[here][:, None]
+    count = np.bincount(cell, number[:, 0], minlength=len(rows))[:, None]
     shift, variance = np.zeros((2, len(rows), len(R)))
     variance[count[:, 0] == 0] = R[:, l, l]
     known = ~np.isnan(plots.values[here])
@@ -72,12 +83,12 @@ def tell_residuals(
         b, members = np.flatnonzero(pattern), np.flatnonzero(which.ravel() == k)
         R_ab = R[:, b, l]
         weights = np.linalg.solve(R[:, b[:, None], b], R_ab[..., None])[..., 0]
-        np.add.at(variance, cell[members], R[:, l, l] - (weights * R_ab).sum(axis=1))
+        np.add.at(variance, cell[members], number[members] * (R[:, l, l] - (weights * R_ab).sum(axis=1)))
         for weight, t in zip(weights.T, b.tolist(), strict=True):
             deviation = plots.values[here[members], t][:, None] - fitted(t)[cell[members]]
             if plots.level is not None and effects is not None:
                 deviation -= take_levels(effects[:, :, t], plots.level[here[members]])
-            np.add.at(shift, cell[members], weight * deviation)
+            np.add.at(shift, cell[members], number[members] * weight * deviation)
     count = np.maximum(count, 1)
     return Told(shift / count, variance / count)
 
@@ -94,7 +105,12 @@ def arrange_plots(observed: Any, lines: list[str], envs: list[str], replicates: 
     env = np.array([envs.index(name) for name in observed["record_env"].values.tolist()], np.int64)
     values = observed["Y"].values
     level = number_replicates(observed, replicates)[:, 0] if replicates else None  # traits together have the same
-    return Plots(line, env, values, np.isnan(values), level)
+    return Plots(line, env, values, np.isnan(values), level, take_numbers(observed))
+
+
+def take_numbers(observed: Any) -> np.ndarray | None:
+    """(N,) number of plots of which each record is the mean, if the trial told it; of the group observed_data."""
+    return np.asarray(observed[RECORD_PLOTS].values) if RECORD_PLOTS in observed.coords else None
 
 
 def number_replicates(observed: Any, replicates: Sequence[str]) -> np.ndarray:
@@ -153,7 +169,7 @@ def predict_records(posterior: Any, u: Any, observed: Any) -> Mapping[tuple[str,
         shift = told.shift.copy()
         if plots.level is not None and effects is not None:  # of the plots that lack the trait
             wanted = np.flatnonzero((plots.env == i) & plots.wanted[:, l])
-            own = take_levels(effects[:, :, l], plots.level[wanted])
+            own = plots.weight[wanted][:, None] * take_levels(effects[:, :, l], plots.level[wanted])
             cell = np.searchsorted(rows, plots.line[wanted])
             np.add.at(shift, cell, own / counts[plots.line[wanted], i, l][:, None])
         fitted = fit(l) + shift

@@ -56,7 +56,7 @@ def predict(prepared: Prepared, scaling: Scaling, chains: list[Draws], trial: Tr
     assert trial.envs == prepared.trial.envs, "the trial is not in computing order"
     lines = tuple(sorted(prepared.relationship.lines))
     place = {name: j for j, name in enumerate(trial.lines)}
-    counts, means = trial.counts(), trial.cell_means()
+    counts, means = trial.plots(), trial.cell_means()
     n_obs = np.zeros((len(lines), *counts.shape[1:]), dtype=np.int64)
     observed = np.full(n_obs.shape, np.nan)
     here = [(n, place[name]) for n, name in enumerate(lines) if name in place]
@@ -88,7 +88,7 @@ def predict_hidden(
     plots : over the lines of `trial`, in the user's units, where records are predicted from their other traits
     """
     assert trial.envs == prepared.trial.envs, "the trial is not in computing order"
-    counts, means = trial.counts(), trial.cell_means()
+    counts, means = trial.plots(), trial.cell_means()
     if plots is not None:
         plots = replace(plots, values=(plots.values - scaling.centre) / scaling.scale)
     levels = find_levels(prepared, trial)

@@ -70,11 +70,12 @@ class Directions:
 
 @dataclass(frozen=True)
 class Cells:
-    """The n cells (line, environment) of one trait with a record: places and number of plots."""
+    """The n cells (line, environment) of one trait with a record: places, number of plots, and of records."""
 
     line: np.ndarray
     env: np.ndarray  # among those with a record of the trait
     plots: np.ndarray
+    records: np.ndarray
 
 
 def list_directions(at: Variances, shared: bool, line_effect: bool) -> Directions:
@@ -132,7 +133,7 @@ def measure(prepared: Prepared, cells: Cells, at: Variances, directions: Directi
         np.add.at(residual, env, z**2 / plots[:, None])
         scores += directions.own @ own + directions.residual @ residual
         scores += np.outer(directions.common, square(G, of_line)) + np.outer(directions.line, (of_line**2).sum(axis=0))
-    within = np.bincount(cells.env, cells.plots - 1, minlength=I) / at.R**2
+    within = np.bincount(cells.env, cells.records - 1, minlength=I) / at.R**2
     twice = np.atleast_2d(np.cov(scores)) / 2.0 / share + (directions.residual * within) @ directions.residual.T
     return np.asarray(twice / 2.0)
 
@@ -222,8 +223,9 @@ def list_cells(prepared: Prepared, l: int, envs: np.ndarray) -> Cells:
     """The cells of a trait."""
     seen = prepared.observed[:, l]
     table = np.column_stack([prepared.layout.rec_line[seen], np.searchsorted(envs, prepared.layout.rec_env[seen])])
-    cells, plots = np.unique(table, axis=0, return_counts=True)
-    return Cells(cells[:, 0], cells[:, 1], plots)
+    cells, cell, records = np.unique(table, axis=0, return_inverse=True, return_counts=True)
+    plots = np.bincount(cell.ravel(), prepared.layout.rec_plots[seen])
+    return Cells(cells[:, 0], cells[:, 1], plots, records)
 
 
 def slope_of(row: Row, i: int, at: Variances, directions: Directions, proportional: bool) -> np.ndarray | None:

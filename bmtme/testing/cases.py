@@ -24,7 +24,8 @@ SHAPES = {"full": codes.FULL, "diagonal": codes.DIAGONAL, "scalar": codes.SCALAR
 FAMILIES = {"half-t": codes.HALF_T, "inverse-wishart": codes.INVERSE_WISHART}
 KINDS = {"flat": codes.FLAT, "exchangeable": codes.EXCHANGEABLE, "paper": codes.PAPER}
 
-#: Records as one text an environment: a cell's plots per line, each a string of traits seen (trait numbers); "-" none.
+#: Records as one text an environment: a cell's records per line, each a string of traits seen (trait numbers), and
+#: after an x the plots of which it is the mean; "-" none.
 DESIGNS: dict[str, tuple[Sequence[str], ...]] = {
     "complete": (("01", "01", "01", "01", "01", "01"), ("01", "01", "01", "01", "01", "01")),
     "missing": (("01", "01 0", "1 01 01", "-", "01", "0"), ("-", "01", "0 1", "01 01", "1", "01 01")),
@@ -35,6 +36,10 @@ DESIGNS: dict[str, tuple[Sequence[str], ...]] = {
     ),
     "absent-two": (("012", "012", "2 01", "-", "012"), ("1", "1", "1", "1 1", "1"), ("-", "02", "02", "02", "0 2")),
     "unseen": (("01", "01 01", "01", "-", "01"), ("-", "-", "-", "-", "-"), ("01", "-", "01", "01 0", "1")),
+    "means-of-plots": (
+        ("01x3", "01 0x2", "1x2 01x4 01", "-", "01", "0x5"),
+        ("-", "01x2", "0 1x3", "01x4 01", "1x2", "01"),
+    ),
     "one-environment": (("01", "01 0", "1", "01", "0 01"),),
     "one-trait": (("0", "0 0", "-", "0", "0"), ("-", "0", "0 0 0", "0", "-")),
 }
@@ -166,18 +171,19 @@ class Case:
         return s
 
 
-def read_design(plots: tuple[Sequence[str], ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(observed, line, env) of records written as in `DESIGNS`."""
+def read_design(plots: tuple[Sequence[str], ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(observed, line, env, plots) of records written as in `DESIGNS`."""
     marks = [
-        (j, i, record)
+        (j, i, *f"{record}x1".split("x")[:2])
         for i, row in enumerate(plots)
         for j, cell in enumerate(row)
         for record in cell.split()
         if record != "-"
     ]
-    n_trait = 1 + max(int(digit) for *_, record in marks for digit in record)
-    observed = np.array([[str(l) in record for l in range(n_trait)] for *_, record in marks])
-    return observed, np.array([j for j, _, _ in marks]), np.array([i for _, i, _ in marks])
+    line, env, records, number = (list(column) for column in zip(*marks, strict=True))
+    n_trait = 1 + max(int(digit) for record in records for digit in record)
+    observed = np.array([[str(l) in record for l in range(n_trait)] for record in records])
+    return observed, np.array(line), np.array(env), np.array(number, float)
 
 
 def make_relationship(rng: np.random.Generator, n_line: int, clones: bool = False) -> np.ndarray:
@@ -222,10 +228,10 @@ def make_case(
     even : a layout without multiples
     """
     rng = np.random.default_rng(seed)
-    observed, line, env = read_design(plots)
+    observed, line, env, number = read_design(plots)
     I, J, L = len(plots), len(plots[0]), observed.shape[1]
     G = np.eye(J) if identity else make_relationship(rng, J, clones)
-    layout = lay_out(observed, line, env, J, I, even)
+    layout = lay_out(observed, line, env, J, I, even, number)
     basis = decompose_relationship(G, layout.multiples, identity)
     mu_mean, tau_scale, units, centre = rng.uniform((-1.0, 0.5, 0.5, -1.0), (1.0, 1.5, 2.0, 1.0), (L, 4)).T
     paper = means == "paper"
@@ -244,7 +250,7 @@ def make_case(
         G=G / basis.scale,
         line=line,
         env=env,
-        plots=np.ones(len(line)),
+        plots=number,
         n_env=I,
         law_t=make_law(rng, L, shape, family, nu, scale),
         law_E=make_law(rng, I, "scalar" if shape == "scalar" else "diagonal", family, nu, scale),
@@ -291,6 +297,7 @@ SCENES = [
     for design in DESIGNS
     for variant in VARIANTS
     if not (variant.endswith("flat") and design in ("absent", "absent-two", "unseen"))
+    and not (design == "means-of-plots" and variant not in ("unstructured", "diagonal", "standard"))
 ]
 
 

@@ -36,11 +36,12 @@ Sweeps = Callable[[np.random.Generator, Problem, State, Work, int, Draws], int]
 
 Arrays = dict[str, np.ndarray]
 
-#: Eight lines, three environments, two traits (written as in `bmtme.testing.cases`): 10 of 24 cells have a plot, some
-#: have two; traits missing within records; the second trait is not recorded in the last environment.
+#: Eight lines, three environments, two traits (written as in `bmtme.testing.cases`): 10 of 24 cells have a record, some
+#: have two, some records are means of several; traits missing within records; the second trait is not recorded in the
+#: last environment.
 SPARSE = (
-    ("01", "-", "01 0", "-", "1 01", "-", "0", "-"),
-    ("-", "01", "-", "01", "-", "01 01", "-", "1 0"),
+    ("01x3", "-", "01 0x2", "-", "1 01", "-", "0", "-"),
+    ("-", "01", "-", "01x2", "-", "01 01x4", "-", "1x2 0"),
     ("0", "-", "0", "0 0", "-", "-", "0", "-"),
 )
 #: Two environments that record both traits, the genetic and residual covariance then being Kronecker products.

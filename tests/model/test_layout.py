@@ -18,13 +18,13 @@ def lay_out_counts(counts, L=1):
 
 @pytest.mark.parametrize("design", DESIGNS)
 def test_plots_seen_and_imputed_fill_the_layout(design):
-    observed, line, env = read_design(DESIGNS[design])
+    observed, line, env, plots = read_design(DESIGNS[design])
     I, J = len(DESIGNS[design]), len(DESIGNS[design][0])
-    layout = lay_out(observed, line, env, J, I)
+    layout = lay_out(observed, line, env, J, I, rec_plots=plots)
     counts = np.zeros((J, I))
-    np.add.at(counts, (line, env), 1.0)
+    np.add.at(counts, (line, env), plots)
     assert layout.n_line == J
-    np.testing.assert_array_equal(layout.n_recorded, counts.sum(axis=0))
+    np.testing.assert_array_equal(layout.n_recorded, np.bincount(env, minlength=I))
     np.testing.assert_array_equal(layout.n_cells, (counts > 0).sum(axis=0))
     cell_env = np.repeat(np.arange(I), np.diff(layout.cell_offset))
     filled = counts.copy()
@@ -40,7 +40,7 @@ def test_plots_seen_and_imputed_fill_the_layout(design):
 
 @pytest.mark.parametrize("design", DESIGNS)
 def test_partly_seen_records_stand_in_their_cells(design):
-    observed, line, env = read_design(DESIGNS[design])
+    observed, line, env, _ = read_design(DESIGNS[design])
     I, J = len(DESIGNS[design]), len(DESIGNS[design][0])
     layout = lay_out(observed, line, env, J, I)
     recorded = np.array([observed[env == i].any(axis=0) for i in range(I)])
@@ -109,7 +109,7 @@ def test_chosen_plots_cover_every_cell(rows):
 
 
 def test_columns_and_environments_without_a_record_are_not_laid_out():
-    observed, line, env = read_design(DESIGNS["unseen"])
+    observed, line, env, _ = read_design(DESIGNS["unseen"])
     layout = lay_out(observed, line, env, 5, 3)
     np.testing.assert_array_equal(layout.recorded.any(axis=1), [True, False, True])
     assert np.diff(layout.cell_offset)[1] == 0

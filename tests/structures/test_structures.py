@@ -54,7 +54,7 @@ PAIRS = {
 }
 #: With an effect of lines outside the relationship, the paper's pair needs the general form, too.
 LINE_PAIRS = {"paper": (Proportional(), Shared())} | PAIRS
-DESIGNS = ("complete", "missing", "absent", "unseen", "one-trait", "one-environment")
+DESIGNS = ("complete", "missing", "means-of-plots", "absent", "unseen", "one-trait", "one-environment")
 #: `SPARSE` with both traits in the last environment, for a structure that needs a record in every column.
 FULL_SPARSE = (*SPARSE[:2], ("0", "-", "01", "1 0", "-", "01", "0", "-"))
 
@@ -111,11 +111,11 @@ def compare_slopes(gradient, theta, held):
 
 def test_structures_are_refused_what_they_cannot_serve_only():
     counts = {name: sum(scene[0] == name for scene in SCENES) for name in PAIRS}
-    assert {counts[name] for name in ("made up", "by environment", "common correlation", "scaled")} == {12}
-    assert counts["free"] == counts["free by environment"] == 4
-    assert {design for name, _, design in SCENES if name == "by trait"} == {"complete", "missing"}
+    assert {counts[name] for name in ("made up", "by environment", "common correlation", "scaled")} == {14}
+    assert counts["free"] == counts["free by environment"] == 6
+    assert {design for name, _, design in SCENES if name == "by trait"} == {"complete", "missing", "means-of-plots"}
     assert {design for name, _, design in SCENES if name == "interaction"} == set(DESIGNS) - {"one-environment"}
-    assert {design for name, _, design in SCENES if name == "separable"} == {"complete", "missing", "absent"}
+    assert {design for name, _, design in SCENES if name == "separable"} == set(DESIGNS[:4])
 
 
 @pytest.mark.parametrize(("name", "variant", "design"), SCENES)

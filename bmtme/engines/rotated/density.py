@@ -56,8 +56,7 @@ def factor_trial(p, h, w):
 def sum_within(p, s, h):
     """Cross-products of plots around their completed cell mean, imputed plots counted: data for R_e alone.
 
-    A cell of n recorded plots and one mean of unseen plots has n degrees of freedom within it; without unseen
-    plots n - 1.
+    A cell of n records and one mean of unseen plots has n degrees of freedom within it; without unseen plots n - 1.
     """
     for i in range(p.n_env):
         h.within[i] = s.within[i]
@@ -80,7 +79,7 @@ def sum_within(p, s, h):
                     if p.cell_count[c] > 0.0:
                         t += p.cell_count[c] * (s.cell_mean[c, a] - mean[a]) * (s.cell_mean[c, b] - mean[b])
                     for q in range(p.part_offset[c], p.part_offset[c + 1]):
-                        t += (s.part[q, a] - mean[a]) * (s.part[q, b] - mean[b])
+                        t += p.part_plots[q] * (s.part[q, a] - mean[a]) * (s.part[q, b] - mean[b])
                     h.within[i, a, b] += t
 
 

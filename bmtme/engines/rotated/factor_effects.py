@@ -4,6 +4,8 @@ With P_n = R_oo^-1 over the traits seen of record n, and e_n what means, line ef
 
 b_k | e ~ N((A_k + P0)^-1 h_k, (A_k + P0)^-1),  A_k = sum_n P_n,  h_k = sum_n P_n e_n  (n of level k).
 
+P_n is as many times that of a plot as the record is a mean of.
+
 **Fixed** effects (P0 = 0) sum to zero over the levels of an environment. With V_k = A_k^-1, V = sum_k V_k and free
 draws b~_k, the draw under that condition is b_k = b~_k - V_k V^-1 sum_k b~_k.
 
@@ -103,7 +105,7 @@ def sum_level_information(p, s, w, f, A, h):
                         for g in range(x.part_level.shape[1]):
                             if g != f and x.part_level[q, g] >= 0:
                                 e[l] -= s.level_effects[x.part_level[q, g], l]
-                add_information(1.0, P[p.part_pattern[q]], e, A[k], h[k])
+                add_information(p.part_plots[q], P[p.part_pattern[q]], e, A[k], h[k])
     return True
 
 

@@ -21,7 +21,10 @@ NU, SCALE = 2.0, 2.5
 
 
 class Factors(NamedTuple):
-    """K levels of F factors; "complete" records have every recorded trait of their environment."""
+    """K levels of F factors; "complete" records have every recorded trait of their environment.
+
+    A record counts as many times as the plots of which it is the mean.
+    """
 
     random: np.ndarray  # (F,) bool
     precision: np.ndarray  # (F,) prior precision of fixed effects before they sum to zero; zero: flat
@@ -68,13 +71,14 @@ def lay_factors(layout: Layout, basis: Eigenbasis, factors: Sequence[Factor], pr
     # Complete records of each level and line, of each cell, and of each two levels.
     counts, cells = np.zeros((K, J)), np.zeros((I, J))
     complete = layout.rec_complete
-    np.add.at(cells, (layout.rec_env[complete], layout.rec_line[complete]), 1.0)
+    np.add.at(cells, (layout.rec_env[complete], layout.rec_line[complete]), layout.rec_plots[complete])
     together = []
     for i in range(I):
         here = np.flatnonzero(complete & (layout.rec_env == i))
         marks = (level[here, :, None] == np.arange(first[i], first[i + 1])).any(axis=1).astype(float)
-        together.append(marks.T @ marks)
-        for mark, j in zip(marks, layout.rec_line[here], strict=True):
+        weighted = marks * layout.rec_plots[here, None]
+        together.append(marks.T @ weighted)
+        for mark, j in zip(weighted, layout.rec_line[here], strict=True):
             counts[first[i] : first[i + 1], j] += mark
     shares = counts / np.maximum(cells, 1.0)[env]
     own = [slice(first[i], first[i + 1]) for i in range(I)]
@@ -119,5 +123,6 @@ def load_factors(f: Factors, layout: Layout, values: np.ndarray, deviations: np.
     f.total[:] = f.around[:] = 0.0
     for level in f.level.T:
         here = np.flatnonzero(layout.rec_complete & (level >= 0))
-        np.add.at(f.total, level[here], np.nan_to_num(values[here]))
-        np.add.at(f.around, level[here], np.nan_to_num(deviations[here]))
+        plots = layout.rec_plots[here, None]
+        np.add.at(f.total, level[here], plots * np.nan_to_num(values[here]))
+        np.add.at(f.around, level[here], plots * np.nan_to_num(deviations[here]))

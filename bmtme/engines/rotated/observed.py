@@ -33,6 +33,7 @@ class Observed:
     line, env : (N,) indices among the lines and environments of the layout
     basis : of the relationship of the lines
     factors : of the records, whose effects get a flat prior
+    plots : (N,) of which each record is the mean; default one
     """
 
     values: np.ndarray
@@ -40,6 +41,7 @@ class Observed:
     env: np.ndarray
     basis: Eigenbasis
     factors: Sequence[Factor] = ()
+    plots: np.ndarray | None = None
 
     def measure_covariances(self, n_env: int) -> tuple[np.ndarray, np.ndarray]:
         """Covariances of the records around the means of their environment.
@@ -76,7 +78,8 @@ class Observed:
         V = np.equal.outer(env, env) * s2_E[env] + 1.0
         V *= Sigma_t[np.ix_(trait, trait)]
         V *= np.equal.outer(line, line) if G is None else G[np.ix_(line, line)]
-        V += np.equal.outer(record, record) * R_e[np.ix_(trait, trait)]
+        plots = 1.0 if self.plots is None else self.plots[record]
+        V += np.equal.outer(record, record) * R_e[np.ix_(trait, trait)] / plots
         same = np.equal.outer(trait, trait)
         within = same & np.equal.outer(env, env)
         V += within * tau2[trait] + same * WIDE if kind == EXCHANGEABLE else within * WIDE

@@ -69,21 +69,24 @@ class Problem(NamedTuple):
     line_effect: bool  # lines have an effect outside the relationship (`line_effect`)
     # plots
     k: np.ndarray  # (I,)
-    n_recorded: np.ndarray  # (I,) plots
-    n_cells: np.ndarray  # (I,) lines with a plot
+    n_recorded: np.ndarray  # (I,) records
+    log_plots: np.ndarray  # (I,) sums of the logarithms of the plots of which they are means
+    n_cells: np.ndarray  # (I,) lines with a record
     patterns: np.ndarray
     cell_offset: np.ndarray
     cell_line: np.ndarray
     cell_pad: np.ndarray
     cell_pattern: np.ndarray
     cell_root: np.ndarray  # (S,) sqrt(c)
+    cell_parts: np.ndarray  # (S,) plots of its partly seen records
     part_offset: np.ndarray
     part_pattern: np.ndarray
+    part_plots: np.ndarray  # (P,)
     block: np.ndarray  # (I,) block of the residual covariance of each environment
     pattern_block: np.ndarray  # (Q,) and of each pattern
     # data
     fixed: np.ndarray  # (M, J) rotated cell means, zero in touched cells
-    cell_count: np.ndarray  # (S,) complete records
+    cell_count: np.ndarray  # (S,) plots of complete records
     cell_mean: np.ndarray  # (S, L) their mean
     part_values: np.ndarray  # (P, L) partly seen records, NaN where missing
     within: np.ndarray  # (I, L, L)
@@ -140,6 +143,7 @@ def build_problem(
     seen = np.flatnonzero(width).astype(np.int64)
     S, P, M = len(layout.cell_line), len(layout.part_record), len(col_env)
     patterns, block, pattern_block, cell_pattern, part_pattern = split_patterns(layout, residual.by_env)
+    part_plots, part_cell = layout.rec_plots[layout.part_record], np.repeat(np.arange(S), np.diff(layout.part_offset))
     problem = Problem(
         d=np.ascontiguousarray(basis.values),
         root_d=np.sqrt(basis.values),
@@ -160,6 +164,7 @@ def build_problem(
         interaction=I > 1,
         k=layout.plots.astype(float),
         n_recorded=layout.n_recorded,
+        log_plots=np.bincount(layout.rec_env, np.log(layout.rec_plots), minlength=I),
         n_cells=layout.n_cells,
         patterns=patterns,
         cell_offset=layout.cell_offset,
@@ -167,8 +172,10 @@ def build_problem(
         cell_pad=layout.cell_pad,
         cell_pattern=cell_pattern,
         cell_root=np.sqrt(layout.multiples[layout.cell_line]),
+        cell_parts=np.bincount(part_cell, part_plots, minlength=S),
         part_offset=layout.part_offset,
         part_pattern=part_pattern,
+        part_plots=part_plots,
         block=block,
         pattern_block=pattern_block,
         fixed=np.empty((M, J)),
@@ -264,6 +271,7 @@ def load_values(problem: Problem, layout: Layout, basis: Eigenbasis, values: np.
         layout.rec_env * J + layout.rec_line,
         layout.rec_env,
         layout.rec_complete,
+        layout.rec_plots,
         mean,
         count,
         problem.within,

@@ -168,13 +168,13 @@ def fill_fitted(p, s, w):
 def fill_cell(p, s, c, mean):
     """Completed mean of touched cell c over its k_i c_j plots, seen and imputed."""
     L = p.n_trait
-    plots = p.cell_count[c] + p.cell_pad[c] + (p.part_offset[c + 1] - p.part_offset[c])
+    plots = p.cell_count[c] + p.cell_pad[c] + p.cell_parts[c]
     for l in range(L):
         t = p.cell_pad[c] * s.pad[c, l]
         if p.cell_count[c] > 0.0:
             t += p.cell_count[c] * s.cell_mean[c, l]
         for q in range(p.part_offset[c], p.part_offset[c + 1]):
-            t += s.part[q, l]
+            t += p.part_plots[q] * s.part[q, l]
         mean[l] = t / plots
     return plots
 
@@ -184,8 +184,8 @@ def add_cells(p, s, w, i, start, stop):
     """Add touched cells of one environment, as completed, to Y."""
     first, width = p.env_first[i], p.env_width[i]
     average_cells(
-        start, stop, p.col_trait[first : first + width], p.cell_count, s.cell_mean, p.cell_pad, s.pad, p.part_offset,
-        s.part, p.cell_root, w.cell_y,
+        start, stop, p.col_trait[first : first + width], p.cell_count, s.cell_mean, p.cell_pad, s.pad, p.cell_parts,
+        p.part_offset, p.part_plots, s.part, p.cell_root, w.cell_y,
     )  # fmt: skip
     if p.rotated:
         rotate_forward(p.U, p.cell_line, start, stop, w.cell_y, s.Y, first, width)
@@ -229,7 +229,7 @@ def impute(rng, p, s, w, known):
                 fit_cells(p, s, w, i, start, stop)
             draw_cells(
                 rng, start, stop, p.col_trait[first : first + width], w.fitted, p.patterns, w.B, w.Kp, p.cell_pad,
-                p.cell_pattern, p.part_offset, p.part_pattern, s.pad, s.part,
+                p.cell_pattern, p.part_offset, p.part_pattern, p.part_plots, s.pad, s.part,
             )  # fmt: skip
             add_cells(p, s, w, i, start, stop)
     return True
@@ -237,7 +237,7 @@ def impute(rng, p, s, w, known):
 
 @compiled()
 def sum_residuals(p, s, w, i, out):
-    """Cross-products of the recorded plots' residuals in one environment, into (L, L) `out`."""
+    """Cross-products of the records' residuals in one environment, by their plots, into (L, L) `out`."""
     first, width = p.env_first[i], p.env_width[i]
     traits = p.col_trait[first : first + width]
     Y = s.Y
@@ -247,7 +247,7 @@ def sum_residuals(p, s, w, i, out):
     sum_rotated_residuals(Y, s.W, p.x, p.root_d, s.beta, first, traits, p.k[i], w.temporary[first : first + width], out)
     exchange_cells(
         p.cell_offset[i], p.cell_offset[i + 1], traits, w.fitted, p.cell_count, s.cell_mean, p.cell_pad, s.pad,
-        p.part_offset, s.part, out,
+        p.cell_parts, p.part_offset, p.part_plots, s.part, out,
     )  # fmt: skip
     for a in traits:
         for b in traits:
@@ -256,7 +256,7 @@ def sum_residuals(p, s, w, i, out):
 
 @compiled(inline=True)
 def measure_completed_density(p, s, w):
-    """Log density of the recorded plots given means, effects and R_e; `fill_fitted` must be current.
+    """Log density of the records given means, effects and R_e; `fill_fitted` must be current.
 
     Missing traits of partly seen records count with their imputed values: a trace to look at, not for WAIC or LOO.
     """
@@ -267,11 +267,12 @@ def measure_completed_density(p, s, w):
         first = p.block[i] * p.n_trait
         R_e = s.R_e[first : first + p.n_trait]
         s.completed_log_density[0] += sum_log_density(one, p.n_recorded[i], p.recorded[i], R_e)
+        s.completed_log_density[0] += 0.5 * p.env_width[i] * p.log_plots[i]
 
 
 @compiled(inline=True)
 def draw_residual(rng, p, s, w):
-    """R_e | residuals of the recorded plots (A.10), and its auxiliaries (A.11)."""
+    """R_e | residuals of the records (A.10), and its auxiliaries (A.11)."""
     w.scatter_e[:] = 0.0
     n = 0.0
     one = np.empty((p.n_trait, p.n_trait))

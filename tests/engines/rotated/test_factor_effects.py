@@ -32,6 +32,8 @@ PLACES = [
     ("missing", False, False),
     ("missing", True, False),
     ("missing", False, True),
+    ("means-of-plots", False, False),
+    ("means-of-plots", False, True),
     ("absent", False, False),
     ("absent", False, True),
     ("unseen", False, False),
@@ -101,8 +103,8 @@ def sum_information(case, t, values, p, s, f):
         P = np.zeros((L, L))
         P[np.ix_(o, o)] = np.linalg.inv(R[np.ix_(o, o)])
         if k >= 0:
-            A[k] += P
-            h[k] += P @ np.where(o, e, 0.0)
+            A[k] += case.model.plots[n] * P
+            h[k] += case.model.plots[n] * P @ np.where(o, e, 0.0)
     return A, h
 
 
@@ -117,7 +119,7 @@ def compute_information(p, s, f):
 @pytest.mark.parametrize("kind", ["fixed", "random", "both"])
 @pytest.mark.parametrize(("design", "identity", "line_effect"), PLACES)
 def test_information_on_the_effects(design, identity, line_effect, kind):
-    pair = "by environment" if design == "missing" else "paper"
+    pair = "by environment" if design in ("missing", "means-of-plots") else "paper"
     case, t, values, _, p, s, _, factors = make_level_scene(design, identity, line_effect, kind, pair)
     for f in range(len(factors)):
         expected = sum_information(case, t, values, p, s, f)
@@ -257,7 +259,7 @@ def test_effects_and_means_move_together(means):
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-@pytest.mark.parametrize(("design", "identity", "line_effect"), PLACES[:6])
+@pytest.mark.parametrize(("design", "identity", "line_effect"), PLACES[:8])
 def test_density_and_gradient(design, identity, line_effect, pair):
     """Given the effects, the density of the covariances is that of the completed values less the effects."""
     if design == "absent" and pair != "paper":

@@ -92,10 +92,10 @@ def test_imputation(scene, known):
 
 
 def test_residual_cross_products_of_recorded_plots(scene):
-    """Exactly the recorded plots count, whatever stands in the unseen ones."""
+    """Exactly the records count, by their plots, whatever stands in the unseen ones."""
     case, model = scene.case, scene.case.model
     e = model.residuals(scene.t, scene.values)
-    scale = max(1.0, float((e**2).sum()))
+    scale = max(1.0, float((model.plots[:, None] * e**2).sum()))
     for shift in (0.0, 10.0):
         shifted = replace(scene, pads=scene.pads + shift)
         p, s, w = fresh(shifted)
@@ -104,7 +104,7 @@ def test_residual_cross_products_of_recorded_plots(scene):
             got = np.full((p.n_trait, p.n_trait), np.nan)
             PLAIN.steps.sum_residuals(p, s, w, i, got)
             g = case.recorded[i]
-            here = e[model.env == i][:, g]
+            here = (e * np.sqrt(model.plots)[:, None])[model.env == i][:, g]
             np.testing.assert_allclose(got[np.ix_(g, g)], here.T @ here, rtol=0, atol=1e-11 * scale * (1 + shift**2))
             assert p.n_recorded[i] == (model.env == i).sum()
 

@@ -103,7 +103,8 @@ def draw_missing(rng, patterns, B, K, t, fitted, spread, e, values, row):
 
 @compiled(inline=True)
 def draw_cells(
-    rng, start, stop, traits, fitted, patterns, B, K, cell_pad, cell_pattern, part_offset, part_pattern, pad, part
+    rng, start, stop, traits, fitted, patterns, B, K, cell_pad, cell_pattern, part_offset, part_pattern, part_plots,
+    pad, part,
 ):  # fmt: skip
     """Impute cells start .. stop - 1 of one environment: their means of unseen plots, and their partly seen records.
 
@@ -119,15 +120,17 @@ def draw_cells(
             spread = 1.0 / math.sqrt(cell_pad[c])
             draw_missing(rng, patterns, B, K, cell_pattern[c], values, spread, e, pad, c)
         for q in range(part_offset[c], part_offset[c + 1]):
-            draw_missing(rng, patterns, B, K, part_pattern[q], values, 1.0, e, part, q)
+            draw_missing(rng, patterns, B, K, part_pattern[q], values, 1.0 / math.sqrt(part_plots[q]), e, part, q)
 
 
 @compiled(inline=True)
-def average_cells(start, stop, traits, cell_count, cell_mean, cell_pad, pad, part_offset, part, cell_root, out):
+def average_cells(
+    start, stop, traits, cell_count, cell_mean, cell_pad, pad, cell_parts, part_offset, part_plots, part, cell_root, out
+):  # fmt: skip
     """Completed means of cells over their k_i c_j plots, seen and imputed, times sqrt(c_j), into (S, width) `out`."""
     for c in range(start, stop):
         first, last = part_offset[c], part_offset[c + 1]
-        plots = cell_count[c] + cell_pad[c] + (last - first)
+        plots = cell_count[c] + cell_pad[c] + cell_parts[c]
         weight = cell_root[c] / plots
         for a in range(traits.shape[0]):
             l = traits[a]
@@ -135,7 +138,7 @@ def average_cells(start, stop, traits, cell_count, cell_mean, cell_pad, pad, par
             if cell_count[c] > 0.0:
                 t += cell_count[c] * cell_mean[c, l]
             for q in range(first, last):
-                t += part[q, l]
+                t += part_plots[q] * part[q, l]
             out[c, a] = t * weight
 
 

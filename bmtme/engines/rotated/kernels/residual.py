@@ -50,20 +50,20 @@ def add_outer(weight, e, traits, out):
 
 @compiled(inline=True)
 def exchange_cells(
-    start, stop, traits, fitted, cell_count, cell_mean, cell_pad, pad, part_offset, part, out
+    start, stop, traits, fitted, cell_count, cell_mean, cell_pad, pad, cell_parts, part_offset, part_plots, part, out
 ):  # fmt: skip
     """Take the residuals of completed cells off `out` and put those of their recorded plots on."""
     e = np.zeros(pad.shape[1])
     for c in range(start, stop):
         first, last = part_offset[c], part_offset[c + 1]
-        plots = cell_count[c] + cell_pad[c] + (last - first)
+        plots = cell_count[c] + cell_pad[c] + cell_parts[c]
         for a in range(traits.shape[0]):
             l = traits[a]
             t = cell_pad[c] * pad[c, l]
             if cell_count[c] > 0.0:
                 t += cell_count[c] * cell_mean[c, l]
             for q in range(first, last):
-                t += part[q, l]
+                t += part_plots[q] * part[q, l]
             e[l] = t / plots - fitted[c, a]
         add_outer(-plots, e, traits, out)
         if cell_count[c] > 0.0:
@@ -73,7 +73,7 @@ def exchange_cells(
         for q in range(first, last):
             for a in range(traits.shape[0]):
                 e[traits[a]] = part[q, traits[a]] - fitted[c, a]
-            add_outer(1.0, e, traits, out)
+            add_outer(part_plots[q], e, traits, out)
 
 
 @compiled()
@@ -105,12 +105,13 @@ def sum_log_density(S, n, recorded, R):
 
 
 @compiled()
-def sum_records(values, rec_cell, rec_env, rec_complete, total, count, within):
+def sum_records(values, rec_cell, rec_env, rec_complete, rec_plots, total, count, within):
     """Reduce complete records to cell means and within-cell cross-products.
 
     values (N, L); rec_cell (N,) cell of each record, -1 for none; rec_complete (N,) whether every recorded
-    trait of its environment is seen. total (cells, L) becomes the mean, count (cells,) the number of
-    complete records, within (I, L, L) their cross-products around the cell means, by environment.
+    trait of its environment is seen; rec_plots (N,) plots of which it is the mean, and its weight. total (cells, L)
+    becomes the mean, count (cells,) the plots of complete records, within (I, L, L) cross-products of the records
+    around the cell means, by environment.
     """
     L = values.shape[1]
     total[:] = 0.0
@@ -119,10 +120,10 @@ def sum_records(values, rec_cell, rec_env, rec_complete, total, count, within):
     for n in range(values.shape[0]):
         c = rec_cell[n]
         if c >= 0 and rec_complete[n]:
-            count[c] += 1.0
+            count[c] += rec_plots[n]
             for l in range(L):
                 if not np.isnan(values[n, l]):
-                    total[c, l] += values[n, l]
+                    total[c, l] += rec_plots[n] * values[n, l]
     for c in range(count.shape[0]):
         if count[c] > 0.0:
             for l in range(L):
@@ -135,4 +136,5 @@ def sum_records(values, rec_cell, rec_env, rec_complete, total, count, within):
                     continue
                 for b in range(L):
                     if not np.isnan(values[n, b]):
-                        within[rec_env[n], a, b] += (values[n, a] - total[c, a]) * (values[n, b] - total[c, b])
+                        t = (values[n, a] - total[c, a]) * (values[n, b] - total[c, b])
+                        within[rec_env[n], a, b] += rec_plots[n] * t
