@@ -13,6 +13,7 @@ import numpy as np
 from bmtme import __version__
 from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.checkup.line_effect import FEWEST_CONTRASTS, count_contrasts
+from bmtme.data.trial import Trial
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
@@ -25,7 +26,7 @@ from bmtme.results.derivations import share_genetic
 from bmtme.results.information import find_prior_only
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.quantities import REP_EFFECTS, choose_stored
-from bmtme.results.residuals import RECORD_PLOTS
+from bmtme.results.residuals import RECORD_PLOTS, RECORD_SE, SE_CORRELATION
 from bmtme.results.trait_variances import find_prior_only_variances
 from bmtme.results.unrecorded import MOST_RELATED, RELATIONSHIP
 
@@ -150,12 +151,17 @@ def collect_observed(prepared: Prepared, replicates: Sequence[str] = (), parts: 
     trial, layout, order = prepared.trial, prepared.layout, prepared.shown_records
     lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
-    record = {"record_line": ("record", lines), "record_env": ("record", envs), "trait": list(trial.traits)}
+    record: dict[str, Any] = {"record_line": ("record", lines), "record_env": ("record", envs)}
+    record["trait"] = list(trial.traits)
     if trial.n_plots is not None:
         record[RECORD_PLOTS] = ("record", layout.rec_plots.astype(np.int64))
     if replicates:
         own = [name_levels(part, prepared.records) for part in parts or [prepared]]
         record["record_replicate"] = (("record", "trait"), np.stack(own, axis=1)) if parts else ("record", own[0])
+    if prepared.given.se is not None:
+        record[RECORD_SE] = (("record", "trait"), prepared.given.se[prepared.records])
+    if trial.se_correlation is not None and not parts:
+        record[SE_CORRELATION] = (("trait", "trait_bis"), trial.se_correlation)
     return arrange_dataset(
         xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, ATTRS), {"record": order}
     )
@@ -215,12 +221,19 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "records": len(prepared.values),
         "missing_values": int(np.isnan(prepared.values).sum()),
         "plots": None if trial.n_plots is None else describe_plots(layout.rec_plots),
+        "standard_errors": [] if trial.se is None else list_with_errors(trial),
         "absent_columns": [
             f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~layout.recorded[prepared.shown_envs])
         ],
         "relationship_rank": prepared.basis.rank,
         "imputed_share": round(layout.imputed_share, 6),
     }
+
+
+def list_with_errors(trial: Trial) -> list[str]:
+    """The traits with known standard errors."""
+    assert trial.se is not None
+    return [trait for trait, own in zip(trial.traits, trial.se.T, strict=True) if not np.isnan(own).all()]
 
 
 def describe_plots(number: np.ndarray) -> dict[str, int]:

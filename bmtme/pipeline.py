@@ -142,7 +142,7 @@ def fit(
         raise UsageError(f"keep_effects must be one of {list_names(KEEP)}, got {show(keep_effects)}.")
     clock = [time.perf_counter()]
 
-    sampling.refuse(model)
+    sampling.refuse(model, trial)
     alone = isinstance(model, SingleTrait)
     prepared = prepare(trial, relationship, unrelated, stand_in if alone else decompose_lines)
     sets = list_sets(prepared, model)

@@ -22,6 +22,7 @@ from bmtme.engines.rotated.problem import MeanPrior, Problem, build_problem
 from bmtme.errors import DataError, UsageError
 from bmtme.model.codes import FLAT
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
+from bmtme.model.errors import Errors, share_errors
 from bmtme.model.factors import Factor, find_replicates
 from bmtme.model.layout import Layout, lay_out
 from bmtme.model.scaling import (
@@ -60,6 +61,7 @@ class Prepared:
     given: Trial  # less the lines dropped, in the order of the file
     records: np.ndarray  # (N,) places of the records in the trial given
     factors: tuple[Factor, ...] = ()  # of the records, that have effects in a model: see `lay_model`
+    errors: Errors | None = None  # of the records, known ones, user's units
 
     @property
     def observed(self) -> np.ndarray:
@@ -175,11 +177,23 @@ def prepare(
         raise DataError(f"only {len(with_record)} line has records; at least two are needed.")
     lines = tuple(trial.lines[j] for j in with_record)
     plots = None if trial.n_plots is None else trial.n_plots[records]
+    errors = share_known(trial, records)
+    uncertain = None if errors is None else errors.uncertain
     where = line_of, trial.env_index[records], len(lines), len(trial.envs)
-    layout = lay_out(observed[records], *where, rec_plots=plots)
+    layout = lay_out(observed[records], *where, rec_plots=plots, uncertain=uncertain)
     basis = decompose(relationship, lines, layout.multiples)
     values = trial.values[records]
-    return Prepared(trial, relationship, dropped, lines, values, layout, basis, given, places[records])
+    return Prepared(trial, relationship, dropped, lines, values, layout, basis, given, places[records], (), errors)
+
+
+def share_known(trial: Trial, records: np.ndarray) -> Errors | None:
+    """Known errors of some records; None where there are none, or where nothing tells how those of traits correlate."""
+    if trial.se is None or (trial.se_correlation is None and len(trial.traits) > 1):
+        return None
+    if np.isnan(trial.se).all(axis=0).any():
+        return None
+    correlation = np.eye(1) if trial.se_correlation is None else trial.se_correlation
+    return share_errors(trial.se[records], correlation, trial.env_index[records], len(trial.envs))
 
 
 def lay_level(prepared: Prepared, model: BMTME, decompose: Decompose = decompose_lines) -> Prepared:
@@ -189,7 +203,8 @@ def lay_level(prepared: Prepared, model: BMTME, decompose: Decompose = decompose
         return prepared
     J, I = layout.n_line, len(layout.recorded)
     where = layout.rec_line, layout.rec_env, J, I
-    layout = lay_out(prepared.observed, *where, even=True, rec_plots=layout.rec_plots)
+    uncertain = None if prepared.errors is None else prepared.errors.uncertain
+    layout = lay_out(prepared.observed, *where, even=True, rec_plots=layout.rec_plots, uncertain=uncertain)
     return replace(prepared, layout=layout, basis=decompose(prepared.relationship, prepared.lines, layout.multiples))
 
 
@@ -204,7 +219,15 @@ def lay_model(prepared: Prepared, model: BMTME, decompose: Decompose = decompose
     trial, layout = prepared.given, prepared.layout
     reps = None if trial.reps is None else [trial.reps[n] for n in prepared.records]
     where = layout.rec_line, layout.rec_env, prepared.observed
-    found = find_replicates(model.rep_effect, reps, *where, prepared.trial.envs)
+    kind = model.rep_effect
+    if trial.se is not None:
+        if kind in ("fixed", "random"):
+            raise UsageError(
+                f"rep_effect={kind!r} does not go with standard errors (se): records that have some are adjusted "
+                "means, from which effects of replicates are taken. Leave rep_effect out, or give the plots themselves."
+            )
+        kind = "none"
+    found = find_replicates(kind, reps, *where, prepared.trial.envs)
     return replace(lay_level(prepared, model, decompose), factors=() if found is None else (found,))
 
 
@@ -243,6 +266,7 @@ def refuse_model(prepared: Prepared, model: BMTME) -> None:
     UsageError, DataError
     """
     trial, recorded = prepared.trial, prepared.layout.recorded
+    refuse_errors(trial)
     if model.line_effect:
         why = describe_obstacle(prepared.relationship, prepared.lines, trial.traits, count_records(prepared))
         if why:
@@ -254,6 +278,30 @@ def refuse_model(prepared: Prepared, model: BMTME) -> None:
             "means would be anything. Use means='exchangeable', or leave these environments or traits out."
         )
     model.structures[0].check(recorded, trial.envs, trial.traits)
+
+
+def refuse_errors(trial: Trial) -> None:
+    """Refuse standard errors of several traits of which nothing tells how they correlate, or which some traits lack.
+
+    Raises
+    ------
+    UsageError
+    """
+    if trial.se is None or len(trial.traits) == 1:
+        return
+    lacking = [trait for trait, own in zip(trial.traits, trial.se.T, strict=True) if np.isnan(own).all()]
+    if lacking:
+        raise UsageError(
+            f"the traits {list_names(lacking)} have no standard errors and others have: name a column for each in se=, "
+            "or fit one trait at a time with bmtme.SingleTrait (in the shell --model single)."
+        )
+    if trial.se_correlation is None:
+        raise UsageError(
+            "standard errors (se) of several traits need se_correlation=, the correlation of the errors of a record's "
+            "traits, as a joint analysis of the plots gives it: errors of traits from the same plots correlate, and "
+            "without it that would count as genetic or residual correlation. Or fit one trait at a time with "
+            "bmtme.SingleTrait (in the shell --model single)."
+        )
 
 
 def choose_means(prepared: Prepared, model: BMTME) -> int:
@@ -295,6 +343,7 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
         residual,
         model.line_effect,
         prepared.factors,
+        errors=None if prepared.errors is None else prepared.errors.rescale(scale),
     )
     return problem, scaling
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from bmtme.arguments import is_one_of, show, whole_number
 from bmtme.choices import SAMPLERS
+from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
 from bmtme.model.baselines import EnvironmentMeans, SingleTrait
 from bmtme.model.structure import BMTME
@@ -61,8 +62,8 @@ class Sampling:
             sampling.warn_short(stacklevel=3)
         return sampling
 
-    def refuse(self, model: BMTME | SingleTrait) -> None:
-        """Refuse what is no model, or one that the sampler does not serve.
+    def refuse(self, model: BMTME | SingleTrait, trial: Trial) -> None:
+        """Refuse what is no model, or one that the sampler does not serve, or data that it does not.
 
         Raises
         ------
@@ -76,6 +77,11 @@ class Sampling:
         if not isinstance(model, BMTME):
             raise UsageError(f"expected a bmtme.BMTME model, got {type(model).__name__}.")
         genetic, residual = model.structures
+        if self.sampler != SAMPLERS[0] and getattr(trial, "se", None) is not None:
+            raise UsageError(
+                f"sampler={self.sampler!r} does not serve standard errors (se), whose variance is added to that of the "
+                f"residuals: leave sampler out, which is {SAMPLERS[0]!r}, or give numbers of plots (n_plots) instead."
+            )
         if self.sampler != SAMPLERS[0] and (model.line_effect or not is_paper_pair(genetic, residual)):
             papers = type(genetic) is Proportional
             other = f"residual {residual.name!r}" if papers else f"genetic structure {genetic.name!r}"

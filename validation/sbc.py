@@ -20,8 +20,9 @@ from bmtme.structures.main_and_interaction import MainAndInteraction
 from bmtme.structures.proportional import Proportional, Shared
 from bmtme.structures.scaled import Scaled
 from bmtme.structures.separable import Separable
+from bmtme.structures.tied import Tied
 from bmtme.testing.replication import run_study
-from bmtme.testing.sbc import Study, collect_replicates, make_pair_study, make_study
+from bmtme.testing.sbc import MEANS, Study, collect_replicates, make_pair_study, make_study
 from bmtme.testing.uniformity import Calibration, combine_p
 from validation.registry import LEVEL, Options, Row, make_table, register, report_progress, write_tables
 
@@ -56,6 +57,9 @@ PAIRS: dict[str, dict[str, Any]] = {
     "by environment": {"genetic": Proportional(), "residual": ByEnv()},
     "separable, scaled": {"genetic": Separable(), "residual": Scaled()},
     "line effect": {"genetic": Proportional(), "residual": Shared(), "line_effect": True},
+    "means of plots": {"genetic": Proportional(), "residual": Shared(), "design": MEANS},
+    "means of plots, by environment": {"genetic": Proportional(), "residual": ByEnv(), "design": MEANS},
+    "known errors": {"genetic": Proportional(), "residual": Tied(), "errors": True},
 }
 #: (variant, sampler, replicates)
 Plan = Sequence[tuple[str, str, int]]

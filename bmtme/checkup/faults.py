@@ -31,11 +31,14 @@ def read_in_spite(
     trait: str | None,
     value: str | None,
     n_plots: str | None = None,
+    *errors: Any,
 ) -> tuple[Records, list[Finding]]:
     """Turn a table into records as `read_records` does, but set aside what that refuses.
 
     Values that are no number become missing, rows without a name are left out, and plots that stand there again are
     taken as further ones (in a long table, left out). All are findings for which a fit would be refused.
+
+    errors : as of `read_records`, the standard errors and their correlation
 
     Raises
     ------
@@ -46,7 +49,7 @@ def read_in_spite(
     """
     reps = [] if rep is None else as_names(rep, "rep")
     try:
-        return read_records(table, line, env, traits, reps or None, trait, value, n_plots), []
+        return read_records(table, line, env, traits, reps or None, trait, value, n_plots, *errors), []
     except DataError as refused:
         names = [(line.strip(), "line"), (env.strip(), "env"), *((name, "rep") for name in reps)]
         long = trait is not None and value is not None
@@ -82,7 +85,7 @@ def read_in_spite(
             with warnings.catch_warnings():
                 # What was said of columns that are no traits was said at the first reading.
                 warnings.simplefilter("ignore")
-                return read_records(table, line, env, traits, reps or None, trait, value, n_plots), found
+                return read_records(table, line, env, traits, reps or None, trait, value, n_plots, *errors), found
         except DataError as error:  # of values that were set aside here: the first reason says more
             raise refused from error
 

@@ -24,7 +24,7 @@ from bmtme.checkup.inverses import find_inverse
 from bmtme.checkup.kin import describe_centring, find_identical_lines, find_rank, find_unmatched
 from bmtme.checkup.naming import find_look_alikes, find_odd_names
 from bmtme.checkup.oddities import find_outliers, find_repeated_records
-from bmtme.checkup.precision import find_odd_plots
+from bmtme.checkup.precision import find_odd_errors, find_odd_plots
 from bmtme.checkup.replicates import tabulate_replicates
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
@@ -126,7 +126,7 @@ def look_over(
             fitted = trial.drop_lines(strangers)
     for names, noun in ((trial.lines, "line"), (trial.envs, "environment"), (trial.traits, "trait")):
         found += find_look_alikes(names, noun) + find_odd_names(names, noun)
-    found += find_cautions(fitted) + find_repeated_records(trial) + find_odd_plots(trial)
+    found += find_cautions(fitted) + find_repeated_records(trial) + find_odd_plots(trial) + find_odd_errors(trial)
     found += find_outliers(trial, outlier)
     found += find_gaps(trial) + find_sparse_parts(trial) + find_checks(trial)
     if relationship is not None:

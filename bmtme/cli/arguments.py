@@ -197,6 +197,19 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
     group.add_argument(
         "--n-plots", metavar="COL", help="column with the number of plots of which a record is the mean (default: one)"
     )
+    group.add_argument(
+        "--se",
+        action="append",
+        metavar="TRAIT=COL",
+        help="column with the known standard errors of a trait's adjusted means; once for each trait. COL alone for a "
+        "long table, or for one trait",
+    )
+    group.add_argument(
+        "--se-correlation",
+        metavar="FILE|R",
+        help="correlation of the errors of a record's traits: a square table with their names, or, of two traits, a "
+        "number; without it, --se of several traits needs --model single",
+    )
     group.add_argument("--trait", metavar="COL", help="long table: column with the names of the traits")
     group.add_argument("--value", metavar="COL", help="long table: column with the values")
     group.add_argument(
@@ -228,7 +241,23 @@ def check_data_options(args: argparse.Namespace) -> None:
     args.traits = split_names(parser, "--traits", args.traits)
     args.rep = split_names(parser, "--rep", args.rep)
     args.missing = split_names(parser, "--missing", args.missing)
+    if args.se is not None and args.n_plots is not None:
+        parser.error("argument --se: does not go with --n-plots: both say how precise records are")
+    if args.se_correlation is not None and args.se is None:
+        parser.error("argument --se-correlation: needs --se")
+    args.se = _split_errors(parser, args.se)
     _check_pedigree_options(args)
+
+
+def _split_errors(parser: Parser, texts: Sequence[str] | None) -> str | dict[str, str] | None:
+    """Columns of standard errors by trait, or one column."""
+    if texts is None or (len(texts) == 1 and "=" not in texts[0]):
+        return texts[0] if texts else None
+    pairs = [text.rpartition("=") for text in texts]
+    for text, (trait, _, column) in zip(texts, pairs, strict=True):
+        if not trait.strip() or not column.strip():
+            parser.error(f"argument --se: expected TRAIT=COL, got {text!r}")
+    return {trait.strip(): column.strip() for trait, _, column in pairs}
 
 
 def add_ids_option(group: Any) -> None:

@@ -145,7 +145,34 @@ def read_families(args: argparse.Namespace, path: str, lines: Sequence[str]) -> 
 
 def name_columns(args: argparse.Namespace) -> dict[str, Any]:
     """The columns of the phenotypes that the options name, in the order of `bmtme.data.records.read_records`."""
-    return {name: getattr(args, name) for name in ("line", "env", "traits", "rep", "trait", "value", "n_plots")}
+    columns = {
+        name: getattr(args, name) for name in ("line", "env", "traits", "rep", "trait", "value", "n_plots", "se")
+    }
+    return columns | {"se_correlation": read_correlation(args.se_correlation)}
+
+
+def read_correlation(text: str | None) -> Any:
+    """The correlation of errors that an option gives: a number, or a square table with the names of the traits.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    import pandas as pd
+
+    from bmtme.data.tables.files import read_table
+
+    table = read_table(text)
+    first, *others = table.columns
+    names = table.identifiers(first, "trait")
+    return pd.DataFrame({name: table.numbers(name, "se_correlation") for name in others}, index=names)
 
 
 def name_format(args: argparse.Namespace) -> NumberFormat:

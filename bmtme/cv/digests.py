@@ -13,7 +13,7 @@ from bmtme.data.trial import Trial
 
 
 def digest_trial(trial: Trial) -> str:
-    """BLAKE2 digest of the recorded values with their names and numbers of plots.
+    """BLAKE2 digest of the recorded values with their names, numbers of plots and errors.
 
     Neither the order of rows and traits nor reps matter.
     """
@@ -28,6 +28,7 @@ def digest_trial(trial: Trial) -> str:
             trial.env_index[there],
             trial.values[there][:, traits],
             n_plots=None if trial.n_plots is None else trial.n_plots[there],
+            se=None if trial.se is None else trial.se[there][:, traits],
         )
     )
     hashed = hashlib.blake2b(digest_size=16)
@@ -42,6 +43,10 @@ def digest_trial(trial: Trial) -> str:
     hashed.update(np.where(np.isnan(bare.values), np.nan, bare.values + 0.0).tobytes())
     if bare.n_plots is not None:
         hashed.update(bare.n_plots.tobytes())
+    if bare.se is not None:
+        hashed.update(np.where(np.isnan(bare.se), np.nan, bare.se).tobytes())
+    if trial.se_correlation is not None:
+        hashed.update(trial.se_correlation[np.ix_(traits, traits)].tobytes())
     return hashed.hexdigest()
 
 

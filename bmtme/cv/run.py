@@ -153,7 +153,7 @@ def cross_validate(
     scheme = check_scheme(CV1() if scheme is None else scheme)
     sampling = Sampling.checked(draws, tune, chains, seed, sampler, warn=False)
     for model in list_fitted(named):
-        sampling.refuse(model)
+        sampling.refuse(model, trial)
     workers = count_cores() if workers is None else whole_number(workers, "workers", 1)
     clock = [time.perf_counter()]
     decompose = DecompositionCache()
@@ -323,6 +323,7 @@ def foresee_needs(jobs: Sequence[Job]) -> Needs:
         any(model.line_effect for model in models),
         any(job.model.rep_effect != "none" and job.training.trial.reps is not None for job in jobs),
         any(type(model.structures[0]) is not Proportional for model in models),
+        any(job.training.trial.se is not None for job in jobs),
     )
 
 

@@ -12,7 +12,7 @@ from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.selection import take_trait
 from bmtme.data.trial import Trial
-from bmtme.errors import DataError
+from bmtme.errors import DataError, UsageError
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Decompose, Prepared, lay_model, prepare, stand_in
 from bmtme.results.residuals import Plots
@@ -70,6 +70,11 @@ def take_training(
         outline = prepare(trial.hide(hidden), relationship, "error", stand_in)
     except DataError as error:
         raise DataError(f"partition {partition.label!r}, training part: {error}") from error
+    if partition.of == RECORD and trial.se is not None:
+        raise UsageError(
+            "of='record' does not serve records with standard errors (se), which traits of a record share in part: use "
+            "of='genetic'."
+        )
     order = np.ix_(sort_names(trial.lines), sort_names(trial.envs))
     plots = take_plots(trial, hidden) if partition.of == RECORD else None
     return Training(outline, sort_trial(trial)[0], scored[order], decompose, plots)

@@ -36,6 +36,7 @@ def sort_trial(trial: Trial) -> tuple[Trial, np.ndarray]:
     place = {rep: position for position, rep in enumerate(sorted(set(reps)))}
     # The first key is the last to decide. Records alike in all of these are interchangeable.
     precision = [] if trial.n_plots is None else [trial.n_plots]
+    precision += [] if trial.se is None else [*trial.se.T]
     keys = [*precision, *trial.values.T[::-1], np.array([place[rep] for rep in reps], dtype=np.int64), env, line]
     records = np.lexsort(keys)
     ordered = trial.take_records(

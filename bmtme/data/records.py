@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bmtme.arguments import as_list, as_text
-from bmtme.data.precision import read_plots
+from bmtme.data.precision import list_columns, name_error_columns, read_errors, read_plots
 from bmtme.data.tables.cells import number
 from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
@@ -36,6 +36,8 @@ class Records(NamedTuple):
     values: np.ndarray
     reps: tuple[str, ...] | None
     n_plots: np.ndarray | None = None
+    se: np.ndarray | None = None
+    se_correlation: np.ndarray | None = None
 
 
 def read_records(
@@ -47,6 +49,8 @@ def read_records(
     trait: str | None,
     value: str | None,
     n_plots: str | None = None,
+    se: str | Mapping[str, str] | None = None,
+    se_correlation: Any = None,
 ) -> Records:
     """Turn a wide or a long table into records; see `Trial.from_frame` for the keywords, the rules and the errors."""
     if (trait is None) != (value is None):
@@ -57,7 +61,12 @@ def read_records(
     rep_columns = [] if rep is None else as_names(rep, "rep")
     wanted = None if traits is None else as_names(traits, "traits")
     n_plots = None if n_plots is None else as_text(n_plots, "n_plots")
-    _check_names(line, env, rep_columns, wanted, trait, value, n_plots)
+    if n_plots is not None and se is not None:
+        raise UsageError("n_plots= and se= do not go together: both say how precise records are. Name one of them.")
+    if se is None and se_correlation is not None:
+        raise UsageError("se_correlation= needs se=, the standard errors whose correlation it is.")
+    precise = dict.fromkeys(list_columns(se), "se") if n_plots is None else {n_plots: "n_plots"}
+    _check_names(line, env, rep_columns, wanted, trait, value, precise)
     if table.frame.empty:
         raise DataError(f"{table.name} has no records: expected at least one row below the header.")
     line_index, lines = _encode(table.identifiers(line, "line"))
@@ -67,7 +76,7 @@ def read_records(
     reps = tuple(":".join(labels) for labels in zip(*parts, strict=True)) if parts else None
 
     if trait is None or value is None:
-        used = {line, env, *rep_columns, *([] if n_plots is None else [n_plots])}
+        used = {line, env, *rep_columns, *precise}
         chosen = _numeric_columns(table, used) if wanted is None else wanted
         values = np.column_stack([table.numbers(name, "trait") for name in chosen])
         rows = record = np.flatnonzero(~np.isnan(values).all(axis=1))
@@ -89,21 +98,38 @@ def read_records(
         values = np.full((len(first), len(chosen)), np.nan)
         values[record[rows], column[rows]] = table.numbers(value, "value", rows)
         rows = rows[~np.isnan(values[record[rows], column[rows]])]
-        record = record[rows]
+        place, record = record, record[rows]
         line_index, env_index = line_index[first], env_index[first]
         reps = None if reps is None else tuple(reps[row] for row in first)
 
-    number = None
-    if n_plots is not None:
+    number = errors = None
+    if precise:
         named = [f"line {lines[j]!r} in environment {envs[i]!r}" for j, i in zip(line_index, env_index, strict=True)]
-        number = read_plots(table, n_plots, rows, record, named, len(values))
-    records = Records(lines, envs, tuple(chosen), line_index, env_index, values, reps, number)
+        if n_plots is not None:
+            number = read_plots(table, n_plots, rows, record, named, len(values))
+    if se is not None:
+        errors = np.full(values.shape, np.nan)
+        for name, source in name_error_columns(se, chosen, trait is not None).items():
+            l = chosen.index(name)
+            own = np.flatnonzero(~np.isnan(values[:, l])) if trait is None else rows[column[rows] == l]
+            of = own if trait is None else place[own]
+            errors[of, l] = read_errors(table, source, own, [named[n] for n in of])
+    records = Records(lines, envs, tuple(chosen), line_index, env_index, values, reps, number, errors, se_correlation)
     _check_values(records, table.name)
     return records
 
 
 def name_environment(
-    table: Table, line: str, env: str | None, traits: Names | None, rep: Names | None, *others: str | None
+    table: Table,
+    line: str,
+    env: str | None,
+    traits: Names | None,
+    rep: Names | None,
+    trait: str | None,
+    value: str | None,
+    n_plots: str | None = None,
+    se: str | Mapping[str, str] | None = None,
+    *_: Any,
 ) -> tuple[Table, str]:
     """The table and its column of environments; without one, a column with the same name throughout is added.
 
@@ -114,7 +140,8 @@ def name_environment(
     """
     if env is not None:
         return table, env
-    used = {line, *others, *as_names(traits or (), "traits"), *as_names(rep or (), "rep")}
+    used = {line, trait, value, n_plots, *list_columns(se)}
+    used |= {*as_names(traits or (), "traits"), *as_names(rep or (), "rep")}
     for name in table.columns:
         words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
         if name in used or _ENVIRONMENTS.isdisjoint(word.casefold() for word in words):
@@ -144,7 +171,7 @@ def _check_names(
     traits: Sequence[str] | None,
     trait: str | None,
     value: str | None,
-    n_plots: str | None,
+    precise: Mapping[str, str],
 ) -> None:
     """Refuse a column asked for in two roles, and a trait asked for twice."""
     if traits is not None:
@@ -155,7 +182,7 @@ def _check_names(
             raise DataError(f"The trait {traits[repeat[1]]!r} is named twice: name every trait once.")
     roles: list[tuple[str, str]] = [("line", line), ("env", env)]
     roles += [("rep", name) for name in rep_columns]
-    roles += [] if n_plots is None else [("n_plots", n_plots)]
+    roles += [(role, name) for name, role in precise.items()]
     if trait is not None and value is not None:
         roles += [("trait", trait), ("value", value)]
     else:

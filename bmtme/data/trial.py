@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import as_array, as_list, as_text, is_unicode, show
-from bmtme.data.precision import check_plots
+from bmtme.data.precision import check_correlation, check_errors, check_plots
 from bmtme.data.records import Names, as_names, name_environment, read_records
 from bmtme.data.tables.cells import HUGE, NumberFormat
 from bmtme.data.tables.files import Table, read_table
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["Trial", "make_trial", "read_trial"]
 
 Codes = str | float | Iterable[str | float]
+Errors = str | Mapping[str, str]
+BOTH = (
+    "n_plots and se do not go together: both say how precise records are, and standard errors contain the numbers of "
+    "plots. Name one of the two."
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,12 +53,16 @@ class Trial:
         Label of each record's replicate or plot.
     n_plots : (N,) int array, optional
         Plots of which each record is the mean; zero will do where it has no value.
+    se : (N, L) float array, optional
+        Known standard error of each value, NaN for traits without any. Does not go with `n_plots`.
+    se_correlation : (L, L) float array, optional
+        Correlation of the errors of a record's traits.
 
     Raises
     ------
     DataError
         If labels repeat, shapes disagree, an index points nowhere, a value is infinite or beyond 1e50, or a number of
-        plots is no whole number of at least one.
+        plots is no whole number of at least one, or a standard error is not positive.
     """
 
     lines: tuple[str, ...]
@@ -64,6 +73,8 @@ class Trial:
     values: np.ndarray
     reps: tuple[str, ...] | None = None
     n_plots: np.ndarray | None = None
+    se: np.ndarray | None = None
+    se_correlation: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for field in ("lines", "envs", "traits"):
@@ -94,6 +105,12 @@ class Trial:
         if self.n_plots is not None:
             seen = np.asarray((~np.isnan(values)).any(axis=1))
             object.__setattr__(self, "n_plots", check_plots(self.n_plots, seen, self.name_records))
+        if self.se is not None:
+            if self.n_plots is not None:
+                raise DataError(BOTH)
+            object.__setattr__(self, "se", check_errors(self.se, values, self.traits, self.name_records))
+        if self.se_correlation is not None:
+            object.__setattr__(self, "se_correlation", check_correlation(self.se_correlation, self.traits))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Unpickled arrays are writeable: build anew, so that a copy in another process is as immutable.
@@ -106,6 +123,8 @@ class Trial:
             self.values,
             self.reps,
             self.n_plots,
+            self.se,
+            self.se_correlation,
         )
 
     def __repr__(self) -> str:
@@ -144,6 +163,8 @@ class Trial:
         missing: Codes | None = None,
         decimal: str = ".",
         n_plots: str | None = None,
+        se: Errors | None = None,
+        se_correlation: Any = None,
     ) -> Trial:
         """Make a trial from a wide table (one row = one record) or a long one (one row = one value).
 
@@ -172,6 +193,13 @@ class Trial:
         n_plots : str, optional
             Column with the number of plots of which a record is the mean: its residual covariance is that of a plot
             divided by the number. One number serves all traits of a record. Without it, every record is one plot.
+        se : dict of str, or str, optional
+            Columns with the standard errors of adjusted means, by trait: the variance of a value around its genetic
+            value is the residual one and their square. Of a long table, or of one trait, the name of the column. Does
+            not go with `n_plots`. Several traits together need `se_correlation`; `bmtme.SingleTrait` does without.
+        se_correlation : DataFrame, array or float, optional
+            Correlation of the errors of a record's traits, as a joint analysis of the plots gives it: labelled by
+            traits, or in their order; of two traits, a number.
 
         Returns
         -------
@@ -195,7 +223,7 @@ class Trial:
         if not isinstance(df, pd.DataFrame):
             raise UsageError(f"expected a pandas DataFrame, got {type(df).__name__}; read_trial reads files.")
         table = Table.from_frame(df, form=NumberFormat.of(missing, decimal))
-        return make_trial(table, line, env, traits, rep, trait, value, n_plots)
+        return make_trial(table, line, env, traits, rep, trait, value, n_plots, se, se_correlation)
 
     def hide(self, mask: np.ndarray) -> Trial:
         """The same trial with the values under `mask` missing.
@@ -220,6 +248,7 @@ class Trial:
             "values": self.values[records],
             "reps": None if self.reps is None else tuple(self.reps[n] for n in records),
             "n_plots": None if self.n_plots is None else self.n_plots[records],
+            "se": None if self.se is None else self.se[records],
         }
         return replace(self, **own | parts)
 
@@ -238,6 +267,13 @@ class Trial:
             return self.counts()
         seen = ~np.isnan(self.values)
         return self._sum_cells([(self._cells, column * self.n_plots) for column in seen.T]).astype(np.int64)
+
+    def mean_errors(self) -> np.ndarray:
+        """Known error variance of the mean of every line, environment and trait: (J, I, L) array."""
+        if self.se is None:
+            return np.zeros((len(self.lines), len(self.envs), len(self.traits)))
+        sums = self._sum_cells([(self._cells, column) for column in np.nan_to_num(self.se.T) ** 2])
+        return sums / np.maximum(self.counts(), 1) ** 2
 
     def cell_means(self) -> np.ndarray:
         """Mean of the plots of every line, environment and trait: (J, I, L) array, NaN where there is none."""
@@ -322,18 +358,21 @@ class Trial:
     def to_frame(
         self, *, line: str = "line", env: str = "env", rep: str = "rep", n_plots: str = "n_plots"
     ) -> pd.DataFrame:
-        """Wide table, one row per record: line, environment, rep and number of plots if there are any, and the traits.
+        """Wide table, a row per record: line, environment, rep, number of plots or errors if there are any, and traits.
 
         Parameters
         ----------
         line, env, rep, n_plots : str
-            Names for these columns; they must differ from the traits'.
+            Names for these columns; they must differ from the traits'. Those of standard errors are ``Yield_se``.
         """
         line, env, rep = as_text(line, "line"), as_text(env, "env"), as_text(rep, "rep")
         labels = {line: [self.lines[j] for j in self.line_index], env: [self.envs[i] for i in self.env_index]}
         if self.reps is not None:
             labels[rep] = list(self.reps)
         counts = {} if self.n_plots is None else {as_text(n_plots, "n_plots"): self.n_plots.copy()}
+        if self.se is not None:
+            there = np.flatnonzero(~np.isnan(self.se).all(axis=0)).tolist()
+            counts |= {f"{self.traits[l]}_se": self.se[:, l].copy() for l in there}
         names = [line, env, *([rep] if self.reps is not None else []), *counts, *self.traits]
         repeat = first_repeat(names)
         if repeat is not None:
@@ -357,6 +396,8 @@ def read_trial(
     decimal: str = ".",
     sheet: str | None = None,
     n_plots: str | None = None,
+    se: Errors | None = None,
+    se_correlation: Any = None,
 ) -> Trial:
     """Read a trial from a file: CSV or TSV, possibly compressed with gzip, Excel (.xlsx) or Parquet (.parquet).
 
@@ -366,7 +407,7 @@ def read_trial(
         The ending of its name tells the format. CSV and TSV are read as text, so that line ``001`` stays ``001``; with
         ``decimal=","``, semicolons may separate the columns. Cells of a workbook that are text stay as they are too; a
         cell that shows a number in a format of zeros only (``001``) is taken as shown.
-    line, env, traits, rep, trait, value, missing, decimal, n_plots
+    line, env, traits, rep, trait, value, missing, decimal, n_plots, se, se_correlation
         As for `Trial.from_frame`.
     sheet : str, optional
         Sheet of a workbook; by default the first, with a warning if there are others.
@@ -390,7 +431,7 @@ def read_trial(
         Parquet).
     """
     table = read_table(path, NumberFormat.of(missing, decimal), sheet)
-    return make_trial(table, line, env, traits, rep, trait, value, n_plots)
+    return make_trial(table, line, env, traits, rep, trait, value, n_plots, se, se_correlation)
 
 
 def make_trial(table: Table, line: str, env: str | None, *columns: Any) -> Trial:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from bmtme.errors import DataError
 from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines
-from bmtme.results.residuals import list_residuals, take_numbers
+from bmtme.results.residuals import list_residuals, take_errors, take_numbers
 from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
 
@@ -162,6 +163,21 @@ def count_plots(fit: Fit, lines: list[str]) -> np.ndarray:
     for n, j, i in rows:
         counts[j, i] += ~np.isnan(values[n]) * (1 if number is None else number[n])
     return counts
+
+
+def average_errors(fit: Fit, lines: list[str]) -> np.ndarray:
+    """(n, I, L) known error variance of the mean of each line, zero where nothing is known of errors."""
+    observed = fit._groups["observed_data"]
+    counts = count_plots(fit, lines)
+    sums = np.zeros(counts.shape)
+    errors = take_errors(observed)
+    if errors is None:
+        return sums
+    line = pd.Index(lines).get_indexer(observed["record_line"].values)
+    env = pd.Index(list_names_along(fit, "env")).get_indexer(observed["record_env"].values)
+    there = line >= 0
+    np.add.at(sums, (line[there], env[there]), np.diagonal(errors, axis1=1, axis2=2)[there])
+    return sums / np.maximum(counts, 1) ** 2
 
 
 def list_recorded_lines(fit: Fit) -> list[list[str]]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bmtme.arguments import is_one_of, show
 from bmtme.decisions.covariances import (
+    average_errors,
     average_genetic,
     count_plots,
     derive_genetic,
@@ -155,14 +156,15 @@ def share_mean(fit: Fit, l: int, envs: np.ndarray, parts: Parts) -> np.ndarray:
 
     A line's mean is that of its means in I_j environments of n_ij plots: V_ge counts mean_j 1 / I_j, and residuals
     mean_j sum_i R_i / n_ij / I_j^2, which with one R is the harmonic mean of numbers of plots (Piepho & Moehring 2007,
-    Genetics 177:1881-1888).
+    Genetics 177:1881-1888). Known error variances of the means count beside R_i / n_ij.
     """
     lines = list_recorded_lines(fit)[l]
-    plots = count_plots(fit, lines)[:, envs, l]
-    plots = plots[plots.any(axis=1)]
+    plots, errors = (array[:, envs, l] for array in (count_plots(fit, lines), average_errors(fit, lines)))
+    errors, plots = errors[plots.any(axis=1)], plots[plots.any(axis=1)]
     number = (plots > 0).sum(axis=1)
     inverse = np.where(plots > 0, 1.0 / np.maximum(plots, 1), 0.0)
     noise = parts.residual @ (inverse / number[:, None] ** 2).mean(axis=0)
+    noise = noise + (errors.sum(axis=1) / number**2).mean()
     genetic = parts.genetic
     return np.asarray(genetic / (genetic + parts.interaction * (1.0 / number).mean() + noise))
 

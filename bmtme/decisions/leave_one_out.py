@@ -23,7 +23,7 @@ from bmtme.decisions.covariances import (
 from bmtme.errors import NumericalError, UsageError
 from bmtme.results.decided import LEFT_OUT
 from bmtme.results.entries import name_columns
-from bmtme.results.residuals import number_replicates, take_numbers
+from bmtme.results.residuals import number_replicates, take_errors, take_numbers
 from bmtme.results.summary import INTERVAL
 from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import MOST_RELATED
@@ -51,6 +51,7 @@ class Values:
     record, line, env, trait : (n,) places
     level : (n,) replicate that has an effect on the value, -1 for none
     number : (n,) plots of which it is the mean
+    errors : (N, L, L) known error covariances of the records; None for none
     """
 
     y: np.ndarray
@@ -60,6 +61,7 @@ class Values:
     trait: np.ndarray
     level: np.ndarray
     number: np.ndarray
+    errors: np.ndarray | None = None
 
     def group(self, by: str) -> np.ndarray:
         """(n,) number of the block that a value is left out with."""
@@ -102,7 +104,7 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
         sorting = np.lexsort((l, number[n], *Y[n].T, levels[n, l], env[n], line[n]))
         n, l = n[sorting], l[sorting]
         level = np.where(active[levels[n, l], l], levels[n, l], -1)
-        values = Values(Y[n, l], n, line[n], env[n], l, level, number[n])
+        values = Values(Y[n, l], n, line[n], env[n], l, level, number[n], take_errors(observed))
         V = relate_values(values, G, C, outside, R)
         facts = fit.run["facts"][BY_TRAIT][traits[places[0]]] if alone else fit.run["facts"]
         X = add_effects(fit, values, facts["means"], V)
@@ -149,6 +151,9 @@ def relate_values(values: Values, G: np.ndarray, C: np.ndarray, outside: np.ndar
     if outside.any():
         V += np.equal.outer(values.line, values.line) * outside[trait]
     V += np.equal.outer(values.record, values.record) * R[values.env[:, None], trait[0], trait[1]] / values.number
+    if values.errors is not None:
+        errors = values.errors[values.record[:, None], trait[0], trait[1]]
+        V += np.equal.outer(values.record, values.record) * errors
     return V
 
 

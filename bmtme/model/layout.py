@@ -30,7 +30,7 @@ class Layout:
     multiples: np.ndarray  # (J,) c
     rec_line: np.ndarray  # (N,)
     rec_env: np.ndarray  # (N,)
-    rec_complete: np.ndarray  # (N,) every recorded trait of the environment is seen
+    rec_complete: np.ndarray  # (N,) every recorded trait of the environment is seen, and without error
     rec_plots: np.ndarray  # (N,) plots of which it is the mean
     patterns: np.ndarray  # (Q, L) OBSERVED, MISSING or ABSENT
     cell_offset: np.ndarray  # (I + 1,) touched cells of each environment
@@ -101,6 +101,7 @@ def lay_out(
     n_env: int,
     even: bool = False,
     rec_plots: np.ndarray | None = None,
+    uncertain: np.ndarray | None = None,
 ) -> Layout:
     """Lay records on the balanced layout.
 
@@ -110,6 +111,7 @@ def lay_out(
     rec_line, rec_env : (N,) indices
     even : without multiples, as effects of lines outside the relationship need it
     rec_plots : (N,) plots of which each record is the mean, positive; default one
+    uncertain : (N,) bool, records with an error beside that of plots, which are laid out as if partly seen
     """
     L = observed.shape[1]
     rec_plots = np.ones(len(rec_line)) if rec_plots is None else np.asarray(rec_plots, float)
@@ -124,6 +126,8 @@ def lay_out(
     patterns, identity = np.unique(np.vstack([codes, unseen]), axis=0, return_inverse=True)
     identity = identity.ravel()
     complete = ~(codes == MISSING).any(axis=1)
+    if uncertain is not None:
+        complete &= ~uncertain
     pad = k * c[:, None] - counts
     pad[pad < 1e-9 * k * c[:, None]] = 0.0
     touched = pad > 0

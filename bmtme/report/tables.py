@@ -137,6 +137,9 @@ def list_data_facts(
     records = count_noun(data["records"], "record")
     if data.get("plots"):
         records += f" ({describe_plots(**data['plots'])})"
+    if data.get("standard_errors"):
+        some = "" if len(data["standard_errors"]) == data["traits"] else f" of {some_names(data['standard_errors'])}"
+        records += f" (with standard errors{some})"
     facts.append(("", f"{records}, {'; '.join(gaps) if gaps else 'nothing missing'}"))
     absent = counts.sum(axis=0) == 0
     if absent.any():

@@ -14,7 +14,7 @@ from bmtme.results.entries import Quantity
 from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines, take_kept
 from bmtme.results.pointwise import RECORD, UNITS, VALUE, Covariances, Plan, list_flat_orphans, measure
 from bmtme.results.predictions import spread_evenly
-from bmtme.results.residuals import list_residuals, number_replicates, take_numbers
+from bmtme.results.residuals import list_residuals, number_replicates, take_errors, take_numbers
 from bmtme.results.rows import untwin
 from bmtme.results.traits import BY_TRAIT, list_entries
 from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
@@ -196,6 +196,7 @@ class Records:
     Y : (N, L), NaN where a trait is missing
     observed : (N, L) bool
     number : (N,) plots of which each is the mean
+    errors : (N, L, L) known error covariances; None for none
     line, env, trait : names along the dimensions of the effects, and names of the records' lines and environments
     """
 
@@ -207,6 +208,7 @@ class Records:
         self.traits = data["trait"].values.astype(str)
         number = take_numbers(data)
         self.number = np.ones(len(self.Y), np.int64) if number is None else number
+        self.errors = take_errors(data)
         self.data = data
 
     def flatten(self, values: np.ndarray, unit: str = VALUE) -> Any:
@@ -306,6 +308,11 @@ def measure_draws(
             "this fit does not have the relationship among its lines, which the log likelihood and left-out values "
             "need: it has too many values, or an earlier version wrote it. Use bmtme.cross_validate, or fit again."
         )
+    if records.errors is not None:
+        raise UsageError(
+            "log_likelihood and left-out values do not serve records with standard errors (se): use "
+            "bmtme.cross_validate, or Fit.leave_one_out, which do."
+        )
     group = groups[RELATIONSHIP]
     names, G = group["line"].values.astype(str), group["G"].values if "G" in group else None
     line, env = records.place(names, posterior["env"].values)
@@ -377,4 +384,14 @@ def replicate(posterior: Any, u: Any, r: Any, records: Records, run: Mapping[str
     for l, _, R in list_parts(posterior, run):
         noise = rng.standard_normal((*shape[:3], R.shape[-1])) / np.sqrt(records.number)[:, None]
         out[..., l] += np.einsum("cdnlq,cdnq->cdnl", np.linalg.cholesky(R)[:, :, env], noise)
+        if records.errors is not None:
+            root = [_find_root(each[l, l]) for each in records.errors]
+            out[..., l] += np.einsum("nlq,cdnq->cdnl", np.array(root), rng.standard_normal(noise.shape))
     return np.asarray(out[:, :, records.observed])
+
+
+def _find_root(covariance: np.ndarray) -> np.ndarray:
+    """A root of a covariance that may be singular, as zero for missing values makes it."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: np.ndarray = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root

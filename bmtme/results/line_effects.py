@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory
 from bmtme.data.order import sort_names
+from bmtme.errors import UsageError
 from bmtme.results.predictions import KEPT, spread_evenly
-from bmtme.results.residuals import predict_records
+from bmtme.results.residuals import RECORD_SE, predict_records
 from bmtme.results.unrecorded import BLOCK, COLUMNS, GROUP, list_blocks
 
 #: What makes up an effect of a line, where it is in the posterior.
@@ -187,6 +188,11 @@ def check_size(groups: Mapping[str, Any], what: str, lines: int, draws: int) -> 
 
 def add_records(table: pd.DataFrame, groups: Mapping[str, Any]) -> None:
     """Put predictions of records into those of genetic values; see `bmtme.results.fit.Fit.predictions`."""
+    if RECORD_SE in groups["observed_data"].coords:
+        raise UsageError(
+            "predictions(of='record') do not serve records with standard errors (se), which traits of a record "
+            "share in part: use predictions() of genetic values."
+        )
     lines = groups["effects" if "effects" in groups else "posterior"].sizes["line"]
     check_size(groups, "predictions(of='record')", lines, KEPT)
     u, r, posterior = take_kept(groups, KEPT)

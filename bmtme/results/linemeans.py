@@ -34,6 +34,7 @@ def predict_line_means(
     n_obs: np.ndarray,
     observed: np.ndarray,
     centre: np.ndarray,
+    errors: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Columns of the lines' means that are no keys, in the user's units, by name.
 
@@ -49,6 +50,7 @@ def predict_line_means(
     n_obs, observed : (n, I, L) number of plots and mean of them, at least one in the cells wanted
     centre : (I, L)
         Taken off predicted and observed values alike, so that lines in different environments can be compared.
+    errors : (n, I, L) known error variances of what was observed
 
     Returns
     -------
@@ -75,7 +77,7 @@ def predict_line_means(
             expected[here] += weight * (predictor.expect(i, l, part) + shift.mean(axis=1) - constant)
             fitted[here] += weight[:, None] * (predictor.draw(i, l, part) + shift - constant)
             noise[here] += (weight**2 / n_obs[part, i, l])[:, None] * told.variance
-            noise[here] += (weight**2)[:, None] * reps.variance
+            noise[here] += (weight**2)[:, None] * (reps.variance + errors[part, i, l][:, None] / scaling.scale[l] ** 2)
             seen[here] += weight * (observed[part, i, l] - centre[i, l])
         extra = np.zeros(shape)
         new = np.flatnonzero(predictor.targets.recorded[rows] < 0)

@@ -126,10 +126,11 @@ class Cells(Mixture):
 
     @cached_property
     def mean_interval(self) -> np.ndarray:
-        """(n, 2) 90% interval of a mean of `n_obs` new plots."""
+        """(n, 2) 90% interval of a mean of `n_obs` new plots, known errors in it."""
         assert self.n_obs is not None
+        assert self.noise is not None
         interval = self.interval.copy()
-        many = self.n_obs > 1
+        many = (self.n_obs > 1) | (self.noise != self.residual).any(axis=1)
         interval[many] = find_quantiles(self.fitted[many], self.variance[many], LOW, HIGH)
         return interval
 
@@ -256,6 +257,7 @@ def predict_cells(
     cells: np.ndarray | None = None,
     n_obs: np.ndarray | None = None,
     observed: np.ndarray | None = None,
+    errors: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Columns of the predictions that are no keys, in the user's units, by name.
 
@@ -267,6 +269,8 @@ def predict_cells(
         The cells wanted; of the others the numbers are missing. Default all.
     n_obs, observed : (n, I, L), optional
         See `Cells`; where columns describe what was observed, `n_obs` is at least 1 in the cells wanted.
+    errors : (n, I, L), optional
+        Known error variance of what was observed.
 
     Returns
     -------
@@ -282,13 +286,14 @@ def predict_cells(
             continue
         seen = None if observed is None else observed[rows, i, l]
         plots = None if n_obs is None else n_obs[rows, i, l]
+        error = 0.0 if errors is None else errors[rows, i, l][:, None] / scaling.scale[l] ** 2
         told, reps = predictor.tell(i, l, rows), predictor.shift(i, l, rows)
         shift = told.shift + reps.shift
         known = Cells(
             expected=predictor.expect(i, l, rows) + shift.mean(axis=1),
             fitted=predictor.draw(i, l, rows) + shift,
             extra=predictor.add(rows, predictor.genetic[:, i, l], l) + reps.variance,
-            noise=None if plots is None else told.variance / np.maximum(plots, 1)[:, None],
+            noise=None if plots is None else told.variance / np.maximum(plots, 1)[:, None] + error,
             observed=seen,
             target=None if seen is None else (seen - scaling.centre[l]) / scaling.scale[l],
             residual=told.variance,

@@ -41,8 +41,10 @@ class Plots:
         return np.ones(len(self.line), np.int64) if self.number is None else self.number
 
 
-#: Name of the coordinate of the records with their numbers of plots, where the trial has them.
+#: Names of coordinates of the records, where the trial has them: their numbers of plots.
 RECORD_PLOTS = "record_plots"
+#: Standard errors of their values (record x trait), and the correlation of these between traits.
+RECORD_SE, SE_CORRELATION = "record_se", "se_correlation"
 
 
 class Told(NamedTuple):
@@ -111,6 +113,16 @@ def arrange_plots(observed: Any, lines: list[str], envs: list[str], replicates: 
 def take_numbers(observed: Any) -> np.ndarray | None:
     """(N,) number of plots of which each record is the mean, if the trial told it; of the group observed_data."""
     return np.asarray(observed[RECORD_PLOTS].values) if RECORD_PLOTS in observed.coords else None
+
+
+def take_errors(observed: Any) -> np.ndarray | None:
+    """(N, L, L) known error covariance of each record, zero for missing values; of the group observed_data."""
+    if RECORD_SE not in observed.coords:
+        return None
+    se = np.nan_to_num(observed[RECORD_SE].transpose("record", "trait").values)
+    L = se.shape[1]
+    P = observed[SE_CORRELATION].values if SE_CORRELATION in observed.coords else np.eye(L)
+    return np.asarray(se[:, :, None] * se[:, None, :] * P)
 
 
 def number_replicates(observed: Any, replicates: Sequence[str]) -> np.ndarray:

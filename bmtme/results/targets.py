@@ -58,14 +58,14 @@ def predict(prepared: Prepared, scaling: Scaling, chains: list[Draws], trial: Tr
     place = {name: j for j, name in enumerate(trial.lines)}
     counts, means = trial.plots(), trial.cell_means()
     n_obs = np.zeros((len(lines), *counts.shape[1:]), dtype=np.int64)
-    observed = np.full(n_obs.shape, np.nan)
+    observed, known = np.full(n_obs.shape, np.nan), np.zeros(n_obs.shape)
     here = [(n, place[name]) for n, name in enumerate(lines) if name in place]
     if here:
         n, j = (np.array(index) for index in zip(*here, strict=True))
-        n_obs[n], observed[n] = counts[j], means[j]
+        n_obs[n], observed[n], known[n] = counts[j], means[j], trial.mean_errors()[j]
     columns = list_predictions()
     predictor = Predictor(chains, prepared.basis, targets)
-    predicted = predict_cells(predictor, scaling, columns, None, n_obs, observed)
+    predicted = predict_cells(predictor, scaling, columns, None, n_obs, observed, known)
     return tabulate_predictions(columns, {"line": lines, "env": trial.envs, "trait": trial.traits}, predicted)
 
 
@@ -88,7 +88,7 @@ def predict_hidden(
     plots : over the lines of `trial`, in the user's units, where records are predicted from their other traits
     """
     assert trial.envs == prepared.trial.envs, "the trial is not in computing order"
-    counts, means = trial.plots(), trial.cell_means()
+    counts, means, known = trial.plots(), trial.cell_means(), trial.mean_errors()
     if plots is not None:
         plots = replace(plots, values=(plots.values - scaling.centre) / scaling.scale)
     levels = find_levels(prepared, trial)
@@ -96,11 +96,11 @@ def predict_hidden(
         plots = replace(plots, level=levels.level)
     predictor = Predictor(chains, prepared.basis, choose_targets(prepared, trial.lines), plots, levels)
     columns = list_predictions(hidden=True)
-    predicted = predict_cells(predictor, scaling, columns, cells, counts, means)
+    predicted = predict_cells(predictor, scaling, columns, cells, counts, means, known)
     labels = {"line": trial.lines, "env": trial.envs, "trait": trial.traits}
     table = tabulate_predictions(columns, labels, predicted, cells)
     centre = centre_envs(prepared.trial)
-    predicted = predict_line_means(predictor, problem, scaling, LINE_MEANS, cells, counts, means, centre)
+    predicted = predict_line_means(predictor, problem, scaling, LINE_MEANS, cells, counts, means, centre, known)
     del labels["env"]
     return table, tabulate_predictions(LINE_MEANS, labels, predicted, np.asarray(cells.any(axis=1)))
 

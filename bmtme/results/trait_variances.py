@@ -76,6 +76,7 @@ class Cells:
     env: np.ndarray  # among those with a record of the trait
     plots: np.ndarray
     records: np.ndarray
+    errors: np.ndarray  # known error variance of their mean
 
 
 def list_directions(at: Variances, shared: bool, line_effect: bool) -> Directions:
@@ -112,8 +113,9 @@ def measure(prepared: Prepared, cells: Cells, at: Variances, directions: Directi
     for block in blocks:
         chosen = np.flatnonzero(np.isin(cells.line, block))
         row, env, plots = np.searchsorted(block, cells.line[chosen]), cells.env[chosen], cells.plots[chosen]
+        own = at.R[env] / plots + cells.errors[chosen]
         G = relate(prepared, block)
-        V = G[np.ix_(row, row)] * at.C[np.ix_(env, env)] + at.r * np.equal.outer(row, row) + np.diag(at.R[env] / plots)
+        V = G[np.ix_(row, row)] * at.C[np.ix_(env, env)] + at.r * np.equal.outer(row, row) + np.diag(own)
         factor = cholesky(V, lower=True, check_finite=False)
         noise = rng.standard_normal((len(V), K))
         half = solve_triangular(factor, np.eye(I)[env], lower=True, check_finite=False)
@@ -225,7 +227,10 @@ def list_cells(prepared: Prepared, l: int, envs: np.ndarray) -> Cells:
     table = np.column_stack([prepared.layout.rec_line[seen], np.searchsorted(envs, prepared.layout.rec_env[seen])])
     cells, cell, records = np.unique(table, axis=0, return_inverse=True, return_counts=True)
     plots = np.bincount(cell.ravel(), prepared.layout.rec_plots[seen])
-    return Cells(cells[:, 0], cells[:, 1], plots, records)
+    errors = np.zeros(len(cells))
+    if prepared.given.se is not None:
+        errors = np.bincount(cell.ravel(), prepared.given.se[prepared.records[seen], l] ** 2) / records**2
+    return Cells(cells[:, 0], cells[:, 1], plots, records, errors)
 
 
 def slope_of(row: Row, i: int, at: Variances, directions: Directions, proportional: bool) -> np.ndarray | None:

@@ -216,6 +216,7 @@ def make_case(
     clones: bool = True,
     identity: bool = False,
     even: bool = False,
+    uncertain: bool = False,
     seed: int = 1,
 ) -> Case:
     """A case of one design and one variant of the model.
@@ -226,12 +227,14 @@ def make_case(
     shape : of Sigma_t and R_e; Sigma_E is scalar where they are, else diagonal
     scale : of every prior; by default scales are drawn
     even : a layout without multiples
+    uncertain : laid out for records with errors of their own, all but the first of each environment
     """
     rng = np.random.default_rng(seed)
     observed, line, env, number = read_design(plots)
     I, J, L = len(plots), len(plots[0]), observed.shape[1]
     G = np.eye(J) if identity else make_relationship(rng, J, clones)
-    layout = lay_out(observed, line, env, J, I, even, number)
+    doubtful = np.isin(np.arange(len(env)), np.unique(env, return_index=True)[1], invert=True) & uncertain
+    layout = lay_out(observed, line, env, J, I, even, number, doubtful)
     basis = decompose_relationship(G, layout.multiples, identity)
     mu_mean, tau_scale, units, centre = rng.uniform((-1.0, 0.5, 0.5, -1.0), (1.0, 1.5, 2.0, 1.0), (L, 4)).T
     paper = means == "paper"

@@ -21,6 +21,7 @@ from bmtme.structures.proportional import Proportional, Shared
 from bmtme.structures.scaled import Scaled, gather_deviations, spread_deviations
 from bmtme.structures.separable import Separable
 from bmtme.structures.structure import Genetic, Residual
+from bmtme.structures.tied import Tied
 from bmtme.testing.dense import CovarianceLaw
 from bmtme.testing.pairs import DrawPrior, Restrict
 
@@ -165,6 +166,7 @@ LAWS: dict[type, DrawPrior] = {
     EnvironmentsByTrait: draw_environments_by_trait,
     Separable: draw_separable,
     Shared: draw_shared,
+    Tied: draw_shared,
     Scaled: draw_scaled,
     ByEnv: draw_by_env,
     CommonCorrelation: draw_common_correlation,

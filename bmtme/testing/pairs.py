@@ -20,6 +20,7 @@ from bmtme.engines.rotated.state import State, allocate_work, hold_state
 from bmtme.engines.rotated.steps import complete_data, prepare_mean_prior
 from bmtme.engines.rotated.sweep import COLLAPSED, run_sweeps
 from bmtme.model.codes import FULL
+from bmtme.model.errors import Errors, share_errors
 from bmtme.model.factors import Factor
 from bmtme.structures.parameters import pack_covariance, unpack_covariance
 from bmtme.structures.part import build_matrices
@@ -49,6 +50,7 @@ class Truth:
     b: np.ndarray  # (K, L) effects of the levels of factors of records
     sd: np.ndarray  # (F, L) standard deviations of random ones
     values: np.ndarray  # (N, L)
+    true: np.ndarray  # (N, L) the same without errors of known covariance, but for what these have in common
     pads: np.ndarray  # (pads, L)
 
 
@@ -60,16 +62,29 @@ def build_pair_problem(
     factors: Sequence[Factor] = (),
     precision: float = 0.0,
     inner: int = 1,
+    errors: Errors | None = None,
 ) -> Problem:
     """The problem of a case with other structures than the paper's, its priors serving these.
 
     line_effect : needs a case without multiples
     factors, precision : of its records; see `bmtme.engines.rotated.factors.lay_factors`
+    errors : of its records, which its layout knows of
     """
     p = case.problem(values)
     priors = p.genetic.prior, p.genetic.prior_env, p.residual.prior
     data = case.layout, case.basis, case.hide(values)
-    return build_problem(*data, *priors, p.means, inner, *structures, line_effect, factors, precision)
+    return build_problem(*data, *priors, p.means, inner, *structures, line_effect, factors, precision, errors)
+
+
+def make_errors(case: Case, seed: int = 4) -> tuple[np.ndarray, np.ndarray, Errors]:
+    """Standard errors (N, L), their correlation, and the errors; an environment's first record has the common one."""
+    rng = np.random.default_rng(seed)
+    L = case.observed.shape[1]
+    correlation = 0.6 + 0.4 * np.eye(L)
+    factor = rng.uniform(1.2, 3.0, case.observed.shape)
+    factor[np.unique(case.model.env, return_index=True)[1]] = 1.0
+    se = np.where(case.observed, rng.uniform(0.2, 0.8, L) * factor, np.nan)
+    return se, correlation, share_errors(se, correlation, case.model.env, case.model.n_env)
 
 
 def open_walk(p: Problem, s: State) -> tuple[Walk, tuple[Any, ...]]:
@@ -123,10 +138,12 @@ def draw_truth(
     draw: DrawPrior,
     rng: np.random.Generator,
     model: DenseModel | None = None,
+    errors: Errors | None = None,
 ) -> Truth:
     """Everything from the prior.
 
     model : that of the case with further lines, without a record; default its own
+    errors : of its records, of the problem
     """
     model = case.model if model is None else model
     theta = draw(rng, p)
@@ -141,12 +158,17 @@ def draw_truth(
         assert unpack_covariance(line, FULL, np.empty(Sigma_r.shape), Sigma_r)
         r = np.linalg.cholesky(Sigma_r) @ rng.standard_normal(r.shape)
     empty = np.zeros((0, p.n_trait))
-    truth = Truth(theta, C, R, t, u, line, Sigma_r, r, empty, empty, empty, empty)
+    truth = Truth(theta, C, R, t, u, line, Sigma_r, r, empty, empty, empty, empty, empty)
     pads = case.pads()
-    seen = draw_plots(truth, model, rng)
-    unseen = draw_plots(truth, pads, rng) if len(pads.line) else empty
+    whole = replace(truth, R=R + p.common.reshape(-1, p.n_trait, p.n_trait)[p.block])
+    seen = draw_plots(whole, model, rng)
+    unseen = draw_plots(whole, pads, rng) if len(pads.line) else empty
     b, sd = draw_levels(rng, p.factors)
-    return replace(truth, b=b, sd=sd, values=seen + add_levels(p.factors, b), pads=unseen)
+    true = seen + add_levels(p.factors, b)
+    values = true.copy()
+    if errors is not None:
+        values += np.einsum("nlk,nk->nl", errors.root, rng.standard_normal(true.shape))
+    return replace(truth, b=b, sd=sd, values=values, true=true, pads=unseen)
 
 
 def draw_plots(truth: Truth, m: DenseModel, rng: np.random.Generator) -> np.ndarray:
@@ -191,10 +213,10 @@ def draw_line_parameters(rng: np.random.Generator, p: Problem) -> np.ndarray:
 
 def pack_truth(case: Case, p: Problem, truth: Truth) -> State:
     """The sampler's state at a truth; its covariances are the walk's."""
-    s = case.pack(p, truth.means, truth.values - add_levels(p.factors, truth.b), truth.pads)
+    s = case.pack(p, truth.means, truth.true - add_levels(p.factors, truth.b), truth.pads)
     s.level_effects[:], s.level_sd[:] = truth.b, truth.sd
     adjust_data(hold_problem(p), hold_state(s))
-    s.R_e[:] = truth.R[np.unique(p.block, return_index=True)[1]].reshape(s.R_e.shape)
+    s.R_e[:] = truth.R[np.unique(p.block, return_index=True)[1]].reshape(s.R_e.shape) + p.common
     s.W[:] = case.standardise(truth.u)[case.recorded.ravel()]
     s.Sigma_r[:] = truth.Sigma_r
     if p.line_effect:
@@ -213,6 +235,7 @@ def compare_pair(
     line_effect: bool = False,
     factors: Sequence[Factor] = (),
     precision: float = 0.0,
+    errors: Errors | None = None,
 ) -> Comparison:
     """Joint distribution before and after a few sweeps (see `bmtme.testing.geweke`).
 
@@ -223,7 +246,9 @@ def compare_pair(
     size, sweeps : replicates, and sweeps of each
     """
     rng = np.random.default_rng(seed)
-    p = build_pair_problem(case, structures, np.zeros(case.observed.shape), line_effect, factors, precision)
+    p = build_pair_problem(
+        case, structures, np.zeros(case.observed.shape), line_effect, factors, precision, errors=errors
+    )
     work, walk = allocate_work(p), allocate_walk(p)
     walk.tuning.step[0], walk.tuning.leapfrogs[0], walk.tuning.mirror_every[0] = 0.15, 5, 1
     slots = np.full(sweeps, -1)
@@ -233,7 +258,7 @@ def compare_pair(
     before: list[tuple[np.ndarray, ...]] = []
     after: list[tuple[np.ndarray, ...]] = []
     for _ in range(size):
-        truth = draw_truth(case, p, structures, draw, rng)
+        truth = draw_truth(case, p, structures, draw, rng, errors=errors)
         load_values(p, case.layout, case.basis, case.hide(truth.values))
         s = pack_truth(case, p, truth)
         walk.theta[:] = np.concatenate([restrict(p, truth.theta), truth.line])
@@ -242,19 +267,20 @@ def compare_pair(
         code = run_sweeps(rng, COLLAPSED, *held, 0, sweeps, True, hold_draws(draws), np.empty((0, len(walk.theta))))[1]
         if code:
             raise ArithmeticError(f"a sweep failed with code {code}")
-        values = truth.values.copy()
+        values = truth.true.copy()
         values[case.layout.part_record] = s.part + add_levels(p.factors, s.level_effects)[case.layout.part_record]
         line = truth.Sigma_r, truth.r
         means = truth.means
-        before.append((truth.C, truth.R, means.beta, means.mu, means.tau2, truth.u, truth.values, truth.pads, *line))
-        before[-1] = *before[-1], truth.b, truth.sd
+        before.append((truth.C, truth.R, means.beta, means.mu, means.tau2, truth.u, truth.true, truth.pads, *line))
+        before[-1] = *before[-1], truth.b, truth.sd, truth.values
         I, L = case.recorded.shape
         u = case.basis.rotate_back(np.array([take_effects(draws, i, l)[0] for i in range(I) for l in range(L)]))
-        R = draws.R_e[-1].reshape(-1, L, L)[p.block]
+        R = draws.R_e[-1].reshape(-1, L, L)[np.zeros(I, int) if p.tied else p.block]
         line = draws.Sigma_r[-1], case.basis.rotate_plain(draws.r[0]) if line_effect else truth.r
         C, tau2 = read_genetic(p, draws), draws.tau[-1] ** 2
         after.append((C, R, draws.beta[-1], draws.mu[-1], tau2, u, values, s.pad[has_pad], *line))
         after[-1] = *(np.array(part) for part in after[-1]), draws.level_effects[-1].copy(), draws.level_sd[-1].copy()
+        after[-1] = *after[-1], truth.values
     return compare_ranks(
         *(summarise_pair(case, p, [np.array(x) for x in zip(*rows, strict=True)]) for rows in (before, after))
     )
@@ -270,8 +296,9 @@ def read_genetic(p: Problem, draws: Draws) -> np.ndarray:
 
 def summarise_pair(case: Case, p: Problem, columns: list[np.ndarray]) -> Arrays:
     """Statistics of the joint distribution, each (n,): unknowns, and how they, data and imputed values go together."""
-    C, R, beta, mu, tau2, u, values, pads, Sigma_r, r, effects, sd = columns
+    C, R, beta, mu, tau2, u, values, pads, Sigma_r, r, effects, sd, given = columns
     I, L = case.recorded.shape
+    errors = np.where(case.observed, given - values, 0.0)
     values = values - add_levels(p.factors, effects)
     # Values less r are those of a model without it: what goes together with u and beta there does so here.
     values, pads = values - np.swapaxes(r, 1, 2)[:, case.model.line], pads - np.swapaxes(r, 1, 2)[:, case.pads().line]
@@ -321,6 +348,10 @@ def summarise_pair(case: Case, p: Problem, columns: list[np.ndarray]) -> Arrays:
                 out[f"u'r[{i},{l}]"] = (u[:, i * L + l] * standard).sum(axis=1) / scale[:, i * L + l]
                 out[f"beta r[{i},{l}]"] = (beta[:, i, l] - mu[:, l]) / np.sqrt(tau2[:, l]) * standard.sum(axis=1)
     summarise_levels(case, p.factors, out, (beta - mu[:, None]) / np.sqrt(tau2)[:, None], u, values, noise, effects, sd)
+    for l in range(L):
+        out[f"error[{l}]"] = (errors[:, :, l] * u[:, l, m.line]).sum(axis=1)
+        for k in range(l + 1):
+            out[f"error'error[{l},{k}]"] = (errors[:, :, l] * errors[:, :, k]).sum(axis=1)
     unseen = case.pads()
     for i in range(I):
         here = np.flatnonzero(unseen.env == i)

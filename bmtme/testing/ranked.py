@@ -14,6 +14,7 @@ import numpy as np
 
 from bmtme.engines.rotated.draws import Draws, take_effects
 from bmtme.engines.rotated.problem import Problem
+from bmtme.model.errors import Errors
 from bmtme.model.structure import describe_structure
 from bmtme.results.predictions import Targets
 from bmtme.structures.factor_analytic import FactorAnalytic
@@ -122,13 +123,14 @@ class Paper(Subject):
 
 @dataclass(frozen=True)
 class Pair(Subject):
-    """Any genetic with any residual structure, perhaps with a line effect outside the relationship.
+    """Any genetic with any residual structure, perhaps with a line effect outside the relationship, or known errors.
 
     Ranked are C and R whole, entries, correlations and determinants, and what the structures are made of.
     """
 
     pair: Structures
     line_effect: bool = False
+    errors: Errors | None = None
 
     @property
     def structures(self) -> Structures:
@@ -136,14 +138,15 @@ class Pair(Subject):
 
     def describe(self) -> dict[str, Any]:
         genetic, residual = (describe_structure(structure) for structure in self.pair)
-        return {"genetic": genetic, "residual": residual, "line_effect": self.line_effect}
+        errors = None if self.errors is None else np.diagonal(self.errors.common, axis1=1, axis2=2).round(6).tolist()
+        return {"genetic": genetic, "residual": residual, "line_effect": self.line_effect, "errors": errors}
 
     def problem(self, values: np.ndarray, inner: int) -> Problem:
-        return build_pair_problem(self.case, self.pair, values, self.line_effect, inner=inner)
+        return build_pair_problem(self.case, self.pair, values, self.line_effect, inner=inner, errors=self.errors)
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Values]:
         p = self.problem(np.zeros(self.case.observed.shape), 1)
-        truth = draw_truth(self.case, p, self.pair, join_laws(*self.pair), rng, self.model)
+        truth = draw_truth(self.case, p, self.pair, join_laws(*self.pair), rng, self.model, self.errors)
         plots = draw_plots(truth, self.new_plots(), rng)
         return truth.values, plots, self._list_truth(p, truth) + self.name_plots(plots)
 
@@ -151,7 +154,7 @@ class Pair(Subject):
         case, means = self.case, truth.means
         out = self._list_covariances(p, truth.C, truth.R, truth.theta[None, : p.whole_residual.first])
         out += list_means(means.beta, means.mu, np.sqrt(means.tau2))
-        out.append(("log likelihood", measure_completed(case, truth)))
+        out.append(("log likelihood", measure_completed(case, truth, p)))
         ends = (0, len(case.model.G) - 1)
         out += [(f"u[{a},{j}]", truth.u[a, j]) for a in range(len(truth.u)) for j in ends]
         if self.line_effect:
@@ -163,7 +166,7 @@ class Pair(Subject):
         case, (I, L) = self.case, self.case.recorded.shape
         kept = draws.slot >= 0
         theta = draws.theta[kept] if len(draws.theta) else np.zeros((0, 0))
-        R = draws.R_e[kept].reshape(int(kept.sum()), -1, L, L)[:, problem.block]
+        R = draws.R_e[kept].reshape(int(kept.sum()), -1, L, L)[:, np.zeros(I, int) if problem.tied else problem.block]
         out = self._list_covariances(problem, read_genetic(problem, draws)[kept], R, theta)
         out += list_means(draws.beta[kept], draws.mu[kept], draws.tau[kept])
         out.append(("log likelihood", draws.completed_log_density[kept]))
@@ -179,14 +182,14 @@ class Pair(Subject):
 
     def _list_covariances(self, p: Problem, C: np.ndarray, R: np.ndarray, theta: np.ndarray) -> Values:
         """Of C (..., I L, I L), R (..., I, L, L), and of (n, size) parameters of the genetic structure."""
-        genetic, residual = self.pair
+        genetic = self.pair[0]
         out = list_covariance("C", C)
         if type(genetic) is Proportional:
             out += list_proportional(C, p.n_trait)
         else:
             for name, values in list_own(genetic, p.whole_genetic, p.seen, theta).items():
                 out += list_parameters(name, values, C.ndim == 3)
-        if not residual.by_env:
+        if not p.by_env:
             return out + list_covariance("R_e", R[..., 0, :, :])
         for i in range(p.n_env):
             out += list_covariance(f"R_e[{i}]", R[..., i, :, :])
@@ -259,14 +262,15 @@ def read_genetic(p: Problem, draws: Draws) -> np.ndarray:
     return np.asarray(np.einsum("nih,nlq->nilhq", env, draws.Sigma_t).reshape(-1, size, size))
 
 
-def measure_completed(case: Case, truth: Truth) -> float:
+def measure_completed(case: Case, truth: Truth, p: Problem) -> float:
     """log p(values | means, effects, R) of the records, every trait of them but those of columns without a record."""
     total, L = 0.0, truth.values.shape[1]
+    R = truth.R + p.common.reshape(-1, L, L)[p.block]
     u = truth.u.reshape(len(truth.R), L, -1)
     for n, (j, i) in enumerate(zip(case.model.line, case.model.env, strict=True)):
         o = case.recorded[i]
-        e = truth.values[n] - truth.means.beta[i] - u[i, :, j] - truth.r[:, j]
-        total += log_normal(e[o], truth.R[i][np.ix_(o, o)])
+        e = truth.true[n] - truth.means.beta[i] - u[i, :, j] - truth.r[:, j]
+        total += log_normal(e[o], R[i][np.ix_(o, o)] / case.model.plots[n])
     return total
 
 

@@ -37,6 +37,7 @@ from bmtme.results.quantities import PREDICTIONS
 from bmtme.structures.structure import Genetic, Residual
 from bmtme.testing.cases import Case, make_case
 from bmtme.testing.dense import DenseModel
+from bmtme.testing.pairs import make_errors
 from bmtme.testing.ranked import Pair, Paper, Subject, choose_targets, fit_held
 from bmtme.testing.uniformity import Calibration, effective_draws
 
@@ -54,6 +55,13 @@ UNSEEN = (
     ("01 01", "01 1", "01 01", "-", "01 01", "01 0", "01 01", "01 01", "01", "01 01", "01 01", "01 01 01 01"),
     ("-",) * 12,
     ("0", "-", "0", "0", "0", "0", "0", "0", "0", "0", "0", "0 0"),
+)
+#: The same with records that are means of several plots.
+MEANS = (
+    ("01x2", "01", "0x3", "-", "1", "01x4", "01", "0", "01x3", "01", "01x2", "01x2"),
+    ("01 01", "01x3 1", "01x2", "-", "01x4", "01 0x2", "01 01", "01x2", "01", "01x5", "01 01", "01x4"),
+    UNSEEN[2],
+    ("0", "-", "0x2", "0", "0x4", "0", "0", "0x3", "0", "0", "0x2", "0x2"),
 )
 #: For structures that need a record in every environment, and for those that need one in every column.
 ABSENT = (UNSEEN[0], UNSEEN[1], UNSEEN[3])
@@ -127,6 +135,8 @@ def make_pair_study(
     residual: Residual,
     *,
     line_effect: bool = False,
+    design: tuple[tuple[str, ...], ...] | None = None,
+    errors: bool = False,
     tune: int = 500,
     ranked: int = 39,
     thin: int = 15,
@@ -134,15 +144,20 @@ def make_pair_study(
 ) -> Study:
     """A study of a pair of structures: the same lines and priors, where structures take these.
 
-    The design is the one with most gaps that the genetic structure serves (`choose_design`). Its sampler is
-    ``collapsed``.
+    Its sampler is ``collapsed``.
+
+    Parameters
+    ----------
+    design : default the one with most gaps that the genetic structure serves (`choose_design`)
+    errors : whether records have errors of known covariance
     """
     genetic = genetic.settle(residual)
-    design = choose_design(genetic)
+    design = choose_design(genetic) if design is None else design
     if line_effect:  # no line with a multiple of the plots
         design = tuple(row[:-1] for row in design)
-    case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, even=line_effect)
-    subject = Pair(case, add_offspring(case), choose_held(case), (genetic, residual), line_effect)
+    case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, even=line_effect, uncertain=errors)
+    known = make_errors(case)[2] if errors else None
+    subject = Pair(case, add_offspring(case), choose_held(case), (genetic, residual), line_effect, known)
     return Study(subject, "collapsed", tune, ranked, thin, {"design": [list(row) for row in design]}, distort)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bmtme import DataError, Trial, read_trial
+from bmtme import DataError, Trial, UsageError, read_trial
 from bmtme.checkup.faults import read_in_spite
 from bmtme.cv.digests import digest_trial
 from bmtme.data.order import sort_trial
@@ -111,3 +111,88 @@ def test_a_long_table_has_one_number_a_record():
 def test_the_column_has_no_other_role():
     with pytest.raises(DataError, match=r"'n' is given both as n_plots and as trait"):
         read(traits=["n", "T1"])
+
+
+# --- standard errors ------------------------------------------------------------------------------------------------
+
+ERRORS = pd.DataFrame(
+    {
+        "line": ["b", "a", "c", "b"],
+        "env": ["F", "E", "E", "E"],
+        "T1": [1.0, 2.0, np.nan, 3.0],
+        "s1": [0.1, 0.2, np.nan, 0.3],
+        "T2": [10.0, 20.0, 30.0, 40.0],
+        "s2": [2.0, 1.0, 4.0, 1.0],
+    }
+)
+
+
+def read_errors(frame=ERRORS, **columns):
+    usual = {"line": "line", "env": "env", "traits": ["T1", "T2"], "se": {"T1": "s1", "T2": "s2"}}
+    return Trial.from_frame(frame, **usual | columns)
+
+
+def test_errors_go_with_their_values():
+    trial = read_errors(se_correlation=0.5)
+    np.testing.assert_array_equal(trial.se, ERRORS[["s1", "s2"]])
+    np.testing.assert_array_equal(trial.se_correlation, [[1.0, 0.5], [0.5, 1.0]])
+    np.testing.assert_array_equal(sort_trial(trial)[0].se[:, 1], [1.0, 1.0, 2.0, 4.0])
+    alone = take_trait(trial, 0)
+    np.testing.assert_array_equal(alone.se, ERRORS[["s1"]])
+    assert alone.se_correlation is None
+    assert take_trait(read_errors(se={"T2": "s2"}), 0).se is None
+    hidden = trial.hide(np.array([[False, True]] * 4))
+    assert np.isnan(hidden.se[:, 1]).all()
+    assert pickle.loads(pickle.dumps(trial)).se[0, 0] == 0.1
+    again = Trial.from_frame(trial.to_frame(), line="line", env="env", se={"T1": "T1_se", "T2": "T2_se"})
+    np.testing.assert_array_equal(again.se, trial.se)
+    assert digest_trial(trial) != digest_trial(read_errors())
+    assert digest_trial(read_errors()) != digest_trial(read_errors(ERRORS.assign(s2=[2.0, 1.0, 4.0, 1.5])))
+
+
+def test_errors_of_a_mean_of_records():
+    frame = pd.DataFrame({"line": ["a", "a", "b"], "env": "E", "T": [1.0, 2.0, 3.0], "s": [0.3, 0.4, 0.1]})
+    trial = Trial.from_frame(frame, line="line", env="env", traits="T", se="s")
+    np.testing.assert_allclose(trial.mean_errors()[:, 0, 0], [(0.09 + 0.16) / 4, 0.01])
+
+
+def test_errors_of_a_long_table():
+    long = ERRORS.melt(["line", "env"], ["T1", "T2"], "trait", "value")
+    long["s"] = ERRORS.melt(["line", "env"], ["s1", "s2"])["value"]
+    matrix = pd.DataFrame([[1.0, 0.2], [0.2, 1.0]], index=["T2", "T1"], columns=["T2", "T1"])
+    trial = read_errors(long, traits=None, trait="trait", value="value", se="s", se_correlation=matrix)
+    np.testing.assert_array_equal(trial.se, ERRORS[["s1", "s2"]])
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"se": "s1"}, r"one column for the standard errors of 2 traits \('T1', 'T2'\): name one for each"),
+        ({"se": {"T3": "s1"}}, r"no trait with 'T3': the traits are 'T1', 'T2'"),
+        ({"n_plots": "s2"}, r"n_plots= and se= do not go together"),
+        ({"se": None, "se_correlation": 0.5}, r"se_correlation= needs se="),
+        ({"se": {"T1": "T2"}}, r"'T2' is given both as se and as trait"),
+        ({"se_correlation": 1.0}, r"not positive definite"),
+        ({"se_correlation": [[4.0, 1.0], [1.0, 4.0]]}, r"ones on its diagonal: correlations, no covariances"),
+        ({"se_correlation": np.eye(3)}, r"expected \(2, 2\), got \(3, 3\)"),
+    ],
+)
+def test_errors_that_do_not_do(columns, message):
+    with pytest.raises((DataError, UsageError), match=message):
+        read_errors(**columns)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            0.0,
+            r"se column 's1' of the table holds 0 in row 2 .*line 'a' in environment 'E'\): expected a standard error",
+        ),
+        (-0.5, r"holds -0.5 in row 2"),
+        (None, r"is empty in row 2 .*line 'a' in environment 'E' has a value: give its standard error"),
+    ],
+)
+def test_what_is_no_standard_error(error, message):
+    with pytest.raises(DataError, match=message):
+        read_errors(ERRORS.assign(s1=[0.1, error, np.nan, 0.3]))

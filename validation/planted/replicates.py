@@ -19,8 +19,8 @@ REPLICATES = (
     Mutant(
         "replicates: a record that lacks a trait counts as complete",
         EFFECTS,
-        "add_information(1.0, P[p.part_pattern[q]], e, A[k], h[k])",
-        "add_information(1.0, Ri, e, A[k], h[k])",
+        "add_information(p.part_plots[q], P[p.part_pattern[q]], e, A[k], h[k])",
+        "add_information(p.part_plots[q], Ri, e, A[k], h[k])",
         (TESTS + "test_information_on_the_effects[missing-False-False-fixed]",),
     ),
     Mutant(

@@ -15,7 +15,7 @@ UNRECORDED = (
     Mutant(
         "missing trait taken for data: never imputed",
         "engines/rotated/kernels/missing.py",
-        "draw_missing(rng, patterns, B, K, part_pattern[q], values, 1.0, e, part, q)",
+        "draw_missing(rng, patterns, B, K, part_pattern[q], values, 1.0 / math.sqrt(part_plots[q]), e, part, q)",
         "e[:] = 0.0",
         (MISSING + "test_imputation[missing-unstructured-True]",),
     ),

@@ -69,7 +69,7 @@ class Chain:
         self.state: State = start_state(problem, self.rng, start)
         self.work: Work = allocate_work(problem)
         self.walk: Walk = allocate_walk(problem)
-        paper = is_paper_pair(*structures) and not problem.line_effect
+        paper = is_paper_pair(*structures) and not problem.line_effect and not problem.known
         assert problem.native == paper, "the problem was built with other structures"
         self.start, self.structures = start, structures
         self.flips = list_flips(problem, structures)
@@ -189,10 +189,21 @@ class Chain:
 
 def place_walk(p: Problem, s: State, structures: Structures) -> np.ndarray:
     """Parameters (q,) of the covariances that a chain starts from."""
-    start = Start(s.Sigma_t, s.s2_E, s.R_e[: p.n_trait])
+    start = Start(s.Sigma_t, s.s2_E, take_errors_off(p, s.R_e[: p.n_trait]))
     genetic, residual = structures
     line = start_line(p.line_prior, start.R_e) if p.line_effect else np.zeros(0)
     return np.concatenate([genetic.start(p.genetic, start), residual.start(p.residual, start), line])
+
+
+def take_errors_off(p: Problem, R_e: np.ndarray) -> np.ndarray:
+    """What a residual covariance (L, L) that contains known errors leaves without them, at least a tenth."""
+    if not p.known:
+        return R_e
+    L = p.n_trait
+    errors = np.diagonal(p.common.reshape(-1, L, L), axis1=1, axis2=2)[p.seen].mean(axis=0)
+    errors = errors + np.diagonal(p.part_error, axis1=1, axis2=2).sum(axis=0) / p.n_recorded.sum()
+    root = np.sqrt(np.clip(1.0 - errors / np.diag(R_e), 0.1, 1.0))
+    return np.asarray(R_e * np.outer(root, root))
 
 
 def run_chains(

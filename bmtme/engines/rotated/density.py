@@ -41,7 +41,11 @@ def unpack_trial(theta, p, h):
         return False
     if p.shared:
         return unpack_covariance(theta[last : p.line_first], p.residual.prior.shape, h.KR, h.R_e)
-    return call_build(p.residual.build, p.residual, theta[last : p.line_first], h.R_e)
+    if not call_build(p.residual.build, p.residual, theta[last : p.line_first], h.R_e):
+        return False
+    if p.known:
+        h.R_e[:] += p.common
+    return True
 
 
 @compiled(inline=True)

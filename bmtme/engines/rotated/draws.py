@@ -27,7 +27,7 @@ class Draws(NamedTuple):
     R_e: np.ndarray  # (n, B L, L)
     Sigma_r: np.ndarray  # (n, L, L) of a line effect outside the relationship; zero where there is none
     genetic: np.ndarray  # (n, I, L) genetic variance of every column, the diagonal of C
-    residual: np.ndarray  # (n, I, L) residual variance of a plot
+    residual: np.ndarray  # (n, I, L) residual variance of a plot, without known errors
     beta: np.ndarray  # (n, I, L) absent columns from their prior given mu, tau
     mu: np.ndarray  # (n, L)
     tau: np.ndarray  # (n, L)
@@ -60,7 +60,7 @@ def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
     """Arrays for n draws; `slots` (n,) numbers the draws whose effects are kept, -1 elsewhere."""
     I, L, J = p.n_env, p.n_trait, len(p.d)
     kept = int(slots.max(initial=-1)) + 1
-    B = p.block.max() + 1
+    B = 1 if p.tied else p.block.max() + 1
     paper, other = (n, 0) if p.proportional else (0, n)
     return Draws(
         Sigma_t=np.empty((paper, L, L)),
@@ -183,6 +183,8 @@ def record_residual(rng, p, s, theta, t, out):
     """Write the blocks of R_e to row t, those of environments and traits without a record from their prior."""
     if p.shared:
         out.R_e[t] = s.R_e
+    elif p.tied:
+        out.R_e[t] = s.R_e[: p.n_trait] - p.common[: p.n_trait]
     else:
         whole = np.empty(p.whole_residual.size)
         if not call_complete(p.residual.complete, rng, p.residual, theta[p.residual.first : p.line_first], whole):
@@ -191,7 +193,8 @@ def record_residual(rng, p, s, theta, t, out):
             return False
     for i in range(p.n_env):
         for l in range(p.n_trait):
-            out.residual[t, i, l] = out.R_e[t, p.block[i] * p.n_trait + l, l]
+            first = 0 if p.tied else p.block[i] * p.n_trait
+            out.residual[t, i, l] = out.R_e[t, first + l, l]
     return True
 
 

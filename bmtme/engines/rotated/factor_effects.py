@@ -105,13 +105,14 @@ def sum_level_information(p, s, w, f, A, h):
                         for g in range(x.part_level.shape[1]):
                             if g != f and x.part_level[q, g] >= 0:
                                 e[l] -= s.level_effects[x.part_level[q, g], l]
+                e *= p.part_plots[q]
                 add_information(p.part_plots[q], P[p.part_pattern[q]], e, A[k], h[k])
     return True
 
 
 @compiled()
 def add_information(n, P, e, A, h):
-    """A += n P, h += P e."""
+    """A += n P, h += P e, e the sum over n plots."""
     for a in range(e.shape[0]):
         for b in range(e.shape[0]):
             A[a, b] += n * P[a, b]

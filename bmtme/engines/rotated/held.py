@@ -16,12 +16,14 @@ from bmtme.engines.rotated.density import evaluate
 from bmtme.engines.rotated.draws import allocate_draws, hold_draws, record_draw, record_total
 from bmtme.engines.rotated.factor_effects import draw_factors, refill
 from bmtme.engines.rotated.kernels.pair import whiten
+from bmtme.engines.rotated.known_errors import draw_true_values
 from bmtme.engines.rotated.line_effect import draw_line
 from bmtme.engines.rotated.problem import Problem, hold_problem
 from bmtme.engines.rotated.state import (
     BLOCK,
     COVARIANCES,
     DENSITY,
+    ERRORS,
     FACTOR,
     LEVELS,
     LINE,
@@ -41,11 +43,14 @@ from bmtme.linalg.pointers import find_address
 
 
 class Needs(NamedTuple):
-    """Which steps that not every fit has: draws of line effects, of effects of levels, records of effects not split."""
+    """Which steps that not every fit has: draws of line effects, of effects of levels, records of effects not split,
+    draws of what records with known errors are means of.
+    """
 
     line: bool = False
     levels: bool = False
     total: bool = False
+    errors: bool = False
 
 
 NOTHING = Needs()
@@ -55,7 +60,7 @@ FOUND: dict[tuple[Any, ...], np.ndarray] = {}
 
 def list_needs(p: Problem) -> Needs:
     """Those of a problem."""
-    return Needs(bool(p.line_effect), len(p.factors.factor) > 0, not p.proportional)
+    return Needs(bool(p.line_effect), len(p.factors.factor) > 0, not p.proportional, bool(p.known))
 
 
 def hold(p: Problem, s: State, w: Work, h: Walk | None = None, needs: Needs | None = None) -> tuple[Any, ...]:
@@ -69,6 +74,7 @@ def hold(p: Problem, s: State, w: Work, h: Walk | None = None, needs: Needs | No
         steps = FOUND.setdefault(kinds, np.zeros(N_STEPS, np.int64))
         needs = list_needs(p) if needs is None else needs
         left_out = {LINE: not needs.line, LEVELS: not needs.levels, RECORD_TOTAL: not needs.total}
+        left_out[ERRORS] = not needs.errors
         if any(not address and not left_out.get(place) for place, address in enumerate(steps.tolist())):
             draws = hold_draws(allocate_draws(p, 0, np.zeros(0, np.int64), False))
             find_steps(steps, kinds, needs, numba.typeof(draws))
@@ -93,5 +99,7 @@ def find_steps(steps: np.ndarray, kinds: tuple[Any, ...], needs: Needs, draws: A
         steps[LINE] = find_address(draw_line, True, *effects)
     if needs.levels:
         steps[LEVELS] = find_address(draw_factors, True, *effects)
+    if needs.errors:
+        steps[ERRORS] = find_address(draw_true_values, True, *effects, 0, 0, 0)
     if needs.total:
         steps[RECORD_TOTAL] = find_address(record_total, 0, *effects, *row)

@@ -18,11 +18,13 @@ from bmtme.linalg.compile import compiled
 from bmtme.linalg.record import define_record
 from bmtme.model.codes import CovariancePrior
 from bmtme.model.eigenbasis import Eigenbasis
+from bmtme.model.errors import Errors
 from bmtme.model.factors import Factor
 from bmtme.model.layout import Layout
 from bmtme.structures.part import Part
 from bmtme.structures.proportional import PAPER_PAIR, Proportional, Shared
 from bmtme.structures.structure import Genetic, Residual, make_part
+from bmtme.structures.tied import Tied
 
 
 class MeanPrior(NamedTuple):
@@ -62,11 +64,13 @@ class Problem(NamedTuple):
     env_width: np.ndarray  # (I,) its number of recorded traits
     proportional: bool  # C is made of Sigma_t and Sigma_E, effects are split into b1 and b2
     shared: bool  # R is made of one R_e
-    by_env: bool  # R has a block for each environment
+    by_env: bool  # R has a covariance for each environment
     native: bool  # both and no line effect: the paper's model, which has Gibbs steps
     product: bool  # and every seen environment records every trait: T is a Kronecker product
     interaction: bool  # more than one environment: b2 and Sigma_E exist
     line_effect: bool  # lines have an effect outside the relationship (`line_effect`)
+    known: bool  # records have errors of known covariance (`known_errors`)
+    tied: bool  # blocks of R, for these, are of one R_e
     # plots
     k: np.ndarray  # (I,)
     n_recorded: np.ndarray  # (I,) records
@@ -82,6 +86,9 @@ class Problem(NamedTuple):
     part_offset: np.ndarray
     part_pattern: np.ndarray
     part_plots: np.ndarray  # (P,)
+    part_error: np.ndarray  # (P, L, L) known covariance of their errors beyond the common one
+    part_root: np.ndarray  # (P, L, L) of which this is a root
+    common: np.ndarray  # (B L, L) known covariance common to the errors of an environment
     block: np.ndarray  # (I,) block of the residual covariance of each environment
     pattern_block: np.ndarray  # (Q,) and of each pattern
     # data
@@ -125,6 +132,7 @@ def build_problem(
     line_effect: bool = False,
     factors: Sequence[Factor] = (),
     precision: float = 0.0,
+    errors: Errors | None = None,
 ) -> Problem:
     """Assemble the constants of a fit.
 
@@ -132,6 +140,7 @@ def build_problem(
     ----------
     line_effect : needs a layout without multiples
     factors, precision : of the records of the layout; see `lay_factors`
+    errors : of the records, scaled; the layout knows which are uncertain
     prior_t, prior_E, prior_e : of covariances of traits in C, of environments, of the residuals' covariances of traits
     values : (N, L) records in scaled units, NaN where missing, in the order of the layout's records
     """
@@ -142,7 +151,12 @@ def build_problem(
     width = layout.recorded.sum(axis=1).astype(np.int64)
     seen = np.flatnonzero(width).astype(np.int64)
     S, P, M = len(layout.cell_line), len(layout.part_record), len(col_env)
+    assert errors is None or (np.all(layout.rec_plots == 1.0) and not factors), "means of plots, or levels, with errors"
+    if errors is not None and type(residual) is Shared:
+        residual = Tied()
     patterns, block, pattern_block, cell_pattern, part_pattern = split_patterns(layout, residual.by_env)
+    known = Errors(np.zeros((I, L, L)), *np.zeros((2, len(layout.rec_line), L, L))) if errors is None else errors
+    common = known.common if residual.by_env else np.zeros((1, L, L))
     part_plots, part_cell = layout.rec_plots[layout.part_record], np.repeat(np.arange(S), np.diff(layout.part_offset))
     problem = Problem(
         d=np.ascontiguousarray(basis.values),
@@ -176,6 +190,9 @@ def build_problem(
         part_offset=layout.part_offset,
         part_pattern=part_pattern,
         part_plots=part_plots,
+        part_error=known.rest[layout.part_record],
+        part_root=known.root[layout.part_record],
+        common=common.reshape(-1, L).copy(),
         block=block,
         pattern_block=pattern_block,
         fixed=np.empty((M, J)),
@@ -183,7 +200,9 @@ def build_problem(
         cell_mean=np.empty((S, L)),
         part_values=np.empty((P, L)),
         within=np.empty((I, L, L)),
-        **lay_structures(genetic, residual, layout.recorded, prior_t, prior_E, prior_e, line_effect),
+        **lay_structures(
+            genetic, residual, layout.recorded, prior_t, prior_E, prior_e, line_effect, errors is not None
+        ),
         means=means,
         factors=lay_factors(layout, basis, factors, precision),
         inner=inner,
@@ -193,13 +212,18 @@ def build_problem(
 
 
 def take_paper_pair(p: Problem) -> Problem:
-    """The same data and priors with the paper's pair, from whose draws and modes other structures start."""
+    """The same data and priors with the paper's pair, from whose draws and modes other structures start.
+
+    Errors are a part of its residuals.
+    """
     if p.native:
         return p
     priors = p.genetic.prior, p.genetic.prior_env, p.residual.prior
-    block, pattern_block = np.zeros_like(p.block), np.zeros_like(p.pattern_block)
     return p._replace(
-        **lay_structures(*PAPER_PAIR, p.recorded, *priors, False), block=block, pattern_block=pattern_block
+        **lay_structures(*PAPER_PAIR, p.recorded, *priors, False, False),
+        block=np.zeros_like(p.block),
+        pattern_block=np.zeros_like(p.pattern_block),
+        common=np.zeros((p.n_trait, p.n_trait)),
     )
 
 
@@ -211,9 +235,11 @@ def lay_structures(
     prior_E: CovariancePrior,
     prior_e: CovariancePrior,
     line_effect: bool,
+    known: bool,
 ) -> dict[str, Any]:
     """What a `Problem` says of its structures: which they are, and their parts over recorded and over all columns."""
     proportional, shared = type(genetic) is Proportional, type(residual) is Shared
+    tied = type(residual) is Tied
     parts = []
     for columns in (recorded, np.ones_like(recorded)):
         first = make_part(genetic, 0, columns, prior_t, prior_E, not proportional)
@@ -226,8 +252,10 @@ def lay_structures(
         "whole_residual": parts[1][1],
         "proportional": proportional,
         "shared": shared,
-        "by_env": residual.by_env,
+        "by_env": residual.by_env and not tied,
         "native": proportional and shared and not line_effect,
+        "known": known,
+        "tied": tied,
         "product": bool(proportional and shared and complete and not line_effect),
         "line_effect": line_effect,
         "line_first": parts[0][1].first + parts[0][1].size,

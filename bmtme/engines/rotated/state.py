@@ -19,7 +19,7 @@ class State(NamedTuple):
 
     Sigma_t: np.ndarray  # (L, L)
     s2_E: np.ndarray  # (I,) diagonal of Sigma_E; zero with one environment
-    R_e: np.ndarray  # (B L, L) residual covariance of a plot, its blocks one below the other
+    R_e: np.ndarray  # (B L, L) residual covariance of a plot, its blocks one below the other; with common errors
     Sigma_r: np.ndarray  # (L, L) of the line effect outside the relationship
     aux_t: np.ndarray  # (L,) half-t auxiliaries
     aux_E: np.ndarray  # (I,)
@@ -45,8 +45,8 @@ class State(NamedTuple):
 
 
 #: Steps of a sweep that are called at addresses, by their places in `Work.steps`; `held` finds these.
-N_STEPS = 11
-WHITEN, FACTOR, DENSITY, MOVE, BLOCK, LINE, COVARIANCES, REFILL, LEVELS, RECORD, RECORD_TOTAL = range(N_STEPS)
+N_STEPS = 12
+WHITEN, FACTOR, DENSITY, MOVE, BLOCK, LINE, COVARIANCES, REFILL, LEVELS, RECORD, RECORD_TOTAL, ERRORS = range(N_STEPS)
 
 
 class Work(NamedTuple):

@@ -32,8 +32,9 @@ from bmtme.engines.rotated.kernels.interaction import (
 from bmtme.engines.rotated.kernels.missing import average_cells, complete_cross_products, draw_cells, fill_regressions
 from bmtme.engines.rotated.kernels.pair import factor_product, fill_residual, transform_back, transform_forward, whiten
 from bmtme.engines.rotated.kernels.residual import exchange_cells, sum_log_density, sum_rotated_residuals
+from bmtme.engines.rotated.known_errors import call_draw_true_values
 from bmtme.engines.rotated.line_effect import add_line_covariance, add_line_rows, draw_line, subtract_line_rows
-from bmtme.engines.rotated.state import LINE, WHITEN
+from bmtme.engines.rotated.state import ERRORS, LINE, WHITEN
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.pointers import call_apart, call_bool, call_int
 from bmtme.linalg.rotation import copy_rows, count_stretch, rotate_back, rotate_forward, scale_rows
@@ -231,6 +232,8 @@ def impute(rng, p, s, w, known):
                 rng, start, stop, p.col_trait[first : first + width], w.fitted, p.patterns, w.B, w.Kp, p.cell_pad,
                 p.cell_pattern, p.part_offset, p.part_pattern, p.part_plots, s.pad, s.part,
             )  # fmt: skip
+            if p.known and not call_draw_true_values(w.steps[ERRORS], (rng, p, s, w, i, start, stop)):
+                return False
             add_cells(p, s, w, i, start, stop)
     return True
 
