@@ -10,6 +10,7 @@ import numpy as np
 
 from bmtme.arguments import is_one_of, show, whole_number
 from bmtme.choices import SAMPLERS
+from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
 from bmtme.model.baselines import EnvironmentMeans, SingleTrait
 from bmtme.model.structure import BMTME
@@ -84,6 +85,19 @@ class Sampling:
             raise UsageError(
                 f"sampler={self.sampler!r} draws the covariances of the paper's model only, and this one has the "
                 f"{other}: leave sampler out, which is {SAMPLERS[0]!r}."
+            )
+
+    def refuse_covariates(self, trial: Trial) -> None:
+        """Refuse covariates where the sampler does not draw their slopes.
+
+        Raises
+        ------
+        UsageError
+        """
+        if trial.covariates and self.sampler == "stepwise":
+            raise UsageError(
+                "sampler='stepwise' draws the means given the effects of lines, and covariates are drawn beside the "
+                f"means in one block with them: leave sampler out, which is {SAMPLERS[0]!r}, or leave covariates out."
             )
 
     @property

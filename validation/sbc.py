@@ -56,6 +56,7 @@ PAIRS: dict[str, dict[str, Any]] = {
     "by environment": {"genetic": Proportional(), "residual": ByEnv()},
     "separable, scaled": {"genetic": Separable(), "residual": Scaled()},
     "line effect": {"genetic": Proportional(), "residual": Shared(), "line_effect": True},
+    "blocks": {"genetic": Proportional(), "residual": Shared(), "blocks": 2},
 }
 #: (variant, sampler, replicates)
 Plan = Sequence[tuple[str, str, int]]

@@ -194,6 +194,19 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
         metavar="COL,...",
         help="column, or columns together, that tell the plots of a line in an environment apart",
     )
+    group.add_argument(
+        "--blocks",
+        action="append",
+        metavar="COL,...",
+        help="factors within environments with random effects, such as blocks or rows; rep:block for blocks numbered "
+        "anew in each replicate",
+    )
+    group.add_argument(
+        "--covariates",
+        action="append",
+        metavar="COL,...",
+        help="numbers of each plot, such as its stand, on which traits depend with a slope",
+    )
     group.add_argument("--trait", metavar="COL", help="long table: column with the names of the traits")
     group.add_argument("--value", metavar="COL", help="long table: column with the values")
     group.add_argument(
@@ -224,6 +237,8 @@ def check_data_options(args: argparse.Namespace) -> None:
         parser.error(f"argument {given}: needs {lacking} too: a long table has both columns, a wide one neither")
     args.traits = split_names(parser, "--traits", args.traits)
     args.rep = split_names(parser, "--rep", args.rep)
+    args.blocks = split_names(parser, "--blocks", args.blocks)
+    args.covariates = split_names(parser, "--covariates", args.covariates)
     args.missing = split_names(parser, "--missing", args.missing)
     _check_pedigree_options(args)
 

@@ -145,7 +145,9 @@ def read_families(args: argparse.Namespace, path: str, lines: Sequence[str]) -> 
 
 def name_columns(args: argparse.Namespace) -> dict[str, Any]:
     """The columns of the phenotypes that the options name, in the order of `bmtme.data.records.read_records`."""
-    return {name: getattr(args, name) for name in ("line", "env", "traits", "rep", "trait", "value")}
+    return {
+        name: getattr(args, name) for name in ("line", "env", "traits", "rep", "trait", "value", "blocks", "covariates")
+    }
 
 
 def name_format(args: argparse.Namespace) -> NumberFormat:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bmtme.arguments import as_list, as_text
+from bmtme.data.effects import list_columns, read_blocks, read_covariates
 from bmtme.data.tables.cells import number
 from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
@@ -34,6 +35,8 @@ class Records(NamedTuple):
     env_index: np.ndarray
     values: np.ndarray
     reps: tuple[str, ...] | None
+    blocks: Mapping[str, tuple[str, ...]] = {}
+    covariates: Mapping[str, np.ndarray] = {}
 
 
 def read_records(
@@ -44,6 +47,8 @@ def read_records(
     rep: Names | None,
     trait: str | None,
     value: str | None,
+    blocks: Names | None = None,
+    covariates: Names | None = None,
 ) -> Records:
     """Turn a wide or a long table into records; see `Trial.from_frame` for the keywords, the rules and the errors."""
     if (trait is None) != (value is None):
@@ -53,18 +58,23 @@ def read_records(
         trait, value = as_text(trait, "trait"), as_text(value, "value")
     rep_columns = [] if rep is None else as_names(rep, "rep")
     wanted = None if traits is None else as_names(traits, "traits")
-    _check_names(line, env, rep_columns, wanted, trait, value)
+    factors = list_columns([] if blocks is None else as_names(blocks, "blocks"), table.columns)
+    beside = [] if covariates is None else as_names(covariates, "covariates")
+    _check_names(line, env, rep_columns, wanted, trait, value, factors, beside)
     if table.frame.empty:
         raise DataError(f"{table.name} has no records: expected at least one row below the header.")
     line_index, lines = _encode(table.identifiers(line, "line"))
     env_index, envs = _encode(table.identifiers(env, "env"))
     parts = _rep_parts(table, rep_columns)
-    plots = list(zip(line_index.tolist(), env_index.tolist(), *parts, strict=True))
+    labels = read_blocks(table, factors)
+    plots = list(zip(line_index.tolist(), env_index.tolist(), *parts, *labels.values(), strict=True))
     reps = tuple(":".join(labels) for labels in zip(*parts, strict=True)) if parts else None
 
     if trait is None or value is None:
-        chosen = _numeric_columns(table, {line, env, *rep_columns}) if wanted is None else wanted
+        used = {line, env, *rep_columns, *beside, *(column for columns in factors.values() for column in columns)}
+        chosen = _numeric_columns(table, used) if wanted is None else wanted
         values = np.column_stack([table.numbers(name, "trait") for name in chosen])
+        numbers = read_covariates(table, beside)
         if parts:
             _refuse_repeats(table, plots, lines, envs, reps)
     else:
@@ -84,8 +94,20 @@ def read_records(
         values[record[rows], column[rows]] = table.numbers(value, "value", rows)
         line_index, env_index = line_index[first], env_index[first]
         reps = None if reps is None else tuple(reps[row] for row in first)
+        labels = {name: [own[row] for row in first] for name, own in labels.items()}
+        numbers = read_covariates(table, beside, record, first)
 
-    records = Records(lines, envs, tuple(chosen), line_index, env_index, values, reps)
+    records = Records(
+        lines,
+        envs,
+        tuple(chosen),
+        line_index,
+        env_index,
+        values,
+        reps,
+        {name: tuple(own) for name, own in labels.items()},
+        numbers,
+    )
     _check_values(records, table.name)
     return records
 
@@ -102,7 +124,7 @@ def name_environment(
     """
     if env is not None:
         return table, env
-    used = {line, *others, *as_names(traits or (), "traits"), *as_names(rep or (), "rep")}
+    used = {line, *(name for names in (traits, rep, *others) for name in as_names(names or (), "a column"))}
     for name in table.columns:
         words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
         if name in used or _ENVIRONMENTS.isdisjoint(word.casefold() for word in words):
@@ -132,8 +154,10 @@ def _check_names(
     traits: Sequence[str] | None,
     trait: str | None,
     value: str | None,
+    factors: Mapping[str, Sequence[str]],
+    covariates: Sequence[str],
 ) -> None:
-    """Refuse a column asked for in two roles, and a trait asked for twice."""
+    """Refuse a column asked for in two roles, but for one of blocks and reps, and a trait asked for twice."""
     if traits is not None:
         if not traits:
             raise UsageError("traits= names no trait: name at least one, or leave it out to take all.")
@@ -142,6 +166,8 @@ def _check_names(
             raise DataError(f"The trait {traits[repeat[1]]!r} is named twice: name every trait once.")
     roles: list[tuple[str, str]] = [("line", line), ("env", env)]
     roles += [("rep", name) for name in rep_columns]
+    parts = dict.fromkeys(column for columns in factors.values() for column in columns if column not in rep_columns)
+    roles += [("blocks", name) for name in parts] + [("covariates", name) for name in dict.fromkeys(covariates)]
     if trait is not None and value is not None:
         roles += [("trait", trait), ("value", value)]
     else:
@@ -191,7 +217,7 @@ def _refuse_repeats(
     reps: Sequence[str] | None,
     traits: Sequence[str] | None = None,
 ) -> None:
-    """Refuse two rows with the same line, environment, rep (and trait)."""
+    """Refuse two rows with the same line, environment, rep, blocks (and trait)."""
     repeat = first_repeat(keys)
     if repeat is None:
         return

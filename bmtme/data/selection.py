@@ -19,12 +19,10 @@ def take_trait(trial: Trial, trait: int, envs: np.ndarray | None = None) -> Tria
     """
     envs = np.ones(len(trial.envs), bool) if envs is None else envs
     kept = np.flatnonzero(envs[trial.env_index])
-    return Trial(
-        trial.lines,
-        tuple(name for name, keep in zip(trial.envs, envs, strict=True) if keep),
-        (trial.traits[trait],),
-        trial.line_index[kept],
-        (np.cumsum(envs) - 1)[trial.env_index[kept]],
-        trial.values[kept][:, [trait]],
-        None if trial.reps is None else tuple(trial.reps[n] for n in kept),
+    return trial.take_records(
+        kept,
+        envs=tuple(name for name, keep in zip(trial.envs, envs, strict=True) if keep),
+        traits=(trial.traits[trait],),
+        env_index=(np.cumsum(envs) - 1)[trial.env_index[kept]],
+        values=trial.values[kept][:, [trait]],
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import as_array, as_list, as_text, is_unicode, show
+from bmtme.data.effects import check_blocks, check_covariates
 from bmtme.data.records import Names, as_names, name_environment, read_records
 from bmtme.data.tables.cells import HUGE, NumberFormat
 from bmtme.data.tables.files import Table, read_table
@@ -45,6 +46,10 @@ class Trial:
         Values in the user's units, NaN where missing.
     reps : sequence of N str, optional
         Label of each record's replicate or plot.
+    blocks : dict of sequences of N str, optional
+        By factor, the label of each record's block within its environment, empty for none.
+    covariates : dict of (N,) float arrays, optional
+        Values of each record by covariate, NaN where missing.
 
     Raises
     ------
@@ -59,10 +64,12 @@ class Trial:
     env_index: np.ndarray
     values: np.ndarray
     reps: tuple[str, ...] | None = None
+    blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for field in ("lines", "envs", "traits"):
-            object.__setattr__(self, field, _checked_labels(getattr(self, field), field))
+        for part in ("lines", "envs", "traits"):
+            object.__setattr__(self, part, _checked_labels(getattr(self, part), part))
         try:
             values = np.array(self.values, dtype=np.float64, order="C")
         except (TypeError, ValueError, OverflowError):
@@ -78,14 +85,16 @@ class Trial:
             raise DataError(f"values holds {what} of trait {self.traits[column]!r} in record {record}.")
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
-        for field, labels in (("line_index", self.lines), ("env_index", self.envs)):
-            index = _checked_index(getattr(self, field), field, len(values), len(labels))
-            object.__setattr__(self, field, index)
+        for part, labels in (("line_index", self.lines), ("env_index", self.envs)):
+            index = _checked_index(getattr(self, part), part, len(values), len(labels))
+            object.__setattr__(self, part, index)
         if self.reps is not None:
             reps = tuple(as_list(self.reps, "reps"))
             if len(reps) != len(values) or not all(isinstance(rep, str) for rep in reps):
                 raise DataError(f"reps must hold one text per record: expected {len(values)}, got {len(reps)}.")
             object.__setattr__(self, "reps", reps)
+        object.__setattr__(self, "blocks", check_blocks(self.blocks, len(values)))
+        object.__setattr__(self, "covariates", check_covariates(self.covariates, len(values)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Unpickled arrays are writeable: build anew, so that a copy in another process is as immutable.
@@ -97,6 +106,8 @@ class Trial:
             self.env_index,
             self.values,
             self.reps,
+            self.blocks,
+            self.covariates,
         )
 
     def __repr__(self) -> str:
@@ -133,6 +144,8 @@ class Trial:
         value: str | None = None,
         missing: Codes | None = None,
         decimal: str = ".",
+        blocks: Names | None = None,
+        covariates: Names | None = None,
     ) -> Trial:
         """Make a trial from a wide table (one row = one record) or a long one (one row = one value).
 
@@ -150,7 +163,8 @@ class Trial:
         rep : str or list of str, optional
             Column that tells the plots of a line in an environment apart. Of several columns, the joint value counts,
             and some of them may be empty in a row, but not all. A wide table may do without: its repeated rows are
-            replicates. In a long table, the values of one line, environment and rep are one record.
+            replicates. In a long table, the values of one line, environment and rep are one record. Blocks tell plots
+            apart, too.
         trait, value : str, optional
             Columns of a long table with the trait's name and its value. Both or neither.
         missing : str, number or list of these, optional
@@ -158,6 +172,13 @@ class Trial:
             number stands for every way to write it.
         decimal : {".", ","}
             Decimal sign of values that are text.
+        blocks : str or list of str, optional
+            Columns of factors whose levels within an environment, such as blocks, rows or harvest days, have random
+            effects. ``rep:block`` is the block within the replicate, where blocks are numbered anew in each. A column
+            of `rep` that stands here, too, counts as blocks and not as replicates.
+        covariates : str or list of str, optional
+            Columns with a number for each plot, such as the stand, on which a trait depends with one slope; they count
+            as deviations from the mean of their environment.
 
         Returns
         -------
@@ -181,7 +202,7 @@ class Trial:
         if not isinstance(df, pd.DataFrame):
             raise UsageError(f"expected a pandas DataFrame, got {type(df).__name__}; read_trial reads files.")
         table = Table.from_frame(df, form=NumberFormat.of(missing, decimal))
-        return make_trial(table, line, env, traits, rep, trait, value)
+        return make_trial(table, line, env, traits, rep, trait, value, blocks, covariates)
 
     def hide(self, mask: np.ndarray) -> Trial:
         """The same trial with the values under `mask` missing.
@@ -196,8 +217,37 @@ class Trial:
             raise UsageError(
                 f"mask must be a boolean array of shape {self.values.shape}, got {mask.dtype} of shape {mask.shape}."
             )
-        values = np.where(mask, np.nan, self.values)
-        return Trial(self.lines, self.envs, self.traits, self.line_index, self.env_index, values, self.reps)
+        return replace(self, values=np.where(mask, np.nan, self.values))
+
+    def take_records(self, records: np.ndarray, **parts: Any) -> Trial:
+        """The trial of some of its records, by their places and in that order; `parts` in place of other fields."""
+        own = {
+            "line_index": self.line_index[records],
+            "env_index": self.env_index[records],
+            "values": self.values[records],
+            "reps": None if self.reps is None else tuple(self.reps[n] for n in records),
+            "blocks": {name: tuple(labels[n] for n in records) for name, labels in self.blocks.items()},
+            "covariates": {name: values[records] for name, values in self.covariates.items()},
+        }
+        return replace(self, **own | parts)
+
+    @cached_property
+    def replicates(self) -> tuple[str, ...] | None:
+        """Label of each record's replicate: `reps` less those of its columns that are blocks; None for none.
+
+        Where the columns of `reps` together are blocks, the last one is left out: replicates hold blocks.
+        """
+        if self.reps is None or not self.blocks:
+            return self.reps
+        factors = set(self.blocks.values())
+        parts = [rep.split(":") for rep in self.reps]
+        several = len({len(labels) for labels in parts}) == 1
+        columns = list(zip(*parts, strict=True)) if several else [self.reps]
+        joint = tuple(rep if rep and rep[-1] != ":" else "" for rep in self.reps)
+        if len(columns) > 1 and joint in factors:
+            columns = columns[:-1]
+        columns = [labels for labels in columns if labels not in factors]
+        return tuple(":".join(labels) for labels in zip(*columns, strict=True)) if columns else None
 
     def counts(self) -> np.ndarray:
         """Number of recorded plots of every line, environment and trait: (J, I, L) int64 array."""
@@ -247,15 +297,7 @@ class Trial:
         place = {name: j for j, name in enumerate(kept)}
         new_index = np.array([place.get(name, -1) for name in self.lines], dtype=np.int64)
         records = np.flatnonzero(new_index[self.line_index] >= 0)
-        return Trial(
-            tuple(kept),
-            self.envs,
-            self.traits,
-            new_index[self.line_index[records]],
-            self.env_index[records],
-            self.values[records],
-            None if self.reps is None else tuple(self.reps[record] for record in records),
-        )
+        return self.take_records(records, lines=tuple(kept), line_index=new_index[self.line_index[records]])
 
     def check(
         self,
@@ -291,7 +333,7 @@ class Trial:
         return look_over(self, relationship, outlier, unrelated)
 
     def to_frame(self, *, line: str = "line", env: str = "env", rep: str = "rep") -> pd.DataFrame:
-        """Wide table, one row per record: the line, the environment, the rep if there is one, and the traits.
+        """Wide table, one row per record: the line, the environment, rep, blocks and covariates if any, and the traits.
 
         Parameters
         ----------
@@ -302,12 +344,14 @@ class Trial:
         labels = {line: [self.lines[j] for j in self.line_index], env: [self.envs[i] for i in self.env_index]}
         if self.reps is not None:
             labels[rep] = list(self.reps)
-        names = [line, env, *([rep] if self.reps is not None else []), *self.traits]
+        names = [line, env, *([rep] if self.reps is not None else []), *self.blocks, *self.covariates, *self.traits]
         repeat = first_repeat(names)
         if repeat is not None:
             raise UsageError(
                 f"two columns would be named {names[repeat[1]]!r}: choose other names for line=, env= or rep=."
             )
+        labels |= {name: list(own) for name, own in self.blocks.items()}
+        labels |= {name: own.tolist() for name, own in self.covariates.items()}
         return pd.DataFrame({**labels, **dict(zip(self.traits, self.values.T.copy(), strict=True))})
 
 
@@ -323,6 +367,8 @@ def read_trial(
     missing: Codes | None = None,
     decimal: str = ".",
     sheet: str | None = None,
+    blocks: Names | None = None,
+    covariates: Names | None = None,
 ) -> Trial:
     """Read a trial from a file: CSV or TSV, possibly compressed with gzip, Excel (.xlsx) or Parquet (.parquet).
 
@@ -332,7 +378,7 @@ def read_trial(
         The ending of its name tells the format. CSV and TSV are read as text, so that line ``001`` stays ``001``; with
         ``decimal=","``, semicolons may separate the columns. Cells of a workbook that are text stay as they are too; a
         cell that shows a number in a format of zeros only (``001``) is taken as shown.
-    line, env, traits, rep, trait, value, missing, decimal
+    line, env, traits, rep, trait, value, missing, decimal, blocks, covariates
         As for `Trial.from_frame`.
     sheet : str, optional
         Sheet of a workbook; by default the first, with a warning if there are others.
@@ -356,7 +402,7 @@ def read_trial(
         Parquet).
     """
     table = read_table(path, NumberFormat.of(missing, decimal), sheet)
-    return make_trial(table, line, env, traits, rep, trait, value)
+    return make_trial(table, line, env, traits, rep, trait, value, blocks, covariates)
 
 
 def make_trial(table: Table, line: str, env: str | None, *columns: Any) -> Trial:

@@ -30,6 +30,7 @@ from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.problem import Problem
 from bmtme.errors import NumericalError, UsageError
 from bmtme.linalg.compile import hash_sources
+from bmtme.model.factors import Factor, find_blocks
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import choose_inner
 from bmtme.results.predictions import Predictor, predict_cells
@@ -127,6 +128,7 @@ def make_pair_study(
     residual: Residual,
     *,
     line_effect: bool = False,
+    blocks: int = 0,
     tune: int = 500,
     ranked: int = 39,
     thin: int = 15,
@@ -136,14 +138,27 @@ def make_pair_study(
 
     The design is the one with most gaps that the genetic structure serves (`choose_design`). Its sampler is
     ``collapsed``.
+
+    blocks : factors of three blocks in each environment, crossed
     """
     genetic = genetic.settle(residual)
     design = choose_design(genetic)
     if line_effect:  # no line with a multiple of the plots
         design = tuple(row[:-1] for row in design)
     case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, even=line_effect)
-    subject = Pair(case, add_offspring(case), choose_held(case), (genetic, residual), line_effect)
+    factors = tuple(scatter_blocks(case, f) for f in range(blocks))
+    subject = Pair(case, add_offspring(case), choose_held(case), (genetic, residual), line_effect, factors)
     return Study(subject, "collapsed", tune, ranked, thin, {"design": [list(row) for row in design]}, distort)
+
+
+def scatter_blocks(case: Case, seed: int, count: int = 3) -> Factor:
+    """Records of each environment in blocks of about one size, at random."""
+    rng = np.random.default_rng(seed)
+    labels = np.empty(len(case.model.env), dtype="U1")
+    for i in range(case.model.n_env):
+        here = np.flatnonzero(case.model.env == i)
+        labels[here] = (rng.permutation(len(here)) % count).astype(str)
+    return find_blocks(f"blocks {seed}", labels.tolist(), case.model.env, case.observed, case.model.n_env)
 
 
 def choose_design(genetic: Genetic) -> tuple[tuple[str, ...], ...]:

@@ -24,8 +24,8 @@ COMPILED = {
         "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "scores",
     ),
     "engines.rotated": (
-        "line_effect", "factors", "problem", "state", "steps", "factor_effects", "draws", "density", "collapsed",
-        "stepwise", "sweep",
+        "line_effect", "factors", "problem", "state", "steps", "factor_effects", "slopes", "draws", "density",
+        "collapsed", "stepwise", "sweep",
     ),
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ where the source moves on, ``tests/project/test_mutant_list.py`` says which entr
 """
 
 from validation.planted import (
+    blocks,
     compared,
     conditionals,
     data,
@@ -32,6 +33,7 @@ MUTANTS = (
     *sweeps.MIRROR,
     *structures.STRUCTURE,
     *replicates.REPLICATES,
+    *blocks.BLOCKS,
     *data.DATA,
     *data.PREDICTED,
     *readers.READERS,

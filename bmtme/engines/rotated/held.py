@@ -18,6 +18,7 @@ from bmtme.engines.rotated.factor_effects import draw_factors, refill
 from bmtme.engines.rotated.kernels.pair import whiten
 from bmtme.engines.rotated.line_effect import draw_line
 from bmtme.engines.rotated.problem import Problem, hold_problem
+from bmtme.engines.rotated.slopes import draw_slopes
 from bmtme.engines.rotated.state import (
     BLOCK,
     COVARIANCES,
@@ -30,6 +31,7 @@ from bmtme.engines.rotated.state import (
     RECORD,
     RECORD_TOTAL,
     REFILL,
+    SLOPES,
     WHITEN,
     State,
     Work,
@@ -41,10 +43,14 @@ from bmtme.linalg.pointers import find_address
 
 
 class Needs(NamedTuple):
-    """Which steps that not every fit has: draws of line effects, of effects of levels, records of effects not split."""
+    """Which steps that not every fit has.
+
+    Draws of line effects, of effects of levels, of slopes of covariates; records of effects not split.
+    """
 
     line: bool = False
     levels: bool = False
+    slopes: bool = False
     total: bool = False
 
 
@@ -55,7 +61,8 @@ FOUND: dict[tuple[Any, ...], np.ndarray] = {}
 
 def list_needs(p: Problem) -> Needs:
     """Those of a problem."""
-    return Needs(bool(p.line_effect), len(p.factors.factor) > 0, not p.proportional)
+    slopes = len(p.factors.slopes) > 0
+    return Needs(bool(p.line_effect), len(p.factors.random) > 0, slopes, not p.proportional)
 
 
 def hold(p: Problem, s: State, w: Work, h: Walk | None = None, needs: Needs | None = None) -> tuple[Any, ...]:
@@ -68,8 +75,8 @@ def hold(p: Problem, s: State, w: Work, h: Walk | None = None, needs: Needs | No
         kinds = tuple(numba.typeof(record) for record in held)
         steps = FOUND.setdefault(kinds, np.zeros(N_STEPS, np.int64))
         needs = list_needs(p) if needs is None else needs
-        left_out = {LINE: not needs.line, LEVELS: not needs.levels, RECORD_TOTAL: not needs.total}
-        if any(not address and not left_out.get(place) for place, address in enumerate(steps.tolist())):
+        wanted = {LINE: needs.line, LEVELS: needs.levels, SLOPES: needs.slopes, RECORD_TOTAL: needs.total}
+        if any(not address and wanted.get(place, True) for place, address in enumerate(steps.tolist())):
             draws = hold_draws(allocate_draws(p, 0, np.zeros(0, np.int64), False))
             find_steps(steps, kinds, needs, numba.typeof(draws))
         w.steps[:] = steps
@@ -93,5 +100,7 @@ def find_steps(steps: np.ndarray, kinds: tuple[Any, ...], needs: Needs, draws: A
         steps[LINE] = find_address(draw_line, True, *effects)
     if needs.levels:
         steps[LEVELS] = find_address(draw_factors, True, *effects)
+    if needs.slopes:
+        steps[SLOPES] = find_address(draw_slopes, True, *effects)
     if needs.total:
         steps[RECORD_TOTAL] = find_address(record_total, 0, *effects, *row)

@@ -178,7 +178,7 @@ def build_problem(
         within=np.empty((I, L, L)),
         **lay_structures(genetic, residual, layout.recorded, prior_t, prior_E, prior_e, line_effect),
         means=means,
-        factors=lay_factors(layout, basis, factors, precision),
+        factors=lay_factors(layout, basis, ~np.isnan(values), factors, precision),
         inner=inner,
     )
     load_values(problem, layout, basis, values)

@@ -45,8 +45,8 @@ class State(NamedTuple):
 
 
 #: Steps of a sweep that are called at addresses, by their places in `Work.steps`; `held` finds these.
-N_STEPS = 11
-WHITEN, FACTOR, DENSITY, MOVE, BLOCK, LINE, COVARIANCES, REFILL, LEVELS, RECORD, RECORD_TOTAL = range(N_STEPS)
+N_STEPS = 12
+WHITEN, FACTOR, DENSITY, MOVE, BLOCK, LINE, COVARIANCES, REFILL, LEVELS, SLOPES, RECORD, RECORD_TOTAL = range(N_STEPS)
 
 
 class Work(NamedTuple):
