@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from bmtme import __version__
 from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.checkup.line_effect import FEWEST_CONTRASTS, count_contrasts
+from bmtme.data.effects import centre_covariate
 from bmtme.data.trial import Trial
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
@@ -24,8 +25,17 @@ from bmtme.preparation import Prepared, count_records
 from bmtme.results.convergence import measure_sampling
 from bmtme.results.derivations import share_genetic
 from bmtme.results.information import find_prior_only
+from bmtme.results.levels import (
+    BLOCK,
+    COVARIATE,
+    REPLICATE,
+    list_levels,
+    name_blocks_of,
+    name_replicates_of,
+    show_levels,
+)
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
-from bmtme.results.quantities import REP_EFFECTS, choose_stored
+from bmtme.results.quantities import BLOCK_EFFECTS, REP_EFFECTS, choose_stored
 from bmtme.results.residuals import RECORD_PLOTS, RECORD_SE, SE_CORRELATION
 from bmtme.results.trait_variances import find_prior_only_variances
 from bmtme.results.unrecorded import MOST_RELATED, RELATIONSHIP
@@ -43,33 +53,11 @@ def list_labels(prepared: Prepared, columns: np.ndarray | None = None) -> dict[s
     cells = [
         f"{envs[i]} x {traits[l]}" for i, l in np.argwhere(prepared.layout.recorded if columns is None else columns)
     ]
-    return {"env": list(envs), "trait": list(traits), "cell": cells, "replicate": list_replicates(prepared)}
-
-
-def list_replicates(prepared: Prepared) -> list[str]:
-    """Names of the replicates that have effects, in computing order."""
-    return [
-        f"{prepared.trial.envs[i]}/{label}"
-        for factor in prepared.factors
-        for i, label in zip(factor.env.tolist(), factor.labels, strict=True)
-    ]
-
-
-def show_replicates(parts: Sequence[Prepared]) -> list[str]:
-    """Names of the replicates that have effects in some part of a trial, in the order in which they are shown.
-
-    That is by environment, and in it by their first record in the file.
-    """
-    first: dict[str, tuple[int, int]] = {}
-    for prepared in parts:
-        envs = np.argsort(prepared.shown_envs)
-        names = list_replicates(prepared)
-        for factor in prepared.factors:
-            for n, k in zip(prepared.records.tolist(), factor.level.tolist(), strict=True):
-                if k >= 0:
-                    place = int(envs[factor.env[k]]), n
-                    first[names[k]] = min(place, first.get(names[k], place))
-    return sorted(first, key=first.__getitem__)
+    named = {
+        dim: [factor.name for factor in prepared.factors if factor.kind == kind]
+        for dim, kind in (("factor", BLOCK), (COVARIATE, COVARIATE))
+    }
+    return {"env": list(envs), "trait": list(traits), "cell": cells, **named, **list_levels(prepared)}
 
 
 def collect(
@@ -80,12 +68,12 @@ def collect(
     sampled: list[Draws],
     keep: str,
     columns: np.ndarray | None = None,
-    replicates: Sequence[str] | None = None,
+    levels: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Labelled groups of the result, as xarray Datasets, in the order in which they are shown.
 
     columns : (I, L) bool, of which columns C is kept; default those with a record
-    replicates : of `show_replicates`, where other parts have more than this one
+    levels : of `show_levels`, where other parts have more than this one
     """
     trial, layout = prepared.trial, prepared.layout
     columns = layout.recorded if columns is None else columns
@@ -94,18 +82,20 @@ def collect(
     coords: dict[str, Any] = {twin: names for dim, names in labels.items() for twin in (dim, f"{dim}_bis")}
     coords["line"] = list(prepared.lines)
     sizes = {dim: len(names) for dim, names in labels.items()}
-    stored = choose_stored(problem, model.structures, columns)
+    stored = choose_stored(problem, model.structures, columns, prepared.factors)
     drawn = [quantity for quantity in stored if quantity.is_effect]
     posterior = collect_variables(sampled, stored, scaling, {"trait": np.arange(len(trial.traits)), "cell": cell_trait})
-    replicates = show_replicates([prepared]) if replicates is None else replicates
-    if replicates:
-        stored = [quantity for quantity in stored if quantity is not REP_EFFECTS] + [REP_EFFECTS]
-        own = posterior.get(REP_EFFECTS.name)
-        shape = len(sampled), len(sampled[0].slot), len(replicates), len(trial.traits)
-        posterior[REP_EFFECTS.name] = np.zeros(shape)
-        if own is not None:
-            posterior[REP_EFFECTS.name][:, :, [replicates.index(name) for name in labels["replicate"]]] = own
-        coords["replicate"] = list(replicates)
+    levels = show_levels([prepared]) if levels is None else levels
+    for quantity in (REP_EFFECTS, BLOCK_EFFECTS):
+        dim = quantity.dims[0]
+        if levels[dim]:
+            stored = [each for each in stored if each.name != quantity.name] + [quantity]
+            own = posterior.get(quantity.name)
+            shape = len(sampled), len(sampled[0].slot), len(levels[dim]), len(trial.traits)
+            posterior[quantity.name] = np.zeros(shape)
+            if own is not None:
+                posterior[quantity.name][:, :, [levels[dim].index(name) for name in labels[dim]]] = own
+            coords[dim] = list(levels[dim])
     if keep == "all":
         posterior |= collect_effects(sampled, drawn, prepared.basis, scaling, sizes, thin=False)
     index = {"chain": np.arange(len(sampled)), "draw": np.arange(len(sampled[0].slot))}
@@ -122,7 +112,7 @@ def collect(
         index,
         ATTRS,
     )
-    groups["observed_data"] = collect_observed(prepared, replicates)
+    groups["observed_data"] = collect_observed(prepared, levels)
     groups["constant_data"] = xarray.Dataset(
         {
             "relationship_eigenvalues": ("eigenvector", prepared.basis.values * scaling.m),
@@ -140,23 +130,30 @@ def collect(
     return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
 
 
-def collect_observed(prepared: Prepared, replicates: Sequence[str] = (), parts: Sequence[Prepared] = ()) -> Any:
+def collect_observed(prepared: Prepared, levels: Mapping[str, Sequence[str]], parts: Sequence[Prepared] = ()) -> Any:
     """The records with a value, as they are shown.
 
-    replicates : that have effects; the records tell theirs, empty for none
+    levels : that have effects, as of `show_levels`; the records tell theirs, empty for none
     parts : the same of each trait, where they are fitted one at a time: replicates are told by trait
     """
     import xarray
 
-    trial, layout, order = prepared.trial, prepared.layout, prepared.shown_records
+    trial, layout, order, given = prepared.trial, prepared.layout, prepared.shown_records, prepared.given
     lines = np.array(prepared.lines, dtype=object)[layout.rec_line].astype(str)
     envs = np.array(trial.envs, dtype=object)[layout.rec_env].astype(str)
     record: dict[str, Any] = {"record_line": ("record", lines), "record_env": ("record", envs)}
     record["trait"] = list(trial.traits)
     if trial.n_plots is not None:
         record[RECORD_PLOTS] = ("record", layout.rec_plots.astype(np.int64))
-    if replicates:
-        own = [name_levels(part, prepared.records) for part in parts or [prepared]]
+    if levels[BLOCK]:
+        record["factor"] = list(given.blocks)
+        record["record_block"] = (("record", "factor"), name_blocks_of(prepared, levels[BLOCK]))
+    if given.covariates:
+        centred = [centre_covariate(values, given.env_index) for values in given.covariates.values()]
+        record[COVARIATE] = list(given.covariates)
+        record["record_covariate"] = (("record", COVARIATE), np.column_stack(centred)[prepared.records])
+    if levels[REPLICATE]:
+        own = [name_replicates_of(part, prepared.records) for part in parts or [prepared]]
         record["record_replicate"] = (("record", "trait"), np.stack(own, axis=1)) if parts else ("record", own[0])
     if prepared.given.se is not None:
         record[RECORD_SE] = (("record", "trait"), prepared.given.se[prepared.records])
@@ -165,15 +162,6 @@ def collect_observed(prepared: Prepared, replicates: Sequence[str] = (), parts: 
     return arrange_dataset(
         xarray.Dataset({"Y": (("record", "trait"), prepared.values)}, record, ATTRS), {"record": order}
     )
-
-
-def name_levels(prepared: Prepared, records: np.ndarray) -> np.ndarray:
-    """Replicate of each of some records (places in the trial given) that has an effect, empty for none."""
-    names = np.array([*list_replicates(prepared), ""])
-    levels = np.full(max(records.max(), prepared.records.max()) + 1, -1)
-    if prepared.factors:
-        levels[prepared.records] = prepared.factors[0].level
-    return names[levels[records]]
 
 
 def collect_relationship(prepared: Prepared, alone: bool) -> dict[str, Any]:
@@ -197,18 +185,6 @@ def collect_relationship(prepared: Prepared, alone: bool) -> dict[str, Any]:
     return {RELATIONSHIP: xarray.Dataset(variables, coords, ATTRS)}
 
 
-def describe_replicates(prepared: Prepared, model: BMTME) -> dict[str, Any]:
-    """What effects of replicates there are, for the record of a run: kind, and in how many columns with a record."""
-    columns = int(prepared.layout.recorded.sum())
-    if not prepared.factors:
-        return {"asked": model.rep_effect, "kind": "none", "replicates": 0, "columns": 0, "of": columns}
-    factor = prepared.factors[0]
-    there = sum(int(factor.active[factor.env == i].any(axis=0).sum()) for i in np.unique(factor.env))
-    kind = "random" if factor.random else "fixed"
-    counts = {"replicates": len(factor.labels), "columns": there, "of": columns}
-    return {"asked": model.rep_effect, "kind": kind, **counts}
-
-
 def describe_data(prepared: Prepared) -> dict[str, Any]:
     """Sizes and shares of the data, for the record of a run."""
     trial, layout = prepared.given, prepared.layout
@@ -219,6 +195,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "envs": len(trial.envs),
         "traits": len(trial.traits),
         "records": len(prepared.values),
+        "covariates": list(trial.covariates),
         "missing_values": int(np.isnan(prepared.values).sum()),
         "plots": None if trial.n_plots is None else describe_plots(layout.rec_plots),
         "standard_errors": [] if trial.se is None else list_with_errors(trial),
@@ -251,8 +228,8 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     unrelated, or all related alike, and have one plot in each environment at most; ``spread``, the
     expected sample variance of the lines' effects per unit of their covariance; ``records``, ``observed_sd`` (env x
     trait), number of records and their standard deviation, of means of plots what that of a plot would be at most;
-    ``prior_only``, what the likelihood is flat in, by name;
-    ``alike``, traits that are nearly copies; ``means``, ``shared_variance``, of the model.
+    ``prior_only``, what the likelihood is flat in, by name; ``alike``, traits that are nearly copies; ``blocks``
+    (factor x trait), whether any has an effect; ``means``, ``shared_variance``, of the model.
     """
     observed, env, shown = prepared.observed, prepared.layout.rec_env, prepared.shown_envs
     recorded, residual = prepared.layout.recorded[shown], model.structures[1]
@@ -307,6 +284,7 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
         "means": model.means,
         "prior_only": prior_only,
         "alike": list_alike(prepared),
+        "blocks": [factor.active.any(axis=0).tolist() for factor in prepared.factors if factor.kind == BLOCK],
     }
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_one_of, show, whole_number
+from bmtme.checkup.blocks import refuse_effects
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.choices import KEEP
 from bmtme.collection import (
@@ -21,11 +22,9 @@ from bmtme.collection import (
     collect_observed,
     collect_relationship,
     describe_data,
-    describe_replicates,
     describe_sampling,
     find_facts,
     find_versions,
-    show_replicates,
 )
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
@@ -50,6 +49,7 @@ from bmtme.preparation import (
 from bmtme.progress import Progress
 from bmtme.results.convergence import describe_all_divergences, describe_explanations, list_samplings
 from bmtme.results.fit import Fit
+from bmtme.results.levels import describe_blocks, describe_replicates, show_levels
 from bmtme.results.predictions import arrange_predictions
 from bmtme.results.targets import predict
 from bmtme.results.traits import BY_TRAIT, join_groups
@@ -145,6 +145,8 @@ def fit(
     sampling.refuse(model, trial)
     alone = isinstance(model, SingleTrait)
     prepared = prepare(trial, relationship, unrelated, stand_in if alone else decompose_lines)
+    refuse_effects(prepared.given)
+    sampling.refuse_covariates(prepared.given)
     sets = list_sets(prepared, model)
     keep = plan_memory(sets, sampling, keep_effects)
     warn_of_dropped(prepared)
@@ -176,8 +178,10 @@ def fit(
     clock.append(time.perf_counter())
     data = describe_data(prepared if alone else sets[0].prepared)
     data["rep_effects"] = describe_replicates(sets[0].prepared, sets[0].model)
+    data["blocks"] = describe_blocks(sets[0].prepared)
     if alone:
         data["rep_effects"] = {own.trait: describe_replicates(own.prepared, own.model) for own in sets}
+        data["blocks"] = {own.trait: describe_blocks(own.prepared) for own in sets}
         own_data = {own.trait: describe_data(own.prepared) for own in sets}
         data |= {name: {t: each[name] for t, each in own_data.items()} for name in OF_DECOMPOSITION}
     record = {
@@ -275,17 +279,17 @@ def collect_all(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The groups of the result, and by trait (empty: all together) the facts and how the chains went."""
     groups, facts, went = {}, {}, {}
-    replicates = show_replicates([own.prepared for own in sets])
+    levels = show_levels([own.prepared for own in sets])
     for own, (problem, scaling), found, drawn in zip(sets, built, modes, sampled, strict=True):
         of = own.prepared, own.model, problem, scaling
         columns = np.ones_like(own.prepared.layout.recorded) if own.trait else None
-        groups[own.trait] = collect(*of, drawn, keep, columns, replicates)
+        groups[own.trait] = collect(*of, drawn, keep, columns, levels)
         facts[own.trait] = find_facts(*of, groups[own.trait]["posterior"])
         went[own.trait] = describe_sampling(own.prepared, drawn, found if problem.native else [])
     if "" in groups:
         return groups[""], facts, went
     whole = sets[0].whole
-    observed = collect_observed(whole, replicates, [own.prepared for own in sets])
+    observed = collect_observed(whole, levels, [own.prepared for own in sets])
     lines = [whole.lines[j] for j in whole.shown_lines]
     return join_groups(groups, lines) | {"observed_data": observed}, facts, went
 
@@ -295,7 +299,9 @@ def compile_sampler(sampler: str, needs: Needs, bar: Progress) -> None:
     if not is_compiled(sampler):
         bar.announce("compiling the sampler (once after an installation, two or three minutes) ...")
     elif needs.levels and not is_compiled(EFFECTS_OF_LEVELS):
-        bar.announce("compiling the effects of replicates (once after an installation, less than a minute) ...")
+        bar.announce(
+            "compiling the effects of replicates and blocks (once after an installation, less than a minute) ..."
+        )
     rehearse(sampler, needs)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from bmtme.arguments import measure_memory
 from bmtme.checkup.constants import refuse_constants
 from bmtme.checkup.line_effect import describe_evening, describe_obstacle, describe_weakness
+from bmtme.data.effects import scale_covariate
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship, match_lines
 from bmtme.data.trial import Trial
@@ -23,7 +24,7 @@ from bmtme.errors import DataError, UsageError
 from bmtme.model.codes import FLAT
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.errors import Errors, share_errors
-from bmtme.model.factors import Factor, find_replicates
+from bmtme.model.factors import Factor, find_blocks, find_covariate, find_replicates, refuse_slopes, settle_replicates
 from bmtme.model.layout import Layout, lay_out
 from bmtme.model.scaling import (
     MEAN_KINDS,
@@ -215,9 +216,11 @@ def lay_model(prepared: Prepared, model: BMTME, decompose: Decompose = decompose
     ------
     UsageError
         Where effects of replicates are asked for that the records cannot tell.
+    DataError
+        Where they do not tell the slope of a covariate.
     """
     trial, layout = prepared.given, prepared.layout
-    reps = None if trial.reps is None else [trial.reps[n] for n in prepared.records]
+    reps = None if trial.replicates is None else [trial.replicates[n] for n in prepared.records]
     where = layout.rec_line, layout.rec_env, prepared.observed
     kind = model.rep_effect
     if trial.se is not None:
@@ -228,7 +231,25 @@ def lay_model(prepared: Prepared, model: BMTME, decompose: Decompose = decompose
             )
         kind = "none"
     found = find_replicates(kind, reps, *where, prepared.trial.envs)
-    return replace(lay_level(prepared, model, decompose), factors=() if found is None else (found,))
+    blocks = [
+        find_blocks(name, [labels[n] for n in prepared.records], *where[1:], len(layout.recorded))
+        for name, labels in trial.blocks.items()
+    ]
+    if found is not None and blocks:
+        found = settle_replicates(model.rep_effect, found, blocks, prepared.trial.envs)
+    slopes = [lay_covariate(prepared, name) for name in trial.covariates]
+    factors = (*blocks, *slopes) if found is None else (found, *blocks, *slopes)
+    refuse_slopes(slopes, layout.rec_env, prepared.observed, prepared.trial.traits)
+    return replace(lay_level(prepared, model, decompose), factors=factors)
+
+
+def lay_covariate(prepared: Prepared, name: str) -> Factor:
+    """A covariate of the records, centred within the environments of the trial, in its standard deviations there."""
+    trial, records = prepared.given, prepared.records
+    used = np.isin(np.arange(trial.n_records), records)
+    values, unit = scale_covariate(trial.covariates[name], trial.env_index, used)
+    envs = prepared.trial.envs
+    return find_covariate(name, values[records], unit, prepared.layout.rec_env, prepared.observed, envs)
 
 
 def count_records(prepared: Prepared) -> np.ndarray:
@@ -281,13 +302,21 @@ def refuse_model(prepared: Prepared, model: BMTME) -> None:
 
 
 def refuse_errors(trial: Trial) -> None:
-    """Refuse standard errors of several traits of which nothing tells how they correlate, or which some traits lack.
+    """Refuse standard errors beside blocks, and of several traits which some lack or of which nothing tells how they
+    correlate.
 
     Raises
     ------
     UsageError
     """
-    if trial.se is None or len(trial.traits) == 1:
+    if trial.se is None:
+        return
+    if trial.blocks or trial.covariates:
+        raise UsageError(
+            "blocks and covariates do not go with standard errors (se): records that have some are adjusted means, "
+            "from which such effects are taken. Leave blocks= and covariates= out, or give the plots themselves."
+        )
+    if len(trial.traits) == 1:
         return
     lacking = [trait for trait, own in zip(trial.traits, trial.se.T, strict=True) if np.isnan(own).all()]
     if lacking:
@@ -315,7 +344,10 @@ def build(prepared: Prepared, model: BMTME) -> tuple[Problem, Scaling]:
     prepared : laid out for the model (`lay_model`)
     """
     trial = prepared.trial
-    assert prepared.factors or model.rep_effect in ("auto", "none"), "not laid out for effects of replicates"
+    laid = len(prepared.factors) >= len(trial.blocks) + len(trial.covariates) + (
+        model.rep_effect not in ("auto", "none")
+    )
+    assert laid, "not laid out for effects of replicates and blocks"
     refuse_model(prepared, model)
     centre, scale = measure_traits(prepared.values, trial.traits, pooled=model.units == "raw")
     scaling = Scaling(centre, scale, prepared.basis.scale)

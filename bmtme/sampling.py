@@ -92,6 +92,19 @@ class Sampling:
                 f"{other}: leave sampler out, which is {SAMPLERS[0]!r}."
             )
 
+    def refuse_covariates(self, trial: Trial) -> None:
+        """Refuse covariates where the sampler does not draw their slopes.
+
+        Raises
+        ------
+        UsageError
+        """
+        if trial.covariates and self.sampler == "stepwise":
+            raise UsageError(
+                "sampler='stepwise' draws the means given the effects of lines, and covariates are drawn beside the "
+                f"means in one block with them: leave sampler out, which is {SAMPLERS[0]!r}, or leave covariates out."
+            )
+
     @property
     def sweeps(self) -> int:
         """Sweeps of one chain."""

@@ -60,6 +60,7 @@ PAIRS: dict[str, dict[str, Any]] = {
     "means of plots": {"genetic": Proportional(), "residual": Shared(), "design": MEANS},
     "means of plots, by environment": {"genetic": Proportional(), "residual": ByEnv(), "design": MEANS},
     "known errors": {"genetic": Proportional(), "residual": Tied(), "errors": True},
+    "blocks": {"genetic": Proportional(), "residual": Shared(), "blocks": 2},
 }
 #: (variant, sampler, replicates)
 Plan = Sequence[tuple[str, str, int]]

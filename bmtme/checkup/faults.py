@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bmtme.checkup.findings import Finding
+from bmtme.data.effects import list_columns
 from bmtme.data.precision import WHOLE, is_count
 from bmtme.data.records import Names, Records, as_names, read_records
 from bmtme.data.tables.cells import HUGE, identifier, number
@@ -30,6 +31,8 @@ def read_in_spite(
     rep: Names | None,
     trait: str | None,
     value: str | None,
+    blocks: Names | None = None,
+    covariates: Names | None = None,
     n_plots: str | None = None,
     *errors: Any,
 ) -> tuple[Records, list[Finding]]:
@@ -49,22 +52,27 @@ def read_in_spite(
     """
     reps = [] if rep is None else as_names(rep, "rep")
     try:
-        return read_records(table, line, env, traits, reps or None, trait, value, n_plots, *errors), []
+        columns = (line, env, traits, reps or None, trait, value, blocks, covariates, n_plots, *errors)
+        return read_records(table, *columns), []
     except DataError as refused:
         names = [(line.strip(), "line"), (env.strip(), "env"), *((name, "rep") for name in reps)]
+        factors = list_columns([] if blocks is None else as_names(blocks, "blocks"), table.columns)
+        tell = [(name, "blocks") for columns in factors.values() for name in columns if name not in reps]
+        names += dict.fromkeys(tell)
         long = trait is not None and value is not None
         if trait is not None and value is not None:
             names.append((trait.strip(), "trait"))
             columns = [value.strip()]
         else:
             columns = [] if traits is None else as_names(traits, "traits")
+        columns = [*columns, *([] if covariates is None else as_names(covariates, "covariates"))]
         # A wrong column is no fault of a row: the same message as ever.
         counts = [] if n_plots is None else [(n_plots.strip(), "n_plots")]
         for name, role in [*names, *((name, "trait") for name in columns), *counts]:
             table.column(name, role)
-        # Of several rep columns, some may be empty.
+        # Of several rep columns, some may be empty, and so may blocks.
         table, found = _without_nameless(
-            table, [(name, role) for name, role in names if role != "rep" or len(reps) < 2]
+            table, [(name, role) for name, role in names if role != "blocks" and (role != "rep" or len(reps) < 2)]
         )
         if table.frame.empty:  # no row has usable names: the first reason says more
             raise refused
@@ -85,7 +93,7 @@ def read_in_spite(
             with warnings.catch_warnings():
                 # What was said of columns that are no traits was said at the first reading.
                 warnings.simplefilter("ignore")
-                return read_records(table, line, env, traits, reps or None, trait, value, n_plots, *errors), found
+                return read_records(table, *columns), found
         except DataError as error:  # of values that were set aside here: the first reason says more
             raise refused from error
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import is_number, is_one_of, show
+from bmtme.checkup.blocks import count_blocks, find_block_faults, find_covariate_faults
 from bmtme.checkup.cautions import find_cautions
 from bmtme.checkup.coverage import (
     count_common_lines,
@@ -127,7 +128,7 @@ def look_over(
     for names, noun in ((trial.lines, "line"), (trial.envs, "environment"), (trial.traits, "trait")):
         found += find_look_alikes(names, noun) + find_odd_names(names, noun)
     found += find_cautions(fitted) + find_repeated_records(trial) + find_odd_plots(trial) + find_odd_errors(trial)
-    found += find_outliers(trial, outlier)
+    found += find_outliers(trial, outlier) + find_block_faults(fitted) + find_covariate_faults(fitted)
     found += find_gaps(trial) + find_sparse_parts(trial) + find_checks(trial)
     if relationship is not None:
         found += find_identical_lines(relationship)
@@ -164,6 +165,8 @@ def _measure(trial: Trial, relationship: Relationship | None) -> dict[str, Any]:
         "most_plots": int(plots.max()) if plots.size else 0,
         "replicated_cells": int((plots > 1).sum()),
         "reps": None if trial.reps is None else len(set(trial.reps)),
+        "blocks": count_blocks(trial),
+        "covariates": list(trial.covariates),
         "plots": None,
     }
     if trial.n_plots is not None:

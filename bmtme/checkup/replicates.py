@@ -42,9 +42,9 @@ def tabulate_replicates(trial: Trial) -> pd.DataFrame:
 
 def group_replicates(trial: Trial, records: np.ndarray) -> dict[str, np.ndarray]:
     """Records of each replicate among those of one environment x trait column; see `name_replicates`."""
-    if trial.reps is None:
+    if trial.replicates is None:
         return {}
-    found = name_replicates([trial.reps[n] for n in records.tolist()], trial.line_index[records])
+    found = name_replicates([trial.replicates[n] for n in records.tolist()], trial.line_index[records])
     return {rep: records[mine] for rep, mine in found.items()}
 
 

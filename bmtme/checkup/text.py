@@ -75,6 +75,10 @@ def _list_facts(checkup: Checkup) -> list[tuple[str, str]]:
         ("records", _describe_records(sizes)),
         ("replicates", _describe_plots(sizes)),
     ]
+    for k, (factor, counts) in enumerate(sizes["blocks"].items()):
+        facts.append(("" if k else "blocks", _describe_blocks(factor, counts)))
+    if sizes["covariates"]:
+        facts.append(("covariates", some_names(sizes["covariates"])))
     if "relationship" in sizes:
         facts.append(("relationship", _describe_relationship(sizes["relationship"], sizes["lines_with_values"])))
     return facts
@@ -114,6 +118,16 @@ def _describe_plots(sizes: Mapping[str, Any]) -> str:
     if low == 1:
         text += f", more than one in {share(sizes['replicated_cells'], sizes['filled_cells'])} of these"
     return text if sizes["reps"] is not None else f"{text} (no column tells them apart: rows count as plots)"
+
+
+def _describe_blocks(factor: str, counts: Mapping[str, int]) -> str:
+    blocks, plots = (
+        f"{low}" if low == high else f"{low} to {high}"
+        for low, high in ((counts[f"fewest_{word}"], counts[f"most_{word}"]) for word in ("blocks", "plots"))
+    )
+    if not counts["envs"]:
+        return f"{factor}: none"
+    return f"{factor}: {blocks} in each of {count_noun(counts['envs'], 'environment')}, of {plots} plots"
 
 
 def _describe(note: Finding, width: int) -> str:

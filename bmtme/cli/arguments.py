@@ -195,6 +195,19 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
         help="column, or columns together, that tell the plots of a line in an environment apart",
     )
     group.add_argument(
+        "--blocks",
+        action="append",
+        metavar="COL,...",
+        help="factors within environments with random effects, such as blocks or rows; rep:block for blocks numbered "
+        "anew in each replicate",
+    )
+    group.add_argument(
+        "--covariates",
+        action="append",
+        metavar="COL,...",
+        help="numbers of each plot, such as its stand, on which traits depend with a slope",
+    )
+    group.add_argument(
         "--n-plots", metavar="COL", help="column with the number of plots of which a record is the mean (default: one)"
     )
     group.add_argument(
@@ -240,9 +253,14 @@ def check_data_options(args: argparse.Namespace) -> None:
         parser.error(f"argument {given}: needs {lacking} too: a long table has both columns, a wide one neither")
     args.traits = split_names(parser, "--traits", args.traits)
     args.rep = split_names(parser, "--rep", args.rep)
+    args.blocks = split_names(parser, "--blocks", args.blocks)
+    args.covariates = split_names(parser, "--covariates", args.covariates)
     args.missing = split_names(parser, "--missing", args.missing)
     if args.se is not None and args.n_plots is not None:
         parser.error("argument --se: does not go with --n-plots: both say how precise records are")
+    for option, columns in (("--blocks", args.blocks), ("--covariates", args.covariates)):
+        if args.se is not None and columns:
+            parser.error(f"argument --se: does not go with {option}: adjusted means are free of such effects already")
     if args.se_correlation is not None and args.se is None:
         parser.error("argument --se-correlation: needs --se")
     args.se = _split_errors(parser, args.se)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 USAGE = """\
 bmtme check PHENO --line COL --env COL --traits A,B,... [--rep COL,...]
-                   [--relationship GRM] [--out DIR [--plot]] [options]"""
+                   [--blocks COL,...] [--covariates COL,...] [--relationship GRM]
+                   [--out DIR [--plot]] [options]"""
 
 EPILOG = f"""\
 example:

@@ -67,15 +67,17 @@ def foresee(
     ------
     DataError, UsageError
     """
+    from bmtme.checkup.blocks import refuse_effects
     from bmtme.cli.outputs import measure_size
-    from bmtme.collection import describe_replicates
     from bmtme.data.selection import take_trait
     from bmtme.model.baselines import EnvironmentMeans, SingleTrait
     from bmtme.preparation import lay_model, prepare, refuse_model, stand_in
-    from bmtme.report.replicates import list_replicate_facts
+    from bmtme.report.replicates import list_block_facts, list_covariate_facts, list_replicate_facts
+    from bmtme.results.levels import describe_blocks, describe_replicates
     from bmtme.trait_sets import naming
 
     whole = prepare(trial, relationship, "drop" if drop else "error", stand_in)
+    refuse_effects(whole.given)
     if isinstance(model, EnvironmentMeans):
         return Forecast(model.describe(), [], 0.0, 0, 0), whole
     parts: list[tuple[str, Prepared, BMTME]] = []
@@ -92,6 +94,8 @@ def foresee(
             refuse_model(part, own_model)
     described = {trait: describe_replicates(part, own) for trait, part, own in parts}
     facts = list_replicate_facts(described if isinstance(model, SingleTrait) else described[""], whole.given)
+    facts += list_block_facts({trait: describe_blocks(part) for trait, part, _ in parts})
+    facts += list_covariate_facts(list(whole.given.covariates))
     seconds = [sweeps * measure_sweep(part, own) / 1000.0 for _, part, own in parts]
     size = measure_size(trial, relationship, model, draws, chains, keep)
     return Forecast(model.describe(), facts, sum(seconds) / len(parts), chains * len(parts), size), whole

@@ -145,10 +145,8 @@ def read_families(args: argparse.Namespace, path: str, lines: Sequence[str]) -> 
 
 def name_columns(args: argparse.Namespace) -> dict[str, Any]:
     """The columns of the phenotypes that the options name, in the order of `bmtme.data.records.read_records`."""
-    columns = {
-        name: getattr(args, name) for name in ("line", "env", "traits", "rep", "trait", "value", "n_plots", "se")
-    }
-    return columns | {"se_correlation": read_correlation(args.se_correlation)}
+    names = ("line", "env", "traits", "rep", "trait", "value", "blocks", "covariates", "n_plots", "se")
+    return {name: getattr(args, name) for name in names} | {"se_correlation": read_correlation(args.se_correlation)}
 
 
 def read_correlation(text: str | None) -> Any:

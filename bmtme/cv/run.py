@@ -12,8 +12,9 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from bmtme.arguments import check_memory, is_number, show, whole_number
+from bmtme.checkup.blocks import refuse_effects
 from bmtme.checkup.cautions import warn_of_values
-from bmtme.collection import describe_data, describe_replicates, find_versions
+from bmtme.collection import describe_data, find_versions
 from bmtme.cv.clones import CloneChoice, choose_clones, describe_clone_leaks, describe_nearly_clones
 from bmtme.cv.diagnostics import describe_diagnoses
 from bmtme.cv.digests import digest_relationship, digest_trial
@@ -58,6 +59,7 @@ from bmtme.pipeline import compile_sampler
 from bmtme.preparation import DecompositionCache, describe_line_effect, lay_model, prepare, stand_in
 from bmtme.progress import Progress
 from bmtme.results.entries import Column, name_columns
+from bmtme.results.levels import describe_blocks, describe_replicates
 from bmtme.results.predictions import arrange_predictions
 from bmtme.results.quantities import list_hidden, list_line_means
 from bmtme.sampling import Sampling, count_draw_bytes
@@ -163,6 +165,8 @@ def cross_validate(
         most = max((count_draw_bytes(I, L, sampling.kept, model) for model in list_fitted(named)), default=0)
         check_memory(most, f"draws={sampling.draws}, chains={sampling.chains}")
         trial = whole.given
+        refuse_effects(trial)
+        sampling.refuse_covariates(trial)
         top, lowest = check_best(top, lowest, trial.traits)
         same, chosen = choose_clones(clones, trial, relationship)
         if same and callable(getattr(scheme, "join", None)):
@@ -242,6 +246,7 @@ def cross_validate(
                 name: describe_replicates(lay_model(whole, model, stand_in), model)
                 for name, model in name_fitted(named).items()
             },
+            "blocks": describe_blocks(lay_model(whole, BMTME(), stand_in)),
             "trial_digest": digest_trial(trial),
             "relationship_digest": digest_relationship(relationship),
             "partitions": [
@@ -321,7 +326,11 @@ def foresee_needs(jobs: Sequence[Job]) -> Needs:
     models = [job.model for job in jobs]
     return Needs(
         any(model.line_effect for model in models),
-        any(job.model.rep_effect != "none" and job.training.trial.reps is not None for job in jobs),
+        any(
+            job.training.trial.blocks or (job.model.rep_effect != "none" and job.training.trial.replicates is not None)
+            for job in jobs
+        ),
+        any(job.training.trial.covariates for job in jobs),
         any(type(model.structures[0]) is not Proportional for model in models),
         any(job.training.trial.se is not None for job in jobs),
     )

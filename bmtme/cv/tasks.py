@@ -176,7 +176,7 @@ class Job:
             prepared, problem, scaling, modes = self._open()
             trial, cells, plots = self.training.trial, self.training.cells, self.training.plots
             out.predictions, out.line_means = predict_hidden(prepared, problem, scaling, chains, trial, cells, plots)
-            stored = choose_stored(problem, self.model.structures)
+            stored = choose_stored(problem, self.model.structures, factors=prepared.factors)
             out.diagnosis = diagnose_chains(chains, stored, list_labels(prepared), modes if problem.native else ())
             if cells.any():
                 self._measure_precision(prepared, chains)

@@ -1,7 +1,7 @@
 """The computing order: by name, so that numbers do not depend on the order of a file.
 
 Floating point sums, random numbers and eigenvectors all depend on an order. Lines and environments are computed in
-the order of their names (as text, by code point), the plots of a cell in that of their reps and then their values;
+the order of their names (as text, by code point), the plots of a cell in that of their reps, blocks and then values;
 results are shown in the order given. Traits keep the order in which they were asked for.
 """
 
@@ -32,12 +32,11 @@ def sort_trial(trial: Trial) -> tuple[Trial, np.ndarray]:
     """
     lines, envs = sort_names(trial.lines), sort_names(trial.envs)
     line, env = np.argsort(lines)[trial.line_index], np.argsort(envs)[trial.env_index]
-    reps = trial.reps or ("",) * trial.n_records
-    place = {rep: position for position, rep in enumerate(sorted(set(reps)))}
     # The first key is the last to decide. Records alike in all of these are interchangeable.
     precision = [] if trial.n_plots is None else [trial.n_plots]
     precision += [] if trial.se is None else [*trial.se.T]
-    keys = [*precision, *trial.values.T[::-1], np.array([place[rep] for rep in reps], dtype=np.int64), env, line]
+    labels = [*trial.blocks.values(), trial.reps or ("",) * trial.n_records]
+    keys = [*precision, *trial.values.T[::-1], *trial.covariates.values(), *map(rank_labels, labels), env, line]
     records = np.lexsort(keys)
     ordered = trial.take_records(
         records,
@@ -47,3 +46,9 @@ def sort_trial(trial: Trial) -> tuple[Trial, np.ndarray]:
         env_index=env[records],
     )
     return ordered, records
+
+
+def rank_labels(labels: Sequence[str]) -> np.ndarray:
+    """Places of labels, which may repeat, in the order of their names."""
+    place = {label: position for position, label in enumerate(sorted(set(labels)))}
+    return np.array([place[label] for label in labels], dtype=np.int64)

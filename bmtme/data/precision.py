@@ -20,7 +20,7 @@ __all__ = [
     "check_plots",
     "is_count",
     "is_error",
-    "list_columns",
+    "list_error_columns",
     "name_error_columns",
     "read_errors",
     "read_plots",
@@ -151,7 +151,7 @@ def is_error(given: Any) -> np.ndarray:
         return np.asarray((given > 0.0) & np.isfinite(given))
 
 
-def list_columns(se: Any) -> list[str]:
+def list_error_columns(se: Any) -> list[str]:
     """The columns that an argument `se` names."""
     if isinstance(se, Mapping):
         return [str(column).strip() for column in se.values()]

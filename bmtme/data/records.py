@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bmtme.arguments import as_list, as_text
-from bmtme.data.precision import list_columns, name_error_columns, read_errors, read_plots
+from bmtme.data.effects import list_columns, read_blocks, read_covariates
+from bmtme.data.precision import list_error_columns, name_error_columns, read_errors, read_plots
 from bmtme.data.tables.cells import number
 from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
@@ -35,6 +36,8 @@ class Records(NamedTuple):
     env_index: np.ndarray
     values: np.ndarray
     reps: tuple[str, ...] | None
+    blocks: Mapping[str, tuple[str, ...]] = {}
+    covariates: Mapping[str, np.ndarray] = {}
     n_plots: np.ndarray | None = None
     se: np.ndarray | None = None
     se_correlation: np.ndarray | None = None
@@ -48,6 +51,8 @@ def read_records(
     rep: Names | None,
     trait: str | None,
     value: str | None,
+    blocks: Names | None = None,
+    covariates: Names | None = None,
     n_plots: str | None = None,
     se: str | Mapping[str, str] | None = None,
     se_correlation: Any = None,
@@ -65,20 +70,25 @@ def read_records(
         raise UsageError("n_plots= and se= do not go together: both say how precise records are. Name one of them.")
     if se is None and se_correlation is not None:
         raise UsageError("se_correlation= needs se=, the standard errors whose correlation it is.")
-    precise = dict.fromkeys(list_columns(se), "se") if n_plots is None else {n_plots: "n_plots"}
-    _check_names(line, env, rep_columns, wanted, trait, value, precise)
+    precise = dict.fromkeys(list_error_columns(se), "se") if n_plots is None else {n_plots: "n_plots"}
+    factors = list_columns([] if blocks is None else as_names(blocks, "blocks"), table.columns)
+    beside = [] if covariates is None else as_names(covariates, "covariates")
+    _check_names(line, env, rep_columns, wanted, trait, value, factors, beside, precise)
     if table.frame.empty:
         raise DataError(f"{table.name} has no records: expected at least one row below the header.")
     line_index, lines = _encode(table.identifiers(line, "line"))
     env_index, envs = _encode(table.identifiers(env, "env"))
     parts = _rep_parts(table, rep_columns)
-    plots = list(zip(line_index.tolist(), env_index.tolist(), *parts, strict=True))
+    labels = read_blocks(table, factors)
+    plots = list(zip(line_index.tolist(), env_index.tolist(), *parts, *labels.values(), strict=True))
     reps = tuple(":".join(labels) for labels in zip(*parts, strict=True)) if parts else None
 
     if trait is None or value is None:
-        used = {line, env, *rep_columns, *precise}
+        used = {line, env, *rep_columns, *beside, *precise}
+        used |= {column for columns in factors.values() for column in columns}
         chosen = _numeric_columns(table, used) if wanted is None else wanted
         values = np.column_stack([table.numbers(name, "trait") for name in chosen])
+        numbers = read_covariates(table, beside)
         rows = record = np.flatnonzero(~np.isnan(values).all(axis=1))
         if parts:
             _refuse_repeats(table, plots, lines, envs, reps)
@@ -101,12 +111,14 @@ def read_records(
         place, record = record, record[rows]
         line_index, env_index = line_index[first], env_index[first]
         reps = None if reps is None else tuple(reps[row] for row in first)
+        labels = {name: [own[row] for row in first] for name, own in labels.items()}
+        numbers = read_covariates(table, beside, place, first)
 
-    number = errors = None
+    n_each = errors = None
     if precise:
         named = [f"line {lines[j]!r} in environment {envs[i]!r}" for j, i in zip(line_index, env_index, strict=True)]
         if n_plots is not None:
-            number = read_plots(table, n_plots, rows, record, named, len(values))
+            n_each = read_plots(table, n_plots, rows, record, named, len(values))
     if se is not None:
         errors = np.full(values.shape, np.nan)
         for name, source in name_error_columns(se, chosen, trait is not None).items():
@@ -114,7 +126,20 @@ def read_records(
             own = np.flatnonzero(~np.isnan(values[:, l])) if trait is None else rows[column[rows] == l]
             of = own if trait is None else place[own]
             errors[of, l] = read_errors(table, source, own, [named[n] for n in of])
-    records = Records(lines, envs, tuple(chosen), line_index, env_index, values, reps, number, errors, se_correlation)
+    records = Records(
+        lines,
+        envs,
+        tuple(chosen),
+        line_index,
+        env_index,
+        values,
+        reps,
+        {name: tuple(own) for name, own in labels.items()},
+        numbers,
+        n_each,
+        errors,
+        se_correlation,
+    )
     _check_values(records, table.name)
     return records
 
@@ -127,6 +152,8 @@ def name_environment(
     rep: Names | None,
     trait: str | None,
     value: str | None,
+    blocks: Names | None = None,
+    covariates: Names | None = None,
     n_plots: str | None = None,
     se: str | Mapping[str, str] | None = None,
     *_: Any,
@@ -140,8 +167,8 @@ def name_environment(
     """
     if env is not None:
         return table, env
-    used = {line, trait, value, n_plots, *list_columns(se)}
-    used |= {*as_names(traits or (), "traits"), *as_names(rep or (), "rep")}
+    columns = (traits, rep, blocks, covariates, n_plots, list_error_columns(se))
+    used = {line, trait, value, *(name for names in columns for name in as_names(names or (), "a column"))}
     for name in table.columns:
         words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
         if name in used or _ENVIRONMENTS.isdisjoint(word.casefold() for word in words):
@@ -171,9 +198,11 @@ def _check_names(
     traits: Sequence[str] | None,
     trait: str | None,
     value: str | None,
+    factors: Mapping[str, Sequence[str]],
+    covariates: Sequence[str],
     precise: Mapping[str, str],
 ) -> None:
-    """Refuse a column asked for in two roles, and a trait asked for twice."""
+    """Refuse a column asked for in two roles, but for one of blocks and reps, and a trait asked for twice."""
     if traits is not None:
         if not traits:
             raise UsageError("traits= names no trait: name at least one, or leave it out to take all.")
@@ -182,6 +211,8 @@ def _check_names(
             raise DataError(f"The trait {traits[repeat[1]]!r} is named twice: name every trait once.")
     roles: list[tuple[str, str]] = [("line", line), ("env", env)]
     roles += [("rep", name) for name in rep_columns]
+    parts = dict.fromkeys(column for columns in factors.values() for column in columns if column not in rep_columns)
+    roles += [("blocks", name) for name in parts] + [("covariates", name) for name in dict.fromkeys(covariates)]
     roles += [(role, name) for name, role in precise.items()]
     if trait is not None and value is not None:
         roles += [("trait", trait), ("value", value)]
@@ -232,7 +263,7 @@ def _refuse_repeats(
     reps: Sequence[str] | None,
     traits: Sequence[str] | None = None,
 ) -> None:
-    """Refuse two rows with the same line, environment, rep (and trait)."""
+    """Refuse two rows with the same line, environment, rep, blocks (and trait)."""
     repeat = first_repeat(keys)
     if repeat is None:
         return

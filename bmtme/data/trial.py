@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import as_array, as_list, as_text, is_unicode, show
+from bmtme.data.effects import check_blocks, check_covariates
 from bmtme.data.precision import check_correlation, check_errors, check_plots
 from bmtme.data.records import Names, as_names, name_environment, read_records
 from bmtme.data.tables.cells import HUGE, NumberFormat
@@ -51,6 +52,10 @@ class Trial:
         Values in the user's units, NaN where missing.
     reps : sequence of N str, optional
         Label of each record's replicate or plot.
+    blocks : dict of sequences of N str, optional
+        By factor, the label of each record's block within its environment, empty for none.
+    covariates : dict of (N,) float arrays, optional
+        Values of each record by covariate, NaN where missing.
     n_plots : (N,) int array, optional
         Plots of which each record is the mean; zero will do where it has no value.
     se : (N, L) float array, optional
@@ -72,13 +77,15 @@ class Trial:
     env_index: np.ndarray
     values: np.ndarray
     reps: tuple[str, ...] | None = None
+    blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
     n_plots: np.ndarray | None = None
     se: np.ndarray | None = None
     se_correlation: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for field in ("lines", "envs", "traits"):
-            object.__setattr__(self, field, _checked_labels(getattr(self, field), field))
+        for part in ("lines", "envs", "traits"):
+            object.__setattr__(self, part, _checked_labels(getattr(self, part), part))
         try:
             values = np.array(self.values, dtype=np.float64, order="C")
         except (TypeError, ValueError, OverflowError):
@@ -94,14 +101,16 @@ class Trial:
             raise DataError(f"values holds {what} of trait {self.traits[column]!r} in record {record}.")
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
-        for field, labels in (("line_index", self.lines), ("env_index", self.envs)):
-            index = _checked_index(getattr(self, field), field, len(values), len(labels))
-            object.__setattr__(self, field, index)
+        for part, labels in (("line_index", self.lines), ("env_index", self.envs)):
+            index = _checked_index(getattr(self, part), part, len(values), len(labels))
+            object.__setattr__(self, part, index)
         if self.reps is not None:
             reps = tuple(as_list(self.reps, "reps"))
             if len(reps) != len(values) or not all(isinstance(rep, str) for rep in reps):
                 raise DataError(f"reps must hold one text per record: expected {len(values)}, got {len(reps)}.")
             object.__setattr__(self, "reps", reps)
+        object.__setattr__(self, "blocks", check_blocks(self.blocks, len(values)))
+        object.__setattr__(self, "covariates", check_covariates(self.covariates, len(values)))
         if self.n_plots is not None:
             seen = np.asarray((~np.isnan(values)).any(axis=1))
             object.__setattr__(self, "n_plots", check_plots(self.n_plots, seen, self.name_records))
@@ -122,6 +131,8 @@ class Trial:
             self.env_index,
             self.values,
             self.reps,
+            self.blocks,
+            self.covariates,
             self.n_plots,
             self.se,
             self.se_correlation,
@@ -162,6 +173,8 @@ class Trial:
         value: str | None = None,
         missing: Codes | None = None,
         decimal: str = ".",
+        blocks: Names | None = None,
+        covariates: Names | None = None,
         n_plots: str | None = None,
         se: Errors | None = None,
         se_correlation: Any = None,
@@ -182,7 +195,8 @@ class Trial:
         rep : str or list of str, optional
             Column that tells the plots of a line in an environment apart. Of several columns, the joint value counts,
             and some of them may be empty in a row, but not all. A wide table may do without: its repeated rows are
-            replicates. In a long table, the values of one line, environment and rep are one record.
+            replicates. In a long table, the values of one line, environment and rep are one record. Blocks tell plots
+            apart, too.
         trait, value : str, optional
             Columns of a long table with the trait's name and its value. Both or neither.
         missing : str, number or list of these, optional
@@ -190,6 +204,13 @@ class Trial:
             number stands for every way to write it.
         decimal : {".", ","}
             Decimal sign of values that are text.
+        blocks : str or list of str, optional
+            Columns of factors whose levels within an environment, such as blocks, rows or harvest days, have random
+            effects. ``rep:block`` is the block within the replicate, where blocks are numbered anew in each. A column
+            of `rep` that stands here, too, counts as blocks and not as replicates.
+        covariates : str or list of str, optional
+            Columns with a number for each plot, such as the stand, on which a trait depends with one slope; they count
+            as deviations from the mean of their environment.
         n_plots : str, optional
             Column with the number of plots of which a record is the mean: its residual covariance is that of a plot
             divided by the number. One number serves all traits of a record. Without it, every record is one plot.
@@ -223,7 +244,8 @@ class Trial:
         if not isinstance(df, pd.DataFrame):
             raise UsageError(f"expected a pandas DataFrame, got {type(df).__name__}; read_trial reads files.")
         table = Table.from_frame(df, form=NumberFormat.of(missing, decimal))
-        return make_trial(table, line, env, traits, rep, trait, value, n_plots, se, se_correlation)
+        columns = (blocks, covariates, n_plots, se, se_correlation)
+        return make_trial(table, line, env, traits, rep, trait, value, *columns)
 
     def hide(self, mask: np.ndarray) -> Trial:
         """The same trial with the values under `mask` missing.
@@ -247,6 +269,8 @@ class Trial:
             "env_index": self.env_index[records],
             "values": self.values[records],
             "reps": None if self.reps is None else tuple(self.reps[n] for n in records),
+            "blocks": {name: tuple(labels[n] for n in records) for name, labels in self.blocks.items()},
+            "covariates": {name: values[records] for name, values in self.covariates.items()},
             "n_plots": None if self.n_plots is None else self.n_plots[records],
             "se": None if self.se is None else self.se[records],
         }
@@ -256,6 +280,24 @@ class Trial:
         """Words for each record: its line and environment."""
         pairs = zip(self.line_index.tolist(), self.env_index.tolist(), strict=True)
         return [f"line {self.lines[j]!r} in environment {self.envs[i]!r}" for j, i in pairs]
+
+    @cached_property
+    def replicates(self) -> tuple[str, ...] | None:
+        """Label of each record's replicate: `reps` less those of its columns that are blocks; None for none.
+
+        Where the columns of `reps` together are blocks, the last one is left out: replicates hold blocks.
+        """
+        if self.reps is None or not self.blocks:
+            return self.reps
+        factors = set(self.blocks.values())
+        parts = [rep.split(":") for rep in self.reps]
+        several = len({len(labels) for labels in parts}) == 1
+        columns = list(zip(*parts, strict=True)) if several else [self.reps]
+        joint = tuple(rep if rep and rep[-1] != ":" else "" for rep in self.reps)
+        if len(columns) > 1 and joint in factors:
+            columns = columns[:-1]
+        columns = [labels for labels in columns if labels not in factors]
+        return tuple(":".join(labels) for labels in zip(*columns, strict=True)) if columns else None
 
     def counts(self) -> np.ndarray:
         """Number of records of every line, environment and trait: (J, I, L) int64 array."""
@@ -358,7 +400,10 @@ class Trial:
     def to_frame(
         self, *, line: str = "line", env: str = "env", rep: str = "rep", n_plots: str = "n_plots"
     ) -> pd.DataFrame:
-        """Wide table, a row per record: line, environment, rep, number of plots or errors if there are any, and traits.
+        """Wide table, a row per record: line, environment, what else is known of it, and the traits.
+
+        Columns are the labels of the replicate, of blocks, values of covariates, the number of plots or the standard
+        errors of the traits (``Yield_se``), as far as there are any.
 
         Parameters
         ----------
@@ -369,11 +414,14 @@ class Trial:
         labels = {line: [self.lines[j] for j in self.line_index], env: [self.envs[i] for i in self.env_index]}
         if self.reps is not None:
             labels[rep] = list(self.reps)
-        counts = {} if self.n_plots is None else {as_text(n_plots, "n_plots"): self.n_plots.copy()}
+        labels |= {name: list(own) for name, own in self.blocks.items()}
+        counts = {name: own.copy() for name, own in self.covariates.items()}
+        if self.n_plots is not None:
+            counts[as_text(n_plots, "n_plots")] = self.n_plots.copy()
         if self.se is not None:
             there = np.flatnonzero(~np.isnan(self.se).all(axis=0)).tolist()
             counts |= {f"{self.traits[l]}_se": self.se[:, l].copy() for l in there}
-        names = [line, env, *([rep] if self.reps is not None else []), *counts, *self.traits]
+        names = [line, env, *([rep] if self.reps is not None else []), *self.blocks, *counts, *self.traits]
         repeat = first_repeat(names)
         if repeat is not None:
             raise UsageError(
@@ -395,6 +443,8 @@ def read_trial(
     missing: Codes | None = None,
     decimal: str = ".",
     sheet: str | None = None,
+    blocks: Names | None = None,
+    covariates: Names | None = None,
     n_plots: str | None = None,
     se: Errors | None = None,
     se_correlation: Any = None,
@@ -407,7 +457,7 @@ def read_trial(
         The ending of its name tells the format. CSV and TSV are read as text, so that line ``001`` stays ``001``; with
         ``decimal=","``, semicolons may separate the columns. Cells of a workbook that are text stay as they are too; a
         cell that shows a number in a format of zeros only (``001``) is taken as shown.
-    line, env, traits, rep, trait, value, missing, decimal, n_plots, se, se_correlation
+    line, env, traits, rep, trait, value, missing, decimal, blocks, covariates, n_plots, se, se_correlation
         As for `Trial.from_frame`.
     sheet : str, optional
         Sheet of a workbook; by default the first, with a warning if there are others.
@@ -431,7 +481,8 @@ def read_trial(
         Parquet).
     """
     table = read_table(path, NumberFormat.of(missing, decimal), sheet)
-    return make_trial(table, line, env, traits, rep, trait, value, n_plots, se, se_correlation)
+    columns = (blocks, covariates, n_plots, se, se_correlation)
+    return make_trial(table, line, env, traits, rep, trait, value, *columns)
 
 
 def make_trial(table: Table, line: str, env: str | None, *columns: Any) -> Trial:

@@ -23,7 +23,8 @@ from bmtme.decisions.covariances import (
 from bmtme.errors import NumericalError, UsageError
 from bmtme.results.decided import LEFT_OUT
 from bmtme.results.entries import name_columns
-from bmtme.results.residuals import number_replicates, take_errors, take_numbers
+from bmtme.results.levels import DIMS, number_levels
+from bmtme.results.residuals import take_errors, take_numbers
 from bmtme.results.summary import INTERVAL
 from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import MOST_RELATED
@@ -50,6 +51,8 @@ class Values:
     y : (n,)
     record, line, env, trait : (n,) places
     level : (n,) replicate that has an effect on the value, -1 for none
+    blocks : (n, F) block of each factor that has an effect on the value, -1 for none
+    covariates : (n, C) of the record
     number : (n,) plots of which it is the mean
     errors : (N, L, L) known error covariances of the records; None for none
     """
@@ -60,6 +63,8 @@ class Values:
     env: np.ndarray
     trait: np.ndarray
     level: np.ndarray
+    blocks: np.ndarray
+    covariates: np.ndarray
     number: np.ndarray
     errors: np.ndarray | None = None
 
@@ -94,17 +99,21 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
     env = pd.Index(envs).get_indexer(observed["record_env"].values)
     C, R = average_genetic(fit)[order][:, :, order], average_residual(fit)[order]
     outside = take_outside(fit).mean(axis=(0, 1))
-    levels, active = find_levels(fit)
+    (levels, active), (blocks, blocked) = find_levels(fit)
+    beside = np.zeros((len(Y), 0))
+    if "covariate_effects" in fit._groups["posterior"]:
+        beside = observed["record_covariate"].transpose("record", "covariate").values
     number = take_numbers(observed)
     number = np.ones(len(Y)) if number is None else number
     tables = []
     for places in sets:
         n, l = np.nonzero(~np.isnan(Y[:, places]))
         l = np.array(places)[l]
-        sorting = np.lexsort((l, number[n], *Y[n].T, levels[n, l], env[n], line[n]))
+        sorting = np.lexsort((l, number[n], *Y[n].T, *blocks[n, l].T, levels[n, l, 0], env[n], line[n]))
         n, l = n[sorting], l[sorting]
-        level = np.where(active[levels[n, l], l], levels[n, l], -1)
-        values = Values(Y[n, l], n, line[n], env[n], l, level, number[n], take_errors(observed))
+        level = np.where(active[levels[n, l, 0], l], levels[n, l, 0], -1)
+        block = np.where(blocked[blocks[n, l], l[:, None]], blocks[n, l], -1)
+        values = Values(Y[n, l], n, line[n], env[n], l, level, block, beside[n], number[n], take_errors(observed))
         V = relate_values(values, G, C, outside, R)
         facts = fit.run["facts"][BY_TRAIT][traits[places[0]]] if alone else fit.run["facts"]
         X = add_effects(fit, values, facts["means"], V)
@@ -122,16 +131,23 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
     return table
 
 
-def find_levels(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Replicate of each value (N, L), -1 for none; on which traits each has effects (K + 1, L; last: none)."""
+def find_levels(fit: Fit) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of replicates and of blocks, levels of each value (N, L, F), -1 for none; on which traits each has effects.
+
+    The latter (K + 1, L), the last of them none.
+    """
     posterior, observed = fit._groups["posterior"], fit._groups["observed_data"]
-    if "rep_effects" not in posterior:
-        shape = observed["Y"].transpose("record", "trait").shape
-        return np.full(shape, -1), np.zeros((1, shape[1]), bool)
-    names = sorted(posterior["replicate"].values.tolist())
-    levels = number_replicates(observed, names)
-    effects = posterior["rep_effects"].sel(replicate=names).transpose(..., "replicate", "trait").values
-    return levels, np.vstack([effects.any(axis=(0, 1)), np.zeros(effects.shape[-1], bool)])
+    shape = observed["Y"].transpose("record", "trait").shape
+    found = []
+    for dim, name in zip(DIMS, ("rep_effects", "block_effects"), strict=True):
+        if name not in posterior:
+            found.append((np.full((*shape, int(dim == DIMS[0])), -1), np.zeros((1, shape[1]), bool)))
+            continue
+        names = sorted(posterior[dim].values.tolist())
+        effects = posterior[name].sel({dim: names}).transpose(..., dim, "trait").values
+        active = np.vstack([effects.any(axis=(0, 1)), np.zeros(effects.shape[-1], bool)])
+        found.append((number_levels(observed, {dim: names})[dim], active))
+    return found
 
 
 def relate_values(values: Values, G: np.ndarray, C: np.ndarray, outside: np.ndarray, R: np.ndarray) -> np.ndarray:
@@ -158,7 +174,7 @@ def relate_values(values: Values, G: np.ndarray, C: np.ndarray, outside: np.ndar
 
 
 def add_effects(fit: Fit, values: Values, means: str, V: np.ndarray) -> np.ndarray:
-    """X (n, p) of what has a flat prior; the variance of other means and of random replicates is added to V.
+    """X (n, p) of what has a flat prior; the variance of other means, of random replicates and blocks is added to V.
 
     Exchangeable means are mu_l, flat, and deviations of variance tau_l^2, at its posterior mean. The variance of the
     paper's means, which are centred at zero, is the posterior mean of their square.
@@ -180,14 +196,24 @@ def add_effects(fit: Fit, values: Values, means: str, V: np.ndarray) -> np.ndarr
         parts.append(np.equal.outer(own, np.unique(own)).astype(float))
     there = values.level >= 0
     if "sigma_rep" in posterior:
-        same = np.equal.outer(values.level * traits + values.trait, values.level * traits + values.trait)
-        V += (same & there) * average_square(posterior["sigma_rep"])[values.trait]
+        V += share_level(values.level, values.trait) * average_square(posterior["sigma_rep"])[values.trait]
     elif there.any():  # fixed: zero in sum over the replicates of an environment
         for key in np.unique(column[there]):
             first, *others = np.unique(values.level[there & (column == key)])
             here = [np.where(column == key, values.level, -1) == k for k in (first, *others)]
             parts += [(own.astype(float) - here[0])[:, None] for own in here[1:]]
+    own = np.equal.outer(values.trait, np.unique(values.trait)).astype(float)
+    parts += [column[:, None] * own for column in values.covariates.T]
+    if "sigma_b" in posterior:
+        squares = average_square(posterior["sigma_b"].transpose(..., "factor", "trait"))
+        for own, level in zip(squares, values.blocks.T, strict=True):
+            V += share_level(level, values.trait) * own[values.trait]
     return np.hstack(parts)
+
+
+def share_level(level: np.ndarray, trait: np.ndarray) -> np.ndarray:
+    """(n, n) whether two values of a trait are of one level of a factor; levels (n,), -1 for none."""
+    return np.asarray(np.equal.outer(level, level) & np.equal.outer(trait, trait) & (level >= 0))
 
 
 def average_square(array: Any) -> np.ndarray:

@@ -137,7 +137,7 @@ class BMTME:
         trait half-t with 2 degrees of freedom and a scale of 2.5 standard deviations of the trait. ``auto``: fixed in
         every environment where two replicates or more hold the trait, each on at least five lines; otherwise, as where
         the labels tell plots apart, none. Without them, differences between replicates go into the residual or the
-        genetic variance. Predictions are for an average replicate.
+        genetic variance. Predictions are for an average replicate. Blocks belong to the trial (`Trial.from_frame`).
 
     Raises
     ------

@@ -18,7 +18,7 @@ from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.cv.differences import FEWEST_PARTITIONS
 from bmtme.data.trial import Trial
 from bmtme.report.comparison import ABSENT, describe_absent
-from bmtme.report.replicates import list_replicate_facts
+from bmtme.report.replicates import list_block_facts, list_covariate_facts, list_replicate_facts
 from bmtme.results import quantities
 from bmtme.results import scores as register
 from bmtme.results.convergence import describe_convergence
@@ -61,7 +61,8 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
         facts.append(("effects", "of the lines, mean, SD and at most 500 draws are kept (all: --keep-effects all)"))
     if settings["keep_effects"] != "none" and new:
         facts.append(("predicted", f"also {count_noun(new, 'line')} of the relationship without records"))
-    facts += list_replicate_facts(data.get("rep_effects"), trial)
+    facts += [*list_replicate_facts(data.get("rep_effects"), trial), *list_block_facts(data.get("blocks"))]
+    facts += list_covariate_facts(data.get("covariates"))
     facts += list_sampling_facts("model", f"{name_model(settings['model'])},", run)
     facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
     # A single value of a line may be a plot, or a mean of several.
@@ -220,7 +221,9 @@ def describe_cv(
     """
     printed = list_printed(shown)
     what = describe_partitions(run)
-    facts = [*list_data_facts(run["data"], trial), *list_replicate_facts(run["data"].get("rep_effects"), trial)]
+    data = run["data"]
+    facts = [*list_data_facts(data, trial), *list_replicate_facts(data.get("rep_effects"), trial)]
+    facts += [*list_block_facts(data.get("blocks")), *list_covariate_facts(data.get("covariates"))]
     facts += [("scheme", what), *list_sampling_facts("fits", "each", run)]
     chains = summarise_diagnoses(run.get("diagnostics", {}))
     if chains:

@@ -11,10 +11,11 @@ from threadpoolctl import threadpool_limits
 from bmtme.arguments import check_memory, show
 from bmtme.errors import DataError, UsageError
 from bmtme.results.entries import Quantity
+from bmtme.results.levels import RecordEffects
 from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines, take_kept
 from bmtme.results.pointwise import RECORD, UNITS, VALUE, Covariances, Plan, list_flat_orphans, measure
 from bmtme.results.predictions import spread_evenly
-from bmtme.results.residuals import list_residuals, number_replicates, take_errors, take_numbers
+from bmtme.results.residuals import list_residuals, take_errors, take_numbers
 from bmtme.results.rows import untwin
 from bmtme.results.traits import BY_TRAIT, list_entries
 from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
@@ -228,12 +229,8 @@ class Records:
         return xarray.Dataset({Y: ((*lead, "obs"), values)}, coords)
 
     def shift(self, posterior: Any) -> np.ndarray | float:
-        """Effects of the records' replicates, (chain, draw, N, traits), or none."""
-        if "rep_effects" not in posterior:
-            return 0.0
-        effects = posterior["rep_effects"].transpose("chain", "draw", "replicate", "trait").values
-        level = number_replicates(self.data, posterior["replicate"].values.tolist())
-        return np.where(level >= 0, effects[:, :, level, np.arange(level.shape[1])], 0.0)
+        """Effects of the records' replicates and blocks, (chain, draw, N, traits), or none."""
+        return RecordEffects(posterior, self.data).add_up_all(self.Y.shape)
 
     def place(self, lines: Any, envs: Any) -> tuple[np.ndarray, np.ndarray]:
         """Places of the records among these names."""

@@ -67,16 +67,6 @@ def is_shared(problem: Problem) -> bool:
     return not problem.by_env
 
 
-def has_rep_effects(problem: Problem) -> bool:
-    """Effects of replicates."""
-    return len(problem.factors.random) > 0
-
-
-def has_random_reps(problem: Problem) -> bool:
-    """Random ones."""
-    return bool(problem.factors.random.any())
-
-
 def has_line_effect(problem: Problem) -> bool:
     """An effect of lines outside the relationship."""
     return problem.line_effect

@@ -37,6 +37,7 @@ class Unit:
 NONE = Unit("")
 VALUE = Unit("trait's unit", lambda values, scaling: values * scaling.scale + scaling.centre)
 DIFFERENCE = Unit("trait's unit", lambda values, scaling: values * scaling.scale)
+SLOPE = Unit("trait's unit per unit of the covariate", DIFFERENCE.restore)
 COVARIANCE = Unit("product of the traits' units", lambda values, scaling: scaling.restore_residual(values))
 DENSITY = Unit("log of 1 / trait's unit", lambda values, scaling: values - np.log(scaling.scale))
 VARIANCE = Unit("trait's unit squared", lambda values, scaling: values * scaling.scale**2 / scaling.m)
@@ -87,8 +88,8 @@ class Quantity:
         From one chain's `Draws`, in the sampler's units, to (draw, *dims); with a dimension ``line``, to the kept
         effects (kept, ..., J) in the eigenbasis. Without it, the quantity is derived.
     reported : bool
-        Whether the draws come from the genetic structure where that tells them: C, or what `Genetic.report` says by
-        this name.
+        Whether the draws come from what a model has of its own by this name: C, what `Genetic.report` says, or effects
+        of factors of the records.
     when : callable
         Whether a model (by its `Problem`) stores it. Entries of one name may differ in dims if no model stores both.
     needs, derive : tuple of Quantity; callable

@@ -41,7 +41,7 @@ def predict_line_means(
     With k environments of a line, the mean of its values in draw s has the variance ``v 1'C_s 1 / k^2 + sum_i R_s,i /
     (n_i k^2)``, v what the relationship leaves to a line without a record (0 for others), C_s the genetic covariance of
     the environments for the trait, n_i the plots; of a line without a record, Sigma_r,ll of a line effect is added, and
-    what replicates without a record add to each environment.
+    what replicates and blocks without a record add to each environment.
 
     Parameters
     ----------

@@ -68,6 +68,13 @@ def note_no_replicates(row: Row, facts: Mapping[str, Any], values: Values) -> li
     return [] if told else [f"{PRIOR_ONLY}: no environment has the trait in two replicates"]
 
 
+def note_no_blocks(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
+    """Where no block of the factor has an effect on the trait."""
+    (f,), (l,) = row.at("factor"), row.at("trait")
+    told = facts["blocks"][f][l]
+    return [] if told else [f"{PRIOR_ONLY}: no environment has the trait in two of these blocks"]
+
+
 def note_apart(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
     """Traits that are never on one record, of whose residuals together nothing is known."""
     l, q = row.at("trait")

@@ -56,9 +56,9 @@ class Mixture:
     Attributes
     ----------
     expected : (n,) mean of beta + b1 + b2, and r of a line effect, over all draws; of what was observed, with the
-        effects of its replicates
+        effects of its replicates and blocks
     fitted : (n, S) at most `KEPT` evenly kept draws of it
-    extra : (n, S) variance that a line or a replicate without a record adds given the others, in these draws
+    extra : (n, S) variance that a line, a replicate or a block without a record adds given the others, in these draws
     noise : (n, S) residual variance of what is observed, in these draws; None where nothing is
     observed : (n,) what was observed, in the user's units
     target : (n,) the same in the units of `fitted`
@@ -162,7 +162,7 @@ class Predictor:
     plots : Plots, optional
         Of the lines, where records are predicted and not genetic values.
     levels : Levels, optional
-        Of the lines, where what is observed contains effects of replicates.
+        Of the lines, where what is observed contains effects of replicates or blocks; its plots are those of `plots`.
 
     Attributes
     ----------
@@ -231,14 +231,15 @@ class Predictor:
             return Told(np.zeros((len(rows), 1)), np.tile(self.residual[:, i, l], (len(rows), 1)))
         R, L = self.join("R_e"), self.residual.shape[2]
         first = i * L if R.shape[1] > L else 0
-        effects = self.join("level_effects")
-        return tell_residuals(self.plots, i, l, rows, lambda t: self.draw(i, t, rows), R[:, first : first + L], effects)
+        effects, levels = self.join("level_effects"), self.levels
+        take = (lambda plots, t: 0.0) if levels is None else lambda plots, t: levels.take(plots, t, effects[:, :, t])
+        return tell_residuals(self.plots, i, l, rows, lambda t: self.draw(i, t, rows), R[:, first : first + L], take)
 
     def shift(self, i: int, l: int, rows: np.ndarray) -> Shift:
-        """What effects of replicates add to what is observed of these lines."""
+        """What effects of replicates and blocks add to what is observed of these lines."""
         if self.levels is None:
             return Shift(np.zeros((len(rows), 1)), np.zeros((len(rows), 1)))
-        effects, sd = self.join("level_effects")[:, :, l], self.join("level_sd")[:, 0, l]
+        effects, sd = self.join("level_effects")[:, :, l], self.join("level_sd")[:, :, l]
         return self.levels.add_up(i, l, rows, effects, sd)
 
     def _place(self, w: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ the summary, in this order. `SUMMARY` and `PREDICTIONS` are columns of tables; t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -18,8 +18,6 @@ from bmtme.results.derivations import (
     correlate,
     has_interaction,
     has_line_effect,
-    has_random_reps,
-    has_rep_effects,
     has_spread_means,
     is_by_env,
     is_other,
@@ -38,6 +36,7 @@ from bmtme.results.entries import (
     NONE,
     NUMBER,
     OWN,
+    SLOPE,
     TEXT,
     VALUE,
     VARIANCE,
@@ -58,6 +57,7 @@ from bmtme.results.notes import (
     note_clones,
     note_likeness,
     note_line_apart,
+    note_no_blocks,
     note_no_replicates,
     note_prior_only,
     note_single,
@@ -68,6 +68,7 @@ from bmtme.results.notes import (
 if TYPE_CHECKING:
     from bmtme.engines.rotated.draws import Draws
     from bmtme.engines.rotated.problem import Problem
+    from bmtme.model.factors import Factor
     from bmtme.structures.structure import Structures
 
 # --- quantities with draws ------------------------------------------------------------------------------------------
@@ -143,7 +144,11 @@ SIGMA_R = Quantity(
 
 REP_EFFECTS = Quantity(
     "rep_effects", ("replicate", "trait"), DIFFERENCE, "effect of the replicate of an environment, where it has one",
-    attrgetter("level_effects"), has_rep_effects, checked=False, sparse=True,
+    reported=True, checked=False, sparse=True,
+)  # fmt: skip
+BLOCK_EFFECTS = Quantity(
+    "block_effects", ("block", "trait"), DIFFERENCE, "effect of the block of an environment, where it has one",
+    reported=True, checked=False, sparse=True, listed=False,
 )  # fmt: skip
 
 QUANTITIES: tuple[Quantity, ...] = (
@@ -163,7 +168,16 @@ QUANTITIES: tuple[Quantity, ...] = (
     REP_EFFECTS,
     Quantity(
         "sigma_rep", ("trait",), DIFFERENCE, "standard deviation of the effects of replicates, where they are random",
-        lambda chain: chain.level_sd[:, 0], has_random_reps, notes=(note_no_replicates,),
+        reported=True, notes=(note_no_replicates,),
+    ),
+    BLOCK_EFFECTS,
+    Quantity(
+        "sigma_b", ("factor", "trait"), DIFFERENCE, "standard deviation of the effects of the blocks of a factor",
+        reported=True, notes=(note_no_blocks,),
+    ),
+    Quantity(
+        "covariate_effects", ("covariate", "trait"), SLOPE, "slope of the trait on the covariate", reported=True,
+        notes=(),
     ),
     Quantity(
         "mu", ("trait",), VALUE, "mean over environments, under exchangeable means", attrgetter("mu"),
@@ -234,10 +248,13 @@ QUANTITIES: tuple[Quantity, ...] = (
 )  # fmt: skip
 
 
-def choose_stored(problem: Problem, structures: Structures, columns: np.ndarray | None = None) -> list[Quantity]:
+def choose_stored(
+    problem: Problem, structures: Structures, columns: np.ndarray | None = None, factors: Sequence[Factor] = ()
+) -> list[Quantity]:
     """What a model stores; what its genetic structure reports itself is read from that.
 
     columns : (I, L) bool, of which columns C is stored; default those with a record
+    factors : of the records, with effects in the model
     """
     from bmtme.structures.part import build_matrices  # compiled: scores need none of it
 
@@ -251,6 +268,7 @@ def choose_stored(problem: Problem, structures: Structures, columns: np.ndarray 
     known = {quantity.name for quantity in QUANTITIES if quantity.reported}
     if unknown := [name for name in reported if name not in known]:
         raise LookupError(f"the register has no reported quantity {unknown[0]!r}, of the structure {genetic.name}")
+    reported |= take_levels(factors)
     if not problem.proportional:
         shape = (problem.recorded.size, problem.recorded.size)
         reported["C"] = lambda chain: build_matrices(part, chain.theta, shape)[:, here[:, None], here]
@@ -261,6 +279,30 @@ def choose_stored(problem: Problem, structures: Structures, columns: np.ndarray 
         elif quantity.draws is not None and quantity.when(problem):
             stored.append(quantity)
     return stored
+
+
+def take_levels(factors: Sequence[Factor]) -> dict[str, Callable[[Draws], np.ndarray]]:
+    """What is stored of factors of records, by name of the quantity."""
+    from bmtme.engines.rotated.factors import order_levels
+
+    made: dict[str, Callable[[Draws], np.ndarray]] = {}
+    places = order_levels(factors)
+    for f, factor in enumerate(factors):
+        if factor.kind == "replicate":
+            made["rep_effects"] = lambda chain, f=f: chain.level_effects[:, places[f]]  # type: ignore[misc]
+            if factor.random:
+                made["sigma_rep"] = lambda chain, f=f: chain.level_sd[:, f]  # type: ignore[misc]
+    blocks = [f for f, factor in enumerate(factors) if factor.kind == "block"]
+    if blocks:
+        of_blocks = np.concatenate([places[f] for f in blocks])
+        made["block_effects"] = lambda chain: chain.level_effects[:, of_blocks]
+        made["sigma_b"] = lambda chain: chain.level_sd[:, blocks]
+    slopes = [f for f, factor in enumerate(factors) if factor.kind == "covariate"]
+    if slopes:  # the same at every level that has one
+        at = np.array([places[f][factors[f].active.argmax(axis=0)] for f in slopes])
+        units = np.array([factors[f].unit for f in slopes])[:, None]
+        made["covariate_effects"] = lambda chain: chain.level_effects[:, at, np.arange(at.shape[1])] / units
+    return made
 
 
 # --- columns of tables ----------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from bmtme.results.levels import RecordEffects
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,6 @@ class Plots:
     line, env : (N,) places of their line and environment
     values : (N, L) what is known of them, NaN for what is missing or hidden
     wanted : (N, L) bool, whose value is predicted; none that is known
-    level : (N,) replicate among those that have effects, -1 for none; default none
     number : (N,) number of plots of which each is the mean; default one
     """
 
@@ -26,7 +27,6 @@ class Plots:
     env: np.ndarray
     values: np.ndarray
     wanted: np.ndarray
-    level: np.ndarray | None = None
     number: np.ndarray | None = None
 
     def count(self, shape: tuple[int, int, int]) -> np.ndarray:
@@ -61,18 +61,18 @@ def tell_residuals(
     rows: np.ndarray,
     fitted: Callable[[int], np.ndarray],
     R: np.ndarray,
-    effects: np.ndarray | None = None,
+    take: Callable[[np.ndarray, int], np.ndarray | float] = lambda plots, trait: 0.0,
 ) -> Told:
     """E[e_a | e_b] = R_ab R_bb^-1 (y_b - beta_b - u_b) of trait a = l in environment i, b the traits known of a plot.
 
-    From y_b the effect of the plot's replicate is taken off, too.
+    From y_b the effects of the plot's replicate and blocks are taken off, too.
 
     Parameters
     ----------
     rows : (n,) lines, ascending; those without a plot that is wanted get the variance of one and no shift
     fitted : of a trait, draws of beta + u of these lines, (n, S)
     R : (S, L, L) residual covariance in the environment
-    effects : (S, K, L) of replicates
+    take : these of some plots on a trait, (plots, S)
     """
     here = np.flatnonzero((plots.env == i) & plots.wanted[:, l] & np.isin(plots.line, rows))
     cell, number = np.searchsorted(rows, plots.line[here]), plots.weight[here][:, None]
@@ -88,26 +88,19 @@ def tell_residuals(
         np.add.at(variance, cell[members], number[members] * (R[:, l, l] - (weights * R_ab).sum(axis=1)))
         for weight, t in zip(weights.T, b.tolist(), strict=True):
             deviation = plots.values[here[members], t][:, None] - fitted(t)[cell[members]]
-            if plots.level is not None and effects is not None:
-                deviation -= take_levels(effects[:, :, t], plots.level[here[members]])
+            deviation = deviation - take(here[members], t)
             np.add.at(shift, cell[members], number[members] * weight * deviation)
     count = np.maximum(count, 1)
     return Told(shift / count, variance / count)
 
 
-def take_levels(effects: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """(n, S) effects of the levels (n,) of plots, zero for none, of effects (S, K)."""
-    return np.where((level >= 0)[:, None], effects[:, level].T, 0.0)
-
-
-def arrange_plots(observed: Any, lines: list[str], envs: list[str], replicates: list[str]) -> Plots:
+def arrange_plots(observed: Any, lines: list[str], envs: list[str]) -> Plots:
     """The records of a fit with the traits they lack as wanted; `observed` its group observed_data."""
     place = {name: n for n, name in enumerate(lines)}
     line = np.array([place[name] for name in observed["record_line"].values.tolist()], np.int64)
     env = np.array([envs.index(name) for name in observed["record_env"].values.tolist()], np.int64)
     values = observed["Y"].values
-    level = number_replicates(observed, replicates)[:, 0] if replicates else None  # traits together have the same
-    return Plots(line, env, values, np.isnan(values), level, take_numbers(observed))
+    return Plots(line, env, values, np.isnan(values), take_numbers(observed))
 
 
 def take_numbers(observed: Any) -> np.ndarray | None:
@@ -123,17 +116,6 @@ def take_errors(observed: Any) -> np.ndarray | None:
     L = se.shape[1]
     P = observed[SE_CORRELATION].values if SE_CORRELATION in observed.coords else np.eye(L)
     return np.asarray(se[:, :, None] * se[:, None, :] * P)
-
-
-def number_replicates(observed: Any, replicates: Sequence[str]) -> np.ndarray:
-    """(N, L) place of each value's replicate among these names, -1 for none; `observed` the group observed_data.
-
-    Where traits were fitted one at a time a record may have one for some of them.
-    """
-    place = {name: k for k, name in enumerate(replicates)}
-    names = observed["record_replicate"].transpose("record", ...).values
-    level = np.array([place.get(name, -1) for name in names.ravel().tolist()], np.int64)
-    return np.array(np.broadcast_to(level.reshape(len(names), -1), (len(names), observed.sizes["trait"])))
 
 
 def list_residuals(posterior: Any) -> np.ndarray:
@@ -156,17 +138,19 @@ def predict_records(posterior: Any, u: Any, observed: Any) -> Mapping[tuple[str,
     -------
     dict
         Number of plots; shift of the posterior mean against that of the genetic value, which the effects of their
-        replicates are a part of; standard deviation; lower and
-        upper end of the 90% interval for the mean of these plots.
+        replicates and blocks are a part of; standard deviation; lower and upper end of the 90% interval for the mean
+        of these plots.
     """
     from bmtme.results.predictions import HIGH, LOW, find_quantiles
 
     lines, envs, traits = (u[name].values.tolist() for name in ("line", "env", "trait"))
-    replicates, effects = [], None
-    if "rep_effects" in posterior:
-        replicates = posterior["replicate"].values.tolist()
-        effects = posterior["rep_effects"].values.reshape(-1, len(replicates), len(traits))
-    plots, R = arrange_plots(observed, lines, envs, replicates), list_residuals(posterior)
+    plots, R = arrange_plots(observed, lines, envs), list_residuals(posterior)
+    effects = RecordEffects(posterior, observed)
+
+    def take(records: np.ndarray, t: int) -> np.ndarray | float:
+        total = effects.add_up(records, t)
+        return 0.0 if isinstance(total, float) else total.reshape(-1, len(records)).T
+
     counts = plots.count((len(lines), len(envs), len(traits)))
     beta = posterior["beta"].values.reshape(-1, len(envs), len(traits))
     found = {}
@@ -177,13 +161,12 @@ def predict_records(posterior: Any, u: Any, observed: Any) -> Mapping[tuple[str,
         def fit(t: int, here: np.ndarray = here, i: int = i) -> np.ndarray:
             return np.asarray((here[:, :, t] + beta[:, i, t][:, None]).T)
 
-        told = tell_residuals(plots, i, l, rows, fit, R[:, i], effects)
+        told = tell_residuals(plots, i, l, rows, fit, R[:, i], take)
         shift = told.shift.copy()
-        if plots.level is not None and effects is not None:  # of the plots that lack the trait
-            wanted = np.flatnonzero((plots.env == i) & plots.wanted[:, l])
-            own = plots.weight[wanted][:, None] * take_levels(effects[:, :, l], plots.level[wanted])
-            cell = np.searchsorted(rows, plots.line[wanted])
-            np.add.at(shift, cell, own / counts[plots.line[wanted], i, l][:, None])
+        wanted = np.flatnonzero((plots.env == i) & plots.wanted[:, l])  # the plots that lack the trait
+        cell = np.searchsorted(rows, plots.line[wanted])
+        own = plots.weight[wanted][:, None] * take(wanted, l)
+        np.add.at(shift, cell, own / counts[plots.line[wanted], i, l][:, None])
         fitted = fit(l) + shift
         sd = fitted.std(axis=1, ddof=min(1, len(beta) - 1))
         interval = find_quantiles(fitted, told.variance / counts[rows, i, l][:, None], LOW, HIGH)

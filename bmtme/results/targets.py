@@ -92,8 +92,6 @@ def predict_hidden(
     if plots is not None:
         plots = replace(plots, values=(plots.values - scaling.centre) / scaling.scale)
     levels = find_levels(prepared, trial)
-    if plots is not None and levels is not None:
-        plots = replace(plots, level=levels.level)
     predictor = Predictor(chains, prepared.basis, choose_targets(prepared, trial.lines), plots, levels)
     columns = list_predictions(hidden=True)
     predicted = predict_cells(predictor, scaling, columns, cells, counts, means, known)

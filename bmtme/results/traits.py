@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from bmtme.results import quantities
+from bmtme.results.levels import COVARIATE, DIMS
 from bmtme.results.notes import Values
 from bmtme.results.rows import Labels, Row, derive_rows, list_values, untwin
 
@@ -107,8 +108,12 @@ def take_trait(posterior: Any, l: int, recorded: np.ndarray) -> tuple[dict[str, 
             values = values[..., recorded, :][..., recorded]
         alone = tuple(axis for axis, dim in enumerate(dims, 2) if untwin(dim) == "trait")
         arrays[str(name)] = np.expand_dims(values, alone)
-    others = [str(name) for name in posterior["replicate"].values] if "replicate" in posterior.dims else []
-    return arrays, {"env": envs, "trait": [trait], "cell": cells, "replicate": others}
+    others = {
+        dim: [str(name) for name in posterior[dim].values]
+        for dim in (*DIMS, "factor", COVARIATE)
+        if dim in posterior.dims
+    }
+    return arrays, {"env": envs, "trait": [trait], "cell": cells, **others}
 
 
 def join_groups(parts: Mapping[str, Mapping[str, Any]], lines: Sequence[str]) -> dict[str, Any]:

@@ -188,17 +188,19 @@ def draw_levels(rng: np.random.Generator, f: Factors) -> tuple[np.ndarray, np.nd
     env = np.repeat(np.arange(len(f.table)), np.diff(f.first))
     for i, k in np.ndindex(len(f.table), len(f.random)):
         here = (env == i) & (f.factor == k)
-        if here.any() and not f.random[k]:  # independent normals that are to sum to zero
+        if here.any() and not f.random[k] and not f.slope[k]:  # independent normals that are to sum to zero
             own = f.active[here]
             b[here] -= own * b[here].sum(axis=0) / np.maximum(own.sum(axis=0), 1)
+    for k in f.slopes:  # one for all environments
+        b[f.factor == k] = f.active[f.factor == k] * sd[k] * rng.standard_normal(sd.shape[1])
     return b, sd
 
 
 def add_levels(f: Factors, b: np.ndarray) -> np.ndarray:
-    """(N, L) effects of the levels of each record, of b (..., K, L)."""
+    """(N, L) effects of the levels and covariates of each record, of b (..., K, L)."""
     total = np.zeros((*b.shape[:-2], len(f.level), b.shape[-1]))
-    for level in f.level.T:
-        total += np.where((level >= 0)[:, None], b[..., level, :], 0.0)
+    for level, mark in zip(f.level.T, f.mark.T, strict=True):
+        total += np.where((level >= 0)[:, None], b[..., level, :], 0.0) * mark[:, None]
     return total
 
 
@@ -386,8 +388,9 @@ def summarise_levels(
         here = np.flatnonzero((f.level == k).any(axis=1) & case.observed[:, l])
         line = case.model.line[here]
         g = u[:, i * case.recorded.shape[1] + l][:, line]
-        out[f"b y[{k},{l}]"] = own * (values[:, here, l].mean(axis=1) - g.mean(axis=1)) / noise[:, i, l]
-        out[f"b u[{k},{l}]"] = own * g.sum(axis=1)
+        mark = f.mark[here, factor]
+        rest = (mark * (values[:, here, l] - g)).mean(axis=1)
+        out[f"b y[{k},{l}]"], out[f"b u[{k},{l}]"] = own * rest / noise[:, i, l], own * (mark * g).sum(axis=1)
         if f.random[factor]:
             out[f"sd[{factor},{l}]"] = sd[:, factor, l]
             out[f"b b[{factor},{l}]"] = ((b[:, f.factor == factor, l] / sd[:, factor, None, l]) ** 2).sum(axis=1)

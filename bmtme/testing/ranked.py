@@ -15,6 +15,7 @@ import numpy as np
 from bmtme.engines.rotated.draws import Draws, take_effects
 from bmtme.engines.rotated.problem import Problem
 from bmtme.model.errors import Errors
+from bmtme.model.factors import Factor
 from bmtme.model.structure import describe_structure
 from bmtme.results.predictions import Targets
 from bmtme.structures.factor_analytic import FactorAnalytic
@@ -24,7 +25,7 @@ from bmtme.structures.structure import Genetic, Structures
 from bmtme.testing.cases import Case
 from bmtme.testing.dense import DenseModel, Unknowns, log_normal
 from bmtme.testing.laws import join_laws
-from bmtme.testing.pairs import Truth, build_pair_problem, draw_plots, draw_truth
+from bmtme.testing.pairs import Truth, add_levels, build_pair_problem, draw_plots, draw_truth
 
 Values = list[tuple[str, float | np.ndarray]]
 
@@ -123,13 +124,14 @@ class Paper(Subject):
 
 @dataclass(frozen=True)
 class Pair(Subject):
-    """Any genetic with any residual structure, perhaps with a line effect outside the relationship, or known errors.
+    """Any genetic with any residual structure, perhaps with a line effect, blocks or known errors.
 
     Ranked are C and R whole, entries, correlations and determinants, and what the structures are made of.
     """
 
     pair: Structures
     line_effect: bool = False
+    factors: tuple[Factor, ...] = ()
     errors: Errors | None = None
 
     @property
@@ -139,10 +141,14 @@ class Pair(Subject):
     def describe(self) -> dict[str, Any]:
         genetic, residual = (describe_structure(structure) for structure in self.pair)
         errors = None if self.errors is None else np.diagonal(self.errors.common, axis1=1, axis2=2).round(6).tolist()
-        return {"genetic": genetic, "residual": residual, "line_effect": self.line_effect, "errors": errors}
+        levels = {factor.name: factor.level.tolist() for factor in self.factors}
+        rest = {"line_effect": self.line_effect, "blocks": levels, "errors": errors}
+        return {"genetic": genetic, "residual": residual} | rest
 
     def problem(self, values: np.ndarray, inner: int) -> Problem:
-        return build_pair_problem(self.case, self.pair, values, self.line_effect, inner=inner, errors=self.errors)
+        return build_pair_problem(
+            self.case, self.pair, values, self.line_effect, self.factors, inner=inner, errors=self.errors
+        )
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Values]:
         p = self.problem(np.zeros(self.case.observed.shape), 1)
@@ -155,6 +161,7 @@ class Pair(Subject):
         out = self._list_covariances(p, truth.C, truth.R, truth.theta[None, : p.whole_residual.first])
         out += list_means(means.beta, means.mu, np.sqrt(means.tau2))
         out.append(("log likelihood", measure_completed(case, truth, p)))
+        out += list_levels(p, truth.b, truth.sd)
         ends = (0, len(case.model.G) - 1)
         out += [(f"u[{a},{j}]", truth.u[a, j]) for a in range(len(truth.u)) for j in ends]
         if self.line_effect:
@@ -170,6 +177,7 @@ class Pair(Subject):
         out = self._list_covariances(problem, read_genetic(problem, draws)[kept], R, theta)
         out += list_means(draws.beta[kept], draws.mu[kept], draws.tau[kept])
         out.append(("log likelihood", draws.completed_log_density[kept]))
+        out += list_levels(problem, draws.level_effects[kept], draws.level_sd[kept])
         ends = (0, len(case.model.G) - 1)
         for i, l in np.ndindex(I, L):
             u = case.basis.rotate_back(take_effects(draws, i, l))
@@ -262,14 +270,24 @@ def read_genetic(p: Problem, draws: Draws) -> np.ndarray:
     return np.asarray(np.einsum("nih,nlq->nilhq", env, draws.Sigma_t).reshape(-1, size, size))
 
 
+def list_levels(p: Problem, b: np.ndarray, sd: np.ndarray) -> Values:
+    """Effects (..., K, L) of the first and last level of each random factor, and standard deviations (..., F, L)."""
+    out: Values = []
+    for f, l in np.ndindex(sd.shape[-2:]):
+        mine = np.flatnonzero((p.factors.factor == f) & p.factors.active[:, l])
+        out.append((f"sd[{f},{l}]", sd[..., f, l]))
+        out += [(f"b[{k},{l}]", b[..., k, l]) for k in mine[[0, -1]].tolist()]
+    return out
+
+
 def measure_completed(case: Case, truth: Truth, p: Problem) -> float:
     """log p(values | means, effects, R) of the records, every trait of them but those of columns without a record."""
     total, L = 0.0, truth.values.shape[1]
-    R = truth.R + p.common.reshape(-1, L, L)[p.block]
+    R, levels = truth.R + p.common.reshape(-1, L, L)[p.block], add_levels(p.factors, truth.b)
     u = truth.u.reshape(len(truth.R), L, -1)
     for n, (j, i) in enumerate(zip(case.model.line, case.model.env, strict=True)):
         o = case.recorded[i]
-        e = truth.true[n] - truth.means.beta[i] - u[i, :, j] - truth.r[:, j]
+        e = truth.true[n] - levels[n] - truth.means.beta[i] - u[i, :, j] - truth.r[:, j]
         total += log_normal(e[o], R[i][np.ix_(o, o)] / case.model.plots[n])
     return total
 

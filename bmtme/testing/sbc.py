@@ -30,6 +30,7 @@ from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.problem import Problem
 from bmtme.errors import NumericalError, UsageError
 from bmtme.linalg.compile import hash_sources
+from bmtme.model.factors import Factor, find_blocks
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import choose_inner
 from bmtme.results.predictions import Predictor, predict_cells
@@ -135,6 +136,7 @@ def make_pair_study(
     residual: Residual,
     *,
     line_effect: bool = False,
+    blocks: int = 0,
     design: tuple[tuple[str, ...], ...] | None = None,
     errors: bool = False,
     tune: int = 500,
@@ -148,6 +150,7 @@ def make_pair_study(
 
     Parameters
     ----------
+    blocks : factors of three blocks in each environment, crossed
     design : default the one with most gaps that the genetic structure serves (`choose_design`)
     errors : whether records have errors of known covariance
     """
@@ -157,8 +160,19 @@ def make_pair_study(
         design = tuple(row[:-1] for row in design)
     case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, even=line_effect, uncertain=errors)
     known = make_errors(case)[2] if errors else None
-    subject = Pair(case, add_offspring(case), choose_held(case), (genetic, residual), line_effect, known)
+    factors = tuple(scatter_blocks(case, f) for f in range(blocks))
+    subject = Pair(case, add_offspring(case), choose_held(case), (genetic, residual), line_effect, factors, known)
     return Study(subject, "collapsed", tune, ranked, thin, {"design": [list(row) for row in design]}, distort)
+
+
+def scatter_blocks(case: Case, seed: int, count: int = 3) -> Factor:
+    """Records of each environment in blocks of about one size, at random."""
+    rng = np.random.default_rng(seed)
+    labels = np.empty(len(case.model.env), dtype="U1")
+    for i in range(case.model.n_env):
+        here = np.flatnonzero(case.model.env == i)
+        labels[here] = (rng.permutation(len(here)) % count).astype(str)
+    return find_blocks(f"blocks {seed}", labels.tolist(), case.model.env, case.observed, case.model.n_env)
 
 
 def choose_design(genetic: Genetic) -> tuple[tuple[str, ...], ...]:

@@ -24,7 +24,8 @@ COMPILED = {
         "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "scores",
     ),
     "engines.rotated": (
-        "line_effect", "factors", "problem", "state", "known_errors", "steps", "factor_effects", "draws", "density",
+        "line_effect", "factors", "problem", "state", "known_errors", "steps", "factor_effects", "slopes", "draws",
+        "density",
         "collapsed", "stepwise", "sweep",
     ),
 }  # fmt: skip

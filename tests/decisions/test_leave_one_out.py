@@ -173,6 +173,34 @@ def test_effects_of_replicates(random):
     compare(fit.leave_one_out(), s, (values, V, X), every=3)
 
 
+def test_effects_of_blocks():
+    """Two crossed factors: blocks in E1 and E2, rows in E1 alone, which have no effect on T2."""
+    s = make_setting()
+    rng = np.random.default_rng(1)
+    factors = {"block": ["E1", "E2"], "row": ["E1"]}
+    names = [f"{env}/{factor}/{k}" for factor, envs in factors.items() for env in envs for k in (1, 2)]
+    level = np.full((len(s.plots), 2), -1)
+    level[:, 0] = np.where(s.plots[:, 1] < 2, 2 * s.plots[:, 1] + rng.integers(2, size=len(s.plots)), -1)
+    level[:, 1] = np.where(s.plots[:, 1] < 1, 4 + rng.integers(2, size=len(s.plots)), -1)
+    active = np.array([[1, 1]] * 4 + [[1, 0]] * 2, bool)
+    sd = np.array([[0.7, 0.4], [0.5, 0.9]])
+    fit = make_spread_fit(s, "exchangeable")
+    extra = {
+        "block_effects": (("chain", "draw", "block", "trait"), rng.normal(size=(2, 6, 6, 2)) * active),
+        "sigma_b": (("chain", "draw", "factor", "trait"), np.broadcast_to(sd, (2, 6, 2, 2))),
+    }
+    fit._groups["posterior"] = fit._groups["posterior"].assign(extra).assign_coords(block=names, factor=[*factors])
+    own = np.array([*names, ""])[level[~np.isnan(s.y).all(axis=1)]]
+    observed = fit._groups["observed_data"].assign_coords(factor=[*factors])
+    fit._groups["observed_data"] = observed.assign_coords(record_block=(("record", "factor"), own))
+
+    def share(n, l, m, q):
+        same = (level[n] >= 0) & (level[n] == level[m]) & active[level[n], l] & (l == q)
+        return float(sd[:, l] ** 2 @ same)
+
+    compare(fit.leave_one_out(), s, write_out(s, "exchangeable", share), every=3)
+
+
 def test_what_the_others_do_not_tell():
     """The only record of a trait in an environment whose mean is free; the other trait on it is told."""
     s = make_setting()

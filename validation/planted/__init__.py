@@ -5,6 +5,7 @@ where the source moves on, ``tests/project/test_mutant_list.py`` says which entr
 """
 
 from validation.planted import (
+    blocks,
     compared,
     conditionals,
     data,
@@ -34,6 +35,7 @@ MUTANTS = (
     *structures.STRUCTURE,
     *replicates.REPLICATES,
     *precision.PRECISION,
+    *blocks.BLOCKS,
     *data.DATA,
     *data.PREDICTED,
     *readers.READERS,

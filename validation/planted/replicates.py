@@ -26,8 +26,8 @@ REPLICATES = (
     Mutant(
         "replicates: effects of another factor left in the records",
         EFFECTS,
-        "t -= x.together[row + q - start] * s.level_effects[q, l]",
-        "t -= 0.0",
+        "e[l] = t - effects[k - start, a] - others[k - start, l]",
+        "e[l] = t - effects[k - start, a]",
         (TESTS + "test_information_on_the_effects[complete-False-False-both]",),
     ),
     Mutant(
@@ -40,7 +40,7 @@ REPLICATES = (
     Mutant(
         "replicates: records that lack a trait keep the effects",
         EFFECTS,
-        "s.part[q, l] -= b[x.part_level[q, g], l]",
+        "s.part[q, l] -= x.part_mark[q, g] * b[x.part_level[q, g], l]",
         "s.part[q, l] -= 0.0",
         (TESTS + "test_data_less_the_effects[missing-False-False]",),
     ),
@@ -103,8 +103,8 @@ REPLICATES = (
     Mutant(
         "replicates: other traits of a plot taken with the effect of its replicate",
         "results/residuals.py",
-        "deviation -= take_levels(effects[:, :, t], plots.level[here[members]])",
-        "deviation -= 0.0",
+        "deviation = deviation - take(here[members], t)",
+        "deviation = deviation - 0.0",
         (FITS + "test_records_are_predicted_with_their_replicates",),
     ),
 )

@@ -230,12 +230,12 @@ ORDER = (
         "engines/rotated/sweep.py",
         "    for inner in range(p.inner):\n"
         "        if inner > 0 and not call_refill(w.steps[REFILL], (rng, p, s, w, False)):\n            return R_E\n"
-        "        if not call_draw_means_and_genetic(w.steps[BLOCK], (rng, p, s, w)):\n            return MEANS\n"
+        "        if not draw_block(rng, p, s, w):\n            return MEANS\n"
         "    if p.proportional and not split_effects(rng, p, s, w):\n        return SIGMA_T\n",
         "    if p.proportional and not split_effects(rng, p, s, w):\n        return SIGMA_T\n"
         "    for inner in range(p.inner):\n"
         "        if inner > 0 and not call_refill(w.steps[REFILL], (rng, p, s, w, False)):\n            return R_E\n"
-        "        if not call_draw_means_and_genetic(w.steps[BLOCK], (rng, p, s, w)):\n            return MEANS\n",
+        "        if not draw_block(rng, p, s, w):\n            return MEANS\n",
         (SWEEPS + "[unstructured-sweep_gibbs]",),
     ),
     Mutant(

@@ -36,10 +36,15 @@ from bmtme.structures.priors import draw_inverse_gamma
 
 @compiled()
 def draw_factors(rng, p, s, w):
-    """The effects of each factor given those of the others; `fill_fitted` must be current, and stays so."""
+    """The effects of each factor given those of the others, but for slopes of covariates (`slopes`).
+
+    `fill_fitted` must be current, and stays so.
+    """
     K, L = s.level_effects.shape
     A, h = np.empty((K, L, L)), np.empty((K, L))
     for f in range(p.factors.random.shape[0]):
+        if p.factors.slope[f]:
+            continue
         if not sum_level_information(p, s, w, f, A, h):
             return False
         if p.factors.random[f]:
@@ -59,7 +64,7 @@ def draw_factors(rng, p, s, w):
 def sum_level_information(p, s, w, f, A, h):
     """A (K, L, L) and h (K, L) of the levels of factor f; False where R_e fails."""
     x = p.factors
-    L, J = p.n_trait, p.d.shape[0]
+    L = p.n_trait
     A[:] = 0.0
     h[:] = 0.0
     Ri, e = np.empty((L, L)), np.empty(L)
@@ -76,21 +81,23 @@ def sum_level_information(p, s, w, f, A, h):
         if not invert_observed(s.R_e[p.block[i] * L : (p.block[i] + 1) * L], p.recorded[i], Ri):
             return False
         scale_effects(p, s, w, i)
+        K = stop - start
+        together = x.together[x.table[i] : x.table[i] + K * K].reshape((K, K))
+        others = s.level_effects[start:stop].copy()
+        for k in range(K):
+            if x.factor[start + k] == f:
+                others[k] = 0.0
+        others = np.dot(together, others)
+        effects = np.dot(x.plots[start:stop], w.temporary[first : first + width].T)
         for k in range(start, stop):
             if x.factor[k] != f:
                 continue
-            row = x.table[i] + (k - start) * (stop - start)
-            n = x.together[row + k - start]
+            n = together[k - start, k - start]
             e[:] = 0.0
-            for m in range(first, first + width):
-                l = p.col_trait[m]
-                t = x.total[k, l] - n * s.beta[m]
-                for j in range(J):
-                    t -= x.plots[k, j] * w.temporary[m, j]
-                for q in range(start, stop):
-                    if x.factor[q] != f:
-                        t -= x.together[row + q - start] * s.level_effects[q, l]
-                e[l] = t
+            for a in range(width):
+                l = p.col_trait[first + a]
+                t = x.total[k, l] - n * s.beta[first + a]
+                e[l] = t - effects[k - start, a] - others[k - start, l]
             add_information(n, Ri, e, A[k], h[k])
         for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
             for q in range(p.part_offset[c], p.part_offset[c + 1]):
@@ -104,7 +111,7 @@ def sum_level_information(p, s, w, f, A, h):
                         e[l] = p.part_values[q, l] - w.fitted[c, a]
                         for g in range(x.part_level.shape[1]):
                             if g != f and x.part_level[q, g] >= 0:
-                                e[l] -= s.level_effects[x.part_level[q, g], l]
+                                e[l] -= x.part_mark[q, g] * s.level_effects[x.part_level[q, g], l]
                 e *= p.part_plots[q]
                 add_information(p.part_plots[q], P[p.part_pattern[q]], e, A[k], h[k])
     return True
@@ -305,13 +312,13 @@ def adjust_data(p, s):
                 t = b[k, p.col_trait[m]]
                 for j in range(s.fixed.shape[1]):
                     s.fixed[m, j] -= t * x.share[k, j]
+        K = stop - start
+        crossed = np.dot(x.within[x.table[i] : x.table[i] + K * K].reshape((K, K)), b[start:stop])
         for l in range(p.n_trait):
             for g in range(p.n_trait):
                 t = p.within[i, l, g]
                 for k in range(start, stop):
-                    t -= x.around[k, l] * b[k, g] + b[k, l] * x.around[k, g]
-                    for q in range(start, stop):
-                        t += b[k, l] * x.within[x.table[i] + (k - start) * (stop - start) + q - start] * b[q, g]
+                    t += b[k, l] * (crossed[k - start, g] - x.around[k, g]) - x.around[k, l] * b[k, g]
                 s.within[i, l, g] = t
         for c in range(p.cell_offset[i], p.cell_offset[i + 1]):
             for l in range(p.n_trait):
@@ -324,7 +331,7 @@ def adjust_data(p, s):
                         s.part[q, l] = p.part_values[q, l]
                         for g in range(x.part_level.shape[1]):
                             if x.part_level[q, g] >= 0:
-                                s.part[q, l] -= b[x.part_level[q, g], l]
+                                s.part[q, l] -= x.part_mark[q, g] * b[x.part_level[q, g], l]
         if p.cell_offset[i] == p.cell_offset[i + 1]:
             copy_rows(s.fixed, first, width, s.Y)
 
@@ -336,7 +343,7 @@ call_draw_factors = call_apart(draw_factors, call_bool)
 @compiled()
 def refill(rng, p, s, w, known):
     """The effects of factors, if there are any, and what is imputed, as one block; `known` as of `impute`."""
-    if p.factors.factor.shape[0] > 0:
+    if p.factors.random.shape[0] > 0:
         if not known:
             fill_fitted(p, s, w)
             known = True

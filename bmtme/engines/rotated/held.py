@@ -19,6 +19,7 @@ from bmtme.engines.rotated.kernels.pair import whiten
 from bmtme.engines.rotated.known_errors import draw_true_values
 from bmtme.engines.rotated.line_effect import draw_line
 from bmtme.engines.rotated.problem import Problem, hold_problem
+from bmtme.engines.rotated.slopes import draw_slopes
 from bmtme.engines.rotated.state import (
     BLOCK,
     COVARIANCES,
@@ -32,6 +33,7 @@ from bmtme.engines.rotated.state import (
     RECORD,
     RECORD_TOTAL,
     REFILL,
+    SLOPES,
     WHITEN,
     State,
     Work,
@@ -43,12 +45,15 @@ from bmtme.linalg.pointers import find_address
 
 
 class Needs(NamedTuple):
-    """Which steps that not every fit has: draws of line effects, of effects of levels, records of effects not split,
-    draws of what records with known errors are means of.
+    """Which steps that not every fit has.
+
+    Draws of line effects, of effects of levels, of slopes of covariates; records of effects not split; draws of what
+    records with known errors are means of.
     """
 
     line: bool = False
     levels: bool = False
+    slopes: bool = False
     total: bool = False
     errors: bool = False
 
@@ -60,7 +65,8 @@ FOUND: dict[tuple[Any, ...], np.ndarray] = {}
 
 def list_needs(p: Problem) -> Needs:
     """Those of a problem."""
-    return Needs(bool(p.line_effect), len(p.factors.factor) > 0, not p.proportional, bool(p.known))
+    slopes = len(p.factors.slopes) > 0
+    return Needs(bool(p.line_effect), len(p.factors.random) > 0, slopes, not p.proportional, bool(p.known))
 
 
 def hold(p: Problem, s: State, w: Work, h: Walk | None = None, needs: Needs | None = None) -> tuple[Any, ...]:
@@ -73,9 +79,9 @@ def hold(p: Problem, s: State, w: Work, h: Walk | None = None, needs: Needs | No
         kinds = tuple(numba.typeof(record) for record in held)
         steps = FOUND.setdefault(kinds, np.zeros(N_STEPS, np.int64))
         needs = list_needs(p) if needs is None else needs
-        left_out = {LINE: not needs.line, LEVELS: not needs.levels, RECORD_TOTAL: not needs.total}
-        left_out[ERRORS] = not needs.errors
-        if any(not address and not left_out.get(place) for place, address in enumerate(steps.tolist())):
+        wanted = {LINE: needs.line, LEVELS: needs.levels, SLOPES: needs.slopes, RECORD_TOTAL: needs.total}
+        wanted[ERRORS] = needs.errors
+        if any(not address and wanted.get(place, True) for place, address in enumerate(steps.tolist())):
             draws = hold_draws(allocate_draws(p, 0, np.zeros(0, np.int64), False))
             find_steps(steps, kinds, needs, numba.typeof(draws))
         w.steps[:] = steps
@@ -99,6 +105,8 @@ def find_steps(steps: np.ndarray, kinds: tuple[Any, ...], needs: Needs, draws: A
         steps[LINE] = find_address(draw_line, True, *effects)
     if needs.levels:
         steps[LEVELS] = find_address(draw_factors, True, *effects)
+    if needs.slopes:
+        steps[SLOPES] = find_address(draw_slopes, True, *effects)
     if needs.errors:
         steps[ERRORS] = find_address(draw_true_values, True, *effects, 0, 0, 0)
     if needs.total:

@@ -85,6 +85,11 @@ class Observed:
         V += within * tau2[trait] + same * WIDE if kind == EXCHANGEABLE else within * WIDE
         for factor in self.factors:
             level = factor.level[record]
+            if factor.weight is not None:
+                V += same * np.outer(factor.weight[record], factor.weight[record]) * WIDE
+                continue
+            if not len(factor.env):
+                continue
             active = (level >= 0) & factor.active[level, trait]
             V += (same & np.equal.outer(level, level) & active) * WIDE
         y = self.values[record, trait]

@@ -204,7 +204,7 @@ def build_problem(
             genetic, residual, layout.recorded, prior_t, prior_E, prior_e, line_effect, errors is not None
         ),
         means=means,
-        factors=lay_factors(layout, basis, factors, precision),
+        factors=lay_factors(layout, basis, ~np.isnan(values), factors, precision),
         inner=inner,
     )
     load_values(problem, layout, basis, values)

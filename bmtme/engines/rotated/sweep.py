@@ -7,7 +7,8 @@ from bmtme.engines.rotated.density import sum_within
 from bmtme.engines.rotated.draws import call_record_draw
 from bmtme.engines.rotated.factor_effects import call_refill
 from bmtme.engines.rotated.failures import FINE, MEANS, PAIR, R_E, SIGMA_T
-from bmtme.engines.rotated.state import BLOCK, COVARIANCES, FACTOR, MOVE, RECORD, REFILL
+from bmtme.engines.rotated.slopes import call_draw_slopes
+from bmtme.engines.rotated.state import BLOCK, COVARIANCES, FACTOR, MOVE, RECORD, REFILL, SLOPES
 from bmtme.engines.rotated.steps import (
     call_draw_covariances,
     call_draw_means_and_genetic,
@@ -27,13 +28,23 @@ REFRESH = 4
 
 
 @compiled(inline=True)
+def draw_block(rng, p, s, w):
+    """(slopes of covariates, mu, beta, u) | covariances, tau, completed data; `factor_pair` must be current."""
+    if p.factors.slopes.shape[0] > 0:
+        prepare_mean_prior(p, s, w)
+        if not call_draw_slopes(w.steps[SLOPES], (rng, p, s, w)):
+            return False
+    return call_draw_means_and_genetic(w.steps[BLOCK], (rng, p, s, w))
+
+
+@compiled(inline=True)
 def sweep(rng, kind, p, s, w, h):
     """One sweep of `GIBBS` or `COLLAPSED`. Returns 0 or the code of what failed.
 
-    Gibbs: (mu, beta, u) in one block; b1, b2; the covariances given these; tau; imputation, and with it the effects of
-    factors of records. R_e counts recorded plots only and the imputed ones are redrawn directly after (with only tau
-    and these effects between, which do not read them): (R_e, unseen plots) is one block. Every other step is a full
-    conditional.
+    Gibbs: (mu, beta, u), and slopes of covariates, in one block; b1, b2; the covariances given these; tau; imputation,
+    and with it the effects of factors of records. R_e counts recorded plots only and the imputed ones are redrawn
+    directly after (with only tau and these effects between, which do not read them): (R_e, unseen plots) is one block.
+    Every other step is a full conditional.
 
     Collapsed: the covariances with (mu, beta, u) integrated out and tau held; then at once (mu, beta, u) in one
     block, and the rest. Imputed plots count as data of the covariances here. Every `REFRESH` sweeps the covariances
@@ -50,7 +61,7 @@ def sweep(rng, kind, p, s, w, h):
     for inner in range(p.inner):
         if inner > 0 and not call_refill(w.steps[REFILL], (rng, p, s, w, False)):
             return R_E
-        if not call_draw_means_and_genetic(w.steps[BLOCK], (rng, p, s, w)):
+        if not draw_block(rng, p, s, w):
             return MEANS
     if p.proportional and not split_effects(rng, p, s, w):
         return SIGMA_T
@@ -77,7 +88,7 @@ def settle(rng, p, s, w, h, times):
     for _ in range(times):
         if not factor_state(p, s, w, h):
             return PAIR
-        if not call_draw_means_and_genetic(w.steps[BLOCK], (rng, p, s, w)):
+        if not draw_block(rng, p, s, w):
             return MEANS
         draw_mean_scales(rng, p, s)
         if not call_refill(w.steps[REFILL], (rng, p, s, w, False)):

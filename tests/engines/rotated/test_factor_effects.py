@@ -61,10 +61,23 @@ def make_factor(case, name, random, levels=2, seed=1):
     return Factor(name, random, level, np.array(env), labels, np.array(active).reshape(-1, L))
 
 
+def make_covariate(case, name, seed=3):
+    """Values of each record; every environment with a record is a level."""
+    here = np.unique(case.model.env)
+    active = np.array([case.observed[case.model.env == i].any(axis=0) for i in here])
+    weight = np.random.default_rng(seed).standard_normal(len(case.model.env))
+    return Factor(name, False, np.searchsorted(here, case.model.env), here, ("",) * len(here), active, weight=weight)
+
+
 def make_factors(case, kind):
-    """One factor, fixed or random, or one of each, the second with three levels."""
-    if kind == "both":
-        return [make_factor(case, "a", False), make_factor(case, "b", True, 3, seed=2)]
+    """One factor, fixed or random, one of each, or two random ones; the second with three levels.
+
+    Slopes: a random factor and two covariates.
+    """
+    if kind == "slopes":
+        return [make_factor(case, "b", True, 3, seed=2), make_covariate(case, "x"), make_covariate(case, "z", 4)]
+    if kind in ("both", "crossed"):
+        return [make_factor(case, "a", kind == "crossed"), make_factor(case, "b", True, 3, seed=2)]
     return [make_factor(case, "a", kind == "random")]
 
 
@@ -77,6 +90,8 @@ def make_level_scene(design, identity, line_effect, kind, pair="paper", precisio
     factors = make_factors(case, kind)
     p = build_pair_problem(case, PAIRS[pair], values, line_effect, factors, precision)
     b = np.where(p.factors.active, rng.standard_normal(p.factors.active.shape), 0.0)
+    for f in p.factors.slopes:
+        b[p.factors.factor == f] = p.factors.active[p.factors.factor == f] * rng.standard_normal(p.n_trait)
     values = values + add_levels(p.factors, b)
     p = build_pair_problem(case, PAIRS[pair], values, line_effect, factors, precision)
     s = case.pack(p, t, values - add_levels(p.factors, b), pads)
@@ -95,7 +110,8 @@ def sum_information(case, t, values, p, s, f):
     A, h = np.zeros((K, L, L)), np.zeros((K, L))
     u = case.total(t)
     r = case.basis.rotate_plain(s.r) if p.line_effect else np.zeros((L, len(case.model.G)))
-    others = add_levels(p.factors._replace(level=np.delete(p.factors.level, f, axis=1)), s.level_effects)
+    level, mark = (np.delete(given, f, axis=1) for given in (p.factors.level, p.factors.mark))
+    others = add_levels(p.factors._replace(level=level, mark=mark), s.level_effects)
     for n, (j, i, k) in enumerate(zip(case.model.line, case.model.env, p.factors.level[:, f], strict=True)):
         o = case.observed[n]
         e = values[n] - t.beta[i] - u[i, :, j] - r[:, j] - others[n]
@@ -116,21 +132,22 @@ def compute_information(p, s, f):
     return A, h
 
 
-@pytest.mark.parametrize("kind", ["fixed", "random", "both"])
+@pytest.mark.parametrize("kind", ["fixed", "random", "both", "crossed", "slopes"])
 @pytest.mark.parametrize(("design", "identity", "line_effect"), PLACES)
 def test_information_on_the_effects(design, identity, line_effect, kind):
     pair = "by environment" if design in ("missing", "means-of-plots") else "paper"
-    case, t, values, _, p, s, _, factors = make_level_scene(design, identity, line_effect, kind, pair)
-    for f in range(len(factors)):
+    case, t, values, _, p, s, *_ = make_level_scene(design, identity, line_effect, kind, pair)
+    for f in np.flatnonzero(~p.factors.slope):
         expected = sum_information(case, t, values, p, s, f)
         for got, wanted in zip(compute_information(p, s, f), expected, strict=True):
             np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-9 * max(1.0, np.abs(wanted).max()))
 
 
+@pytest.mark.parametrize("kind", ["both", "slopes"])
 @pytest.mark.parametrize(("design", "identity", "line_effect"), PLACES)
-def test_data_less_the_effects(design, identity, line_effect):
+def test_data_less_the_effects(design, identity, line_effect, kind):
     """As if the values had been those less the effects from the beginning."""
-    case, _, values, _, p, s, b, factors = make_level_scene(design, identity, line_effect, "both")
+    case, _, values, _, p, s, b, factors = make_level_scene(design, identity, line_effect, kind)
     less = values - add_levels(p.factors, b)
     q = build_pair_problem(case, PAIRS["paper"], less, line_effect, factors)
     for name in ("fixed", "within", "cell_mean"):
@@ -258,13 +275,76 @@ def test_effects_and_means_move_together(means):
     np.testing.assert_allclose(fitted, work.fitted, atol=1e-12)
 
 
+def copy_state(s):
+    return s._replace(**{name: array.copy() for name, array in s._asdict().items()})
+
+
+@pytest.mark.parametrize(("design", "identity", "line_effect"), PLACES)
+@pytest.mark.parametrize("precision", [0.0, 0.5])
+def test_slopes(design, identity, line_effect, precision):
+    """Means and effects integrated out: the normal whose density is that of the completed values less the effects.
+
+    What is imputed stays the same less the effects, so that a slope moves the values that are seen.
+    """
+    case, t, values, pads, p, s, b, _ = make_level_scene(design, identity, line_effect, "slopes", "paper", precision)
+    f, (I, L) = p.factors, case.recorded.shape
+    assert len(f.slopes) == 2
+    s.Sigma_r[:] = 0.3 * np.eye(L) * line_effect
+    gamma = np.zeros((2, L))
+    for c, factor in enumerate(f.slopes):
+        mine = f.factor == factor
+        gamma[c] = b[mine][f.active[mine].argmax(axis=0), np.arange(L)]
+    less = case.without_absent(case.completed().env, np.vstack([values - add_levels(f, b), pads]))
+    C = np.kron(np.ones((I, I)) + np.diag(t.s2_E), t.Sigma_t)
+    R = np.tile(t.R_e, (I, 1, 1))
+    N = len(values)
+
+    def log_density(delta):
+        moved = less.copy()
+        moved[:N] -= np.where(case.observed, f.mark[:, f.slopes] @ delta.reshape(2, L), 0.0)
+        prior = -0.5 * precision * ((gamma.ravel() + delta) ** 2).sum()
+        return measure_marginal(case, C, R, t, moved, s.Sigma_r) + prior
+
+    e = np.eye(2 * L)
+    top = log_density(np.zeros(2 * L))
+    up, down = (np.array([log_density(sign * row) for row in e]) for sign in (1, -1))
+    H = np.array([[log_density(e[a] + e[c]) - up[a] - up[c] + top for c in range(2 * L)] for a in range(2 * L)])
+    np.fill_diagonal(H, up + down - 2 * top)
+    V = np.linalg.inv(-H)
+    mean = gamma.ravel() + V @ (up - down) / 2
+
+    def prepare():
+        own, work = copy_state(s), PLAIN.state.allocate_work(p)
+        assert PLAIN.steps.factor_pair(p, own.Sigma_t, own.s2_E, own.R_e, own.Sigma_r, work)
+        PLAIN.steps.complete_data(p, own, work)
+        PLAIN.steps.prepare_mean_prior(p, own, work)
+        return own, work
+
+    def draw(rng):
+        own, work = prepare()
+        assert PLAIN.slopes.draw_slopes(rng, p, own, work)
+        found = np.zeros(2 * L)
+        PLAIN.slopes.read_slopes(p, own, found)
+        for k, factor in enumerate(f.factor):
+            if f.slope[factor]:
+                own_slope = found.reshape(2, L)[int(np.searchsorted(f.slopes, factor))]
+                np.testing.assert_array_equal(own.level_effects[k], np.where(f.active[k], own_slope, 0.0))
+        Y = own.Y.copy()
+        PLAIN.steps.complete_data(p, own, work)
+        np.testing.assert_allclose(Y, own.Y, atol=1e-10)
+        return found
+
+    assert_normal(draw, mean, V)
+
+
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize(("design", "identity", "line_effect"), PLACES[:8])
 def test_density_and_gradient(design, identity, line_effect, pair):
     """Given the effects, the density of the covariances is that of the completed values less the effects."""
     if design == "absent" and pair != "paper":
         pytest.skip("a free covariance needs a record in every column")
-    case, t, values, pads, p, s, b, _ = make_level_scene(design, identity, line_effect, "both", pair)
+    kind = "slopes" if identity or line_effect else "both"
+    case, t, values, pads, p, s, b, _ = make_level_scene(design, identity, line_effect, kind, pair)
     walk, held = open_walk(p, s)
     less = case.without_absent(case.completed().env, np.vstack([values - add_levels(p.factors, b), pads]))
     own = start_line(p.line_prior, t.R_e) if line_effect else np.zeros(0)
@@ -299,6 +379,9 @@ GEWEKE = [
     ("paper", "both", True),
     ("by environment", "fixed", True),
     ("by environment", "random", False),
+    ("by environment", "crossed", True),
+    ("paper", "slopes", False),
+    ("by environment", "slopes", True),
 ]
 
 
@@ -310,7 +393,7 @@ def test_a_look_at_the_joint_distribution(name, kind, line_effect):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "kind", "line_effect"), GEWEKE[1:4])
+@pytest.mark.parametrize(("name", "kind", "line_effect"), [*GEWEKE[1:4], *GEWEKE[5:]])
 def test_sweeps_leave_the_joint_distribution(name, kind, line_effect):
     comparison = compare_sweeps(name, kind, line_effect, 2000, 5)
     assert comparison.p_value > 1e-3, str(comparison)
