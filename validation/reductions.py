@@ -21,15 +21,22 @@ from bmtme.testing.uniformity import combine_z, effective_draws
 from validation.registry import LEVEL, Options, Row, make_table, register, write_tables
 
 DESIGN = (("0", "0 0", "0", "0", "0", "0 0 0", "0", "0", "0", "0"),)
+#: The same with records that are means of several plots.
+MEANS = (("0x3", "0 0x2", "0", "0x4", "0", "0x2 0 0", "0x6", "0", "0", "0x2"),)
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
-SHAPES = {"unstructured": "full", "diagonal": "diagonal", "standard": "scalar"}
+SCENES = {
+    "unstructured": ("full", DESIGN),
+    "diagonal": ("diagonal", DESIGN),
+    "standard": ("scalar", DESIGN),
+    "unstructured, means of plots": ("full", MEANS),
+}
 #: Logarithms of a standard deviation, and their number. None of the functions compared dwells on what lies outside.
 RANGE, POINTS = (-6.0, 4.0), 51
 
 
-def make_data(shape: str) -> tuple[Case, np.ndarray]:
+def make_data(shape: str, design: tuple[tuple[str, ...], ...]) -> tuple[Case, np.ndarray]:
     """The case, and values (N, 1) with genetic and residual variance near one."""
-    case = make_case(DESIGN, shape=shape, means="flat", nu=4.0, scale=1.0, seed=3)
+    case = make_case(design, shape=shape, means="flat", nu=4.0, scale=1.0, seed=3)
     m = case.model
     proper = replace(m.law_beta, kind="exchangeable", mu_sd=np.ones(1))
     rng = np.random.default_rng(4)
@@ -106,9 +113,10 @@ def sample(
 def compare(options: Options, draws: int) -> tuple[list[Row], list[tuple[str, ...]]]:
     """Checks, and lines of the table."""
     rows, lines = [], []
-    exact = integrate(*make_data("full"))
-    for structure, shape in SHAPES.items():
-        case, values = make_data(shape)
+    known = {design: integrate(*make_data("full", design)) for design in (DESIGN, MEANS)}
+    for structure, (shape, design) in SCENES.items():
+        exact = known[design]
+        case, values = make_data(shape, design)
         for sampler in SAMPLERS:
             found = sample(case, values, sampler, draws, options)
             z = {name: (mean - exact[name]) / error for name, (mean, error) in found.items()}

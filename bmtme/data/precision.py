@@ -94,7 +94,7 @@ def read_plots(
             )
         hint = "."
         if found[k] > 0 and not found[k].is_integer():
-            hint = "; if the column holds standard errors or standard deviations, it is none of plots."
+            hint = "; standard errors are named as se= (in the shell --se)."
         raise DataError(
             f"The n_plots column {column!r} of {table.name} holds {found[k]:g} in {cell} ({name}): {WHOLE}{hint}"
         )

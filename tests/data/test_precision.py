@@ -65,7 +65,7 @@ def test_numbers_go_with_their_records():
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (2.5, r"holds 2.5 in row 2 .*line 'a' in environment 'E'\): expected a whole number.*standard errors"),
+        (2.5, r"holds 2.5 in row 2 .*line 'a' in environment 'E'\): expected a whole number.*named as se="),
         (0, r"n_plots column 'n' of the table holds 0 in row 2 .*\(line 'a' in environment 'E'\): expected a whole"),
         (-1, r"holds -1 in row 2"),
         (None, r"is empty in row 2 .*line 'a' in environment 'E' has a value: say of how many plots"),
