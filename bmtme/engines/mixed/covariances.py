@@ -1,0 +1,291 @@
+"""Covariances of few levels: variances, unstructured, one correlation, factor analytic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import expit
+
+from bmtme.engines.mixed.axis import START_CORRELATION, DenseAxis, Parameter, refuse_few
+from bmtme.errors import UsageError
+
+#: Log standard deviations of effects that may be absent end here, below that of the data: a variance of 1.5e-8 of it.
+FLOOR = -9.0
+#: Those of covariances are only kept from underflow: at their bound a covariance is singular for every purpose.
+LOW = -15.0
+#: Bound of a transformed correlation: it is 1e-6 off its end there.
+STEEP = 13.8
+
+
+@dataclass(frozen=True)
+class Diagonal(DenseAxis):
+    """Independent levels, a variance for each: phi log standard deviations."""
+
+    n: int
+
+    @property
+    def count(self) -> int:
+        return self.n
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(Parameter("variance", (i,)) for i in range(self.n))
+
+    @property
+    def may_vanish(self) -> np.ndarray:
+        return np.ones(self.count, bool)
+
+    @cached_property
+    def cells(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.arange(self.n), np.arange(self.n)
+
+    def build(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        s2 = np.exp(2 * phi)
+        return np.diag(s2), diagonal_slopes(s2)
+
+    def natural(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        s2 = np.exp(2 * phi)
+        return s2, np.diag(2 * s2)
+
+    def start(self, variances: np.ndarray) -> np.ndarray:
+        return 0.5 * np.log(variances)
+
+    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(self.count, math.log(sd) + FLOOR), np.full(self.count, math.log(sd) - LOW)
+
+
+@dataclass(frozen=True)
+class Variance(Diagonal):
+    """One level with a variance: the scale of a product of axes."""
+
+    n: int = 1
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (Parameter("variance"),)
+
+
+@dataclass(frozen=True)
+class Unstructured(DenseAxis):
+    """Any covariance of n levels: phi its Cholesky factor, row by row, the diagonal in logarithms."""
+
+    n: int
+
+    @property
+    def count(self) -> int:
+        return self.n * (self.n + 1) // 2
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(
+            Parameter("variance", (int(i),)) if i == j else Parameter("covariance", (int(i), int(j)))
+            for i, j in zip(*self.cells, strict=True)
+        )
+
+    def factor(self, phi: np.ndarray) -> np.ndarray:
+        """The Cholesky factor (n, n)."""
+        i, j = self.cells
+        L = np.zeros((self.n, self.n))
+        L[i, j] = np.where(i == j, np.exp(np.where(i == j, phi, 0.0)), phi)
+        return L
+
+    def build(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        L = self.factor(phi)
+        i, j = self.cells
+        D = np.zeros((self.count, self.n, self.n))
+        D[np.arange(self.count), i, j] = np.where(i == j, L[i, j], 1.0)
+        D = D @ L.T
+        return L @ L.T, D + D.transpose(0, 2, 1)
+
+    def natural(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        S, dS = self.build(phi)
+        i, j = self.cells
+        return S[i, j], dS[:, i, j].T
+
+    def start(self, variances: np.ndarray) -> np.ndarray:
+        sd = np.sqrt(variances)
+        R = np.full((self.n, self.n), START_CORRELATION) + (1 - START_CORRELATION) * np.eye(self.n)
+        L = np.linalg.cholesky(R * np.outer(sd, sd))
+        i, j = self.cells
+        return np.where(i == j, np.log(np.where(i == j, L[i, j], 1.0)), L[i, j])
+
+    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
+        i, j = self.cells
+        end = np.where(i == j, math.log(sd) - LOW, np.inf)
+        return np.where(i == j, math.log(sd) + LOW, -np.inf), end
+
+
+@dataclass(frozen=True)
+class Corh(DenseAxis):
+    """One correlation r of all pairs, a variance for each level.
+
+    phi: r = lo + (1 - lo) logistic(phi_0) with lo = -1/(n-1), the lowest correlation that n levels can share; then log
+    standard deviations.
+    """
+
+    n: int
+
+    def __post_init__(self) -> None:
+        refuse_few(self.n, 2, "a correlation")
+
+    @property
+    def count(self) -> int:
+        return self.n + 1
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (Parameter("correlation"), *(Parameter("variance", (i,)) for i in range(self.n)))
+
+    def build(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        r, dr = share_correlation(phi[0], self.n)
+        s = np.exp(phi[1:])
+        off = (1.0 - np.eye(self.n)) * np.outer(s, s)
+        S = r * off + np.diag(s * s)
+        dS = np.zeros((self.count, self.n, self.n))
+        dS[0] = dr * off
+        k = np.arange(self.n)
+        dS[1 + k, k, :] += S
+        dS[1 + k, :, k] += S
+        return S, dS
+
+    def natural(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        r, dr = share_correlation(phi[0], self.n)
+        s2 = np.exp(2 * phi[1:])
+        return np.r_[r, s2], np.diag(np.r_[dr, 2 * s2])
+
+    def start(self, variances: np.ndarray) -> np.ndarray:
+        return np.r_[start_correlation(self.n), 0.5 * np.log(variances)]
+
+    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
+        low, high = np.full(self.count, math.log(sd) + LOW), np.full(self.count, math.log(sd) - LOW)
+        low[0], high[0] = -STEEP, STEEP
+        return low, high
+
+
+@dataclass(frozen=True)
+class CompoundSymmetry(DenseAxis):
+    """One variance and one correlation, which may be negative; phi as in `Corh`."""
+
+    n: int
+
+    def __post_init__(self) -> None:
+        refuse_few(self.n, 2, "a correlation")
+
+    @property
+    def count(self) -> int:
+        return 2
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (Parameter("correlation"), Parameter("variance"))
+
+    def build(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        r, dr = share_correlation(phi[0], self.n)
+        s2 = math.exp(2 * phi[1])
+        off = 1.0 - np.eye(self.n)
+        S = s2 * (r * off + np.eye(self.n))
+        return S, np.stack([s2 * dr * off, 2 * S])
+
+    def natural(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        r, dr = share_correlation(phi[0], self.n)
+        s2 = math.exp(2 * phi[1])
+        return np.array([r, s2]), np.diag([dr, 2 * s2])
+
+    def start(self, variances: np.ndarray) -> np.ndarray:
+        return np.array([start_correlation(self.n), 0.5 * math.log(variances.mean())])
+
+    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
+        return (
+            np.array([-STEEP, math.log(sd) + FLOOR]),
+            np.array([STEEP, math.log(sd) - LOW]),
+        )
+
+
+@dataclass(frozen=True)
+class FactorAnalytic(DenseAxis):
+    """S = Lambda Lambda' + Psi with k factors; loadings above the diagonal of Lambda are zero.
+
+    phi: loadings factor by factor, then logarithms of the specific standard deviations.
+    """
+
+    n: int
+    k: int = 1
+
+    def __post_init__(self) -> None:
+        refuse_few(self.n, 2, "a factor analytic covariance")
+        if not 1 <= self.k < self.n:
+            raise UsageError(
+                f"a factor analytic covariance of {self.n} levels has 1 to {self.n - 1} factors: {self.k}."
+            )
+
+    @cached_property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Level and factor of every loading."""
+        pairs = [(i, f) for f in range(self.k) for i in range(f, self.n)]
+        level, factor = np.array(pairs).T
+        return level, factor
+
+    @property
+    def count(self) -> int:
+        return len(self.places[0]) + self.n
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        loadings = (Parameter("loading", (int(i), int(f))) for i, f in zip(*self.places, strict=True))
+        return (*loadings, *(Parameter("specific variance", (i,)) for i in range(self.n)))
+
+    @property
+    def may_vanish(self) -> np.ndarray:
+        return np.arange(self.count) >= len(self.places[0])
+
+    def build(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        level, factor = self.places
+        L = np.zeros((self.n, self.k))
+        L[level, factor] = phi[: len(level)]
+        psi = np.exp(2 * phi[len(level) :])
+        D = np.zeros((len(level), self.n, self.k))
+        D[np.arange(len(level)), level, factor] = 1.0
+        D = D @ L.T
+        return L @ L.T + np.diag(psi), np.concatenate([D + D.transpose(0, 2, 1), diagonal_slopes(psi)])
+
+    def natural(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n = len(self.places[0])
+        psi = np.exp(2 * phi[n:])
+        return np.r_[phi[:n], psi], np.diag(np.r_[np.ones(n), 2 * psi])
+
+    def start(self, variances: np.ndarray) -> np.ndarray:
+        # The factors share 0.6 of the variance; a second one starts small, so that the first settles before it.
+        level, factor = self.places
+        loadings = np.sqrt(variances[level]) * np.where(factor == 0, math.sqrt(0.6), 0.1)
+        return np.r_[loadings, 0.5 * np.log(0.4 * variances)]
+
+    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
+        n = len(self.places[0])
+        low, high = np.full(self.count, -np.inf), np.full(self.count, np.inf)
+        low[n:], high[n:] = math.log(sd) + FLOOR, math.log(sd) - LOW
+        return low, high
+
+
+def diagonal_slopes(s2: np.ndarray) -> np.ndarray:
+    """Slopes (n, n, n) of a diagonal of variances in their log standard deviations."""
+    n = len(s2)
+    slopes = np.zeros((n, n, n))
+    slopes[np.arange(n), np.arange(n), np.arange(n)] = 2 * s2
+    return slopes
+
+
+def share_correlation(phi: float, n: int) -> tuple[float, float]:
+    """The correlation that all pairs of n levels share, and its slope."""
+    low = -1.0 / (n - 1)
+    p = float(expit(phi))
+    return low + (1 - low) * p, (1 - low) * p * (1 - p)
+
+
+def start_correlation(n: int) -> float:
+    """phi where `share_correlation` is `START_CORRELATION`."""
+    low = -1.0 / (n - 1)
+    p = (START_CORRELATION - low) / (1 - low)
+    return math.log(p / (1 - p))
