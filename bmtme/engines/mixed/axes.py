@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.signal import lfilter
 
-from bmtme.engines.mixed.axis import START_CORRELATION, Axis, Parameter, refuse_few
+from bmtme.engines.mixed.axis import SINGULAR, START_CORRELATION, Axis, Parameter, refuse_few
 from bmtme.engines.mixed.covariances import (
     CompoundSymmetry,
     Corh,
@@ -158,8 +158,11 @@ class AR1(Axis):
     def natural(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.tanh(phi), np.cosh(phi)[:, None] ** -2
 
+    def find_slid(self, phi: np.ndarray) -> np.ndarray:
+        return np.abs(np.tanh(phi)) > 1 - SINGULAR
+
     def start(self, variances: np.ndarray) -> np.ndarray:
         return np.array([math.atanh(START_CORRELATION)])
 
-    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.array([-STEEP]), np.array([STEEP])

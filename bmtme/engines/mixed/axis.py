@@ -16,6 +16,9 @@ import scipy.sparse as sp
 
 from bmtme.errors import UsageError
 
+#: A covariance is called singular where a level has less than this share of its variance to itself, or a correlation is
+#: this near its end.
+SINGULAR = 1e-5
 #: Starting values of correlations: neither 0, where some slopes vanish, nor far from it.
 START_CORRELATION = 0.1
 
@@ -65,13 +68,21 @@ class Axis:
         """Starting phi (count,) for these variances of the levels (n,)."""
         return np.zeros(0)
 
-    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest phi (count,) for data with this standard deviation."""
+    def bounds(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest phi (count,) where the levels' data have these standard deviations (n,)."""
         return np.zeros(0), np.zeros(0)
+
+    def units(self, sd: np.ndarray) -> np.ndarray:
+        """What counts as a step of 1 in phi (count,): 1 for logarithms and correlations, else a standard deviation."""
+        return np.ones(self.count)
 
     @property
     def may_vanish(self) -> np.ndarray:
         """Which phi are the log standard deviation of effects that may be absent: those may run to their bound."""
+        return np.zeros(self.count, bool)
+
+    def find_slid(self, phi: np.ndarray) -> np.ndarray:
+        """Which phi make the covariance singular (count,); see `SINGULAR`."""
         return np.zeros(self.count, bool)
 
     @property

@@ -9,13 +9,16 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit
 
-from bmtme.engines.mixed.axis import START_CORRELATION, DenseAxis, Parameter, refuse_few
+from bmtme.engines.mixed.axis import SINGULAR, START_CORRELATION, DenseAxis, Parameter, refuse_few
 from bmtme.errors import UsageError
 
 #: Log standard deviations of effects that may be absent end here, below that of the data: a variance of 1.5e-8 of it.
 FLOOR = -9.0
-#: Those of covariances are only kept from underflow: at their bound a covariance is singular for every purpose.
-LOW = -15.0
+#: The diagonal of a Cholesky factor, and standard deviations beside a correlation, end here: a variance of 1e-7 of the
+#: data's, where a covariance is singular for every purpose. None is ever put there: it has to slide.
+LOW = -8.0
+#: And the largest: 1e7 times the variance of the data.
+HIGH = 8.0
 #: Bound of a transformed correlation: it is 1e-6 off its end there.
 STEEP = 13.8
 
@@ -53,8 +56,8 @@ class Diagonal(DenseAxis):
     def start(self, variances: np.ndarray) -> np.ndarray:
         return 0.5 * np.log(variances)
 
-    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
-        return np.full(self.count, math.log(sd) + FLOOR), np.full(self.count, math.log(sd) - LOW)
+    def bounds(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.log(sd) + FLOOR, np.log(sd) + HIGH
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,11 @@ class Unstructured(DenseAxis):
         i, j = self.cells
         return S[i, j], dS[:, i, j].T
 
+    def find_slid(self, phi: np.ndarray) -> np.ndarray:
+        i, j = self.cells
+        L = self.factor(phi)
+        return (i == j) & (L[i, j] ** 2 < SINGULAR * np.square(L).sum(axis=1)[i])
+
     def start(self, variances: np.ndarray) -> np.ndarray:
         sd = np.sqrt(variances)
         R = np.full((self.n, self.n), START_CORRELATION) + (1 - START_CORRELATION) * np.eye(self.n)
@@ -112,10 +120,14 @@ class Unstructured(DenseAxis):
         i, j = self.cells
         return np.where(i == j, np.log(np.where(i == j, L[i, j], 1.0)), L[i, j])
 
-    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         i, j = self.cells
-        end = np.where(i == j, math.log(sd) - LOW, np.inf)
-        return np.where(i == j, math.log(sd) + LOW, -np.inf), end
+        ends = np.log(sd[i])
+        return np.where(i == j, ends + LOW, -np.inf), np.where(i == j, ends + HIGH, np.inf)
+
+    def units(self, sd: np.ndarray) -> np.ndarray:
+        i, j = self.cells
+        return np.where(i == j, 1.0, sd[i])
 
 
 @dataclass(frozen=True)
@@ -156,13 +168,14 @@ class Corh(DenseAxis):
         s2 = np.exp(2 * phi[1:])
         return np.r_[r, s2], np.diag(np.r_[dr, 2 * s2])
 
+    def find_slid(self, phi: np.ndarray) -> np.ndarray:
+        return np.r_[is_at_end(phi[0]), np.zeros(self.count - 1, bool)]
+
     def start(self, variances: np.ndarray) -> np.ndarray:
         return np.r_[start_correlation(self.n), 0.5 * np.log(variances)]
 
-    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
-        low, high = np.full(self.count, math.log(sd) + LOW), np.full(self.count, math.log(sd) - LOW)
-        low[0], high[0] = -STEEP, STEEP
-        return low, high
+    def bounds(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.r_[-STEEP, np.log(sd) + LOW], np.r_[STEEP, np.log(sd) + HIGH]
 
 
 @dataclass(frozen=True)
@@ -194,14 +207,15 @@ class CompoundSymmetry(DenseAxis):
         s2 = math.exp(2 * phi[1])
         return np.array([r, s2]), np.diag([dr, 2 * s2])
 
+    def find_slid(self, phi: np.ndarray) -> np.ndarray:
+        return np.r_[is_at_end(phi[0]), np.zeros(self.count - 1, bool)]
+
     def start(self, variances: np.ndarray) -> np.ndarray:
         return np.array([start_correlation(self.n), 0.5 * math.log(variances.mean())])
 
-    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
-        return (
-            np.array([-STEEP, math.log(sd) + FLOOR]),
-            np.array([STEEP, math.log(sd) - LOW]),
-        )
+    def bounds(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        middle = float(np.log(sd).mean())
+        return np.array([-STEEP, middle + LOW]), np.array([STEEP, middle + HIGH])
 
 
 @dataclass(frozen=True)
@@ -262,11 +276,15 @@ class FactorAnalytic(DenseAxis):
         loadings = np.sqrt(variances[level]) * np.where(factor == 0, math.sqrt(0.6), 0.1)
         return np.r_[loadings, 0.5 * np.log(0.4 * variances)]
 
-    def bounds(self, sd: float) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n = len(self.places[0])
         low, high = np.full(self.count, -np.inf), np.full(self.count, np.inf)
-        low[n:], high[n:] = math.log(sd) + FLOOR, math.log(sd) - LOW
+        low[n:], high[n:] = np.log(sd) + FLOOR, np.log(sd) + HIGH
         return low, high
+
+    def units(self, sd: np.ndarray) -> np.ndarray:
+        level, _ = self.places
+        return np.r_[sd[level], np.ones(self.n)]
 
 
 def diagonal_slopes(s2: np.ndarray) -> np.ndarray:
@@ -289,3 +307,8 @@ def start_correlation(n: int) -> float:
     low = -1.0 / (n - 1)
     p = (START_CORRELATION - low) / (1 - low)
     return math.log(p / (1 - p))
+
+
+def is_at_end(phi: float) -> bool:
+    """Whether the correlation is at an end of its range, to `SINGULAR` of its length."""
+    return not SINGULAR < float(expit(phi)) < 1 - SINGULAR

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, reduce
 from typing import Any
 
@@ -38,18 +38,19 @@ class Evaluation:
     ----------
     phi : array (k,)
     log_likelihood : float
-        -inf where the equations are singular to rounding; then everything else is None.
-    solution : array (N,), optional
-        Fixed effects that are kept, random effects, effects of missing cells.
-    gradient : array (k,), optional
-    information : array (k, k), optional
+        -inf where the equations are singular to rounding.
+    solution : array (N,)
+        Fixed effects that are kept, random effects, effects of missing cells; empty where the equations are singular.
+    gradient : array (k,)
+    information : array (k, k)
+        Both empty where not asked for.
     """
 
     phi: np.ndarray
     log_likelihood: float
-    solution: np.ndarray | None = None
-    gradient: np.ndarray | None = None
-    information: np.ndarray | None = None
+    solution: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    gradient: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    information: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 class Equations:

@@ -130,8 +130,8 @@ class Problem:
     ----------
     y : array (n,)
     X : array or sparse matrix (n, p)
-        Fixed columns. One that is a sum of earlier ones is left out: `kept`, `is_estimable`. Centre covariates: one whose
-        mean is 30,000 standard deviations is taken for the intercept.
+        Fixed columns. One that is a sum of earlier ones is left out: `kept`, `is_estimable`. Centre covariates: one
+        with a mean of 30,000 standard deviations is taken for the intercept.
     terms : tuple of Term
     sections : tuple of Section
         Every record is in one.

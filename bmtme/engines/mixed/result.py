@@ -8,34 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from bmtme.engines.mixed.axis import Parameter
+from bmtme.engines.mixed.components import Component
 from bmtme.engines.mixed.equations import Equations
 from bmtme.engines.mixed.problem import Problem
-
-
-@dataclass(frozen=True)
-class Component:
-    """A reported parameter of the covariances.
-
-    Attributes
-    ----------
-    block : int
-        Place in `Problem.blocks`: sections first, then terms.
-    axis : int
-        Place among the block's axes.
-    parameter : Parameter
-    estimate, se : float
-        The standard error, from the average information, is NaN at a boundary.
-    status : str
-        "", or "boundary" (a variance of zero), or "singular" (a correlation of one, or a covariance that is singular).
-    """
-
-    block: int
-    axis: int
-    parameter: Parameter
-    estimate: float
-    se: float
-    status: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +37,7 @@ class REML:
         Of the log likelihood in phi; the average information.
     components : tuple of Component
     covariance : array (r, r)
-        Of the estimates of the components; zero where one lies on a boundary.
+        Of the estimates of the components; zero where one is held on a boundary.
     fixed : array (p,)
         Fixed effects; NaN of columns that were left out as sums of earlier ones.
     effects : tuple of arrays
