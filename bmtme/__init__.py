@@ -58,10 +58,13 @@ _WHERE = {
     "NumericalError": "bmtme.errors",
 }
 
-__all__ = ["__version__", "datasets", *_WHERE]
+#: Parts that are modules themselves.
+_MODULES = ("datasets", "mixed")
+
+__all__ = ["__version__", *_MODULES, *_WHERE]
 
 if TYPE_CHECKING:
-    from bmtme import datasets
+    from bmtme import datasets, mixed
     from bmtme.cv.given import Partitions
     from bmtme.cv.new_environments import NewEnvironments, NewLinesNewEnvironments
     from bmtme.cv.new_lines import NewLines
@@ -94,8 +97,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        return import_module("bmtme.datasets")
+    if name in _MODULES:
+        return import_module(f"bmtme.{name}")
     if name in _WHERE:
         value = getattr(import_module(_WHERE[name]), name)
         globals()[name] = value
@@ -104,4 +107,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "datasets", *_WHERE})
+    return sorted({*globals(), *_MODULES, *_WHERE})
