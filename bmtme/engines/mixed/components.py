@@ -105,14 +105,14 @@ def invert_information(information: np.ndarray, free: np.ndarray, units: np.ndar
 def write_notes(problem: Problem, status: np.ndarray) -> list[str]:
     """What is to be said of components with a status."""
     notes = []
-    for k in np.flatnonzero(status == "boundary"):
-        notes.append(f"{describe(problem, int(k))} is zero, the boundary: the term may be left out.")
+    for k in map(int, np.flatnonzero(status == "boundary")):
+        notes.append(f"{describe(problem, k)} is zero: an estimate on the boundary.")
     named: set[str] = set()
-    k = 0
+    end = 0
     for block in problem.blocks:
         for axis in block.axes:
-            mine = status[k : k + axis.count]
-            k += axis.count
+            mine = status[end : end + axis.count]
+            end += axis.count
             if (mine == "singular").any() and block.name not in named:
                 named.add(block.name)
                 notes.append(
@@ -130,13 +130,14 @@ def write_notes(problem: Problem, status: np.ndarray) -> list[str]:
 
 
 def describe(problem: Problem, k: int) -> str:
-    """A parameter in words: its kind, the numbers of its levels from 1, and the name of its block."""
+    """A parameter in words: its kind, its levels by number from 1, its block, its axis if several have the like."""
     for block in problem.blocks:
-        for axis in block.axes:
+        for a, axis in enumerate(block.axes):
             if k < axis.count:
                 parameter = axis.parameters[k]
                 levels = ", ".join(str(i + 1) for i in parameter.levels)
+                several = sum(parameter in other.parameters for other in block.axes) > 1
                 which = f" ({levels})" if levels and axis.n > 1 else ""
-                return f"the {parameter.kind}{which} of {block.name}"
+                return f"the {parameter.kind}{which} of {block.name}" + (f", axis {a + 1}" if several else "")
             k -= axis.count
     raise IndexError(k)

@@ -146,20 +146,13 @@ class Equations:
         """Log likelihood; from order 1 with its gradient, from order 2 with the average information."""
         phi = np.asarray(phi, float)
         parts = self.split(phi)
-        c = np.zeros(self._entries.shape[1])
-        gradient = np.zeros(self.count)
-        log_det = self._constant
-        steps: list[tuple[slice, slice, np.ndarray]] = []
-        k = 0
-        for block, span, own in zip(self.blocks, self.spans, parts, strict=True):
-            c[span], slopes = combine_coefficients(block.axes, own)
-            value, slope = combine_determinants(block.axes, own)
-            log_det += value
-            mine = slice(k, k + len(slope))
-            gradient[mine] = slope
-            steps.append((span, mine, slopes))
-            k += len(slope)
-        if not self._factor(self._entries @ c):
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                steps, c, log_det, gradient = self._combine(parts)
+            if not np.isfinite(c).all():
+                return Evaluation(phi, -math.inf)
+            self.factor.factor(self._entries @ c)
+        except (np.linalg.LinAlgError, OverflowError):
             return Evaluation(phi, -math.inf)
         right = self._rights @ c[: self._n_rights]
         solution = self.factor.solve(right)
@@ -192,14 +185,24 @@ class Equations:
         information -= moved.T @ self.factor.solve(moved)
         return Evaluation(phi, log_likelihood, solution, gradient, 0.25 * (information + information.T))
 
-    def _factor(self, values: np.ndarray) -> bool:
-        if not np.isfinite(values).all():
-            return False
-        try:
-            self.factor.factor(values)
-        except np.linalg.LinAlgError:
-            return False
-        return True
+    def _combine(
+        self, parts: list[list[np.ndarray]]
+    ) -> tuple[list[tuple[slice, slice, np.ndarray]], np.ndarray, float, np.ndarray]:
+        """Coefficients of the blocks: their places among the M_j and in phi, with slopes; c; sum log|V| and its slopes."""
+        c = np.zeros(self._entries.shape[1])
+        gradient = np.zeros(self.count)
+        log_det = self._constant
+        steps = []
+        k = 0
+        for block, span, own in zip(self.blocks, self.spans, parts, strict=True):
+            c[span], slopes = combine_coefficients(block.axes, own)
+            value, slope = combine_determinants(block.axes, own)
+            log_det += value
+            mine = slice(k, k + len(slope))
+            gradient[mine] = slope
+            steps.append((span, mine, slopes))
+            k += len(slope)
+        return steps, c, log_det, gradient
 
     def _find_rows(self, block: int) -> slice:
         """Rows of C of the effects of a block that is a term."""

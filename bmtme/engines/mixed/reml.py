@@ -125,10 +125,13 @@ def climb_likelihood(
         cap = CAPS[0] if taken < CAREFUL_STEPS else CAPS[1]
         step = propose_step(gradient, information, damping, cap * ranges.units, held)
         rising = 0.5 * gradient * step
-        if rising.sum() < tolerance and damping <= FIRST_DAMPING:
+        if np.abs(rising).sum() < tolerance and damping <= FIRST_DAMPING:
             return Climb(best, evaluations, True, rising)
         if evaluations >= most or damping > MOST_DAMPING:
             return Climb(best, evaluations, False, rising)
+        if rising.sum() <= 0.0:  # downhill: parameters solved given the capped ones; more damping turns the step
+            damping = max(damping * 10, FIRST_DAMPING)
+            continue
         phi = np.clip(best.phi + step, ranges.low, ranges.high)
         near = ranges.may_vanish & ~held & ~kept_off & (phi < ranges.low + NEAR) & (gradient < 0)
         phi[near] = ranges.low[near]
