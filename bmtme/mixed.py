@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmtme.arguments import as_text
 from bmtme.model.mixed.design import lay_out
-from bmtme.model.mixed.fixed import parse_fixed
+from bmtme.model.mixed.fixed import Fixed, parse_fixed
 from bmtme.model.mixed.known import check_known
 from bmtme.model.mixed.parser import parse_random, parse_residual
 from bmtme.model.mixed.plots import Plots
@@ -17,6 +17,8 @@ from bmtme.results.mixed.fit import Derived, MixedFit
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bmtme.data.tables.files import Table
+
 __all__ = ["At", "Axis", "Derived", "MixedFit", "Model", "Random", "Residual", "Term", "parse_random", "parse_residual"]
 
 
@@ -25,7 +27,7 @@ class Model:
 
     Parameters
     ----------
-    fixed : str
+    fixed : str or Fixed
         Formula of the response and the fixed part, ``"yield ~ site + site:check"``. A numeric column is a covariate,
         text a factor, ``C(x)`` makes a factor of numbers; formulaic reads it, with ``:``, ``*``, ``log(x)``,
         ``bs(x, df=4)`` and so on. Several traits: ``"BWT + TARSUS ~ trait + trait:sex"``.
@@ -57,7 +59,7 @@ class Model:
 
     def __init__(
         self,
-        fixed: str,
+        fixed: str | Fixed,
         random: str | Random | None = None,
         residual: str | Residual = "units",
         known: Mapping[str, Any] | None = None,
@@ -127,7 +129,7 @@ class Model:
         terms = Random((*own, *parse_random(random).terms))
         return cls(fixed, terms, "us(trait):units" if parsed.traits else "units", known)
 
-    def fit(self, plots: pd.DataFrame, weights: str | None = None) -> MixedFit:
+    def fit(self, plots: pd.DataFrame | Table, weights: str | None = None) -> MixedFit:
         """Fit the model by restricted maximum likelihood.
 
         Parameters

@@ -21,6 +21,9 @@ __all__ = ["Columns", "Fixed", "parse_fixed"]
 
 _COLOURS = re.compile("\x1b\\[[0-9;]*m|⧛\\[[0-9;]*m⧚?")
 INTERCEPT = "Intercept"
+#: Names of columns that are words of Python, and in formulas stand for themselves with this behind them.
+_WORDS = re.compile(r"(?<![\w.`])(yield|class|lambda|global|pass|break)(?![\w`])")
+_BEHIND = "_column"
 #: What formulaic's message of a syntax error shows below its first line.
 _REST = re.compile(r"\s*\n.*", re.DOTALL)
 
@@ -94,10 +97,10 @@ def parse_fixed(text: Any) -> Fixed:
             f"The fixed formula {show(words, 300)} has no response: write it as in 'yield ~ site', or 'yield ~ 1' "
             "for a mean alone."
         )
-    formula = _parse(words)
+    formula = _parse(_WORDS.sub(rf"\1{_BEHIND}", words), words)
     if not hasattr(formula, "lhs") or not hasattr(formula, "rhs"):
         raise UsageError(f"The fixed formula {show(words, 300)} has more than two sides of ~.")
-    responses = tuple(str(term) for term in formula.lhs if str(term) != "1")
+    responses = tuple(decode(term) for term in formula.lhs if str(term) != "1")
     rights = formula.rhs if isinstance(formula.rhs, tuple) else (formula.rhs,)
     if len(rights) != 1 or isinstance(formula.lhs, tuple):
         raise UsageError(f"The fixed formula {show(words, 300)} has a |, which is for the residual formula.")
@@ -107,7 +110,17 @@ def parse_fixed(text: Any) -> Fixed:
     return Fixed(words, responses, tuple(names), formula)
 
 
-def _parse(words: str) -> Any:
+def encode(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame with its columns named as formulas name them inside."""
+    return frame.rename(columns={name: f"{name}{_BEHIND}" for name in frame.columns if _WORDS.fullmatch(str(name))})
+
+
+def decode(name: Any) -> str:
+    """A name of the formula as it was written."""
+    return re.sub(rf"\b(yield|class|lambda|global|pass|break){_BEHIND}\b", r"\1", str(name))
+
+
+def _parse(code: str, words: str) -> Any:
     from formulaic import Formula
     from formulaic.errors import FormulaicError
 
@@ -116,23 +129,20 @@ def _parse(words: str) -> Any:
         hint = " Random terms of lme4, (1 | x), are written x in the random formula; sections are for the residual."
     try:
         # In the order of the formula: incremental tests depend on it.
-        return Formula(words, _ordering="none")
+        return Formula(code, _ordering="none")
     except (FormulaicError, SyntaxError) as error:
-        reason = _REST.sub("", _COLOURS.sub("", str(error))).strip().rstrip(".")
-        keyword = "yield" in words and isinstance(error, SyntaxError)
-        if keyword:
-            hint = " The word yield is one of Python's: within brackets, as in log(`yield`), it needs back-quotes."
+        reason = decode(_REST.sub("", _COLOURS.sub("", str(error))).strip().rstrip("."))
         raise UsageError(f"The fixed formula {show(words, 300)} cannot be read: {reason}.{hint}") from None
 
 
 def _list_names(factor: Any) -> list[str]:
     """Columns that a factor of a formula names."""
-    method = str(getattr(factor.eval_method, "value", factor.eval_method))
+    method, text = str(getattr(factor.eval_method, "value", factor.eval_method)), decode(factor.expr)
     if method == "literal":
         return []
     if method == "lookup":
-        return [str(factor.expr)]
-    quoted = re.findall("`([^`]+)`", factor.expr)
+        return [text]
+    quoted = re.findall("`([^`]+)`", text)
     bare = re.sub("`[^`]+`", "0", factor.expr)
     try:
         tree = ast.parse(bare, mode="eval")
@@ -140,7 +150,7 @@ def _list_names(factor: Any) -> list[str]:
         return quoted
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     calls = {id(inner) for node in ast.walk(tree) if id(node) in called for inner in ast.walk(node)}
-    found = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in calls]
+    found = [decode(node.id) for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in calls]
     return [*quoted, *found]
 
 
@@ -158,15 +168,11 @@ def read_responses(fixed: Fixed, plots: Plots) -> np.ndarray:
         if len(names) == 1 and text == names[0]:
             columns.append(frame[names[0]].to_numpy())
             continue
-        values = _materialise(fixed, f"0 + {_quote(text, names)}", frame).toarray()
+        values = _materialise(fixed, f"0 + {term}", frame).toarray()
         if values.shape[1] != 1:
             raise UsageError(f"The response {text!r} is {values.shape[1]} columns: a trait is one.")
         columns.append(values[:, 0])
     return np.column_stack(columns)
-
-
-def _quote(text: str, names: Sequence[str]) -> str:
-    return f"`{text}`" if [text] == list(names) else text
 
 
 def _materialise(fixed: Fixed, formula: Any, frame: pd.DataFrame) -> Any:
@@ -177,9 +183,9 @@ def _materialise(fixed: Fixed, formula: Any, frame: pd.DataFrame) -> Any:
     made = Formula(formula) if isinstance(formula, str) else formula
     try:
         with np.errstate(all="ignore"):
-            return made.get_model_matrix(frame, na_action="ignore", output="sparse", context={})
+            return made.get_model_matrix(encode(frame), na_action="ignore", output="sparse", context={})
     except (FormulaicError, ValueError, TypeError, ArithmeticError) as error:
-        reason = _REST.sub("", _COLOURS.sub("", str(error))).strip().rstrip(".")
+        reason = decode(_REST.sub("", _COLOURS.sub("", str(error))).strip().rstrip("."))
         raise DataError(f"The fixed formula {show(fixed.text, 300)} cannot be computed: {reason}.") from None
 
 
@@ -240,7 +246,7 @@ def order_levels(factor: Factor, column: pd.Series) -> Factor:
 
 def name_term(term: Any) -> str:
     """A term of the formula by name."""
-    return INTERCEPT if str(term) == "1" else str(term)
+    return INTERCEPT if str(term) == "1" else decode(term)
 
 
 def make_columns(fixed: Fixed, plots: Plots, rows: np.ndarray, trait: Factor | None) -> Columns:
@@ -257,13 +263,13 @@ def make_columns(fixed: Fixed, plots: Plots, rows: np.ndarray, trait: Factor | N
         matrix = sp.csc_array(np.ones((len(rows), matrix.shape[1])))
     bad = ~np.isfinite(matrix.data)
     spec = made.model_spec
-    names = tuple(str(name) for name in spec.column_names)
+    names = tuple(map(decode, spec.column_names))
     if bad.any():
         entry = int(np.flatnonzero(bad)[0])
         column = int(np.searchsorted(matrix.indptr, entry, side="right")) - 1
         row = plots.table.row(int(rows[matrix.indices[entry]]))
         raise DataError(f"The fixed formula {show(fixed.text, 300)} has no finite value of {names[column]!r} in {row}.")
     terms = {name_term(term): part for term, part in spec.term_slices.items()}
-    kinds = {str(factor): str(getattr(kind, "value", kind)) for factor, (kind, _) in spec.encoder_state.items()}
+    kinds = {decode(factor): str(getattr(kind, "value", kind)) for factor, (kind, _) in spec.encoder_state.items()}
     covariates = tuple(factor for factor, kind in kinds.items() if kind == "numerical")
     return Columns(matrix, names, terms, covariates, spec)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
-from bmtme.model.mixed.fixed import Fixed, as_category, make_frame
+from bmtme.model.mixed.fixed import Fixed, as_category, decode, encode, make_frame
 from bmtme.model.mixed.parser import parse_random
 from bmtme.model.mixed.plots import sort_levels
 from bmtme.model.mixed.terms import IDENTITY, TRAIT, UNITS
@@ -140,7 +140,7 @@ def _list_levels(name: str, frame: pd.DataFrame, layout: Layout) -> list[str]:
     if name in frame.columns:
         if _is_factor(frame[name]):
             return list(map(str, frame[name].cat.categories))
-        if any(str(factor) == name for term in layout.columns.spec.term_slices for factor in term.factors):
+        if any(decode(factor) == name for term in layout.columns.spec.term_slices for factor in term.factors):
             raise UsageError(
                 f"Means of {name!r} cannot be taken: it is a covariate. In the fixed formula C({name}) makes a factor "
                 "of it."
@@ -158,7 +158,7 @@ def _list_levels(name: str, frame: pd.DataFrame, layout: Layout) -> list[str]:
 def _make_matrix(layout: Layout, frame: pd.DataFrame) -> sp.csr_matrix:
     """Fixed columns of new rows."""
     spec = layout.columns.spec
-    made = spec.get_model_matrix(frame, na_action="ignore", context={})
+    made = spec.get_model_matrix(encode(frame), na_action="ignore", context={})
     matrix = sp.csr_matrix(made)
     if matrix.shape[0] != len(frame):
         matrix = sp.csr_matrix(np.ones((len(frame), matrix.shape[1])))

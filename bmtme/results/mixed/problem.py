@@ -57,9 +57,9 @@ def make_problem(layout: Layout) -> Problem:
     for design in layout.residual:
         rows = np.flatnonzero(design.cells >= 0)
         sections.append(Section(design.name, rows, make_axes(design), design.cells[rows]))
-    problem = Problem(layout.y, layout.columns.matrix, terms, tuple(sections), layout.weights)
     _refuse_twins(layout)
     _refuse_residuals(layout)
+    problem = Problem(layout.y, layout.columns.matrix, terms, tuple(sections), layout.weights)
     _refuse_aliased(problem, layout)
     return problem
 
@@ -88,16 +88,18 @@ def _refuse_twins(layout: Layout) -> None:
 
 def _refuse_residuals(layout: Layout) -> None:
     """A term with an effect of its own for each record, beside independent residuals."""
+    names = {section.name for section in layout.residual}
     plain = np.zeros(len(layout.y), dtype=bool)
     for section in layout.residual:
         if _is_plain(section):
             plain |= section.cells >= 0
     for design in layout.random:
         inside = design.cells >= 0
-        if _is_plain(design) and plain[inside].all() and len(np.unique(design.cells[inside])) == inside.sum():
+        alone = len(np.unique(design.cells[inside])) == inside.sum()
+        if design.name in names or (_is_plain(design) and plain[inside].all() and alone):
             raise UsageError(
                 f"The random term {design.name} has a level for each plot: its variance cannot be told from that of "
-                "the residual, which is independent, too. Leave it out."
+                "the residual, which is of the same structure. Leave it out."
             )
 
 
