@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Grid", "list_grids", "tabulate_residuals", "tabulate_variogram"]
 
-#: Pairs of plots behind a value of the variogram at least.
-FEWEST_PAIRS = 30
-
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -116,7 +113,7 @@ def tabulate_variogram(grids: list[Grid]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        section, the two axes as distances, n (pairs), gamma; pairs of fewer than 30 are left out.
+        section, the two axes as distances, n (pairs), gamma. Values of few pairs vary much.
     """
     rows = []
     for grid in grids:
@@ -129,7 +126,7 @@ def tabulate_variogram(grids: list[Grid]) -> pd.DataFrame:
                 if b and a:
                     more, others = _sum_squares(filled[:, ::-1], there[:, ::-1], a, b)
                     sums, pairs = sums + more, pairs + others
-                if pairs >= FEWEST_PAIRS and (a or b):
+                if pairs and (a or b):
                     rows.append((grid.section, a, b, pairs, 0.5 * sums / pairs))
     names = grids[0].names if grids else ("col", "row")
     return pd.DataFrame(rows, columns=["section", *names, "n", "gamma"])
