@@ -209,13 +209,13 @@ class _Reader:
         distinct, first, unit = np.unique(rows, return_index=True, return_inverse=True)
         rank = np.empty(len(distinct), dtype=np.int64)
         rank[np.argsort(first)] = np.arange(len(distinct))
-        self.unit = rank[unit]
-        self.unit_rows = distinct[np.argsort(first)]
+        labels = plots.label_all(distinct[np.argsort(first)])
+        self.unit = Factor(rank[unit], labels)
 
     def factor(self, name: str, part: str, term: Term) -> Factor:
         """A factor of the records, which is not missing in any."""
         if name == UNITS:
-            return Factor(self.unit, tuple(self.plots.label(int(row)) for row in self.unit_rows))
+            return self.unit
         if name == TRAIT and self.trait is not None:
             return self.trait
         factor = self.plots.factor(name, part)

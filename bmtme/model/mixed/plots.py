@@ -177,9 +177,9 @@ class Plots:
         shown = ", ".join(self.table.row(int(row)) for row in rows[:MOST_NAMED])
         return shown + (f" and {len(rows) - MOST_NAMED:,} more" if len(rows) > MOST_NAMED else "")
 
-    def label(self, row: int) -> str:
-        """The name of a plot in tables: its label in the index of the frame, or the row of the file."""
-        return str(self.table.frame.index[row])
+    def label_all(self, rows: np.ndarray) -> tuple[str, ...]:
+        """Names of plots in tables: their labels in the index of the frame, or the rows of the file."""
+        return tuple(map(str, self.table.frame.index[rows].tolist()))
 
     def refuse_gaps(self, missing: np.ndarray, name: str, role: str, cure: str) -> None:
         """Refuse a column that is empty in rows with a value of the response.

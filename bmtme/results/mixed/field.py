@@ -41,7 +41,7 @@ class Grid:
 def tabulate_residuals(layout: Layout, result: REML) -> pd.DataFrame:
     """Of every value, in the order of the table: plot, trait (where there are several), observed, fitted, residual."""
     residuals = result.find_residuals()
-    columns: dict[str, object] = {"plot": [layout.plots.label(int(row)) for row in layout.rows]}
+    columns: dict[str, object] = {"plot": layout.plots.label_all(layout.rows)}
     if layout.trait is not None:
         columns["trait"] = np.array(layout.trait.levels, dtype=object)[layout.trait.codes]
     columns |= {"observed": layout.y, "fitted": layout.y - residuals, "residual": residuals}
