@@ -1,8 +1,8 @@
 """A mixed model written out in full: V = R + sum Z G Z', its restricted likelihood, predictions and their errors.
 
-Slow and readable; no mixed model equations, no precision of a product of axes, no missing cells. Covariances of axes are
-built again from their definitions, entry by entry, also of complex parameters: slopes of V are imaginary parts, exact to
-rounding.
+Slow and readable; no mixed model equations, no precision of a product of axes, no missing cells. Covariances of axes
+are built again from their definitions, entry by entry, also of complex parameters: slopes of V are imaginary parts,
+exact to rounding.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bmtme.engines.mixed.axes import (
     Unstructured,
 )
 from bmtme.engines.mixed.problem import Problem, Section
+from bmtme.errors import NumericalError
 
 STEP = 1e-30
 
@@ -44,7 +45,10 @@ class DenseCholesky:
         self._matrix = np.zeros((self.n, self.n))
         self._matrix[self._rows, self._columns] = values
         self._matrix[self._columns, self._rows] = values
-        np.linalg.cholesky(self._matrix)  # raises what the sparse one raises
+        try:
+            np.linalg.cholesky(self._matrix)
+        except np.linalg.LinAlgError as error:
+            raise NumericalError("the matrix is not positive definite.") from error
 
     @property
     def log_determinant(self) -> float:
@@ -172,7 +176,7 @@ class DenseMixed:
         return b, np.concatenate(u) if u else np.zeros(0)
 
     def errors(self, phi: np.ndarray) -> np.ndarray:
-        """Covariance of (b_hat - b, u_hat - u) from what they are linear in: the records, and the effects themselves."""
+        """Covariance of (b_hat - b, u_hat - u), both linear in the records and the effects."""
         Q, P = np.linalg.inv(self.build(phi)), self.project(phi)
         B = np.linalg.solve(self.X.T @ Q @ self.X, self.X.T @ Q)  # b_hat = B y
         blocks = self.build_blocks(phi)[len(self.problem.sections) :]

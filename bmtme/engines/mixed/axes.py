@@ -36,8 +36,8 @@ __all__ = [
     "Variance",
 ]
 
-#: Bound of atanh(rho): 1 - |rho| is 2e-6 there.
-STEEP = 6.9
+#: Bound of atanh(rho): 1 - |rho| is 1e-5 there.
+STEEP = 6.1
 
 
 @dataclass(frozen=True)

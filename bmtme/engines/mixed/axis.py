@@ -18,7 +18,7 @@ from bmtme.errors import UsageError
 
 #: A covariance is called singular where a level has less than this share of its variance to itself, or a correlation is
 #: this near its end.
-SINGULAR = 1e-5
+SINGULAR = 1e-4
 #: Starting values of correlations: neither 0, where some slopes vanish, nor far from it.
 START_CORRELATION = 0.1
 

@@ -14,13 +14,14 @@ from bmtme.errors import UsageError
 
 #: Log standard deviations of effects that may be absent end here, below that of the data: a variance of 1.5e-8 of it.
 FLOOR = -9.0
-#: The diagonal of a Cholesky factor, and standard deviations beside a correlation, end here: a variance of 1e-7 of the
-#: data's, where a covariance is singular for every purpose. None is ever put there: it has to slide.
-LOW = -8.0
+#: The diagonal of a Cholesky factor, and standard deviations beside a correlation, end here: a variance of 2e-6 of the
+#: data's, where the likelihood has settled; nearer to a singular covariance slopes lose their digits. None is ever put
+#: there: it has to slide.
+LOW = -6.5
 #: And the largest: 1e7 times the variance of the data.
 HIGH = 8.0
-#: Bound of a transformed correlation: it is 1e-6 off its end there.
-STEEP = 13.8
+#: Bound of a transformed correlation: it is 1e-5 off its end there.
+STEEP = 11.5
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ import scipy.sparse as sp
 
 from bmtme.engines.mixed.axis import Axis
 from bmtme.engines.mixed.problem import Problem, Section
+from bmtme.errors import NumericalError
 from bmtme.linalg.sparse import SparseCholesky
 
 
@@ -152,7 +153,7 @@ class Equations:
             if not np.isfinite(c).all():
                 return Evaluation(phi, -math.inf)
             self.factor.factor(self._entries @ c)
-        except (np.linalg.LinAlgError, OverflowError):
+        except (NumericalError, np.linalg.LinAlgError, OverflowError):
             return Evaluation(phi, -math.inf)
         right = self._rights @ c[: self._n_rights]
         solution = self.factor.solve(right)
@@ -188,7 +189,7 @@ class Equations:
     def _combine(
         self, parts: list[list[np.ndarray]]
     ) -> tuple[list[tuple[slice, slice, np.ndarray]], np.ndarray, float, np.ndarray]:
-        """Coefficients of the blocks: their places among the M_j and in phi, with slopes; c; sum log|V| and its slopes."""
+        """Of every block its places among the M_j and in phi, and the slopes of c; c; sum log|V| and its slopes."""
         c = np.zeros(self._entries.shape[1])
         gradient = np.zeros(self.count)
         log_det = self._constant

@@ -22,8 +22,12 @@ CAPS, CAREFUL_STEPS = (0.7, 2.0), 6
 NEAR = 4.0
 #: The Levenberg term: a share of the diagonal of the information.
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-9, 1e8
+#: Refused steps after which the curvature is learnt from gradients; as many in a row, and it is forgotten again.
+FUTILE = 3
+#: Where rounding ends a search, it has converged if the next step promises less than this of log likelihood.
+SETTLED = 1e-3
 #: Rounding of the log likelihood, as a share of it: a step that loses no more is taken.
-ROUNDING = 1e-12
+ROUNDING = 1e-11
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,10 @@ def fit_reml(
     """Estimate the covariances of a mixed model.
 
     Steps are those of average information with a Levenberg term, H = AI + damping diag(AI); a parameter whose step is
-    too large is capped and the others are solved given it. A step that lowers the likelihood raises the damping. A
-    variance that runs to zero is put on its bound and flagged; the diagonal of a Cholesky factor never is, only bounded
-    (put there, searches end beside the optimum).
+    too large is capped and the others are solved given it. A step that lowers the likelihood raises the damping; after
+    three of them H is updated from the gradients instead (`update_curvature`). A variance that runs to zero is put on
+    its bound and flagged; the diagonal of a Cholesky factor never is, only bounded (put there, searches end beside the
+    optimum).
 
     Parameters
     ----------
@@ -117,18 +122,20 @@ def climb_likelihood(
             "the mixed model equations are singular where the search starts: a known relationship or a fixed column "
             "may be singular, or values of very different size."
         )
-    damping, taken, evaluations = FIRST_DAMPING, 0, 1
+    damping, taken, evaluations, refused, row = FIRST_DAMPING, 0, 1, 0, 0
+    curvature = best.information
     kept_off = np.zeros(equations.count, bool)  # from its bound: to be put there has lowered the likelihood
     while True:
-        gradient, information = best.gradient, best.information
+        gradient = best.gradient
         held = (best.phi <= ranges.low) & (gradient < 0) | (best.phi >= ranges.high) & (gradient > 0)
-        cap = CAPS[0] if taken < CAREFUL_STEPS else CAPS[1]
-        step = propose_step(gradient, information, damping, cap * ranges.units, held)
+        caps = (CAPS[0] if taken < CAREFUL_STEPS else CAPS[1]) * ranges.units
+        step = propose_step(gradient, curvature, best.information.diagonal(), damping, caps, held)
         rising = 0.5 * gradient * step
         if np.abs(rising).sum() < tolerance and damping <= FIRST_DAMPING:
             return Climb(best, evaluations, True, rising)
         if evaluations >= most or damping > MOST_DAMPING:
-            return Climb(best, evaluations, False, rising)
+            rising = 0.5 * gradient * propose_step(gradient, curvature, best.information.diagonal(), 0.0, caps, held)
+            return Climb(best, evaluations, bool(np.abs(rising).sum() < SETTLED), rising)
         if rising.sum() <= 0.0:  # downhill: parameters solved given the capped ones; more damping turns the step
             damping = max(damping * 10, FIRST_DAMPING)
             continue
@@ -137,33 +144,76 @@ def climb_likelihood(
         phi[near] = ranges.low[near]
         trial = equations.evaluate(phi)
         evaluations += 1
-        if trial.log_likelihood >= best.log_likelihood - ROUNDING * abs(best.log_likelihood):
-            best, taken = trial, taken + 1
-            damping = max(damping / 10, LEAST_DAMPING)
+        moved = phi - best.phi
+        gain = trial.log_likelihood - best.log_likelihood
+        if gain >= -ROUNDING * abs(best.log_likelihood):
+            share = gain / max(gradient @ moved - 0.5 * moved @ curvature @ moved, 1e-300)
+            if refused < FUTILE:
+                curvature = trial.information
+            else:
+                curvature = update_curvature(curvature, moved, gradient - trial.gradient)
+            best, taken, row = trial, taken + 1, 0
+            if share > 0.75:
+                damping = max(damping / 10, LEAST_DAMPING)
+            elif share < 0.25:
+                damping = max(damping * 4, FIRST_DAMPING)
             if progress is not None:
                 progress(evaluations, best.log_likelihood)
         elif near.any():
             kept_off |= near
         else:
-            damping = max(damping * 10, FIRST_DAMPING)
+            damping, refused, row = max(damping * 10, FIRST_DAMPING), refused + 1, row + 1
+            if row == FUTILE:
+                curvature = best.information
+
+
+def update_curvature(B: np.ndarray, moved: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Secant update of the negative Hessian, damped so that it stays positive (Powell 1978; BFGS).
+
+    Average information is far from the Hessian where data are few beside the parameters; this learns it from the
+    gradients along the way.
+
+    Parameters
+    ----------
+    B : array (k, k)
+    moved : array (k,)
+        The step taken.
+    change : array (k,)
+        Of the gradient, before less after.
+    """
+    Bm = B @ moved
+    old, new = moved @ Bm, moved @ change
+    if old <= 0.0:
+        return B
+    share = 1.0 if new >= 0.2 * old else 0.8 * old / (old - new)
+    r = share * change + (1 - share) * Bm
+    return B - np.outer(Bm, Bm) / old + np.outer(r, r) / (moved @ r)
 
 
 def propose_step(
-    gradient: np.ndarray, information: np.ndarray, damping: float, caps: np.ndarray, held: np.ndarray
+    gradient: np.ndarray,
+    curvature: np.ndarray,
+    sizes: np.ndarray,
+    damping: float,
+    caps: np.ndarray,
+    held: np.ndarray,
 ) -> np.ndarray:
-    """The damped step of average information, each parameter capped and the others solved given the capped ones."""
-    size = np.maximum(information.diagonal(), 1e-8 / caps**2)
+    """The damped step (k,), each parameter capped and the others solved given the capped ones.
+
+    `curvature` (k, k) is the negative Hessian or the average information, `sizes` (k,) the diagonal of the latter;
+    parameters that are `held` stay.
+    """
+    sizes = np.maximum(sizes, 1e-8 / caps**2)
     step = np.zeros(len(gradient))
     fixed = held.copy()
     for _ in range(4):
         free = ~fixed
         if not free.any():
             break
-        scale = 1 / np.sqrt(size[free])
-        H = (information[np.ix_(free, free)] + damping * np.diag(size[free])) * np.outer(scale, scale)
-        values, vectors = np.linalg.eigh(H)
-        right = (gradient[free] - information[np.ix_(free, fixed)] @ step[fixed]) * scale
-        step[free] = scale * (vectors @ ((vectors.T @ right) / np.maximum(np.abs(values), 1e-6)))
+        scale = 1 / np.sqrt(sizes[free])
+        values, vectors = np.linalg.eigh(curvature[np.ix_(free, free)] * np.outer(scale, scale))
+        right = (gradient[free] - curvature[np.ix_(free, fixed)] @ step[fixed]) * scale
+        step[free] = scale * (vectors @ ((vectors.T @ right) / (np.maximum(np.abs(values), 1e-6) + damping)))
         over = free & (np.abs(step) > caps)
         if not over.any():
             break

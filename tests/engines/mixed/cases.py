@@ -27,7 +27,7 @@ def make_relationship(rng: np.random.Generator, n: int) -> tuple[Known, np.ndarr
 
 
 def make_spatial(rng: np.random.Generator) -> Problem:
-    """A field with missing plots, AR1 along both sides; lines by treatment unstructured; fixed columns of rank 3 of 4."""
+    """A field with missing plots, AR1 along both sides; treatment:line unstructured; fixed columns of rank 3 of 4."""
     n_row, n_col, n = 5, 6, 22
     cells = rng.permutation(n_row * n_col)[:n]
     line, treatment = rng.integers(0, 4, n), np.arange(n) % 3
