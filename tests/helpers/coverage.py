@@ -17,6 +17,7 @@ from bmtme.linalg.compile import COMPILED, PACKAGE
 TESTS = (
     "tests/linalg/test_small.py",
     "tests/linalg/test_lanes.py",
+    "tests/linalg/sparse/test_cholesky.py",
     "tests/engines/rotated/test_block_draw.py",
     "tests/engines/rotated/test_collapsed.py",
     "tests/engines/rotated/test_conditionals.py",
