@@ -25,16 +25,19 @@ if TYPE_CHECKING:
     from bmtme.results.mixed.fit import MixedFit
 
 USAGE = """\
-bmtme mixed PLOTS --fixed "yield ~ site" [--random "site:gen + known(line)"]
+bmtme mixed PLOTS --fixed "yield ~ site"
+                   [--random "site:gen + known(line)"]
                    [--residual "ar1(col):ar1(row) | site"]
                    [--known line=A.csv] [--out DIR]"""
 
 EPILOG = """\
 examples:
-  bmtme mixed plots.csv --fixed "yield ~ rep" --random "gen + rep:block" --out run
+  bmtme mixed plots.csv --fixed "yield ~ rep" --random "gen + rep:block" \\
+      --out run
   bmtme mixed plots.csv --fixed "yield ~ gen" --residual "ar1(col):ar1(row)"
   bmtme mixed plots.csv --fixed "yield ~ site + C(year)" \\
-      --random "at(site):col + us(site):gen" --residual "ar1(col):ar1(row) | site"
+      --random "at(site):col + us(site):gen" \\
+      --residual "ar1(col):ar1(row) | site"
   bmtme mixed animals.csv --fixed "BWT + TARSUS ~ trait + trait:sex" \\
       --random "us(trait):known(id)" --residual "us(trait):units" \\
       --known id=pedigree.csv --out run

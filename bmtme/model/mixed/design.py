@@ -7,6 +7,7 @@ their contents tell, so that rows in another order give the same numbers to the 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,6 +119,7 @@ def check_words(fixed: Fixed, random: Random, residual: Residual, known: Mapping
     UsageError, DataError
     """
     several = bool(fixed.traits)
+    _warn_of_covariates(fixed, random, residual, plots)
     for part, terms in (("random", random.terms), ("residual", residual.terms)):
         for term in terms:
             for name in term.columns:
@@ -152,6 +154,21 @@ def check_words(fixed: Fixed, random: Random, residual: Residual, known: Mapping
             f"With several responses ({', '.join(fixed.traits)}) the residual {residual} has to say how the traits of "
             "a plot covary: us(trait):units, or diag(trait):units."
         )
+
+
+def _warn_of_covariates(fixed: Fixed, random: Random, residual: Residual, plots: Plots) -> None:
+    """Warn of a column that divides plots in one part and is taken as a number in the fixed one."""
+    dividing = {at.name for term in (*random.terms, *residual.terms) for at in term.at}
+    dividing |= {axis.name for term in random.terms for axis in term.axes if axis.has_variance}
+    for name in fixed.names:
+        bare = re.search(rf"(?<![\w.(]){re.escape(name)}(?![\w.(])", fixed.text.partition("~")[2])
+        if name in dividing and bare and name in plots.table.columns and plots.is_numeric(name):
+            warnings.warn(
+                f"{name!r} holds numbers and is a covariate in the fixed formula, while the other formulas take it as a "
+                f"factor: if it is one, write C({name}) in the fixed formula.",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def _sort_records(

@@ -103,15 +103,19 @@ def invert_known(value: Any, name: str) -> Precision:
 def _of_pedigree(value: PedigreeInverse) -> Precision:
     """A sparse inverse, with the determinant of a sparse factor."""
     matrix = sp.csc_matrix(value.matrix)
+    matrix.sort_indices()
     return Precision(sp.csr_array(matrix), -_log_det(matrix), value.lines, 1.0 + np.asarray(value.inbreeding))
 
 
 def _log_det(matrix: sp.csc_matrix) -> float:
     """log|M| of a positive definite sparse matrix."""
-    from scipy.sparse.linalg import splu
+    from bmtme.linalg.sparse import SparseCholesky
 
-    factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    return float(np.log(np.abs(factor.U.diagonal())).sum())
+    lower = sp.csc_matrix(sp.tril(matrix, format="csc"))
+    lower.sort_indices()
+    factor = SparseCholesky(lower)
+    factor.factor(lower.data)
+    return factor.log_determinant
 
 
 def _invert_dense(value: Relationship, name: str) -> Precision:

@@ -167,6 +167,15 @@ def test_numbers_are_covariates_and_names_are_factors():
     assert lay("yield ~ gen", plots=order).columns.names == ("Intercept", "gen[T.g1]", "gen[T.g2]")
 
 
+def test_a_number_that_divides_plots_is_asked_about(recwarn):
+    plots = FIELD.assign(site=[1, 1, 1, 1, 2, 2, 2, 2])
+    lay("yield ~ C(site)", residual="units | site", plots=plots)
+    lay("yield ~ site", "gen", plots=plots)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="'site' holds numbers and is a covariate in the fixed formula"):
+        lay("yield ~ site", residual="units | site", plots=plots)
+
+
 def test_columns_named_like_words_of_python():
     plots = FIELD.assign(**{"class": FIELD["gen"], "plot no": range(8)})
     layout = lay("log(yield) ~ C(class) + log(yield + 1) + `plot no`", plots=plots)
