@@ -13,6 +13,7 @@ from bmtme.model.mixed.parser import parse_random, parse_residual
 from bmtme.model.mixed.plots import Plots
 from bmtme.model.mixed.terms import At, Axis, Random, Residual, Term
 from bmtme.results.mixed.fit import Derived, MixedFit
+from bmtme.results.mixed.search import find_estimates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +130,7 @@ class Model:
         terms = Random((*own, *parse_random(random).terms))
         return cls(fixed, terms, "us(trait):units" if parsed.traits else "units", known)
 
-    def fit(self, plots: pd.DataFrame | Table, weights: str | None = None) -> MixedFit:
+    def fit(self, plots: pd.DataFrame | Table, weights: str | None = None, progress: bool | None = None) -> MixedFit:
         """Fit the model by restricted maximum likelihood.
 
         Parameters
@@ -139,6 +140,8 @@ class Model:
         weights : str, optional
             Column with the weight of each record, such as the number of plots behind a mean: the variance of a residual
             is R divided by it.
+        progress : bool, optional
+            A line on stderr while the search lasts; default where it is a terminal.
 
         Returns
         -------
@@ -158,8 +161,5 @@ class Model:
         Average information REML (Gilmour, Thompson and Cullis 1995, Biometrics 51:1440-1450) on sparse mixed model
         equations.
         """
-        from bmtme.engines.mixed.reml import fit_reml
-        from bmtme.results.mixed.problem import make_problem
-
         layout = lay_out(self.fixed, self.random, self.residual, self.known, Plots.of(plots), weights)
-        return MixedFit(self.fixed, self.random, self.residual, layout, fit_reml(make_problem(layout)))
+        return MixedFit(self.fixed, self.random, self.residual, layout, find_estimates(layout, progress))

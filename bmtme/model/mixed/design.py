@@ -164,8 +164,8 @@ def _warn_of_covariates(fixed: Fixed, random: Random, residual: Residual, plots:
         bare = re.search(rf"(?<![\w.(]){re.escape(name)}(?![\w.(])", fixed.text.partition("~")[2])
         if name in dividing and bare and name in plots.table.columns and plots.is_numeric(name):
             warnings.warn(
-                f"{name!r} holds numbers and is a covariate in the fixed formula, while the other formulas take it as a "
-                f"factor: if it is one, write C({name}) in the fixed formula.",
+                f"{name!r} holds numbers and is a covariate in the fixed formula, while it divides the plots in the "
+                f"others: if it is a factor, write C({name}) in the fixed formula.",
                 UserWarning,
                 stacklevel=4,
             )

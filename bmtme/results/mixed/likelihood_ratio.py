@@ -69,6 +69,8 @@ def compare_likelihoods(fit: MixedFit, other: MixedFit) -> pd.DataFrame:
     if statistic < -1e-4:
         worse = "the larger model fits worse: it is no extension of the other, or has not converged"
         note = f"{note}; {worse}" if note else worse
+    if not (fit.converged and other.converged):
+        note = f"{note}; not both have converged" if note else "not both have converged"
     statistic = max(statistic, 0.0)
     row = {
         "statistic": statistic,

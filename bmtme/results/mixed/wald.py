@@ -23,7 +23,7 @@ __all__ = ["tabulate_wald"]
 #: Differences of log standard deviations and the like.
 STEP = 1e-3
 #: Operations up to which degrees of freedom are computed: a matter of seconds.
-AFFORDABLE = 5e9
+AFFORDABLE = 2e9
 METHODS = ("moments", "containment")
 
 

@@ -404,6 +404,17 @@ def check(fit, log_likelihood: str, **components: str) -> None:
         assert values[name] == pytest.approx(float(text), abs=max(digits(text), 5e-4 * abs(float(text)))), name
 
 
+def test_dyestuff():
+    """Batches of dyestuff (Davies 1947), as lme4 has them: REML criterion 319.6543."""
+    strengths = """1545 1440 1440 1520 1580  1540 1555 1490 1560 1495  1595 1550 1605 1510 1560
+        1445 1440 1595 1465 1545  1595 1630 1515 1635 1625  1520 1455 1450 1480 1445"""
+    plots = pd.DataFrame({"Batch": np.repeat(list("ABCDEF"), 5), "Yield": list(map(int, strengths.split()))})
+    fit = mixed.Model("Yield ~ 1", "Batch").fit(plots)
+    assert -2 * fit.log_likelihood_full == pytest.approx(319.6543, abs=5e-5)
+    np.testing.assert_allclose(fit.components["estimate"], [1764.05, 2451.25], rtol=1e-5)
+    assert fit.fixed_effects["se"].item() == pytest.approx(19.383, abs=5e-4)
+
+
 def test_field_trials(data_file):
     nin = pd.read_csv(data_file("field_trials/stroup_nin.csv"))
     field = "ar1(col):ar1(row):units"
@@ -514,3 +525,14 @@ def test_the_words_of_an_animal_model():
         mixed.Model("w ~ 1", "known(id)", known={"id": 3})
     assert repr(mixed.Model("w ~ 1", "x")) == "Model('w ~ 1', random='x', residual='units')"
     assert bmtme.mixed.Model is mixed.Model
+
+
+def test_compiling_is_announced(series, monkeypatch, capsys):
+    monkeypatch.setattr("bmtme.results.mixed.search.is_compiled", lambda: False)
+    model = mixed.Model("yield ~ site", "line")
+    model.fit(series)
+    assert capsys.readouterr().err == "compiling the sparse algebra (once after an installation, about a minute) ...\n"
+    model.fit(series, progress=False)
+    assert capsys.readouterr().err == ""
+    model.fit(series, progress=True)
+    assert "REML: evaluation" in capsys.readouterr().err
