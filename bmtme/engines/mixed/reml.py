@@ -131,7 +131,15 @@ def climb_likelihood(
         caps = (CAPS[0] if taken < CAREFUL_STEPS else CAPS[1]) * ranges.units
         step = propose_step(gradient, curvature, best.information.diagonal(), damping, caps, held)
         rising = 0.5 * gradient * step
-        if np.abs(rising).sum() < tolerance and damping <= FIRST_DAMPING:
+        settled = bool(np.abs(rising).sum() < tolerance) and damping <= FIRST_DAMPING
+        if settled or damping > MOST_DAMPING:
+            others = list_crossings(equations, best.phi, ranges.low)
+            beyond = max((equations.evaluate(phi) for phi in others), key=lambda e: e.log_likelihood, default=best)
+            evaluations += len(others)
+            if beyond.log_likelihood > best.log_likelihood + tolerance and evaluations < most:
+                best, curvature, damping, refused, row = beyond, beyond.information, FIRST_DAMPING, 0, 0
+                continue
+        if settled:
             return Climb(best, evaluations, True, rising)
         if evaluations >= most or damping > MOST_DAMPING:
             rising = 0.5 * gradient * propose_step(gradient, curvature, best.information.diagonal(), 0.0, caps, held)
@@ -165,6 +173,17 @@ def climb_likelihood(
             damping, refused, row = max(damping * 10, FIRST_DAMPING), refused + 1, row + 1
             if row == FUTILE:
                 curvature = best.information
+
+
+def list_crossings(equations: Equations, phi: np.ndarray, low: np.ndarray) -> list[np.ndarray]:
+    """phi beyond each end that an axis has run to; see `bmtme.engines.mixed.axis.Axis.cross`."""
+    found, k = [], 0
+    for block, parts in zip(equations.blocks, equations.split(phi), strict=True):
+        for axis, own in zip(block.axes, parts, strict=True):
+            end = k + axis.count
+            found += [np.concatenate([phi[:k], other, phi[end:]]) for other in axis.cross(own, low[k:end])]
+            k = end
+    return found
 
 
 def update_curvature(B: np.ndarray, moved: np.ndarray, change: np.ndarray) -> np.ndarray:
