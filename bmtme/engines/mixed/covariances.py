@@ -18,8 +18,8 @@ FLOOR = -9.0
 #: data's, where the likelihood has settled; nearer to a singular covariance slopes lose their digits. None is ever put
 #: there: it has to slide.
 LOW = -6.5
-#: So far above it a diagonal counts as gone: a variance of 1e-4 of the data's.
-NEAR = 2.0
+#: So far above it a diagonal counts as gone: a variance of 1e-3 of the data's.
+NEAR = 3.0
 #: And the largest: 1e7 times the variance of the data.
 HIGH = 8.0
 #: Bound of a transformed correlation: it is 1e-5 off its end there.
