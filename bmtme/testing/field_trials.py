@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-import bmtme
+from bmtme.data.relationship.pedigree import pedigree_relationship
 from bmtme.engines.mixed.axes import AR1, Axis, Corh, FactorAnalytic, Identity, Known, Unstructured, Variance
 from bmtme.engines.mixed.problem import Problem, Section, Term
 from bmtme.engines.mixed.result import REML
@@ -174,7 +174,7 @@ def read_gryphon(folder: Path) -> tuple[pd.DataFrame, Known]:
     """Records of the gryphons, with the place of each in the pedigree, and the inverse of its relationship."""
     records = pd.read_csv(folder / "gryphon" / "pheno.csv", dtype={"line": str})
     pedigree = pd.read_csv(folder / "gryphon" / "pedigree.csv", dtype=str)
-    relationship = bmtme.pedigree_relationship(pedigree)
+    relationship = pedigree_relationship(pedigree)
     places = {name: i for i, name in enumerate(relationship.lines)}
     ids = pedigree.set_index("id").loc[list(relationship.lines)]
     parents = [np.array([places.get(name, -1) for name in ids[column].fillna("")]) for column in ("sire", "dam")]
