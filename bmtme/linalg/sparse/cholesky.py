@@ -13,6 +13,7 @@ from bmtme.linalg.sparse.elimination import (
     form_supernodes,
     list_earlier,
     mirror_pattern,
+    order_supernodes,
     order_tree,
 )
 from bmtme.linalg.sparse.factor import factor_fronts
@@ -82,12 +83,12 @@ class SparseCholesky:
         begin, earlier = list_earlier(full, neighbours, order, rank)
         parent = find_parents(begin, earlier)
         count = count_columns(begin, earlier, parent)
-        post = order_tree(parent, count)
-        place = _invert(post)
-        parent = np.where(parent >= 0, place[parent], -1)[post]
         self.fill = int(count.sum())
-        self._order = order[post]
+        post = order_tree(parent, count, True)  # the longest child is merged with its parent if it comes last
+        parent = np.where(parent >= 0, _invert(post)[parent], -1)[post]
         supernodes, sizes = form_supernodes(parent, count[post])
+        supernodes, sizes, again = order_supernodes(supernodes, sizes, parent)
+        self._order = order[post][again]
         self._fronts = build_fronts(supernodes, sizes, *list_entries(start, rows, _invert(self._order)))
         self._stored = int(self._fronts.panel[-1])
         self._stack = max(measure_updates(self._fronts), measure_inverses(self._fronts))
@@ -121,7 +122,7 @@ class SparseCholesky:
             raise NumericalError("the matrix has a value that is not finite.")
         if self._panels is None or self._work is None:
             self._panels, self._work = np.empty(self._stored), np.empty(self._stack)
-        column, figure = factor_fronts(self._fronts, values, self._panels, self._work)
+        column, figure = factor_fronts(self._fronts, values, self._panels, self._work, np.empty(self.n))
         if column >= 0:
             raise PivotError(int(self._order[column]), float(figure))
         self._log_determinant = float(figure)

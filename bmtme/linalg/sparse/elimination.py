@@ -91,16 +91,16 @@ def count_columns(begin, earlier, parent):
 
 
 @compiled()
-def order_tree(parent, count):
-    """Postorder of the tree, the child with the longest column last, as it is the one to be merged with its parent."""
+def order_tree(parent, length, longest_last):
+    """Postorder of a tree: of the children of each, the longest comes last, or first."""
     n = parent.shape[0]
     child, sibling = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
-    # A list of children for each parent, the longest column first.
+    # A list of children for each parent, the longest first.
     for j in range(n):
         q = parent[j]
         if q == -1:
             continue
-        if child[q] == -1 or count[j] >= count[child[q]]:
+        if child[q] == -1 or length[j] >= length[child[q]]:
             sibling[j] = child[q]
             child[q] = j
         else:
@@ -126,9 +126,39 @@ def order_tree(parent, count):
                 top += 1
                 stack[top] = c
                 c = sibling[c]
-            if first < top:  # the first of the list, the longest, comes to the top
+            if longest_last and first < top:  # to the top of the stack
                 stack[first], stack[top] = stack[top], stack[first]
     return order
+
+
+@compiled()
+def order_supernodes(start, rows, parent):
+    """Postorder of supernodes, the largest child first, so that little waits on the stacks of fronts.
+
+    Returns
+    -------
+    start, rows : of the supernodes in their new order
+    order : (n,) int array
+        The columns in their new order.
+    """
+    m, n = rows.shape[0], parent.shape[0]
+    owner, above = np.empty(n, np.int64), np.full(m, -1, np.int64)
+    for s in range(m):
+        for j in range(start[s], start[s + 1]):
+            owner[j] = s
+    for s in range(m):
+        q = parent[start[s + 1] - 1]
+        if q >= 0:
+            above[s] = owner[q]
+    turn = order_tree(above, rows, False)
+    begin, sizes, order = np.zeros(m + 1, np.int64), np.empty(m, np.int64), np.empty(n, np.int64)
+    for k in range(m):
+        s = turn[k]
+        sizes[k] = rows[s]
+        begin[k + 1] = begin[k] + start[s + 1] - start[s]
+        for j in range(start[s], start[s + 1]):
+            order[begin[k] + j - start[s]] = j
+    return begin, sizes, order
 
 
 @compiled()

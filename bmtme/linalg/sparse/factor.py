@@ -12,21 +12,24 @@ from bmtme.linalg.sparse.panels import ROUNDING, add_square, factor_panel
 
 
 @compiled()
-def take_entries(f, s, values, P, floor):
+def take_entries(f, s, values, x, floors):
     """Entries of the matrix into the panel of supernode s; the least that its pivots may be."""
-    P[:] = 0.0
-    for j in range(P.shape[1]):
+    columns = f.start[s + 1] - f.start[s]
+    x[f.panel[s] : f.panel[s + 1]] = 0.0
+    for j in range(columns):
         column = f.start[s] + j
         for u in range(f.entry_start[column], f.entry_start[column + 1]):
-            P[f.entry_row[u], j] = values[f.source[u]]
-        floor[j] = ROUNDING * abs(P[j, j])
+            x[f.panel[s] + f.entry_row[u] * columns + j] = values[f.source[u]]
+        floors[column] = ROUNDING * abs(x[f.panel[s] + j * columns + j])
 
 
 @compiled()
-def take_update(places, C, P, U):
-    """Subtract the update C of a child (lower triangle) from the front of its parent: P less C, U plus C."""
+def give_update(places, C, P, U):
+    """Bring the update C of a child (lower triangle) to the front of its parent: P less C, U plus C."""
     columns = P.shape[1]
-    own = np.searchsorted(places, columns)
+    own = 0
+    while own < places.shape[0] and places[own] < columns:
+        own += 1
     for i in range(places.shape[0]):
         p = places[i]
         for j in range(min(own, i + 1)):
@@ -36,8 +39,11 @@ def take_update(places, C, P, U):
 
 
 @compiled()
-def factor_fronts(f, values, x, stack):
+def factor_fronts(f, values, x, stack, floors):
     """Factor a matrix.
+
+    Each update is brought to the parent at once, whose own update (what is to be subtracted further up) then waits on
+    the stack: among many children with long columns, one update at a time is kept.
 
     Parameters
     ----------
@@ -46,7 +52,8 @@ def factor_fronts(f, values, x, stack):
     x : (f.panel[-1],) array
         Takes the panels.
     stack : array of at least `measure_updates(f)` numbers
-        Updates that wait, as what is to be subtracted.
+    floors : (n,) array
+        Takes the least that pivots may be.
 
     Returns
     -------
@@ -56,46 +63,44 @@ def factor_fronts(f, values, x, stack):
         That pivot; otherwise the log determinant.
     """
     m = f.parent.shape[0]
-    waiting, begin = np.empty(m, np.int64), np.empty(m, np.int64)
-    floor = np.empty(256)
-    count, top = 0, 0
+    begin = np.full(m, -1, np.int64)  # where the update of a front begins, once there is one
+    for s in range(m):
+        take_entries(f, s, values, x, floors)
+    top = 0
     total = 0.0
     for s in range(m):
         columns, below = measure(f, s)
         P = x[f.panel[s] : f.panel[s + 1]].reshape(columns + below, columns)
-        take_entries(f, s, values, P, floor)
         size = below * below
-        U = stack[top : top + size].reshape(below, below)
-        U[:] = 0.0
-        base = top
-        while count > 0 and f.parent[waiting[count - 1]] == s:
-            count -= 1
-            c = waiting[count]
-            base = begin[count]
-            _, n = measure(f, c)
-            take_update(
-                f.place[f.row_start[c + 1] - n : f.row_start[c + 1]], stack[base : base + n * n].reshape(n, n), P, U
-            )
-        bad = factor_panel(P, floor)
+        if begin[s] < 0:
+            begin[s] = top
+            stack[top : top + size] = 0.0
+        top = begin[s] + size
+        bad = factor_panel(P, floors[f.start[s] : f.start[s + 1]])
         if bad >= 0:
             return f.start[s] + bad, P[bad, bad]
         for j in range(columns):
             total += math.log(P[j, j])
-        top = base
-        if below > 0:
-            add_square(P[columns:], U)
-            if U.size and base + size <= stack.shape[0]:
-                move_down(stack, base, U)
-            waiting[count], begin[count] = s, base
-            count += 1
-            top = base + size
+        if below == 0:
+            continue
+        C = stack[begin[s] : top].reshape(below, below)
+        add_square(P[columns:], C)
+        q = f.parent[s]
+        width, rest = measure(f, q)
+        square = rest * rest
+        place = begin[q] if begin[q] >= 0 else top
+        if begin[q] < 0:
+            stack[top : top + square] = 0.0
+        give_update(
+            f.place[f.row_start[s] + columns : f.row_start[s + 1]],
+            C,
+            x[f.panel[q] : f.panel[q + 1]].reshape(width + rest, width),
+            stack[place : place + square].reshape(rest, rest),
+        )
+        top = begin[s]
+        if begin[q] < 0:
+            begin[q] = top
+            for u in range(square):
+                stack[top + u] = stack[place + u]
+            top += square
     return -1, 2.0 * total
-
-
-@compiled()
-def move_down(stack, base, U):
-    """The lower triangle of U, which lies further up in the stack, to `base`."""
-    n = U.shape[0]
-    for i in range(n):
-        for j in range(i + 1):
-            stack[base + i * n + j] = U[i, j]

@@ -11,7 +11,7 @@ import numpy as np
 
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.sparse.fronts import count_children, measure
-from bmtme.linalg.sparse.panels import HAND, add_symmetric_product, invert_wide_triangle
+from bmtme.linalg.sparse.panels import HAND, add_symmetric_product, invert_triangle, multiply
 
 
 @compiled()
@@ -30,7 +30,9 @@ def split_front(stack, begin, columns, below):
 def take_inverse(places, Z22, Z12, Z11, out):
     """Rows and columns `places` (ascending) of a front, into `out`."""
     columns, n = Z11.shape[0], places.shape[0]
-    own = np.searchsorted(places, columns)
+    own = 0
+    while own < n and places[own] < columns:
+        own += 1
     for i in range(own):
         row = Z11[places[i]]
         for j in range(own):
@@ -62,25 +64,28 @@ def invert_front(P, Z22, Z12, Z11):
             total -= P[1 + i, 0] * w * Z12[0, i]
         Z11[0, 0] = total
         return
-    inverse = invert_wide_triangle(P[:columns])
+    upper = invert_triangle(P[:columns])
     Z11[:] = 0.0
-    add_symmetric_product(inverse.T.copy(), inverse.T.copy(), Z11)
+    add_symmetric_product(upper, upper, Z11)
     if below == 0:
         return
-    Y = np.dot(inverse.T, P[columns:].T)
+    Y = np.empty((columns, below))
+    multiply(upper, P[columns:], Y)
+    for k in range(columns):
+        for i in range(below):
+            Y[k, i] *= -1.0
     if columns * below * below < HAND:
         Z12[:] = 0.0
         for k in range(columns):
             for i in range(below):
                 for j in range(below):
-                    Z12[k, j] -= Y[k, i] * Z22[i, j]
+                    Z12[k, j] += Y[k, i] * Z22[i, j]
         for k in range(columns):
             for m in range(columns):
                 for i in range(below):
-                    Z11[k, m] -= Z12[k, i] * Y[m, i]
+                    Z11[k, m] += Z12[k, i] * Y[m, i]
     else:
-        Y *= -1.0
-        np.dot(Y, Z22, Z12)
+        multiply(Y, Z22, Z12)  # Z22 is symmetric
         add_symmetric_product(Z12, Y, Z11)
 
 

@@ -7,7 +7,6 @@ variables, so that elimination never needs more room than the pattern itself. SI
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,59 +17,52 @@ from bmtme.linalg.compile import compiled
 DENSE = 10.0
 
 
-class Quotient(NamedTuple):
-    """Quotient graph; variables and elements share one numbering, as an element has the number of its pivot."""
-
-    first: np.ndarray  # (n,) where the list of a variable or an element begins in the store
-    length: np.ndarray  # (n,) of these lists
-    elements: np.ndarray  # (n,) how many of a variable's list are elements; they come first
-    size: np.ndarray  # (n,) rows that a variable stands for; 0 where it is gone
-    span: np.ndarray  # (n,) rows in an element; 0 where there is none
-    seen: np.ndarray  # (n,) number of the latest list that held it
-    rest: np.ndarray  # (n,) of an element, rows outside of the new one, above a base that grows
-    next: np.ndarray  # (n,) variables that were merged, as chains
-    last: np.ndarray  # (n,) ends of these chains
-
-
-class Buckets(NamedTuple):
-    """Variables by their degree, in lists that go both ways."""
-
-    degree: np.ndarray  # (n,)
-    head: np.ndarray  # (n,) first variable of a degree, -1 if there is none
-    after: np.ndarray  # (n,)
-    before: np.ndarray  # (n,)
+# Rows of a quotient graph g; variables and elements share one numbering, as an element has the number of its pivot.
+(
+    FIRST,  # where the list of a variable or an element begins in the store
+    LENGTH,  # of these lists
+    ELEMENTS,  # how many of a variable's list are elements; they come first
+    SIZE,  # rows that a variable stands for; 0 where it is gone
+    SPAN,  # rows in an element; 0 where there is none
+    SEEN,  # number of the latest list that held it
+    REST,  # of an element, rows outside of the new one, above a base that grows
+    NEXT,  # variables that were merged, as chains
+    LAST,  # ends of these chains
+) = range(9)
+# Rows of the buckets b, variables by their degree in lists that go both ways.
+DEGREE, HEAD, AFTER, BEFORE = range(4)
 
 
 @compiled()
 def put_in(b, i, degree):
     """Variable i into the bucket of its degree."""
-    b.degree[i] = degree
-    b.before[i] = -1
-    b.after[i] = b.head[degree]
-    if b.head[degree] != -1:
-        b.before[b.head[degree]] = i
-    b.head[degree] = i
+    b[DEGREE, i] = degree
+    b[BEFORE, i] = -1
+    b[AFTER, i] = b[HEAD, degree]
+    if b[HEAD, degree] != -1:
+        b[BEFORE, b[HEAD, degree]] = i
+    b[HEAD, degree] = i
 
 
 @compiled()
 def take_out(b, i):
     """Variable i out of its bucket."""
-    if b.before[i] != -1:
-        b.after[b.before[i]] = b.after[i]
+    if b[BEFORE, i] != -1:
+        b[AFTER, b[BEFORE, i]] = b[AFTER, i]
     else:
-        b.head[b.degree[i]] = b.after[i]
-    if b.after[i] != -1:
-        b.before[b.after[i]] = b.before[i]
+        b[HEAD, b[DEGREE, i]] = b[AFTER, i]
+    if b[AFTER, i] != -1:
+        b[BEFORE, b[AFTER, i]] = b[BEFORE, i]
 
 
 @compiled()
 def compress(g, store, used):
     """Move the lists that are in use to the front of the store; where its free part begins."""
-    n = g.first.shape[0]
+    n = g.shape[1]
     for i in range(n):
-        if (g.size[i] > 0 or g.span[i] > 0) and g.length[i] > 0:
-            begin = g.first[i]
-            g.first[i] = store[begin]  # the first entry is kept here, and its place shows whose list begins
+        if (g[SIZE, i] > 0 or g[SPAN, i] > 0) and g[LENGTH, i] > 0:
+            begin = g[FIRST, i]
+            g[FIRST, i] = store[begin]  # the first entry is kept here, and its place shows whose list begins
             store[begin] = -1 - i
     free = 0
     u = 0
@@ -79,12 +71,12 @@ def compress(g, store, used):
         if i < 0:
             u += 1
             continue
-        store[free] = g.first[i]
-        g.first[i] = free
-        for v in range(1, g.length[i]):
+        store[free] = g[FIRST, i]
+        g[FIRST, i] = free
+        for v in range(1, g[LENGTH, i]):
             store[free + v] = store[u + v]
-        free += g.length[i]
-        u += g.length[i]
+        free += g[LENGTH, i]
+        u += g[LENGTH, i]
     return free
 
 
@@ -95,26 +87,26 @@ def form_element(g, store, p, stamp, free):
     The elements beside it are part of the new one, and gone.
     """
     weight = 0
-    middle = g.first[p] + g.elements[p]
-    for u in range(middle, g.first[p] + g.length[p]):
+    middle = g[FIRST, p] + g[ELEMENTS, p]
+    for u in range(middle, g[FIRST, p] + g[LENGTH, p]):
         i = store[u]
-        if g.size[i] > 0 and g.seen[i] != stamp:
-            g.seen[i] = stamp
-            weight += g.size[i]
+        if g[SIZE, i] > 0 and g[SEEN, i] != stamp:
+            g[SEEN, i] = stamp
+            weight += g[SIZE, i]
             store[free] = i
             free += 1
-    for u in range(g.first[p], middle):
+    for u in range(g[FIRST, p], middle):
         e = store[u]
-        if g.span[e] == 0:
+        if g[SPAN, e] == 0:
             continue
-        for v in range(g.first[e], g.first[e] + g.length[e]):
+        for v in range(g[FIRST, e], g[FIRST, e] + g[LENGTH, e]):
             i = store[v]
-            if g.size[i] > 0 and g.seen[i] != stamp:
-                g.seen[i] = stamp
-                weight += g.size[i]
+            if g[SIZE, i] > 0 and g[SEEN, i] != stamp:
+                g[SEEN, i] = stamp
+                weight += g[SIZE, i]
                 store[free] = i
                 free += 1
-        g.span[e] = 0
+        g[SPAN, e] = 0
     return free, weight
 
 
@@ -124,39 +116,39 @@ def measure_rests(g, store, begin, end, base):
     largest = 0
     for u in range(begin, end):
         i = store[u]
-        for v in range(g.first[i], g.first[i] + g.elements[i]):
+        for v in range(g[FIRST, i], g[FIRST, i] + g[ELEMENTS, i]):
             e = store[v]
-            if g.span[e] > 0:
-                if g.rest[e] < base:
-                    g.rest[e] = g.span[e] + base
-                    largest = max(largest, g.span[e])
-                g.rest[e] -= g.size[i]
+            if g[SPAN, e] > 0:
+                if g[REST, e] < base:
+                    g[REST, e] = g[SPAN, e] + base
+                    largest = max(largest, g[SPAN, e])
+                g[REST, e] -= g[SIZE, i]
     return largest
 
 
 @compiled()
 def renew_list(g, store, i, p, stamp, base):
     """Put the new element p into the list of variable i, and drop what is in p: rows outside of p, and a hash."""
-    begin = g.first[i]
-    middle, end = begin + g.elements[i], begin + g.length[i]
+    begin = g[FIRST, i]
+    middle, end = begin + g[ELEMENTS, i], begin + g[LENGTH, i]
     outside, code = 0, p
     q = begin
     for u in range(begin, middle):
         e = store[u]
-        if g.span[e] > 0:
-            beyond = g.rest[e] - base
+        if g[SPAN, e] > 0:
+            beyond = g[REST, e] - base
             if beyond > 0:
                 outside += beyond
                 code += e
                 store[q] = e
                 q += 1
             else:
-                g.span[e] = 0  # all of it is in p
+                g[SPAN, e] = 0  # all of it is in p
     n_elements = q - begin
     for u in range(middle, end):
         j = store[u]
-        if g.size[j] > 0 and g.seen[j] != stamp:
-            outside += g.size[j]
+        if g[SIZE, j] > 0 and g[SEEN, j] != stamp:
+            outside += g[SIZE, j]
             code += j
             store[q] = j
             q += 1
@@ -164,30 +156,30 @@ def renew_list(g, store, i, p, stamp, base):
     if q > begin + n_elements:
         store[q] = store[begin + n_elements]
     store[begin + n_elements] = p
-    g.elements[i] = n_elements + 1
-    g.length[i] = q + 1 - begin
+    g[ELEMENTS, i] = n_elements + 1
+    g[LENGTH, i] = q + 1 - begin
     return outside, code
 
 
 @compiled()
 def merge_alike(g, store, i, link, stamp):
     """Merge variables of the chain behind i in `link` into i where their lists are the same."""
-    for u in range(g.first[i], g.first[i] + g.length[i]):
-        g.seen[store[u]] = stamp
+    for u in range(g[FIRST, i], g[FIRST, i] + g[LENGTH, i]):
+        g[SEEN, store[u]] = stamp
     before = i
     j = link[i]
     while j != -1:
-        same = g.length[j] == g.length[i] and g.elements[j] == g.elements[i]
+        same = g[LENGTH, j] == g[LENGTH, i] and g[ELEMENTS, j] == g[ELEMENTS, i]
         if same:
-            for u in range(g.first[j], g.first[j] + g.length[j]):
-                if g.seen[store[u]] != stamp:
+            for u in range(g[FIRST, j], g[FIRST, j] + g[LENGTH, j]):
+                if g[SEEN, store[u]] != stamp:
                     same = False
                     break
         if same:
-            g.size[i] += g.size[j]
-            g.size[j] = 0
-            g.next[g.last[i]] = j
-            g.last[i] = g.last[j]
+            g[SIZE, i] += g[SIZE, j]
+            g[SIZE, j] = 0
+            g[NEXT, g[LAST, i]] = j
+            g[LAST, i] = g[LAST, j]
             link[before] = link[j]
         else:
             before = j
@@ -200,28 +192,28 @@ def write_members(g, i, order, k):
     while i != -1:
         order[k] = i
         k += 1
-        i = g.next[i]
+        i = g[NEXT, i]
     return k
 
 
 @compiled()
 def set_dense_aside(g, store):
     """Take variables with very many neighbours out of the graph; how many stay."""
-    n = g.first.shape[0]
+    n = g.shape[1]
     most = max(16, int(DENSE * math.sqrt(n)))
     left = n
     for i in range(n):
-        if g.length[i] > most:
-            g.size[i] = 0
+        if g[LENGTH, i] > most:
+            g[SIZE, i] = 0
             left -= 1
     if left < n:
         for i in range(n):
-            q = g.first[i]
-            for u in range(g.first[i], g.first[i] + g.length[i]):
-                if g.size[store[u]] > 0:
+            q = g[FIRST, i]
+            for u in range(g[FIRST, i], g[FIRST, i] + g[LENGTH, i]):
+                if g[SIZE, store[u]] > 0:
                     store[q] = store[u]
                     q += 1
-            g.length[i] = q - g.first[i]
+            g[LENGTH, i] = q - g[FIRST, i]
     return left
 
 
@@ -241,44 +233,41 @@ def order_pivots(start, neighbours):
         Row of the k-th pivot.
     """
     n = start.shape[0] - 1
-    g = Quotient(
-        start[:n].copy(),
-        start[1:] - start[:n],
-        np.zeros(n, np.int64),
-        np.ones(n, np.int64),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int64),
-        np.full(n, -1, np.int64),
-        np.arange(n),
-    )
-    b = Buckets(np.zeros(n, np.int64), np.full(n, -1, np.int64), np.full(n, -1, np.int64), np.full(n, -1, np.int64))
+    g = np.zeros((9, n), np.int64)
+    b = np.full((4, n), -1, np.int64)
     # Lists never grow, and a new element has less than n variables; the rest keeps `compress` rare.
     store = np.zeros(start[n] + start[n] // 5 + 2 * n, np.int64)
-    store[: start[n]] = neighbours[: start[n]]
     free = start[n]
+    for u in range(free):
+        store[u] = neighbours[u]
+    for i in range(n):
+        g[FIRST, i], g[LENGTH, i], g[SIZE, i] = start[i], start[i + 1] - start[i], 1
+        g[NEXT, i], g[LAST, i] = -1, i
     left = set_dense_aside(g, store)
-    aside = np.flatnonzero(g.size == 0)
-    for i in range(n - 1, -1, -1):
-        if g.size[i] > 0:
-            put_in(b, i, g.length[i])
     order = np.empty(n, np.int64)
+    aside = n
+    for i in range(n - 1, -1, -1):
+        if g[SIZE, i] > 0:
+            put_in(b, i, g[LENGTH, i])
+        else:
+            aside -= 1
+            order[aside] = i
     chain, link = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
     codes = np.zeros(n, np.int64)
-    k, least, stamp, base = 0, 0, 0, 1
+    k, least, stamp, base = np.int64(0), 0, 0, np.int64(1)  # one type: literals would be compiled for themselves
     while left > 0:
-        while b.head[least] == -1:
+        while b[HEAD, least] == -1:
             least += 1
-        p = b.head[least]
+        p = b[HEAD, least]
         take_out(b, p)
         if free + n > store.shape[0]:
             free = compress(g, store, free)
         stamp += 1
-        g.seen[p] = stamp
+        g[SEEN, p] = stamp
         begin = free
         end, weight = form_element(g, store, p, stamp, begin)
-        left -= g.size[p]
-        g.size[p] = 0
+        left -= g[SIZE, p]
+        g[SIZE, p] = 0
         k = write_members(g, p, order, k)
         largest = measure_rests(g, store, begin, end, base)
         q = begin
@@ -287,12 +276,12 @@ def order_pivots(start, neighbours):
             take_out(b, i)
             outside, code = renew_list(g, store, i, p, stamp, base)
             if outside == 0:  # its neighbours are those of p: eliminated with p, it fills in nothing
-                weight -= g.size[i]
-                left -= g.size[i]
-                g.size[i] = 0
+                weight -= g[SIZE, i]
+                left -= g[SIZE, i]
+                g[SIZE, i] = 0
                 k = write_members(g, i, order, k)
                 continue
-            b.degree[i] = min(b.degree[i], outside)
+            b[DEGREE, i] = min(b[DEGREE, i], outside)
             codes[i] = code % n
             store[q] = i
             q += 1
@@ -313,12 +302,11 @@ def order_pivots(start, neighbours):
         q = begin
         for u in range(begin, end):
             i = store[u]
-            if g.size[i] > 0:
-                put_in(b, i, min(b.degree[i] + weight, left) - g.size[i])
-                least = min(least, b.degree[i])
+            if g[SIZE, i] > 0:
+                put_in(b, i, min(b[DEGREE, i] + weight, left) - g[SIZE, i])
+                least = min(least, b[DEGREE, i])
                 store[q] = i
                 q += 1
         free = q
-        g.first[p], g.length[p], g.elements[p], g.span[p] = begin, q - begin, 0, weight
-    order[k:] = aside
+        g[FIRST, p], g[LENGTH, p], g[ELEMENTS, p], g[SPAN, p] = begin, q - begin, 0, weight
     return order

@@ -1,7 +1,8 @@
-"""Dense pieces of fronts: Cholesky factor of a panel, products of which one triangle is needed, inverse of a triangle.
+"""Dense pieces of fronts: Cholesky factor of a panel, inverse of a triangle, products of which one triangle is needed.
 
-Large products are those of BLAS through `np.dot`, in blocks, so that about half of a symmetric product is computed.
-Pointers to other routines would keep numba from caching.
+Large products are those of BLAS, in blocks, so that little more than half of a symmetric one is computed. They go
+through `np.dot`, as pointers to other routines would keep numba from caching, and through one function, as every call
+of `np.dot` takes a second to compile.
 """
 
 from __future__ import annotations
@@ -20,6 +21,28 @@ ROWS = 192
 HAND = 2000
 #: A pivot at or below this share of the matrix's diagonal entry is rounding error, not a number.
 ROUNDING = 1e-14
+
+
+@compiled()
+def multiply(A, B, out):
+    """out = A B'."""
+    np.dot(A, B.T, out)
+
+
+@compiled()
+def take_block(A, row, column, out):
+    """out = the block of A that begins there."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = A[row + i, column + j]
+
+
+@compiled()
+def add_block(A, row, column, scale, B):
+    """The block of A that begins there += scale B."""
+    for i in range(B.shape[0]):
+        for j in range(B.shape[1]):
+            A[row + i, column + j] += scale * B[i, j]
 
 
 @compiled()
@@ -42,9 +65,9 @@ def factor_block(P, first, last, floor):
 
 
 @compiled()
-def solve_rows(P, first, last, begin):
-    """Rows of P from `begin` on, in the columns of a factored block: x L' = row, in place."""
-    for i in range(begin, P.shape[0]):
+def solve_rows(P, first, last):
+    """Rows of P below a factored block, in its columns: x L' = row, in place."""
+    for i in range(last, P.shape[0]):
         for j in range(first, last):
             t = P[i, j]
             for k in range(first, j):
@@ -53,7 +76,7 @@ def solve_rows(P, first, last, begin):
 
 
 @compiled()
-def invert_triangle(L, first, last):
+def invert_block(L, first, last):
     """Inverse of the lower triangle of rows and columns first .. last - 1 of L."""
     n = last - first
     out = np.zeros((n, n))
@@ -86,17 +109,29 @@ def factor_panel(P, floor):
     for first in range(0, c, BLOCK):
         last = min(c, first + BLOCK)
         if first > 0:
-            left = P[first:, :first].copy()
-            P[first:, first:last] -= np.dot(left, left[: last - first].T)
+            left, product = np.empty((r - first, first)), np.empty((r - first, last - first))
+            take_block(P, first, 0, left)
+            multiply(left, left[: last - first], product)
+            add_block(P, first, first, -1.0, product)
         bad = factor_block(P, first, last, floor)
         if bad >= 0:
             return bad
         if (r - last) * (last - first) ** 2 < HAND:
-            solve_rows(P, first, last, last)
+            solve_rows(P, first, last)
         else:
-            inverse = invert_triangle(P, first, last)
-            P[last:, first:last] = np.dot(P[last:, first:last].copy(), inverse.T)
+            rows, product = np.empty((r - last, last - first)), np.empty((r - last, last - first))
+            take_block(P, last, first, rows)
+            multiply(rows, invert_block(P, first, last), product)
+            take_block_back(product, P, last, first)
     return -1
+
+
+@compiled()
+def take_block_back(B, A, row, column):
+    """The block of A that begins there = B."""
+    for i in range(B.shape[0]):
+        for j in range(B.shape[1]):
+            A[row + i, column + j] = B[i, j]
 
 
 @compiled()
@@ -104,46 +139,52 @@ def add_square(X, U):
     """Lower triangle of U += X X'."""
     n, c = X.shape
     if n * n * c < HAND or c == 1:
-        T = X.T.copy()
-        for i in range(n):
-            for k in range(c):
-                x = T[k, i]
+        for k in range(c):
+            column = np.empty(n)
+            for i in range(n):
+                column[i] = X[i, k]
+            for i in range(n):
                 for j in range(i + 1):
-                    U[i, j] += x * T[k, j]
+                    U[i, j] += column[i] * column[j]
         return
     for first in range(0, n, ROWS):
         last = min(n, first + ROWS)
-        U[first:last, :last] += np.dot(X[first:last], X[:last].T)
+        product = np.empty((last - first, last))
+        multiply(X[first:last], X[:last], product)
+        add_block(U, first, 0, 1.0, product)
 
 
 @compiled()
 def add_symmetric_product(A, B, out):
     """All of `out` += A B', where the product is known to be symmetric."""
     n = A.shape[0]
-    if n <= ROWS // 2:
-        out += np.dot(A, B.T)
-        return
-    step = ROWS // 3
-    for first in range(0, n, step):
-        last = min(n, first + step)
-        block = np.dot(A[first:last], B[:last].T)
-        out[first:last, :first] += block[:, :first]
-        out[:first, first:last] += block[:, :first].T
-        out[first:last, first:last] += block[:, first:]
+    for first in range(0, n, ROWS // 2):
+        last = min(n, first + ROWS // 2)
+        product = np.empty((last - first, last))
+        multiply(A[first:last], B[:last], product)
+        add_block(out, first, 0, 1.0, product)
+        for i in range(first, last):
+            for j in range(first):
+                out[j, i] += product[i - first, j]
 
 
 @compiled()
-def invert_wide_triangle(L):
-    """Inverse of a lower triangle."""
-    n = L.shape[0]
-    if n <= BLOCK:
-        return invert_triangle(L, 0, n)
-    out = np.zeros((n, n))
-    for first in range(0, n, BLOCK):
-        last = min(n, first + BLOCK)
-        corner = invert_triangle(L, first, last)
-        out[first:last, first:last] = corner
+def invert_triangle(L):
+    """Transpose of the inverse of a lower triangle L (c, c)."""
+    c = L.shape[0]
+    out = np.zeros((c, c))
+    for first in range(0, c, BLOCK):
+        last = min(c, first + BLOCK)
+        corner = invert_block(L, first, last)
+        for i in range(last - first):
+            for j in range(i + 1):
+                out[first + j, first + i] = corner[i, j]
         if first > 0:
-            left = np.dot(L[first:last, :first].copy(), out[:first, :first].copy())
-            out[first:last, :first] = -np.dot(corner, left)
+            before, left = np.empty((first, first)), np.empty((last - first, first))
+            take_block(out, 0, 0, before)
+            take_block(L, first, 0, left)
+            product, above = np.empty((first, last - first)), np.empty((first, last - first))
+            multiply(before, left, product)
+            multiply(product, corner, above)
+            add_block(out, 0, first, -1.0, above)
     return out

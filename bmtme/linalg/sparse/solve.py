@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.sparse.fronts import measure
 
@@ -25,18 +23,11 @@ def solve_forward(f, x, B):
             w = 1.0 / P[j, j]
             for t in range(k):
                 B[a + j, t] *= w
-        if k < 4:
-            for i in range(below):
+        for i in range(below):
+            for j in range(columns):
+                w = P[columns + i, j]
                 for t in range(k):
-                    d = 0.0
-                    for j in range(columns):
-                        d += P[columns + i, j] * B[a + j, t]
-                    B[rows[i], t] -= d
-        elif below > 0:
-            D = np.dot(P[columns:], B[a : a + columns])
-            for i in range(below):
-                for t in range(k):
-                    B[rows[i], t] -= D[i, t]
+                    B[rows[i], t] -= w * B[a + j, t]
 
 
 @compiled()
@@ -48,17 +39,11 @@ def solve_backward(f, x, B):
         P = x[f.panel[s] : f.panel[s + 1]].reshape(columns + below, columns)
         a = f.start[s]
         rows = f.rows[f.row_start[s] + columns : f.row_start[s + 1]]
-        if k < 4:
-            for i in range(below):
+        for i in range(below):
+            for j in range(columns):
+                w = P[columns + i, j]
                 for t in range(k):
-                    w = B[rows[i], t]
-                    for j in range(columns):
-                        B[a + j, t] -= P[columns + i, j] * w
-        elif below > 0:
-            G = np.empty((below, k))
-            for i in range(below):
-                G[i] = B[rows[i]]
-            B[a : a + columns] -= np.dot(P[columns:].T, G)
+                    B[a + j, t] -= w * B[rows[i], t]
         for j in range(columns - 1, -1, -1):
             for m in range(j + 1, columns):
                 w = P[m, j]

@@ -1,5 +1,6 @@
 """The sparse Cholesky factor beside dense algebra, on patterns of every kind."""
 
+import numba
 import numpy as np
 import pytest
 import scipy.sparse
@@ -51,20 +52,35 @@ def compare(A, chol=None):
     return chol
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.sampled_from([0.0, 0.02, 0.1, 0.3, 1.0]))
 def test_random_patterns(seed, n, density):
     compare(random_matrix(seed, n, density))
 
 
-@pytest.mark.parametrize("sizes", [(7, 9), (1, 30), (20, 20)])
-def test_grids(sizes):
-    def line(n):
-        return np.diag(np.full(n, 1.5)) - 0.7 * (np.eye(n, k=1) + np.eye(n, k=-1))
+def line(n):
+    """Precision along a row of plots."""
+    return np.diag(np.full(n, 1.5)) - 0.7 * (np.eye(n, k=1) + np.eye(n, k=-1))
 
+
+@pytest.mark.parametrize("sizes", [(7, 9), (1, 30), (16, 16)])
+def test_grids(sizes):
     chol = compare(np.kron(line(sizes[0]), line(sizes[1])) + np.eye(sizes[0] * sizes[1]))
     if 1 in sizes:
         assert chol.fill == 2 * max(sizes) - 1  # a path fills in nothing
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fill_of_a_grid_in_any_order(seed):
+    """Row by row it would be 13,000; minimum degree orderings of others give about 6,000."""
+    order = np.random.default_rng(seed).permutation(576)
+    A = np.kron(line(24), np.eye(24)) + np.kron(np.eye(24), line(24))
+    assert SparseCholesky(lower(A[np.ix_(order, order)])).fill < 6600
+
+
+def test_dense():
+    """One supernode, factored in blocks."""
+    compare(random_matrix(6, 70, 1.0))
 
 
 @pytest.mark.parametrize("place", [0, 17, 39])
@@ -75,6 +91,7 @@ def test_arrows_fill_in_nothing(place):
     assert compare(A).fill == 79
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="too much for plain Python")
 def test_wide_supernodes():
     """Dense blocks wider than a panel, with rows below them."""
     rng = np.random.default_rng(3)
@@ -98,10 +115,10 @@ def test_disconnected_and_permuted():
 def test_many_rows_beside_all_others_come_last():
     """Rows with very many neighbours are not ordered by degree."""
     rng = np.random.default_rng(4)
-    A = np.eye(300) * 5.0
-    A[:3, 3:] = rng.uniform(-0.05, 0.05, (3, 297))
+    A = np.eye(180) * 5.0
+    A[:3, 3:] = rng.uniform(-0.05, 0.05, (3, 177))
     A[3:, :3] = A[:3, 3:].T
-    assert compare(A).fill == 300 + 3 * 297 + 3
+    assert compare(A).fill == 180 + 3 * 177 + 3
 
 
 def test_other_values_of_one_pattern():
