@@ -104,7 +104,7 @@ class DenseMixed:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.n = problem.n
-        self.X = problem.X.toarray()[:, problem.kept]
+        self.X = sp.csr_matrix(problem.X).toarray()[:, problem.kept]
         self.Z = [Z.toarray() for Z in problem.designs]
 
     def build_blocks(self, phi: np.ndarray) -> list[np.ndarray]:

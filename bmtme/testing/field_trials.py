@@ -14,9 +14,41 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-import bmtme
+from bmtme.data.relationship.pedigree import pedigree_relationship
 from bmtme.engines.mixed.axes import AR1, Axis, Corh, FactorAnalytic, Identity, Known, Unstructured, Variance
 from bmtme.engines.mixed.problem import Problem, Section, Term
+from bmtme.engines.mixed.result import REML
+
+#: ASReml stops its search early: where it prints more digits than these, its last ones are of the search.
+DIGITS = 3e-5
+#: The same of variances that are poorly known, printed to four digits.
+POOR_DIGITS = 5e-4
+
+
+def is_printed(value: float, text: str) -> bool:
+    """Whether a number is that which was printed: to its last digit, or as near as searches end."""
+    step = 10.0 ** -len(text.partition(".")[2])
+    share = DIGITS if len(text.replace(".", "").lstrip("-0")) > 4 else POOR_DIGITS
+    return abs(value - float(text)) <= max(0.5 * step * (1 + 1e-6), share * abs(float(text)))
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A function of the components that was printed with its standard error."""
+
+    compute: Callable[[REML], tuple[float, float]]
+    value: str
+    error: str
+
+
+def correlate_additively(found: REML) -> tuple[float, float]:
+    """Correlation of two traits' effects in the second block, by the delta method."""
+    places = [k for k, component in enumerate(found.components) if component.block == 1]
+    a, b, c = found.estimates[places]
+    r = b / np.sqrt(a * c)
+    slopes = np.zeros(len(found.components))
+    slopes[places] = [-r / (2 * a), 1 / np.sqrt(a * c), -r / (2 * c)]
+    return float(r), float(found.derive(slopes)[0])
 
 
 @dataclass(frozen=True)
@@ -35,6 +67,7 @@ class Published:
         Standard errors of components.
     fixed : mapping of int to (str, str)
         Fixed effects with their standard errors, by column.
+    derived : Derived, optional
     files : tuple of str
         That the problem needs.
     """
@@ -46,6 +79,7 @@ class Published:
     files: tuple[str, ...]
     errors: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    derived: Derived | None = None
 
 
 def code(*columns: pd.Series) -> np.ndarray:
@@ -140,7 +174,7 @@ def read_gryphon(folder: Path) -> tuple[pd.DataFrame, Known]:
     """Records of the gryphons, with the place of each in the pedigree, and the inverse of its relationship."""
     records = pd.read_csv(folder / "gryphon" / "pheno.csv", dtype={"line": str})
     pedigree = pd.read_csv(folder / "gryphon" / "pedigree.csv", dtype=str)
-    relationship = bmtme.pedigree_relationship(pedigree)
+    relationship = pedigree_relationship(pedigree)
     places = {name: i for i, name in enumerate(relationship.lines)}
     ids = pedigree.set_index("id").loc[list(relationship.lines)]
     parents = [np.array([places.get(name, -1) for name in ids[column].fillna("")]) for column in ("sire", "dam")]
@@ -297,5 +331,6 @@ PUBLISHED = (
             "the variance (2) of trait:units": "17.646432",
         },
         GRYPHON,
+        derived=Derived(correlate_additively, "0.3814436", "0.1299759"),
     ),
 )

@@ -85,6 +85,10 @@ class Axis:
         """Which phi make the covariance singular (count,); see `SINGULAR`."""
         return np.zeros(self.count, bool)
 
+    def cross(self, phi: np.ndarray, low: np.ndarray) -> list[np.ndarray]:
+        """Other phi, near in S, beyond those ends of phi that it has run to and where the covariance goes on."""
+        return []
+
     @property
     def pieces(self) -> Sequence[sp.csr_matrix]:
         """The constant symmetric matrices M_j, each (n, n)."""

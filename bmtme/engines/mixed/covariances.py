@@ -18,6 +18,8 @@ FLOOR = -9.0
 #: data's, where the likelihood has settled; nearer to a singular covariance slopes lose their digits. None is ever put
 #: there: it has to slide.
 LOW = -6.5
+#: So far above it a diagonal counts as gone: a variance of 1e-3 of the data's.
+NEAR = 3.0
 #: And the largest: 1e7 times the variance of the data.
 HIGH = 8.0
 #: Bound of a transformed correlation: it is 1e-5 off its end there.
@@ -113,6 +115,13 @@ class Unstructured(DenseAxis):
         i, j = self.cells
         L = self.factor(phi)
         return (i == j) & (L[i, j] ** 2 < SINGULAR * np.square(L).sum(axis=1)[i])
+
+    def cross(self, phi: np.ndarray, low: np.ndarray) -> list[np.ndarray]:
+        # Where a diagonal has run to zero, the covariance goes on to its negative, which is that of the rest of the
+        # column: without this the logarithm would end a search there, with correlations of the wrong sign.
+        i, j = self.cells
+        slid = j[(i == j) & (j < self.n - 1) & (phi < low + NEAR)]
+        return [np.where((j == column) & (i > column), -phi, phi) for column in slid]
 
     def start(self, variances: np.ndarray) -> np.ndarray:
         sd = np.sqrt(variances)

@@ -24,6 +24,8 @@ NEAR = 4.0
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-9, 1e8
 #: Refused steps after which the curvature is learnt from gradients; as many in a row, and it is forgotten again.
 FUTILE = 3
+#: Steps between looks beyond the ends of axes.
+LOOK = 5
 #: Where rounding ends a search, it has converged if the next step promises less than this of log likelihood.
 SETTLED = 1e-3
 #: Rounding of the log likelihood, as a share of it: a step that loses no more is taken.
@@ -122,7 +124,7 @@ def climb_likelihood(
             "the mixed model equations are singular where the search starts: a known relationship or a fixed column "
             "may be singular, or values of very different size."
         )
-    damping, taken, evaluations, refused, row = FIRST_DAMPING, 0, 1, 0, 0
+    damping, taken, evaluations, refused, row, next_look = FIRST_DAMPING, 0, 1, 0, 0, LOOK
     curvature = best.information
     kept_off = np.zeros(equations.count, bool)  # from its bound: to be put there has lowered the likelihood
     while True:
@@ -131,7 +133,15 @@ def climb_likelihood(
         caps = (CAPS[0] if taken < CAREFUL_STEPS else CAPS[1]) * ranges.units
         step = propose_step(gradient, curvature, best.information.diagonal(), damping, caps, held)
         rising = 0.5 * gradient * step
-        if np.abs(rising).sum() < tolerance and damping <= FIRST_DAMPING:
+        settled = bool(np.abs(rising).sum() < tolerance) and damping <= FIRST_DAMPING
+        if settled or damping > MOST_DAMPING or taken >= next_look:
+            beyond, tried = look_beyond(equations, best, ranges.low)
+            evaluations += tried
+            next_look = taken + LOOK if tried else taken + 1
+            if beyond.log_likelihood > best.log_likelihood + tolerance and evaluations < most:
+                best, curvature, damping, refused, row = beyond, beyond.information, FIRST_DAMPING, 0, 0
+                continue
+        if settled:
             return Climb(best, evaluations, True, rising)
         if evaluations >= most or damping > MOST_DAMPING:
             rising = 0.5 * gradient * propose_step(gradient, curvature, best.information.diagonal(), 0.0, caps, held)
@@ -165,6 +175,18 @@ def climb_likelihood(
             damping, refused, row = max(damping * 10, FIRST_DAMPING), refused + 1, row + 1
             if row == FUTILE:
                 curvature = best.information
+
+
+def look_beyond(equations: Equations, best: Evaluation, low: np.ndarray) -> tuple[Evaluation, int]:
+    """The best evaluation beyond the ends that axes have run to, and how many there were; see `Axis.cross`."""
+    phi, found, k = best.phi, [], 0
+    for block, parts in zip(equations.blocks, equations.split(phi), strict=True):
+        for axis, own in zip(block.axes, parts, strict=True):
+            end = k + axis.count
+            for other in axis.cross(own, low[k:end]):
+                found.append(equations.evaluate(np.concatenate([phi[:k], other, phi[end:]])))
+            k = end
+    return max(found, key=lambda evaluation: evaluation.log_likelihood, default=best), len(found)
 
 
 def update_curvature(B: np.ndarray, moved: np.ndarray, change: np.ndarray) -> np.ndarray:

@@ -67,17 +67,16 @@ def test_errors_are_those_of_the_average_information():
     J[2:, 2:] = [[2 * l11**2, 0, 0], [l11 * l21, l11, 0], [0, 2 * l21, 2 * l22**2]]
     assert {component.status for component in found.components} == {""}
     np.testing.assert_allclose([c.se for c in found.components], np.sqrt(np.diag(J @ V @ J.T)), rtol=1e-6)
-    np.testing.assert_allclose(found.covariance, J @ V @ J.T, rtol=1e-5)
+    np.testing.assert_allclose(found.covariance, J @ V @ J.T, rtol=1e-5, atol=1e-9)
     assert found.derive([[1.0, 0, 0, 0, 1.0]])[0] == pytest.approx(np.sqrt((J @ V @ J.T)[np.ix_([0, 4], [0, 4])].sum()))
 
 
 @pytest.mark.parametrize("a, b", [(1000.0, -3.0), (1e-3, 5e4)])
 def test_units_of_the_data_do_not_matter(a, b):
-    problem = CASES["spatial"](np.random.default_rng(10))
+    problem = make_pair(0.5)
     here, there = fit(problem), fit(replace(problem, y=a * problem.y + b))
-    assert there.evaluations == pytest.approx(here.evaluations, abs=2)
-    power = np.array([0.0 if "correlation" in c.parameter.kind else 2.0 for c in here.components])
-    np.testing.assert_allclose(there.estimates, here.estimates * a**power, rtol=1e-3, atol=1e-6 * a**2)
+    assert there.evaluations == here.evaluations
+    np.testing.assert_allclose(there.estimates, here.estimates * a**2, rtol=1e-5)
 
 
 def make_pair(correlation, seed=3):
@@ -97,7 +96,7 @@ def test_any_start_reaches_the_same_top():
     problem = make_pair(0.5)
     rng = np.random.default_rng(4)
     best = fit(problem)
-    for _ in range(3):
+    for _ in range(3):  # the second comes to L_11 = 0 with L_21 of the wrong sign
         found = fit(problem, start=best.phi + rng.normal(0, 1, 5) * [1, 1, 1, 10, 1])
         assert found.converged
         assert found.log_likelihood == pytest.approx(best.log_likelihood, abs=1e-7)
@@ -106,7 +105,7 @@ def test_any_start_reaches_the_same_top():
 
 
 def test_singular_covariance_is_said():
-    found = fit(make_pair(1.0, seed=5))
+    found = fit(make_pair(1.0, seed=7))
     assert found.converged
     G = found.make_covariances(2)[0]
     assert G[1, 0] ** 2 == pytest.approx(G[0, 0] * G[1, 1], rel=1e-3)
