@@ -51,6 +51,7 @@ _WHERE = {
     "cross_validate": "bmtme.cv.run",
     "suggest_models": "bmtme.suggestions",
     "simulate": "bmtme.datasets",
+    "simulate_selection": "bmtme.datasets",
     "BmtmeError": "bmtme.errors",
     "DataError": "bmtme.errors",
     "UsageError": "bmtme.errors",
@@ -58,10 +59,13 @@ _WHERE = {
     "NumericalError": "bmtme.errors",
 }
 
-__all__ = ["__version__", "datasets", *_WHERE]
+#: Parts that are modules themselves.
+_MODULES = ("datasets", "mixed")
+
+__all__ = ["__version__", *_MODULES, *_WHERE]
 
 if TYPE_CHECKING:
-    from bmtme import datasets
+    from bmtme import datasets, mixed
     from bmtme.cv.given import Partitions
     from bmtme.cv.new_environments import NewEnvironments, NewLinesNewEnvironments
     from bmtme.cv.new_lines import NewLines
@@ -78,7 +82,7 @@ if TYPE_CHECKING:
     from bmtme.data.relationship.pedigree import pedigree_inverse, pedigree_relationship
     from bmtme.data.relationship.pedigree_table import find_families, read_pedigree
     from bmtme.data.trial import Trial, read_trial
-    from bmtme.datasets import simulate
+    from bmtme.datasets import simulate, simulate_selection
     from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError
     from bmtme.model.baselines import EnvironmentMeans, SingleTrait
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
@@ -94,8 +98,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        return import_module("bmtme.datasets")
+    if name in _MODULES:
+        return import_module(f"bmtme.{name}")
     if name in _WHERE:
         value = getattr(import_module(_WHERE[name]), name)
         globals()[name] = value
@@ -104,4 +108,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "datasets", *_WHERE})
+    return sorted({*globals(), *_MODULES, *_WHERE})

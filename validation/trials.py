@@ -2,6 +2,7 @@
 
 ``maize309_mtme``, ``wheat250_mtme``, ``wheat599`` and ``barley_steptoe_morex152`` hold ``pheno.csv`` and
 ``grm.csv.gz``; ``gryphon`` holds ``pheno.csv`` and ``pedigree.csv``; ``belamkar_augmented`` holds ``pheno.csv`` alone;
+``field_trials`` holds plots with rows and columns (``SOURCE.md`` there);
 ``toys`` holds a folder with ``pheno.csv`` and ``grm.csv`` for each of ``MaizeToy``, ``WheatToy`` and
 ``WheatIranianToy``, the examples of the R package BMTME.
 """

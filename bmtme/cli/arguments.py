@@ -17,6 +17,7 @@ __all__ = [
     "Parser",
     "add_common_options",
     "add_data_options",
+    "add_format_options",
     "add_ids_option",
     "add_marker_options",
     "add_model_options",
@@ -225,6 +226,15 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
     )
     group.add_argument("--trait", metavar="COL", help="long table: column with the names of the traits")
     group.add_argument("--value", metavar="COL", help="long table: column with the values")
+    add_format_options(group)
+    group.add_argument(
+        "--drop-unrelated", action="store_true", help="leave out lines that GRM does not hold, instead of refusing them"
+    )
+    _add_pedigree_options(parser)
+
+
+def add_format_options(group: Any) -> None:
+    """How a table of phenotypes is written."""
     group.add_argument(
         "--missing",
         action="append",
@@ -239,10 +249,6 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
         help="decimal sign, a point or a comma; with a comma, semicolons may separate the columns (default: a point)",
     )
     group.add_argument("--sheet", metavar="NAME", help="sheet of an Excel workbook (default: the first)")
-    group.add_argument(
-        "--drop-unrelated", action="store_true", help="leave out lines that GRM does not hold, instead of refusing them"
-    )
-    _add_pedigree_options(parser)
 
 
 def check_data_options(args: argparse.Namespace) -> None:

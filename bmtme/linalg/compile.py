@@ -29,7 +29,14 @@ from numba.core.serialize import dumps
 
 PACKAGE = Path(__file__).resolve().parent.parent
 #: Files with compiled functions, and with the constants that they read.
-COMPILED = ("linalg/*.py", "model/codes.py", "structures/*.py", "engines/rotated/*.py", "engines/rotated/kernels/*.py")
+COMPILED = (
+    "linalg/*.py",
+    "linalg/sparse/*.py",
+    "model/codes.py",
+    "structures/*.py",
+    "engines/rotated/*.py",
+    "engines/rotated/kernels/*.py",
+)
 
 #: Compiled code of other versions is removed after so many days without use.
 STALE_DAYS = 90

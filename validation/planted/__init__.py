@@ -11,6 +11,7 @@ from validation.planted import (
     data,
     decided,
     instruments,
+    mixed,
     pointwise,
     precision,
     readers,
@@ -45,4 +46,5 @@ MUTANTS = (
     *told.TOLD,
     *instruments.INSTRUMENTS,
     *decided.DECIDED,
+    *mixed.MIXED,
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import scipy.sparse
 
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.data.relationship.pedigree_table import Codes, Pedigree, number_pedigree
+from bmtme.data.relationship.pedigree_table import Codes, number_pedigree
 from bmtme.errors import DataError
 
 __all__ = ["PedigreeInverse", "pedigree_inverse", "pedigree_relationship"]
@@ -32,11 +31,14 @@ class PedigreeInverse:
         Individuals in the order of its rows.
     inbreeding : (n,) float array
         Their coefficients of inbreeding F; A has 1 + F on its diagonal.
+    log_determinant : float
+        Of A.
     """
 
     matrix: scipy.sparse.csc_array
     lines: tuple[str, ...]
     inbreeding: np.ndarray
+    log_determinant: float
 
 
 def pedigree_relationship(
@@ -155,10 +157,10 @@ def pedigree_inverse(
     :math:`v_i = (a_{ss} + a_{dd} + 2 a_{sd}) / 4` is that of the parents' mean (Quaas 1976, Biometrics 32:949-953, who
     brought inbreeding in). With A = T D T', :math:`v_i` is the sum of :math:`t^2 d` over the ancestors, found by
     walking up the pedigree from the youngest (Meuwissen and Luo 1992, Genet. Sel. Evol. 24:305-313); that gives
-    :math:`a_{sd}`, the inbreeding, and :math:`d_i`.
+    :math:`a_{sd}`, the inbreeding, and :math:`d_i`. :math:`|A|` is the product of all :math:`d_i`.
     """
     pedigree = number_pedigree(frame, id, sire, dam, selfing, separate_sexes, missing, founders)
-    diagonal, sampling = _walk_up(pedigree)
+    diagonal, sampling = measure_sampling(pedigree.parents, pedigree.rest)
     worst = int(np.argmin(sampling))
     if sampling[worst] < _NO_SAMPLING:
         name = pedigree.names[pedigree.place[worst]]
@@ -183,47 +185,22 @@ def pedigree_inverse(
     inbreeding[place] = diagonal - 1.0
     matrix = scipy.sparse.csc_array(gaps.T @ (scipy.sparse.diags_array(precision) @ gaps))
     matrix.sort_indices()
-    return PedigreeInverse(matrix, pedigree.names, inbreeding)
+    return PedigreeInverse(matrix, pedigree.names, inbreeding, float(np.log(sampling).sum()))
 
 
-def _walk_up(pedigree: Pedigree) -> tuple[np.ndarray, np.ndarray]:
-    """Diagonal of A and variances of Mendelian sampling, by Meuwissen and Luo's way with selfing brought in."""
-    pairs = [(int(first), int(second)) for first, second in pedigree.parents]
-    diagonal: list[float] = []
-    sampling: list[float] = []
-    known: dict[tuple[int, int], float] = {}  # full sibs share their parents' variance
-    for pair, rest in zip(pairs, pedigree.rest.tolist(), strict=True):
-        first, second = pair = (min(pair), max(pair))
-        variance = known.get(pair)
-        if variance is None:
-            variance = known[pair] = _mean_variance(pair, pairs, sampling)
-        of_parents = 0.0
-        if first >= 0:
-            of_parents = max(0.0, variance - 0.25 * (diagonal[first] + diagonal[second]))
-        diagonal.append(2.0 - (1.0 - of_parents) * rest)
-        sampling.append(diagonal[-1] - variance)
-    return np.array(diagonal), np.array(sampling)
+def measure_sampling(parents: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Diagonal of A and variances of Mendelian sampling, both (n,), of individuals numbered after their parents.
 
+    Parameters
+    ----------
+    parents : (n, 2) int array
+        -1 where unknown.
+    rest : (n,) array
+        Share of the heterozygosity that selfing has left, 1 without selfing.
+    """
+    from bmtme.linalg.ancestors import walk_up
 
-def _mean_variance(pair: tuple[int, int], pairs: Sequence[tuple[int, int]], sampling: Sequence[float]) -> float:
-    """Variance of the parents' mean, the sum over their ancestors of t^2 d."""
-    share: dict[int, float] = {}
-    queue: list[int] = []  # negative, as the youngest has to come first
-
-    def pass_on(parents: tuple[int, int], half: float) -> None:
-        for parent in parents:
-            if parent < 0:
-                continue
-            if parent not in share:
-                share[parent] = 0.0
-                heapq.heappush(queue, -parent)
-            share[parent] += half
-
-    pass_on(pair, 0.5)
-    variance = 0.0
-    while queue:
-        ancestor = -heapq.heappop(queue)
-        part = share.pop(ancestor)
-        variance += part * part * sampling[ancestor]
-        pass_on(pairs[ancestor], 0.5 * part)
-    return variance
+    pairs = np.sort(parents, axis=1)
+    codes, family = np.unique(pairs[:, 0] * np.int64(len(pairs) + 1) + pairs[:, 1], return_inverse=True)
+    diagonal, sampling = walk_up(np.ascontiguousarray(parents, dtype=np.int64), rest, family, len(codes))
+    return diagonal, sampling

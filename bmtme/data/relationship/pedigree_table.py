@@ -239,8 +239,13 @@ def describe_doubtful(names: Sequence[str]) -> str:
 def _parents(table: Table, sire: str, dam: str) -> tuple[list[str], list[str]]:
     """Names of the sires and of the dams, empty where unknown."""
     labels = (table.identifiers(*column, allow_missing=True) for column in ((sire, "sire"), (dam, "dam")))
-    sires, dams = (["" if _is_unknown(label, table.form) else label for label in side] for side in labels)
+    sires, dams = (_blank_unknown(side, table.form) for side in labels)
     return sires, dams
+
+
+def _blank_unknown(labels: Sequence[str], form: NumberFormat) -> list[str]:
+    unknown = {label for label in set(labels) if _is_unknown(label, form)}  # a parent has many rows
+    return ["" if label in unknown else label for label in labels]
 
 
 def _refuse_own_parents(table: Table, names: Sequence[str], parents: Sequence[Sequence[str]]) -> None:

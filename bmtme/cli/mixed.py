@@ -1,0 +1,178 @@
+"""``bmtme mixed``: a mixed model of plots by REML, from formulas."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bmtme.cli.arguments import (
+    Parser,
+    add_common_options,
+    add_format_options,
+    add_ids_option,
+    add_table_options,
+    file_name,
+    split_names,
+)
+from bmtme.cli.inputs import check_optional_out, describe_file
+from bmtme.cli.objects import add_json_option, list_rows, say_object
+from bmtme.cli.outputs import describe_files
+from bmtme.cli.streams import complain, say, width
+from bmtme.errors import UsageError
+
+if TYPE_CHECKING:
+    from bmtme.results.mixed.fit import MixedFit
+
+USAGE = """\
+bmtme mixed PLOTS --fixed "yield ~ site"
+                   [--random "site:gen + known(line)"]
+                   [--residual "ar1(col):ar1(row) | site"]
+                   [--known line=A.csv] [--out DIR]"""
+
+EPILOG = """\
+examples:
+  bmtme mixed plots.csv --fixed "yield ~ rep" --random "gen + rep:block" \\
+      --out run
+  bmtme mixed plots.csv --fixed "yield ~ gen" --residual "ar1(col):ar1(row)"
+  bmtme mixed plots.csv --fixed "yield ~ site + C(year)" \\
+      --random "at(site):col + us(site):gen" \\
+      --residual "ar1(col):ar1(row) | site"
+  bmtme mixed animals.csv --fixed "BWT + TARSUS ~ trait + trait:sex" \\
+      --random "us(trait):known(id)" --residual "us(trait):units" \\
+      --known id=pedigree.csv --out run
+
+PLOTS is a table with a header and a row for each plot, in any order; a plot
+without a value keeps its place in the field. In --fixed a column of numbers is a
+covariate, text a factor, and C(x) makes a factor of numbers. In --random and
+--residual names are factors; : is the Kronecker product, and a plain name has
+independent levels. There are us(x), diag(x), corh(x), cs(x), fa(x, k), ar1(x),
+known(x), and at(x) or at(x, "A") for a term at each, or one, of the levels; units
+is the plot, trait the trait where the response has several. Names with blanks or
+signs stand in back-quotes, and the whole formula in the shell's quotes.
+
+A relationship (--known NAME=FILE) is in any format that 'bmtme fit --help' lists,
+or a pedigree; levels are matched by name.
+
+With --out, DIR holds:
+  components.csv     variances, covariances, correlations with errors
+  fixed_effects.csv  fixed effects; wald.csv: tests of them
+  blup-TERM.csv      predicted effects of each random term, with reliabilities
+  residuals.csv      of every value
+  run.json           likelihood, formulas, the options and versions
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "mixed",
+        help="fit a mixed model of plots by REML: designs, fields, pedigrees",
+        description="Fit a mixed model by restricted maximum likelihood.",
+        usage=USAGE,
+        epilog=EPILOG,
+    )
+    group = parser.add_argument_group("data")
+    group.add_argument("plots", type=file_name, metavar="PLOTS", help="table of plots")
+    add_format_options(group)
+    group = parser.add_argument_group("model")
+    group.add_argument("--fixed", required=True, metavar="FORMULA", help="response and fixed part, 'yield ~ site'")
+    group.add_argument("--random", metavar="FORMULA", help="random terms (default: none)")
+    group.add_argument(
+        "--residual", default="units", metavar="FORMULA", help="residual (default: units, independent plots)"
+    )
+    group.add_argument(
+        "--known", action="append", metavar="NAME=FILE", help="relationship for known(NAME); once for each"
+    )
+    group.add_argument("--weights", metavar="COL", help="column with weights, such as plots behind a mean")
+    add_ids_option(group)
+    group.add_argument(
+        "--pedigree-columns",
+        action="append",
+        metavar="ID,SIRE,DAM",
+        help="of a pedigree: columns with the individual and its parents (default: id,sire,dam)",
+    )
+    group.add_argument(
+        "--pedigree-missing", action="append", metavar="CODE,...", help="further codes for an unknown parent"
+    )
+    add_json_option(parser)
+    add_table_options(parser)
+    add_common_options(parser, text="folder for the tables; new or empty", required=False)
+    parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that do not belong together; names become lists, relationships a dict of files."""
+    parser: Parser = args.parser
+    args.missing = split_names(parser, "--missing", args.missing)
+    args.pedigree_missing = split_names(parser, "--pedigree-missing", args.pedigree_missing)
+    args.named_pedigree = args.pedigree_columns is not None
+    args.pedigree_columns = split_names(parser, "--pedigree-columns", args.pedigree_columns) or ["id", "sire", "dam"]
+    if len(args.pedigree_columns) != 3:
+        parser.error(
+            f"argument --pedigree-columns: expected three columns (individual, sire, dam), got "
+            f"{len(args.pedigree_columns)}"
+        )
+    files: dict[str, str] = {}
+    for text in args.known or []:
+        name, sign, file = (part.strip() for part in text.partition("="))
+        if not sign or not name or not file:
+            parser.error(f"argument --known: expected NAME=FILE, as in line=A.csv, got {text!r}")
+        if name in files:
+            parser.error(f"argument --known: {name!r} is there twice")
+        files[name] = file
+    args.known = files
+
+
+def run(args: argparse.Namespace, out: Path | None) -> int:
+    """Fit, say what was found, and write all if that is wanted."""
+    from bmtme.cli.inputs import name_format
+    from bmtme.data.tables.files import read_table
+    from bmtme.mixed import Model
+    from bmtme.report.mixed import describe_fit
+
+    model = Model(args.fixed, args.random, args.residual)  # formulas first: files may be large
+    table = read_table(args.plots, name_format(args), args.sheet)
+    known = {name: read_known(args, name, file) for name, file in args.known.items()}
+    fit = Model(model.fixed, model.random, model.residual, known).fit(table, args.weights)
+    if not fit.converged:
+        complain(f"warning: the fit {fit.message}")
+    if out is not None:
+        write(fit, args, out)
+    if args.json:
+        tables = {name: list_rows(found) for name, found in fit.tables().items() if name != "residuals"}
+        say_object(args, out, **fit.record(), **tables)
+        return 0
+    say(describe_fit(fit, width()))
+    if out is not None:
+        say(f"\n{describe_files(out)}")
+    return 0
+
+
+def read_known(args: argparse.Namespace, name: str, path: str) -> Any:
+    """A relationship, or the inverse of that of a pedigree.
+
+    Raises
+    ------
+    DataError, UsageError
+    """
+    from bmtme.data.relationship.files import read_relationship
+    from bmtme.data.relationship.pedigree import pedigree_inverse
+    from bmtme.data.relationship.pedigree_table import is_pedigree, read_pedigree
+
+    if path == "identity":
+        raise UsageError(f"argument --known: unrelated levels are {name} in the random formula, without known().")
+    id, sire, dam = args.pedigree_columns
+    if not is_pedigree(path, id, sire, dam) and not args.named_pedigree:
+        return read_relationship(path, ids=args.ids)
+    frame = read_pedigree(path, id, sire, dam)
+    return pedigree_inverse(frame, id, sire, dam, separate_sexes=False, missing=args.pedigree_missing)
+
+
+def write(fit: MixedFit, args: argparse.Namespace, out: Path) -> None:
+    """Write the tables and the record, all or nothing."""
+    from bmtme.results.mixed.storage import save_mixed
+
+    files = {"plots": describe_file(args.plots)}
+    files |= {f"known {name}": describe_file(path) for name, path in args.known.items()}
+    save_mixed(out, fit, {"command": args.words, "inputs": files}, args.safe_text, args.xlsx)

@@ -1,0 +1,300 @@
+"""The mixed model equations of a problem: likelihood, gradient, average information, solutions and their errors.
+
+With y as last row and column they are M(phi) = sum_j c_j(phi) M_j, M_j constant and sparse: of a section W'(P_j)W with
+W = [X, Z, missing cells, y], of a term the precision of its effects, P_j being the Kronecker products of its axes'
+pieces. C is M without y, C (b, u) = r the solution, v = (-b, -u, 1), and for a block (section or term) with covariance
+V and precision Q, e = W v, or -u:
+
+- -2 log L = sum log|V| + log|C| + y'Py,  y'Py = sum e'Q e
+- -2 dlog L/dphi_k = dlog|V|/dphi_k + sum_j dc_j/dphi_k tr(C^-1 M_j) + e' Q_k e,  Q_k = dQ/dphi_k
+- average information_kl = 1/2 [sum_blocks e' Q_k V Q_l e - (M_k v)' C^-1 (M_l v)],  M_k = dM/dphi_k
+
+(Gilmour, Thompson & Cullis 1995, Biometrics 51:1440; Johnson & Thompson 1995, J Dairy Sci 78:449). The traces need only
+those entries of C^-1 where C has one. Cells of a section without a record get a fixed effect each: what they add to
+log|V| they take from log|C|, so that the likelihood is that of the records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from bmtme.engines.mixed.axis import Axis
+from bmtme.engines.mixed.problem import Problem, Section
+from bmtme.errors import NumericalError
+from bmtme.linalg.sparse import SparseCholesky
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The restricted likelihood at one phi.
+
+    Attributes
+    ----------
+    phi : array (k,)
+    log_likelihood : float
+        -inf where the equations are singular to rounding.
+    solution : array (N,)
+        Fixed effects that are kept, random effects, effects of missing cells; empty where the equations are singular.
+    gradient : array (k,)
+    information : array (k, k)
+        Both empty where not asked for.
+    """
+
+    phi: np.ndarray
+    log_likelihood: float
+    solution: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    gradient: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    information: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+
+
+class Equations:
+    """The mixed model equations of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    cholesky : class
+        Sparse Cholesky decomposition: of the pattern of C (sparse, lower triangle), with `factor`, `log_determinant`,
+        `solve`, `draw`, `selected_inverse`.
+
+    Attributes
+    ----------
+    n : int
+        Order of C.
+    count : int
+        Number of parameters phi.
+    factor : cholesky
+        As the last call of `evaluate` has left it.
+    """
+
+    def __init__(self, problem: Problem, cholesky: Callable[[sp.csc_matrix], Any] = SparseCholesky) -> None:
+        self.problem = problem
+        self.blocks = problem.blocks
+        self.starts = np.cumsum([0, *(axis.count for block in self.blocks for axis in block.axes)])
+        self.count = int(self.starts[-1])
+        self.offsets = problem.rank + np.cumsum([0, *(term.q for term in problem.terms)])
+        self.designs = self._lay_sections()
+        self.n = self.designs[0].shape[1] - 1
+        self._lay_pieces()
+        self.factor = cholesky(self.pattern)
+        off = self.pattern.indices != np.repeat(np.arange(self.n), np.diff(self.pattern.indptr))
+        self._twice = np.where(off, 2.0, 1.0)
+        self._constant = 0.0 if problem.weights is None else -float(np.log(problem.weights).sum())
+
+    def _lay_sections(self) -> list[sp.csr_matrix]:
+        """W of every section: (cells, N + 1)."""
+        problem = self.problem
+        W = [problem.X[:, problem.kept], *problem.designs]
+        root = np.ones(problem.n) if problem.weights is None else np.sqrt(problem.weights)
+        records = sp.csr_matrix(sp.diags(root) @ sp.hstack(W, format="csr"))
+        values = root * problem.centred
+        absent = [np.setdiff1d(np.arange(section.size), section.places) for section in problem.sections]
+        ends = np.cumsum([0, *map(len, absent)])
+        found = []
+        for section, missing, end in zip(problem.sections, absent, ends, strict=False):
+            m = len(section.rows)
+            place = sp.csr_matrix((np.ones(m), (section.places, np.arange(m))), shape=(section.size, m))
+            effects = sp.csr_matrix(
+                (np.ones(len(missing)), (missing, end + np.arange(len(missing)))), shape=(section.size, int(ends[-1]))
+            )
+            y = sp.csr_matrix(values[section.rows][:, None])
+            found.append(sp.hstack([place @ records[section.rows], effects, place @ y], format="csr"))
+        return found
+
+    def _lay_pieces(self) -> None:
+        """The M_j: their entries in C as columns of a sparse matrix, and those beside y."""
+        N = self.n
+        keys: list[np.ndarray] = []
+        entries: list[np.ndarray] = []
+        rights: list[sp.csc_matrix] = []
+        self.spans = []
+        for b, block in enumerate(self.blocks):
+            first = len(keys)
+            for P in make_pieces(block.axes):
+                if isinstance(block, Section):
+                    W = self.designs[b]
+                    M = sp.csc_matrix(W.T @ (P @ W))
+                    rights.append(sp.csc_matrix(M[:N, N]))
+                    M = sp.tril(M[:N, :N]).tocoo()
+                    keys.append(M.col.astype(np.int64) * N + M.row)
+                else:
+                    M, at = sp.tril(P).tocoo(), int(self.offsets[b - len(self.problem.sections)])
+                    keys.append((M.col.astype(np.int64) + at) * N + M.row + at)
+                entries.append(M.data)
+            self.spans.append(slice(first, len(keys)))
+        whole, places = np.unique(np.concatenate([*keys, np.arange(N) * (N + 1)]), return_inverse=True)
+        ends = np.cumsum([0, *map(len, keys)])
+        places = places.ravel()[: ends[-1]]
+        self._entries = sp.csc_matrix((np.concatenate(entries), places, ends), shape=(len(whole), len(keys)))
+        self._rights = sp.csr_matrix(sp.hstack(rights))
+        self._n_rights = len(rights)
+        pointers = np.searchsorted(whole, np.arange(N + 1) * N)
+        self.pattern = sp.csc_matrix((np.ones(len(whole)), whole % N, pointers), shape=(N, N))
+
+    def split(self, phi: np.ndarray) -> list[list[np.ndarray]]:
+        """phi of every axis of every block."""
+        parts = iter(np.split(np.asarray(phi, float), self.starts[1:-1]))
+        return [[next(parts) for _ in block.axes] for block in self.blocks]
+
+    def evaluate(self, phi: np.ndarray, order: int = 2) -> Evaluation:
+        """Log likelihood; from order 1 with its gradient, from order 2 with the average information."""
+        phi = np.asarray(phi, float)
+        parts = self.split(phi)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                steps, c, log_det, gradient = self._combine(parts)
+            if not np.isfinite(c).all():
+                return Evaluation(phi, -math.inf)
+            self.factor.factor(self._entries @ c)
+        except (NumericalError, np.linalg.LinAlgError, OverflowError):
+            return Evaluation(phi, -math.inf)
+        right = self._rights @ c[: self._n_rights]
+        solution = self.factor.solve(right)
+        errors = self._find_errors(solution)
+        weighed = [weigh_all(block.axes, own, e) for block, own, e in zip(self.blocks, parts, errors, strict=True)]
+        fit = sum(float(e @ w) for e, w in zip(errors, weighed, strict=True))
+        log_likelihood = -0.5 * (log_det + self.factor.log_determinant + fit)
+        if not np.isfinite(log_likelihood):
+            return Evaluation(phi, -math.inf)
+        if order == 0:
+            return Evaluation(phi, log_likelihood, solution)
+        traces = self._entries.T @ (self._twice * self.factor.selected_inverse())
+        moved = np.zeros((self.n, self.count))
+        information = np.zeros((self.count, self.count))
+        for b, ((span, mine, slopes), block, own, e) in enumerate(zip(steps, self.blocks, parts, errors, strict=True)):
+            if mine.start == mine.stop:
+                continue
+            weighed_slopes = weigh_slopes(block.axes, own, e)
+            gradient[mine] += slopes.T @ traces[span] + weighed_slopes @ e
+            if order < 2:
+                continue
+            information[mine, mine] = weighed_slopes @ shift(block.axes, own, e).T
+            if isinstance(block, Section):
+                moved[:, mine] = (self.designs[b].T @ weighed_slopes.T)[: self.n]
+            else:
+                moved[self._find_rows(b), mine] = weighed_slopes.T
+        gradient *= -0.5
+        if order < 2:
+            return Evaluation(phi, log_likelihood, solution, gradient)
+        information -= moved.T @ self.factor.solve(moved)
+        return Evaluation(phi, log_likelihood, solution, gradient, 0.25 * (information + information.T))
+
+    def _combine(
+        self, parts: list[list[np.ndarray]]
+    ) -> tuple[list[tuple[slice, slice, np.ndarray]], np.ndarray, float, np.ndarray]:
+        """Of every block its places among the M_j and in phi, and the slopes of c; c; sum log|V| and its slopes."""
+        c = np.zeros(self._entries.shape[1])
+        gradient = np.zeros(self.count)
+        log_det = self._constant
+        steps = []
+        k = 0
+        for block, span, own in zip(self.blocks, self.spans, parts, strict=True):
+            c[span], slopes = combine_coefficients(block.axes, own)
+            value, slope = combine_determinants(block.axes, own)
+            log_det += value
+            mine = slice(k, k + len(slope))
+            gradient[mine] = slope
+            steps.append((span, mine, slopes))
+            k += len(slope)
+        return steps, c, log_det, gradient
+
+    def _find_rows(self, block: int) -> slice:
+        """Rows of C of the effects of a block that is a term."""
+        t = block - len(self.problem.sections)
+        return slice(int(self.offsets[t]), int(self.offsets[t + 1]))
+
+    def _find_errors(self, solution: np.ndarray) -> list[np.ndarray]:
+        """e of every block: W v of a section, -u of a term."""
+        v = np.append(-solution, 1.0)
+        sections = [W @ v for W in self.designs]
+        return sections + [v[self._find_rows(b)] for b in range(len(sections), len(self.blocks))]
+
+    def find_effects(self, solution: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Fixed effects (p,), NaN of columns left out, and the effects of every term."""
+        problem = self.problem
+        fixed = np.full(problem.p, np.nan)
+        fixed[problem.kept] = solution[: problem.rank] + problem.least_squares
+        return fixed, tuple(solution[a:b] for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True))
+
+    def find_error_variances(self, term: int) -> np.ndarray:
+        """Diagonal of C^-1 of a term's effects (q,)."""
+        diagonal = self.factor.selected_inverse()[self.pattern.indptr[:-1]]
+        return diagonal[self.offsets[term] : self.offsets[term + 1]]
+
+    def find_covariance(self, combinations: sp.spmatrix | np.ndarray) -> np.ndarray:
+        """K C^-1 K' (m, m) for combinations K (m, p + sum q) of all fixed columns, then of all random effects."""
+        K = sp.csr_matrix(combinations)
+        p = self.problem.p
+        rest = sp.csr_matrix((K.shape[0], self.n - int(self.offsets[-1])))
+        K = sp.hstack([K[:, self.problem.kept], K[:, p:], rest], format="csr")
+        return np.asarray(K @ self.factor.solve(K.T.toarray()))
+
+
+def make_pieces(axes: tuple[Axis, ...]) -> list[sp.csr_matrix]:
+    """Kronecker products of the axes' constant matrices, in the order of `combine_coefficients`."""
+    found = [sp.identity(1, format="csr")]
+    for axis in axes:
+        found = [sp.kron(A, B, format="csr") for A in found for B in axis.pieces]
+    return found
+
+
+def combine_coefficients(axes: tuple[Axis, ...], parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """c (J,) of a product of axes, and its slopes (J, k)."""
+    c, slopes = np.ones(1), np.zeros((1, 0))
+    for axis, phi in zip(axes, parts, strict=True):
+        own, own_slopes = axis.coefficients(phi)
+        slopes = np.hstack([np.kron(slopes, own[:, None]), np.kron(c[:, None], own_slopes)])
+        c = np.kron(c, own)
+    return c, slopes
+
+
+def combine_determinants(axes: tuple[Axis, ...], parts: list[np.ndarray]) -> tuple[float, np.ndarray]:
+    """log|V| of a product of axes, and its slopes (k,)."""
+    size = math.prod(axis.n for axis in axes)
+    found = [(size // axis.n, *axis.log_determinant(phi)) for axis, phi in zip(axes, parts, strict=True)]
+    return sum(times * value for times, value, _ in found), np.concatenate([times * slope for times, _, slope in found])
+
+
+def along(axes: tuple[Axis, ...], which: int, x: np.ndarray, operate: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """An operator (n, m) -> (n, m), or -> (k, n, m), along one axis of x (cells,): (cells,), or (k, cells)."""
+    before = math.prod(axis.n for axis in axes[:which])
+    n = axes[which].n
+    U = x.reshape(before, n, -1).transpose(1, 0, 2)
+    result = operate(U.reshape(n, -1))
+    back = np.moveaxis(result.reshape(*result.shape[:-2], *U.shape), -3, -2)
+    return back.reshape(*result.shape[:-2], x.size)
+
+
+def weigh_all(axes: tuple[Axis, ...], parts: list[np.ndarray], x: np.ndarray, but: int = -1) -> np.ndarray:
+    """Q x (cells,), with the precision of every axis except `but`."""
+
+    def step(x: np.ndarray, a: int) -> np.ndarray:
+        return along(axes, a, x, partial(axes[a].weigh, parts[a]))
+
+    return reduce(step, [a for a in range(len(axes)) if a != but], x)
+
+
+def weigh_slopes(axes: tuple[Axis, ...], parts: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """(dQ/dphi_k) x for every k: (k, cells)."""
+    found = []
+    for a, axis in enumerate(axes):
+        if axis.count:
+            others = weigh_all(axes, parts, x, but=a)
+            found.append(along(axes, a, others, partial(axis.weigh_slopes, parts[a])))
+    return np.concatenate(found)
+
+
+def shift(axes: tuple[Axis, ...], parts: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """V (dQ/dphi_k) x for every k: (k, cells). Along the other axes V and Q cancel."""
+    found = []
+    for a, axis in enumerate(axes):
+        if axis.count:
+            found.append(along(axes, a, x, partial(axis.shift, parts[a])))
+    return np.concatenate(found)

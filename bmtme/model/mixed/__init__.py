@@ -1,0 +1,1 @@
+"""Mixed models in words: formulas and the values they parse to, and how the rows of a table meet them."""

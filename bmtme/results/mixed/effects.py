@@ -1,0 +1,156 @@
+"""Fixed effects, and best linear unbiased predictions of the random effects with their errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from bmtme.errors import UsageError
+from bmtme.model.mixed.design import Design, Layout
+from bmtme.model.mixed.parser import parse_random
+from bmtme.model.mixed.terms import Random, Term
+from bmtme.words import list_names, suggest
+
+if TYPE_CHECKING:
+    from bmtme.engines.mixed.result import REML
+
+__all__ = ["find_designs", "find_prior_variances", "tabulate_blups", "tabulate_fixed"]
+
+LEFT_OUT = "sum of earlier ones"
+
+
+def tabulate_fixed(layout: Layout, result: REML) -> pd.DataFrame:
+    """Effects of the fixed columns: term, effect, estimate, se, z, note."""
+    problem = result.problem
+    kept = problem.kept
+    K = sp.csr_matrix((np.ones(len(kept)), (np.arange(len(kept)), kept)), shape=(len(kept), _width(result)))
+    se = np.full(problem.p, np.nan)
+    if len(kept):
+        se[kept] = np.sqrt(np.maximum(np.diag(result.covariance_of(K)), 0.0))
+    terms = [""] * problem.p
+    for term, part in layout.columns.terms.items():
+        for k in range(part.start, part.stop):
+            terms[k] = term
+    table = pd.DataFrame({"term": terms, "effect": list(layout.columns.names), "estimate": result.fixed, "se": se})
+    table["z"] = table["estimate"] / table["se"]
+    table["note"] = np.where(np.isnan(result.fixed), LEFT_OUT, "")
+    return table
+
+
+def _width(result: REML) -> int:
+    """Columns of the combinations that the engine takes."""
+    return int(result.problem.p + sum(term.q for term in result.problem.terms))
+
+
+def find_designs(term: str | Term, random: Random, layout: Layout) -> list[int]:
+    """Places of the designs of a random term, one for each level of its at().
+
+    A term is named as in the formula, or by its columns alone where one term has these (``line`` of ``known(line)``).
+
+    Raises
+    ------
+    UsageError
+    """
+    names = [str(one) for one in random.terms]
+    text = str(term)
+    if text not in names and text not in [design.name for design in layout.random]:
+        try:
+            parsed = parse_random(text).terms
+        except UsageError:
+            parsed = ()
+        wanted = parsed[0] if len(parsed) == 1 else None
+        alike = [
+            one
+            for one in random.terms
+            if wanted is not None and (one == wanted or {a.name for a in one.axes} == {a.name for a in wanted.axes})
+        ]
+        exact = [one for one in alike if one == wanted]
+        alike = exact or alike
+        if len(alike) != 1:
+            raise UsageError(
+                f"The model has no random term {text!r}.{suggest(text, names)} It has {list_names(names, 20)}."
+                if not alike
+                else f"{text!r} may be any of {list_names(map(str, alike))}: name one as in the formula."
+            )
+        text = str(alike[0])
+    found = []
+    place = 0
+    for one in random.terms:
+        # Designs stand in the order of the terms, those of one term together.
+        own = [k for k in range(place, len(layout.random)) if _is_of(layout.random[k], one)]
+        own = own[: _run(own, place)]
+        place += len(own)
+        found += [k for k in own if str(one) == text or layout.random[k].name == text]
+    return found
+
+
+def _is_of(design: Design, term: Term) -> bool:
+    if not term.at:
+        return design.name == str(term)
+    return design.name.endswith(":" + term.core) and design.name.startswith("at(")
+
+
+def _run(places: list[int], start: int) -> int:
+    """How many places follow each other from a start."""
+    count = 0
+    for place in places:
+        if place != start + count:
+            break
+        count += 1
+    return count
+
+
+def find_prior_variances(result: REML, design: Design, block: int) -> np.ndarray:
+    """Variances (q,) of the effects of a term, before the records are seen."""
+    problem = result.problem
+    axes = problem.blocks[block].axes
+    added = len(axes) - len(design.axes)
+    covariances = result.make_covariances(block)
+    variances: np.ndarray = np.ones(1)
+    for k, axis in enumerate(axes):
+        covariance = covariances[k]
+        precision = design.axes[k - added].precision if k >= added else None
+        if covariance is not None:
+            own = np.diag(covariance)
+        elif precision is not None:
+            own = precision.diagonal
+        else:
+            own = np.ones(axis.n)
+        variances = np.kron(variances, own)
+    return np.asarray(variances)
+
+
+def tabulate_blups(term: str | Term, random: Random, layout: Layout, result: REML) -> pd.DataFrame:
+    """Predictions of a random term: its levels, blup, se, pev, reliability, n."""
+    tables = []
+    for place in find_designs(term, random, layout):
+        design = layout.random[place]
+        levels = [axis.levels for axis in design.axes]
+        index = np.indices([len(names) for names in levels]).reshape(len(levels), -1)
+        columns = {
+            axis.axis.name: np.array(axis.levels, dtype=object)[codes]
+            for axis, codes in zip(design.axes, index, strict=True)
+        }
+        table = pd.DataFrame(columns).astype(str)
+        for name, level in read_levels(design.name).items():
+            table.insert(0, name, level)
+        pev = result.find_pev(place)
+        prior = find_prior_variances(result, design, len(layout.residual) + place)
+        table["blup"] = result.effects[place]
+        table["se"] = np.sqrt(np.maximum(pev, 0.0))
+        table["pev"] = pev
+        with np.errstate(all="ignore"):
+            table["reliability"] = np.where(prior > 0, np.clip(1.0 - pev / prior, 0.0, 1.0), 0.0)
+        inside = design.cells[design.cells >= 0]
+        table["n"] = np.bincount(inside, minlength=len(table))
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def read_levels(name: str) -> dict[str, str]:
+    """Levels of at() in the name of a design, the last first."""
+    term = parse_random(name).terms[0] if name.startswith("at(") else None
+    return {at.name: at.levels[0] for at in reversed(term.at)} if term is not None else {}

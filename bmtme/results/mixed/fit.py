@@ -1,0 +1,389 @@
+"""A fit of a mixed model by REML: what users ask of it, as plain tables."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import pandas as pd
+
+from bmtme.errors import UsageError
+from bmtme.model.mixed.design import Layout
+from bmtme.model.mixed.fixed import Fixed
+from bmtme.model.mixed.terms import Random, Residual, Term
+from bmtme.results.mixed import effects, field, heritability, likelihood_ratio, means, wald
+from bmtme.results.mixed.components import Named, name_components, tabulate_components, write_notes
+from bmtme.results.mixed.expressions import evaluate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bmtme.engines.mixed.result import REML
+
+__all__ = ["Derived", "MixedFit"]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A function of the parameters.
+
+    Attributes
+    ----------
+    expression : str
+    estimate : float
+    se : float
+        By the delta method; NaN where a parameter stands at its bound.
+    """
+
+    expression: str
+    estimate: float
+    se: float
+
+    def __str__(self) -> str:
+        return f"{self.expression}: {self.estimate:.4g} (SE {self.se:.2g})"
+
+
+class MixedFit:
+    """A mixed model fitted by restricted maximum likelihood.
+
+    Attributes
+    ----------
+    fixed : Fixed
+    random : Random
+    residual : Residual
+    layout : Layout
+        Records, and where they lie.
+    result : REML
+        The engine's answer, in arrays.
+    """
+
+    def __init__(self, fixed: Fixed, random: Random, residual: Residual, layout: Layout, result: REML) -> None:
+        self.fixed = fixed
+        self.random = random
+        self.residual = residual
+        self.layout = layout
+        self.result = result
+
+    def __repr__(self) -> str:
+        from bmtme.report.mixed import describe_fit
+        from bmtme.results.frames import WIDTH
+
+        return describe_fit(self, WIDTH)
+
+    # --- the fit ------------------------------------------------------------------------------------------------
+
+    @property
+    def converged(self) -> bool:
+        """Whether the likelihood has reached its maximum."""
+        return self.result.converged
+
+    @property
+    def message(self) -> str:
+        """How the search ended, and what to do if it has not converged."""
+        return self.result.message
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known of the estimates, a sentence each."""
+        notes = write_notes(self._named, self.result)
+        left = self.fixed_effects.loc[lambda table: table["note"] != "", "effect"].tolist()
+        if left:
+            shown = ", ".join(left[:5]) + (f" and {len(left) - 5:,} more" if len(left) > 5 else "")
+            one = len(left) == 1
+            notes.append(
+                f"{len(left):,} of {self.result.problem.p:,} fixed columns {'is a sum' if one else 'are sums'} of "
+                f"earlier ones and {'has' if one else 'have'} no estimate: {shown}"
+            )
+        return tuple(notes)
+
+    @property
+    def log_likelihood(self) -> float:
+        """Restricted log likelihood without n log 2 pi and log|X'X|, as ASReml prints it."""
+        return self.result.log_likelihood
+
+    @property
+    def log_likelihood_full(self) -> float:
+        """The same with -(n - rank X) / 2 log 2 pi, as lme4 prints it."""
+        return self.result.log_likelihood_full
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters of the covariances, those at a boundary among them."""
+        return likelihood_ratio.count_parameters(self.layout)
+
+    @property
+    def aic(self) -> float:
+        """-2 logL + 2 k of `log_likelihood` and k = `n_parameters`: to compare models with one fixed part."""
+        return -2.0 * self.log_likelihood + 2.0 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """-2 logL + k log(n - rank X)."""
+        problem = self.result.problem
+        return -2.0 * self.log_likelihood + self.n_parameters * math.log(problem.n - problem.rank)
+
+    @cached_property
+    def _named(self) -> tuple[Named, ...]:
+        return name_components(self.layout, self.result)
+
+    @property
+    def components(self) -> pd.DataFrame:
+        """Variances, covariances and correlations: term, parameter, estimate, se, z, bound.
+
+        Residual sections stand last, sorted by name; their term contains ``units``. `bound` is ``boundary`` for a
+        variance of zero and for a covariance without full rank.
+        """
+        return tabulate_components(self._named, self.result)
+
+    @cached_property
+    def fixed_effects(self) -> pd.DataFrame:
+        """Fixed effects: term, effect, estimate, se, z, note; one that is a sum of earlier ones has no estimate."""
+        return effects.tabulate_fixed(self.layout, self.result)
+
+    # --- tests --------------------------------------------------------------------------------------------------
+
+    def lrt(self, other: MixedFit) -> pd.DataFrame:
+        """Likelihood-ratio test between this model and another with the same fixed part.
+
+        Parameters
+        ----------
+        other : MixedFit
+            Of the same records; either may be the larger model.
+
+        Returns
+        -------
+        DataFrame
+            One row: statistic, df, p (of `distribution`), p_plain (of the chi-square with all degrees of freedom),
+            distribution (a mixture where a variance is zero in the smaller model), note.
+
+        Raises
+        ------
+        UsageError
+            If the fits are of different records or fixed parts, or neither model is a part of the other.
+        """
+        if not isinstance(other, MixedFit):
+            raise UsageError(f"other must be a fit of a mixed model, got {type(other).__name__}.")
+        return likelihood_ratio.compare_likelihoods(self, other)
+
+    def wald(self) -> pd.DataFrame:
+        """Tests of the fixed terms.
+
+        Returns
+        -------
+        DataFrame
+            term, df, wald and f (incremental: each term after those before it), den_df, p; f_conditional (after all
+            others but those that contain it), den_df_conditional, p_conditional; method: ``moments``, the mean and
+            variance of F matched (Kenward and Roger 1997; of one column Satterthwaite's), or ``containment`` where the
+            equations are large.
+        """
+        return self._wald.copy()
+
+    @cached_property
+    def _wald(self) -> pd.DataFrame:
+        return wald.tabulate_wald(self.layout, self.result)
+
+    # --- effects ------------------------------------------------------------------------------------------------
+
+    def blup(self, term: str | Term) -> pd.DataFrame:
+        """Predicted effects of a random term.
+
+        Parameters
+        ----------
+        term : str or Term
+            As in the formula; of a term with ``at()``, all levels or one. The names of its columns suffice where no
+            other term has the same.
+
+        Returns
+        -------
+        DataFrame
+            A column for each factor, then blup, se, pev (prediction error variance), reliability
+            (1 - pev / variance of the effect), n (records).
+
+        Raises
+        ------
+        UsageError
+            If the model has no such term.
+        """
+        return effects.tabulate_blups(term, self.random, self.layout, self.result)
+
+    @overload
+    def predict(self, classify: str, cov: Literal[False] = False) -> pd.DataFrame: ...
+    @overload
+    def predict(self, classify: str, cov: Literal[True]) -> tuple[pd.DataFrame, np.ndarray]: ...
+    def predict(self, classify: str, cov: bool = False) -> pd.DataFrame | tuple[pd.DataFrame, np.ndarray]:
+        """Adjusted means of the levels of some factors.
+
+        Parameters
+        ----------
+        classify : str
+            Factors joined by ``:``, such as ``"gen:site"``.
+        cov : bool
+            Whether to give the covariance of the means, too.
+
+        Returns
+        -------
+        table : DataFrame
+            A column for each factor, then mean, se, estimable. Other factors of the fixed part are averaged over, all
+            levels alike, and covariates stand at their mean; random terms over these factors alone are counted, others
+            not; ``table.attrs`` names them. A mean that depends on columns left out is not estimable, and missing.
+        covariance : (m, m) float array
+            With `cov`; NaN where not estimable.
+
+        Raises
+        ------
+        UsageError
+        """
+        found = means.predict_means(classify, self.fixed, self.layout, self.result)
+        table = found.table
+        table.attrs = {"averaged": found.averaged, "held": found.held, "ignored": found.ignored}
+        if not cov:
+            return table
+        covariance = self.result.covariance_of(found.combinations)
+        gone = ~table["estimable"].to_numpy()
+        covariance[gone, :] = covariance[:, gone] = np.nan
+        return table, covariance
+
+    # --- functions of the parameters ----------------------------------------------------------------------------
+
+    def derive(self, expression: str) -> Derived:
+        """A function of the parameters with its standard error.
+
+        Parameters
+        ----------
+        expression : str
+            Such as ``"gen / (gen + residual)"``, or ``"us(trait):known(id)[A, B] / sqrt(us(trait):known(id)[A] *
+            us(trait):known(id)[B])"``: terms by their names in `components`, with the levels, or the parameter, in
+            brackets where a term has several; `residual` where it has one variance; numbers, + - * / ** and brackets,
+            sqrt(), log(), exp().
+
+        Returns
+        -------
+        Derived
+            expression, estimate, se.
+
+        Raises
+        ------
+        UsageError
+        """
+        value, slopes = evaluate(expression, self._named, self.result.estimates)
+        held = [each.place for each in self._named if not np.isfinite(self.result.components[each.place].se)]
+        se = math.nan if np.any(slopes[held]) else float(self.result.derive(slopes)[0])
+        return Derived(expression, value, se)
+
+    def heritability(self, term: str, kind: Literal["record", "mean", "cullis"] = "record") -> pd.DataFrame:
+        """Heritability of a term.
+
+        Parameters
+        ----------
+        term : str
+        kind : {"record", "mean", "cullis"}
+            ``record``: V / (V + R), of a plot. ``mean``: V / (V + V_interaction / environments + R / plots), with
+            harmonic means over the entries with records. ``cullis``: 1 - the mean prediction error variance of a
+            difference / its variance (Cullis, Smith and Coombes 2006, J. Agric. Biol. Environ. Stat. 11:381-393). Other
+            terms, such as blocks, mothers or permanent environments, are in no denominator: `derive` takes any.
+
+        Returns
+        -------
+        DataFrame
+            level (section, or level of the term's variance), kind, estimate, se (by the delta method; none of cullis).
+
+        Raises
+        ------
+        UsageError
+        """
+        return heritability.tabulate_heritability(term, kind, self.random, self.layout, self.result, self._named)
+
+    # --- the field ----------------------------------------------------------------------------------------------
+
+    def residuals(self) -> pd.DataFrame:
+        """Of every value in the order of the table: plot (its label in the index), observed, fitted, residual.
+
+        With several traits there is a column trait.
+        """
+        return field.tabulate_residuals(self.layout, self.result)
+
+    def variogram(self, axes: tuple[str, str] | None = None) -> pd.DataFrame:
+        """Sample variogram of the residuals: half the mean square of differences by distance, in each section.
+
+        Parameters
+        ----------
+        axes : (str, str), optional
+            Columns with the positions; by default those of the residual.
+
+        Returns
+        -------
+        DataFrame
+            section, a distance along each axis, n (pairs of plots), gamma.
+
+        Raises
+        ------
+        UsageError
+            If there are no positions.
+        """
+        return field.tabulate_variogram(field.list_grids(self.layout, self.result, axes))
+
+    def plot_field(self, axes: tuple[str, str] | None = None) -> Figure:
+        """The residuals where they lie in the field, a panel for each section.
+
+        Parameters
+        ----------
+        axes : (str, str), optional
+            Columns with the positions, the first across; by default those of the residual.
+
+        Raises
+        ------
+        UsageError
+            If there are no positions.
+        """
+        from bmtme.report.mixed_plots import plot_field
+
+        return plot_field(field.list_grids(self.layout, self.result, axes))
+
+    # --- files --------------------------------------------------------------------------------------------------
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """What is written: components, fixed_effects, wald, residuals, and of each random term its predictions."""
+        found = {"components": self.components, "fixed_effects": self.fixed_effects, "wald": self.wald()}
+        for term in self.random.terms:
+            found[f"blup-{term}"] = self.blup(term)
+        return found | {"residuals": self.residuals()}
+
+    def record(self) -> dict[str, Any]:
+        """Facts of the run, for run.json."""
+        problem = self.result.problem
+        return {
+            "model": {"fixed": str(self.fixed), "random": str(self.random), "residual": str(self.residual)},
+            "records": problem.n,
+            "rank": problem.rank,
+            "log_likelihood": self.log_likelihood,
+            "log_likelihood_full": self.log_likelihood_full,
+            "parameters": self.n_parameters,
+            "aic": self.aic,
+            "bic": self.bic,
+            "converged": self.converged,
+            "evaluations": self.result.evaluations,
+            "message": self.message,
+            "notes": list(self.notes),
+        }
+
+    def save(self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False) -> None:
+        """Write the tables and run.json into a new folder, all or nothing.
+
+        Parameters
+        ----------
+        folder : str or path
+            New or empty.
+        safe_text, xlsx : bool
+            As for `bmtme.Fit.save`.
+
+        Raises
+        ------
+        UsageError, MachineError
+        """
+        from bmtme.results.mixed.storage import save_mixed
+
+        save_mixed(folder, self, {}, safe_text, xlsx)

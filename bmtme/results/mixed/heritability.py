@@ -1,0 +1,215 @@
+"""Heritabilities of a random term: of a plot, of an entry mean, and by the errors of differences (Cullis)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from bmtme.arguments import is_one_of, show
+from bmtme.errors import UsageError
+from bmtme.model.mixed.design import Design, Layout
+from bmtme.model.mixed.terms import TRAIT, Random
+from bmtme.results.mixed.components import Named
+from bmtme.results.mixed.effects import find_designs, find_prior_variances, read_levels
+
+if TYPE_CHECKING:
+    from bmtme.engines.mixed.result import REML
+
+__all__ = ["KINDS", "tabulate_heritability"]
+
+KINDS = ("record", "mean", "cullis")
+
+
+def tabulate_heritability(
+    term: str, kind: str, random: Random, layout: Layout, result: REML, named: Sequence[Named]
+) -> pd.DataFrame:
+    """Heritability of a term, in each section or at each level of its variance.
+
+    Parameters
+    ----------
+    term : str
+    kind : {"record", "mean", "cullis"}
+
+    Returns
+    -------
+    DataFrame
+        level, kind, estimate, se.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not is_one_of(kind, KINDS):
+        raise UsageError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {show(kind)}.")
+    rows: list[tuple[str, str, float, float]] = []
+    for place in find_designs(term, random, layout):
+        design = layout.random[place]
+        for level, records, variance in _list_strata(design, place, layout, named):
+            if kind == "cullis":
+                rows.append((level, kind, _find_cullis(design, place, layout, result, level, records), np.nan))
+                continue
+            rows += _find_ratios(design, layout, result, named, level, records, variance, kind)
+    return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se"])
+
+
+def _list_strata(
+    design: Design, place: int, layout: Layout, named: Sequence[Named]
+) -> list[tuple[str, np.ndarray, int]]:
+    """Levels of the axis with the variances (one stratum where there is none): level, records, component."""
+    inside = design.cells >= 0
+    over = next((k for k, axis in enumerate(design.axes) if axis.axis.has_variance), None)
+    own = [each for each in named if each.term == design.name and each.kind == "variance" and not each.is_residual]
+    if not own or (over is not None and design.axes[over].axis.structure == "fa"):
+        raise UsageError(
+            f"The heritability of {design.name} is not one of its parameters: it has no variances of its own."
+        )
+    label = ", ".join(read_levels(design.name).values())
+    if over is None or len(own) == 1:
+        return [(label, inside, own[0].place)]
+    sizes = [len(axis.levels) for axis in design.axes]
+    codes = np.full(len(inside), -1)
+    codes[inside] = np.unravel_index(design.cells[inside], sizes)[over]
+    found = []
+    for each in own:
+        (level,) = each.levels
+        records = codes == design.axes[over].levels.index(level)
+        found.append((", ".join(filter(None, [label, level])), records, each.place))
+    return found
+
+
+def _find_ratios(
+    design: Design,
+    layout: Layout,
+    result: REML,
+    named: Sequence[Named],
+    level: str,
+    records: np.ndarray,
+    variance: int,
+    kind: str,
+) -> list[tuple[str, str, float, float]]:
+    """Ratios with their errors, one for each residual variance that these records have."""
+    found = []
+    for section, residual in _list_residuals(layout, named, records):
+        inside = records & section[1]
+        parts = {variance: 1.0}
+        others = {residual: 1.0}
+        if kind == "mean":
+            others = {residual: 1.0 / _count_plots(design, layout, inside)}
+            others |= _find_interaction(design, layout, named, inside)
+        value, slopes = _divide(parts, others, result.estimates)
+        label = ", ".join(dict.fromkeys(filter(None, [level, section[0]])))
+        found.append((label, kind, value, float(result.derive(slopes)[0])))
+    return found
+
+
+def _list_residuals(
+    layout: Layout, named: Sequence[Named], records: np.ndarray
+) -> list[tuple[tuple[str, np.ndarray], int]]:
+    """Residual variances of some records: (label, records of the section), component."""
+    found = []
+    for section in layout.residual:
+        inside = section.cells >= 0
+        if not (inside & records).any():
+            continue
+        own = [each for each in named if each.is_residual and each.term == section.name and each.kind == "variance"]
+        label = ", ".join(read_levels(section.name).values()) if len(layout.residual) > 1 else ""
+        over = next((k for k, axis in enumerate(section.axes) if axis.axis.has_variance), None)
+        for each in own:
+            some = inside
+            if over is not None and each.levels:
+                codes = np.full(len(inside), -1)
+                sizes = [len(axis.levels) for axis in section.axes]
+                codes[inside] = np.unravel_index(section.cells[inside], sizes)[over]
+                some = codes == section.axes[over].levels.index(each.levels[0])
+            if (some & records).any():
+                parts = [label, each.levels[0] if len(own) > 1 and each.levels else ""]
+                found.append(((", ".join(filter(None, parts)), some), each.place))
+    if not found:
+        raise UsageError("The residual has no variance of its own parameters: use fit.derive().")
+    return found
+
+
+def _list_entries(design: Design, records: np.ndarray) -> np.ndarray:
+    """Level of each of these records on the axes without variances: the entry."""
+    sizes = [len(axis.levels) for axis in design.axes]
+    codes = np.unravel_index(design.cells[records], sizes)
+    keep = [k for k, axis in enumerate(design.axes) if not axis.axis.has_variance and axis.axis.name != TRAIT]
+    entries = np.zeros(int(records.sum()), dtype=np.int64)
+    for k in keep:
+        entries = entries * sizes[k] + codes[k]
+    return entries
+
+
+def _count_plots(design: Design, layout: Layout, records: np.ndarray) -> float:
+    """Harmonic mean of the plots of an entry."""
+    _, counts = np.unique(_list_entries(design, records), return_counts=True)
+    return float(len(counts) / np.sum(1.0 / counts))
+
+
+def _find_interaction(design: Design, layout: Layout, named: Sequence[Named], records: np.ndarray) -> dict[int, float]:
+    """Variances of terms over the same entries and one factor more, divided by its levels in which an entry stands."""
+    own = {axis.axis.name for axis in design.axes}
+    found: dict[int, float] = {}
+    for other in layout.random:
+        names = {axis.axis.name for axis in other.axes}
+        scalar = [each for each in named if each.term == other.name and not each.is_residual]
+        if not own < names or len(scalar) != 1 or not (other.cells[records] >= 0).all():
+            continue
+        entries = _list_entries(design, records)
+        pairs = np.unique(np.column_stack([entries, other.cells[records]]), axis=0)
+        _, counts = np.unique(pairs[:, 0], return_counts=True)
+        found[scalar[0].place] = float(np.mean(1.0 / counts))
+    return found
+
+
+def _divide(parts: dict[int, float], others: dict[int, float], estimates: np.ndarray) -> tuple[float, np.ndarray]:
+    """V / (V + rest), and its slopes."""
+    top, rest = np.zeros(len(estimates)), np.zeros(len(estimates))
+    for place, weight in parts.items():
+        top[place] += weight
+    for place, weight in others.items():
+        rest[place] += weight
+    a, b = float(top @ estimates), float(rest @ estimates)
+    total = a + b
+    return a / total, (top * b - rest * a) / total**2
+
+
+def _find_cullis(design: Design, place: int, layout: Layout, result: REML, level: str, records: np.ndarray) -> float:
+    """1 - mean PEV of a difference / mean variance of a difference, over the effects that have records."""
+    places = np.unique(design.cells[records])
+    n = len(places)
+    if n < 2:
+        return float("nan")
+    problem = result.problem
+    start = problem.p + sum(term.q for term in problem.terms[:place])
+    width = problem.p + sum(term.q for term in problem.terms)
+    ones = sp.csr_matrix((np.ones(n), (np.zeros(n, dtype=int), start + places)), shape=(1, width))
+    trace = float(result.find_pev(place)[places].sum())
+    total = float(result.covariance_of(ones)[0, 0])
+    error = (trace - total / n) / (n - 1)
+    prior = _find_spread(design, place, layout, result, places)
+    return 1.0 - error / prior if prior > 0 else float("nan")
+
+
+def _find_spread(design: Design, place: int, layout: Layout, result: REML, places: np.ndarray) -> float:
+    """Expected sample variance (tr V - 1'V1 / n) / (n - 1) of these effects before the records are seen."""
+    block = len(layout.residual) + place
+    diagonal = find_prior_variances(result, design, block)[places]
+    n = len(places)
+    axes = result.problem.blocks[block].axes
+    ones = np.zeros(len(find_prior_variances(result, design, block)))
+    ones[places] = 1.0
+    x = ones.reshape([axis.n for axis in axes])
+    added = len(axes) - len(design.axes)
+    for k, (axis, covariance) in enumerate(zip(axes, result.make_covariances(block), strict=True)):
+        if covariance is not None:
+            x = np.moveaxis(np.tensordot(covariance, x, axes=(1, k)), 0, k)
+        elif k >= added and design.axes[k - added].precision is not None:
+            flat = np.moveaxis(x, k, 0)
+            solved = sp.linalg.spsolve(sp.csc_matrix(axis.pieces[0]), flat.reshape(axis.n, -1))
+            x = np.moveaxis(np.asarray(solved).reshape(flat.shape), 0, k)
+    return (float(diagonal.sum()) - float(ones @ x.ravel()) / n) / (n - 1)

@@ -1,0 +1,62 @@
+"""The folder of a mixed model's fit: its tables, and run.json."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bmtme.results.folder import save_result
+from bmtme.results.record import write_record
+from bmtme.results.spreadsheets import check_tables, write_tables
+
+if TYPE_CHECKING:
+    from bmtme.results.mixed.fit import MixedFit
+
+__all__ = ["name_file", "save_mixed"]
+
+#: What a run folder says that it holds.
+KIND = "mixed"
+#: Letters of the name of a file at most.
+MOST_LETTERS = 80
+
+
+def save_mixed(
+    folder: str | os.PathLike[str], fit: MixedFit, run: dict[str, Any], safe_text: bool = False, xlsx: bool = False
+) -> None:
+    """Write a fit into a new folder; see `MixedFit.save`.
+
+    Parameters
+    ----------
+    run : dict
+        Further facts for run.json, such as the command and its files.
+    """
+    check_tables(safe_text, xlsx)
+    save_result(folder, partial(_write, fit, run, safe_text, xlsx))
+
+
+def _write(fit: MixedFit, run: dict[str, Any], safe_text: bool, xlsx: bool, folder: Path) -> None:
+    from bmtme import __version__
+
+    tables: dict[str, Any] = {}
+    names = {}
+    for name, table in fit.tables().items():
+        file = name_file(name, tables)
+        tables[file] = table
+        names[file] = name
+    columns = write_tables(folder, tables, safe_text, xlsx)
+    terms = {f"{file}.csv": name.removeprefix("blup-") for file, name in names.items() if name.startswith("blup-")}
+    facts = {**run, **fit.record(), "blups": terms, "versions": {"bmtme": __version__}}
+    write_record(folder, facts, KIND, columns)
+
+
+def name_file(name: str, taken: dict[str, Any]) -> str:
+    """A file's name of a term's: letters, digits and - alone, none twice, also where capitals do not count."""
+    bare = re.sub(r"[^\w.]+", "-", name).strip("-")[:MOST_LETTERS]
+    found, number = bare, 1
+    while found.casefold() in {other.casefold() for other in taken}:
+        number += 1
+        found = f"{bare}-{number}"
+    return found

@@ -1,0 +1,1 @@
+"""Sparse Cholesky factor: `bmtme/linalg/sparse`."""

@@ -1,0 +1,1 @@
+"""Formulas of mixed models, and how tables meet them: `bmtme/model/mixed`."""

@@ -1,0 +1,1 @@
+"""What a fit of a mixed model tells: `bmtme/results/mixed` and `bmtme/mixed.py`."""
