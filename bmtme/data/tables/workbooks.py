@@ -8,6 +8,7 @@ import warnings
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ __all__ = ["EXCEL_SUFFIXES", "PARQUET_SUFFIXES", "column_letters", "load_parquet
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+#: Of a sheet; up to the number of its last row openpyxl makes blank ones of those that are not there.
+_MOST_ROWS = 2**20
 #: Bytes of a cell of a Parquet table as an object of Python's.
 _CELL = 40
 
@@ -96,7 +99,8 @@ def _choose_sheet(book: Any, sheet: str | None, name: str) -> tuple[str, list[st
     filled = [
         str(page.title)
         for page in book.worksheets
-        if page.sheet_state == "visible" and any(cell is not None for row in page.values for cell in row)
+        if page.sheet_state == "visible"
+        and any(cell is not None for row in islice(page.values, _MOST_ROWS) for cell in row)
     ]
     if not filled:
         raise DataError(f"{name} has no visible sheet with anything in it: expected a header row and records.")
@@ -118,6 +122,8 @@ def _check_layout(page: Any, place: str) -> None:
                 row = int(float(where)) if where else last_row + 1
                 if row <= last_row:
                     raise DataError(f"{place} has row {row} after row {last_row}: save the workbook anew.")
+                if row > _MOST_ROWS:
+                    raise DataError(f"{place} has row {row}, but a sheet ends at {_MOST_ROWS}: save the workbook anew.")
                 last_row, last_column = row, 0
             elif tag == "c":
                 column = _column_number(where) if where else last_column + 1
