@@ -27,6 +27,8 @@ PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 _MOST_ROWS = 2**20
 #: Bytes of a cell of a Parquet table as an object of Python's.
 _CELL = 40
+#: Rows of one that are decoded at a time.
+_ROWS = 1000
 
 
 def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterator[tuple[int, list[Any]]]:
@@ -231,11 +233,18 @@ def load_parquet(path: str | os.PathLike[str], decode: Callable[[Any], pd.DataFr
         If pyarrow is not installed.
     """
     name = Path(path).name
+    pyarrow = require("pyarrow", "parquet", f"reading {name}")
     parquet = require("pyarrow.parquet", "parquet", f"reading {name}")
     try:
         with open(path, "rb") as file:
             found = parquet.ParquetFile(file)
-            refuse_cells(name, _CELL * found.metadata.num_rows * found.metadata.num_columns)
+            size = _CELL * found.metadata.num_rows * found.metadata.num_columns
+            refuse_cells(name, size)
+            # A long text that repeats is stored once, and may fill the memory.
+            texts = [field.name for field in found.schema_arrow if not pyarrow.types.is_primitive(field.type)]
+            for batch in found.iter_batches(_ROWS, columns=texts) if texts else ():
+                size += 2 * batch.nbytes
+                refuse_cells(name, size)
             return decode(found.read())  # read_table refuses a name that repeats
     except DataError:
         raise

@@ -191,3 +191,7 @@ def test_more_cells_than_memory(tmp_path, monkeypatch):
     pd.DataFrame({"line": "a", "env": "E", "y": np.ones(50_000)}).to_parquet(tmp_path / "y.parquet")
     assert (tmp_path / "y.parquet").stat().st_size < 10_000
     refuse(lambda path: read_trial(path, **COLUMNS), tmp_path / "y.parquet", "would take about 0.0 GB of memory")
+    # A long text that is stored once.
+    pd.DataFrame({"line": "a" * 1000, "env": "E", "y": np.ones(3000)}).to_parquet(tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 10_000
+    refuse(lambda path: read_trial(path, **COLUMNS), tmp_path / "t.parquet", "would take about 0.0 GB of memory")
