@@ -21,8 +21,7 @@ from bmtme.data.markers.codes import DIPLOID, FloatArray, name_alleles
 from bmtme.data.markers.genotypes import Markers
 from bmtme.data.markers.tables import Collected
 from bmtme.data.tables.cells import unique_names
-from bmtme.data.tables.limits import refuse_excess
-from bmtme.data.tables.texts import LONGEST_LINE
+from bmtme.data.tables.limits import LONGEST_LINE, refuse_excess
 from bmtme.errors import DataError, blame
 from bmtme.extras import require
 from bmtme.progress import Progress

@@ -12,16 +12,19 @@ from typing import IO, Any
 from bmtme.arguments import measure_memory, show
 from bmtme.errors import DataError, UsageError
 
-__all__ = ["LIMIT", "count_cells", "find_limit", "refuse_archive", "refuse_cells", "refuse_excess"]
+__all__ = ["LIMIT", "LONGEST_LINE", "count_cells", "find_limit", "refuse_archive", "refuse_cells", "refuse_excess"]
 
 #: Environment variable with the most that a compressed file may unfold to, in GB (10^9 bytes).
 LIMIT = "BMTME_MAX_UNFOLDED_GB"
 #: Its default: 10,000 lines by a million markers as text.
 _MOST = 20.0
-#: How many times larger a text may become, and the bytes up to which that does not matter. gzip shrinks what repeats
-#: itself without end to a 1,030th, genotypes of rare alleles to a 150th.
-_MOST_TIMES, _SMALL = 300, 10**8
-#: The same of a part of a workbook, which is parsed several times, in memory.
+#: Characters of a line, many times those of a million genotypes.
+LONGEST_LINE = 2**27
+#: How many times larger a text may become, and the bytes and lines up to which that does not matter. gzip shrinks what
+#: repeats itself without end to a 1,030th; to a 100th genotypes of alleles of half a percent, to a 500th relationships
+#: of pedigrees, nearly all zeros.
+_MOST_TIMES, _SMALL, _FEW_LINES = 300, 2 * 10**9, 10**7
+#: The times, and bytes, of a part of a workbook, which is parsed several times, in memory.
 _MOST_TIMES_OF_PART, _SMALL_PART = 100, 10**7
 #: Bytes unfolded at a time.
 _PIECE = 2**20
@@ -65,19 +68,22 @@ def refuse_excess(packed: gzip.GzipFile, raw: IO[bytes], name: str) -> None:
     Raises
     ------
     DataError
-        If it unfolds to more than `find_limit`, or to many times its size where no limit is given. Errors of `packed`,
-        where the file is damaged or cut off, go through.
+        If it unfolds to more than `find_limit`, or, where no limit is given, to many times its size. Errors of
+        `packed`, where the file is damaged or cut off, go through. A line that is too long is left to the reader.
     UsageError
     """
     if not raw.seekable():
         raise DataError(f"{name} is a pipe with something compressed: unpack it on the way (zcat), or name the file.")
-    limit, size = find_limit(), 0
+    limit = find_limit()
     times = math.inf if os.environ.get(LIMIT, "").strip() else _MOST_TIMES
-    while piece := packed.read(_PIECE):
-        size += len(piece)
+    size = lines = last = 0
+    while (piece := packed.read(_PIECE)) and size - last <= 4 * LONGEST_LINE:
+        ends = piece.count(b"\n") + piece.count(b"\r")
+        size, lines = size + len(piece), lines + ends
+        last = size if ends else last
         if size > limit:
             raise DataError(_describe_excess(name, f"{limit / 1e9:g} GB", "more"))
-        if size > max(_SMALL, times * raw.tell()):
+        if (size > _SMALL or lines > _FEW_LINES) and size > times * raw.tell():
             raise DataError(_describe_excess(name, f"{times} times its size", "the GB that it may become"))
     packed.seek(0)
 

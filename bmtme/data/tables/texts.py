@@ -12,14 +12,12 @@ from pathlib import Path
 
 from bmtme.data.tables.dialects import split_rows
 from bmtme.data.tables.foreign import describe_bytes
-from bmtme.data.tables.limits import refuse_excess
+from bmtme.data.tables.limits import LONGEST_LINE, refuse_excess
 from bmtme.errors import DataError, blame
 
 __all__ = ["open_lines", "read_rows", "read_words", "suffix"]
 
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-#: Characters of a line, many times those of a million genotypes.
-LONGEST_LINE = 2**27
 _Bytes = io.BufferedReader | gzip.GzipFile
 
 

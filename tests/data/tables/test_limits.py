@@ -14,7 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bmtme import DataError, UsageError, read_markers, read_relationship, read_trial
+from bmtme import (
+    DataError,
+    UsageError,
+    read_markers,
+    read_relationship,
+    read_trial,
+)
 from bmtme.cli.main import main
 from bmtme.data.tables import limits
 
@@ -76,20 +82,24 @@ def test_gigabytes_of_nothing(tmp_path):
 
 
 def test_many_times_the_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "_SMALL", 10**5)
+    monkeypatch.setattr(limits, "_FEW_LINES", 10**4)
     for name, read, head in (
         ("y.csv.gz", partial(read_trial, **COLUMNS), b"line,env,y\na,E,1\nb,E,2\nc,E,3\n"),
         ("g.giv.gz", read_relationship, b"1 1 1\n"),
         ("m.hmp.txt.gz", read_markers, b"rs#\talleles\n"),
     ):
-        (tmp_path / name).write_bytes(gzip.compress(head + b"\n" * 10**6))
+        (tmp_path / name).write_bytes(gzip.compress(head + b"\n" * 10**5))
         refuse(read, tmp_path / name, "unfolds to more than 300 times its size")
-    # A limit that is given counts alone.
+    # Few lines may be nearly all zeros, as a relationship of families; a limit that is given counts alone.
+    monkeypatch.setattr(limits, "_FEW_LINES", 10**5 + 4)
+    assert read_trial(tmp_path / "y.csv.gz", **COLUMNS).lines == ("a", "b", "c")
+    monkeypatch.setattr(limits, "_SMALL", 10**5)
+    refuse(partial(read_trial, **COLUMNS), tmp_path / "y.csv.gz", "unfolds to more than 300 times its size")
     monkeypatch.setenv(limits.LIMIT, "1")
     assert read_trial(tmp_path / "y.csv.gz", **COLUMNS).lines == ("a", "b", "c")
     monkeypatch.delenv(limits.LIMIT)
     pytest.importorskip("cyvcf2")
-    (tmp_path / "m.vcf.gz").write_bytes(gzip.compress(b"##fileformat=VCFv4.2\n" + b"\n" * 10**6))
+    (tmp_path / "m.vcf.gz").write_bytes(gzip.compress(b"##fileformat=VCFv4.2\n" + b"\n" * 10**5))
     refuse(read_markers, tmp_path / "m.vcf.gz", "unfolds to more than 300 times its size")
 
 
