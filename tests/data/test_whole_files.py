@@ -65,6 +65,7 @@ def test_a_wrong_extent_cuts_no_pedigree_off(workbook):
     ("pattern", "replacement", "words"),
     [
         (r'(<row r=")9(".*?<c r="A)9', r"\g<1>3\g<2>3", r"sheet 'Sheet' of field.xlsx has row 3 after row 8"),
+        (r'(<row r=")9"', r'\g<1>999999999999"', r"field.xlsx has row 999999999999, but a sheet ends at 1048576"),
         (r'(<c r="B5".*?</c>)(<c r="C5".*?</c>)', r"\2\1", r"has the cell B5 at a wrong place"),
         (r'<c r="C5"', '<c r="C6"', r"has the cell C6 at a wrong place"),
         (r"</sheetData>", '</sheetData><mergeCells><mergeCell ref="C2:C3"/></mergeCells>', "merged cells C2:C3"),

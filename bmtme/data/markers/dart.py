@@ -8,7 +8,7 @@ import numpy as np
 
 from bmtme.data.markers.codes import MissingCodes
 from bmtme.data.markers.genotypes import Markers
-from bmtme.data.markers.tables import MISSING_BYTE, Rows
+from bmtme.data.markers.tables import MISSING_BYTE, Collected, Rows
 from bmtme.data.tables.cells import unique_names
 from bmtme.errors import DataError
 from bmtme.progress import Progress
@@ -71,7 +71,7 @@ def read_dart(source: str, header: Sequence[str], rows: Rows, progress: bool | N
     lines = unique_names(columns[first:], f"row {start} of {source}")
     snp = lower.index("snp") if "snp" in lower[:first] else None
     names: list[str] = []
-    codes: list[np.ndarray] = []
+    codes = Collected(source)
     blank: list[bool] = []
     numbers: dict[str, int] = {}
     bar = Progress(1, f"reading {source}", progress)

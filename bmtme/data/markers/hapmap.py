@@ -11,7 +11,7 @@ import numpy as np
 
 from bmtme.data.markers.codes import DIPLOID, MissingCodes, name_alleles
 from bmtme.data.markers.genotypes import Markers
-from bmtme.data.markers.tables import MISSING_BYTE, Rows
+from bmtme.data.markers.tables import MISSING_BYTE, Collected, Rows
 from bmtme.data.tables.cells import unique_names
 from bmtme.errors import DataError
 from bmtme.progress import Progress
@@ -53,7 +53,7 @@ def read_hapmap(source: str, header: Sequence[str], rows: Rows, ploidy: int, pro
         )
     lines = unique_names(columns[_FIRST_LINE:], f"the header of {source}")
     names: list[str] = []
-    codes: list[np.ndarray] = []
+    codes = Collected(source)
     named: list[tuple[str, str]] = []
     several = 0
     bar = Progress(1, f"reading {source}", progress)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bmtme.data.markers.codes import MissingCodes
 from bmtme.data.markers.genotypes import Markers
-from bmtme.data.markers.tables import RAW_HEADER, Numbers, Rows, bad_cell, compact, stack
+from bmtme.data.markers.tables import RAW_HEADER, Collected, Numbers, Rows, bad_cell, compact, stack
 from bmtme.data.tables.cells import individual_names
 from bmtme.errors import DataError
 from bmtme.progress import Progress
@@ -43,7 +43,7 @@ def read_raw(source: str, header: Sequence[str], rows: Rows, ids: str, progress:
     missing = MissingCodes()
     numbers = Numbers(missing)
     individuals: list[tuple[str, str]] = []
-    codes: list[np.ndarray] = []
+    codes = Collected(source)
     bar = Progress(1, f"reading {source}", progress)
     try:
         for row, cells in rows:

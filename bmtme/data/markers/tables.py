@@ -12,11 +12,12 @@ from bmtme.data.markers.codes import MissingCodes
 from bmtme.data.markers.genotypes import Markers, ask_about_rows
 from bmtme.data.tables.cells import unique_names
 from bmtme.data.tables.files import check_header
+from bmtme.data.tables.limits import refuse_cells
 from bmtme.errors import DataError
 from bmtme.progress import Progress
 from bmtme.words import list_names
 
-__all__ = ["MISSING_BYTE", "Numbers", "bad_cell", "compact", "read_lines", "stack"]
+__all__ = ["MISSING_BYTE", "Collected", "Numbers", "bad_cell", "compact", "read_lines", "stack"]
 
 #: Texts remembered with their numbers; dosages may be all different.
 _MOST_TEXTS = 10_000
@@ -28,7 +29,26 @@ RAW_HEADER = ("FID", "IID", "PAT", "MAT", "SEX", "PHENOTYPE")
 _MARKER_WORDS = frozenset(
     "marker markers snp snps snpid rs rs# rsid locus loci probe probeid alleleid cloneid chr chrom".split()
 )
+#: Bytes of a row beside its genotypes.
+_ROW = 500
+#: Rows between two looks.
+_ROWS = 100
 Rows = Iterator[tuple[int, list[str]]]
+
+
+class Collected(list[np.ndarray]):
+    """Genotypes row by row, refused once they, and the array that is made of them, would fill the machine's memory."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.source = source
+        self.size = 0
+
+    def append(self, codes: np.ndarray) -> None:
+        super().append(codes)
+        self.size += codes.nbytes + _ROW
+        if len(self) % _ROWS == 0:
+            refuse_cells(self.source, 2 * self.size)
 
 
 class Numbers(dict[str, float]):
@@ -67,7 +87,7 @@ def read_lines(
     del names[0]
     numbers = Numbers(absent)
     labels: list[str] = []
-    codes: list[np.ndarray] = []
+    codes = Collected(source)
     bar = Progress(1, f"reading {source}", progress)
     try:
         for row, cells in rows:

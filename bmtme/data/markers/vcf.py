@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import math
 import os
 import re
 import tempfile
@@ -20,9 +19,9 @@ import numpy.typing as npt
 
 from bmtme.data.markers.codes import DIPLOID, FloatArray, name_alleles
 from bmtme.data.markers.genotypes import Markers
+from bmtme.data.markers.tables import Collected
 from bmtme.data.tables.cells import unique_names
-from bmtme.data.tables.limits import describe_excess, find_limit
-from bmtme.data.tables.texts import LONGEST_LINE
+from bmtme.data.tables.limits import LONGEST_LINE, refuse_excess
 from bmtme.errors import DataError, blame
 from bmtme.extras import require
 from bmtme.progress import Progress
@@ -57,7 +56,7 @@ def read_vcf(path: str | os.PathLike[str], progress: bool | None = None, ploidy:
     cyvcf2 = require("cyvcf2", "vcf", f"reading {source}")
     _check_columns(path, source)
     names: list[str] = []
-    codes: list[npt.NDArray[np.int8]] = []
+    codes = Collected(source)
     alleles: list[tuple[str, str]] = []
     several = 0
     bar = Progress(1, f"reading {source}", progress)
@@ -119,12 +118,10 @@ def _check_columns(path: str | os.PathLike[str], source: str) -> None:
                         f"{source} is a BCF file, which is not read, as a damaged one cannot be told from a sound one: "
                         f"convert it: bcftools view -Oz {source} > converted.vcf.gz"
                     )
-                tabs = size = 0
-                limit = find_limit() if packed else math.inf
+                if isinstance(file, gzip.GzipFile):
+                    refuse_excess(file, raw, source)
+                tabs = 0
                 for row, text in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
-                    size += len(text)
-                    if size > limit:
-                        raise DataError(describe_excess(source, limit))
                     if len(text) > LONGEST_LINE:
                         raise DataError(f"{source} has a line of more than {LONGEST_LINE:,} characters, row {row}.")
                     if b"\x00" in text:

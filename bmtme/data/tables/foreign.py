@@ -72,6 +72,7 @@ _HEADS: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF file"),
     (b"RDX", "an object of R: write it with write.csv"),
     (b"X\n\x00\x00", "an object of R: write it with write.csv"),
+    (b"\x1f\x8b", "compressed with gzip twice over: unpack it once"),
     (b"BZh", "compressed with bzip2: unpack it"),
     (b"\xfd7zXZ", "compressed with xz: unpack it"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd: unpack it"),

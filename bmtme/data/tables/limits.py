@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 from bmtme.arguments import measure_memory, show
 from bmtme.errors import DataError, UsageError
 
-__all__ = ["LIMIT", "count_cells", "describe_excess", "find_limit", "refuse_archive", "refuse_cells"]
+__all__ = ["LIMIT", "LONGEST_LINE", "count_cells", "find_limit", "refuse_archive", "refuse_cells", "refuse_excess"]
 
 #: Environment variable with the most that a compressed file may unfold to, in GB (10^9 bytes).
 LIMIT = "BMTME_MAX_UNFOLDED_GB"
 #: Its default: 10,000 lines by a million markers as text.
 _MOST = 20.0
-#: Of a part of a workbook: how many times larger it may become, and the bytes up to which that does not matter.
-_MOST_TIMES, _SMALL = 100, 10**8
+#: Characters of a line, many times those of a million genotypes.
+LONGEST_LINE = 2**27
+#: How many times larger a text may become, and the bytes and lines up to which that does not matter. gzip shrinks what
+#: repeats itself without end to a 1,030th; to a 100th genotypes of alleles of half a percent, to a 500th relationships
+#: of pedigrees, nearly all zeros.
+_MOST_TIMES, _SMALL, _FEW_LINES = 300, 2 * 10**9, 10**7
+#: The times, and bytes, of a part of a workbook, which is parsed several times, in memory.
+_MOST_TIMES_OF_PART, _SMALL_PART = 100, 10**7
+#: Bytes unfolded at a time.
+_PIECE = 2**20
 #: Bytes of a cell as a text of Python's, in a list, beside its letters.
 _CELL = 64
 #: Rows between two looks.
@@ -43,11 +52,46 @@ def find_limit() -> float:
     return 1e9 * most
 
 
-def describe_excess(name: str, limit: float) -> str:
-    """Words for a compressed file that unfolds to more than the limit."""
+def refuse_excess(packed: gzip.GzipFile, raw: IO[bytes], name: str) -> None:
+    """Unfold a compressed text to its end, keeping nothing, and go back to its start.
+
+    Parsing is a hundred times slower: what is made to fill the memory is told before.
+
+    Parameters
+    ----------
+    packed : GzipFile
+        At its start.
+    raw : file
+        The bytes that it reads.
+    name : str
+
+    Raises
+    ------
+    DataError
+        If it unfolds to more than `find_limit`, or, where no limit is given, to many times its size. Errors of
+        `packed`, where the file is damaged or cut off, go through. A line that is too long is left to the reader.
+    UsageError
+    """
+    if not raw.seekable():
+        raise DataError(f"{name} is a pipe with something compressed: unpack it on the way (zcat), or name the file.")
+    limit = find_limit()
+    times = math.inf if os.environ.get(LIMIT, "").strip() else _MOST_TIMES
+    size = lines = last = 0
+    while (piece := packed.read(_PIECE)) and size - last <= 4 * LONGEST_LINE:
+        ends = piece.count(b"\n") + piece.count(b"\r")
+        size, lines = size + len(piece), lines + ends
+        last = size if ends else last
+        if size > limit:
+            raise DataError(_describe_excess(name, f"{limit / 1e9:g} GB", "more"))
+        if (size > _SMALL or lines > _FEW_LINES) and size > times * raw.tell():
+            raise DataError(_describe_excess(name, f"{times} times its size", "the GB that it may become"))
+    packed.seek(0)
+
+
+def _describe_excess(name: str, most: str, enough: str) -> str:
     return (
-        f"{name} unfolds to more than {limit / 1e9:g} GB: it is damaged, or made to fill the memory. If it is sound, "
-        f"unpack it, or set the environment variable {LIMIT} to more."
+        f"{name} unfolds to more than {most}: it is damaged, or made to fill the memory. If it is sound, unpack it, or "
+        f"set the environment variable {LIMIT} to {enough}."
     )
 
 
@@ -69,13 +113,13 @@ def refuse_archive(archive: zipfile.ZipFile, name: str, workbook: bool = False) 
     limit = find_limit()
     members = archive.infolist()
     if sum(member.file_size for member in members) > limit:
-        raise DataError(describe_excess(name, limit))
+        raise DataError(_describe_excess(name, f"{limit / 1e9:g} GB", "more"))
     for member in members if workbook else ():
-        if member.file_size > max(_SMALL, _MOST_TIMES * member.compress_size):
+        if member.file_size > max(_SMALL_PART, _MOST_TIMES_OF_PART * member.compress_size):
             raise DataError(
-                f"{name} has a part, {show(member.filename)}, that unfolds to {member.file_size / 1e9:.1f} GB, more "
-                f"than {_MOST_TIMES} times its size in the file: it is damaged, or made to fill the memory. If it is "
-                "sound, save the sheet as CSV."
+                f"{name} has a part, {show(member.filename)}, that unfolds to {member.file_size / 1e9:.2g} GB, more "
+                f"than {_MOST_TIMES_OF_PART} times its size in the file: it is damaged, or made to fill the memory. "
+                "If it is sound, save the sheet as CSV."
             )
 
 

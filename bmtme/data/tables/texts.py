@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
-import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -13,14 +12,12 @@ from pathlib import Path
 
 from bmtme.data.tables.dialects import split_rows
 from bmtme.data.tables.foreign import describe_bytes
-from bmtme.data.tables.limits import describe_excess, find_limit
+from bmtme.data.tables.limits import LONGEST_LINE, refuse_excess
 from bmtme.errors import DataError, blame
 
 __all__ = ["open_lines", "read_rows", "read_words", "suffix"]
 
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-#: Characters of a line, many times those of a million genotypes.
-LONGEST_LINE = 2**27
 _Bytes = io.BufferedReader | gzip.GzipFile
 
 
@@ -83,10 +80,10 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
     name = Path(path).name
     head = b""
     try:
-        with open(path, "rb") as raw, _decompressed(raw) as plain:
+        with open(path, "rb") as raw, _decompressed(raw, name) as plain:
             head = plain.peek(8)[:8]
             with io.TextIOWrapper(plain, encoding="utf-8-sig", newline="") as lines:
-                yield _check_lines(lines, name, describe_bytes(head), plain is not raw)
+                yield _check_lines(lines, name, describe_bytes(head))
     except UnicodeDecodeError as error:
         what = describe_bytes(head)
         raise DataError(
@@ -102,9 +99,8 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
         ) from None
 
 
-def _check_lines(lines: io.TextIOWrapper, name: str, what: str, packed: bool) -> Iterator[str]:
+def _check_lines(lines: io.TextIOWrapper, name: str, what: str) -> Iterator[str]:
     """The lines; a zero byte is damage, or text in two bytes a letter, and would hide in a name."""
-    limit, size = find_limit() if packed else math.inf, 0
     # A gzip file of megabytes may unfold to a line that fills memory.
     for row, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE + 1), ""), start=1):
         if len(line) > LONGEST_LINE:
@@ -112,9 +108,6 @@ def _check_lines(lines: io.TextIOWrapper, name: str, what: str, packed: bool) ->
                 f"{name} has a line of more than {LONGEST_LINE:,} characters, row {row}: it is no table, or its line "
                 "breaks are lost."
             )
-        size += len(line)
-        if size > limit:
-            raise DataError(describe_excess(name, limit))
         if "\0" in line:
             raise DataError(
                 f"{name} holds a zero byte in row {row}: "
@@ -158,7 +151,7 @@ def suffix(path: str | os.PathLike[str]) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def _decompressed(raw: io.BufferedReader) -> _Bytes:
+def _decompressed(raw: io.BufferedReader, name: str) -> _Bytes:
     # Told by the first bytes, not by the name: downloads are often compressed without saying so, and the reverse.
     head = raw.peek(18)
     if head[:2] != b"\x1f\x8b":
@@ -169,4 +162,6 @@ def _decompressed(raw: io.BufferedReader) -> _Bytes:
         if raw.read() != _BGZIP_END:
             raise EOFError("the block that ends a bgzip file is missing, so it is cut off")
         raw.seek(0)
-    return gzip.GzipFile(fileobj=raw)
+    packed = gzip.GzipFile(fileobj=raw)
+    refuse_excess(packed, raw, name)
+    return packed

@@ -8,6 +8,7 @@ import warnings
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,12 @@ __all__ = ["EXCEL_SUFFIXES", "PARQUET_SUFFIXES", "column_letters", "load_parquet
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+#: Of a sheet; up to the number of its last row openpyxl makes blank ones of those that are not there.
+_MOST_ROWS = 2**20
 #: Bytes of a cell of a Parquet table as an object of Python's.
 _CELL = 40
+#: Rows of one that are decoded at a time.
+_ROWS = 1000
 
 
 def read_sheet(path: str | os.PathLike[str], sheet: str | None = None) -> Iterator[tuple[int, list[Any]]]:
@@ -96,7 +101,8 @@ def _choose_sheet(book: Any, sheet: str | None, name: str) -> tuple[str, list[st
     filled = [
         str(page.title)
         for page in book.worksheets
-        if page.sheet_state == "visible" and any(cell is not None for row in page.values for cell in row)
+        if page.sheet_state == "visible"
+        and any(cell is not None for row in islice(page.values, _MOST_ROWS) for cell in row)
     ]
     if not filled:
         raise DataError(f"{name} has no visible sheet with anything in it: expected a header row and records.")
@@ -118,6 +124,8 @@ def _check_layout(page: Any, place: str) -> None:
                 row = int(float(where)) if where else last_row + 1
                 if row <= last_row:
                     raise DataError(f"{place} has row {row} after row {last_row}: save the workbook anew.")
+                if row > _MOST_ROWS:
+                    raise DataError(f"{place} has row {row}, but a sheet ends at {_MOST_ROWS}: save the workbook anew.")
                 last_row, last_column = row, 0
             elif tag == "c":
                 column = _column_number(where) if where else last_column + 1
@@ -225,11 +233,18 @@ def load_parquet(path: str | os.PathLike[str], decode: Callable[[Any], pd.DataFr
         If pyarrow is not installed.
     """
     name = Path(path).name
+    pyarrow = require("pyarrow", "parquet", f"reading {name}")
     parquet = require("pyarrow.parquet", "parquet", f"reading {name}")
     try:
         with open(path, "rb") as file:
             found = parquet.ParquetFile(file)
-            refuse_cells(name, _CELL * found.metadata.num_rows * found.metadata.num_columns)
+            size = _CELL * found.metadata.num_rows * found.metadata.num_columns
+            refuse_cells(name, size)
+            # A long text that repeats is stored once, and may fill the memory.
+            texts = [field.name for field in found.schema_arrow if not pyarrow.types.is_primitive(field.type)]
+            for batch in found.iter_batches(_ROWS, columns=texts) if texts else ():
+                size += 2 * batch.nbytes
+                refuse_cells(name, size)
             return decode(found.read())  # read_table refuses a name that repeats
     except DataError:
         raise
