@@ -75,6 +75,9 @@ def check(args: argparse.Namespace) -> None:
     if args.sd and not several:
         parser.error("argument --sd: is for --index and --gains")
     args.index, args.gains = (read_numbers(parser, f"--{name}", getattr(args, name)) for name in ("index", "gains"))
+    for name, numbers in (("index", args.index), ("gains", args.gains)):
+        if numbers and not any(numbers.values()):
+            parser.error(f"argument --{name}: every trait has 0, so that all lines are alike")
     args.env = read_envs(parser, args.env)
 
 

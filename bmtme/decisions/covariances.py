@@ -15,7 +15,7 @@ from bmtme.errors import DataError
 from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines
 from bmtme.results.residuals import list_residuals, take_errors, take_numbers
 from bmtme.results.traits import BY_TRAIT
-from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
+from bmtme.results.unrecorded import COLUMNS
 
 if TYPE_CHECKING:
     from bmtme.results.fit import Fit
@@ -116,21 +116,6 @@ def describe_absence(fit: Fit, name: str) -> str:
         f"this fit is of bmtme {version}, which did not keep {name!r}, and what is asked for needs that: fit again "
         "with this version. Summary and predictions of the fit are not touched by it."
     )
-
-
-def take_relationship(fit: Fit) -> tuple[list[str], np.ndarray]:
-    """The lines with a record in the order of their names, and the relationship among them.
-
-    Raises
-    ------
-    DataError
-        If the fit was saved before relationships were kept.
-    """
-    if RELATIONSHIP not in fit._groups:
-        raise DataError(describe_absence(fit, RELATIONSHIP))
-    group = fit._groups[RELATIONSHIP]
-    names = sorted(str(name) for name in group["line"].values)
-    return names, np.asarray(group["G"].sel(line=names, line_bis=names).values) if "G" in group else np.eye(len(names))
 
 
 def find_spread(fit: Fit) -> np.ndarray:

@@ -18,7 +18,6 @@ from bmtme.decisions.covariances import (
     is_alone,
     list_names_along,
     take_outside,
-    take_relationship,
 )
 from bmtme.errors import NumericalError, UsageError
 from bmtme.results.decided import LEFT_OUT
@@ -27,7 +26,7 @@ from bmtme.results.levels import DIMS, number_levels
 from bmtme.results.residuals import take_errors, take_numbers
 from bmtme.results.summary import INTERVAL
 from bmtme.results.traits import BY_TRAIT
-from bmtme.results.unrecorded import MOST_RELATED
+from bmtme.results.unrecorded import MOST_RELATED, take_relationship
 from bmtme.words import list_names
 
 if TYPE_CHECKING:
@@ -91,7 +90,8 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
             f"more than {MOST_RELATED:,} are not taken. Use bmtme.cross_validate, which fits anew."
         )
     check_memory(6 * 8 * count**2, f"leave_one_out of {count:,} values")
-    names, G = take_relationship(fit)
+    names, kin = take_relationship(fit._groups)
+    G = np.eye(len(names)) if kin is None else kin
     # Computed in the order of the names, so that the digits do not depend on that of the rows.
     order = sort_names(envs)
     envs = [envs[i] for i in order]

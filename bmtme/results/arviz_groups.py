@@ -18,7 +18,7 @@ from bmtme.results.predictions import spread_evenly
 from bmtme.results.residuals import list_residuals, take_errors, take_numbers
 from bmtme.results.rows import untwin
 from bmtme.results.traits import BY_TRAIT, list_entries
-from bmtme.results.unrecorded import COLUMNS, RELATIONSHIP
+from bmtme.results.unrecorded import COLUMNS, take_relationship
 from bmtme.words import list_names
 
 #: First words of the spawn keys of new values; see `bmtme.results.line_effects.STREAM`.
@@ -300,18 +300,12 @@ def measure_draws(
     ------
     UsageError, DataError
     """
-    if RELATIONSHIP not in groups:
-        raise UsageError(
-            "this fit does not have the relationship among its lines, which the log likelihood and left-out values "
-            "need: it has too many values, or an earlier version wrote it. Use bmtme.cross_validate, or fit again."
-        )
     if records.errors is not None:
         raise UsageError(
             "log_likelihood and left-out values do not serve records with standard errors (se): use "
             "bmtme.cross_validate, or Fit.leave_one_out, which do."
         )
-    group = groups[RELATIONSHIP]
-    names, G = group["line"].values.astype(str), group["G"].values if "G" in group else None
+    names, G = take_relationship(groups)
     line, env = records.place(names, posterior["env"].values)
     traits, I = posterior["trait"].values.tolist(), posterior.sizes["env"]
     chains, count = posterior.sizes["chain"], posterior.sizes["draw"]

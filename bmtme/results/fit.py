@@ -258,7 +258,7 @@ class Fit(Decisions):
         if self._predictions is None:
             raise UsageError(
                 f"this fit kept no effects (keep_effects='none'), so {loss}: fit again with keep_effects='auto', "
-                "'thin' or 'all'."
+                "'thin' or 'all' (in the shell --keep-effects auto, thin or all)."
             )
         return self._predictions
 

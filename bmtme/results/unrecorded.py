@@ -26,6 +26,24 @@ COLUMNS = "columns"
 RELATIONSHIP, MOST_RELATED = "relationship", 5000
 
 
+def take_relationship(groups: Mapping[str, Any]) -> tuple[list[str], np.ndarray | None]:
+    """The lines with a record, sorted, and the relationship among them, None for the identity, of the groups of a fit.
+
+    Raises
+    ------
+    DataError
+        If it was not kept.
+    """
+    if RELATIONSHIP not in groups:
+        raise DataError(
+            "this fit does not have the relationship among its lines, which the log likelihood and left-out values "
+            "need: it has too many values, or an earlier version wrote it. Use bmtme.cross_validate, or fit again."
+        )
+    group = groups[RELATIONSHIP]
+    lines = sorted(group["line"].values.astype(str).tolist())
+    return lines, group["G"].sel(line=lines, line_bis=lines).values if "G" in group else None
+
+
 def relate_unrecorded(prepared: Prepared, targets: Targets) -> dict[str, Any]:
     """What draws of lines without a record need beside those of the others, in computing order.
 

@@ -120,6 +120,7 @@ def test_an_index_shows_its_traits(fit, folder: Path, run: Run) -> None:
         (["--index", "Y=1"], 3, "no trait 'Y'."),
         ([], 2, "trait must be named"),
         (["--index", "T1"], 2, "--index: expected NAME=NUMBER"),
+        (["--index", "T1=0,T2=0"], 2, "argument --index: every trait has 0"),
         (["--index", "T1=1,T1=2"], 2, "'T1' is there twice"),
         (["--index", "T1=1", "--lowest"], 2, "--lowest: is for --trait"),
         (["--trait", "T1", "--sd"], 2, "--sd: is for --index and --gains"),

@@ -241,7 +241,7 @@ def test_what_is_refused(monkeypatch):
     with pytest.raises(UsageError, match="by must be one of 'record', 'cell', 'line', got 'env'"):
         fit.leave_one_out("env")
     del fit._groups["relationship"]
-    with pytest.raises(DataError, match=r"did not keep 'relationship'.* fit again"):
+    with pytest.raises(DataError, match=r"does not have the relationship .* fit again"):
         fit.leave_one_out()
     monkeypatch.setattr(leave_one_out, "MOST_RELATED", 50)
     with pytest.raises(UsageError, match=r"of which this fit has \d+: more than 50 are not taken"):

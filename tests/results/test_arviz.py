@@ -224,7 +224,7 @@ def test_what_is_refused(tiny):
     with pytest.raises(UsageError, match="posterior_predictive must be False, True or 'left_out', got 'new'"):
         none.to_arviz(posterior_predictive="new")
     none._groups.pop("relationship")
-    with pytest.raises(UsageError, match="does not have the relationship"):
+    with pytest.raises(DataError, match="does not have the relationship"):
         none.to_arviz(log_likelihood=True)
     frame = sim.frame.dropna()
     lone = frame[(frame["env"] != "E2") | (frame.index == frame.index[frame["env"] == "E2"][0])]
