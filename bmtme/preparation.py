@@ -327,9 +327,9 @@ def refuse_errors(trial: Trial) -> None:
     if trial.se_correlation is None:
         raise UsageError(
             "standard errors (se) of several traits need se_correlation= (in the shell --se-correlation), the "
-            "correlation of the errors of a record's traits, as a joint analysis of the plots gives it: errors from the "
-            "same plots correlate, and without it that would count as genetic or residual correlation. Or fit one trait "
-            "at a time with bmtme.SingleTrait (in the shell --model single)."
+            "correlation of the errors of a record's traits, as a joint analysis of the plots gives it: errors from "
+            "the same plots correlate, and without it that would count as genetic or residual correlation. Or fit one "
+            "trait at a time with bmtme.SingleTrait (in the shell --model single)."
         )
 
 

@@ -75,7 +75,7 @@ def test_what_is_no_number_of_plots(number, message):
     frame = FRAME.assign(n=[3, number, 4, 1, np.nan])
     with pytest.raises(DataError, match=message):
         read(frame)
-    records, found = read_in_spite(Table.from_frame(frame), "line", "env", ["T1", "T2"], None, None, None, "n")
+    records, found = read_in_spite(Table.from_frame(frame), "line", "env", ["T1", "T2"], None, None, None, n_plots="n")
     assert [each.severity for each in found] == ["stop"]
     assert found[0].items[0]["line"] == "a"
     assert records.n_plots.tolist() == [3, 1, 4, 1, 0]
