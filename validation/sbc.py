@@ -57,6 +57,7 @@ PAIRS: dict[str, dict[str, Any]] = {
     "separable, scaled": {"genetic": Separable(), "residual": Scaled()},
     "line effect": {"genetic": Proportional(), "residual": Shared(), "line_effect": True},
     "blocks": {"genetic": Proportional(), "residual": Shared(), "blocks": 2},
+    "blocks, covariate": {"genetic": Proportional(), "residual": ByEnv(), "blocks": 1, "covariates": 1},
 }
 #: (variant, sampler, replicates)
 Plan = Sequence[tuple[str, str, int]]

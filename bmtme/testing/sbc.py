@@ -30,7 +30,7 @@ from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.problem import Problem
 from bmtme.errors import NumericalError, UsageError
 from bmtme.linalg.compile import hash_sources
-from bmtme.model.factors import Factor, find_blocks
+from bmtme.model.factors import Factor, find_blocks, find_covariate
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import choose_inner
 from bmtme.results.predictions import Predictor, predict_cells
@@ -129,6 +129,7 @@ def make_pair_study(
     *,
     line_effect: bool = False,
     blocks: int = 0,
+    covariates: int = 0,
     tune: int = 500,
     ranked: int = 39,
     thin: int = 15,
@@ -140,14 +141,18 @@ def make_pair_study(
     ``collapsed``.
 
     blocks : factors of three blocks in each environment, crossed
+    covariates : with slopes of variance one
     """
     genetic = genetic.settle(residual)
     design = choose_design(genetic)
     if line_effect:  # no line with a multiple of the plots
         design = tuple(row[:-1] for row in design)
     case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, even=line_effect)
-    factors = tuple(scatter_blocks(case, f) for f in range(blocks))
-    subject = Pair(case, add_offspring(case), choose_held(case), (genetic, residual), line_effect, factors)
+    factors = (
+        *(scatter_blocks(case, f) for f in range(blocks)),
+        *(draw_covariate(case, f) for f in range(covariates)),
+    )
+    subject = Pair(case, add_offspring(case), choose_held(case), (genetic, residual), line_effect, factors, 1.0)
     return Study(subject, "collapsed", tune, ranked, thin, {"design": [list(row) for row in design]}, distort)
 
 
@@ -159,6 +164,13 @@ def scatter_blocks(case: Case, seed: int, count: int = 3) -> Factor:
         here = np.flatnonzero(case.model.env == i)
         labels[here] = (rng.permutation(len(here)) % count).astype(str)
     return find_blocks(f"blocks {seed}", labels.tolist(), case.model.env, case.observed, case.model.n_env)
+
+
+def draw_covariate(case: Case, seed: int) -> Factor:
+    """Standard normal values of the records."""
+    values = np.random.default_rng(100 + seed).standard_normal(len(case.model.env))
+    envs = [str(i) for i in range(case.model.n_env)]
+    return find_covariate(f"covariate {seed}", values, 1.0, case.model.env, case.observed, envs)
 
 
 def choose_design(genetic: Genetic) -> tuple[tuple[str, ...], ...]:
