@@ -61,6 +61,7 @@ PAIRS: dict[str, dict[str, Any]] = {
     "means of plots, by environment": {"genetic": Proportional(), "residual": ByEnv(), "design": MEANS},
     "known errors": {"genetic": Proportional(), "residual": Tied(), "errors": True},
     "blocks": {"genetic": Proportional(), "residual": Shared(), "blocks": 2},
+    "blocks, covariate": {"genetic": Proportional(), "residual": ByEnv(), "blocks": 1, "covariates": 1},
 }
 #: (variant, sampler, replicates)
 Plan = Sequence[tuple[str, str, int]]

@@ -15,6 +15,7 @@ from bmtme.results.levels import RecordEffects
 from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines, take_kept
 from bmtme.results.pointwise import RECORD, UNITS, VALUE, Covariances, Plan, list_flat_orphans, measure
 from bmtme.results.predictions import spread_evenly
+from bmtme.results.quantities import BLOCK_EFFECTS
 from bmtme.results.residuals import list_residuals, take_errors, take_numbers
 from bmtme.results.rows import untwin
 from bmtme.results.traits import BY_TRAIT, list_entries
@@ -121,7 +122,7 @@ def vary(posterior: Any, facts: Mapping[str, Any]) -> Any:
     made: dict[str, Any] = {}
     for name, array in posterior.data_vars.items():
         new, array = take_variances(str(name), array)
-        made[new] = array
+        made[new] = drop_zeros(array) if new == BLOCK_EFFECTS.name else array
     derived: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
     for entry in list_entries(posterior, facts):
         quantity = entry.row.quantity
@@ -134,6 +135,21 @@ def vary(posterior: Any, facts: Mapping[str, Any]) -> Any:
         name for name, array in made.items() if (array.max(("chain", "draw")) == array.min(("chain", "draw"))).all()
     ]
     return xarray.Dataset({name: array for name, array in made.items() if name not in empty})
+
+
+def drop_zeros(array: Any) -> Any:
+    """Effects of blocks as they are where all vary, else those that do along one dimension of labels."""
+    import xarray
+
+    there = (array != 0).any(("chain", "draw")).values
+    if there.all():
+        return array
+    a, b = np.nonzero(there)
+    flat = "_".join([*map(str, array.dims[2:]), "row"])
+    names = [array[dim].values.astype(str)[k] for dim, k in zip(array.dims[2:], (a, b), strict=True)]
+    labels = [", ".join(pair) for pair in zip(*names, strict=True)]
+    at = {dim: xarray.DataArray(k, dims=flat) for dim, k in zip(array.dims[2:], (a, b), strict=True)}
+    return array.drop_vars(list(array.dims[2:])).isel(at).assign_coords({flat: labels})
 
 
 def take_variances(name: str, array: Any) -> tuple[str, Any]:

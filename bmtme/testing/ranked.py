@@ -132,6 +132,7 @@ class Pair(Subject):
     pair: Structures
     line_effect: bool = False
     factors: tuple[Factor, ...] = ()
+    precision: float = 0.0
     errors: Errors | None = None
 
     @property
@@ -147,7 +148,7 @@ class Pair(Subject):
 
     def problem(self, values: np.ndarray, inner: int) -> Problem:
         return build_pair_problem(
-            self.case, self.pair, values, self.line_effect, self.factors, inner=inner, errors=self.errors
+            self.case, self.pair, values, self.line_effect, self.factors, self.precision, inner, self.errors
         )
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Values]:
@@ -271,10 +272,13 @@ def read_genetic(p: Problem, draws: Draws) -> np.ndarray:
 
 
 def list_levels(p: Problem, b: np.ndarray, sd: np.ndarray) -> Values:
-    """Effects (..., K, L) of the first and last level of each random factor, and standard deviations (..., F, L)."""
+    """Effects (..., K, L) of the first and last level of random factors, their SDs (..., F, L), and slopes."""
     out: Values = []
     for f, l in np.ndindex(sd.shape[-2:]):
         mine = np.flatnonzero((p.factors.factor == f) & p.factors.active[:, l])
+        if p.factors.slope[f]:
+            out.append((f"slope[{f},{l}]", b[..., mine[0], l]))
+            continue
         out.append((f"sd[{f},{l}]", sd[..., f, l]))
         out += [(f"b[{k},{l}]", b[..., k, l]) for k in mine[[0, -1]].tolist()]
     return out

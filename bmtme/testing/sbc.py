@@ -30,7 +30,7 @@ from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.problem import Problem
 from bmtme.errors import NumericalError, UsageError
 from bmtme.linalg.compile import hash_sources
-from bmtme.model.factors import Factor, find_blocks
+from bmtme.model.factors import Factor, find_blocks, find_covariate
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import choose_inner
 from bmtme.results.predictions import Predictor, predict_cells
@@ -137,6 +137,7 @@ def make_pair_study(
     *,
     line_effect: bool = False,
     blocks: int = 0,
+    covariates: int = 0,
     design: tuple[tuple[str, ...], ...] | None = None,
     errors: bool = False,
     tune: int = 500,
@@ -151,6 +152,7 @@ def make_pair_study(
     Parameters
     ----------
     blocks : factors of three blocks in each environment, crossed
+    covariates : with slopes of variance one
     design : default the one with most gaps that the genetic structure serves (`choose_design`)
     errors : whether records have errors of known covariance
     """
@@ -160,8 +162,11 @@ def make_pair_study(
         design = tuple(row[:-1] for row in design)
     case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, even=line_effect, uncertain=errors)
     known = make_errors(case)[2] if errors else None
-    factors = tuple(scatter_blocks(case, f) for f in range(blocks))
-    subject = Pair(case, add_offspring(case), choose_held(case), (genetic, residual), line_effect, factors, known)
+    factors = (
+        *(scatter_blocks(case, f) for f in range(blocks)),
+        *(draw_covariate(case, f) for f in range(covariates)),
+    )
+    subject = Pair(case, add_offspring(case), choose_held(case), (genetic, residual), line_effect, factors, 1.0, known)
     return Study(subject, "collapsed", tune, ranked, thin, {"design": [list(row) for row in design]}, distort)
 
 
@@ -173,6 +178,13 @@ def scatter_blocks(case: Case, seed: int, count: int = 3) -> Factor:
         here = np.flatnonzero(case.model.env == i)
         labels[here] = (rng.permutation(len(here)) % count).astype(str)
     return find_blocks(f"blocks {seed}", labels.tolist(), case.model.env, case.observed, case.model.n_env)
+
+
+def draw_covariate(case: Case, seed: int) -> Factor:
+    """Standard normal values of the records."""
+    values = np.random.default_rng(100 + seed).standard_normal(len(case.model.env))
+    envs = [str(i) for i in range(case.model.n_env)]
+    return find_covariate(f"covariate {seed}", values, 1.0, case.model.env, case.observed, envs)
 
 
 def choose_design(genetic: Genetic) -> tuple[tuple[str, ...], ...]:

@@ -238,9 +238,17 @@ def test_what_is_refused(tiny):
 
 @pytest.mark.parametrize("model", [BMTME(), BMTME(genetic=bmtme.Free(), residual="by_env"), SingleTrait()])
 def test_of_a_fit(model):
-    """A draw of a fit with gaps and replicates, by one dense normal distribution for each record."""
+    """A draw of a fit with gaps, replicates, blocks and a covariate, by one dense normal distribution for each record.
+
+    T2 has no effect of the blocks of E2, where one of them has it.
+    """
     sim = simulate_small(lines=7, envs=2, traits=2, missing_traits=0.2, reps=2)
-    fit = fit_frame(sim.frame, sim.relationship, model, draws=6, tune=4)
+    rng = np.random.default_rng(1)
+    frame = sim.frame.assign(block=rng.choice(["1", "2"], len(sim.frame)), stand=rng.normal(50, 5, len(sim.frame)))
+    frame.loc[(frame["env"] == "E2") & (frame["block"] == "1"), "T2"] = np.nan
+    columns = {"line": "line", "env": "env", "traits": ["T1", "T2"], "rep": "rep"}
+    trial = bmtme.Trial.from_frame(frame, **columns, blocks=["block"], covariates=["stand"])
+    fit = bmtme.fit(trial, sim.relationship, model, draws=6, tune=4, chains=2, seed=1)
     draw = take(fit.idata, "posterior").isel(chain=1, draw=3)
     data = fit.idata["observed_data"]
     lines, envs, Y = data["record_line"].values.tolist(), data["record_env"].values.tolist(), data["Y"].values
@@ -253,6 +261,8 @@ def test_of_a_fit(model):
         rep = data["record_replicate"].values[n[s]] if "rep_effects" in draw else ""
         rep = rep if isinstance(rep, str) else rep[l[s]]
         shift[s] = float(draw["mu"][l[s]]) + (float(draw["rep_effects"].sel(replicate=rep)[l[s]]) if rep else 0.0)
+        shift[s] += float(draw["block_effects"].sel(block=data["record_block"].values[n[s], 0])[l[s]])
+        shift[s] += float(data["record_covariate"].values[n[s], 0]) * float(draw["covariate_effects"][0, l[s]])
         for t in range(len(n)):
             a, b = envs[n[s]], envs[n[t]]
             V[s, t] = G[n[s], n[t]] * find_genetic(draw, a, traits[l[s]], b, traits[l[t]])
@@ -261,8 +271,14 @@ def test_of_a_fit(model):
             if n[s] == n[t]:
                 V[s, t] += find_residual(draw, a, traits[l[s]], traits[l[t]])
     expected = [leave_out(V, Y[n, l] - shift, np.flatnonzero(n == k)) for k in range(len(Y))]
-    found = take(fit.to_arviz(log_likelihood=True), "log_likelihood")["y"].isel(chain=1, draw=3)
+    made = fit.to_arviz(log_likelihood=True)
+    found = take(made, "log_likelihood")["y"].isel(chain=1, draw=3)
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
+    effects = take(made, "posterior")["block_effects"]
+    assert effects.dims == ("chain", "draw", "block_trait_row")
+    assert "E2/block/1, T1" in effects["block_trait_row"].values
+    assert "E2/block/1, T2" not in effects["block_trait_row"].values
+    assert (effects.std(("chain", "draw")) > 0).all()
 
 
 def find_genetic(draw: Any, env: str, trait: str, other: str, another: str) -> float:

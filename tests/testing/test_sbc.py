@@ -132,8 +132,10 @@ def test_truths_and_draws_are_the_same_quantities(name, monkeypatch):
     """A draw written at the truth itself has its values; where every column is recorded, no part of it is drawn."""
     monkeypatch.setattr("bmtme.testing.sbc.choose_design", lambda genetic: EVERY)
     *pair, line_effect = PAIRS[name]
-    subject = make_pair_study(*pair, line_effect=line_effect, blocks=2 * (name == "paper")).subject
-    assert {"sd[1,0]", "b[0,1]"} <= {what for what, _ in subject.draw(np.random.default_rng(1))[2]} or name != "paper"
+    more = {"blocks": 2, "covariates": 1} if name == "paper" else {}
+    subject = make_pair_study(*pair, line_effect=line_effect, **more).subject
+    ranked = {what for what, _ in subject.draw(np.random.default_rng(1))[2]}
+    assert ({"sd[1,0]", "b[0,1]", "slope[2,1]"} <= ranked) == (name == "paper")
     p = subject.problem(np.zeros(subject.case.observed.shape), 1)
     rng = np.random.default_rng(4)
     truth = draw_truth(subject.case, p, subject.pair, join_laws(*subject.pair), rng)
