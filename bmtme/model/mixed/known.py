@@ -93,29 +93,11 @@ def invert_known(value: Any, name: str) -> Precision:
         else:
             value = Relationship(value)
     if isinstance(value, PedigreeInverse):
-        return _of_pedigree(value)
+        return Precision(sp.csr_array(value.matrix), value.log_determinant, value.lines, 1.0 + value.inbreeding)
     if value.is_identity:
         n = len(value)
         return Precision(sp.csr_array(sp.eye_array(n)), 0.0, value.lines, np.ones(n))
     return _invert_dense(value, name)
-
-
-def _of_pedigree(value: PedigreeInverse) -> Precision:
-    """A sparse inverse, with the determinant of a sparse factor."""
-    matrix = sp.csc_matrix(value.matrix)
-    matrix.sort_indices()
-    return Precision(sp.csr_array(matrix), -_log_det(matrix), value.lines, 1.0 + np.asarray(value.inbreeding))
-
-
-def _log_det(matrix: sp.csc_matrix) -> float:
-    """log|M| of a positive definite sparse matrix."""
-    from bmtme.linalg.sparse import SparseCholesky
-
-    lower = sp.csc_matrix(sp.tril(matrix, format="csc"))
-    lower.sort_indices()
-    factor = SparseCholesky(lower)
-    factor.factor(lower.data)
-    return factor.log_determinant
 
 
 def _invert_dense(value: Relationship, name: str) -> Precision:
