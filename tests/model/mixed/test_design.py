@@ -183,7 +183,7 @@ def test_columns_of_files_that_are_numbers():
     assert frame["site"].tolist() == [1.0, 2.0, 2.0]
     np.testing.assert_array_equal(frame["y"], [1.5, np.nan, -20.0])
     assert frame["w"].fillna("-").tolist() == ["1", "-", "b"]
-    assert frame["z"].isna().all()
+    assert frame["z"].fillna("-").tolist() == ["-", "NA", "."]  # as names, which are asked about
     assert table.frame["y"].tolist() == cells["y"]
 
 
@@ -194,6 +194,12 @@ def test_a_number_that_divides_plots_is_asked_about(recwarn):
     assert not recwarn.list
     with pytest.warns(UserWarning, match="'site' holds numbers and is a covariate in the fixed formula"):
         lay("yield ~ site", residual="units | site", plots=plots)
+
+
+def test_a_level_like_a_code_for_missing_is_asked_about():
+    with pytest.warns(UserWarning, match="'NA' in the column 'gen' of the table is taken as a level"):
+        layout = lay(random="gen", plots=FIELD.assign(gen=["NA", *FIELD["gen"][1:]]))
+    assert layout.random[0].axes[0].levels == ("NA", "g1", "g2", "g3")
 
 
 def test_columns_named_like_words_of_python():
