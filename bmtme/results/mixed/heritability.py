@@ -101,15 +101,15 @@ def _find_ratios(
             others = {residual: 1.0 / _count_plots(design, inside)}
             others |= _find_interaction(design, layout, named, inside)
         value, slopes = _divide(parts, others, result.estimates)
-        label = ", ".join(dict.fromkeys(filter(None, [level, section[0]])))
+        label = ", ".join(dict.fromkeys(filter(None, [level, *section[0]])))
         found.append((label, kind, value, float(result.derive(slopes)[0])))
     return found
 
 
 def _list_residuals(
     layout: Layout, named: Sequence[Named], records: np.ndarray
-) -> list[tuple[tuple[str, np.ndarray], int]]:
-    """Residual variances of some records: (label, records of the section), component."""
+) -> list[tuple[tuple[list[str], np.ndarray], int]]:
+    """Residual variances of some records: (section and level, records of both), component."""
     found = []
     for section in layout.residual:
         inside = section.cells >= 0
@@ -127,7 +127,7 @@ def _list_residuals(
                 some = codes == section.axes[over].levels.index(each.levels[0])
             if (some & records).any():
                 parts = [label, each.levels[0] if len(own) > 1 and each.levels else ""]
-                found.append(((", ".join(filter(None, parts)), some), each.place))
+                found.append(((parts, some), each.place))
     if not found:
         raise UsageError("The residual has no variance of its own parameters: use fit.derive().")
     return found

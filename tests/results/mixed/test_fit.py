@@ -331,6 +331,17 @@ def test_heritability_of_a_mean_over_sites(series):
     assert found == pytest.approx(g / (g + ge * sites + e * n), rel=1e-9)
 
 
+def test_heritability_of_each_trait_in_each_section(series):
+    fit = mixed.Model("yield + height ~ trait:site", "us(trait):line", "us(trait):units | site").fit(series)
+    table = fit.heritability("trait:line").set_index("level")["estimate"]
+    values = fit.components.set_index(["term", "parameter"])["estimate"]
+    assert table.index.tolist() == ["yield, N", "yield, S", "height, N", "height, S"]
+    for level, found in table.items():
+        trait, site = level.split(", ")
+        g = values["us(trait):line", f"variance {trait}"]
+        assert found == pytest.approx(g / (g + values[f'at(site, "{site}"):us(trait):units', f"variance {trait}"]))
+
+
 def test_weights():
     """A mean of n plots with weight n counts as much as its plots."""
     rng = np.random.default_rng(2)
