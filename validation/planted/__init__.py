@@ -10,6 +10,7 @@ from validation.planted import (
     data,
     decided,
     instruments,
+    mixed,
     pointwise,
     readers,
     replicates,
@@ -41,4 +42,5 @@ MUTANTS = (
     *told.TOLD,
     *instruments.INSTRUMENTS,
     *decided.DECIDED,
+    *mixed.MIXED,
 )

@@ -1,0 +1,125 @@
+"""Errors in mixed models: axes of covariances, the equations, the search, what is reported."""
+
+from __future__ import annotations
+
+from validation.planted.mutant import Mutant
+
+AXES, REML = "engines/mixed/test_axes.py::", "engines/mixed/test_reml.py::"
+EQUATIONS = "engines/mixed/test_equations.py::test_equations_are_the_model"
+SPATIAL, TRAITS, SECTIONS = (f"{EQUATIONS}[{case}-DenseCholesky]" for case in ("spatial", "traits", "sections"))
+DEFINITION = AXES + "test_axis_is_its_definition"
+
+MIXED = (
+    Mutant(
+        "mixed: a determinant of an autoregression with a plot too many",
+        "engines/mixed/axes.py",
+        "return -2 * (self.n - 1) * math.log(math.cosh(phi[0])), np",
+        "return -2 * self.n * math.log(math.cosh(phi[0])), np",
+        (DEFINITION + "[AR1(n=5)]", SPATIAL),
+    ),
+    Mutant(
+        "mixed: an autoregression without ends",
+        "engines/mixed/axes.py",
+        "inner[[0, -1]] = 0.0",
+        "inner[[0, -1]] = 1.0",
+        (DEFINITION + "[AR1(n=5)]", SPATIAL),
+    ),
+    Mutant(
+        "mixed: an autoregression that counts each plot twice",
+        "engines/mixed/axes.py",
+        "axis=0)[::-1] - X)[None]",
+        "axis=0)[::-1])[None]",
+        (DEFINITION + "[AR1(n=5)]", SPATIAL),
+    ),
+    Mutant(
+        "mixed: the determinant of an inverse for that of a known covariance",
+        "engines/mixed/axes.py",
+        "return self.log_det, np.zeros(0)",
+        "return -self.log_det, np.zeros(0)",
+        (TRAITS, SECTIONS),
+    ),
+    Mutant(
+        "mixed: correlations that several levels share are never negative",
+        "engines/mixed/covariances.py",
+        "    low = -1.0 / (n - 1)\n    p = float",
+        "    low = 0.0\n    p = float",
+        (DEFINITION + "[Corh(n=4)]", SECTIONS),
+    ),
+    Mutant(
+        "mixed: slopes as if the diagonal of a Cholesky factor were no logarithm",
+        "engines/mixed/covariances.py",
+        "np.where(i == j, L[i, j], 1.0)\n        D = D",
+        "1.0\n        D = D",
+        (DEFINITION + "[Unstructured(n=4)]", SPATIAL, TRAITS),
+    ),
+    Mutant(
+        "mixed: entries off the diagonal count once in traces",
+        "engines/mixed/equations.py",
+        "off = self.pattern.indices != np",
+        "off = self.pattern.indices < 0 * np",
+        (SPATIAL, TRAITS, SECTIONS),
+    ),
+    Mutant(
+        "mixed: the information of maximum likelihood",
+        "engines/mixed/equations.py",
+        "information -= moved.T @ self.factor.solve(moved)",
+        "information -= 0.0 * moved.T @ self.factor.solve(moved)",
+        (SPATIAL, TRAITS, SECTIONS),
+    ),
+    Mutant(
+        "mixed: the determinant of weights with the wrong sign",
+        "engines/mixed/equations.py",
+        "-float(np.log(problem.weights).sum())",
+        "float(np.log(problem.weights).sum())",
+        (TRAITS,),
+    ),
+    Mutant(
+        "mixed: slopes along one axis without the precision of the others",
+        "engines/mixed/equations.py",
+        "others = weigh_all(axes, parts, x, but=a)",
+        "others = x",
+        (SPATIAL, TRAITS),
+    ),
+    Mutant(
+        "mixed: fixed effects without what least squares took",
+        "engines/mixed/equations.py",
+        "solution[: problem.rank] + problem.least_squares",
+        "solution[: problem.rank]",
+        (SPATIAL, REML + "test_balanced_groups_have_the_estimates_of_an_analysis_of_variance"),
+    ),
+    Mutant(
+        "mixed: sums of earlier columns stay",
+        "engines/mixed/problem.py",
+        "if own[j] > 0 and A[j, j] > OWN_SHARE * own[j]:",
+        "if own[j] > 0:",
+        (SPATIAL,),
+    ),
+    Mutant(
+        "mixed: whatever leaves dropped columns alone is estimable",
+        "engines/mixed/problem.py",
+        "gap = np.abs(K[:, others].toarray() - K[:, kept] @ sums)",
+        "gap = np.abs(K[:, others].toarray())",
+        (REML + "test_residuals_and_combinations",),
+    ),
+    Mutant(
+        "mixed: searches end where a Cholesky diagonal vanishes",
+        "engines/mixed/covariances.py",
+        "(j == column) & (i > column), -phi, phi)",
+        "(j == column) & (i > column), phi, phi)",
+        (REML + "test_any_start_reaches_the_same_top",),
+    ),
+    Mutant(
+        "mixed: standard errors of logarithms",
+        "engines/mixed/components.py",
+        "covariance = slopes @ spread @ slopes.T",
+        "covariance = spread",
+        (REML + "test_errors_are_those_of_the_average_information",),
+    ),
+    Mutant(
+        "mixed: a full likelihood of all records, without the fixed effects taken off",
+        "engines/mixed/result.py",
+        "(self.problem.n - self.problem.rank) * math.log",
+        "self.problem.n * math.log",
+        (REML + "test_balanced_groups_have_the_estimates_of_an_analysis_of_variance",),
+    ),
+)
