@@ -9,6 +9,7 @@ from validation.planted import (
     conditionals,
     data,
     decided,
+    fields,
     instruments,
     mixed,
     pointwise,
@@ -43,4 +44,5 @@ MUTANTS = (
     *instruments.INSTRUMENTS,
     *decided.DECIDED,
     *mixed.MIXED,
+    *fields.FIELDS,
 )
