@@ -11,8 +11,10 @@ from bmtme.cli.arguments import (
     add_common_options,
     add_format_options,
     add_ids_option,
+    add_pedigree_options,
     add_table_options,
     file_name,
+    settle_pedigree_options,
     split_names,
 )
 from bmtme.cli.inputs import check_optional_out, describe_file
@@ -86,15 +88,7 @@ def add_command(commands: Any) -> None:
     )
     group.add_argument("--weights", metavar="COL", help="column with weights, such as plots behind a mean")
     add_ids_option(group)
-    group.add_argument(
-        "--pedigree-columns",
-        action="append",
-        metavar="ID,SIRE,DAM",
-        help="of a pedigree: columns with the individual and its parents (default: id,sire,dam)",
-    )
-    group.add_argument(
-        "--pedigree-missing", action="append", metavar="CODE,...", help="further codes for an unknown parent"
-    )
+    add_pedigree_options(parser.add_argument_group("pedigree"))
     add_json_option(parser)
     add_table_options(parser)
     add_common_options(parser, text="folder for the tables; new or empty", required=False)
@@ -105,14 +99,7 @@ def check(args: argparse.Namespace) -> None:
     """Refuse options that do not belong together; names become lists, relationships a dict of files."""
     parser: Parser = args.parser
     args.missing = split_names(parser, "--missing", args.missing)
-    args.pedigree_missing = split_names(parser, "--pedigree-missing", args.pedigree_missing)
-    args.named_pedigree = args.pedigree_columns is not None
-    args.pedigree_columns = split_names(parser, "--pedigree-columns", args.pedigree_columns) or ["id", "sire", "dam"]
-    if len(args.pedigree_columns) != 3:
-        parser.error(
-            f"argument --pedigree-columns: expected three columns (individual, sire, dam), got "
-            f"{len(args.pedigree_columns)}"
-        )
+    settle_pedigree_options(args)
     files: dict[str, str] = {}
     for text in args.known or []:
         name, sign, file = (part.strip() for part in text.partition("="))
@@ -156,6 +143,7 @@ def read_known(args: argparse.Namespace, name: str, path: str) -> Any:
     ------
     DataError, UsageError
     """
+    from bmtme.cli.kinship import find_selfing
     from bmtme.data.relationship.files import read_relationship
     from bmtme.data.relationship.pedigree import pedigree_inverse
     from bmtme.data.relationship.pedigree_table import is_pedigree, read_pedigree
@@ -166,7 +154,8 @@ def read_known(args: argparse.Namespace, name: str, path: str) -> Any:
     if not is_pedigree(path, id, sire, dam) and not args.named_pedigree:
         return read_relationship(path, ids=args.ids)
     frame = read_pedigree(path, id, sire, dam)
-    return pedigree_inverse(frame, id, sire, dam, separate_sexes=False, missing=args.pedigree_missing)
+    selfing = find_selfing(args.selfing, frame)
+    return pedigree_inverse(frame, id, sire, dam, selfing=selfing, separate_sexes=False, missing=args.pedigree_missing)
 
 
 def write(fit: MixedFit, args: argparse.Namespace, out: Path) -> None:

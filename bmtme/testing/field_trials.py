@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from bmtme.data.relationship.pedigree import pedigree_relationship
+from bmtme.data.relationship.pedigree import pedigree_inverse
 from bmtme.engines.mixed.axes import AR1, Axis, Corh, FactorAnalytic, Identity, Known, Unstructured, Variance
 from bmtme.engines.mixed.problem import Problem, Section, Term
 from bmtme.engines.mixed.result import REML
@@ -173,25 +173,10 @@ def make_lupin(folder: Path, *interaction: Callable[[int], Axis], main: bool = F
 def read_gryphon(folder: Path) -> tuple[pd.DataFrame, Known]:
     """Records of the gryphons, with the place of each in the pedigree, and the inverse of its relationship."""
     records = pd.read_csv(folder / "gryphon" / "pheno.csv", dtype={"line": str})
-    pedigree = pd.read_csv(folder / "gryphon" / "pedigree.csv", dtype=str)
-    relationship = pedigree_relationship(pedigree)
-    places = {name: i for i, name in enumerate(relationship.lines)}
-    ids = pedigree.set_index("id").loc[list(relationship.lines)]
-    parents = [np.array([places.get(name, -1) for name in ids[column].fillna("")]) for column in ("sire", "dam")]
+    inverse = pedigree_inverse(pd.read_csv(folder / "gryphon" / "pedigree.csv", dtype=str))
+    places = {name: i for i, name in enumerate(inverse.lines)}
     records["animal"] = records["line"].map(places)
-    return records, invert_pedigree(np.asarray(relationship.matrix), *parents)
-
-
-def invert_pedigree(A: np.ndarray, sire: np.ndarray, dam: np.ndarray) -> Known:
-    """A^-1 = T' D^-1 T of a pedigree whose A is known: T takes half of each parent off, D is what Mendel adds."""
-    n = len(A)
-    T = np.eye(n)
-    for parent in (sire, dam):
-        known = np.flatnonzero(parent >= 0)
-        T[known, parent[known]] -= 0.5
-    d = np.einsum("ij,jk,ik->i", T, A, T, optimize=True)
-    sparse = sp.csr_matrix(T)
-    return Known(sparse.T @ sp.diags(1 / d) @ sparse, float(np.log(d).sum()))
+    return records, Known(sp.csr_matrix(inverse.matrix), inverse.log_determinant)
 
 
 def make_gryphon(folder: Path, sex: bool = True, others: bool = False) -> Problem:

@@ -10,6 +10,7 @@ from validation.planted import (
     conditionals,
     data,
     decided,
+    fields,
     instruments,
     mixed,
     pointwise,
@@ -47,4 +48,5 @@ MUTANTS = (
     *instruments.INSTRUMENTS,
     *decided.DECIDED,
     *mixed.MIXED,
+    *fields.FIELDS,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -150,6 +151,14 @@ class Plots:
             few = replace(self.table, frame=self.table.frame.iloc[first])
             texts = few.identifiers(name, formula, allow_missing=True)
             found = Factor.of(texts)
+            doubtful = [level for level in found.levels if level.lower() in self.table.form.codes]
+            if doubtful:
+                warnings.warn(
+                    f"{list_names(doubtful)} in the column {name!r} of {self.table.name} is taken as a level like any "
+                    "other: where it stands for a missing name, leave the cell empty.",
+                    UserWarning,
+                    stacklevel=5,
+                )
             self._factors[name] = Factor(found.codes[inverse], found.levels)
         return self._factors[name]
 

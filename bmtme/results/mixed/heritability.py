@@ -50,7 +50,7 @@ def tabulate_heritability(
         design = layout.random[place]
         for level, records, variance in _list_strata(design, place, layout, named):
             if kind == "cullis":
-                rows.append((level, kind, _find_cullis(design, place, layout, result, level, records), np.nan))
+                rows.append((level, kind, _find_cullis(design, place, layout, result, records), np.nan))
                 continue
             rows += _find_ratios(design, layout, result, named, level, records, variance, kind)
     return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se"])
@@ -98,18 +98,18 @@ def _find_ratios(
         parts = {variance: 1.0}
         others = {residual: 1.0}
         if kind == "mean":
-            others = {residual: 1.0 / _count_plots(design, layout, inside)}
+            others = {residual: 1.0 / _count_plots(design, inside)}
             others |= _find_interaction(design, layout, named, inside)
         value, slopes = _divide(parts, others, result.estimates)
-        label = ", ".join(dict.fromkeys(filter(None, [level, section[0]])))
+        label = ", ".join(dict.fromkeys(filter(None, [level, *section[0]])))
         found.append((label, kind, value, float(result.derive(slopes)[0])))
     return found
 
 
 def _list_residuals(
     layout: Layout, named: Sequence[Named], records: np.ndarray
-) -> list[tuple[tuple[str, np.ndarray], int]]:
-    """Residual variances of some records: (label, records of the section), component."""
+) -> list[tuple[tuple[list[str], np.ndarray], int]]:
+    """Residual variances of some records: (section and level, records of both), component."""
     found = []
     for section in layout.residual:
         inside = section.cells >= 0
@@ -127,7 +127,7 @@ def _list_residuals(
                 some = codes == section.axes[over].levels.index(each.levels[0])
             if (some & records).any():
                 parts = [label, each.levels[0] if len(own) > 1 and each.levels else ""]
-                found.append(((", ".join(filter(None, parts)), some), each.place))
+                found.append(((parts, some), each.place))
     if not found:
         raise UsageError("The residual has no variance of its own parameters: use fit.derive().")
     return found
@@ -144,7 +144,7 @@ def _list_entries(design: Design, records: np.ndarray) -> np.ndarray:
     return entries
 
 
-def _count_plots(design: Design, layout: Layout, records: np.ndarray) -> float:
+def _count_plots(design: Design, records: np.ndarray) -> float:
     """Harmonic mean of the plots of an entry."""
     _, counts = np.unique(_list_entries(design, records), return_counts=True)
     return float(len(counts) / np.sum(1.0 / counts))
@@ -178,7 +178,7 @@ def _divide(parts: dict[int, float], others: dict[int, float], estimates: np.nda
     return a / total, (top * b - rest * a) / total**2
 
 
-def _find_cullis(design: Design, place: int, layout: Layout, result: REML, level: str, records: np.ndarray) -> float:
+def _find_cullis(design: Design, place: int, layout: Layout, result: REML, records: np.ndarray) -> float:
     """1 - mean PEV of a difference / mean variance of a difference, over the effects that have records."""
     places = np.unique(design.cells[records])
     n = len(places)

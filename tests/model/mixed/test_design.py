@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 import bmtme
+from bmtme.data.tables.cells import NumberFormat
+from bmtme.data.tables.files import Table
 from bmtme.errors import BmtmeError, DataError, UsageError
 from bmtme.model.mixed.design import lay_out
 from bmtme.model.mixed.fixed import parse_fixed
 from bmtme.model.mixed.parser import parse_random, parse_residual
-from bmtme.model.mixed.plots import Plots
+from bmtme.model.mixed.plots import Plots, guess_numbers
 from bmtme.results.mixed.problem import make_problem
 
 #: Two sites; site B has a missing plot, and a plot without a value; the columns are numbers as text.
@@ -167,6 +169,24 @@ def test_numbers_are_covariates_and_names_are_factors():
     assert lay("yield ~ gen", plots=order).columns.names == ("Intercept", "gen[T.g1]", "gen[T.g2]")
 
 
+def test_columns_of_files_that_are_numbers():
+    cells = {
+        "line": ["001", "002", "003"],
+        "site": ["1", "2", "2"],
+        "y": ["1,5", "x", " -2e1 "],
+        "z": ["", "NA", "."],
+        "w": ["1", "", "b"],
+    }
+    table = Table(pd.DataFrame(cells, dtype=object), "plots.csv", form=NumberFormat(",", ("x",)))
+    frame = guess_numbers(table)
+    assert frame["line"].tolist() == ["001", "002", "003"]
+    assert frame["site"].tolist() == [1.0, 2.0, 2.0]
+    np.testing.assert_array_equal(frame["y"], [1.5, np.nan, -20.0])
+    assert frame["w"].fillna("-").tolist() == ["1", "-", "b"]
+    assert frame["z"].fillna("-").tolist() == ["-", "NA", "."]  # as names, which are asked about
+    assert table.frame["y"].tolist() == cells["y"]
+
+
 def test_a_number_that_divides_plots_is_asked_about(recwarn):
     plots = FIELD.assign(site=[1, 1, 1, 1, 2, 2, 2, 2])
     lay("yield ~ C(site)", residual="units | site", plots=plots)
@@ -174,6 +194,12 @@ def test_a_number_that_divides_plots_is_asked_about(recwarn):
     assert not recwarn.list
     with pytest.warns(UserWarning, match="'site' holds numbers and is a covariate in the fixed formula"):
         lay("yield ~ site", residual="units | site", plots=plots)
+
+
+def test_a_level_like_a_code_for_missing_is_asked_about():
+    with pytest.warns(UserWarning, match="'NA' in the column 'gen' of the table is taken as a level"):
+        layout = lay(random="gen", plots=FIELD.assign(gen=["NA", *FIELD["gen"][1:]]))
+    assert layout.random[0].axes[0].levels == ("NA", "g1", "g2", "g3")
 
 
 def test_columns_named_like_words_of_python():

@@ -33,14 +33,14 @@ def make_terms(draw, structures=STRUCTURES, place=None):
 
 
 @given(st.lists(make_terms(), max_size=4, unique_by=str))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_random_parts_print_as_their_formula(terms):
     part = Random(tuple(terms))
     assert parse_random(str(part)) == part
 
 
 @given(make_terms(structures=tuple(name for name in STRUCTURES if name != "known")))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_residual_parts_print_as_their_formula(term):
     part = Residual((term,))
     assert parse_residual(str(part)) == part

@@ -97,7 +97,7 @@ class Dense:
         Z, G = self.Z[place], self.G[place]
         return G @ Z.T @ self.P @ self.y, G - G @ Z.T @ self.P @ Z @ G
 
-    def information(self, terms: list[str]) -> np.ndarray:
+    def information(self) -> np.ndarray:
         """Average information of parameters in which V is linear, by differences: (k, k)."""
         table = self.fit.components
         slopes = []

@@ -12,6 +12,7 @@ import scipy.stats
 import bmtme
 from bmtme import mixed
 from bmtme.errors import UsageError
+from bmtme.results.record import read_record
 from tests.results.mixed.dense import Dense, project
 
 FITS = ("simple", "rich", "pair")
@@ -56,7 +57,7 @@ def test_components(fit):
     assert residual.iloc[-1]
     assert residual.is_monotonic_increasing
     free = (table["bound"] == "").to_numpy()
-    spread = np.linalg.inv(Dense(fit).information([])[np.ix_(free, free)])
+    spread = np.linalg.inv(Dense(fit).information()[np.ix_(free, free)])
     np.testing.assert_allclose(table["se"][free], np.sqrt(np.diag(spread)), rtol=1e-4)
     np.testing.assert_allclose(table["z"][free], (table["estimate"] / table["se"])[free])
 
@@ -129,7 +130,7 @@ def test_wald(fit):
         (own,) = [j for j, term in enumerate(terms) if term == last["term"]]
         H = np.eye(1, len(terms), own)
         slopes = dense.slopes_of_fixed(H)[:, 0, 0]
-        spread = np.linalg.inv(dense.information([]))
+        spread = np.linalg.inv(dense.information())
         satterthwaite = 2 * dense.C[own, own] ** 2 / (slopes @ spread @ slopes)
         assert last["den_df"] == pytest.approx(satterthwaite, rel=1e-3)
         assert last["p"] == pytest.approx(scipy.stats.f.sf(last["f"], 1, last["den_df"]))
@@ -159,7 +160,7 @@ def test_functions_of_parameters(simple, pair):
     g, c, e = simple.components["estimate"]
     ratio = simple.derive("line / (line + site:col + residual)")
     assert ratio.estimate == pytest.approx(g / (g + c + e))
-    spread = np.linalg.inv(Dense(simple).information([]))
+    spread = np.linalg.inv(Dense(simple).information())
     total = g + c + e
     slopes = np.array([(total - g) / total**2, -g / total**2, -g / total**2])
     if (simple.components["bound"] == "").all():
@@ -328,6 +329,17 @@ def test_heritability_of_a_mean_over_sites(series):
     sites = np.mean(1 / plots.groupby("line")["site"].nunique())
     found = fit.heritability("line", "mean")["estimate"].item()
     assert found == pytest.approx(g / (g + ge * sites + e * n), rel=1e-9)
+
+
+def test_heritability_of_each_trait_in_each_section(series):
+    fit = mixed.Model("yield + height ~ trait:site", "us(trait):line", "us(trait):units | site").fit(series)
+    table = fit.heritability("trait:line").set_index("level")["estimate"]
+    values = fit.components.set_index(["term", "parameter"])["estimate"]
+    assert table.index.tolist() == ["yield, N", "yield, S", "height, N", "height, S"]
+    for level, found in table.items():
+        trait, site = level.split(", ")
+        g = values["us(trait):line", f"variance {trait}"]
+        assert found == pytest.approx(g / (g + values[f'at(site, "{site}"):us(trait):units', f"variance {trait}"]))
 
 
 def test_weights():
@@ -536,3 +548,14 @@ def test_compiling_is_announced(series, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     model.fit(series, progress=True)
     assert "REML: evaluation" in capsys.readouterr().err
+
+
+def test_a_folder_of_it(rich, tmp_path):
+    rich.save(tmp_path / "run", safe_text=True)
+    record, columns = read_record(tmp_path / "run", "mixed")
+    assert record["notes"] == list(rich.notes)
+    assert record["parameters"] == rich.n_parameters
+    assert record["blups"] == {"blup-known-line.csv": "known(line)", "blup-at-site-N-col.csv": 'at(site, "N"):col'}
+    assert columns["blup-known-line.csv"]["line"] == "escaped text"
+    with pytest.raises(UsageError, match="is not empty"):
+        rich.save(tmp_path / "run")
