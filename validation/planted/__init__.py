@@ -14,6 +14,7 @@ from validation.planted import (
     readers,
     replicates,
     reported,
+    sparse,
     structures,
     sweeps,
     told,
@@ -41,4 +42,5 @@ MUTANTS = (
     *told.TOLD,
     *instruments.INSTRUMENTS,
     *decided.DECIDED,
+    *sparse.SPARSE,
 )
