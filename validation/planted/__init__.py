@@ -18,6 +18,7 @@ from validation.planted import (
     readers,
     replicates,
     reported,
+    sparse,
     structures,
     sweeps,
     told,
@@ -49,4 +50,5 @@ MUTANTS = (
     *decided.DECIDED,
     *mixed.MIXED,
     *fields.FIELDS,
+    *sparse.SPARSE,
 )
