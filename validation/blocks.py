@@ -34,6 +34,8 @@ READ: dict[str, dict[str, Any]] = {
 #: Replicates, and variance of the blocks in residual variances.
 SIMULATED = ((2, 0.3), (2, 0.03), (1, 0.3))
 CHAINS = {"draws": 2000, "tune": 1000, "chains": 2}
+#: Hidden cells of single plots from which on a correlation within blocks is told of an environment.
+FEWEST = 50
 #: Fewest effective draws for each draw of a standard deviation of blocks, in the prototype 0.065 to 0.30.
 LEAST = 0.05
 
@@ -167,7 +169,7 @@ def score(cv: Any, trial: bmtme.Trial) -> tuple[float, ...]:
     table = cv.predictions.join(single[single["size"] == 1]["first"], on=["line", "env"]).dropna(subset=["first"])
     keys = [table["partition"], table["env"], table["first"]]
     deviations = table[["observed", "mean"]] - table[["observed", "mean"]].groupby(keys).transform("mean")
-    within = [here.corr().iloc[0, 1] for _, here in deviations.groupby(table["env"])]
+    within = [here.corr().iloc[0, 1] for _, here in deviations.groupby(table["env"]) if len(here) >= FEWEST]
     variance = cv.predictions.groupby(["partition", "env"])["observed"].var().mean()
     return (
         float(scores["pearson"].mean()), float(scores["msep"].mean() / variance), float(scores["coverage_90"].mean()),

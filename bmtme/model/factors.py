@@ -173,7 +173,8 @@ def find_blocks(name: str, labels: Sequence[str], env: np.ndarray, observed: np.
     for i in range(n_env):
         here = np.flatnonzero(env == i)
         groups = group_labels([labels[n] for n in here.tolist()])
-        there = np.array([observed[here[mine]].any(axis=0) for mine in groups.values()]).reshape(-1, observed.shape[1])
+        each = [observed[here[mine]].any(axis=0) for mine in groups.values()]
+        there = np.array(each, dtype=bool).reshape(-1, observed.shape[1])
         there &= there.sum(axis=0) > 1
         if "" in groups or not there.any():
             continue

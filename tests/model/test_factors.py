@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bmtme.errors import UsageError
-from bmtme.model.factors import FEWEST_LINES, find_replicates, name_replicates
+from bmtme.model.factors import FEWEST_LINES, find_blocks, find_replicates, name_replicates
 
 ENVS = ("E1", "E2")
 
@@ -92,3 +92,17 @@ def test_what_cannot_be_told_is_refused_by_name():
     with pytest.raises(UsageError, match=r"rep_effect='random': every replicate of every environment holds one line"):
         find("random", *((0, str(j), [j], "01") for j in range(12)))
     assert find("random", (1, "1", range(6), "01"), (1, "2", range(6), "01"), (1, "3", [4], "01")).active.all()
+
+
+def test_blocks_are_levels_within_environments():
+    """The second trait stands in one block of E1 alone; E2 has one block, E3 no record, E4 no labels."""
+    env = np.array([0, 0, 0, 1, 1, 3, 3])
+    observed = np.array([[1, 1], [1, 1], [1, 0], [1, 1], [1, 1], [1, 1], [1, 1]], bool)
+    found = find_blocks("row", ["2", "2", "1", "1", "1", "", ""], env, observed, 4)
+    assert (found.name, found.labels, found.random, found.kind) == ("row", ("1", "2"), True, "block")
+    np.testing.assert_array_equal(found.level, [1, 1, 0, -1, -1, -1, -1])
+    np.testing.assert_array_equal(found.env, [0, 0])
+    np.testing.assert_array_equal(found.active, [[True, False], [True, False]])
+    none = find_blocks("row", ["1"] * 7, env, observed, 4)
+    assert none.active.shape == (0, 2)
+    assert (none.level == -1).all()

@@ -216,6 +216,22 @@ def test_scores_count_the_effects_of_blocks():
     assert cv["block",].run["data"]["trial_digest"] == cv[()].run["data"]["trial_digest"]
 
 
+def test_whole_environments_hidden():
+    """Their blocks have no estimate, and their variance is counted; slopes of covariates are those of the others."""
+    frame, sim, _ = make_data(lines=12, envs=3, reps=1)
+    frame["stand"] = np.random.default_rng(1).normal(50, 5, len(frame))
+    columns = {"line": "line", "env": "env", "traits": ["T1", "T2"]}
+    trial = Trial.from_frame(frame, **columns, blocks=["block"], covariates=["stand"])
+    short = {"draws": 6, "tune": 4, "chains": 2, "sampler": "gibbs"}
+    plain = Trial.from_frame(frame, **columns)
+    cv, without = (
+        bmtme.cross_validate(each, sim.relationship, BMTME(), bmtme.NewEnvironments(), **short)
+        for each in (trial, plain)
+    )
+    assert len(cv.predictions) == len(without.predictions) == 3 * 12 * 2
+    assert np.isfinite(cv.predictions[["mean", "mean_lower", "crps"]].to_numpy()).all()
+
+
 def test_replicates_that_are_the_blocks_have_one_effect():
     """By default it is that of the blocks; asked for, the effect of the replicates is refused."""
     frame, sim, _ = make_data(lines=12)
