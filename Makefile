@@ -1,7 +1,7 @@
 # Needs make and a Python that can make virtual environments; everything else is installed into $(VENV).
 #
 #   make test PYTHON=python3.12 VENV=.venv-py312     another interpreter beside the usual one
-#   make test PYTEST_ARGS='-m "not slow"'            some of the tests
+#   make test PYTEST_ARGS=tests/data                 some of the tests
 #   make test WORKERS=0                              one after another, in this process
 
 PYTHON ?=
@@ -30,12 +30,13 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo notebooks test coverage lint validate mutants versions clean stale
+.PHONY: help demo notebooks test slow coverage lint validate mutants versions clean stale
 
 help:
 	@echo 'make demo      a short run on simulated data, from phenotypes to predictions'
 	@echo 'make notebooks execute the notebooks of examples/ anew, from their .py'
 	@echo 'make test      the tests (PYTEST_ARGS=... for pytest, WORKERS=N at a time)'
+	@echo 'make slow      the tests that it leaves out: joint distributions at length, planted errors'
 	@echo 'make coverage  which lines of the compiled sources the tests reach, run as plain Python'
 	@echo 'make lint      ruff and mypy'
 	@echo 'make validate  the quick part of the statistical validation'
@@ -52,7 +53,10 @@ notebooks: $(STAMP)
 	"$(BIN)/python" -m tests.helpers.notebooks
 
 test: $(STAMP)
-	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_ARGS)
+
+slow: $(STAMP)
+	"$(BIN)/python" -m pytest -n $(WORKERS) --dist load -m slow $(PYTEST_ARGS)
 
 coverage: $(STAMP)
 	"$(BIN)/python" -m tests.helpers.coverage

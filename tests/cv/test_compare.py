@@ -423,6 +423,7 @@ def test_stars_allow_for_the_number_of_cells():
     assert row["p"] < 0.05 < row["p_adjusted"]
 
 
+@pytest.mark.slow
 def test_exchangeable_models_are_seldom_told_apart_and_different_ones_often():
     """The whole way from predictions, on 50 sets; a naive paired t test would reject more."""
     rejected, naive, found = [], [], []

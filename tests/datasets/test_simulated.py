@@ -50,6 +50,7 @@ def test_moments(relationship):
     close_to_covariance(residuals, truth["R_e"])
 
 
+@pytest.mark.slow
 def test_effects_follow_the_relationship():
     # Over many small data sets: E b1 b1' = G Sigma_t[l, l], lines within and between blocks.
     draws = np.stack([simulate(lines=12, relationship="blocks", seed=seed).truth["b1"]["T1"] for seed in range(400)])

@@ -51,6 +51,7 @@ def calibrate(study, replicates):
     return collect_replicates(study, run_study(study, replicates, seed=2, cores=2))
 
 
+@pytest.mark.slow
 def test_collapsed_is_calibrated():
     result = calibrate(small_study(), 80)
     assert result.failed == 0
@@ -71,6 +72,7 @@ def wrong_residuals(problem):
     return problem._replace(within=3.0 * problem.within)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", [wrong_prior, wrong_residuals], ids=lambda x: x.__name__)
 def test_planted_errors_are_caught(mutant):
     result = calibrate(small_study(mutant), 50)
@@ -212,6 +214,7 @@ class Narrow(MainAndInteraction):
     back = staticmethod(narrow_back)
 
 
+@pytest.mark.slow
 def test_a_wrong_prior_in_a_structure_is_caught():
     """The right one passes, with the same replicates."""
     for structure, caught in ((MainAndInteraction, False), (Narrow, True)):

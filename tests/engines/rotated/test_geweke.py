@@ -87,11 +87,13 @@ def test_sweeps_leave_the_joint_distribution(name, run):
     check(compare(name, run), 150)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["every-column", "identity", "one-environment"])
 def test_block_sweep_with_other_layouts(name):
     check(compare(name, sweep_gibbs), 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [sweep_gibbs, sweep_collapsed], ids=lambda run: run.__name__)
 def test_several_augmentations_a_sweep(run):
     def run_with_inner(rng, p, s, w, n, draws):
@@ -162,6 +164,7 @@ def late_residual(rng, p, s, w, n, draws):
     return int(run_late(rng, *hold(p, s, w), 0, n, hold_draws(draws)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutant, statistic",
     [
@@ -191,6 +194,7 @@ def blind_walk(rng, p, s, w, n, draws):
     return sweep_collapsed(rng, p._replace(patterns=patterns), s, w, n, draws)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant, statistic", [(wide_walk, "log|Sigma_t|"), (blind_walk, "cor R_e[1,0] spread")])
 def test_planted_errors_in_the_collapsed_sampler_are_caught(mutant, statistic):
     comparison = compare("unstructured", mutant)
