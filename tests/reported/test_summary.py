@@ -69,13 +69,13 @@ def test_every_row_of_the_summary(fitted, quantities):
 
 
 def nudge_middle(values):
-    """The same values thrice: as they are, and one of the two around the median a trifle smaller or larger.
+    """The same values some times: as they are, and one of the two around the median a trifle smaller or larger.
 
     Both are equally far from the median, and R-hat of the folded draws ranks these distances: which comes first is
     decided by the last bit, which depends on the order of the arithmetic.
     """
     place = np.unravel_index(np.argsort(values, axis=None)[values.size // 2], values.shape)
-    for factor in (1.0, 1.0 - 1e-12, 1.0 + 1e-12):
+    for factor in (1.0, *(1.0 + k * 1e-12 for k in (-5, -3, -2, -1, 1, 2, 3, 5))):
         nudged = values.copy()
         nudged[place] *= factor
         yield nudged
