@@ -79,6 +79,14 @@ def test_common_part_of_several_traits():
     errors = share_errors(se, correlation[:2, :2], np.zeros(3, int), 1)
     np.testing.assert_allclose(errors.common[0], [[0.25, 0.6], [0.6, 4.0]])
     np.testing.assert_array_equal(errors.uncertain, [False, True, True])
+    # Where one trait alone is less precise, as much as leaves no error a negative variance.
+    se, correlation = np.array([[1.0, 1.0], [1.0, 3.0]]), np.array([[1.0, 0.8], [0.8, 1.0]])
+    errors = share_errors(se, correlation, np.zeros(2, int), 1)
+    share = errors.common[0, 0, 0]
+    assert 0.1 < share < 0.9
+    np.testing.assert_allclose(errors.common[0], share * correlation)
+    np.testing.assert_allclose(errors.common[0] + errors.rest[1], [[1.0, 2.4], [2.4, 9.0]])
+    np.testing.assert_allclose(eigvalsh(errors.rest[1])[0], 0.0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", PAIRS)
