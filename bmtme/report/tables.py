@@ -67,6 +67,7 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
     # A single value of a line may be a plot, or a mean of several.
     record = "plot" if (trial.plots() > 1).any() else "record"
+    record = "value without error" if data.get("standard_errors") else record
     parts, others = [label_facts(facts, width)], list[str]()
     for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.title}.values():
         rows, columns = lay_out_rows(quantity, envs, traits)

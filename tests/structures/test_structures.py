@@ -112,7 +112,7 @@ def compare_slopes(gradient, theta, held):
 def test_structures_are_refused_what_they_cannot_serve_only():
     counts = {name: sum(scene[0] == name for scene in SCENES) for name in PAIRS}
     assert {counts[name] for name in ("made up", "by environment", "common correlation", "scaled")} == {14}
-    assert counts["free"] == counts["free by environment"] == 6
+    assert counts["free"] == counts["free by environment"] == 5
     assert {design for name, _, design in SCENES if name == "by trait"} == {"complete", "missing", "means-of-plots"}
     assert {design for name, _, design in SCENES if name == "interaction"} == set(DESIGNS) - {"one-environment"}
     assert {design for name, _, design in SCENES if name == "separable"} == set(DESIGNS[:4])
