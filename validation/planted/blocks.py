@@ -43,7 +43,7 @@ BLOCKS = (
         SLOPES,
         "add_row(-r[c * L + p.col_trait[m]], x.design[c, m], s.Y[m])",
         "add_row(0.0, x.design[c, m], s.Y[m])",
-        (EFFECTS + "test_slopes[complete-False-False-0.0]",),
+        (EFFECTS + "test_slopes[missing-False-False-0.0]",),
     ),
     Mutant(
         "covariates: records that lack a trait keep the whole slope",
