@@ -51,6 +51,7 @@ _WHERE = {
     "cross_validate": "bmtme.cv.run",
     "suggest_models": "bmtme.suggestions",
     "simulate": "bmtme.datasets",
+    "simulate_selection": "bmtme.datasets",
     "BmtmeError": "bmtme.errors",
     "DataError": "bmtme.errors",
     "UsageError": "bmtme.errors",
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     from bmtme.data.relationship.pedigree import pedigree_inverse, pedigree_relationship
     from bmtme.data.relationship.pedigree_table import find_families, read_pedigree
     from bmtme.data.trial import Trial, read_trial
-    from bmtme.datasets import simulate
+    from bmtme.datasets import simulate, simulate_selection
     from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError
     from bmtme.model.baselines import EnvironmentMeans, SingleTrait
     from bmtme.model.structure import BMTME, HalfT, InverseWishart

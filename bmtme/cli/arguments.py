@@ -213,7 +213,9 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
     group.add_argument(
         "--drop-unrelated", action="store_true", help="leave out lines that GRM does not hold, instead of refusing them"
     )
-    _add_pedigree_options(parser)
+    group = parser.add_argument_group("pedigree")
+    add_pedigree_options(group)
+    _add_founders_option(group)
 
 
 def check_data_options(args: argparse.Namespace) -> None:
@@ -260,9 +262,8 @@ def add_marker_options(group: Any) -> None:
     )
 
 
-def _add_pedigree_options(parser: Parser) -> None:
-    """How a table of a pedigree is written, and what is made of it."""
-    group = parser.add_argument_group("pedigree")
+def add_pedigree_options(group: Any) -> None:
+    """How a table of a pedigree is written, and generations of selfing."""
     group.add_argument(
         "--pedigree-columns",
         action="append",
@@ -280,6 +281,22 @@ def _add_pedigree_options(parser: Parser) -> None:
         metavar="COL|N",
         help="generations of selfing between cross and line: a column of the pedigree, or one number for all",
     )
+
+
+def settle_pedigree_options(args: argparse.Namespace) -> None:
+    """Names become lists; three columns are expected."""
+    parser: Parser = args.parser
+    columns = split_names(parser, "--pedigree-columns", args.pedigree_columns)
+    args.pedigree_missing = split_names(parser, "--pedigree-missing", args.pedigree_missing)
+    args.named_pedigree = columns is not None
+    args.pedigree_columns = columns or ["id", "sire", "dam"]
+    if len(args.pedigree_columns) != 3:
+        parser.error(
+            f"argument --pedigree-columns: expected three columns (individual, sire, dam), got {len(columns or [])}"
+        )
+
+
+def _add_founders_option(group: Any) -> None:
     group.add_argument(
         "--founders",
         action="store_true",
@@ -291,23 +308,16 @@ def _check_pedigree_options(args: argparse.Namespace) -> None:
     """Refuse them without a pedigree; names become lists."""
     parser: Parser = args.parser
     args.families = getattr(args, "families", None)
-    columns = split_names(parser, "--pedigree-columns", args.pedigree_columns)
-    args.pedigree_missing = split_names(parser, "--pedigree-missing", args.pedigree_missing)
     file = args.relationship not in (None, "identity")
     for option, given, there in (
-        ("--pedigree-columns", columns is not None, file or args.families is not None),
-        ("--pedigree-missing", args.pedigree_missing is not None, file or args.families is not None),
+        ("--pedigree-columns", args.pedigree_columns, file or args.families is not None),
+        ("--pedigree-missing", args.pedigree_missing, file or args.families is not None),
         ("--selfing", args.selfing is not None, file),
         ("--founders", args.founders, file),
     ):
         if given and not there:
             parser.error(f"argument {option}: needs a pedigree, as --relationship")
-    args.named_pedigree = columns is not None
-    args.pedigree_columns = columns or ["id", "sire", "dam"]
-    if len(args.pedigree_columns) != 3:
-        parser.error(
-            f"argument --pedigree-columns: expected three columns (individual, sire, dam), got {len(columns or [])}"
-        )
+    settle_pedigree_options(args)
 
 
 def add_model_options(parser: Parser, chains: int, several: bool) -> None:

@@ -1,17 +1,28 @@
-"""``bmtme grm``: a relationship matrix from markers, checked, and written in the format that is wanted."""
+"""``bmtme grm``: a relationship matrix from markers or a pedigree, checked, in the format that is wanted."""
 
 from __future__ import annotations
 
 import argparse
 import textwrap
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.cli.arguments import Parser, add_common_options, add_ids_option, add_marker_options, file_name, number
+from bmtme.cli.arguments import (
+    Parser,
+    add_common_options,
+    add_ids_option,
+    add_marker_options,
+    add_pedigree_options,
+    file_name,
+    number,
+    settle_pedigree_options,
+)
 from bmtme.cli.streams import say, width
 from bmtme.errors import UsageError
+from bmtme.words import count_noun
 
 if TYPE_CHECKING:
     from bmtme.data.relationship.matrix import Relationship
@@ -29,11 +40,14 @@ MARKER_OPTIONS = (
     "method",
     "bandwidth",
 )
+#: Options about a pedigree.
+PEDIGREE_OPTIONS = ("pedigree_columns", "pedigree_missing", "selfing")
 #: Duplicated lines that are listed; of more, the number is said.
 LISTED = 20
 
 USAGE = """\
 bmtme grm MARKERS --out GRM [options]
+       bmtme grm PED --pedigree --out GRM [--selfing COL|N] [--blend W] [--bend]
        bmtme grm GRM --matrix --out GRM [--blend W] [--bend]"""
 
 EPILOG = """\
@@ -42,6 +56,8 @@ example:
       --out grm.csv.gz
   bmtme fit pheno.csv --relationship grm.csv.gz --line line --env env \\
       --traits Yield,PH --out run
+  bmtme grm ped.csv --pedigree --pedigree-columns animal,father,mother \\
+      --out a.csv.gz
 
 MARKERS, by its ending:
   .bed                PLINK, with .bim and .fam (pip install 'bmtme[plink]')
@@ -60,6 +76,10 @@ are replaced by the marker's mean. Lines of PLINK's and GCTA's files are named
 by the individual's ID, or by the family's where all have the same; --ids says
 which.
 
+With --pedigree, the file is a table with a row for each individual and its
+parents: the additive relationship, with inbreeding. An unknown parent is 0,
+empty, NA or another code of --pedigree-missing.
+
 With --matrix, the relationship may be in any format that fit, cv and check read
 (see 'bmtme fit --help'); --inverse if the file holds the inverse of it.
 
@@ -75,9 +95,9 @@ def add_command(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "grm",
-        help="make a genomic relationship matrix from markers",
+        help="make a relationship matrix from markers or a pedigree",
         description="Make the relationship matrix of lines from their markers (VanRaden 2008), with\n"
-        "quality control; or blend, bend or convert one.",
+        "quality control, or from their pedigree; or blend, bend or convert one.",
         usage=USAGE,
         epilog=EPILOG,
     )
@@ -130,6 +150,9 @@ def add_command(commands: Any) -> None:
     group.add_argument(
         "--inverse", action="store_true", help="with --matrix: the file holds the inverse of the relationship"
     )
+    group = parser.add_argument_group("pedigree")
+    group.add_argument("--pedigree", action="store_true", help="MARKERS is a pedigree, a table")
+    add_pedigree_options(group)
     add_common_options(parser, "GRM", "file for the relationship; new")
     parser.set_defaults(parser=parser, check=check, check_out=check_out, run=run)
 
@@ -151,10 +174,23 @@ def check(args: argparse.Namespace) -> None:
         parser.error("argument --bandwidth: is for --method gaussian")
     if args.inverse and not args.matrix:
         parser.error("argument --inverse: is for --matrix")
-    if args.matrix:
-        for option in MARKER_OPTIONS:
-            if getattr(args, option) != parser.get_default(option):
-                parser.error(f"argument --{option.replace('_', '-')}: is about markers, which --matrix excludes")
+    if args.matrix and args.pedigree:
+        parser.error("argument --pedigree: a file is a pedigree or a --matrix, not both")
+    instead = "--matrix" if args.matrix else "--pedigree" if args.pedigree else None
+    if instead:
+        _refuse_others(args, MARKER_OPTIONS, f"is about markers, which {instead} excludes")
+    if args.pedigree:
+        _refuse_others(args, ("ids",), "is about files of PLINK and GCTA, which --pedigree excludes")
+        settle_pedigree_options(args)
+    else:
+        _refuse_others(args, PEDIGREE_OPTIONS, "is for --pedigree")
+
+
+def _refuse_others(args: argparse.Namespace, options: Sequence[str], reason: str) -> None:
+    parser: Parser = args.parser
+    for option in options:
+        if getattr(args, option) != parser.get_default(option):
+            parser.error(f"argument --{option.replace('_', '-')}: {reason}")
 
 
 def check_out(name: str) -> Path:
@@ -180,6 +216,8 @@ def run(args: argparse.Namespace, out: Path) -> int:
     if args.matrix:
         relationship, n_markers = read_relationship(args.markers, ids=args.ids, inverse=args.inverse or None), 0
         say(f"read: {len(relationship)} lines")
+    elif args.pedigree:
+        relationship, n_markers = _from_pedigree(args), 0
     else:
         relationship, n_markers = _from_markers(args)
     if args.blend is not None:
@@ -193,6 +231,37 @@ def run(args: argparse.Namespace, out: Path) -> int:
     write_relationship(relationship, out, markers=n_markers)
     say(f"written to {', '.join(str(target) for target in targets)}")
     return 0
+
+
+def _from_pedigree(args: argparse.Namespace) -> Relationship:
+    """Relationship of a pedigree; what it holds is said."""
+    from bmtme.checkup.kin import find_odd_parents
+    from bmtme.cli.kinship import find_selfing
+    from bmtme.data.relationship.pedigree import pedigree_relationship
+    from bmtme.data.relationship.pedigree_table import read_pedigree
+
+    id, sire, dam = args.pedigree_columns
+    frame = read_pedigree(args.markers, id, sire, dam)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* without (a row of its|rows of their) own")  # said below
+        relationship = pedigree_relationship(
+            frame,
+            id,
+            sire,
+            dam,
+            selfing=find_selfing(args.selfing, frame),
+            separate_sexes=False,  # plants may be both
+            missing=args.pedigree_missing,
+        )
+    inbreeding = relationship.matrix.diagonal() - 1.0
+    founders = len(relationship) - len(frame)
+    added = f", {count_noun(founders, 'founder')} among them without a row" if founders else ""
+    say(f"read: {count_noun(len(relationship), 'individual')}{added}")
+    inbred = int((inbreeding > 1e-12).sum())
+    say(f"inbreeding: mean {inbreeding.mean():.4g}, largest {inbreeding.max():.4g}; {inbred} inbred")
+    for finding in find_odd_parents(frame, id, sire, dam, args.pedigree_missing):
+        _say_wrapped([finding.summary])
+    return relationship
 
 
 def _from_markers(args: argparse.Namespace) -> tuple[Relationship, int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bmtme.data.relationship.matrix import Relationship
 
-__all__ = ["IDENTITY", "Kinship", "read_kinship"]
+__all__ = ["IDENTITY", "Kinship", "find_selfing", "read_kinship"]
 
 #: In place of a file: unrelated lines.
 IDENTITY = "identity"
@@ -61,7 +61,7 @@ def read_kinship(args: argparse.Namespace, lines: Sequence[str]) -> Kinship:
         id,
         sire,
         dam,
-        selfing=_find_selfing(args.selfing, frame),
+        selfing=find_selfing(args.selfing, frame),
         separate_sexes=False,  # plants may be both; of animals, check tells
         missing=args.pedigree_missing,
         founders=lines if args.founders else (),
@@ -99,7 +99,7 @@ def _is_pipe(path: str) -> bool:
         return False
 
 
-def _find_selfing(text: str | None, frame: pd.DataFrame) -> str | float | None:
+def find_selfing(text: str | None, frame: pd.DataFrame) -> str | float | None:
     """A column of the pedigree, or a number of generations."""
     if text is None or text in frame.columns or not text.isdecimal():
         return text

@@ -21,6 +21,8 @@ from bmtme.data.relationship import files as relationship_files
 from bmtme.data.relationship.files import read_relationship, write_relationship
 from bmtme.data.relationship.genomic import gaussian_kernel, vanraden
 from bmtme.data.relationship.matrix import Relationship
+from bmtme.data.relationship.pedigree import pedigree_relationship
+from bmtme.data.relationship.pedigree_table import read_pedigree
 from tests.helpers.discs import small_files
 from tests.helpers.shell import Run
 
@@ -125,6 +127,57 @@ def test_kernel_blending_and_bending(run_grm, frame, table, tmp_path):
     assert " ".join(changed.notes) in " ".join(out.split())
     assert max(map(len, out.splitlines()[:-1])) <= 100
     np.testing.assert_allclose(read_relationship(tmp_path / "g.csv").matrix, changed.matrix, atol=1e-12)
+
+
+NAMES = ("animal", "father", "mother")
+PEDIGREE = "animal,father,mother,selfed\n3,1,2,\n4,1,0,\n5,4,3,\n6,5,2,\n7,6,6,2\n8,open,7,\n"
+
+
+def test_a_pedigree(run_grm, tmp_path):
+    (tmp_path / "p.csv").write_text(PEDIGREE)
+    words = ("--pedigree-columns", "animal,father,mother", "--pedigree-missing", "open", "--selfing", "selfed")
+    code, out, err = run_grm(tmp_path / "p.csv", "--pedigree", *words, "--out", tmp_path / "a.csv")
+    assert (code, err) == (0, "")
+    options = {"missing": ["open"], "selfing": "selfed", "separate_sexes": False}
+    expected = pedigree_relationship(read_pedigree(tmp_path / "p.csv", *NAMES), *NAMES, **options)
+    rel = read_relationship(tmp_path / "a.csv")
+    assert rel.lines == expected.lines
+    np.testing.assert_allclose(rel.matrix, expected.matrix, atol=1e-15)
+    # 5 and 6 have F = 1/8; 7, of 6 with itself and then selfed twice, 1 - (1 - (1 + 1/8) / 2) / 4.
+    assert "read: 8 individuals, 2 founders among them without a row\n" in out
+    assert "inbreeding: mean 0.1426, largest 0.8906; 3 inbred\n" in out
+    assert "1 individual of the pedigree is both sire and dam: 6." in out
+
+
+def test_a_parent_that_may_be_nobody_is_named_once(run_grm, tmp_path):
+    (tmp_path / "p.csv").write_text("id,sire,dam\na,bulk,0\nb,bulk,a\n")
+    code, out, err = run_grm(tmp_path / "p.csv", "--pedigree", "--out", tmp_path / "a.csv")
+    assert (code, err) == (0, "")
+    assert "'bulk' without a row of its own" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--selfing", "2"), "argument --selfing: is for --pedigree"),
+        (("--pedigree", "--matrix"), "argument --pedigree: a file is a pedigree or a --matrix, not both"),
+        (("--pedigree", "--min-maf", "0.1"), "argument --min-maf: is about markers, which --pedigree excludes"),
+        (("--pedigree", "--ids", "fid"), "argument --ids: is about files of PLINK and GCTA, which --pedigree excludes"),
+        (("--pedigree", "--pedigree-columns", "a,b"), "argument --pedigree-columns: expected three columns"),
+    ],
+)
+def test_options_of_pedigrees_that_do_not_fit(run_grm, tmp_path, words, message):
+    (tmp_path / "p.csv").write_text(PEDIGREE)
+    code, _, err = run_grm(tmp_path / "p.csv", *words, "--out", tmp_path / "a.csv")
+    assert code == 2
+    assert message in err
+
+
+def test_a_pedigree_with_other_columns(run_grm, tmp_path):
+    (tmp_path / "p.csv").write_text(PEDIGREE)
+    code, _, err = run_grm(tmp_path / "p.csv", "--pedigree", "--out", tmp_path / "a.csv")
+    assert code == 3
+    assert "p.csv has no column 'id'" in err
 
 
 def test_a_matrix_is_bent_and_converted(run_grm, tmp_path):

@@ -15,6 +15,7 @@ from validation.planted import (
     readers,
     replicates,
     reported,
+    sparse,
     structures,
     sweeps,
     told,
@@ -43,4 +44,5 @@ MUTANTS = (
     *instruments.INSTRUMENTS,
     *decided.DECIDED,
     *mixed.MIXED,
+    *sparse.SPARSE,
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from bmtme.arguments import check_memory
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.relationship.pedigree_table import Codes, number_pedigree
 from bmtme.errors import DataError
@@ -107,6 +108,7 @@ def pedigree_relationship(
     """
     pedigree = number_pedigree(frame, id, sire, dam, selfing, separate_sexes, missing, founders)
     n = len(pedigree.names)
+    check_memory(16.0 * n**2, f"a relationship matrix of {n:,} individuals")
     relationship = np.zeros((n, n))
     # In the user's numbering, so that the matrix need not be sorted afterwards.
     parents = np.where(pedigree.parents >= 0, pedigree.place[pedigree.parents], -1)
