@@ -1,1 +1,1 @@
-"""Engines that draw posteriors: `rotated`, for one relationship and any pair of covariances (C, R)."""
+"""Engines: `rotated` draws posteriors, for one relationship and a pair of covariances (C, R); `mixed` is REML."""

@@ -1,1 +1,1 @@
-"""Samplers: `bmtme/engines`."""
+"""Samplers and mixed models: `bmtme/engines`."""

@@ -21,6 +21,7 @@ from bmtme.engines.mixed.covariances import (
     Variance,
 )
 from bmtme.errors import DataError, UsageError
+from bmtme.linalg.sparse import SparseCholesky
 
 __all__ = [
     "AR1",
@@ -38,6 +39,8 @@ __all__ = [
 
 #: Bound of atanh(rho): 1 - |rho| is 1e-5 there.
 STEEP = 6.1
+#: Vectors of random signs that estimate a mean diagonal: a start needs no more.
+PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,13 @@ class Known(Axis):
         Symmetric.
     log_det : float
         log|S| of the covariance (not of its inverse).
+    size : float, optional
+        About the mean diagonal of S, for starting values; if not given, the inverse is factored to find it.
     """
 
     inverse: sp.csr_matrix
     log_det: float
+    size: float | None = None
 
     def __post_init__(self) -> None:
         matrix = sp.csr_matrix(self.inverse)
@@ -87,6 +93,24 @@ class Known(Axis):
     @property
     def pieces(self) -> Sequence[sp.csr_matrix]:
         return [self.inverse]
+
+    @cached_property
+    def mean_diagonal(self) -> float:
+        """Mean diagonal of S, from `size` or estimated by random signs z: that of z'S z (Hutchinson 1990).
+
+        Raises
+        ------
+        NumericalError
+            If the inverse is not positive definite.
+        """
+        if self.size is not None:
+            return self.size
+        lower = sp.tril(self.inverse, format="csc")
+        lower.sort_indices()
+        factor = SparseCholesky(lower)
+        factor.factor(lower.data)
+        signs = np.random.default_rng(1).choice([-1.0, 1.0], (self.n, PROBES))
+        return float((signs * factor.solve(signs)).mean())
 
     def log_determinant(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
         return self.log_det, np.zeros(0)

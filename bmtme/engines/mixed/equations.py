@@ -86,6 +86,7 @@ class Equations:
         self.factor = cholesky(self.pattern)
         off = self.pattern.indices != np.repeat(np.arange(self.n), np.diff(self.pattern.indptr))
         self._twice = np.where(off, 2.0, 1.0)
+        self._at = np.full(self.count, np.nan)  # phi of the factor
         self._constant = 0.0 if problem.weights is None else -float(np.log(problem.weights).sum())
 
     def _lay_sections(self) -> list[sp.csr_matrix]:
@@ -147,12 +148,14 @@ class Equations:
         """Log likelihood; from order 1 with its gradient, from order 2 with the average information."""
         phi = np.asarray(phi, float)
         parts = self.split(phi)
+        self._at = np.full(self.count, np.nan)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 steps, c, log_det, gradient = self._combine(parts)
             if not np.isfinite(c).all():
                 return Evaluation(phi, -math.inf)
             self.factor.factor(self._entries @ c)
+            self._at = phi.copy()
         except (NumericalError, np.linalg.LinAlgError, OverflowError):
             return Evaluation(phi, -math.inf)
         right = self._rights @ c[: self._n_rights]
@@ -215,6 +218,11 @@ class Equations:
         v = np.append(-solution, 1.0)
         sections = [W @ v for W in self.designs]
         return sections + [v[self._find_rows(b)] for b in range(len(sections), len(self.blocks))]
+
+    def go_to(self, phi: np.ndarray) -> None:
+        """Factor the equations at phi, if the last evaluation was elsewhere."""
+        if not np.array_equal(self._at, phi):
+            self.evaluate(phi, 0)
 
     def find_effects(self, solution: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """Fixed effects (p,), NaN of columns left out, and the effects of every term."""

@@ -21,7 +21,7 @@ class REML:
     ----------
     problem : Problem
     equations : Equations
-        The mixed model equations, factored at the estimates.
+        The mixed model equations.
     phi : array (k,)
         Unconstrained parameters.
     log_likelihood : float
@@ -77,6 +77,7 @@ class REML:
 
     def find_pev(self, term: int) -> np.ndarray:
         """Prediction error variances Var(u - u_hat) of a term's effects (q,), from the selected inverse."""
+        self.equations.go_to(self.phi)
         return self.equations.find_error_variances(term)
 
     def find_residuals(self) -> np.ndarray:
@@ -93,6 +94,7 @@ class REML:
 
     def covariance_of(self, combinations: sp.spmatrix | np.ndarray) -> np.ndarray:
         """Covariance (m, m) of the errors of such combinations: of b_hat and of u_hat - u."""
+        self.equations.go_to(self.phi)
         return self.equations.find_covariance(combinations)
 
     def is_estimable(self, combinations: sp.spmatrix | np.ndarray) -> np.ndarray:

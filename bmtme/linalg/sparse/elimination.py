@@ -181,7 +181,7 @@ def form_supernodes(parent, count):
     """Group the columns of a postordered tree.
 
     Columns with the same rows below the diagonal are a supernode; it takes in the child before it where that stores few
-    zeros; what is wider than `WIDTH` is cut.
+    zeros, up to `WIDTH`; what is wider, and stores none, is cut.
 
     Returns
     -------
@@ -206,6 +206,9 @@ def form_supernodes(parent, count):
             width = end[top - 1] - start[top - 1]
             both = width + rows[top]
             stored = zeros[top - 1] + zeros[top] + width * (both - rows[top - 1])
+            # Pieces of one with zeros would lack rows that its later columns have: only exact ones may be cut.
+            if stored > 0 and end[top] - start[top - 1] > WIDTH:
+                break
             if not is_worth(end[top] - start[top - 1], both, stored):
                 break
             top -= 1

@@ -1,1 +1,1 @@
-"""Mixed models: axes, equations, REML."""
+"""Mixed models: `bmtme/engines/mixed`, whose README says which test holds what."""

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from bmtme.engines.mixed.axes import AR1, Identity, Known, Unstructured, Variance
 from bmtme.engines.mixed.problem import Problem, Section, Term
 from bmtme.engines.mixed.reml import fit_reml
-from bmtme.errors import UsageError
+from bmtme.errors import DataError, UsageError
 from bmtme.testing.dense_mixed import DenseCholesky, DenseMixed
 from tests.engines.mixed.cases import CASES
 
@@ -77,6 +77,36 @@ def test_units_of_the_data_do_not_matter(a, b):
     here, there = fit(problem), fit(replace(problem, y=a * problem.y + b))
     assert there.evaluations == here.evaluations
     np.testing.assert_allclose(there.estimates, here.estimates * a**2, rtol=1e-5)
+
+
+def test_traits_may_differ_by_any_factor():
+    problem = make_pair(0.5)
+    factor = np.repeat([1e4, 1e-4], 60)
+    here, there = fit(problem), fit(replace(problem, y=factor * problem.y))
+    assert there.converged
+    assert there.evaluations <= here.evaluations + 2
+    np.testing.assert_allclose(there.estimates / here.estimates, [1e8, 1e-8, 1e8, 1.0, 1e-8], rtol=1e-4)
+
+
+def test_size_of_a_known_covariance_does_not_matter():
+    """One that is nearly singular, whose inverse says little of its diagonal; and one that is no covariance."""
+    rng = np.random.default_rng(13)
+    K = 0.3 * np.ones((20, 20)) + np.kron(np.eye(10), np.ones((2, 2))) + 1e-7 * np.eye(20)
+    u = np.linalg.cholesky(K) @ rng.standard_normal(20)
+    line = np.repeat(np.arange(20), 4)
+    y = u[line] + 0.5 * rng.standard_normal(80)
+    found = []
+    for size in (1.0, 1e6):
+        known = Known(sp.csr_matrix(np.linalg.inv(K) / size), float(np.linalg.slogdet(size * K)[1]))
+        assert known.mean_diagonal == pytest.approx(1.3 * size, rel=0.5)
+        term = Term("line", (Variance(), known), line)
+        found.append(fit(Problem(y, np.ones((80, 1)), (term,), make_units(80))))
+    assert found[0].evaluations == found[1].evaluations
+    assert found[0].estimates[1] == pytest.approx(1.0, abs=0.7)
+    np.testing.assert_allclose(found[1].estimates, found[0].estimates / [1.0, 1e6], rtol=1e-4)
+    bad = Term("line", (Variance(), Known(sp.csr_matrix(-np.eye(20)), 0.0)), line)
+    with pytest.raises(DataError, match="the known covariance of line cannot be used"):
+        fit(Problem(y, np.ones((80, 1)), (bad,), make_units(80)))
 
 
 def make_pair(correlation, seed=3):
@@ -153,6 +183,10 @@ def test_known_errors_of_a_second_stage():
     values = [DenseMixed(problem).log_likelihood(np.array([phi])) for phi in grid]
     assert int(np.argmax(values)) == 10
     assert component.estimate == pytest.approx(np.exp(2 * found.phi[0]))
+    nothing = fit(replace(problem, terms=()))  # nor anything to estimate
+    assert nothing.converged
+    assert nothing.components == ()
+    assert nothing.log_likelihood == pytest.approx(DenseMixed(nothing.problem).log_likelihood(np.zeros(0)))
 
 
 def test_residuals_and_combinations():
@@ -168,6 +202,7 @@ def test_residuals_and_combinations():
     assert found.is_estimable(K).tolist() == [True, False]
     errors = DenseMixed(problem).errors(found.phi)
     assert found.covariance_of(K[:1])[0, 0] == pytest.approx(errors[np.ix_([0, 1, 3], [0, 1, 3])].sum())
+    found.equations.evaluate(found.phi + 0.3)  # elsewhere: errors are those at the estimates all the same
     np.testing.assert_allclose(found.find_pev(0), np.diag(errors)[3:], atol=1e-9)
 
 

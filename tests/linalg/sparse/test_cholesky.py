@@ -194,3 +194,12 @@ def test_memory_is_known_before_any_number():
     chol.selected_inverse()
     held = sum(array.nbytes for array in (*chol._fronts, chol._panels, chol._work))
     assert held <= foretold <= held + 8 * chol._entries + 64
+
+
+def test_wide_supernode_whose_first_columns_lack_a_row():
+    """It could take in the zeros of that row, and be cut in pieces of which the first then has a row too few."""
+    n = 610
+    A = np.ones((n, n)) + 2 * n * np.eye(n)
+    A[-1, : n // 2] = A[: n // 2, -1] = 0.0
+    chol = compare(A)
+    assert chol.fill <= n * (n + 1) // 2
