@@ -14,6 +14,7 @@ import numpy as np
 from bmtme.arguments import measure_memory
 from bmtme.checkup.constants import refuse_constants
 from bmtme.checkup.line_effect import describe_evening, describe_obstacle, describe_weakness
+from bmtme.checkup.precision import refuse_effects_beside
 from bmtme.data.effects import scale_covariate
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship, match_lines
@@ -230,6 +231,11 @@ def lay_model(prepared: Prepared, model: BMTME, decompose: Decompose = decompose
                 "means, from which effects of replicates are taken. Leave rep_effect out, or give the plots themselves."
             )
         kind = "none"
+    if kind in ("fixed", "random") and trial.reps is not None and reps is None:
+        raise UsageError(
+            f"rep_effect={kind!r} does not go with blocks that are the replicates themselves: leave rep_effect out, or "
+            "name that column as rep= alone."
+        )
     found = find_replicates(kind, reps, *where, prepared.trial.envs)
     blocks = [
         find_blocks(name, [labels[n] for n in prepared.records], *where[1:], len(layout.recorded))
@@ -311,11 +317,7 @@ def refuse_errors(trial: Trial) -> None:
     """
     if trial.se is None:
         return
-    if trial.blocks or trial.covariates:
-        raise UsageError(
-            "blocks and covariates do not go with standard errors (se): records that have some are adjusted means, "
-            "from which such effects are taken. Leave blocks= and covariates= out, or give the plots themselves."
-        )
+    refuse_effects_beside(trial)
     if len(trial.traits) == 1:
         return
     lacking = [trait for trait, own in zip(trial.traits, trial.se.T, strict=True) if np.isnan(own).all()]

@@ -45,7 +45,8 @@ class Sizes:
     lines: int  # with a record
     recorded: np.ndarray  # (I, L) which columns have one, of environments with any
     envs: tuple[str, ...]  # these environments
-    replicated: bool  # whether a line has two plots in an environment
+    replicated: bool  # whether a line has two records in an environment
+    alike: bool  # whether all records are of as many plots
     missing: float  # share of values that lines x columns with a record lack
     related: bool  # unequally, so that their relationship tells them apart
     uneven: tuple[str, ...]  # traits whose standard deviation differs between environments
@@ -206,7 +207,8 @@ def suggest_models(
             )
     if several and many:
         add_joint(found, parts, sizes)
-    found.add("unstructured", BMTME(), name_first(several, many))
+    if parts.take(BMTME()):
+        found.add("unstructured", BMTME(), name_first(several, many))
     single = many and not several
     line_effect = not several and parts.tell_line_effect(single)
     if single:
@@ -323,6 +325,7 @@ def measure_sizes(trial: Trial, relationship: Relationship) -> Sizes:
         recorded,
         tuple(env for env, is_seen in zip(trial.envs, seen, strict=True) if is_seen),
         bool(counts.max() > 1),
+        trial.n_plots is None or np.ptp(trial.n_plots[~np.isnan(trial.values).all(axis=1)]) == 0,
         1.0 - float((counts[:, recorded] > 0).sum()) / (lines * int(recorded.sum())),
         not count_contrasts(relationship, [trial.lines[j] for j in np.flatnonzero(here)]) < FEWEST_CONTRASTS,
         tuple(sorted({item["trait"] for finding in find_unequal_spreads(trial) for item in finding.items})),
@@ -332,7 +335,7 @@ def measure_sizes(trial: Trial, relationship: Relationship) -> Sizes:
 def describe_sizes(sizes: Sizes, traits: tuple[str, ...]) -> str:
     """What was seen of the data, in words."""
     text = f"{count_noun(sizes.lines, 'line')} in {count_noun(len(sizes.envs), 'environment')}, "
-    text += f"{count_noun(len(traits), 'trait')}, {'replicated' if sizes.replicated else 'one plot a cell'}"
+    text += f"{count_noun(len(traits), 'trait')}, {'replicated' if sizes.replicated else 'one record a cell'}"
     if sizes.missing > 0.005:
         text += f", {100 * sizes.missing:.0f}% of the values missing"
     if (absent := int((~sizes.recorded).sum())) > 0:
@@ -342,6 +345,6 @@ def describe_sizes(sizes: Sizes, traits: tuple[str, ...]) -> str:
         text += f" Standard deviations differ between environments: {list_names(sizes.uneven)}."
     if not sizes.related:
         text += " The lines count as unrelated, or as related alike: lines without a record cannot be told apart."
-        if not sizes.replicated:
+        if not sizes.replicated and sizes.alike:
             text += " With single plots the prior alone says how much is genetic."
     return text

@@ -121,7 +121,7 @@ def test_words():
     uneven = bmtme.Trial.from_frame(frame, line="line", env="env", traits=list(trial.traits))
     found = suggest_models(uneven, relationship)
     assert str(found).splitlines()[0] == found.data
-    assert found.data.startswith("40 lines in 2 environments, 2 traits, one plot a cell, 20% of the values missing.")
+    assert found.data.startswith("40 lines in 2 environments, 2 traits, one record a cell, 20% of the values missing.")
     assert "Standard deviations differ between environments: 'T2'." in found.data
     assert str(found).splitlines()[1] == f"- single: {found.reasons['single']}"
     assert "prior alone" in suggest_models(trial, bmtme.Relationship.identity(trial.lines)).data

@@ -13,7 +13,7 @@ import numpy as np
 
 from bmtme.checkup.findings import Finding
 from bmtme.data.effects import list_columns
-from bmtme.data.precision import WHOLE, is_count
+from bmtme.data.precision import POSITIVE, WHOLE, is_count, is_error, list_error_columns
 from bmtme.data.records import Names, Records, as_names, read_records
 from bmtme.data.tables.cells import HUGE, identifier, number
 from bmtme.data.tables.files import Table
@@ -65,9 +65,12 @@ def read_in_spite(
             columns = [value.strip()]
         else:
             columns = [] if traits is None else as_names(traits, "traits")
+        measured = columns
         columns = [*columns, *([] if covariates is None else as_names(covariates, "covariates"))]
         # A wrong column is no fault of a row: the same message as ever.
         counts = [] if n_plots is None else [(n_plots.strip(), "n_plots")]
+        precise = list_error_columns(errors[0] if errors else None)
+        counts += [(name, "se") for name in precise]
         for name, role in [*names, *((name, "trait") for name in columns), *counts]:
             table.column(name, role)
         # Of several rep columns, some may be empty, and so may blocks.
@@ -79,7 +82,10 @@ def read_in_spite(
         table, bad = _without_bad_values(table, columns, names)
         found += bad
         if n_plots is not None:
-            table, bad = _without_bad_plots(table, n_plots.strip(), columns, names)
+            table, bad = _without_bad_plots(table, n_plots.strip(), measured, names)
+            found += bad
+        for name in precise:
+            table, bad = _without_bad_errors(table, name, names)
             found += bad
         if reps or long:
             repeats = _find_repeats(table, [name for name, _ in names])
@@ -267,3 +273,35 @@ def _is_measured(table: Table, name: str) -> bool:
 def _case(table: Table, position: int) -> dict[str, Any]:
     """Row of a case, counted as messages do."""
     return {"row": int(table.frame.index[position]) if table.from_file else position + 1}
+
+
+def _without_bad_errors(table: Table, column: str, names: Sequence[tuple[str, str]]) -> tuple[Table, list[Finding]]:
+    """The table with the usual standard error in place of what is none."""
+    cells = table.frame[column].astype(object).copy()
+    parsed, problems = np.full(len(cells), np.nan), [""] * len(cells)
+    for position, cell in enumerate(cells):
+        try:
+            parsed[position] = number(cell, table.form)
+            if not math.isnan(parsed[position]) and not is_error(parsed[position : position + 1]).all():
+                problems[position] = f"holds {parsed[position]:g}"
+        except DataError as error:
+            problems[position] = f"holds {error}"
+    usual = parsed[is_error(parsed)]
+    cases = []
+    for position, problem in enumerate(problems):
+        if problem:
+            place = {
+                role: identifier(table.frame[name].iloc[position]) for name, role in names if role in ("line", "env")
+            }
+            cases.append(_case(table, position) | place | {"message": f"the se column {column!r} {problem}"})
+            cells.iloc[position] = float(np.median(usual)) if len(usual) else 1.0
+    if not cases:
+        return table, []
+    finding = Finding.of(
+        "stop",
+        "bad value",
+        f"{count_noun(len(cases), 'row')} without a standard error in {column!r}, taken as the usual one here: "
+        f"{POSITIVE}, beside every value.",
+        cases,
+    )
+    return replace(table, frame=table.frame.assign(**{column: cells})), [finding]

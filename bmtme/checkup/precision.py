@@ -7,13 +7,19 @@ import numpy as np
 from bmtme.checkup.coverage import place_record
 from bmtme.checkup.findings import Finding
 from bmtme.data.trial import Trial
+from bmtme.errors import UsageError
 from bmtme.words import count_noun, some_names
 
-__all__ = ["describe_plots", "find_odd_errors", "find_odd_plots"]
+__all__ = ["describe_plots", "find_odd_errors", "find_odd_plots", "refuse_effects_beside"]
 
 #: A record of so many times the usual number of plots is odd, or an error that is so much larger or smaller.
 TIMES = 10
 KIND, ERRORS_KIND = "number of plots", "standard errors"
+#: Why records with standard errors have no effects of blocks and covariates.
+NO_EFFECTS = (
+    "blocks and covariates do not go with standard errors (se): records that have some are adjusted means, from which "
+    "such effects are taken. Leave blocks= and covariates= out, or give the plots themselves."
+)
 
 
 def find_odd_plots(trial: Trial) -> list[Finding]:
@@ -48,11 +54,24 @@ def describe_plots(fewest: int, most: int, **_: int) -> str:
     return f"means of {count_noun(most, 'plot') if fewest == most else f'{fewest} to {most} plots'}"
 
 
+def refuse_effects_beside(trial: Trial) -> None:
+    """Refuse blocks and covariates beside standard errors.
+
+    Raises
+    ------
+    UsageError
+    """
+    if trial.se is not None and (trial.blocks or trial.covariates):
+        raise UsageError(NO_EFFECTS)
+
+
 def find_odd_errors(trial: Trial) -> list[Finding]:
     """Standard errors that look like standard deviations, that are far from the others, or that nothing relates."""
     if trial.se is None:
         return []
     found = []
+    if trial.blocks or trial.covariates:
+        found.append(Finding.of("stop", ERRORS_KIND, NO_EFFECTS[0].upper() + NO_EFFECTS[1:]))
     there = [l for l in range(len(trial.traits)) if not np.isnan(trial.se[:, l]).all()]
     for l in there:
         trait, errors = trial.traits[l], trial.se[:, l]

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from bmtme.choices import GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
 from bmtme.errors import UsageError
+from bmtme.words import first_repeat
 
 __all__ = [
     "Parser",
@@ -280,6 +281,9 @@ def _split_errors(parser: Parser, texts: Sequence[str] | None) -> str | dict[str
     if texts is None or (len(texts) == 1 and "=" not in texts[0]):
         return texts[0] if texts else None
     pairs = [text.rpartition("=") for text in texts]
+    repeat = first_repeat([trait.strip() for trait, _, _ in pairs])
+    if repeat is not None:
+        parser.error(f"argument --se: names {pairs[repeat[1]][0].strip()!r} twice")
     for text, (trait, _, column) in zip(texts, pairs, strict=True):
         if not trait.strip() or not column.strip():
             parser.error(f"argument --se: expected TRAIT=COL, got {text!r}")

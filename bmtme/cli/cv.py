@@ -300,6 +300,7 @@ def check_scheme_options(args: argparse.Namespace) -> None:
         roles = {"--line": [args.line], "--env": [args.env], "--trait": [args.trait], "--value": [args.value]}
         roles |= {"--traits": args.traits or [], "--rep": args.rep or [], "--n-plots": [args.n_plots]}
         roles |= {"--blocks": args.blocks or [], "--covariates": args.covariates or []}
+        roles |= {"--se": list(args.se.values()) if isinstance(args.se, dict) else [args.se]}
         for option, columns in roles.items():
             if args.groups in columns:
                 parser.error(f"argument --groups: the column {args.groups!r} is that of {option} already")

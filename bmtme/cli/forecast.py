@@ -16,7 +16,6 @@ from bmtme.columns import label_facts
 if TYPE_CHECKING:
     from bmtme.cv.models import Model
     from bmtme.cv.partitions import Scheme
-    from bmtme.data.relationship.matrix import Relationship
     from bmtme.data.trial import Trial
     from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
@@ -58,10 +57,10 @@ class Forecast:
     draw_bytes: int
 
 
-def foresee(
-    trial: Trial, relationship: Relationship, model: Model, drop: bool, sweeps: int, draws: int, chains: int, keep: str
-) -> tuple[Forecast, Prepared]:
+def foresee(args: Any, inputs: Inputs, model: Model, keep: str) -> tuple[Forecast, Prepared]:
     """What a fit would be; data that it would refuse before a decomposition are refused.
+
+    keep : what is kept of the effects
 
     Raises
     ------
@@ -74,12 +73,17 @@ def foresee(
     from bmtme.preparation import lay_model, prepare, refuse_model, stand_in
     from bmtme.report.replicates import list_block_facts, list_covariate_facts, list_replicate_facts
     from bmtme.results.levels import describe_blocks, describe_replicates
+    from bmtme.sampling import Sampling
     from bmtme.trait_sets import naming
 
-    whole = prepare(trial, relationship, "drop" if drop else "error", stand_in)
+    trial, relationship, chains = inputs.trial, inputs.relationship, args.chains
+    whole = prepare(trial, relationship, "drop" if args.drop_unrelated else "error", stand_in)
     refuse_effects(whole.given)
     if isinstance(model, EnvironmentMeans):
         return Forecast(model.describe(), [], 0.0, 0, 0), whole
+    sampling = Sampling.checked(args.draws, args.tune, chains, args.seed, args.sampler, warn=False)
+    sampling.refuse(model, whole.given)
+    sampling.refuse_covariates(whole.given)
     parts: list[tuple[str, Prepared, BMTME]] = []
     if isinstance(model, SingleTrait):
         for l, trait in enumerate(whole.given.traits):
@@ -96,8 +100,8 @@ def foresee(
     facts = list_replicate_facts(described if isinstance(model, SingleTrait) else described[""], whole.given)
     facts += list_block_facts({trait: describe_blocks(part) for trait, part, _ in parts})
     facts += list_covariate_facts(list(whole.given.covariates))
-    seconds = [sweeps * measure_sweep(part, own) / 1000.0 for _, part, own in parts]
-    size = measure_size(trial, relationship, model, draws, chains, keep)
+    seconds = [(args.draws + args.tune) * measure_sweep(part, own) / 1000.0 for _, part, own in parts]
+    size = measure_size(trial, relationship, model, args.draws, chains, keep)
     return Forecast(model.describe(), facts, sum(seconds) / len(parts), chains * len(parts), size), whole
 
 
@@ -228,8 +232,7 @@ def add_dry_run(group: Any) -> None:
 def rehearse_fit(args: argparse.Namespace, inputs: Inputs, model: BMTME | SingleTrait) -> int:
     """Say what would run."""
     lengths = list_lengths(args)
-    of = inputs.trial, inputs.relationship, model, args.drop_unrelated
-    forecast, whole = foresee(*of, args.draws + args.tune, args.draws, args.chains, args.keep_effects)
+    forecast, whole = foresee(args, inputs, model, args.keep_effects)
     facts, content = describe_forecast(inputs.trial, whole, {"": forecast}, lengths, args.cores)
     return tell(args, facts, content)
 
@@ -244,8 +247,7 @@ def rehearse_cv(
 
     forecasts, whole = {}, None
     for label, model in models.items():
-        of = inputs.trial, inputs.relationship, model, args.drop_unrelated
-        forecasts[label], whole = foresee(*of, args.draws + args.tune, args.draws, args.chains, "none")
+        forecasts[label], whole = foresee(args, inputs, model, "none")
     assert whole is not None
     same, _ = choose_clones(clones.get("clones", CLONES), whole.given, inputs.relationship)
     joined: Any = scheme

@@ -50,6 +50,24 @@ def digest_trial(trial: Trial) -> str:
     return hashed.hexdigest()
 
 
+def digest_effects(trial: Trial) -> str:
+    """BLAKE2 digest of what records have beside their values: replicates, blocks and covariates; empty for none.
+
+    Not of the order of the records, nor of that of factors or covariates.
+    """
+    if trial.replicates is None and not trial.blocks and not trial.covariates:
+        return ""
+    ordered, _ = sort_trial(trial)
+    hashed = hashlib.blake2b(digest_size=16)
+    _add_names(hashed, ordered.replicates or ())
+    for name in sorted(ordered.blocks):
+        _add_names(hashed, (name, *ordered.blocks[name]))
+    for name in sorted(ordered.covariates):
+        _add_names(hashed, (name,))
+        hashed.update((ordered.covariates[name] + 0.0).tobytes())
+    return hashed.hexdigest()
+
+
 def digest_relationship(relationship: Relationship) -> str:
     """BLAKE2 digest of the matrix and its names, in the order of these."""
     order = sort_names(relationship.lines)

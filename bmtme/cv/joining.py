@@ -32,8 +32,8 @@ def join_runs(named: Mapping[str, CrossValidation]) -> CrossValidation:
     Returns
     -------
     CrossValidation
-        A label that runs share is one model where its settings, those of the chains and the relationship are the same,
-        or the predictions are (the first run's numbers are taken), else it becomes ``"label (run)"``. The scheme, the
+        A label that runs share is one model where its settings, those of the chains, the relationship and what records
+        have beside their values (replicates, blocks, covariates) are the same, or the predictions are (the first run's numbers are taken), else it becomes ``"label (run)"``. The scheme, the
         heritabilities and the record of the data are those of the first run; ``run["relationships"]`` has the digest
         of every model's relationship.
 
@@ -132,7 +132,10 @@ def is_one_model(label: str, one: CrossValidation, other: CrossValidation) -> bo
     settings = [cv.run["settings"] for cv in (one, other)]
     if settings[0]["models"][label] != settings[1]["models"][label]:
         return False
-    made = [[cv.run["settings"].get(key) for key in SAMPLING] + [_relate(cv)] for cv in (one, other)]
+    made = [
+        [cv.run["settings"].get(key) for key in SAMPLING] + [_relate(cv), cv.run["data"].get("effects_digest")]
+        for cv in (one, other)
+    ]
     if made[0] == made[1]:
         return True
     keys = ["partition", "line", "env", "trait"]

@@ -118,7 +118,7 @@ def _list_settings(model: BMTME, traits: Sequence[str], trial: Trial) -> tuple[A
         model.units,
         model.structures,
         model.line_effect,
-        "none" if trial.replicates is None else model.rep_effect,
+        "none" if trial.replicates is None or trial.se is not None else model.rep_effect,
         *(_list_values(prior) for prior in priors),
     )
 

@@ -17,7 +17,7 @@ from bmtme.checkup.cautions import warn_of_values
 from bmtme.collection import describe_data, find_versions
 from bmtme.cv.clones import CloneChoice, choose_clones, describe_clone_leaks, describe_nearly_clones
 from bmtme.cv.diagnostics import describe_diagnoses
-from bmtme.cv.digests import digest_relationship, digest_trial
+from bmtme.cv.digests import digest_effects, digest_relationship, digest_trial
 from bmtme.cv.heritability import measure_heritability
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.means import predict_by_means
@@ -248,6 +248,7 @@ def cross_validate(
             },
             "blocks": describe_blocks(lay_model(whole, BMTME(), stand_in)),
             "trial_digest": digest_trial(trial),
+            "effects_digest": digest_effects(trial),
             "relationship_digest": digest_relationship(relationship),
             "partitions": [
                 {"partition": partition.label, "test_cells": int(partition.test_cells(trial).sum()), **counted}
@@ -327,8 +328,10 @@ def foresee_needs(jobs: Sequence[Job]) -> Needs:
     return Needs(
         any(model.line_effect for model in models),
         any(
-            job.training.trial.blocks or (job.model.rep_effect != "none" and job.training.trial.replicates is not None)
-            for job in jobs
+            trial.blocks
+            or trial.covariates
+            or (rep_effect != "none" and trial.replicates is not None and trial.se is None)
+            for trial, rep_effect in ((job.training.trial, job.model.rep_effect) for job in jobs)
         ),
         any(job.training.trial.covariates for job in jobs),
         any(type(model.structures[0]) is not Proportional for model in models),

@@ -321,8 +321,8 @@ class Trial:
         """Mean of the plots of every line, environment and trait: (J, I, L) array, NaN where there is none."""
         counts = self.plots()
         # Added up in the order of the values, so that no digit depends on the order of the records.
-        orders = [np.lexsort((column, self._cells)) for column in self.values.T]
         weight = np.ones(len(self.values)) if self.n_plots is None else self.n_plots
+        orders = [np.lexsort((column * weight, self._cells)) for column in self.values.T]
         columns = np.nan_to_num(self.values, nan=0.0).T * weight
         sums = self._sum_cells([(self._cells[k], column[k]) for k, column in zip(orders, columns, strict=True)])
         return np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)

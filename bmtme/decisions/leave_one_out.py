@@ -109,7 +109,7 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
     for places in sets:
         n, l = np.nonzero(~np.isnan(Y[:, places]))
         l = np.array(places)[l]
-        sorting = np.lexsort((l, number[n], *Y[n].T, *blocks[n, l].T, levels[n, l, 0], env[n], line[n]))
+        sorting = np.lexsort((l, *beside[n].T, number[n], *Y[n].T, *blocks[n, l].T, levels[n, l, 0], env[n], line[n]))
         n, l = n[sorting], l[sorting]
         level = np.where(active[levels[n, l, 0], l], levels[n, l, 0], -1)
         block = np.where(blocked[blocks[n, l], l[:, None]], blocks[n, l], -1)

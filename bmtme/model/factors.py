@@ -145,7 +145,8 @@ def find_replicates(
         if not there.any():
             continue
         for k, (label, mine) in enumerate(groups.items()):
-            if there[k].any():
+            # Of random effects every record of the environment has a level, one without an effect as well.
+            if there[k].any() or kind == "random":
                 level[here[mine]] = len(labels)
                 level_env.append(i)
                 labels.append(label)

@@ -8,6 +8,13 @@ from typing import Any
 from bmtme.data.trial import Trial
 from bmtme.words import count_noun, some_names
 
+#: Why there are no effects of replicates, by what `bmtme.results.levels.describe_replicates` says.
+NONE = {
+    "lines": ": fewer than two hold five lines or more, or another holds fewer",
+    "blocks": ": they are blocks, or fewer than two hold five lines or more, or another holds fewer",
+    "se": ": values with standard errors are adjusted for them",
+}
+
 __all__ = ["list_block_facts", "list_covariate_facts", "list_replicate_facts"]
 
 
@@ -64,6 +71,5 @@ def describe_columns(found: Mapping[str, Any]) -> str:
 def describe(found: Mapping[str, Any]) -> str:
     """Effects of replicates in words."""
     if found["kind"] == "none":
-        why = "" if found["asked"] == "none" else ": fewer than two hold five lines or more, or another holds fewer"
-        return f"without effects{why}"
+        return f"without effects{'' if found['asked'] == 'none' else NONE[found.get('why', 'lines')]}"
     return f"{found['kind']} effects of {count_noun(found['replicates'], 'replicate')}, in {describe_columns(found)}"

@@ -81,7 +81,8 @@ def describe_replicates(prepared: Prepared, model: BMTME) -> dict[str, Any]:
         if factor.kind == REPLICATE:
             counts = {"replicates": len(factor.labels), "columns": count_columns(factor), "of": columns}
             return {"asked": model.rep_effect, "kind": "random" if factor.random else "fixed", **counts}
-    return {"asked": model.rep_effect, "kind": "none", "replicates": 0, "columns": 0, "of": columns}
+    none = {"asked": model.rep_effect, "kind": "none", "replicates": 0, "columns": 0, "of": columns}
+    return none | {"why": "se" if prepared.given.se is not None else "blocks" if prepared.given.blocks else "lines"}
 
 
 def describe_blocks(prepared: Prepared) -> dict[str, dict[str, int]]:
