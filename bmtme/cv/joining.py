@@ -33,9 +33,9 @@ def join_runs(named: Mapping[str, CrossValidation]) -> CrossValidation:
     -------
     CrossValidation
         A label that runs share is one model where its settings, those of the chains, the relationship and what records
-        have beside their values (replicates, blocks, covariates) are the same, or the predictions are (the first run's numbers are taken), else it becomes ``"label (run)"``. The scheme, the
-        heritabilities and the record of the data are those of the first run; ``run["relationships"]`` has the digest
-        of every model's relationship.
+        have beside their values (replicates, blocks, covariates) are the same, or the predictions are (the first run's
+        numbers are taken), else it becomes ``"label (run)"``. The scheme, the heritabilities and the record of the data
+        are those of the first run; ``run["relationships"]`` has the digest of every model's relationship.
 
     Raises
     ------

@@ -65,7 +65,7 @@ def test_what_it_says_and_writes(folder, run: Run, tmp_path):
 
 
 def found_rows(path: Path) -> list[str]:
-    return pd.read_csv(path, dtype=str)["plot"].tolist()
+    return pd.read_csv(path, dtype=str)["row_of_table"].tolist()
 
 
 def test_for_programs(folder, run: Run):

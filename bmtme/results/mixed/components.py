@@ -106,7 +106,9 @@ def write_notes(named: Sequence[Named], result: REML) -> list[str]:
         )
     untold = [_call(each) for each, word in status.items() if word == "untold"]
     if untold:
-        notes.append(f"the data do not tell {list_names(untold, 5)}, or not apart from another: leave a term out")
+        notes.append(
+            f"the data do not tell these parameters apart: {list_names(untold, 5)}; leave out one of the terms"
+        )
     return notes
 
 

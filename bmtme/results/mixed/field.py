@@ -39,9 +39,9 @@ class Grid:
 
 
 def tabulate_residuals(layout: Layout, result: REML) -> pd.DataFrame:
-    """Of every value, in the order of the table: plot, trait (where there are several), observed, fitted, residual."""
+    """Of every value, in the order of the table: its row there, trait (of several), observed, fitted, residual."""
     residuals = result.find_residuals()
-    columns: dict[str, object] = {"plot": layout.plots.label_all(layout.rows)}
+    columns: dict[str, object] = {"row_of_table": layout.plots.label_all(layout.rows)}
     if layout.trait is not None:
         columns["trait"] = np.array(layout.trait.levels, dtype=object)[layout.trait.codes]
     columns |= {"observed": layout.y, "fitted": layout.y - residuals, "residual": residuals}

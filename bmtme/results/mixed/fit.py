@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -14,10 +15,11 @@ import pandas as pd
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Layout
 from bmtme.model.mixed.fixed import Fixed
-from bmtme.model.mixed.terms import Random, Residual, Term
+from bmtme.model.mixed.terms import TRAIT, Random, Residual, Term
 from bmtme.results.mixed import effects, field, heritability, likelihood_ratio, means, wald
 from bmtme.results.mixed.components import Named, name_components, tabulate_components, write_notes
 from bmtme.results.mixed.expressions import evaluate
+from bmtme.words import list_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,6 +99,10 @@ class MixedFit:
             notes.append(
                 f"{len(left):,} of {self.result.problem.p:,} fixed columns {'is a sum' if one else 'are sums'} of "
                 f"earlier ones and {'has' if one else 'have'} no estimate: {shown}"
+            )
+        if self.layout.trait is not None and TRAIT not in self.fixed.names:
+            notes.append(
+                f"all traits share their fixed effects, the mean as well: for means of their own write ~ {TRAIT}"
             )
         return tuple(notes)
 
@@ -228,8 +234,9 @@ class MixedFit:
         -------
         table : DataFrame
             A column for each factor, then mean, se, estimable. Other factors of the fixed part are averaged over, all
-            levels alike, and covariates stand at their mean; random terms over these factors alone are counted, others
-            not; ``table.attrs`` names them. A mean that depends on columns left out is not estimable, and missing.
+            levels alike, and covariates stand at their mean. Random terms over these factors, and perhaps over some
+            that are averaged, are counted, others not, with a warning for those over one of these factors;
+            ``table.attrs`` names them. A mean that depends on columns left out is not estimable, and missing.
         covariance : (m, m) float array
             With `cov`; NaN where not estimable.
 
@@ -240,6 +247,19 @@ class MixedFit:
         found = means.predict_means(classify, self.fixed, self.layout, self.result)
         table = found.table
         table.attrs = {"averaged": found.averaged, "held": found.held, "ignored": found.ignored}
+        own = set(table.columns)
+        partly = [
+            design.name
+            for design in self.layout.random
+            if design.name in found.ignored and not own.isdisjoint(axis.axis.name for axis in design.axes)
+        ]
+        if partly:
+            warnings.warn(
+                f"these means leave out {list_names(partly)}, whose effects stand at zero: to have them in, name all "
+                "their factors.",
+                UserWarning,
+                stacklevel=2,
+            )
         if not cov:
             return table
         covariance = self.result.covariance_of(found.combinations)

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from bmtme.arguments import is_one_of, show
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
-from bmtme.model.mixed.terms import TRAIT, Random
+from bmtme.model.mixed.terms import TRAIT, UNITS, Random
 from bmtme.results.mixed.components import Named
 from bmtme.results.mixed.effects import find_designs, find_prior_variances, read_levels
 
@@ -96,9 +96,9 @@ def _find_ratios(
     for section, residual in _list_residuals(layout, named, records):
         inside = records & section[1]
         parts = {variance: 1.0}
-        others = {residual: 1.0}
+        share = 1.0 / _count_plots(design, inside, layout.weights) if kind == "mean" else 1.0
+        others = {residual: share} | dict.fromkeys(_list_nuggets(design, layout, named, inside), share)
         if kind == "mean":
-            others = {residual: 1.0 / _count_plots(design, inside)}
             others |= _find_interaction(design, layout, named, inside)
         value, slopes = _divide(parts, others, result.estimates)
         label = ", ".join(dict.fromkeys(filter(None, [level, *section[0]])))
@@ -144,10 +144,22 @@ def _list_entries(design: Design, records: np.ndarray) -> np.ndarray:
     return entries
 
 
-def _count_plots(design: Design, records: np.ndarray) -> float:
-    """Harmonic mean of the plots of an entry."""
-    _, counts = np.unique(_list_entries(design, records), return_counts=True)
+def _count_plots(design: Design, records: np.ndarray, weights: np.ndarray | None) -> float:
+    """Harmonic mean of the plots of an entry; a record with a weight is as many."""
+    _, entries = np.unique(_list_entries(design, records), return_inverse=True)
+    counts = np.bincount(entries.ravel(), None if weights is None else weights[records])
     return float(len(counts) / np.sum(1.0 / counts))
+
+
+def _list_nuggets(design: Design, layout: Layout, named: Sequence[Named], records: np.ndarray) -> list[int]:
+    """Variances of random effects of the plots themselves, which are a part of the residual of a plot."""
+    found = []
+    for other in layout.random:
+        own = [each for each in named if each.term == other.name and not each.is_residual]
+        nugget = other is not design and [axis.axis.name for axis in other.axes] == [UNITS]
+        if nugget and len(own) == 1 and (other.cells[records] >= 0).all():
+            found.append(own[0].place)
+    return found
 
 
 def _find_interaction(design: Design, layout: Layout, named: Sequence[Named], records: np.ndarray) -> dict[int, float]:

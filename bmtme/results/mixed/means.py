@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,8 @@ def predict_means(classify: str, fixed: Fixed, layout: Layout, result: REML) -> 
     """Means of the levels of some factors, ``"gen:site"``.
 
     Every combination of the levels has a row. Other factors of the fixed part are averaged over, all levels alike;
-    covariates stand at their mean; random terms whose factors are all among those named are counted, the others are
-    not (their effects are at their mean, zero).
+    covariates stand at their mean. Random terms over named factors, and perhaps over some that are averaged, are
+    counted, averaged likewise; the others are not (their effects are at their mean, zero).
 
     Raises
     ------
@@ -61,6 +62,11 @@ def predict_means(classify: str, fixed: Fixed, layout: Layout, result: REML) -> 
     names = _read_names(classify, fixed, layout)
     frame = make_frame(fixed, layout.plots, layout.rows, layout.trait)
     own = {name: _list_levels(name, frame, layout) for name in names}
+    if layout.trait is not None and TRAIT not in own:
+        raise UsageError(
+            f"Means of {classify} would be taken over the traits {list_names(layout.trait.levels)}, which are in "
+            f"different units: name {TRAIT}:{classify}."
+        )
     rest = {
         name: list(map(str, frame[name].cat.categories))
         for name in frame.columns
@@ -89,19 +95,17 @@ def predict_means(classify: str, fixed: Fixed, layout: Layout, result: REML) -> 
         new[name] = np.full(n, frame[name].to_numpy(dtype=float).mean())
     X = _make_matrix(layout, pd.DataFrame(new, index=pd.RangeIndex(n)))
     average = sp.csr_matrix((np.full(n, m / n), (np.repeat(np.arange(m), n // m), np.arange(n))), shape=(m, n))
-    rows = pd.DataFrame(
-        {
-            name: np.array(own[name], dtype=object)[codes]
-            for name, codes in zip(own, np.indices([len(x) for x in own.values()]).reshape(len(own), -1), strict=True)
-        }
+    cells = pd.DataFrame(
+        {name: np.array(levels, dtype=object)[codes] for (name, levels), codes in zip(grid.items(), index, strict=True)}
     ).astype(str)
+    rows = cells.loc[:: n // m, list(own)].reset_index(drop=True)
     parts: list[sp.csr_matrix] = [average @ X]
     ignored = []
     for design, term in zip(layout.random, result.problem.terms, strict=True):
-        Z = _place_effects(design, rows, term.q)
+        Z = _place_effects(design, cells, own, term.q)
         if Z is None:
             ignored.append(design.name)
-        parts.append(sp.csr_matrix((m, term.q)) if Z is None else Z)
+        parts.append(sp.csr_matrix((m, term.q)) if Z is None else sp.csr_matrix(average @ Z))
     K = sp.csr_matrix(sp.hstack(parts, format="csr"))
     estimable = result.is_estimable(K)
     table = rows.copy()
@@ -165,11 +169,11 @@ def _make_matrix(layout: Layout, frame: pd.DataFrame) -> sp.csr_matrix:
     return matrix
 
 
-def _place_effects(design: Design, levels: pd.DataFrame, q: int) -> sp.csr_matrix | None:
-    """The effects of a term that belong to each row, or None where it has other factors, too."""
+def _place_effects(design: Design, levels: pd.DataFrame, own: Collection[str], q: int) -> sp.csr_matrix | None:
+    """The effects of a term that belong to each row, or None where it has other factors, too, or none of `own`."""
     places = read_levels(design.name)
     names = [axis.axis.name for axis in design.axes]
-    if not set(names) | set(places) <= set(levels.columns):
+    if not set(names) | set(places) <= set(levels.columns) or set(own).isdisjoint([*names, *places]):
         return None
     inside = np.ones(len(levels), dtype=bool)
     for name, level in places.items():

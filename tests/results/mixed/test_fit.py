@@ -105,7 +105,7 @@ def test_residuals(fit, series):
     rows = fit.layout.rows
     trait = np.zeros(len(rows)) if fit.layout.trait is None else fit.layout.trait.codes
     order = np.lexsort([trait, rows])
-    assert table["plot"].tolist() == list(map(str, rows[order]))
+    assert table["row_of_table"].tolist() == list(map(str, rows[order]))
     np.testing.assert_allclose(table["residual"], (dense.y - fitted)[order], atol=1e-8)
     np.testing.assert_allclose(table["observed"], table["fitted"] + table["residual"])
 
@@ -369,7 +369,7 @@ def test_rows_in_another_order_give_the_same_digits(series, rich, relationship):
 
 def test_variogram(series):
     fit = mixed.Model("yield ~ site", residual="ar1(col):ar1(row) | site").fit(series)
-    e = fit.residuals().set_index("plot")["residual"]
+    e = fit.residuals().set_index("row_of_table")["residual"]
     places = series.loc[e.index.astype(int), ["site", "col", "row"]].astype({"col": int, "row": int}).to_numpy()
     table = fit.variogram()
     assert table["section"].value_counts().to_dict() == {"N": 5 * 4 - 1, "S": 4 * 4 - 1}
@@ -394,7 +394,7 @@ def test_field_map(rich, no_windows):
     assert [panel.get_title(loc="left") for panel in panels] == ["N", "S"]
     image = np.asarray(panels[0].images[0].get_array().filled(np.nan))
     assert image.shape == (4, 5)
-    e = rich.residuals().set_index("plot")["residual"]
+    e = rich.residuals().set_index("row_of_table")["residual"]
     assert image[2, 1] == pytest.approx(e["6"])
     assert np.isnan(image[3, 0])
 
