@@ -218,6 +218,26 @@ def test_means_over_the_levels_of_other_factors(rich):
     np.testing.assert_allclose(table["se"] ** 2, np.diag(covariance))
 
 
+def test_means_contain_terms_over_what_is_averaged(series):
+    """Lines over sites are the means of lines at sites, with an effect of each; what is left out is said."""
+    fit = mixed.Model("yield ~ site", "us(site):line + site:col").fit(series)
+    with pytest.warns(UserWarning, match=r"these means leave out 'site:col', whose effects stand at zero"):
+        each = fit.predict("site:line")
+    table = fit.predict("line")
+    assert table["mean"].nunique() == len(table)
+    np.testing.assert_allclose(table["mean"], each.groupby("line")["mean"].mean()[table["line"]], rtol=1e-9)
+
+
+def test_means_of_a_factor_never_mix_traits(pair):
+    with pytest.raises(UsageError, match=r"taken over the traits .* different units: name trait:site"):
+        pair.predict("site")
+
+
+def test_traits_without_means_of_their_own_are_told(series):
+    fit = mixed.Model("yield + height ~ site", "us(trait):line", "us(trait):units").fit(series)
+    assert any("all traits share their fixed effects" in note for note in fit.notes)
+
+
 def test_means_that_are_not_estimable(series):
     plots = series[~((series["site"] == "S") & (series["line"] == "L3"))]
     fit = mixed.Model("yield ~ site + site:line").fit(plots)
@@ -329,6 +349,23 @@ def test_heritability_of_a_mean_over_sites(series):
     sites = np.mean(1 / plots.groupby("line")["site"].nunique())
     found = fit.heritability("line", "mean")["estimate"].item()
     assert found == pytest.approx(g / (g + ge * sites + e * n), rel=1e-9)
+
+
+def test_heritability_of_means_that_have_weights(series):
+    """Records of weight four are four plots each: the model without weights, of plots of four times the variance."""
+    model = mixed.Model("yield ~ site", "line")
+    plain, weighted = model.fit(series), model.fit(series.assign(w=4.0), weights="w")
+    found = [fit.heritability("line", "mean")["estimate"].item() for fit in (plain, weighted)]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_a_nugget_is_a_part_of_the_residual(series):
+    fit = mixed.Model("yield ~ site", "line + units", "ar1(col):ar1(row) | site").fit(series)
+    values = fit.components.set_index(["term", "parameter"])["estimate"]
+    g, nugget = values["line", "variance"], values["units", "variance"]
+    e = values['at(site, "N"):ar1(col):ar1(row):units', "variance"]
+    found = fit.heritability("line").set_index("level")["estimate"]["N"]
+    assert found == pytest.approx(g / (g + nugget + e))
 
 
 def test_heritability_of_each_trait_in_each_section(series):
