@@ -50,6 +50,7 @@ def data_file(data_folder: Path) -> Callable[[str], Path]:
 def no_word_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which test is the first to sample on a new machine, and says so, must not matter to what tests read."""
     monkeypatch.setattr("bmtme.pipeline.is_compiled", lambda sampler: True)
+    monkeypatch.setattr("bmtme.progress.LOG_EVERY", 3600.0)  # nor that it takes more than a minute
     monkeypatch.setattr("bmtme.results.mixed.search.is_compiled", lambda: True)
 
 

@@ -51,9 +51,9 @@ def read_in_spite(
         As for `read_records`.
     """
     reps = [] if rep is None else as_names(rep, "rep")
-    named = (line, env, traits, reps or None, trait, value, blocks, covariates, n_plots, *errors)
+    others = (trait, value, blocks, covariates, n_plots, *errors)
     try:
-        return read_records(table, *named), []
+        return read_records(table, line, env, traits, reps or None, *others), []
     except DataError as refused:
         names = [(line.strip(), "line"), (env.strip(), "env"), *((name, "rep") for name in reps)]
         factors = list_columns([] if blocks is None else as_names(blocks, "blocks"), table.columns)
@@ -99,7 +99,7 @@ def read_in_spite(
             with warnings.catch_warnings():
                 # What was said of columns that are no traits was said at the first reading.
                 warnings.simplefilter("ignore")
-                return read_records(table, *named), found
+                return read_records(table, line, env, traits, reps or None, *others), found
         except DataError as error:  # of values that were set aside here: the first reason says more
             raise refused from error
 

@@ -41,10 +41,15 @@ def test_what_other_traits_of_a_plot_tell():
 
 def test_effects_of_replicates_in_a_mean():
     rng = np.random.default_rng(1)
-    seen, level, strange = np.ones((4, 1), bool), np.array([0, 1, -1, 1]), np.array([[-1], [-1], [0], [-1]])
-    effects, sd, times = rng.normal(size=(5, 2)), rng.uniform(size=5), np.repeat(np.arange(4), NUMBER)
-    one = Levels(LINE, ENV, seen, level, strange, NUMBER).add_up(0, 0, np.arange(3), effects, sd)
-    parts = LINE[times], ENV[times], seen[times], level[times], strange[times], np.ones(len(times))
+    seen, level, strange = (
+        np.ones((4, 1), bool),
+        np.array([[0], [1], [-1], [1]]),
+        np.array([-1, -1, 0, -1])[:, None, None],
+    )
+    slope, mark = np.array([[4]]), rng.normal(size=(4, 1))
+    effects, sd, times = rng.normal(size=(5, 5)), rng.uniform(size=(5, 1)), np.repeat(np.arange(4), NUMBER)
+    one = Levels(LINE, ENV, seen, level, strange, slope, mark, NUMBER).add_up(0, 0, np.arange(3), effects, sd)
+    parts = LINE[times], ENV[times], seen[times], level[times], strange[times], slope, mark[times], np.ones(len(times))
     other = Levels(*parts).add_up(0, 0, np.arange(3), effects, sd)
     np.testing.assert_allclose(one.shift, other.shift)
     np.testing.assert_allclose(one.variance, other.variance)

@@ -270,6 +270,7 @@ def test_time_left(monkeypatch):
 @pytest.mark.parametrize(("show", "lines"), [(None, ["work:  30%, 2:20 left", "work:  60%, 1:20 left"]), (False, [])])
 def test_a_log_gets_a_line_a_minute(monkeypatch, show, lines):
     clock = iter([100.0, 110.0, 160.0, 170.0, 219.0, 220.0, 300.0])
+    monkeypatch.setattr("bmtme.progress.LOG_EVERY", 60.0)
     monkeypatch.setattr("bmtme.progress.time.monotonic", lambda: next(clock))
     stream = io.StringIO()
     bar = Progress(1000, "work", show, stream)
