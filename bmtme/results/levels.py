@@ -82,6 +82,8 @@ def describe_replicates(prepared: Prepared, model: BMTME) -> dict[str, Any]:
             counts = {"replicates": len(factor.labels), "columns": count_columns(factor), "of": columns}
             return {"asked": model.rep_effect, "kind": "random" if factor.random else "fixed", **counts}
     none = {"asked": model.rep_effect, "kind": "none", "replicates": 0, "columns": 0, "of": columns}
+    if model.rep_effect == "none":
+        return none
     return none | {"why": "se" if prepared.given.se is not None else "blocks" if prepared.given.blocks else "lines"}
 
 

@@ -104,7 +104,7 @@ def test_replicates_as_blocks():
     assert np.array_equal(p["rep_effects"].values, q["block_effects"].values)
     assert "rep_effects" not in q
     assert two.run["data"]["rep_effects"]["kind"] == "none"
-    with pytest.raises(UsageError, match="rep_effect='random' needs to know the replicates"):
+    with pytest.raises(UsageError, match="rep_effect='random' does not go with blocks that are the replicates"):
         run(read(frame, blocks=["rep"]), sim.relationship, BMTME(rep_effect="random"))
 
 
