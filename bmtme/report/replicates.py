@@ -36,7 +36,9 @@ def list_block_facts(found: Any) -> list[tuple[str, str]]:
     """
     if not found:
         return []
-    by_name: Mapping[str, Any] = {"": found} if any("blocks" in each for each in found.values()) else found
+    by_name: Mapping[str, Any] = (
+        {"": found} if any(isinstance(each.get("blocks"), int) for each in found.values()) else found
+    )
     texts = {}
     for name, each in by_name.items():
         texts[name] = "; ".join(

@@ -11,6 +11,7 @@ from bmtme.collection import collect
 from bmtme.cv.training import take_training
 from bmtme.engines.rotated.chains import run_chains
 from bmtme.preparation import DecompositionCache, build, lay_model, prepare
+from bmtme.report.replicates import list_block_facts
 from bmtme.results.targets import predict_hidden
 from bmtme.sampling import plan_slots, spawn_seeds
 from tests.helpers.fits import assert_equal_draws
@@ -230,6 +231,16 @@ def test_whole_environments_hidden():
     )
     assert len(cv.predictions) == len(without.predictions) == 3 * 12 * 2
     assert np.isfinite(cv.predictions[["mean", "mean_lower", "crps"]].to_numpy()).all()
+
+
+def test_a_factor_may_be_called_blocks():
+    """Its name is no sign of how facts of several traits nest."""
+    one = {"blocks": {"blocks": 3, "columns": 2, "of": 2}}
+    text = "blocks: random effects of 3 blocks, in each of 2 environment x trait columns"
+    assert list_block_facts(one) == list_block_facts({"": one}) == [("blocks", text)]
+    few = {"blocks": {"blocks": 3, "columns": 1, "of": 2}}
+    lines = [line for _, line in list_block_facts({"T1": one, "T2": few})]
+    assert lines == [f"T1: {text}", f"T2: {text.replace('each of 2', '1 of 2')}"]
 
 
 def test_replicates_that_are_the_blocks_have_one_effect():

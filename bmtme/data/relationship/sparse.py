@@ -66,7 +66,7 @@ def read_asreml(path: str, ids: str) -> Sparse:
     inverse = "by its ending" if path.lower().endswith(INVERSE_ENDINGS) else None
     qualifiers: dict[str, float] = {}
     first: list[str] = []
-    with open_lines(path, "rows of row, column and value") as lines:
+    with open_lines(path, "rows of row, column and value", whole=False) as lines:
         for text in lines:
             if text.startswith("!"):
                 qualifiers |= {word: float(value) for word, value in _QUALIFIER.findall(text)}

@@ -259,7 +259,7 @@ def read_columns(path: str | os.PathLike[str]) -> list[str]:
     if suffix(path) in EXCEL_SUFFIXES | PARQUET_SUFFIXES:
         return read_table(path).columns
     refuse_foreign(path, "table")
-    _, header = next(read_rows(path))
+    _, header = next(read_rows(path, whole=False))
     return [cell.strip() for cell in header]
 
 

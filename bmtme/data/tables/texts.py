@@ -21,7 +21,9 @@ _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b000300000000000000
 _Bytes = io.BufferedReader | gzip.GzipFile
 
 
-def read_rows(path: str | os.PathLike[str], decimal: str = ".", named: bool = False) -> Iterator[tuple[int, list[str]]]:
+def read_rows(
+    path: str | os.PathLike[str], decimal: str = ".", named: bool = False, whole: bool = True
+) -> Iterator[tuple[int, list[str]]]:
     """Read a delimited text file row by row, the header first.
 
     The text is UTF-8 (a byte order mark is skipped), possibly compressed with gzip. Columns are separated by what the
@@ -36,6 +38,8 @@ def read_rows(path: str | os.PathLike[str], decimal: str = ".", named: bool = Fa
     decimal : {".", ","}
     named : bool
         Whether it is a matrix, whose rows have names.
+    whole : bool
+        As of `open_lines`.
 
     Yields
     ------
@@ -50,12 +54,14 @@ def read_rows(path: str | os.PathLike[str], decimal: str = ".", named: bool = Fa
         If the file cannot be opened, is empty, is no UTF-8 text, or has a row with more or fewer cells than the header.
     """
     name = Path(path).name
-    with open_lines(path) as lines:
+    with open_lines(path, whole=whole) as lines:
         yield from split_rows(lines, name, suffix(path), decimal, named)
 
 
 @contextlib.contextmanager
-def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "") -> Iterator[Iterator[str]]:
+def open_lines(
+    path: str | os.PathLike[str], expected: str = "", hint: str = "", whole: bool = True
+) -> Iterator[Iterator[str]]:
     """Lines of a UTF-8 text (a byte order mark is skipped), possibly compressed with gzip, in one or several members.
 
     Parameters
@@ -65,6 +71,8 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
         What a file that is no such text should be; by default CSV.
     hint : str, optional
         A sentence for the message that the file cannot be opened.
+    whole : bool
+        Whether all lines will be read: then a compressed file is looked at as a whole before.
 
     Yields
     ------
@@ -80,7 +88,7 @@ def open_lines(path: str | os.PathLike[str], expected: str = "", hint: str = "")
     name = Path(path).name
     head = b""
     try:
-        with open(path, "rb") as raw, _decompressed(raw, name) as plain:
+        with open(path, "rb") as raw, _decompressed(raw, name, whole) as plain:
             head = plain.peek(8)[:8]
             with io.TextIOWrapper(plain, encoding="utf-8-sig", newline="") as lines:
                 yield _check_lines(lines, name, describe_bytes(head))
@@ -151,7 +159,7 @@ def suffix(path: str | os.PathLike[str]) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def _decompressed(raw: io.BufferedReader, name: str) -> _Bytes:
+def _decompressed(raw: io.BufferedReader, name: str, whole: bool) -> _Bytes:
     # Told by the first bytes, not by the name: downloads are often compressed without saying so, and the reverse.
     head = raw.peek(18)
     if head[:2] != b"\x1f\x8b":
@@ -163,5 +171,6 @@ def _decompressed(raw: io.BufferedReader, name: str) -> _Bytes:
             raise EOFError("the block that ends a bgzip file is missing, so it is cut off")
         raw.seek(0)
     packed = gzip.GzipFile(fileobj=raw)
-    refuse_excess(packed, raw, name)
+    if whole:
+        refuse_excess(packed, raw, name)
     return packed
