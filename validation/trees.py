@@ -2,8 +2,8 @@
 
 dbh ~ trial, random mother, trial:mother and trial:block, with one residual variance, one for each trial, and a variance
 of blocks for each trial too; and growth with the number of trees and of mothers. Variances and numbers are those of a
-published analysis of 189,976 trees. Time includes the setting up; memory is the peak of a process of its own,
-simulation and libraries included.
+published analysis of 189,976 trees. Time includes the setting up of the equations; memory is the peak of a process of
+its own, simulation and libraries included.
 """
 
 from __future__ import annotations

@@ -236,7 +236,7 @@ def run(args: argparse.Namespace, out: Path) -> int:
 def _from_pedigree(args: argparse.Namespace) -> Relationship:
     """Relationship of a pedigree; what it holds is said."""
     from bmtme.checkup.kin import find_odd_parents
-    from bmtme.cli.kinship import find_selfing
+    from bmtme.cli.kinship import name_pedigree
     from bmtme.data.relationship.pedigree import pedigree_relationship
     from bmtme.data.relationship.pedigree_table import read_pedigree
 
@@ -244,15 +244,7 @@ def _from_pedigree(args: argparse.Namespace) -> Relationship:
     frame = read_pedigree(args.markers, id, sire, dam)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* without (a row of its|rows of their) own")  # said below
-        relationship = pedigree_relationship(
-            frame,
-            id,
-            sire,
-            dam,
-            selfing=find_selfing(args.selfing, frame),
-            separate_sexes=False,  # plants may be both
-            missing=args.pedigree_missing,
-        )
+        relationship = pedigree_relationship(frame, **name_pedigree(args, frame))
     inbreeding = relationship.matrix.diagonal() - 1.0
     founders = len(relationship) - len(frame)
     added = f", {count_noun(founders, 'founder')} among them without a row" if founders else ""

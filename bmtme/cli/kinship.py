@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
     from bmtme.data.relationship.matrix import Relationship
 
-__all__ = ["IDENTITY", "Kinship", "find_selfing", "read_kinship"]
+__all__ = ["IDENTITY", "Kinship", "name_pedigree", "read_kinship"]
 
 #: In place of a file: unrelated lines.
 IDENTITY = "identity"
@@ -55,19 +53,10 @@ def read_kinship(args: argparse.Namespace, lines: Sequence[str]) -> Kinship:
     frame = _read_pedigree(args)
     if frame is None:
         return Kinship(read_relationship(args.relationship, ids=args.ids))
-    id, sire, dam = args.pedigree_columns
-    relationship = pedigree_relationship(
-        frame,
-        id,
-        sire,
-        dam,
-        selfing=find_selfing(args.selfing, frame),
-        separate_sexes=False,  # plants may be both; of animals, check tells
-        missing=args.pedigree_missing,
-        founders=lines if args.founders else (),
-    )
+    roles = name_pedigree(args, frame)
+    relationship = pedigree_relationship(frame, **roles, founders=lines if args.founders else ())
     if args.founders:
-        _say_founders(frame[id], relationship, lines, Path(args.relationship).name)
+        _say_founders(frame[roles["id"]], relationship, lines, Path(args.relationship).name)
     return Kinship(relationship, frame)
 
 
@@ -78,8 +67,7 @@ def _read_pedigree(args: argparse.Namespace) -> pd.DataFrame | None:
     path = args.relationship
     name = Path(path).name
     id, sire, dam = args.pedigree_columns
-    # A pipe can be read once, and is taken as a matrix.
-    if not _is_pipe(path) and is_pedigree(path, id, sire, dam):
+    if is_pedigree(path, id, sire, dam):
         return read_pedigree(path, id, sire, dam)
     if args.named_pedigree and args.families is None:
         return read_pedigree(path, id, sire, dam)  # which names the column that is not there
@@ -92,14 +80,20 @@ def _read_pedigree(args: argparse.Namespace) -> pd.DataFrame | None:
     return None
 
 
-def _is_pipe(path: str) -> bool:
-    try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
-    except OSError:
-        return False
+def name_pedigree(args: argparse.Namespace, frame: pd.DataFrame) -> dict[str, Any]:
+    """Columns and customs of a pedigree as the options name them, for what makes a relationship or its inverse."""
+    id, sire, dam = args.pedigree_columns
+    return {
+        "id": id,
+        "sire": sire,
+        "dam": dam,
+        "selfing": _find_selfing(args.selfing, frame),
+        "separate_sexes": False,  # plants may be both; of animals, check tells
+        "missing": args.pedigree_missing,
+    }
 
 
-def find_selfing(text: str | None, frame: pd.DataFrame) -> str | float | None:
+def _find_selfing(text: str | None, frame: pd.DataFrame) -> str | float | None:
     """A column of the pedigree, or a number of generations."""
     if text is None or text in frame.columns or not text.isdecimal():
         return text

@@ -143,7 +143,7 @@ def read_known(args: argparse.Namespace, name: str, path: str) -> Any:
     ------
     DataError, UsageError
     """
-    from bmtme.cli.kinship import find_selfing
+    from bmtme.cli.kinship import name_pedigree
     from bmtme.data.relationship.files import read_relationship
     from bmtme.data.relationship.pedigree import pedigree_inverse
     from bmtme.data.relationship.pedigree_table import is_pedigree, read_pedigree
@@ -154,8 +154,7 @@ def read_known(args: argparse.Namespace, name: str, path: str) -> Any:
     if not is_pedigree(path, id, sire, dam) and not args.named_pedigree:
         return read_relationship(path, ids=args.ids)
     frame = read_pedigree(path, id, sire, dam)
-    selfing = find_selfing(args.selfing, frame)
-    return pedigree_inverse(frame, id, sire, dam, selfing=selfing, separate_sexes=False, missing=args.pedigree_missing)
+    return pedigree_inverse(frame, **name_pedigree(args, frame))
 
 
 def write(fit: MixedFit, args: argparse.Namespace, out: Path) -> None:

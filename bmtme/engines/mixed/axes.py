@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.signal import lfilter
 
 from bmtme.engines.mixed.axis import SINGULAR, START_CORRELATION, Axis, Parameter, refuse_few
 from bmtme.engines.mixed.covariances import (
@@ -174,6 +173,8 @@ class AR1(Axis):
         return self._combine(self.coefficients(phi)[1][:, 0], U)[None]
 
     def shift(self, phi: np.ndarray, U: np.ndarray) -> np.ndarray:
+        from scipy.signal import lfilter  # half a second to import, for autoregressions alone
+
         # S x is a filter forwards and one backwards: no matrix of n x n.
         X = self.weigh_slopes(phi, U)[0]
         a = [1.0, -math.tanh(phi[0])]

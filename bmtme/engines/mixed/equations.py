@@ -62,7 +62,7 @@ class Equations:
     problem : Problem
     cholesky : class
         Sparse Cholesky decomposition: of the pattern of C (sparse, lower triangle), with `factor`, `log_determinant`,
-        `solve`, `draw`, `selected_inverse`.
+        `solve`, `selected_inverse`, `fill`.
 
     Attributes
     ----------
@@ -231,10 +231,15 @@ class Equations:
         fixed[problem.kept] = solution[: problem.rank] + problem.least_squares
         return fixed, tuple(solution[a:b] for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True))
 
-    def find_error_variances(self, term: int) -> np.ndarray:
-        """Diagonal of C^-1 of a term's effects (q,)."""
+    def find_error_variances(self) -> tuple[np.ndarray, ...]:
+        """Diagonal of C^-1 of the effects of every term."""
         diagonal = self.factor.selected_inverse()[self.pattern.indptr[:-1]]
-        return diagonal[self.offsets[term] : self.offsets[term + 1]]
+        return tuple(diagonal[a:b] for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True))
+
+    def find_fixed_covariance(self) -> np.ndarray:
+        """C^-1 of the fixed effects that are kept (rank, rank), the first rows of C."""
+        rank = self.problem.rank
+        return np.asarray(self.factor.solve(np.eye(self.n, rank))[:rank])
 
     def find_covariance(self, combinations: sp.spmatrix | np.ndarray) -> np.ndarray:
         """K C^-1 K' (m, m) for combinations K (m, p + sum q) of all fixed columns, then of all random effects."""

@@ -88,7 +88,7 @@ def fit_reml(
             )
     first = np.clip(ranges.start if start is None else start, ranges.low, ranges.high)
     climb = climb_likelihood(equations, first, ranges, tolerance, most, progress)
-    best = equations.evaluate(climb.best.phi)
+    best = climb.best
     found = find_components(problem, equations.split(best.phi), best, ranges)
     fixed, effects = equations.find_effects(best.solution)
     return REML(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -77,8 +78,18 @@ class REML:
 
     def find_pev(self, term: int) -> np.ndarray:
         """Prediction error variances Var(u - u_hat) of a term's effects (q,), from the selected inverse."""
+        return self._error_variances[term].copy()
+
+    @cached_property
+    def _error_variances(self) -> tuple[np.ndarray, ...]:
         self.equations.go_to(self.phi)
-        return self.equations.find_error_variances(term)
+        return self.equations.find_error_variances()
+
+    @cached_property
+    def fixed_covariance(self) -> np.ndarray:
+        """Covariance (rank, rank) of the fixed effects that are kept."""
+        self.equations.go_to(self.phi)
+        return self.equations.find_fixed_covariance()
 
     def find_residuals(self) -> np.ndarray:
         """y - X b - sum Z u (n,), in the units of y whatever the weights."""

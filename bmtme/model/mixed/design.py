@@ -49,11 +49,22 @@ class Design:
         The first varies slowest.
     cells : (n,) int64 array
         Place of each record in their product, -1 outside the term or section.
+    at : tuple of At
+        Of one level each.
+    term : Term, optional
+        Of the formula; none of a section.
     """
 
     name: str
     axes: tuple[AxisLevels, ...]
     cells: np.ndarray
+    at: tuple[At, ...] = ()
+    term: Term | None = None
+
+    @property
+    def levels(self) -> dict[str, str]:
+        """Level of each factor of at(), the last first."""
+        return {at.name: at.levels[0] for at in reversed(self.at)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +226,7 @@ class _Reader:
         designs = []
         for label, own, inside in self.split(term, "random"):
             axes, cells = self.lay_axes(own, "random", inside)
-            designs.append(Design(label + own.core, axes, cells))
+            designs.append(Design(label + own.core, axes, cells, own.at, term))
         return designs
 
     def lay_axes(self, term: Term, part: str, inside: np.ndarray) -> tuple[tuple[AxisLevels, ...], np.ndarray]:
@@ -226,7 +237,7 @@ class _Reader:
         for axis in term.axes:
             factor = self.factor(axis.name, part, term).take(places)
             made = self.lay_axis(axis, factor, term, part)
-            codes = self._place(made, factor)
+            codes = self._place(made, factor, term)
             if len(made.levels) < _LEAST[axis.structure]:
                 raise DataError(
                     f"The {part} term {term} has one level of {axis.name!r}, {made.levels[0]!r}, and {axis} needs two: "
@@ -250,7 +261,6 @@ class _Reader:
             if id(value) not in self.inverses:
                 self.inverses[id(value)] = invert_known(value, axis.name)
             precision = self.inverses[id(value)]
-            match_levels(precision, factor.levels, str(term), axis.name)
             return AxisLevels(axis, precision.levels, precision)
         if axis.structure == "ar1":
             return AxisLevels(axis, self.fill_grid(axis, factor, term, part))
@@ -277,11 +287,10 @@ class _Reader:
             )
         return tuple(map(str, range(least, most + 1)))
 
-    def _place(self, made: AxisLevels, factor: Factor) -> np.ndarray:
+    def _place(self, made: AxisLevels, factor: Factor, term: Term) -> np.ndarray:
         """Place of each record among the levels of an axis."""
         if made.precision is not None:
-            place = {level: j for j, level in enumerate(made.levels)}
-            codes = np.array([place[level] for level in factor.levels], dtype=np.int64)
+            codes = match_levels(made.precision, factor.levels, str(term), made.axis.name)
             return np.asarray(codes[factor.codes])
         if made.axis.structure == "ar1":
             least = int(made.levels[0])
@@ -314,7 +323,7 @@ class _Reader:
             axes, cells = self.lay_axes(own, "residual", inside)
             self.check_cells(own, axes, cells)
             core = own.core if any(axis.name == UNITS for axis in own.axes) else f"{own.core}:{UNITS}"
-            sections.append(Design(label + core, axes, cells))
+            sections.append(Design(label + core, axes, cells, own.at))
         return tuple(sections)
 
     def _split_variances(self, term: Term) -> list[tuple[str, Term, np.ndarray]]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
@@ -26,10 +25,8 @@ def tabulate_fixed(layout: Layout, result: REML) -> pd.DataFrame:
     """Effects of the fixed columns: term, effect, estimate, se, z, note."""
     problem = result.problem
     kept = problem.kept
-    K = sp.csr_matrix((np.ones(len(kept)), (np.arange(len(kept)), kept)), shape=(len(kept), _width(result)))
     se = np.full(problem.p, np.nan)
-    if len(kept):
-        se[kept] = np.sqrt(np.maximum(np.diag(result.covariance_of(K)), 0.0))
+    se[kept] = np.sqrt(np.maximum(np.diag(result.fixed_covariance), 0.0))
     terms = [""] * problem.p
     for term, part in layout.columns.terms.items():
         for k in range(part.start, part.stop):
@@ -38,11 +35,6 @@ def tabulate_fixed(layout: Layout, result: REML) -> pd.DataFrame:
     table["z"] = table["estimate"] / table["se"]
     table["note"] = np.where(np.isnan(result.fixed), LEFT_OUT, "")
     return table
-
-
-def _width(result: REML) -> int:
-    """Columns of the combinations that the engine takes."""
-    return int(result.problem.p + sum(term.q for term in result.problem.terms))
 
 
 def find_designs(term: str | Term, random: Random, layout: Layout) -> list[int]:
@@ -76,31 +68,7 @@ def find_designs(term: str | Term, random: Random, layout: Layout) -> list[int]:
                 else f"{text!r} may be any of {list_names(map(str, alike))}: name one as in the formula."
             )
         text = str(alike[0])
-    found = []
-    place = 0
-    for one in random.terms:
-        # Designs stand in the order of the terms, those of one term together.
-        own = [k for k in range(place, len(layout.random)) if _is_of(layout.random[k], one)]
-        own = own[: _run(own, place)]
-        place += len(own)
-        found += [k for k in own if str(one) == text or layout.random[k].name == text]
-    return found
-
-
-def _is_of(design: Design, term: Term) -> bool:
-    if not term.at:
-        return design.name == str(term)
-    return design.name.endswith(":" + term.core) and design.name.startswith("at(")
-
-
-def _run(places: list[int], start: int) -> int:
-    """How many places follow each other from a start."""
-    count = 0
-    for place in places:
-        if place != start + count:
-            break
-        count += 1
-    return count
+    return [k for k, design in enumerate(layout.random) if text in (str(design.term), design.name)]
 
 
 def find_prior_variances(result: REML, design: Design, block: int) -> np.ndarray:
@@ -135,7 +103,7 @@ def tabulate_blups(term: str | Term, random: Random, layout: Layout, result: REM
             for axis, codes in zip(design.axes, index, strict=True)
         }
         table = pd.DataFrame(columns).astype(str)
-        for name, level in read_levels(design.name).items():
+        for name, level in design.levels.items():
             table.insert(0, name, level)
         pev = result.find_pev(place)
         prior = find_prior_variances(result, design, len(layout.residual) + place)
@@ -148,9 +116,3 @@ def tabulate_blups(term: str | Term, random: Random, layout: Layout, result: REM
         table["n"] = np.bincount(inside, minlength=len(table))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
-
-
-def read_levels(name: str) -> dict[str, str]:
-    """Levels of at() in the name of a design, the last first."""
-    term = parse_random(name).terms[0] if name.startswith("at(") else None
-    return {at.name: at.levels[0] for at in reversed(term.at)} if term is not None else {}

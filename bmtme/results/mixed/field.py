@@ -10,7 +10,6 @@ import pandas as pd
 
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
-from bmtme.results.mixed.effects import read_levels
 
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
@@ -76,7 +75,7 @@ def list_grids(layout: Layout, result: REML, axes: tuple[str, str] | None = None
         traits = [None] if layout.trait is None else list(enumerate(layout.trait.levels))
         for trait in traits:
             some = inside if trait is None or layout.trait is None else inside[layout.trait.codes[inside] == trait[0]]
-            label = ", ".join([*read_levels(section.name).values(), *([] if trait is None else [trait[1]])])
+            label = ", ".join([*section.levels.values(), *([] if trait is None else [trait[1]])])
             grids.append(_lay_grid(layout, residuals, some, label, names))
     return grids
 

@@ -119,7 +119,7 @@ class MixedFit:
     @property
     def n_parameters(self) -> int:
         """Parameters of the covariances, those at a boundary among them."""
-        return likelihood_ratio.count_parameters(self.layout)
+        return len(self.result.phi)
 
     @property
     def aic(self) -> float:
@@ -320,7 +320,7 @@ class MixedFit:
     # --- the field ----------------------------------------------------------------------------------------------
 
     def residuals(self) -> pd.DataFrame:
-        """Of every value in the order of the table: plot (its label in the index), observed, fitted, residual.
+        """Of every value in the order of the table: row_of_table (its label in the index), observed, fitted, residual.
 
         With several traits there is a column trait.
         """

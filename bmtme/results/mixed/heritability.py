@@ -14,7 +14,7 @@ from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
 from bmtme.model.mixed.terms import TRAIT, UNITS, Random
 from bmtme.results.mixed.components import Named
-from bmtme.results.mixed.effects import find_designs, find_prior_variances, read_levels
+from bmtme.results.mixed.effects import find_designs, find_prior_variances
 
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
@@ -67,7 +67,7 @@ def _list_strata(
         raise UsageError(
             f"The heritability of {design.name} is not one of its parameters: it has no variances of its own."
         )
-    label = ", ".join(read_levels(design.name).values())
+    label = ", ".join(design.levels.values())
     if over is None or len(own) == 1:
         return [(label, inside, own[0].place)]
     sizes = [len(axis.levels) for axis in design.axes]
@@ -116,7 +116,7 @@ def _list_residuals(
         if not (inside & records).any():
             continue
         own = [each for each in named if each.is_residual and each.term == section.name and each.kind == "variance"]
-        label = ", ".join(read_levels(section.name).values()) if len(layout.residual) > 1 else ""
+        label = ", ".join(section.levels.values()) if len(layout.residual) > 1 else ""
         over = next((k for k, axis in enumerate(section.axes) if axis.axis.has_variance), None)
         for each in own:
             some = inside

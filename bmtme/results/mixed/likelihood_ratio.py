@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+from scipy.special import chdtrc
 
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
 from bmtme.model.mixed.terms import quote_name
-from bmtme.results.mixed.effects import read_levels
-from bmtme.results.mixed.problem import make_axes
 
 if TYPE_CHECKING:
     from bmtme.results.mixed.fit import MixedFit
@@ -38,7 +36,7 @@ class Mixture:
 
     def find_p(self, statistic: float) -> float:
         """Probability of a larger statistic."""
-        tails = (w * (scipy.stats.chi2.sf(statistic, df) if df else statistic <= 0) for df, w in self.weights.items())
+        tails = (w * (chdtrc(df, statistic) if df else statistic <= 0) for df, w in self.weights.items())
         return float(sum(tails))
 
 
@@ -76,7 +74,7 @@ def compare_likelihoods(fit: MixedFit, other: MixedFit) -> pd.DataFrame:
         "statistic": statistic,
         "df": df,
         "p": mixture.find_p(statistic),
-        "p_plain": float(scipy.stats.chi2.sf(statistic, df)),
+        "p_plain": float(chdtrc(df, statistic)),
         "distribution": str(mixture),
         "note": note,
     }
@@ -160,7 +158,7 @@ class _Shape:
 
     @classmethod
     def of(cls, design: Design) -> _Shape:
-        levels = read_levels(design.name)
+        levels = design.levels
         at = next(iter(levels)) if len(levels) == 1 else ""
         rest = frozenset(str(axis.axis) for axis in design.axes if not axis.axis.has_variance)
         for axis in design.axes:
@@ -181,8 +179,3 @@ class _Shape:
             return False
         whole = any(part.structure or quote_name(self.over) in part.rest for part in parts)
         return whole or sum(part.at == self.over for part in parts) == self.k
-
-
-def count_parameters(layout: Layout) -> int:
-    """Parameters of the covariances, those at a boundary among them."""
-    return sum(axis.count for design in (*layout.residual, *layout.random) for axis in make_axes(design))

@@ -16,7 +16,6 @@ from bmtme.model.mixed.fixed import Fixed, as_category, decode, encode, make_fra
 from bmtme.model.mixed.parser import parse_random
 from bmtme.model.mixed.plots import sort_levels
 from bmtme.model.mixed.terms import IDENTITY, TRAIT, UNITS
-from bmtme.results.mixed.effects import read_levels
 from bmtme.words import list_names, suggest
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def _read_names(classify: str, fixed: Fixed, layout: Layout) -> list[str]:
     names = [axis.name for axis in axes]
     there = set(fixed.names)
     for design in layout.random:
-        there |= {axis.axis.name for axis in design.axes} | set(read_levels(design.name))
+        there |= {axis.axis.name for axis in design.axes} | set(design.levels)
     there.discard(UNITS)
     for name in names:
         if name not in there:
@@ -155,7 +154,7 @@ def _list_levels(name: str, frame: pd.DataFrame, layout: Layout) -> list[str]:
     found: set[str] = set()
     for design in layout.random:
         found |= {level for axis in design.axes if axis.axis.name == name for level in axis.levels}
-        found |= {level for other, level in read_levels(design.name).items() if other == name}
+        found |= {level for other, level in design.levels.items() if other == name}
     return list(sort_levels(found))
 
 
@@ -171,7 +170,7 @@ def _make_matrix(layout: Layout, frame: pd.DataFrame) -> sp.csr_matrix:
 
 def _place_effects(design: Design, levels: pd.DataFrame, own: Collection[str], q: int) -> sp.csr_matrix | None:
     """The effects of a term that belong to each row, or None where it has other factors, too, or none of `own`."""
-    places = read_levels(design.name)
+    places = design.levels
     names = [axis.axis.name for axis in design.axes]
     if not set(names) | set(places) <= set(levels.columns) or set(own).isdisjoint([*names, *places]):
         return None

@@ -36,8 +36,9 @@ def make_axes(design: Design) -> tuple[Axis, ...]:
 
 def _make_axis(levels: AxisLevels) -> Axis:
     axis = levels.axis
-    if levels.precision is not None:
-        return Known(sp.csr_matrix(levels.precision.matrix), levels.precision.log_det)
+    known = levels.precision
+    if known is not None:
+        return Known(sp.csr_matrix(known.matrix), known.log_det, float(known.diagonal.mean()))
     if axis.factors is not None:
         return FactorAnalytic(len(levels.levels), axis.factors)
     return _AXES[axis.structure](len(levels.levels))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 import scipy.sparse as sp
-import scipy.stats
+from scipy.special import fdtrc
 
 from bmtme.model.mixed.design import Layout
 from bmtme.model.mixed.fixed import name_term
@@ -78,7 +78,7 @@ def tabulate_wald(layout: Layout, result: REML) -> pd.DataFrame:
             if not ending:
                 row["wald"] = wald
             row |= {f"f{ending}": wald / len(own), f"den_df{ending}": den}
-            row[f"p{ending}"] = float(scipy.stats.f.sf(scale * wald / len(own), len(own), den))
+            row[f"p{ending}"] = float(fdtrc(len(own), den, scale * wald / len(own))) if wald > 0 else 1.0
         rows.append(row | {"method": METHODS[moments is None]})
     order = ["term", "df", "wald", "f", "den_df", "p", "f_conditional", "den_df_conditional", "p_conditional", "method"]
     return pd.DataFrame(rows, columns=order)
@@ -87,11 +87,7 @@ def tabulate_wald(layout: Layout, result: REML) -> pd.DataFrame:
 def _read_fixed(layout: Layout, result: REML) -> _Fixed:
     problem = result.problem
     kept = problem.kept
-    K = sp.csr_matrix(
-        (np.ones(len(kept)), (np.arange(len(kept)), kept)),
-        shape=(len(kept), problem.p + sum(term.q for term in problem.terms)),
-    )
-    covariance = result.covariance_of(K) if len(kept) else np.zeros((0, 0))
+    covariance = result.fixed_covariance
     terms = {}
     for name, part in layout.columns.terms.items():
         terms[name] = np.flatnonzero((kept >= part.start) & (kept < part.stop))
@@ -138,10 +134,6 @@ def _find_moments(result: REML) -> tuple[np.ndarray, np.ndarray]:
     free = np.flatnonzero(np.diag(result.information) > 1e-6)
     spread = np.linalg.pinv(result.information[np.ix_(free, free)], hermitian=True)
     kept = problem.kept
-    K = sp.csr_matrix(
-        (np.ones(len(kept)), (np.arange(len(kept)), kept)),
-        shape=(len(kept), problem.p + sum(term.q for term in problem.terms)),
-    )
     slopes = []
     for k in free:
         pair = []
@@ -149,9 +141,8 @@ def _find_moments(result: REML) -> tuple[np.ndarray, np.ndarray]:
             phi = result.phi.copy()
             phi[k] += sign * STEP
             equations.evaluate(phi, order=0)
-            pair.append(equations.find_covariance(K))
+            pair.append(equations.find_fixed_covariance())
         slopes.append((pair[0] - pair[1]) / (2 * STEP))
-    equations.evaluate(result.phi, order=0)
     return np.array(slopes).reshape(len(free), len(kept), len(kept)), spread
 
 

@@ -34,7 +34,7 @@ def test_equations_are_the_model(case, cholesky):
         assert np.isnan(np.delete(fixed, problem.kept)).all()
         np.testing.assert_allclose(np.concatenate(effects), u, atol=1e-9)
         errors = twin.errors(phi)
-        pev = np.concatenate([equations.find_error_variances(t) for t in range(len(problem.terms))])
+        pev = np.concatenate(equations.find_error_variances())
         np.testing.assert_allclose(pev, np.diag(errors)[problem.rank :], atol=1e-9)
         K = rng.standard_normal((3, problem.p + len(u)))
         K[:, np.setdiff1d(np.arange(problem.p), problem.kept)] = 0.0

@@ -12,7 +12,12 @@ from bmtme.model.mixed.design import lay_out
 from bmtme.model.mixed.fixed import parse_fixed
 from bmtme.model.mixed.parser import parse_random, parse_residual
 from bmtme.model.mixed.plots import Plots
-from bmtme.results.mixed.likelihood_ratio import UNKNOWN, Mixture, count_parameters, find_mixture
+from bmtme.results.mixed.likelihood_ratio import UNKNOWN, Mixture, find_mixture
+from bmtme.results.mixed.problem import make_axes
+
+
+def count_parameters(layout):
+    return sum(axis.count for design in (*layout.residual, *layout.random) for axis in make_axes(design))
 
 
 def find(series, small, large, residuals=("units", "units"), fixed="yield ~ site"):
