@@ -14,7 +14,6 @@ from bmtme import __version__
 from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.checkup.line_effect import FEWEST_CONTRASTS, count_contrasts
 from bmtme.data.effects import centre_covariate
-from bmtme.data.trial import Trial
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
@@ -198,19 +197,13 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "covariates": list(trial.covariates),
         "missing_values": int(np.isnan(prepared.values).sum()),
         "plots": None if trial.n_plots is None else describe_plots(layout.rec_plots),
-        "standard_errors": [] if trial.se is None else list_with_errors(trial),
+        "standard_errors": [trait for trait, there in zip(trial.traits, trial.has_se, strict=True) if there],
         "absent_columns": [
             f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~layout.recorded[prepared.shown_envs])
         ],
         "relationship_rank": prepared.basis.rank,
         "imputed_share": round(layout.imputed_share, 6),
     }
-
-
-def list_with_errors(trial: Trial) -> list[str]:
-    """The traits with known standard errors."""
-    assert trial.se is not None
-    return [trait for trait, own in zip(trial.traits, trial.se.T, strict=True) if not np.isnan(own).all()]
 
 
 def describe_plots(number: np.ndarray) -> dict[str, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from bmtme.arguments import measure_memory
 from bmtme.checkup.constants import refuse_constants
 from bmtme.checkup.line_effect import describe_evening, describe_obstacle, describe_weakness
-from bmtme.checkup.precision import refuse_effects_beside
+from bmtme.checkup.precision import NO_EFFECTS
 from bmtme.data.effects import scale_covariate
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship, match_lines
@@ -192,7 +192,7 @@ def share_known(trial: Trial, records: np.ndarray) -> Errors | None:
     """Known errors of some records; None where there are none, or where nothing tells how those of traits correlate."""
     if trial.se is None or (trial.se_correlation is None and len(trial.traits) > 1):
         return None
-    if np.isnan(trial.se).all(axis=0).any():
+    if not trial.has_se.all():
         return None
     correlation = np.eye(1) if trial.se_correlation is None else trial.se_correlation
     return share_errors(trial.se[records], correlation, trial.env_index[records], len(trial.envs))
@@ -308,8 +308,7 @@ def refuse_model(prepared: Prepared, model: BMTME) -> None:
 
 
 def refuse_errors(trial: Trial) -> None:
-    """Refuse standard errors beside blocks, and of several traits which some lack or of which nothing tells how they
-    correlate.
+    """Refuse standard errors beside blocks or covariates, and those of several traits that do not suffice.
 
     Raises
     ------
@@ -317,10 +316,11 @@ def refuse_errors(trial: Trial) -> None:
     """
     if trial.se is None:
         return
-    refuse_effects_beside(trial)
+    if trial.blocks or trial.covariates:
+        raise UsageError(NO_EFFECTS)
     if len(trial.traits) == 1:
         return
-    lacking = [trait for trait, own in zip(trial.traits, trial.se.T, strict=True) if np.isnan(own).all()]
+    lacking = [trait for trait, there in zip(trial.traits, trial.has_se, strict=True) if not there]
     if lacking:
         raise UsageError(
             f"the traits {list_names(lacking)} have no standard errors and others have: name a column for each in se=, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -22,6 +22,9 @@ from bmtme.words import count_noun, some_names
 
 __all__ = ["read_in_spite"]
 
+#: What else is to be said where a number of plots is lacking.
+PLOTS = "beside every value. Standard errors and deviations are no numbers of plots."
+
 
 def read_in_spite(
     table: Table,
@@ -34,14 +37,13 @@ def read_in_spite(
     blocks: Names | None = None,
     covariates: Names | None = None,
     n_plots: str | None = None,
-    *errors: Any,
+    se: str | Mapping[str, str] | None = None,
+    se_correlation: Any = None,
 ) -> tuple[Records, list[Finding]]:
     """Turn a table into records as `read_records` does, but set aside what that refuses.
 
     Values that are no number become missing, rows without a name are left out, and plots that stand there again are
     taken as further ones (in a long table, left out). All are findings for which a fit would be refused.
-
-    errors : as of `read_records`, the standard errors and their correlation
 
     Raises
     ------
@@ -51,7 +53,7 @@ def read_in_spite(
         As for `read_records`.
     """
     reps = [] if rep is None else as_names(rep, "rep")
-    others = (trait, value, blocks, covariates, n_plots, *errors)
+    others = (trait, value, blocks, covariates, n_plots, se, se_correlation)
     try:
         return read_records(table, line, env, traits, reps or None, *others), []
     except DataError as refused:
@@ -62,16 +64,16 @@ def read_in_spite(
         long = trait is not None and value is not None
         if trait is not None and value is not None:
             names.append((trait.strip(), "trait"))
-            columns = [value.strip()]
+            measured = [value.strip()]
         else:
-            columns = [] if traits is None else as_names(traits, "traits")
-        measured = columns
-        columns = [*columns, *([] if covariates is None else as_names(covariates, "covariates"))]
+            measured = [] if traits is None else as_names(traits, "traits")
+        beside = [] if covariates is None else as_names(covariates, "covariates")
+        columns = [*measured, *beside]
+        precise = list_error_columns(se)
         # A wrong column is no fault of a row: the same message as ever.
-        counts = [] if n_plots is None else [(n_plots.strip(), "n_plots")]
-        precise = list_error_columns(errors[0] if errors else None)
-        counts += [(name, "se") for name in precise]
-        for name, role in [*names, *((name, "trait") for name in columns), *counts]:
+        roles = [*names, *((name, "trait") for name in measured), *((name, "covariates") for name in beside)]
+        roles += [] if n_plots is None else [(n_plots.strip(), "n_plots")]
+        for name, role in [*roles, *((name, "se") for name in precise)]:
             table.column(name, role)
         # Of several rep columns, some may be empty, and so may blocks.
         table, found = _without_nameless(
@@ -82,10 +84,17 @@ def read_in_spite(
         table, bad = _without_bad_values(table, columns, names)
         found += bad
         if n_plots is not None:
-            table, bad = _without_bad_plots(table, n_plots.strip(), measured, names)
+            column = n_plots.strip()
+            seen = np.zeros(len(table.frame), dtype=bool)
+            for name in measured:
+                seen |= ~np.isnan(table.numbers(name, "trait"))
+            words = f"number of plots in {column!r}, taken as one plot", f"{WHOLE} {PLOTS}"
+            table, bad = _without_bad_precision(table, column, "n_plots", is_count, seen, lambda _: 1, words, names)
             found += bad
-        for name in precise:
-            table, bad = _without_bad_errors(table, name, names)
+        for column in precise:
+            words = f"standard error in {column!r}, taken as the usual one", f"{POSITIVE}, beside every value."
+            none = np.zeros(len(table.frame), dtype=bool)
+            table, bad = _without_bad_precision(table, column, "se", is_error, none, find_usual, words, names)
             found += bad
         if reps or long:
             repeats = _find_repeats(table, [name for name, _ in names])
@@ -151,11 +160,8 @@ def _without_bad_values(
                 problem = str(error)
             if problem is not None:
                 cells.iloc[position] = None
-                place = {
-                    role: identifier(frame[column].iloc[position]) for column, role in names if role in ("line", "env")
-                }
                 text = problem if problem in ("infinite", "too large") else f"{problem} is no number"
-                cases.append(_case(table, position) | place | {"trait": name, "message": text})
+                cases.append(_place(table, position, names) | {"trait": name, "message": text})
                 texts[problem] = None
         frame[name] = cells
     if not cases:
@@ -173,38 +179,48 @@ def _without_bad_values(
     return replace(table, frame=frame), [finding]
 
 
-def _without_bad_plots(
-    table: Table, column: str, values: Sequence[str], names: Sequence[tuple[str, str]]
+def _without_bad_precision(
+    table: Table,
+    column: str,
+    role: str,
+    fits: Callable[[Any], np.ndarray],
+    needed: np.ndarray,
+    usual: Callable[[np.ndarray], float],
+    words: tuple[str, str],
+    names: Sequence[tuple[str, str]],
 ) -> tuple[Table, list[Finding]]:
-    """The table with one plot in place of what is no number of plots, in rows with a value."""
+    """The table with a usual number in place of what says nothing of how precise a record is.
+
+    Parameters
+    ----------
+    fits : which numbers do
+    needed : (rows,) bool, where there has to be one
+    usual : what stands in, given those that do
+    words : what is lacking, and what to do
+    """
     cells = table.frame[column].astype(object).copy()
-    seen = np.zeros(len(cells), dtype=bool)
-    for name in values:
-        seen |= ~np.isnan(table.numbers(name, "trait"))
-    cases = []
+    parsed, problems = np.full(len(cells), np.nan), {}
     for position, cell in enumerate(cells):
         try:
-            parsed = number(cell, table.form)
-            problem = "is empty" if math.isnan(parsed) else f"holds {parsed:g}"
-            problem = "" if is_count(parsed) or (math.isnan(parsed) and not seen[position]) else problem
+            parsed[position] = number(cell, table.form)
         except DataError as error:
-            problem = f"holds {error}"
-        if problem:
-            place = {
-                role: identifier(table.frame[name].iloc[position]) for name, role in names if role in ("line", "env")
-            }
-            cases.append(_case(table, position) | place | {"message": f"the n_plots column {column!r} {problem}"})
-            cells.iloc[position] = 1
-    if not cases:
+            problems[position] = f"holds {error}"
+            continue
+        if math.isnan(parsed[position]):
+            if needed[position]:
+                problems[position] = "is empty"
+        elif not fits(parsed[position]):
+            problems[position] = f"holds {parsed[position]:g}"
+    if not problems:
         return table, []
-    finding = Finding.of(
-        "stop",
-        "bad value",
-        f"{count_noun(len(cases), 'row')} without a number of plots in {column!r}, taken as one plot here: {WHOLE} "
-        "beside every value. Standard errors and deviations are no numbers of plots.",
-        cases,
-    )
-    return replace(table, frame=table.frame.assign(**{column: cells})), [finding]
+    cells.iloc[list(problems)] = usual(parsed[fits(parsed)])
+    cases = [
+        _place(table, position, names) | {"message": f"the {role} column {column!r} {problem}"}
+        for position, problem in problems.items()
+    ]
+    lacking, advice = words
+    text = f"{count_noun(len(cases), 'row')} without a {lacking} here: {advice}"
+    return replace(table, frame=table.frame.assign(**{column: cells})), [Finding.of("stop", "bad value", text, cases)]
 
 
 def _find_repeats(table: Table, columns: Sequence[str]) -> dict[int, int]:
@@ -275,33 +291,12 @@ def _case(table: Table, position: int) -> dict[str, Any]:
     return {"row": int(table.frame.index[position]) if table.from_file else position + 1}
 
 
-def _without_bad_errors(table: Table, column: str, names: Sequence[tuple[str, str]]) -> tuple[Table, list[Finding]]:
-    """The table with the usual standard error in place of what is none."""
-    cells = table.frame[column].astype(object).copy()
-    parsed, problems = np.full(len(cells), np.nan), [""] * len(cells)
-    for position, cell in enumerate(cells):
-        try:
-            parsed[position] = number(cell, table.form)
-            if not math.isnan(parsed[position]) and not is_error(parsed[position : position + 1]).all():
-                problems[position] = f"holds {parsed[position]:g}"
-        except DataError as error:
-            problems[position] = f"holds {error}"
-    usual = parsed[is_error(parsed)]
-    cases = []
-    for position, problem in enumerate(problems):
-        if problem:
-            place = {
-                role: identifier(table.frame[name].iloc[position]) for name, role in names if role in ("line", "env")
-            }
-            cases.append(_case(table, position) | place | {"message": f"the se column {column!r} {problem}"})
-            cells.iloc[position] = float(np.median(usual)) if len(usual) else 1.0
-    if not cases:
-        return table, []
-    finding = Finding.of(
-        "stop",
-        "bad value",
-        f"{count_noun(len(cases), 'row')} without a standard error in {column!r}, taken as the usual one here: "
-        f"{POSITIVE}, beside every value.",
-        cases,
-    )
-    return replace(table, frame=table.frame.assign(**{column: cells})), [finding]
+def find_usual(errors: np.ndarray) -> float:
+    """The median of standard errors, one of none."""
+    return float(np.median(errors)) if len(errors) else 1.0
+
+
+def _place(table: Table, position: int, names: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Row of a case, its line and its environment."""
+    cells = {role: table.frame[name].iloc[position] for name, role in names if role in ("line", "env")}
+    return _case(table, position) | {role: identifier(cell) for role, cell in cells.items()}

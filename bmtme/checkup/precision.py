@@ -7,10 +7,9 @@ import numpy as np
 from bmtme.checkup.coverage import place_record
 from bmtme.checkup.findings import Finding
 from bmtme.data.trial import Trial
-from bmtme.errors import UsageError
 from bmtme.words import count_noun, some_names
 
-__all__ = ["describe_plots", "find_odd_errors", "find_odd_plots", "refuse_effects_beside"]
+__all__ = ["NO_EFFECTS", "describe_plots", "find_odd_errors", "find_odd_plots"]
 
 #: A record of so many times the usual number of plots is odd, or an error that is so much larger or smaller.
 TIMES = 10
@@ -54,17 +53,6 @@ def describe_plots(fewest: int, most: int, **_: int) -> str:
     return f"means of {count_noun(most, 'plot') if fewest == most else f'{fewest} to {most} plots'}"
 
 
-def refuse_effects_beside(trial: Trial) -> None:
-    """Refuse blocks and covariates beside standard errors.
-
-    Raises
-    ------
-    UsageError
-    """
-    if trial.se is not None and (trial.blocks or trial.covariates):
-        raise UsageError(NO_EFFECTS)
-
-
 def find_odd_errors(trial: Trial) -> list[Finding]:
     """Standard errors that look like standard deviations, that are far from the others, or that nothing relates."""
     if trial.se is None:
@@ -72,7 +60,7 @@ def find_odd_errors(trial: Trial) -> list[Finding]:
     found = []
     if trial.blocks or trial.covariates:
         found.append(Finding.of("stop", ERRORS_KIND, NO_EFFECTS[0].upper() + NO_EFFECTS[1:]))
-    there = [l for l in range(len(trial.traits)) if not np.isnan(trial.se[:, l]).all()]
+    there = np.flatnonzero(trial.has_se).tolist()
     for l in there:
         trait, errors = trial.traits[l], trial.se[:, l]
         seen = np.flatnonzero(~np.isnan(trial.values[:, l]))

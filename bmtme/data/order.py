@@ -1,8 +1,8 @@
 """The computing order: by name, so that numbers do not depend on the order of a file.
 
 Floating point sums, random numbers and eigenvectors all depend on an order. Lines and environments are computed in
-the order of their names (as text, by code point), the plots of a cell in that of their reps, blocks and then values;
-results are shown in the order given. Traits keep the order in which they were asked for.
+the order of their names (as text, by code point), the plots of a cell in that of their reps, blocks, covariates and
+then values; results are shown in the order given. Traits keep the order in which they were asked for.
 """
 
 from __future__ import annotations

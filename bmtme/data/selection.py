@@ -25,13 +25,6 @@ def take_trait(trial: Trial, trait: int, envs: np.ndarray | None = None) -> Tria
         traits=(trial.traits[trait],),
         env_index=(np.cumsum(envs) - 1)[trial.env_index[kept]],
         values=trial.values[kept][:, [trait]],
-        se=take_errors(trial, kept, trait),
+        se=trial.se[kept][:, [trait]] if trial.se is not None and trial.has_se[trait] else None,
         se_correlation=None,
     )
-
-
-def take_errors(trial: Trial, kept: np.ndarray, trait: int) -> np.ndarray | None:
-    """Standard errors (n, 1) of a trait in some records, None where it has none."""
-    if trial.se is None or np.isnan(trial.se[:, trait]).all():
-        return None
-    return trial.se[kept][:, [trait]]

@@ -281,6 +281,11 @@ class Trial:
         pairs = zip(self.line_index.tolist(), self.env_index.tolist(), strict=True)
         return [f"line {self.lines[j]!r} in environment {self.envs[i]!r}" for j, i in pairs]
 
+    @property
+    def has_se(self) -> np.ndarray:
+        """(L,) bool, which traits have known standard errors."""
+        return np.zeros(len(self.traits), bool) if self.se is None else ~np.isnan(self.se).all(axis=0)
+
     @cached_property
     def replicates(self) -> tuple[str, ...] | None:
         """Label of each record's replicate: `reps` less those of its columns that are blocks; None for none.
@@ -419,8 +424,7 @@ class Trial:
         if self.n_plots is not None:
             counts[as_text(n_plots, "n_plots")] = self.n_plots.copy()
         if self.se is not None:
-            there = np.flatnonzero(~np.isnan(self.se).all(axis=0)).tolist()
-            counts |= {f"{self.traits[l]}_se": self.se[:, l].copy() for l in there}
+            counts |= {f"{self.traits[l]}_se": self.se[:, l].copy() for l in np.flatnonzero(self.has_se)}
         names = [line, env, *([rep] if self.reps is not None else []), *self.blocks, *counts, *self.traits]
         repeat = first_repeat(names)
         if repeat is not None:

@@ -12,12 +12,11 @@ import pandas as pd
 from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.data.relationship.pedigree import measure_sampling
 from bmtme.datasets.relatives import make_names
+from bmtme.datasets.simulated import DATA_STREAM
 from bmtme.errors import UsageError
 
 __all__ = ["Selection", "simulate_selection"]
 
-#: First word of the spawn keys, "data" as of other simulations.
-_DATA_STREAM = 0x64617461
 #: Second word of the first stream, behind those of other simulations.
 _FIRST_STREAM = 100
 #: Youngest and oldest age at weighing, in days; the mean is of an animal in the middle.
@@ -112,20 +111,20 @@ def simulate_selection(
     generations = whole_number(generations, "generations", 0)
     seed = whole_number(seed, "seed", 0)
     for name, given, fits, wanted in (
-        ("mean", mean, _is_finite(mean), "a number"),
-        ("sex", sex, _is_finite(sex), "a number"),
-        ("slope", slope, _is_finite(slope), "a number"),
-        ("residual_variance", residual_variance, _is_finite(residual_variance) and residual_variance > 0, "above 0"),
-        ("heritability", heritability, _is_finite(heritability) and 0 <= heritability < 1, "from 0, and below 1"),
-        ("keep_males", keep_males, _is_finite(keep_males) and 0 < keep_males <= 1, "above 0 and up to 1"),
-        ("keep_females", keep_females, _is_finite(keep_females) and 0 < keep_females <= 1, "above 0 and up to 1"),
+        ("mean", mean, is_number(mean), "a number"),
+        ("sex", sex, is_number(sex), "a number"),
+        ("slope", slope, is_number(slope), "a number"),
+        ("residual_variance", residual_variance, is_number(residual_variance) and residual_variance > 0, "above 0"),
+        ("heritability", heritability, is_number(heritability) and 0 <= heritability < 1, "from 0, and below 1"),
+        ("keep_males", keep_males, is_number(keep_males) and 0 < keep_males <= 1, "above 0 and up to 1"),
+        ("keep_females", keep_females, is_number(keep_females) and 0 < keep_females <= 1, "above 0 and up to 1"),
     ):
         if not fits:
             raise UsageError(f"{name} must be {wanted}, got {show(given)}.")
     n = animals * (generations + 1)
     check_memory(500.0 * n, f"animals={animals}, generations={generations}")
     mating, sampling, residual, ages = (
-        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_DATA_STREAM, _FIRST_STREAM + number)))
+        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(DATA_STREAM, _FIRST_STREAM + number)))
         for number in range(4)
     )
     genetic_variance = residual_variance * heritability / (1.0 - heritability)
@@ -177,10 +176,6 @@ def simulate_selection(
         "inbreeding": pd.Series(diagonal - 1.0, index=index, name="inbreeding"),
     }
     return Selection(frame, pedigree, truth)
-
-
-def _is_finite(value: Any) -> bool:
-    return is_number(value) and math.isfinite(value)
 
 
 def _keep_best(candidates: np.ndarray, weight: np.ndarray, share: float) -> np.ndarray:

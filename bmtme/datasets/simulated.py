@@ -32,7 +32,7 @@ HERITABILITY = (0.2, 0.5, 0.8)
 
 # First word of the spawn keys; the bytes spell "data". A sampler started with the seed of its data must not draw
 # the very numbers the data were made of.
-_DATA_STREAM = 0x64617461
+DATA_STREAM = 0x64617461
 # One stream for each part, so that asking for missing records, say, leaves the values of the others as they are.
 _STREAMS = ("markers", "beta", "b1", "b2", "residual", "missing", "missing_traits", "structures", "u", "r")
 #: In which the truth of the paper's model is listed first.
@@ -229,7 +229,7 @@ def simulate(
     if not is_number(spread) or not 0.0 <= spread < math.inf:
         raise UsageError(f"spread must be a number of at least 0, got {show(spread)}.")
     streams = {
-        name: np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_DATA_STREAM, number)))
+        name: np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(DATA_STREAM, number)))
         for number, name in enumerate(_STREAMS)
     }
 

@@ -146,14 +146,16 @@ def count_plots(fit: Fit, lines: list[str]) -> np.ndarray:
     number = take_numbers(observed)
     rows = [(n, place[line], at[env]) for n, (line, env) in enumerate(names) if line in place]
     for n, j, i in rows:
-        counts[j, i] += ~np.isnan(values[n]) * (1 if number is None else number[n])
+        counts[j, i] += ~np.isnan(values[n]) * number[n]
     return counts
 
 
-def average_errors(fit: Fit, lines: list[str]) -> np.ndarray:
-    """(n, I, L) known error variance of the mean of each line, zero where nothing is known of errors."""
+def average_errors(fit: Fit, lines: list[str], counts: np.ndarray) -> np.ndarray:
+    """(n, I, L) known error variance of the mean of each line, zero where nothing is known of errors.
+
+    counts : as of `count_plots`
+    """
     observed = fit._groups["observed_data"]
-    counts = count_plots(fit, lines)
     sums = np.zeros(counts.shape)
     errors = take_errors(observed)
     if errors is None:

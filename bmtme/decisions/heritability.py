@@ -159,7 +159,8 @@ def share_mean(fit: Fit, l: int, envs: np.ndarray, parts: Parts) -> np.ndarray:
     Genetics 177:1881-1888). Known error variances of the means count beside R_i / n_ij.
     """
     lines = list_recorded_lines(fit)[l]
-    plots, errors = (array[:, envs, l] for array in (count_plots(fit, lines), average_errors(fit, lines)))
+    counts = count_plots(fit, lines)
+    plots, errors = (array[:, envs, l] for array in (counts, average_errors(fit, lines, counts)))
     errors, plots = errors[plots.any(axis=1)], plots[plots.any(axis=1)]
     number = (plots > 0).sum(axis=1)
     inverse = np.where(plots > 0, 1.0 / np.maximum(plots, 1), 0.0)

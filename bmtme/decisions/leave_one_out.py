@@ -22,7 +22,7 @@ from bmtme.decisions.covariances import (
 from bmtme.errors import NumericalError, UsageError
 from bmtme.results.decided import LEFT_OUT
 from bmtme.results.entries import name_columns
-from bmtme.results.levels import DIMS, number_levels
+from bmtme.results.levels import EFFECTS, REPLICATE, number_levels
 from bmtme.results.residuals import take_errors, take_numbers
 from bmtme.results.summary import INTERVAL
 from bmtme.results.traits import BY_TRAIT
@@ -104,7 +104,6 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
     if "covariate_effects" in fit._groups["posterior"]:
         beside = observed["record_covariate"].transpose("record", "covariate").values
     number = take_numbers(observed)
-    number = np.ones(len(Y)) if number is None else number
     tables = []
     for places in sets:
         n, l = np.nonzero(~np.isnan(Y[:, places]))
@@ -139,9 +138,9 @@ def find_levels(fit: Fit) -> list[tuple[np.ndarray, np.ndarray]]:
     posterior, observed = fit._groups["posterior"], fit._groups["observed_data"]
     shape = observed["Y"].transpose("record", "trait").shape
     found = []
-    for dim, name in zip(DIMS, ("rep_effects", "block_effects"), strict=True):
+    for dim, name in EFFECTS.items():
         if name not in posterior:
-            found.append((np.full((*shape, int(dim == DIMS[0])), -1), np.zeros((1, shape[1]), bool)))
+            found.append((np.full((*shape, int(dim == REPLICATE)), -1), np.zeros((1, shape[1]), bool)))
             continue
         names = sorted(posterior[dim].values.tolist())
         effects = posterior[name].sel({dim: names}).transpose(..., dim, "trait").values

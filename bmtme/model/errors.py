@@ -55,15 +55,17 @@ def share_errors(se: np.ndarray, correlation: np.ndarray, env: np.ndarray, n_env
         here = np.flatnonzero(env == i)
         least = np.fmin.reduce(se[here], axis=0)
         shared = np.nan_to_num(np.multiply.outer(least, least) * correlation)
-        share = 1.0
-        for n in here.tolist():
-            o = np.flatnonzero(~np.isnan(se[n]))
-            own, smallest = _pair(se[n], correlation, o), shared[np.ix_(o, o)]
-            share = min(share, float(eigh(own, smallest, eigvals_only=True)[0]) if len(o) > 1 else 1.0)
-        common[i] = share * shared
-        for n in here.tolist():
-            o = np.flatnonzero(~np.isnan(se[n]))
-            own = _pair(se[n], correlation, o)
+        seen = [np.flatnonzero(~np.isnan(row)) for row in se[here]]
+        pairs = [
+            np.multiply.outer(se[n, o], se[n, o]) * correlation[np.ix_(o, o)] for n, o in zip(here, seen, strict=True)
+        ]
+        shares = [
+            float(eigh(own, shared[np.ix_(o, o)], eigvals_only=True)[0])
+            for o, own in zip(seen, pairs, strict=True)
+            if len(o) > 1
+        ]
+        common[i] = min([1.0, *shares]) * shared
+        for n, o, own in zip(here, seen, pairs, strict=True):
             left = own - common[i][np.ix_(o, o)]
             if np.trace(left) <= NOTHING_LEFT * np.trace(own):
                 continue
@@ -72,8 +74,3 @@ def share_errors(se: np.ndarray, correlation: np.ndarray, env: np.ndarray, n_env
             rest[n][np.ix_(o, o)] = half @ half.T
             root[n][np.ix_(o, np.arange(len(o)))] = half
     return Errors(common, rest, root)
-
-
-def _pair(se: np.ndarray, correlation: np.ndarray, o: np.ndarray) -> np.ndarray:
-    """(o, o) covariance of the errors of some traits."""
-    return np.asarray(np.multiply.outer(se[o], se[o]) * correlation[np.ix_(o, o)])

@@ -223,8 +223,7 @@ class Records:
         self.observed = ~np.isnan(self.Y)
         self.lines, self.envs = data["record_line"].values.astype(str), data["record_env"].values.astype(str)
         self.traits = data["trait"].values.astype(str)
-        number = take_numbers(data)
-        self.number = np.ones(len(self.Y), np.int64) if number is None else number
+        self.number = take_numbers(data)
         self.errors = take_errors(data)
         self.data = data
 

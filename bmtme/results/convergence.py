@@ -94,12 +94,10 @@ def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool =
     worst_r, worst_e = summary["r_hat"].max(), summary["ess_bulk"].min()
     if not np.isfinite(worst_e):
         return "Too few draws to judge convergence."
-    text = f"{summary['ess_bulk'].idxmin()} has the fewest effective draws, {worst_e:.0f}"
     apart = f"; the largest R-hat is {worst_r:.3f} ({summary['r_hat'].idxmax()})" if np.isfinite(worst_r) else ""
-    if np.isfinite(worst_r):
-        text += apart
-        if worst_r > GOOD_R_HAT:
-            return f"The chains have NOT converged: {text}." + ("" if stuck else f" {advise_length(worst_e, run)}")
+    text = f"{summary['ess_bulk'].idxmin()} has the fewest effective draws, {worst_e:.0f}{apart}"
+    if worst_r > GOOD_R_HAT:
+        return f"The chains have NOT converged: {text}." + ("" if stuck else f" {advise_length(worst_e, run)}")
     if worst_e < GOOD_ESS:
         return f"Few effective draws: {text}. {advise_length(worst_e, run)}"
     tail = summary["ess_tail"].min()

@@ -164,9 +164,9 @@ class Estimates:
         Exact given the covariances, which are held at their posterior means: y_j - yhat_-j = P_jj^-1 (P y)_j and
         variance P_jj^-1, by blocks, P = V^-1 - V^-1 X (X' V^-1 X)^-1 X' V^-1 over the observed values. V holds genetic
         effects, residuals, random replicates and blocks, and the deviations of exchangeable means; X what has a flat
-        prior: mu, or free means, and fixed replicates. It asks for one more record of a line that may be seen elsewhere
-        (``by="line"``: that is not), and the covariances have seen the record: it looks for odd records and does not
-        replace a cross-validation.
+        prior: mu, or free means, fixed replicates, slopes of covariates. It asks for one more record of a line that may
+        be seen elsewhere (``by="line"``: that is not), and the covariances have seen the record: it looks for odd
+        records and does not replace a cross-validation.
         """
         from bmtme.decisions.leave_one_out import tabulate_left_out
 

@@ -245,8 +245,8 @@ class Fit(Decisions):
         value is from N(y_i - q_i / P_ii, 1 / P_ii), P the precision of all and q = P (y - E y), whose density at y_i is
         its log likelihood. Given its own effects, a record would not be left out, and Pareto k above 0.7 says so. It
         asks for one more record, mostly of a line that was seen elsewhere, and does not replace `bmtme.cross_validate`,
-        which asks for new lines or environments. Effects of replicates, and means under the paper's prior, are held at
-        their draws.
+        which asks for new lines or environments. Effects of replicates, blocks and covariates, and means under the
+        paper's prior, are held at their draws.
         """
         draws = whole_number(draws, "draws", 1)
         predictive = check_predictive(posterior_predictive)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Dimensions of levels by their kind, and that of covariates.
 REPLICATE, BLOCK = DIMS = ("replicate", "block")
+#: Names of their effects in a posterior.
+EFFECTS = {REPLICATE: "rep_effects", BLOCK: "block_effects"}
 COVARIATE = "covariate"
 
 
@@ -31,8 +33,13 @@ def list_levels(prepared: Prepared) -> dict[str, list[str]]:
 
 def name_levels(factor: Factor, envs: Sequence[str]) -> list[str]:
     """Names of the levels of a factor of environments of these names."""
-    own = f"{factor.name}/" if factor.block else ""
-    return [f"{envs[i]}/{own}{label}" for i, label in zip(factor.env.tolist(), factor.labels, strict=True)]
+    own = factor.name if factor.block else ""
+    return [name_level(envs[i], label, own) for i, label in zip(factor.env.tolist(), factor.labels, strict=True)]
+
+
+def name_level(env: str, label: str, factor: str = "") -> str:
+    """Name of a level in an environment; of blocks with that of their factor."""
+    return "/".join([env, *([factor] if factor else []), label])
 
 
 def show_levels(parts: Sequence[Prepared]) -> dict[str, list[str]]:
@@ -68,7 +75,7 @@ def name_blocks_of(prepared: Prepared, shown: Sequence[str]) -> np.ndarray:
     """(N, F) block of each record in each factor, of those `shown`; empty for none."""
     trial, known = prepared.given, set(shown)
     rows = [
-        [f"{trial.envs[trial.env_index[n]]}/{name}/{labels[n]}" for name, labels in trial.blocks.items()]
+        [name_level(trial.envs[trial.env_index[n]], labels[n], name) for name, labels in trial.blocks.items()]
         for n in prepared.records.tolist()
     ]
     return np.array([[name if name in known else "" for name in row] for row in rows], dtype=str)
@@ -136,9 +143,8 @@ class RecordEffects:
     def __init__(self, posterior: Any, observed: Any) -> None:
         there = {dim: posterior[dim].values.tolist() for dim in DIMS if dim in posterior.dims}
         numbered = number_levels(observed, there)
-        names = {REPLICATE: "rep_effects", BLOCK: "block_effects"}
         self.parts = [
-            (posterior[names[dim]].transpose("chain", "draw", dim, "trait").values, numbered[dim]) for dim in there
+            (posterior[EFFECTS[dim]].transpose("chain", "draw", dim, "trait").values, numbered[dim]) for dim in there
         ]
         self.slopes = self.values = None
         if COVARIATE in posterior.dims:

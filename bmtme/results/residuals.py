@@ -103,9 +103,10 @@ def arrange_plots(observed: Any, lines: list[str], envs: list[str]) -> Plots:
     return Plots(line, env, values, np.isnan(values), take_numbers(observed))
 
 
-def take_numbers(observed: Any) -> np.ndarray | None:
-    """(N,) number of plots of which each record is the mean, if the trial told it; of the group observed_data."""
-    return np.asarray(observed[RECORD_PLOTS].values) if RECORD_PLOTS in observed.coords else None
+def take_numbers(observed: Any) -> np.ndarray:
+    """(N,) number of plots of which each record is the mean, by default one; of the group observed_data."""
+    there = RECORD_PLOTS in observed.coords
+    return np.asarray(observed[RECORD_PLOTS].values) if there else np.ones(observed.sizes["record"], np.int64)
 
 
 def take_errors(observed: Any) -> np.ndarray | None:

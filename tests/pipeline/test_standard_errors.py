@@ -6,7 +6,7 @@ import pytest
 
 import bmtme
 from bmtme import BMTME, CV1, CV2, SingleTrait, Trial, UsageError, cross_validate, fit, simulate
-from bmtme.decisions.covariances import average_errors
+from bmtme.decisions.covariances import average_errors, count_plots
 from bmtme.report.tables import describe_fit
 from tests.decisions.test_leave_one_out import compare, make_spread_fit, write_out
 from tests.helpers.posteriors import make_setting
@@ -84,7 +84,7 @@ def test_one_trait_at_a_time():
     trial, relationship = make_data(se={"T1": "T1_se"})
     result = fit(trial, relationship, SingleTrait(BMTME(residual="by_env")), **SHORT)
     assert "(with standard errors of T1)" in describe_fit(result.summary(), result.run, trial)
-    errors = average_errors(result, list(trial.lines))
+    errors = average_errors(result, list(trial.lines), count_plots(result, list(trial.lines)))
     np.testing.assert_allclose(errors, np.nan_to_num(trial.mean_errors()))
     assert errors[:, :, 0].any()
     assert not errors[:, :, 1].any()

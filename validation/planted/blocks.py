@@ -34,8 +34,8 @@ BLOCKS = (
     Mutant(
         "slopes: other effects left in the plots around the means",
         SLOPES,
-        "t -= x.together[row + q] * s.level_effects[q, g]",
-        "t -= 0.0",
+        "own[g] -= x.together[row + q] * s.level_effects[q, g]",
+        "own[g] -= 0.0",
         (EFFECTS + "test_slopes[complete-False-False-0.0]",),
     ),
     Mutant(

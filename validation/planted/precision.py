@@ -117,7 +117,7 @@ PRECISION = (
     Mutant(
         "known errors: all of the smallest taken for common, whatever the traits",
         "model/errors.py",
-        "common[i] = share * shared",
+        "common[i] = min([1.0, *shares]) * shared",
         "common[i] = shared",
         (ERRORS + "test_common_part_of_several_traits",),
     ),

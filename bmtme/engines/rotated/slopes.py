@@ -108,7 +108,7 @@ def add_plots(p, s, S, r):
     """A_w and h_w into S (Q, Q) and r (Q,); False where R_e fails."""
     x = p.factors
     C, L = x.slopes.shape[0], p.n_trait
-    Ri, sums = np.empty((L, L)), np.empty((L, L))
+    Ri, sums, own = np.empty((L, L)), np.empty((L, L)), np.empty(L)
     for i in p.seen:
         first, width = p.env_first[i], p.env_width[i]
         if not invert_observed(s.R_e[p.block[i] * L : (p.block[i] + 1) * L], p.recorded[i], Ri):
@@ -120,17 +120,19 @@ def add_plots(p, s, S, r):
             c = np.searchsorted(x.slopes, x.factor[k])
             # sum_n x_n y_n of the plots that have trait l, in row l.
             row = x.table[i] + (k - start) * (stop - start) - start
+            for b in range(width):
+                g = p.col_trait[first + b]
+                own[g] = x.total[k, g]
+                for q in range(start, stop):
+                    own[g] -= x.together[row + q] * s.level_effects[q, g]
             for a in range(width):
                 l = p.col_trait[first + a]
                 for b in range(width):
                     g = p.col_trait[first + b]
-                    t = x.total[k, g]
-                    for q in range(start, stop):
-                        t -= x.together[row + q] * s.level_effects[q, g]
                     d = 0.0
                     for j in range(s.Y.shape[1]):
                         d += x.design[c, first + a, j] * s.Y[first + b, j]
-                    sums[l, g] = t - p.k[i] * d
+                    sums[l, g] = own[g] - p.k[i] * d
             for q in range(p.part_offset[p.cell_offset[i]], p.part_offset[p.cell_offset[i + 1]]):
                 mark = p.part_plots[q] * x.part_mark[q, x.factor[k]]
                 for a in range(width):
@@ -153,11 +155,11 @@ def read_slopes(p, s, gamma):
     """(Q,) slopes, covariate by covariate, of the levels that have them."""
     x = p.factors
     for k in range(s.level_effects.shape[0]):
-        for c in range(x.slopes.shape[0]):
-            if x.factor[k] == x.slopes[c]:
-                for l in range(p.n_trait):
-                    if x.active[k, l]:
-                        gamma[c * p.n_trait + l] = s.level_effects[k, l]
+        if x.slope[x.factor[k]]:
+            c = np.searchsorted(x.slopes, x.factor[k])
+            for l in range(p.n_trait):
+                if x.active[k, l]:
+                    gamma[c * p.n_trait + l] = s.level_effects[k, l]
 
 
 @compiled()
@@ -165,10 +167,10 @@ def write_slopes(p, s, gamma):
     """These slopes to all levels of their covariates."""
     x = p.factors
     for k in range(s.level_effects.shape[0]):
-        for c in range(x.slopes.shape[0]):
-            if x.factor[k] == x.slopes[c]:
-                for l in range(p.n_trait):
-                    s.level_effects[k, l] = gamma[c * p.n_trait + l] if x.active[k, l] else 0.0
+        if x.slope[x.factor[k]]:
+            c = np.searchsorted(x.slopes, x.factor[k])
+            for l in range(p.n_trait):
+                s.level_effects[k, l] = gamma[c * p.n_trait + l] if x.active[k, l] else 0.0
 
 
 #: `draw_slopes` at its address.
