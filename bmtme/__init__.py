@@ -24,6 +24,8 @@ _WHERE = {
     "InverseWishart": "bmtme.model.structure",
     "Trial": "bmtme.data.trial",
     "read_trial": "bmtme.data.trial",
+    "AdjustedMeans": "bmtme.data.adjusted",
+    "read_means": "bmtme.data.adjusted",
     "Relationship": "bmtme.data.relationship.matrix",
     "read_relationship": "bmtme.data.relationship.files",
     "write_relationship": "bmtme.data.relationship.files",
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from bmtme.cv.partitions import Partition
     from bmtme.cv.run import cross_validate
     from bmtme.cv.schemes import CV1, CV2
+    from bmtme.data.adjusted import AdjustedMeans, read_means
     from bmtme.data.markers.files import read_markers
     from bmtme.data.markers.genotypes import Markers
     from bmtme.data.markers.quality import duplicated_lines, filter_markers
