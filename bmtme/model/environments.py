@@ -15,13 +15,11 @@ from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
 from bmtme.model.mixed.plots import Plots
 from bmtme.model.stage_one import Environment
-from bmtme.words import count_noun, first_repeat, list_names
+from bmtme.words import count_noun, first_repeat
 
 __all__ = ["Roles", "read_environments"]
 
 _WHOLE = re.compile(r"-?[0-9]+")
-#: Rows that a message names.
-MOST_NAMED = 3
 
 
 class Roles:
@@ -178,12 +176,11 @@ def _refuse_twins(environment: Environment, where: str) -> None:
         return
     factors = [environment.plots.factor(name, "field") for name in (row, col)]
     place = ", ".join(
-        f"{name} {factor.levels[code]}"
-        for name, factor, code in zip((row, col), factors, keys[repeat[0]], strict=True)
+        f"{name} {factor.levels[code]}" for name, factor, code in zip((row, col), factors, keys[repeat[0]], strict=True)
     )
     rows = environment.recorded[list(repeat)]
     raise DataError(
         f"Two plots {where} lie in one place, {place}: {environment.plots.name_rows(rows)} ({len(keys) - len(set(keys)):,} "
         "such plots). Each needs a place of its own: correct the positions; where they are counted anew in each "
-        f"{list_names(['rep'])[1:-1]} or block, count them over the whole field, or leave row and col out."
+        "replicate or block, count them over the whole field, or leave row and col out."
     )

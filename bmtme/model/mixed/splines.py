@@ -96,9 +96,7 @@ def make_splines(
     segments : (int, int)
         Zero for an axis with too few positions, which has a line alone.
     """
-    full = [
-        make_marginal(*axis) if axis[2] else None for axis in zip(positions, ends, segments, strict=True)
-    ]
+    full = [make_marginal(*axis) if axis[2] else None for axis in zip(positions, ends, segments, strict=True)]
     found = []
     for a, own in enumerate(full):
         b = 1 - a
@@ -111,9 +109,7 @@ def make_splines(
             line = 2.0 * (positions[b] - low) / (high - low) - 1.0
             found.append(Spline(f"s({names[a]}) x {names[b]}", Z * line[:, None]))
     if all(segments):
-        one, two = (
-            make_marginal(*axis) for axis in zip(positions, ends, (k // NESTED for k in segments), strict=True)
-        )
+        one, two = (make_marginal(*axis) for axis in zip(positions, ends, (k // NESTED for k in segments), strict=True))
         Z = one.smooth[:, :, None] * two.smooth[:, None, :] / np.sqrt(one.roots[:, None] + two.roots)
         found.append(Spline(f"s({names[0]}) x s({names[1]})", Z.reshape(len(Z), -1)))
     return found
