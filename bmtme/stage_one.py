@@ -38,7 +38,7 @@ def adjust(
     spatial: Literal["auto", "none", "linear", "rows_cols", "ar1", "ar1_nugget", "psplines"] = "auto",
     progress: bool | None = None,
 ) -> Adjustment:
-    """Adjust the plots of each environment for its design and field: means of lines with the covariance of their errors.
+    """Adjust the plots of each environment for its design and field: means of lines, and their errors' covariance.
 
     In each environment lines are fixed, replicates, too, and blocks within them are random; several traits are fitted
     jointly, residuals with any covariance between them, all else with effects and variances of each trait. Never are

@@ -104,9 +104,9 @@ def _read_environment(name: str, table: Table, roles: Roles, traits: Sequence[st
             continue
         if len(gaps):
             raise DataError(
-                f"The {role} column {column!r} of {table.name} is empty in {count_noun(len(gaps), 'plot')} with a value "
-                f"in environment {name!r} ({plots.name_rows(gaps)}): fill it in, or leave it empty in all plots of the "
-                "environment."
+                f"The {role} column {column!r} of {table.name} is empty in {count_noun(len(gaps), 'plot')} with a "
+                f"value in environment {name!r} ({plots.name_rows(gaps)}): fill it in, or leave it empty in all plots "
+                "of the environment."
             )
         design[role] = column
     notes = []
@@ -180,7 +180,7 @@ def _refuse_twins(environment: Environment, where: str) -> None:
     )
     rows = environment.recorded[list(repeat)]
     raise DataError(
-        f"Two plots {where} lie in one place, {place}: {environment.plots.name_rows(rows)} ({len(keys) - len(set(keys)):,} "
-        "such plots). Each needs a place of its own: correct the positions; where they are counted anew in each "
-        "replicate or block, count them over the whole field, or leave row and col out."
+        f"Two plots {where} lie in one place, {place}: {environment.plots.name_rows(rows)} "
+        f"({len(keys) - len(set(keys)):,} such plots). Each needs a place of its own: correct the positions; where they "
+        "are counted anew in each replicate or block, count them over the whole field, or leave row and col out."
     )

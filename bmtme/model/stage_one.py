@@ -153,7 +153,7 @@ def list_candidates(environment: Environment) -> tuple[list[Candidate], dict[str
         reasons |= dict.fromkeys(("ar1", "ar1_nugget"), f"fewer than {FEWEST_STEPS} rows and columns")
     else:
         field = ":".join(f"ar1({quoted[name]})" if name in steps else quoted[name] for name in axes)
-        found += [Candidate("ar1", (), field), Candidate("ar1_nugget", (UNITS,), field)]
+        found += [Candidate("ar1", (), field), Candidate("ar1_nugget", (field,))]
     smooth = [name for name in axes if environment.count_positions(name) >= FEWEST]
     if len(axes) < 2:
         reasons["psplines"] = "needs rows and columns"
@@ -200,8 +200,7 @@ def lay_candidate(
     random += candidate.random
     residual = candidate.residual
     if several:
-        # A nugget is a part of the residual, whose traits covary.
-        random = [f"{'us' if term == UNITS else 'diag'}({TRAIT}):{term}" for term in random]
+        random = [f"diag({TRAIT}):{term}" for term in random]
         residual = f"us({TRAIT}):{residual}"
     parsed = parse_random(" + ".join(random) or None)
     left = parse_residual(residual)

@@ -82,6 +82,8 @@ def describe_candidates(table: pd.DataFrame, width: int) -> str:
                 cells.append("-")
             elif not by.loc[model, "converged"]:
                 cells.append("failed")
+            elif not np.isfinite(by.loc[model, "difference"]):
+                cells.append("trend")
             else:
                 cells.append(f"{by.loc[model, 'difference']:.1f}{'*' * bool(by.loc[model, 'chosen'])}")
         rows.append(cells)

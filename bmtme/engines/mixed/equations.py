@@ -257,8 +257,8 @@ class Equations:
     def find_deletions(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """P y and the diagonal of P of the records (n,), P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1.
 
-        A record differs by (P y)_i / P_ii from what the others predict, with variance 1 / P_ii. P_ii is zero of one that
-        has a fixed effect to itself. With weights, of records times the root of theirs.
+        A record differs by (P y)_i / P_ii from what the others predict, with variance 1 / P_ii. P_ii is zero of one
+        that has a fixed effect to itself.
         """
         solution = self.evaluate(phi, 0).solution
         shares, own = np.zeros(self.problem.n), np.zeros(self.problem.n)
@@ -273,7 +273,8 @@ class Equations:
                 A = QW[places, : self.n].toarray()
                 found = Q.diagonal()[places] - np.einsum("ij,ji->i", A, self.factor.solve(A.T))
                 own[rows] = np.where(found > ALONE * Q.diagonal()[places], found, 0.0)
-        return shares, own
+        root = 1.0 if self.problem.weights is None else np.sqrt(self.problem.weights)
+        return root * shares, root**2 * own
 
 
 def make_pieces(axes: tuple[Axis, ...]) -> list[sp.csr_matrix]:

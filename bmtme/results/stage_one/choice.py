@@ -15,7 +15,7 @@ from bmtme.model.mixed.terms import quote_name
 from bmtme.model.stage_one import Candidate, Environment, Laid, lay_candidate, list_candidates
 from bmtme.results.mixed.fit import MixedFit
 from bmtme.results.mixed.search import find_estimates
-from bmtme.words import count_noun, list_names, some_names
+from bmtme.words import count_noun, some_names
 
 __all__ = ["CANDIDATES", "HERITABILITY", "Choice", "choose_model", "tabulate_heritability"]
 
@@ -94,9 +94,9 @@ def _list_possible(environment: Environment, spatial: str) -> tuple[list[Candida
         least = _count_df(environment, plain)
     if least < 1:
         raise DataError(
-            f"No line of environment {name!r} tells the error of a plot for {_name_traits(environment)}: after lines and "
-            "replicates no degree of freedom is left. Leave the environment out and its plots to a fit in one stage, or "
-            "give the plots of lines that stand in several."
+            f"No line of environment {name!r} tells the error of a plot: after lines and "
+            "replicates no degree of freedom is left. Leave the environment out, or take its plots into a fit in one "
+            "stage (bmtme.fit with blocks=)."
         )
     if spatial in ("auto", "none"):
         return candidates, reasons
@@ -107,10 +107,6 @@ def _list_possible(environment: Environment, spatial: str) -> tuple[list[Candida
             "another, such as 'auto', which takes what each field allows."
         )
     return asked, {}
-
-
-def _name_traits(environment: Environment) -> str:
-    return list_names(environment.traits, 3)
 
 
 def _count_df(environment: Environment, candidate: Candidate) -> int:
@@ -131,15 +127,14 @@ def _fit(laid: Laid, start: np.ndarray | None = None) -> MixedFit:
 def _extend(smaller: MixedFit, laid: Laid, found: MixedFit) -> MixedFit:
     """The better of a fit with a nugget and of one that starts from the fit without, and a small one.
 
-    There may be two hills, a field with little nugget and a nugget with little field.
+    There may be two hills, a field with little nugget and a nugget with little field. Of one trait, where the smaller
+    model is a part of the larger.
     """
-    if found.converged and found.log_likelihood > smaller.log_likelihood + WORSE:
+    if laid.layout.trait is not None or (found.converged and found.log_likelihood > smaller.log_likelihood + WORSE):
         return found
-    spatial = smaller.result.make_covariances(0)[0]
-    nugget = found.result.problem.blocks[-1].axes[0]
-    if spatial is None:
-        return found
-    again = _fit(laid, np.concatenate([smaller.result.phi, nugget.start(SMALL * np.diag(spatial))]))
+    n_field = sum(axis.count for axis in smaller.result.problem.blocks[0].axes)
+    field, design = np.split(smaller.result.phi, [n_field])
+    again = _fit(laid, np.concatenate([[field[0] + 0.5 * np.log(SMALL)], design, field]))
     return max(found, again, key=lambda fit: (fit.converged, fit.log_likelihood))
 
 
@@ -147,7 +142,8 @@ def _compare(
     environment: Environment, candidates: Sequence[Candidate], fits: dict[str, MixedFit], reasons: dict[str, str]
 ) -> Choice:
     """The converged model with the least AIC, of equal ones the simplest, and the table."""
-    there = {name: fit for name, fit in fits.items() if fit.converged} or fits
+    converged = {name: fit for name, fit in fits.items() if fit.converged} or fits
+    there = {name: fit for name, fit in converged.items() if not _is_trend(fit)} or converged
     if not there:
         raise NumericalError(
             f"No model of environment {environment.name!r} could be fitted: "
@@ -161,9 +157,10 @@ def _compare(
             continue
         fit = fits[name]
         notes = [] if fit.converged else ["has not converged"]
+        notes += ["an autocorrelation of one, which is a trend"] if _is_trend(fit) else []
         held = fit.components.loc[fit.components["bound"] == "boundary", "term"].unique().tolist()
         notes += [f"at a bound: {some_names(held, 3)}"] if held else []
-        gap = fit.aic - there[best].aic if fit.converged or name == best else np.nan
+        gap = fit.aic - there[best].aic if name in there else np.nan
         number = fit.n_parameters
         rows.append((name, fit.log_likelihood, number, fit.aic, gap, fit.converged, name == best, "; ".join(notes)))
     for name, reason in reasons.items():
@@ -172,6 +169,12 @@ def _compare(
     table.insert(0, "env", environment.name)
     chosen = next(candidate for candidate in candidates if candidate.name == best)
     return Choice(chosen, fits[best], table, fits)
+
+
+def _is_trend(fit: MixedFit) -> bool:
+    """Whether an autocorrelation has run to its end: the level of such a field is anything, and so is that of means."""
+    table = fit.components
+    return bool((table["parameter"].str.startswith("autocorrelation") & (table["bound"] != "")).any())
 
 
 def tabulate_heritability(environment: Environment, candidate: Candidate, tell: Tell) -> pd.DataFrame:

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from bmtme.model.mixed.terms import TRAIT, UNITS
 from bmtme.model.stage_one import Environment
 from bmtme.results.mixed.field import Grid
 from bmtme.results.mixed.fit import MixedFit
@@ -30,7 +29,7 @@ def tabulate_plots(environment: Environment, fit: MixedFit) -> pd.DataFrame:
     -------
     DataFrame
         env, trait, line, row_of_table, row, col (missing where there are none), value; trend, what design and field
-        add to the line's mean; residual, the rest (beside a spatial residual with a nugget, the nugget); expected, what
+        add to the line's mean; residual, the rest (with model ar1 it holds the field, too); expected, what
         all other plots predict; standardised, the difference from it over its standard error. The last three are
         missing of a line with one plot, which its mean takes as it is.
     """
@@ -41,7 +40,7 @@ def tabulate_plots(environment: Environment, fit: MixedFit) -> pd.DataFrame:
     means = np.where(result.is_estimable(K), result.combine(K), np.nan)
     place = {key: k for k, key in enumerate(zip(lines.tolist(), which.tolist(), strict=True))}
     mean = means[[place[key] for key in zip(codes.tolist(), traits.tolist(), strict=True)]]
-    residual = _find_residuals(fit)
+    residual = result.find_residuals()
     shares, own = result.find_deletions()
     known = own > 0
     off = np.divide(shares, own, out=np.full(len(own), np.nan), where=known)
@@ -70,14 +69,6 @@ def _take_positions(environment: Environment, name: str | None, rows: np.ndarray
         return np.full(len(rows), np.nan)
     factor = environment.plots.factor(name, "field")
     return np.array([int(level) for level in factor.levels], dtype=float)[factor.codes[rows]]
-
-
-def _find_residuals(fit: MixedFit) -> np.ndarray:
-    """What is left of each record: the residual, or the nugget beside a spatial one."""
-    for design, effects in zip(fit.layout.random, fit.result.effects, strict=True):
-        if {axis.axis.name for axis in design.axes} - {TRAIT} == {UNITS}:
-            return np.asarray(effects[design.cells])
-    return fit.result.find_residuals()
 
 
 def find_outliers(plots: pd.DataFrame) -> pd.DataFrame:
