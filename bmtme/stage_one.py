@@ -109,7 +109,9 @@ def adjust(
             parts["table"].append(table)
             parts["candidates"].append(choice.table)
             parts["plots"].append(tabulate_plots(environment, choice.fit))
-            parts["heritability"].append(tabulate_heritability(environment, choice.candidate, tell))
+            parts["heritability"].append(
+                tabulate_heritability(environment, choice.candidate, covariances[environment.name], tell)
+            )
             fits[environment.name] = choice.fit
     finally:
         bar.close()

@@ -181,6 +181,6 @@ def _refuse_twins(environment: Environment, where: str) -> None:
     rows = environment.recorded[list(repeat)]
     raise DataError(
         f"Two plots {where} lie in one place, {place}: {environment.plots.name_rows(rows)} "
-        f"({len(keys) - len(set(keys)):,} such plots). Each needs a place of its own: correct the positions; where they "
-        "are counted anew in each replicate or block, count them over the whole field, or leave row and col out."
+        f"({len(keys) - len(set(keys)):,} such plots). Each needs a place of its own: correct the positions; where "
+        "they are counted anew in each replicate or block, count them over the whole field, or leave row and col out."
     )

@@ -53,7 +53,6 @@ def _describe_environments(means: Adjustment, width: int) -> str:
     several = len(means.traits) > 1
     for row in means.heritability.head(MOST_ROWS).itertuples():
         found = int(outliers.get((row.env, row.trait), 0))
-        own = means.table[(means.table["env"] == row.env) & (means.table["trait"] == row.trait)]
         cells = [
             cut(row.env),
             cut(row.trait),
@@ -61,9 +60,9 @@ def _describe_environments(means: Adjustment, width: int) -> str:
             f"{row.n_lines:,}",
             f"{row.n_plots:,}",
         ]
-        cells += [show(row.cullis, 2) if np.isfinite(row.cullis) else "-", show(own["se"].median(), 3), str(found)]
+        cells += [show(row.cullis, 2) if np.isfinite(row.cullis) else "-", show(row.sed, 3), str(found)]
         rows.append(cells if several else [cells[0], *cells[2:]])
-    header = ["environment", "trait", "model", "lines", "plots", "H2 Cullis", "median SE", "outliers"]
+    header = ["environment", "trait", "model", "lines", "plots", "H2 Cullis", "SED", "outliers"]
     if not several:
         header.pop(1)
     more = len(means.heritability) - len(rows)

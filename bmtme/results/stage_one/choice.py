@@ -28,7 +28,7 @@ SMALL = 0.01
 CANDIDATES = (
     "env", "model", "log_likelihood", "parameters", "aic", "difference", "converged", "chosen", "note",
 )  # fmt: skip
-HERITABILITY = ("env", "trait", "n_lines", "n_plots", "cullis", "note")
+HERITABILITY = ("env", "trait", "n_lines", "n_plots", "cullis", "sed", "note")
 
 #: What is told of the work: environment, model.
 Tell = Callable[[str, str], None]
@@ -177,9 +177,16 @@ def _is_trend(fit: MixedFit) -> bool:
     return bool((table["parameter"].str.startswith("autocorrelation") & (table["bound"] != "")).any())
 
 
-def tabulate_heritability(environment: Environment, candidate: Candidate, tell: Tell) -> pd.DataFrame:
+def tabulate_heritability(
+    environment: Environment, candidate: Candidate, covariance: pd.DataFrame, tell: Tell
+) -> pd.DataFrame:
     """Heritability of each trait by Cullis, of the same model with lines random; each trait by itself.
 
+    Beside it sed, the root of the mean error variance of a difference between two adjusted means, from the `covariance`
+    of their errors.
+
+    References
+    ----------
     Cullis, Smith and Coombes 2006, Journal of Agricultural, Biological, and Environmental Statistics 11:381-393.
     """
     rows = []
@@ -194,5 +201,11 @@ def tabulate_heritability(environment: Environment, candidate: Candidate, tell: 
             note = "" if fit.converged else "has not converged"
         except (UsageError, DataError, NumericalError) as error:
             value, note = np.nan, str(error).rstrip(".")
-        rows.append((*counts, float(value), note))
+        rows.append((*counts, float(value), _find_sed(covariance, trait), note))
     return pd.DataFrame(rows, columns=list(HERITABILITY))
+
+
+def _find_sed(covariance: pd.DataFrame, trait: str) -> float:
+    own = np.flatnonzero(covariance.index.get_level_values("trait") == trait)
+    V, n = covariance.to_numpy()[np.ix_(own, own)], len(own)
+    return float(np.sqrt(2.0 * (np.trace(V) - V.sum() / n) / (n - 1))) if n > 1 else float("nan")

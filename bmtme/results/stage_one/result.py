@@ -37,7 +37,8 @@ class Adjustment(AdjustedMeans):
         env, model, log_likelihood, parameters, aic, difference (from the least of the environment), converged, chosen,
         note (what stands at a bound; of a model that was not fitted, why).
     heritability : DataFrame
-        env, trait, n_lines, n_plots, cullis, note: by Cullis, with lines random in the model that was chosen.
+        env, trait, n_lines, n_plots; cullis, the heritability by Cullis, with lines random in the model that was
+        chosen; sed, the root of the mean error variance of a difference between two adjusted means; note.
     outliers : DataFrame
         env, trait, line, row_of_table, row, col, value, expected, standardised, p: plots that differ from what the
         others predict by more than chance (Holm's test at 5%). None is left out.
