@@ -94,8 +94,7 @@ def read_environments(table: Table, roles: Roles) -> list[Environment]:
 def _read_environment(name: str, table: Table, roles: Roles, traits: Sequence[str]) -> Environment:
     """An environment with the part of the design that it has."""
     plots = Plots(table)
-    bare = Environment(name, plots, roles.line, tuple(traits))
-    recorded = bare.recorded
+    recorded = Environment(name, plots, roles.line, tuple(traits)).recorded
     design: dict[str, str] = {}
     for role, column in roles.design.items():
         codes = plots.factor(column, role).codes
@@ -110,7 +109,8 @@ def _read_environment(name: str, table: Table, roles: Roles, traits: Sequence[st
             )
         design[role] = column
     notes = []
-    own = replace(bare, **design)
+    parts = {role: design.get(role) for role in ("rep", "block", "row", "col")}
+    own = Environment(name, plots, roles.line, tuple(traits), **parts)
     if own.rep is not None and own.count_joint(own.rep) < 2:
         own = replace(own, rep=None)
     if own.block is not None:

@@ -51,16 +51,12 @@ def _describe_environments(means: Adjustment, width: int) -> str:
     outliers = means.outliers.groupby(["env", "trait"]).size()
     rows = []
     several = len(means.traits) > 1
-    for row in means.heritability.head(MOST_ROWS).itertuples():
-        found = int(outliers.get((row.env, row.trait), 0))
-        cells = [
-            cut(row.env),
-            cut(row.trait),
-            str(chosen.loc[row.env, "model"]),
-            f"{row.n_lines:,}",
-            f"{row.n_plots:,}",
-        ]
-        cells += [show(row.cullis, 2) if np.isfinite(row.cullis) else "-", show(row.sed, 3), str(found)]
+    for row in means.heritability.head(MOST_ROWS).to_dict("records"):
+        env, trait = str(row["env"]), str(row["trait"])
+        found = int(outliers.get((env, trait), 0))
+        cells = [cut(env), cut(trait), str(chosen.loc[env, "model"])]
+        cells += [f"{row['n_lines']:,}", f"{row['n_plots']:,}"]
+        cells += [show(row["cullis"], 2), show(row["sed"], 3), str(found)]
         rows.append(cells if several else [cells[0], *cells[2:]])
     header = ["environment", "trait", "model", "lines", "plots", "H2 Cullis", "SED", "outliers"]
     if not several:
@@ -86,11 +82,14 @@ def describe_candidates(table: pd.DataFrame, width: int) -> str:
             else:
                 cells.append(f"{by.loc[model, 'difference']:.1f}{'*' * bool(by.loc[model, 'chosen'])}")
         rows.append(cells)
-    reasons = table.loc[table["log_likelihood"].isna()]
-    notes = [
-        f"{model}, {len(own):,} of {len(rows)} environments: {str(note).removeprefix('not fitted: ')}."
-        for (model, note), own in reasons.groupby(["model", "note"], sort=False)
-    ]
+    reasons: dict[str, dict[str, set[str]]] = {}
+    for row in table[table["log_likelihood"].isna()].to_dict("records"):
+        why = str(row["note"]).removeprefix("not fitted: ")
+        reasons.setdefault(why, {}).setdefault(str(row["model"]), set()).add(str(row["env"]))
+    notes = []
+    for why, own in reasons.items():
+        envs = len(set().union(*own.values()))
+        notes.append(f"{', '.join(own)} ({envs:,} of {count_noun(len(rows), 'environment')}): {why}.")
     text = align(rows, ["AIC above the least", *models], left=1, width=width)
     facts = label_facts([("not fitted", note) for note in notes[:5]], width)
     return text + (f"\n\n{facts}" if facts else "")
@@ -98,14 +97,11 @@ def describe_candidates(table: pd.DataFrame, width: int) -> str:
 
 def _describe_outliers(table: pd.DataFrame, width: int) -> str:
     rows = []
-    for row in table.reindex(table["p"].sort_values(kind="stable").index).head(MOST_OUTLIERS).itertuples():
-        place = f"{row.row:g}, {row.col:g}" if np.isfinite(row.row) and np.isfinite(row.col) else "-"
-        rows.append(
-            [
-                cut(row.env), cut(row.trait), cut(row.line), str(row.row_of_table), place, show(row.value),
-                show(row.expected), f"{row.standardised:.1f}",
-            ]
-        )  # fmt: skip
+    for row in table.sort_values("p", kind="stable").head(MOST_OUTLIERS).to_dict("records"):
+        place = f"{row['row']:g}, {row['col']:g}" if np.isfinite(row["row"]) and np.isfinite(row["col"]) else "-"
+        cells = [cut(str(row[name])) for name in ("env", "trait", "line", "row_of_table")]
+        numbers = [show(row["value"]), show(row["expected"]), f"{row['standardised']:.1f}"]
+        rows.append([*cells, place, *numbers])
     header = ["outlier in", "trait", "line", "row of table", "place", "value", "expected", "standardised"]
     more = len(table) - len(rows)
     text = align(rows, header, left=3, width=width)

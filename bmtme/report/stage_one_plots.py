@@ -33,8 +33,6 @@ def plot_field(means: Adjustment, env: str) -> Figure:
     import matplotlib.pyplot as plt
 
     columns = {"value": "values", "trend": "trend", "residual": "residuals"}
-    if means.select(env)["residual"].isna().any():
-        columns["residual"] += " (lines with one plot have none)"
     grids = {column: means.grids(env, column) for column in columns}
     n_traits = len(grids["value"])
     shape = np.array(grids["value"][0].values.shape, dtype=float)
@@ -58,10 +56,12 @@ def plot_field(means: Adjustment, env: str) -> Figure:
             trait = f"{names[grids['value'][t].section]}: " if n_traits > 1 or k == 0 else ""
             panel.set_title(f"{trait}{title}", fontsize=10, loc="left")
     outliers = means.outliers[means.outliers["env"] == env]
-    for row in outliers.itertuples():
+    for row in outliers.to_dict("records"):
         for k in range(3):
-            panel = panels[list(names).index(row.trait) * 3 + k]
-            panel.plot(row.col, row.row, marker="s", markersize=7, markerfacecolor="none", markeredgecolor="black")
+            panel = panels[list(names).index(str(row["trait"])) * 3 + k]
+            panel.plot(
+                row["col"], row["row"], marker="s", markersize=7, markerfacecolor="none", markeredgecolor="black"
+            )
     figure.suptitle(_name_environment(means, env) + (", outliers in squares" if len(outliers) else ""), fontsize=11)
     return figure
 
@@ -84,10 +84,17 @@ def _draw_grid(figure: Figure, panel: Axes, grid: Grid, around_zero: bool) -> No
     panel.set_xlabel(plain(grid.names[1]), fontsize=9)
     panel.set_ylabel(plain(grid.names[0]), fontsize=9)
     panel.tick_params(labelsize=8)
-    panel.xaxis.get_major_locator().set_params(integer=True)
-    panel.yaxis.get_major_locator().set_params(integer=True)
+    _number_whole(panel)
     bar = figure.colorbar(image, ax=panel, pad=0.02, fraction=0.08)
     bar.ax.tick_params(labelsize=8)
+
+
+def _number_whole(panel: Axes, axes: str = "xy") -> None:
+    """Whole numbers along axes."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in axes:
+        getattr(panel, f"{axis}axis").set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
 def plot_variogram(means: Adjustment, env: str) -> Figure:
@@ -116,6 +123,7 @@ def plot_variogram(means: Adjustment, env: str) -> Figure:
         residuals = means.select(env, trait)["residual"]
         right.axhline(float(residuals.var(ddof=0)), color="0.5", linestyle=":", label="variance")
         right.set_ylim(bottom=0)
+        _number_whole(right, "x")
         right.set_xlabel("plots apart", fontsize=9)
         right.set_ylabel("half mean square", fontsize=9)
         right.legend(fontsize=8, frameon=False)
@@ -135,8 +143,7 @@ def _draw_surface(figure: Figure, panel: Axes, table: pd.DataFrame) -> None:
     panel.set_facecolor(NOTHING)
     panel.set_xlabel("columns apart", fontsize=9)
     panel.set_ylabel("rows apart", fontsize=9)
-    panel.xaxis.get_major_locator().set_params(integer=True)
-    panel.yaxis.get_major_locator().set_params(integer=True)
+    _number_whole(panel)
     figure.colorbar(image, ax=panel, pad=0.02).ax.tick_params(labelsize=8)
 
 

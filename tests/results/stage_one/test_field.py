@@ -90,7 +90,7 @@ def test_pictures(auto, pair):
     field = pair.plot_field("N")
     panels = [panel for panel in field.axes if panel.get_images()]
     assert [panel.get_title(loc="left") for panel in panels[:3]] == [
-        "yield: values", "yield: trend", "yield: residuals (lines with one plot have none)",
+        "yield: values", "yield: trend", "yield: residuals",
     ]  # fmt: skip
     first = panels[0].get_images()[0].get_array()
     own = pair.plots.query("trait == 'yield'")
