@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,10 +60,14 @@ def plot_field(means: Adjustment, env: str) -> Figure:
     for row in outliers.to_dict("records"):
         for k in range(3):
             panel = panels[list(names).index(str(row["trait"])) * 3 + k]
-            panel.plot(
-                row["col"], row["row"], marker="s", markersize=7, markerfacecolor="none", markeredgecolor="black"
-            )
-    figure.suptitle(_name_environment(means, env) + (", outliers in squares" if len(outliers) else ""), fontsize=11)
+            for colour, line in (("white", 3.0), ("black", 1.2)):  # to be seen on any colour
+                looks: dict[str, Any] = {"markeredgecolor": colour, "markeredgewidth": line}
+                panel.plot(row["col"], row["row"], "s", markersize=8, markerfacecolor="none", **looks)
+    notes = ["outliers in squares"] if len(outliers) else []
+    if means.select(env)["residual"].isna().any():
+        notes.append("no residual where a line has one plot")
+    text = _name_environment(means, env) + (f" ({'; '.join(notes)})" if notes else "")
+    figure.suptitle(textwrap.fill(text, int(12 * figure.get_figwidth())), fontsize=11)
     return figure
 
 

@@ -35,10 +35,10 @@ def find_estimates(layout: Layout, progress: bool | None = None, start: np.ndarr
     Parameters
     ----------
     layout : Layout
-    start : array, optional
-        The engine's parameters, from where to search.
     progress : bool, optional
         A line on stderr; default where it is a terminal. That code is compiled first is said in a log, too.
+    start : array, optional
+        The engine's parameters, from where to search.
 
     Raises
     ------
