@@ -89,9 +89,10 @@ class Environment:
         return len(np.unique(np.column_stack(codes), axis=0)) if codes else 1
 
     def is_apart(self, name: str) -> bool:
-        """Whether the levels of an axis are neither within replicates nor the blocks themselves."""
+        """Whether the levels of an axis are neither within replicates nor the blocks, or plots, themselves."""
         levels, blocks = self.count_positions(name), self.count_joint(self.rep, self.block)
         twins = self.block is not None and levels == blocks == self.count_joint(self.rep, self.block, name)
+        twins |= levels == len(self.recorded)
         return self.count_joint(self.rep, name) > self.count_joint(self.rep) and not twins
 
 
@@ -145,7 +146,7 @@ def list_candidates(environment: Environment) -> tuple[list[Candidate], dict[str
     if levels:
         found.append(Candidate("rows_cols", tuple(quoted[name] for name in levels)))
     else:
-        reasons["rows_cols"] = f"fewer than {FEWEST_LEVELS} rows and columns, or they are replicates or blocks"
+        reasons["rows_cols"] = f"fewer than {FEWEST_LEVELS} rows and columns, or they are replicates, blocks or plots"
     steps = [name for name in axes if environment.count_positions(name) >= FEWEST_STEPS]
     if len(axes) < 2:
         reasons |= dict.fromkeys(("ar1", "ar1_nugget"), "needs rows and columns")

@@ -56,7 +56,7 @@ def _describe_environments(means: Adjustment, width: int) -> str:
         found = int(outliers.get((env, trait), 0))
         cells = [cut(env), cut(trait), str(chosen.loc[env, "model"])]
         cells += [f"{row['n_lines']:,}", f"{row['n_plots']:,}"]
-        cells += [show(row["cullis"], 2), show(row["sed"], 3), str(found)]
+        cells += [f"{row['cullis']:.2f}" if np.isfinite(row["cullis"]) else "-", show(row["sed"], 3), str(found)]
         rows.append(cells if several else [cells[0], *cells[2:]])
     header = ["environment", "trait", "model", "lines", "plots", "H2 Cullis", "SED", "outliers"]
     if not several:
