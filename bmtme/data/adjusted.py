@@ -23,7 +23,7 @@ from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
 from bmtme.words import count_noun, first_repeat, suggest
 
-__all__ = ["KIND", "AdjustedMeans", "read_means", "write_means"]
+__all__ = ["KIND", "AdjustedMeans", "lay_means", "read_means", "write_means"]
 
 #: What a folder of them says that it holds, and its files.
 KIND = "adjustment"
@@ -227,6 +227,35 @@ def read_means(folder: str | os.PathLike[str]) -> AdjustedMeans:
         index = pd.MultiIndex.from_frame(own[["line", "trait"]])
         covariances[env] = pd.DataFrame(V, index=index, columns=index)
     return AdjustedMeans(table, covariances)
+
+
+def lay_means(means: AdjustedMeans) -> tuple[Any, ...]:
+    """Lines, environments, traits, places of line and environment of each record, values, error covariances.
+
+    A record is a line in an environment, also one without a mean that can be estimated. The last as of `Trial`.
+    """
+    lines, envs, traits = means.lines, means.envs, means.traits
+    table = means.table
+    line, env, trait = (
+        pd.Index(names).get_indexer(table[column])
+        for column, names in (("line", lines), ("env", envs), ("trait", traits))
+    )
+    record, cells = pd.factorize(env * len(lines) + line)
+    env_index, line_index = np.divmod(np.asarray(cells, np.int64), len(lines))
+    values = np.full((len(cells), len(traits)), np.nan)
+    values[record, trait] = table["mean"].to_numpy()
+    place = np.zeros(len(cells), np.int64)  # among the records of the environment
+    covariances = {}
+    known = table["estimable"].to_numpy()
+    for i, name in enumerate(envs):
+        here = np.flatnonzero(env_index == i)
+        place[here] = np.arange(len(here))
+        own = np.flatnonzero((env == i) & known)
+        V = np.zeros((len(here), len(traits)) * 2)
+        at = place[record[own]], trait[own]
+        V[at[0][:, None], at[1][:, None], at[0], at[1]] = means.covariances[name]
+        covariances[name] = V
+    return lines, envs, traits, line_index, env_index, values, covariances
 
 
 def _read_rows(frame: pd.DataFrame) -> pd.DataFrame:
