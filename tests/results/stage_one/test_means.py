@@ -191,3 +191,14 @@ def test_levels_of_a_design_do_not_matter(north, auto):
     one, two = (each.table.set_index(["env", "line"])["mean"].loc["N"].dropna() for each in (auto, again))
     gap = two.loc[one.index] - one
     np.testing.assert_allclose(gap - gap.mean(), 0.0, atol=1e-5)
+
+
+def test_a_second_stage_takes_them(pair):
+    trial = bmtme.Trial.from_means(pair)
+    assert (trial.traits, trial.envs) == (("yield", "protein"), ("N",))
+    at = [trial.lines.index(line) for line in ("g1", "g3")]
+    where = [trial.line_index.tolist().index(j) for j in at]
+    table = pair.table.set_index(["line", "trait"])["mean"]
+    assert trial.values[where[0], 1] == table.loc[("g1", "protein")]
+    V = pair.covariances["N"].loc[("g1", "yield"), ("g3", "protein")]
+    assert trial.error_covariances["N"][where[0], 0, where[1], 1] == V
