@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from bmtme.arguments import is_one_of, show
+from bmtme.arguments import file_path, is_one_of, show
 from bmtme.choices import SPATIAL
 from bmtme.data.tables.files import Table, read_table
 from bmtme.errors import UsageError
@@ -143,7 +143,7 @@ def _as_table(plots: Any) -> Table:
     if isinstance(plots, pd.DataFrame):
         return Table.from_frame(plots)
     if isinstance(plots, str | os.PathLike):
-        return read_table(plots)
+        return read_table(file_path(plots, "plots"))
     raise UsageError(f"plots must be a DataFrame or the name of a file, a row for each plot, got {show(plots)}.")
 
 

@@ -109,8 +109,16 @@ def _read_environment(name: str, table: Table, roles: Roles, traits: Sequence[st
             )
         design[role] = column
     notes = []
-    parts = {role: design.get(role) for role in ("rep", "block", "row", "col")}
-    own = Environment(name, plots, roles.line, tuple(traits), **parts)
+    own = Environment(
+        name,
+        plots,
+        roles.line,
+        tuple(traits),
+        rep=design.get("rep"),
+        block=design.get("block"),
+        row=design.get("row"),
+        col=design.get("col"),
+    )
     if own.rep is not None and own.count_joint(own.rep) < 2:
         own = replace(own, rep=None)
     if own.block is not None:

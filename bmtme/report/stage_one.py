@@ -88,7 +88,7 @@ def describe_candidates(table: pd.DataFrame, width: int) -> str:
         reasons.setdefault(why, {}).setdefault(str(row["model"]), set()).add(str(row["env"]))
     notes = []
     for why, own in reasons.items():
-        envs = len(set().union(*own.values()))
+        envs = len({env for names in own.values() for env in names})
         notes.append(f"{', '.join(own)} ({envs:,} of {count_noun(len(rows), 'environment')}): {why}.")
     text = align(rows, ["AIC above the least", *models], left=1, width=width)
     facts = label_facts([("not fitted", note) for note in notes[:5]], width)

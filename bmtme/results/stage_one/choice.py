@@ -73,8 +73,8 @@ def choose_model(environment: Environment, spatial: str, tell: Tell) -> Choice:
             fits[candidate.name] = _fit(laid)
             if candidate.name == "ar1_nugget" and "ar1" in fits:
                 fits[candidate.name] = _extend(fits["ar1"], laid, fits[candidate.name])
-        except (UsageError, NumericalError) as error:
-            if len(candidates) == 1:
+        except (DataError, UsageError, NumericalError) as error:
+            if len(candidates) == 1 or isinstance(error, DataError):
                 raise type(error)(f"Environment {environment.name!r}, model {candidate.name}: {error}") from error
             reasons[candidate.name] = str(error).rstrip(".")
     return _compare(environment, candidates, fits, reasons)
