@@ -24,6 +24,8 @@ _WHERE = {
     "InverseWishart": "bmtme.model.structure",
     "Trial": "bmtme.data.trial",
     "read_trial": "bmtme.data.trial",
+    "AdjustedMeans": "bmtme.data.adjusted",
+    "read_means": "bmtme.data.adjusted",
     "Relationship": "bmtme.data.relationship.matrix",
     "read_relationship": "bmtme.data.relationship.files",
     "write_relationship": "bmtme.data.relationship.files",
@@ -38,6 +40,8 @@ _WHERE = {
     "read_pedigree": "bmtme.data.relationship.pedigree_table",
     "find_families": "bmtme.data.relationship.pedigree_table",
     "find_clones": "bmtme.data.relationship.clones",
+    "adjust": "bmtme.stage_one",
+    "Adjustment": "bmtme.results.stage_one.result",
     "fit": "bmtme.pipeline",
     "Fit": "bmtme.results.fit",
     "load": "bmtme.results.fit",
@@ -72,6 +76,7 @@ if TYPE_CHECKING:
     from bmtme.cv.partitions import Partition
     from bmtme.cv.run import cross_validate
     from bmtme.cv.schemes import CV1, CV2
+    from bmtme.data.adjusted import AdjustedMeans, read_means
     from bmtme.data.markers.files import read_markers
     from bmtme.data.markers.genotypes import Markers
     from bmtme.data.markers.quality import duplicated_lines, filter_markers
@@ -88,6 +93,8 @@ if TYPE_CHECKING:
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
     from bmtme.pipeline import fit
     from bmtme.results.fit import Fit, load
+    from bmtme.results.stage_one.result import Adjustment
+    from bmtme.stage_one import adjust
     from bmtme.structures.environments_by_trait import EnvironmentsByTrait
     from bmtme.structures.factor_analytic import FactorAnalytic
     from bmtme.structures.free import Free

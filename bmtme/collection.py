@@ -35,7 +35,7 @@ from bmtme.results.levels import (
 )
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
 from bmtme.results.quantities import BLOCK_EFFECTS, REP_EFFECTS, choose_stored
-from bmtme.results.residuals import RECORD_PLOTS, RECORD_SE, SE_CORRELATION
+from bmtme.results.residuals import RECORD_OWN_SE, RECORD_PLOTS, RECORD_SE, SE_CORRELATION
 from bmtme.results.trait_variances import find_prior_only_variances
 from bmtme.results.unrecorded import MOST_RELATED, RELATIONSHIP
 
@@ -156,6 +156,8 @@ def collect_observed(prepared: Prepared, levels: Mapping[str, Sequence[str]], pa
         record["record_replicate"] = (("record", "trait"), np.stack(own, axis=1)) if parts else ("record", own[0])
     if prepared.given.se is not None:
         record[RECORD_SE] = (("record", "trait"), prepared.given.se[prepared.records])
+    if prepared.given.error_covariances is not None:
+        record[RECORD_OWN_SE] = (("record", "trait"), np.sqrt(prepared.given.own_errors()[prepared.records]))
     if trial.se_correlation is not None and not parts:
         record[SE_CORRELATION] = (("trait", "trait_bis"), trial.se_correlation)
     return arrange_dataset(
@@ -198,6 +200,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "missing_values": int(np.isnan(prepared.values).sum()),
         "plots": None if trial.n_plots is None else describe_plots(layout.rec_plots),
         "standard_errors": [trait for trait, there in zip(trial.traits, trial.has_se, strict=True) if there],
+        "error_covariances": trial.error_covariances is not None,
         "absent_columns": [
             f"{trial.envs[i]} x {trial.traits[l]}" for i, l in np.argwhere(~layout.recorded[prepared.shown_envs])
         ],

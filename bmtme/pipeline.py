@@ -26,8 +26,9 @@ from bmtme.collection import (
     find_facts,
     find_versions,
 )
+from bmtme.data.adjusted import AdjustedMeans
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.data.trial import Trial
+from bmtme.data.trial import Trial, as_trial
 from bmtme.engines.rotated.chains import Chain, count_cores, run_together
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.held import Needs, list_needs
@@ -71,7 +72,7 @@ OF_DECOMPOSITION = ("relationship_rank", "imputed_share")
 
 
 def fit(
-    trial: Trial,
+    trial: Trial | AdjustedMeans,
     relationship: Relationship,
     model: BMTME | SingleTrait | None = None,
     *,
@@ -89,8 +90,9 @@ def fit(
 
     Parameters
     ----------
-    trial : Trial
-        Phenotypes; any order, replicates, missing plots and traits.
+    trial : Trial or AdjustedMeans
+        Phenotypes; any order, replicates, missing plots and traits. Or adjusted means with the covariance of their
+        errors (`Trial.from_means`).
     relationship : Relationship
         Of all lines with records (matched by name), and of others to be predicted.
     model : BMTME or SingleTrait, optional
@@ -135,6 +137,7 @@ def fit(
         For short runs, lines left out, and values that may give wrong numbers: see
         `bmtme.checkup.cautions.find_cautions`.
     """
+    trial = as_trial(trial)
     model = BMTME() if model is None else model
     sampling = Sampling.checked(draws, tune, chains, seed, sampler)
     cores = count_cores() if cores is None else whole_number(cores, "cores", 1)

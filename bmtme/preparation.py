@@ -15,16 +15,17 @@ from bmtme.arguments import measure_memory
 from bmtme.checkup.constants import refuse_constants
 from bmtme.checkup.line_effect import describe_evening, describe_obstacle, describe_weakness
 from bmtme.checkup.precision import NO_EFFECTS
+from bmtme.data.covariances import take_covariances
 from bmtme.data.effects import scale_covariate
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship, match_lines
-from bmtme.data.trial import Trial
+from bmtme.data.trial import Trial, as_trial
 from bmtme.engines.rotated.observed import Observed
 from bmtme.engines.rotated.problem import MeanPrior, Problem, build_problem
 from bmtme.errors import DataError, UsageError
 from bmtme.model.codes import FLAT
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
-from bmtme.model.errors import Errors, share_errors
+from bmtme.model.errors import Errors, find_dependence, share_covariances, share_errors
 from bmtme.model.factors import Factor, find_blocks, find_covariate, find_replicates, refuse_slopes, settle_replicates
 from bmtme.model.layout import Layout, lay_out
 from bmtme.model.scaling import (
@@ -159,8 +160,7 @@ def prepare(
         For lines without a relationship, a trait without any value or without variation within an environment, fewer
         than two lines with a record, or a relationship that is not positive semi-definite.
     """
-    if not isinstance(trial, Trial):
-        raise UsageError(f"expected a Trial (bmtme.read_trial or Trial.from_frame), got {type(trial).__name__}.")
+    trial = as_trial(trial)
     if not isinstance(relationship, Relationship):
         raise UsageError(
             "expected a Relationship (bmtme.read_relationship or bmtme.Relationship), got "
@@ -190,12 +190,17 @@ def prepare(
 
 def share_known(trial: Trial, records: np.ndarray) -> Errors | None:
     """Known errors of some records; None where there are none, or where nothing tells how those of traits correlate."""
+    env = trial.env_index[records]
+    if trial.error_covariances is not None:
+        covariances = take_covariances(trial.error_covariances, trial.envs, trial.env_index, records)
+        given = covariances, ~np.isnan(trial.values[records]), env, trial.envs
+        return None if find_dependence(*given) else share_covariances(*given)
     if trial.se is None or (trial.se_correlation is None and len(trial.traits) > 1):
         return None
     if not trial.has_se.all():
         return None
     correlation = np.eye(1) if trial.se_correlation is None else trial.se_correlation
-    return share_errors(trial.se[records], correlation, trial.env_index[records], len(trial.envs))
+    return share_errors(trial.se[records], correlation, env, len(trial.envs))
 
 
 def lay_level(prepared: Prepared, model: BMTME, decompose: Decompose = decompose_lines) -> Prepared:
@@ -313,11 +318,22 @@ def refuse_errors(trial: Trial) -> None:
     Raises
     ------
     UsageError
+    DataError
+        If errors of several traits follow from each other.
     """
     if trial.se is None:
         return
     if trial.blocks or trial.covariates:
         raise UsageError(NO_EFFECTS)
+    if trial.error_covariances is not None:
+        seen = ~np.isnan(trial.values)
+        if dependent := find_dependence(trial.error_covariances, seen, trial.env_index, trial.envs):
+            raise DataError(
+                f"The errors of the adjusted means of environment {dependent[0]!r} are linearly dependent between the "
+                f"traits {list_names(trial.traits)}: some follow from others exactly. Where a trait is made of others, "
+                "leave it out, or fit one trait at a time with bmtme.SingleTrait (in the shell --model single)."
+            )
+        return
     if len(trial.traits) == 1:
         return
     lacking = [trait for trait, there in zip(trial.traits, trial.has_se, strict=True) if not there]

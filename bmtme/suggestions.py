@@ -13,10 +13,11 @@ from bmtme.cv.clones import CloneChoice, choose_clones
 from bmtme.cv.models import Model
 from bmtme.cv.partitions import Scheme, check_scheme, draw_partitions
 from bmtme.cv.training import take_training
+from bmtme.data.adjusted import AdjustedMeans
 from bmtme.data.relationship.clones import CLONES
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.selection import take_trait
-from bmtme.data.trial import Trial
+from bmtme.data.trial import Trial, as_trial
 from bmtme.errors import DataError, UsageError
 from bmtme.model.baselines import EnvironmentMeans, SingleTrait
 from bmtme.model.structure import BMTME
@@ -131,7 +132,7 @@ class Suggestions(Mapping[str, Model]):
 
 
 def suggest_models(
-    trial: Trial,
+    trial: Trial | AdjustedMeans,
     relationship: Relationship,
     scheme: Scheme | None = None,
     *,
@@ -152,7 +153,7 @@ def suggest_models(
 
     Parameters
     ----------
-    trial : Trial
+    trial : Trial or AdjustedMeans
     relationship : Relationship
         Of its lines, and perhaps others.
     scheme : scheme of `bmtme.cross_validate`, optional
@@ -182,8 +183,7 @@ def suggest_models(
     >>> print(models)  # doctest: +SKIP
     >>> cv = bmtme.cross_validate(trial, relationship, models, scheme)  # doctest: +SKIP
     """
-    if not isinstance(trial, Trial):
-        raise UsageError(f"trial must be a bmtme.Trial, as read_trial gives it, got {type(trial).__name__}.")
+    trial = as_trial(trial)
     if not isinstance(relationship, Relationship):
         raise UsageError(
             "relationship must be a bmtme.Relationship, as read_relationship gives it, got "

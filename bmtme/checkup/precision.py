@@ -91,7 +91,8 @@ def find_odd_errors(trial: Trial) -> list[Finding]:
                     items,
                 )
             )
-    if len(trial.traits) > 1 and (len(there) < len(trial.traits) or trial.se_correlation is None):
+    told = trial.se_correlation is not None or trial.error_covariances is not None
+    if len(trial.traits) > 1 and (len(there) < len(trial.traits) or not told):
         every = len(there) == len(trial.traits)
         lacking = "nothing tells how those of traits correlate" if every else "other traits lack them"
         found.append(

@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from bmtme.choices import GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
@@ -24,6 +25,7 @@ __all__ = [
     "add_model_options",
     "check_data_options",
     "file_name",
+    "is_folder",
     "number",
     "split_names",
     "whole",
@@ -170,7 +172,13 @@ def check_table_options(args: argparse.Namespace) -> None:
 def add_data_options(parser: Parser, relationship_required: bool = True) -> None:
     """Phenotypes and relationship."""
     group = parser.add_argument_group("data")
-    group.add_argument("phenotypes", type=file_name, metavar="PHENO", help="table of phenotypes")
+    group.add_argument(
+        "phenotypes",
+        type=file_name,
+        metavar="PHENO",
+        help="table of phenotypes, or a folder of adjusted means with the covariances of their errors (AdjustedMeans."
+        "save), which needs no options that name columns",
+    )
     group.add_argument(
         "--relationship",
         type=file_name,
@@ -179,7 +187,7 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
         help="relationship matrix, or pedigree, or the word identity for unrelated lines",
     )
     add_ids_option(group)
-    group.add_argument("--line", required=True, metavar="COL", help="column with the names of the lines")
+    group.add_argument("--line", metavar="COL", help="column with the names of the lines; needed for a table")
     group.add_argument(
         "--env", metavar="COL", help="column with the names of the environments; not needed if there is one only"
     )
@@ -254,9 +262,31 @@ def add_format_options(group: Any) -> None:
     group.add_argument("--sheet", metavar="NAME", help="sheet of an Excel workbook (default: the first)")
 
 
+#: Options, as they are parsed, about a table of phenotypes.
+OF_TABLES = (
+    *("line", "env", "traits", "rep", "trait", "value", "blocks", "covariates", "n_plots", "se", "se_correlation"),
+    *("missing", "sheet", "groups"),
+)
+
+
+def is_folder(path: str) -> bool:
+    """Whether phenotypes are a folder of adjusted means, not a table."""
+    return Path(path).is_dir()
+
+
 def check_data_options(args: argparse.Namespace) -> None:
     """Refuse data options that do not belong together; names become lists."""
     parser: Parser = args.parser
+    if is_folder(args.phenotypes):
+        for name in OF_TABLES:
+            if getattr(args, name, None) is not None:
+                option = f"--{name.replace('_', '-')}"
+                parser.error(
+                    f"argument {option}: {args.phenotypes} is a folder, expected to hold adjusted means, and {option} "
+                    "is about a table: leave it out, or name a table"
+                )
+    elif args.line is None:
+        parser.error("the following arguments are required: --line")
     if (args.trait is None) != (args.value is None):
         given, lacking = ("--value", "--trait") if args.trait is None else ("--trait", "--value")
         parser.error(f"argument {given}: needs {lacking} too: a long table has both columns, a wide one neither")

@@ -14,6 +14,7 @@ from bmtme.cli.arguments import (
     add_data_options,
     add_table_options,
     check_data_options,
+    is_folder,
     number,
 )
 from bmtme.cli.inputs import check_optional_out, name_columns, name_format, warn_of_unnamed_traits
@@ -105,16 +106,21 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     from bmtme.checkup.faults import read_in_spite
     from bmtme.checkup.overview import look_over
     from bmtme.checkup.text import describe_checkup
+    from bmtme.data.adjusted import read_means
     from bmtme.data.records import name_environment
     from bmtme.data.tables.files import read_table
     from bmtme.data.trial import Trial
 
-    names = name_columns(args)
-    table = read_table(args.phenotypes, name_format(args), args.sheet)
-    table, names["env"] = name_environment(table, *names.values())
-    records, faults = read_in_spite(table, *names.values())
-    trial = Trial(*records)
-    warn_of_unnamed_traits(args, trial.traits)
+    faults: list[Finding] = []
+    if is_folder(args.phenotypes):
+        trial = Trial.from_means(read_means(args.phenotypes))
+    else:
+        names = name_columns(args)
+        table = read_table(args.phenotypes, name_format(args), args.sheet)
+        table, names["env"] = name_environment(table, *names.values())
+        records, faults = read_in_spite(table, *names.values())
+        trial = Trial(*records)
+        warn_of_unnamed_traits(args, trial.traits)
     relationship, oddities = read_kin(args, trial)
     unrelated: Literal["error", "drop"] = "drop" if args.drop_unrelated else "error"
     checkup = look_over(trial, relationship, args.outlier, unrelated, [*faults, *oddities])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmtme.cli.arguments import is_folder
 from bmtme.cli.kinship import IDENTITY, read_kinship
 from bmtme.cli.streams import complain
 from bmtme.errors import DataError, UsageError, blame
@@ -43,7 +44,7 @@ class Inputs:
 
 
 def read_inputs(args: argparse.Namespace, groups: str | None = None, families: str | None = None) -> Inputs:
-    """Read the phenotypes and the relationship that the options name.
+    """Read the phenotypes, or adjusted means, and the relationship that the options name.
 
     Parameters
     ----------
@@ -57,16 +58,21 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
     ------
     DataError
     """
+    from bmtme.data.adjusted import read_means
     from bmtme.data.tables.files import read_table
-    from bmtme.data.trial import make_trial
+    from bmtme.data.trial import Trial, make_trial
 
-    # Once, as it may be a pipe.
-    table = read_table(args.phenotypes, name_format(args), args.sheet)
-    found = None if groups is None else read_groups(table, args.line, groups)
-    if groups is not None:
-        table = replace(table, frame=table.frame.drop(columns=groups))
-    trial = make_trial(table, *name_columns(args).values())
-    warn_of_unnamed_traits(args, trial.traits)
+    found = None
+    if is_folder(args.phenotypes):
+        trial = Trial.from_means(read_means(args.phenotypes))
+    else:
+        # Once, as it may be a pipe.
+        table = read_table(args.phenotypes, name_format(args), args.sheet)
+        if groups is not None:
+            found = read_groups(table, args.line, groups)
+            table = replace(table, frame=table.frame.drop(columns=groups))
+        trial = make_trial(table, *name_columns(args).values())
+        warn_of_unnamed_traits(args, trial.traits)
     files: dict[str, Any] = {"phenotypes": describe_file(args.phenotypes)}
     if families is not None:
         found = read_families(args, families, trial.lines)
@@ -187,7 +193,10 @@ def warn_of_unnamed_traits(args: argparse.Namespace, traits: Sequence[str]) -> N
 
 
 def describe_file(path: str) -> dict[str, Any]:
-    """Path and SHA-256 of a file; no hash of a pipe, which can be read only once."""
+    """Path and SHA-256 of a file; no hash of a pipe, which can be read only once. Of a folder, those of its files."""
+    if is_folder(path):
+        names = sorted(file.name for file in Path(path).iterdir() if file.is_file())
+        return {"path": path, "sha256": {name: describe_file(os.path.join(path, name))["sha256"] for name in names}}
     digest = None
     if Path(path).is_file():
         with open(path, "rb") as file:

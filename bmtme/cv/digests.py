@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from bmtme.data.covariances import take_covariances, take_traits
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
@@ -19,6 +20,10 @@ def digest_trial(trial: Trial) -> str:
     """
     there = ~np.isnan(trial.values).all(axis=1)
     traits = sort_names(trial.traits)
+    covariances = trial.error_covariances
+    if covariances is not None:
+        kept = take_covariances(covariances, trial.envs, trial.env_index, np.flatnonzero(there))
+        covariances = take_traits(kept, traits)
     bare, _ = sort_trial(
         Trial(
             trial.lines,
@@ -29,6 +34,7 @@ def digest_trial(trial: Trial) -> str:
             trial.values[there][:, traits],
             n_plots=None if trial.n_plots is None else trial.n_plots[there],
             se=None if trial.se is None else trial.se[there][:, traits],
+            error_covariances=covariances,
         )
     )
     hashed = hashlib.blake2b(digest_size=16)
@@ -45,6 +51,10 @@ def digest_trial(trial: Trial) -> str:
         hashed.update(bare.n_plots.tobytes())
     if bare.se is not None:
         hashed.update(np.where(np.isnan(bare.se), np.nan, bare.se).tobytes())
+    if bare.error_covariances is not None:
+        for i, name in enumerate(bare.envs):
+            seen = ~np.isnan(bare.values[bare.env_index == i])
+            hashed.update((bare.error_covariances[name][seen][:, seen] + 0.0).tobytes())
     if trial.se_correlation is not None:
         hashed.update(trial.se_correlation[np.ix_(traits, traits)].tobytes())
     return hashed.hexdigest()

@@ -46,10 +46,11 @@ from bmtme.cv.scores import TOP
 from bmtme.cv.strangers import describe_strangers
 from bmtme.cv.tasks import Job, Outcome, join_outcomes, run_jobs
 from bmtme.cv.training import Training
+from bmtme.data.adjusted import AdjustedMeans
 from bmtme.data.records import as_names
 from bmtme.data.relationship.clones import CLONES
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.data.trial import Trial
+from bmtme.data.trial import Trial, as_trial
 from bmtme.engines.rotated.chains import count_cores
 from bmtme.engines.rotated.held import Needs
 from bmtme.errors import NumericalError, UsageError
@@ -68,7 +69,7 @@ from bmtme.words import list_names, suggest
 
 
 def cross_validate(
-    trial: Trial,
+    trial: Trial | AdjustedMeans,
     relationship: Relationship,
     models: Models | None = None,
     scheme: Scheme | None = None,
@@ -92,8 +93,9 @@ def cross_validate(
 
     Parameters
     ----------
-    trial : Trial
-        Phenotypes; any order, replicates, missing plots and traits.
+    trial : Trial or AdjustedMeans
+        Phenotypes; any order, replicates, missing plots and traits. Of adjusted means with the covariance of their
+        errors, a training part has the part of the covariance that is over its means.
     relationship : Relationship
         Of all lines with records, matched by name.
     models : dict of models by label, sequence of models, or model, optional
@@ -151,6 +153,7 @@ def cross_validate(
         hidden cells of which a clone, or a line that may be one, is seen, partitions that are the same, and ones too
         small for a correlation.
     """
+    trial = as_trial(trial)
     named = label_models(models)
     scheme = check_scheme(CV1() if scheme is None else scheme)
     sampling = Sampling.checked(draws, tune, chains, seed, sampler, warn=False)
@@ -324,18 +327,19 @@ def run_all(jobs: Sequence[Job], sampling: Sampling, workers: int, progress: boo
 
 def foresee_needs(jobs: Sequence[Job]) -> Needs:
     """Steps that the chains will call, so that none is compiled while they run: it would spoil the time foretold."""
-    models = [job.model for job in jobs]
+    models, trials = [job.model for job in jobs], [job.training.trial for job in jobs]
     return Needs(
         any(model.line_effect for model in models),
         any(
             trial.blocks
             or trial.covariates
             or (rep_effect != "none" and trial.replicates is not None and trial.se is None)
-            for trial, rep_effect in ((job.training.trial, job.model.rep_effect) for job in jobs)
+            for trial, rep_effect in zip(trials, (model.rep_effect for model in models), strict=True)
         ),
-        any(job.training.trial.covariates for job in jobs),
+        any(trial.covariates for trial in trials),
         any(type(model.structures[0]) is not Proportional for model in models),
-        any(job.training.trial.se is not None for job in jobs),
+        any(trial.se is not None and trial.error_covariances is None for trial in trials),
+        any(trial.error_covariances is not None for trial in trials),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bmtme.data.covariances import take_covariances, take_traits
 from bmtme.data.trial import Trial
 
 __all__ = ["take_trait"]
@@ -19,6 +20,9 @@ def take_trait(trial: Trial, trait: int, envs: np.ndarray | None = None) -> Tria
     """
     envs = np.ones(len(trial.envs), bool) if envs is None else envs
     kept = np.flatnonzero(envs[trial.env_index])
+    covariances = trial.error_covariances
+    if covariances is not None:
+        covariances = take_traits(take_covariances(covariances, trial.envs, trial.env_index, kept), [trait])
     return trial.take_records(
         kept,
         envs=tuple(name for name, keep in zip(trial.envs, envs, strict=True) if keep),
@@ -27,4 +31,5 @@ def take_trait(trial: Trial, trait: int, envs: np.ndarray | None = None) -> Tria
         values=trial.values[kept][:, [trait]],
         se=trial.se[kept][:, [trait]] if trial.se is not None and trial.has_se[trait] else None,
         se_correlation=None,
+        error_covariances=covariances,
     )

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import as_array, as_list, as_text, is_unicode, show
+from bmtme.data.adjusted import AdjustedMeans, lay_means
+from bmtme.data.covariances import check_covariances, find_errors, separate_errors, take_covariances
 from bmtme.data.effects import check_blocks, check_covariates
 from bmtme.data.precision import check_correlation, check_errors, check_plots
 from bmtme.data.records import Names, as_names, name_environment, read_records
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from bmtme.checkup.overview import Checkup
     from bmtme.data.relationship.matrix import Relationship
 
-__all__ = ["Trial", "make_trial", "read_trial"]
+__all__ = ["Trial", "as_trial", "make_trial", "read_trial"]
 
 Codes = str | float | Iterable[str | float]
 Errors = str | Mapping[str, str]
@@ -62,6 +64,9 @@ class Trial:
         Known standard error of each value, NaN for traits without any. Does not go with `n_plots`.
     se_correlation : (L, L) float array, optional
         Correlation of the errors of a record's traits.
+    error_covariances : dict of (n, L, n, L) float arrays, optional
+        By environment, the covariance of the errors of the values of its n records, in their order: a record of each
+        line (see `from_means`). Goes without `se`, which is then the root of its diagonal.
 
     Raises
     ------
@@ -82,6 +87,7 @@ class Trial:
     n_plots: np.ndarray | None = None
     se: np.ndarray | None = None
     se_correlation: np.ndarray | None = None
+    error_covariances: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         for part in ("lines", "envs", "traits"):
@@ -114,6 +120,13 @@ class Trial:
         if self.n_plots is not None:
             seen = np.asarray((~np.isnan(values)).any(axis=1))
             object.__setattr__(self, "n_plots", check_plots(self.n_plots, seen, self.name_records))
+        if self.error_covariances is not None:
+            if self.se_correlation is not None:
+                raise DataError("se_correlation does not go with error_covariances, which tell how errors correlate.")
+            given = self.error_covariances
+            checked = check_covariances(given, self.envs, self.line_index, self.env_index, ~np.isnan(values))
+            object.__setattr__(self, "error_covariances", checked)
+            object.__setattr__(self, "se", find_errors(checked, self.envs, self.env_index, values.shape))
         if self.se is not None:
             if self.n_plots is not None:
                 raise DataError(BOTH)
@@ -136,6 +149,7 @@ class Trial:
             self.n_plots,
             self.se,
             self.se_correlation,
+            self.error_covariances,
         )
 
     def __repr__(self) -> str:
@@ -247,6 +261,25 @@ class Trial:
         columns = (blocks, covariates, n_plots, se, se_correlation)
         return make_trial(table, line, env, traits, rep, trait, value, *columns)
 
+    @classmethod
+    def from_means(cls, means: AdjustedMeans) -> Trial:
+        """Make a trial of adjusted means, whose records have errors of known covariance.
+
+        Parameters
+        ----------
+        means : AdjustedMeans
+            As of `bmtme.read_means`. Means that cannot be estimated are missing values.
+
+        Returns
+        -------
+        Trial
+            `bmtme.fit` and `bmtme.cross_validate` take the means themselves, too.
+        """
+        if not isinstance(means, AdjustedMeans):
+            raise UsageError(f"expected AdjustedMeans (bmtme.read_means), got {type(means).__name__}.")
+        *parts, covariances = lay_means(means)
+        return cls(*parts, error_covariances=covariances)
+
     def hide(self, mask: np.ndarray) -> Trial:
         """The same trial with the values under `mask` missing.
 
@@ -274,6 +307,9 @@ class Trial:
             "n_plots": None if self.n_plots is None else self.n_plots[records],
             "se": None if self.se is None else self.se[records],
         }
+        if self.error_covariances is not None:
+            taken = take_covariances(self.error_covariances, self.envs, self.env_index, records)
+            own["error_covariances"] = taken
         return replace(self, **own | parts)
 
     def name_records(self) -> list[str]:
@@ -314,6 +350,12 @@ class Trial:
             return self.counts()
         seen = ~np.isnan(self.values)
         return self._sum_cells([(self._cells, column * self.n_plots) for column in seen.T]).astype(np.int64)
+
+    def own_errors(self) -> np.ndarray:
+        """Known error variance of every value, (N, L), less what it has in common with others of its environment."""
+        if self.error_covariances is not None:
+            return separate_errors(self.error_covariances, self.envs, self.env_index, ~np.isnan(self.values))
+        return np.zeros(self.values.shape) if self.se is None else np.nan_to_num(self.se) ** 2
 
     def mean_errors(self) -> np.ndarray:
         """Known error variance of the mean of every line, environment and trait: (J, I, L) array."""
@@ -433,6 +475,21 @@ class Trial:
                 "n_plots=."
             )
         return pd.DataFrame({**labels, **counts, **dict(zip(self.traits, self.values.T.copy(), strict=True))})
+
+
+def as_trial(given: Any) -> Trial:
+    """A trial, or that of adjusted means.
+
+    Raises
+    ------
+    UsageError
+        For anything else.
+    """
+    if isinstance(given, AdjustedMeans):
+        return Trial.from_means(given)
+    if not isinstance(given, Trial):
+        raise UsageError(f"expected a Trial (bmtme.read_trial or Trial.from_frame), got {type(given).__name__}.")
+    return given
 
 
 def read_trial(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bmtme.errors import DataError
 from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines
-from bmtme.results.residuals import list_residuals, take_errors, take_numbers
+from bmtme.results.residuals import RECORD_OWN_SE, list_residuals, take_errors, take_numbers
 from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import COLUMNS
 
@@ -153,6 +153,8 @@ def count_plots(fit: Fit, lines: list[str]) -> np.ndarray:
 def average_errors(fit: Fit, lines: list[str], counts: np.ndarray) -> np.ndarray:
     """(n, I, L) known error variance of the mean of each line, zero where nothing is known of errors.
 
+    Of errors that correlate between lines, without what they have in common.
+
     counts : as of `count_plots`
     """
     observed = fit._groups["observed_data"]
@@ -163,7 +165,10 @@ def average_errors(fit: Fit, lines: list[str], counts: np.ndarray) -> np.ndarray
     line = pd.Index(lines).get_indexer(observed["record_line"].values)
     env = pd.Index(list_names_along(fit, "env")).get_indexer(observed["record_env"].values)
     there = line >= 0
-    np.add.at(sums, (line[there], env[there]), np.diagonal(errors, axis1=1, axis2=2)[there])
+    variances = np.diagonal(errors, axis1=1, axis2=2)
+    if RECORD_OWN_SE in observed.coords:
+        variances = np.nan_to_num(observed[RECORD_OWN_SE].transpose("record", "trait").values) ** 2
+    np.add.at(sums, (line[there], env[there]), variances[there])
     return sums / np.maximum(counts, 1) ** 2
 
 

@@ -23,7 +23,7 @@ from bmtme.errors import NumericalError, UsageError
 from bmtme.results.decided import LEFT_OUT
 from bmtme.results.entries import name_columns
 from bmtme.results.levels import EFFECTS, REPLICATE, number_levels
-from bmtme.results.residuals import take_errors, take_numbers
+from bmtme.results.residuals import refuse_correlated, take_errors, take_numbers
 from bmtme.results.summary import INTERVAL
 from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import MOST_RELATED, take_relationship
@@ -80,6 +80,7 @@ def tabulate_left_out(fit: Fit, by: Any) -> pd.DataFrame:
         raise UsageError(f"by must be one of {list_names(BLOCKS)}, got {show(by)}.")
     traits, envs = list_names_along(fit, "trait"), list_names_along(fit, "env")
     observed = fit._groups["observed_data"]
+    refuse_correlated(observed, "leave_one_out")
     Y = observed["Y"].transpose("record", "trait").values
     alone = is_alone(fit)
     sets = [[l] for l in range(len(traits))] if alone else [list(range(len(traits)))]

@@ -141,7 +141,8 @@ def list_data_facts(
         records += f" ({describe_plots(**data['plots'])})"
     if data.get("standard_errors"):
         some = "" if len(data["standard_errors"]) == data["traits"] else f" of {some_names(data['standard_errors'])}"
-        records += f" (with standard errors{some})"
+        joint = data.get("error_covariances")
+        records += " (with covariances of their errors)" if joint else f" (with standard errors{some})"
     facts.append(("", f"{records}, {'; '.join(gaps) if gaps else 'nothing missing'}"))
     absent = counts.sum(axis=0) == 0
     if absent.any():

@@ -16,7 +16,7 @@ from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines
 from bmtme.results.pointwise import RECORD, UNITS, VALUE, Covariances, Plan, list_flat_orphans, measure
 from bmtme.results.predictions import spread_evenly
 from bmtme.results.quantities import BLOCK_EFFECTS
-from bmtme.results.residuals import list_residuals, take_errors, take_numbers
+from bmtme.results.residuals import list_residuals, refuse_correlated, take_errors, take_numbers
 from bmtme.results.rows import untwin
 from bmtme.results.traits import BY_TRAIT, list_entries
 from bmtme.results.unrecorded import COLUMNS, take_relationship
@@ -315,6 +315,7 @@ def measure_draws(
     ------
     UsageError, DataError
     """
+    refuse_correlated(records.data, "log_likelihood")
     if records.errors is not None:
         raise UsageError(
             "log_likelihood and left-out values do not serve records with standard errors (se): use "
@@ -377,7 +378,14 @@ def refuse_orphans(plan: Plan, envs: list[str], traits: list[str]) -> None:
 
 
 def replicate(posterior: Any, u: Any, r: Any, records: Records, run: Mapping[str, Any]) -> np.ndarray:
-    """New values of the same plots given effects, (chain, draw, obs); residuals of a plot are drawn jointly."""
+    """New values of the same plots given effects, (chain, draw, obs); residuals of a plot are drawn jointly.
+
+    Raises
+    ------
+    UsageError
+        For records whose known errors correlate between records.
+    """
+    refuse_correlated(records.data, "posterior_predictive")
     line, env = records.place(u["line"].values, posterior["env"].values)
     shape = posterior.sizes["chain"], posterior.sizes["draw"], *records.Y.shape
     check_memory(24.0 * np.prod(shape), f"posterior_predictive of {records.observed.sum():,} values")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bmtme.errors import UsageError
 from bmtme.results.levels import RecordEffects
 
 
@@ -45,6 +46,8 @@ class Plots:
 RECORD_PLOTS = "record_plots"
 #: Standard errors of their values (record x trait), and the correlation of these between traits.
 RECORD_SE, SE_CORRELATION = "record_se", "se_correlation"
+#: Where these errors correlate between records: the same without what they have in common (`Trial.own_errors`).
+RECORD_OWN_SE = "record_own_se"
 
 
 class Told(NamedTuple):
@@ -107,6 +110,20 @@ def take_numbers(observed: Any) -> np.ndarray:
     """(N,) number of plots of which each record is the mean, by default one; of the group observed_data."""
     there = RECORD_PLOTS in observed.coords
     return np.asarray(observed[RECORD_PLOTS].values) if there else np.ones(observed.sizes["record"], np.int64)
+
+
+def refuse_correlated(observed: Any, what: str) -> None:
+    """Refuse records whose known errors correlate between records; of the group observed_data.
+
+    Raises
+    ------
+    UsageError
+    """
+    if RECORD_OWN_SE in observed.coords:
+        raise UsageError(
+            f"{what} does not serve adjusted means with the covariance of their errors, which is not kept with a fit: "
+            "use bmtme.cross_validate, which does."
+        )
 
 
 def take_errors(observed: Any) -> np.ndarray | None:

@@ -229,7 +229,7 @@ def list_cells(prepared: Prepared, l: int, envs: np.ndarray) -> Cells:
     plots = np.bincount(cell.ravel(), prepared.layout.rec_plots[seen])
     errors = np.zeros(len(cells))
     if prepared.given.se is not None:
-        errors = np.bincount(cell.ravel(), prepared.given.se[prepared.records[seen], l] ** 2) / records**2
+        errors = np.bincount(cell.ravel(), prepared.given.own_errors()[prepared.records[seen], l]) / records**2
     return Cells(cells[:, 0], cells[:, 1], plots, records, errors)
 
 

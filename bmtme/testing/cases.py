@@ -217,6 +217,7 @@ def make_case(
     identity: bool = False,
     even: bool = False,
     uncertain: bool = False,
+    joint: bool = False,
     seed: int = 1,
 ) -> Case:
     """A case of one design and one variant of the model.
@@ -228,12 +229,13 @@ def make_case(
     scale : of every prior; by default scales are drawn
     even : a layout without multiples
     uncertain : laid out for records with errors of their own, all but the first of each environment
+    joint : for errors that correlate between records, which all have
     """
     rng = np.random.default_rng(seed)
     observed, line, env, number = read_design(plots)
     I, J, L = len(plots), len(plots[0]), observed.shape[1]
     G = np.eye(J) if identity else make_relationship(rng, J, clones)
-    doubtful = np.isin(np.arange(len(env)), np.unique(env, return_index=True)[1], invert=True) & uncertain
+    doubtful = np.isin(np.arange(len(env)), np.unique(env, return_index=True)[1], invert=True) & uncertain | joint
     layout = lay_out(observed, line, env, J, I, even, number, doubtful)
     basis = decompose_relationship(G, layout.multiples, identity)
     mu_mean, tau_scale, units, centre = rng.uniform((-1.0, 0.5, 0.5, -1.0), (1.0, 1.5, 2.0, 1.0), (L, 4)).T

@@ -20,7 +20,7 @@ from bmtme.engines.rotated.state import State, allocate_work, hold_state
 from bmtme.engines.rotated.steps import complete_data, prepare_mean_prior
 from bmtme.engines.rotated.sweep import COLLAPSED, run_sweeps
 from bmtme.model.codes import FULL
-from bmtme.model.errors import Errors, share_errors
+from bmtme.model.errors import Errors, share_covariances, share_errors
 from bmtme.model.factors import Factor
 from bmtme.structures.parameters import pack_covariance, unpack_covariance
 from bmtme.structures.part import build_matrices
@@ -85,6 +85,50 @@ def make_errors(case: Case, seed: int = 4) -> tuple[np.ndarray, np.ndarray, Erro
     factor[np.unique(case.model.env, return_index=True)[1]] = 1.0
     se = np.where(case.observed, rng.uniform(0.2, 0.8, L) * factor, np.nan)
     return se, correlation, share_errors(se, correlation, case.model.env, case.model.n_env)
+
+
+def make_joint_errors(case: Case, seed: int = 4) -> tuple[dict[str, np.ndarray], Errors]:
+    """Error covariances by environment, of records that share errors with a neighbour and all of one, and the errors.
+
+    All of an environment are as if partly seen: the layout of the case has to know.
+    """
+    rng = np.random.default_rng(seed)
+    L, covariances = case.observed.shape[1], {}
+    P = 0.6 + 0.4 * np.eye(L)
+    for i in range(case.model.n_env):
+        n = int((case.model.env == i).sum())
+        sd = rng.uniform(0.4, 1.2, (n, L))
+        pairs = np.equal.outer(np.arange(n) // 2, np.arange(n) // 2)
+        V = np.einsum("nl,mk,nm,lk->nlmk", sd, sd, np.eye(n) + 0.7 * pairs + 0.8, P)
+        covariances[str(i)] = V + 0.1 * np.eye(n * L).reshape(n, L, n, L)
+    names = list(map(str, range(case.model.n_env)))
+    return covariances, share_covariances(covariances, case.observed, case.model.env, names)
+
+
+def find_rest(errors: Errors, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Records, traits and covariance of what is left of the errors in an environment, put together of its groups."""
+    groups = [group for group in errors.groups if group.env == i]
+    records = np.concatenate([group.records for group in groups])
+    traits = np.concatenate([np.full(len(group.records), group.trait) for group in groups])
+    if len(groups) == 1:  # may be singular
+        return records, traits, (groups[0].turn * groups[0].values) @ groups[0].turn.T
+    inverse = np.zeros((len(records), len(records)))
+    for group in groups:
+        own = traits == group.trait
+        P = (group.turn / group.values) @ group.turn.T
+        inverse[np.ix_(own, own)], inverse[np.ix_(own, ~own)] = P, -P @ group.gain
+    return records, traits, np.linalg.inv(0.5 * (inverse + inverse.T))
+
+
+def draw_errors(rng: np.random.Generator, errors: Errors) -> np.ndarray:
+    """(N, L) what is left of the errors beyond the common part."""
+    drawn = np.einsum("nlk,nk->nl", errors.root, rng.standard_normal(errors.root.shape[:2]))
+    for i in sorted({group.env for group in errors.groups}):
+        records, traits, V = find_rest(errors, i)
+        values, vectors = np.linalg.eigh(V)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        drawn[records, traits] = root @ rng.standard_normal(len(records))
+    return drawn
 
 
 def open_walk(p: Problem, s: State) -> tuple[Walk, tuple[Any, ...]]:
@@ -167,7 +211,7 @@ def draw_truth(
     true = seen + add_levels(p.factors, b)
     values = true.copy()
     if errors is not None:
-        values += np.einsum("nlk,nk->nl", errors.root, rng.standard_normal(true.shape))
+        values += draw_errors(rng, errors)
     return replace(truth, b=b, sd=sd, values=values, true=true, pads=unseen)
 
 

@@ -24,8 +24,8 @@ COMPILED = {
         "pair", "covariance", "beta", "genetic", "interaction", "missing", "residual", "scores",
     ),
     "engines.rotated": (
-        "line_effect", "factors", "problem", "state", "known_errors", "steps", "factor_effects", "slopes", "draws",
-        "density",
+        "line_effect", "factors", "groups", "problem", "state", "known_errors", "joint_errors", "steps",
+        "factor_effects", "slopes", "draws", "density",
         "collapsed", "stepwise", "sweep",
     ),
 }  # fmt: skip

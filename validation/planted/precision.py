@@ -6,6 +6,7 @@ from validation.planted.mutant import Mutant
 
 MEANS = "engines/rotated/test_means_of_plots.py::"
 ERRORS = "engines/rotated/test_known_errors.py::"
+JOINT = "engines/rotated/test_joint_errors.py::"
 NUMBERS = "results/test_numbers_of_plots.py::"
 CELLS = "engines/rotated/kernels/residual.py"
 
@@ -120,6 +121,48 @@ PRECISION = (
         "common[i] = min([1.0, *shares]) * shared",
         "common[i] = shared",
         (ERRORS + "test_common_part_of_several_traits",),
+    ),
+    Mutant(
+        "errors of means: the environment's mean drawn without its prior",
+        "engines/rotated/joint_errors.py",
+        "total = precision * (centre - s.beta[m])",
+        "total = 0.0",
+        (JOINT + "test_draw_leaves_the_conditional[missing-tied-exchangeable]",),
+    ),
+    Mutant(
+        "errors of means: what the errors of other traits tell, with the wrong sign",
+        "engines/rotated/joint_errors.py",
+        "X[:, 0] -= np.dot(",
+        "X[:, 0] += np.dot(",
+        (JOINT + "test_draw_leaves_the_conditional[missing-tied-exchangeable]",),
+    ),
+    Mutant(
+        "errors of means: true values follow the mean only as far as they follow the data",
+        "engines/rotated/joint_errors.py",
+        "share * (turned[v, 0] - delta * x.ones[first + v])",
+        "share * turned[v, 0]",
+        (JOINT + "test_draw_leaves_the_conditional[one-trait-by environment-exchangeable]",),
+    ),
+    Mutant(
+        "errors of means: of a trait, not less what the others tell of it",
+        "model/errors.py",
+        "own = np.linalg.inv(P) if several else left",
+        "own = left[np.ix_(a, a)]",
+        (JOINT + "test_common_part_and_rest_are_the_covariance[missing]",),
+    ),
+    Mutant(
+        "errors of means: those of other records, where some are taken",
+        "data/covariances.py",
+        "covariances[envs[i]][place][:, :, place]",
+        "covariances[envs[i]][: len(place), :, : len(place)]",
+        ("pipeline/test_adjusted_means.py::test_covariances_go_with_their_values",),
+    ),
+    Mutant(
+        "errors of means: heritabilities of means count what the errors of all lines have in common",
+        "data/covariances.py",
+        "np.maximum(V.diagonal() - common, 0.0)",
+        "V.diagonal()",
+        ("pipeline/test_adjusted_means.py::test_a_fit_of_several_traits",),
     ),
     Mutant(
         "known errors: left-out records without theirs",

@@ -30,6 +30,11 @@ from bmtme.engines.mixed.problem import Problem, Section
 from bmtme.errors import NumericalError
 from bmtme.linalg.sparse import SparseCholesky
 
+#: Records whose equations are solved at once.
+AT_ONCE = 256
+#: Of P_ii relative to that of the residual's precision: what counts as none.
+ALONE = 1e-9
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -248,6 +253,28 @@ class Equations:
         rest = sp.csr_matrix((K.shape[0], self.n - int(self.offsets[-1])))
         K = sp.hstack([K[:, self.problem.kept], K[:, p:], rest], format="csr")
         return np.asarray(K @ self.factor.solve(K.T.toarray()))
+
+    def find_deletions(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """P y and the diagonal of P of the records (n,), P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1.
+
+        A record differs by (P y)_i / P_ii from what the others predict, with variance 1 / P_ii. P_ii is zero of one
+        that has a fixed effect to itself.
+        """
+        solution = self.evaluate(phi, 0).solution
+        shares, own = np.zeros(self.problem.n), np.zeros(self.problem.n)
+        v = np.append(-solution, 1.0)
+        for section, W, parts in zip(self.problem.sections, self.designs, self.split(phi), strict=False):
+            c, _ = combine_coefficients(section.axes, parts)
+            Q = sp.csr_matrix(sum(ck * M for ck, M in zip(c, make_pieces(section.axes), strict=True)))
+            QW = sp.csr_matrix(Q @ W)
+            shares[section.rows] = (QW @ v)[section.places]
+            for start in range(0, len(section.rows), AT_ONCE):
+                rows, places = (x[start : start + AT_ONCE] for x in (section.rows, section.places))
+                A = QW[places, : self.n].toarray()
+                found = Q.diagonal()[places] - np.einsum("ij,ji->i", A, self.factor.solve(A.T))
+                own[rows] = np.where(found > ALONE * Q.diagonal()[places], found, 0.0)
+        root = 1.0 if self.problem.weights is None else np.sqrt(self.problem.weights)
+        return root * shares, root**2 * own
 
 
 def make_pieces(axes: tuple[Axis, ...]) -> list[sp.csr_matrix]:

@@ -98,6 +98,10 @@ class REML:
             fitted = fitted + Z @ u
         return self.problem.y - fitted
 
+    def find_deletions(self) -> tuple[np.ndarray, np.ndarray]:
+        """(P y) and diag P (n,): how each record differs from what the others predict; see `Equations`."""
+        return self.equations.find_deletions(self.phi)
+
     def combine(self, combinations: sp.spmatrix | np.ndarray) -> np.ndarray:
         """Values (m,) of combinations (m, p + sum q) of all fixed columns, then the effects of every term."""
         solution = np.concatenate([np.nan_to_num(self.fixed), *self.effects])

@@ -15,6 +15,7 @@ from bmtme.engines.rotated.collapsed import Walk, allocate_walk, hold_walk, move
 from bmtme.engines.rotated.density import evaluate
 from bmtme.engines.rotated.draws import allocate_draws, hold_draws, record_draw, record_total
 from bmtme.engines.rotated.factor_effects import draw_factors, refill
+from bmtme.engines.rotated.joint_errors import draw_joint_values
 from bmtme.engines.rotated.kernels.pair import whiten
 from bmtme.engines.rotated.known_errors import draw_true_values
 from bmtme.engines.rotated.line_effect import draw_line
@@ -26,6 +27,7 @@ from bmtme.engines.rotated.state import (
     DENSITY,
     ERRORS,
     FACTOR,
+    JOINT,
     LEVELS,
     LINE,
     MOVE,
@@ -48,7 +50,7 @@ class Needs(NamedTuple):
     """Which steps that not every fit has.
 
     Draws of line effects, of effects of levels, of slopes of covariates; records of effects not split; draws of what
-    records with known errors are means of.
+    records with known errors are means of, and the same of errors that correlate between records.
     """
 
     line: bool = False
@@ -56,6 +58,7 @@ class Needs(NamedTuple):
     slopes: bool = False
     total: bool = False
     errors: bool = False
+    joint: bool = False
 
 
 NOTHING = Needs()
@@ -66,7 +69,8 @@ FOUND: dict[tuple[Any, ...], np.ndarray] = {}
 def list_needs(p: Problem) -> Needs:
     """Those of a problem."""
     slopes = len(p.factors.slopes) > 0
-    return Needs(bool(p.line_effect), len(p.factors.random) > 0, slopes, not p.proportional, bool(p.known))
+    alone = bool(p.known and not p.joint)
+    return Needs(bool(p.line_effect), len(p.factors.random) > 0, slopes, not p.proportional, alone, bool(p.joint))
 
 
 def hold(p: Problem, s: State, w: Work, h: Walk | None = None, needs: Needs | None = None) -> tuple[Any, ...]:
@@ -80,7 +84,7 @@ def hold(p: Problem, s: State, w: Work, h: Walk | None = None, needs: Needs | No
         steps = FOUND.setdefault(kinds, np.zeros(N_STEPS, np.int64))
         needs = list_needs(p) if needs is None else needs
         wanted = {LINE: needs.line, LEVELS: needs.levels, SLOPES: needs.slopes, RECORD_TOTAL: needs.total}
-        wanted[ERRORS] = needs.errors
+        wanted |= {ERRORS: needs.errors, JOINT: needs.joint}
         if any(not address and wanted.get(place, True) for place, address in enumerate(steps.tolist())):
             draws = hold_draws(allocate_draws(p, 0, np.zeros(0, np.int64), False))
             find_steps(steps, kinds, needs, numba.typeof(draws))
@@ -109,5 +113,7 @@ def find_steps(steps: np.ndarray, kinds: tuple[Any, ...], needs: Needs, draws: A
         steps[SLOPES] = find_address(draw_slopes, True, *effects)
     if needs.errors:
         steps[ERRORS] = find_address(draw_true_values, True, *effects, 0, 0, 0)
+    if needs.joint:
+        steps[JOINT] = find_address(draw_joint_values, True, *effects, 0)
     if needs.total:
         steps[RECORD_TOTAL] = find_address(record_total, 0, *effects, *row)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bmtme.engines.rotated.factors import Factors, lay_factors, load_factors
+from bmtme.engines.rotated.groups import Groups, lay_groups
 from bmtme.engines.rotated.kernels.residual import sum_records
 from bmtme.engines.rotated.line_effect import make_prior
 from bmtme.linalg.compile import compiled
@@ -70,6 +71,7 @@ class Problem(NamedTuple):
     interaction: bool  # more than one environment: b2 and Sigma_E exist
     line_effect: bool  # lines have an effect outside the relationship (`line_effect`)
     known: bool  # records have errors of known covariance (`known_errors`)
+    joint: bool  # which correlate between records (`joint_errors`)
     tied: bool  # blocks of R, for these, are of one R_e
     # plots
     k: np.ndarray  # (I,)
@@ -89,6 +91,7 @@ class Problem(NamedTuple):
     part_error: np.ndarray  # (P, L, L) known covariance of their errors beyond the common one
     part_root: np.ndarray  # (P, L, L) of which this is a root
     common: np.ndarray  # (B L, L) known covariance common to the errors of an environment
+    groups: Groups  # values whose errors correlate between records (`joint_errors`)
     block: np.ndarray  # (I,) block of the residual covariance of each environment
     pattern_block: np.ndarray  # (Q,) and of each pattern
     # data
@@ -193,6 +196,8 @@ def build_problem(
         part_error=known.rest[layout.part_record],
         part_root=known.root[layout.part_record],
         common=common.reshape(-1, L).copy(),
+        groups=lay_groups(layout, L, known.groups),
+        joint=len(known.groups) > 0,
         block=block,
         pattern_block=pattern_block,
         fixed=np.empty((M, J)),
@@ -224,6 +229,7 @@ def take_paper_pair(p: Problem) -> Problem:
         block=np.zeros_like(p.block),
         pattern_block=np.zeros_like(p.pattern_block),
         common=np.zeros((p.n_trait, p.n_trait)),
+        joint=False,
     )
 
 

@@ -45,9 +45,9 @@ class State(NamedTuple):
 
 
 #: Steps of a sweep that are called at addresses, by their places in `Work.steps`; `held` finds these.
-N_STEPS = 13
+N_STEPS = 14
 WHITEN, FACTOR, DENSITY, MOVE, BLOCK, COVARIANCES, REFILL, RECORD = range(8)
-LINE, LEVELS, SLOPES, ERRORS, RECORD_TOTAL = range(8, N_STEPS)
+LINE, LEVELS, SLOPES, ERRORS, JOINT, RECORD_TOTAL = range(8, N_STEPS)
 
 
 class Work(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from bmtme.engines.rotated.failures import FINE, R_E, SIGMA_E, SIGMA_T
+from bmtme.engines.rotated.joint_errors import call_draw_joint_values
 from bmtme.engines.rotated.kernels.beta import (
     draw_beta,
     draw_mu,
@@ -34,7 +35,7 @@ from bmtme.engines.rotated.kernels.pair import factor_product, fill_residual, tr
 from bmtme.engines.rotated.kernels.residual import exchange_cells, sum_log_density, sum_rotated_residuals
 from bmtme.engines.rotated.known_errors import call_draw_true_values
 from bmtme.engines.rotated.line_effect import add_line_covariance, add_line_rows, draw_line, subtract_line_rows
-from bmtme.engines.rotated.state import ERRORS, LINE, WHITEN
+from bmtme.engines.rotated.state import ERRORS, JOINT, LINE, WHITEN
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.pointers import call_apart, call_bool, call_int
 from bmtme.linalg.rotation import copy_rows, count_stretch, rotate_back, rotate_forward, scale_rows
@@ -207,7 +208,7 @@ def complete_data(p, s, w):
 
 @compiled(inline=True)
 def impute(rng, p, s, w, known):
-    """Unseen plots and missing traits | beta, u, R_e, and Y with them.
+    """Unseen plots and missing traits | beta, u, R_e, and Y with them; true values of records with known errors.
 
     known : whether `fill_fitted` is current; otherwise it is done on the way, some cells at a time, so that the
         eigenvectors are read from memory once
@@ -216,7 +217,7 @@ def impute(rng, p, s, w, known):
         return True
     if not fill_regressions(s.R_e, p.patterns, p.pattern_block, w.B, w.Kp):
         return False
-    step = count_stretch(p.d.shape[0])
+    step = p.cell_line.shape[0] if p.joint else count_stretch(p.d.shape[0])
     for i in p.seen:
         if p.cell_offset[i] == p.cell_offset[i + 1]:
             continue
@@ -228,11 +229,13 @@ def impute(rng, p, s, w, known):
             stop = min(start + step, p.cell_offset[i + 1])
             if not known:
                 fit_cells(p, s, w, i, start, stop)
+            if p.joint and not call_draw_joint_values(w.steps[JOINT], (rng, p, s, w, i)):
+                return False
             draw_cells(
                 rng, start, stop, p.col_trait[first : first + width], w.fitted, p.patterns, w.B, w.Kp, p.cell_pad,
                 p.cell_pattern, p.part_offset, p.part_pattern, p.part_plots, s.pad, s.part,
             )  # fmt: skip
-            if p.known and not call_draw_true_values(w.steps[ERRORS], (rng, p, s, w, i, start, stop)):
+            if p.known and not p.joint and not call_draw_true_values(w.steps[ERRORS], (rng, p, s, w, i, start, stop)):
                 return False
             add_cells(p, s, w, i, start, stop)
     return True

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from bmtme.errors import DataError, UsageError
 from bmtme.model.mixed.checks import check_words
@@ -53,6 +54,8 @@ class Design:
         Of one level each.
     term : Term, optional
         Of the formula; none of a section.
+    matrix : (n, q) scipy.sparse.csr_array, optional
+        What each effect adds to each record, where that is a number of its own, as of a spline; no record has a cell.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Design:
     cells: np.ndarray
     at: tuple[At, ...] = ()
     term: Term | None = None
+    matrix: sp.csr_array | None = None
 
     @property
     def levels(self) -> dict[str, str]:

@@ -10,10 +10,12 @@ from bmtme.progress import Progress
 from bmtme.results.mixed.problem import make_problem
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bmtme.engines.mixed.result import REML
     from bmtme.model.mixed.design import Layout
 
-__all__ = ["find_estimates", "is_compiled"]
+__all__ = ["announce_compilation", "find_estimates", "is_compiled"]
 
 
 def is_compiled() -> bool:
@@ -21,7 +23,13 @@ def is_compiled() -> bool:
     return CACHE_FOLDER is not None and any(Path(CACHE_FOLDER).rglob("factor.factor_fronts*.nbi"))
 
 
-def find_estimates(layout: Layout, progress: bool | None = None) -> REML:
+def announce_compilation(bar: Progress) -> None:
+    """Say that the first fit compiles, if it does."""
+    if not is_compiled():
+        bar.announce("compiling the sparse algebra (once after an installation, about a minute) ...")
+
+
+def find_estimates(layout: Layout, progress: bool | None = None, start: np.ndarray | None = None) -> REML:
     """Fit a layout by REML.
 
     Parameters
@@ -29,6 +37,8 @@ def find_estimates(layout: Layout, progress: bool | None = None) -> REML:
     layout : Layout
     progress : bool, optional
         A line on stderr; default where it is a terminal. That code is compiled first is said in a log, too.
+    start : array, optional
+        The engine's parameters, from where to search.
 
     Raises
     ------
@@ -39,10 +49,10 @@ def find_estimates(layout: Layout, progress: bool | None = None) -> REML:
     problem = make_problem(layout)
     bar = Progress(1, "REML", progress)
     try:
-        if not is_compiled():
-            bar.announce("compiling the sparse algebra (once after an installation, about a minute) ...")
+        announce_compilation(bar)
         return fit_reml(
             problem,
+            start,
             progress=lambda evaluations, value: bar.write(
                 f"REML: evaluation {evaluations}, log likelihood {value:.4f}"
             ),

@@ -40,6 +40,10 @@ def test_equations_are_the_model(case, cholesky):
         K[:, np.setdiff1d(np.arange(problem.p), problem.kept)] = 0.0
         kept = np.delete(K, np.setdiff1d(np.arange(problem.p), problem.kept), axis=1)
         np.testing.assert_allclose(equations.find_covariance(sp.csr_matrix(K)), kept @ errors @ kept.T, atol=1e-9)
+        P = twin.project(phi)
+        shares, own = equations.find_deletions(phi)
+        np.testing.assert_allclose(shares, P @ problem.y, atol=1e-8)
+        np.testing.assert_allclose(own, np.diag(P), atol=1e-9)
 
 
 def test_orders_agree():
