@@ -29,7 +29,7 @@ from bmtme.preparation import prepare
 from bmtme.report.tables import describe_fit
 from tests.engines.rotated.test_joint_errors import find_rest
 
-pytestmark = pytest.mark.filterwarnings("ignore:a short run")
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in ("a short run", "few effective draws")]
 SHORT = {"draws": 60, "tune": 60, "chains": 2, "seed": 1}
 
 
@@ -160,7 +160,7 @@ def test_check_looks_at_errors_without_what_lines_share(data) -> None:
     one = {env: V * 0.0 + 1.0 for env, V in means.covariances.items()}
     findings = Trial.from_means(AdjustedMeans(table, one)).check().findings
     text = findings.loc[findings["kind"] == "standard errors", "message"].item()
-    assert re.search("follow from those of other traits exactly in E[12], E[12]: fits of all traits together are refused", text)
+    assert re.search(r"other traits exactly in E[12], E[12]: fits of all traits together are refused", text)
 
 
 def test_one_trait_at_a_time(data) -> None:
