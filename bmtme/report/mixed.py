@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.columns import MOST_ROWS, align, label_facts
+from bmtme.results.mixed.search import describe_size
 from bmtme.words import count_noun
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def list_facts(fit: MixedFit) -> list[tuple[str, str]]:
     if absent:
         values += f" ({count_noun(absent, 'row')} without a value)"
     values += f"; {problem.rank:,} fixed effects, {sum(term.q for term in problem.terms):,} random effects"
-    facts.append(("data", values))
+    facts += [("data", values), ("size", describe_size(fit.result.equations))]
     if fit.layout.columns.covariates:
         facts.append(("covariates", ", ".join(fit.layout.columns.covariates)))
     if fit.layout.weights is not None:

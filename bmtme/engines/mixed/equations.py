@@ -30,6 +30,11 @@ from bmtme.engines.mixed.problem import Problem, Section
 from bmtme.errors import NumericalError
 from bmtme.linalg.sparse import SparseCholesky
 
+#: Numbers that an evaluation keeps at once for each slope of a block and each of its cells.
+SLOPES = 4
+#: Numbers of right sides that are solved at once.
+SOLVED = 2**23
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -62,7 +67,7 @@ class Equations:
     problem : Problem
     cholesky : class
         Sparse Cholesky decomposition: of the pattern of C (sparse, lower triangle), with `factor`, `log_determinant`,
-        `solve`, `selected_inverse`, `fill`.
+        `solve`, `selected_inverse`, `fill`, `memory`.
 
     Attributes
     ----------
@@ -72,6 +77,8 @@ class Equations:
         Number of parameters phi.
     factor : cholesky
         As the last call of `evaluate` has left it.
+    memory : int
+        About how many bytes a fit takes for all this: the equations, their factor, and what an evaluation computes.
     """
 
     def __init__(self, problem: Problem, cholesky: Callable[[sp.csc_matrix], Any] = SparseCholesky) -> None:
@@ -87,6 +94,7 @@ class Equations:
         off = self.pattern.indices != np.repeat(np.arange(self.n), np.diff(self.pattern.indptr))
         self._twice = np.where(off, 2.0, 1.0)
         self._at = np.full(self.count, np.nan)  # phi of the factor
+        self.memory = self._measure()
         self._constant = 0.0 if problem.weights is None else -float(np.log(problem.weights).sum())
 
     def _lay_sections(self) -> list[sp.csr_matrix]:
@@ -138,6 +146,17 @@ class Equations:
         self._n_rights = len(rights)
         pointers = np.searchsorted(whole, np.arange(N + 1) * N)
         self.pattern = sp.csc_matrix((np.ones(len(whole)), whole % N, pointers), shape=(N, N))
+
+    def _measure(self) -> int:
+        held = [*self.designs, self._entries, self._rights, self.pattern, *self.problem.designs]
+        sizes = [matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes for matrix in held]
+        cells = [math.prod(axis.n for axis in block.axes) for block in self.blocks]
+        counts = [sum(axis.count for axis in block.axes) for block in self.blocks]
+        # Of an evaluation: values of the matrix, the selected inverse twice; right sides, solved and in order; the
+        # slopes of a block, along its axes and back.
+        slopes = max(SLOPES * count * size for count, size in zip(counts, cells, strict=True))
+        numbers = 4 * self.pattern.nnz + 3 * self.n * self.count + 4 * sum(cells) + slopes
+        return int(sum(sizes) + self.factor.memory + 8 * numbers)
 
     def split(self, phi: np.ndarray) -> list[list[np.ndarray]]:
         """phi of every axis of every block."""
@@ -239,15 +258,21 @@ class Equations:
     def find_fixed_covariance(self) -> np.ndarray:
         """C^-1 of the fixed effects that are kept (rank, rank), the first rows of C."""
         rank = self.problem.rank
-        return np.asarray(self.factor.solve(np.eye(self.n, rank))[:rank])
+        return self._multiply_inverse(sp.identity(self.n, format="csr")[:rank])
 
     def find_covariance(self, combinations: sp.spmatrix | np.ndarray) -> np.ndarray:
         """K C^-1 K' (m, m) for combinations K (m, p + sum q) of all fixed columns, then of all random effects."""
         K = sp.csr_matrix(combinations)
         p = self.problem.p
         rest = sp.csr_matrix((K.shape[0], self.n - int(self.offsets[-1])))
-        K = sp.hstack([K[:, self.problem.kept], K[:, p:], rest], format="csr")
-        return np.asarray(K @ self.factor.solve(K.T.toarray()))
+        return self._multiply_inverse(sp.hstack([K[:, self.problem.kept], K[:, p:], rest], format="csr"))
+
+    def _multiply_inverse(self, K: sp.csr_matrix) -> np.ndarray:
+        """K C^-1 K' (m, m), some columns at a time."""
+        m = K.shape[0]
+        step = max(1, SOLVED // self.n)
+        parts = [K @ self.factor.solve(K[k : k + step].T.toarray()) for k in range(0, m, step)]
+        return np.hstack(parts) if parts else np.zeros((0, 0))
 
 
 def make_pieces(axes: tuple[Axis, ...]) -> list[sp.csr_matrix]:

@@ -378,6 +378,9 @@ class MixedFit:
         return {
             "model": {"fixed": str(self.fixed), "random": str(self.random), "residual": str(self.residual)},
             "records": problem.n,
+            "equations": self.result.equations.n,
+            "factor_entries": self.result.equations.factor.fill,
+            "memory_bytes": self.result.equations.memory,
             "rank": problem.rank,
             "log_likelihood": self.log_likelihood,
             "log_likelihood_full": self.log_likelihood_full,

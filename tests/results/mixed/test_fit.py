@@ -587,6 +587,25 @@ def test_compiling_is_announced(series, monkeypatch, capsys):
     assert "REML: evaluation" in capsys.readouterr().err
 
 
+def test_the_size_is_known_before_the_start(series, monkeypatch, capsys):
+    from bmtme.linalg.sparse import SparseCholesky
+
+    model = mixed.Model("yield ~ site", "line")
+    monkeypatch.setattr("bmtme.results.mixed.search.is_compiled", lambda: True)
+    monkeypatch.setattr("bmtme.results.mixed.search.LARGE", 0)
+    fit = model.fit(series)
+    first = fit.result.equations
+    said = capsys.readouterr().err
+    assert said == f"REML: {first.n} equations, {first.factor.fill} entries in their factor, about 1 MB of memory\n"
+    record = fit.record()
+    sizes = (first.n, first.factor.fill, first.memory)
+    assert (record["equations"], record["factor_entries"], record["memory_bytes"]) == sizes
+    monkeypatch.setattr("bmtme.results.mixed.search.measure_free_memory", lambda: 999)
+    monkeypatch.setattr(SparseCholesky, "factor", lambda *_: pytest.fail("factored"))
+    with pytest.raises(UsageError, match=r"about 1 MB of memory, of which 1 MB are free\. Give a relationship as a"):
+        model.fit(series)
+
+
 def test_a_folder_of_it(rich, tmp_path):
     rich.save(tmp_path / "run", safe_text=True)
     record, columns = read_record(tmp_path / "run", "mixed")
