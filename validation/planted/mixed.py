@@ -48,8 +48,8 @@ MIXED = (
     Mutant(
         "mixed: slopes as if the diagonal of a Cholesky factor were no logarithm",
         "engines/mixed/covariances.py",
-        "np.where(i == j, L[i, j], 1.0)\n        D = D",
-        "1.0\n        D = D",
+        "(T[:, i] * np.where(i == j, L[i, j], 1.0)).T",
+        "T[:, i].T",
         (DEFINITION + "[Unstructured(n=4)]", SPATIAL, TRAITS),
     ),
     Mutant(

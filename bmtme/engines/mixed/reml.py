@@ -103,7 +103,6 @@ def fit_reml(
         log_likelihood=best.log_likelihood,
         converged=climb.converged,
         message=describe_end(problem, climb, most),
-        notes=found.notes,
         evaluations=climb.evaluations,
         gradient=best.gradient,
         information=best.information,

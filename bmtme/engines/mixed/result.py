@@ -30,8 +30,6 @@ class REML:
     converged : bool
     message : str
         In words, how the search ended, and what to do if it has not converged.
-    notes : tuple of str
-        What else is to be said: variances of zero, singular covariances, parameters of which the data say nothing.
     evaluations : int
         Of the likelihood.
     gradient, information : arrays (k,), (k, k)
@@ -51,7 +49,6 @@ class REML:
     log_likelihood: float
     converged: bool
     message: str
-    notes: tuple[str, ...]
     evaluations: int
     gradient: np.ndarray
     information: np.ndarray

@@ -66,6 +66,13 @@ class Design:
         """Level of each factor of at(), the last first."""
         return {at.name: at.levels[0] for at in reversed(self.at)}
 
+    def find_codes(self, axis: int) -> np.ndarray:
+        """Level of each record along an axis (n,), -1 outside the term or section."""
+        codes = np.full(len(self.cells), -1, dtype=np.int64)
+        inside = self.cells >= 0
+        codes[inside] = np.unravel_index(self.cells[inside], [len(made.levels) for made in self.axes])[axis]
+        return codes
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:

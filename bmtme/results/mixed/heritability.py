@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from bmtme.arguments import is_one_of, show
+from bmtme.engines.mixed.axes import Known
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
 from bmtme.model.mixed.terms import TRAIT, UNITS, Random
@@ -70,9 +71,7 @@ def _list_strata(
     label = ", ".join(design.levels.values())
     if over is None or len(own) == 1:
         return [(label, inside, own[0].place)]
-    sizes = [len(axis.levels) for axis in design.axes]
-    codes = np.full(len(inside), -1)
-    codes[inside] = np.unravel_index(design.cells[inside], sizes)[over]
+    codes = design.find_codes(over)
     found = []
     for each in own:
         (level,) = each.levels
@@ -121,10 +120,7 @@ def _list_residuals(
         for each in own:
             some = inside
             if over is not None and each.levels:
-                codes = np.full(len(inside), -1)
-                sizes = [len(axis.levels) for axis in section.axes]
-                codes[inside] = np.unravel_index(section.cells[inside], sizes)[over]
-                some = codes == section.axes[over].levels.index(each.levels[0])
+                some = section.find_codes(over) == section.axes[over].levels.index(each.levels[0])
             if (some & records).any():
                 parts = [label, each.levels[0] if len(own) > 1 and each.levels else ""]
                 found.append(((parts, some), each.place))
@@ -135,12 +131,10 @@ def _list_residuals(
 
 def _list_entries(design: Design, records: np.ndarray) -> np.ndarray:
     """Level of each of these records on the axes without variances: the entry."""
-    sizes = [len(axis.levels) for axis in design.axes]
-    codes = np.unravel_index(design.cells[records], sizes)
-    keep = [k for k, axis in enumerate(design.axes) if not axis.axis.has_variance and axis.axis.name != TRAIT]
     entries = np.zeros(int(records.sum()), dtype=np.int64)
-    for k in keep:
-        entries = entries * sizes[k] + codes[k]
+    for k, axis in enumerate(design.axes):
+        if not axis.axis.has_variance and axis.axis.name != TRAIT:
+            entries = entries * len(axis.levels) + design.find_codes(k)[records]
     return entries
 
 
@@ -216,12 +210,10 @@ def _find_spread(design: Design, place: int, layout: Layout, result: REML, place
     ones = np.zeros(len(find_prior_variances(result, design, block)))
     ones[places] = 1.0
     x = ones.reshape([axis.n for axis in axes])
-    added = len(axes) - len(design.axes)
     for k, (axis, covariance) in enumerate(zip(axes, result.make_covariances(block), strict=True)):
         if covariance is not None:
             x = np.moveaxis(np.tensordot(covariance, x, axes=(1, k)), 0, k)
-        elif k >= added and design.axes[k - added].precision is not None:
+        elif isinstance(axis, Known):
             flat = np.moveaxis(x, k, 0)
-            solved = sp.linalg.spsolve(sp.csc_matrix(axis.pieces[0]), flat.reshape(axis.n, -1))
-            x = np.moveaxis(np.asarray(solved).reshape(flat.shape), 0, k)
+            x = np.moveaxis(axis.spread(flat.reshape(axis.n, -1)).reshape(flat.shape), 0, k)
     return (float(diagonal.sum()) - float(ones @ x.ravel()) / n) / (n - 1)

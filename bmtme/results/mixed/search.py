@@ -46,10 +46,10 @@ def refuse_large(equations: Equations) -> None:
     free = measure_free_memory()
     if equations.memory > free:
         raise UsageError(
-            f"This model has {describe_size(equations)}, of which {show_bytes(free)} are free. Give a relationship as a "
-            "pedigree, whose inverse is sparse, and in it only individuals with records and their ancestors; make factors "
-            "with thousands of levels random that are fixed; leave out terms; or take a machine, or a limit, with more "
-            "memory."
+            f"This model has {describe_size(equations)}, of which {show_bytes(free)} are free. Give a relationship as "
+            "a pedigree, whose inverse is sparse, and in it only individuals with records and their ancestors; make "
+            "factors with thousands of levels random that are fixed; leave out terms; or take a machine, or a limit, "
+            "with more memory."
         )
 
 
