@@ -106,4 +106,32 @@ FIELDS = (
         "variances, inside = df, 0",
         (RATIO + "test_residuals_lie_inside",),
     ),
+    Mutant(
+        "mixed: residuals standardised as if nothing had been fitted",
+        "results/mixed/field.py",
+        "left = variances - result.find_fitted_variances()",
+        "left = variances",
+        (FIT + "test_residuals[simple]",),
+    ),
+    Mutant(
+        "mixed: differences of means as if their errors were independent",
+        "results/mixed/means.py",
+        "(variances.sum() - total / m) / (m - 1)",
+        "variances.sum() / m",
+        (FIT + "test_differences_of_means",),
+    ),
+    Mutant(
+        "mixed: numbers of a factor at their mean",
+        "results/mixed/means.py",
+        "(_is_factor(frame[name]) or name in coded)",
+        "_is_factor(frame[name])",
+        (FIT + "test_numbers_of_a_factor_are_averaged",),
+    ),
+    Mutant(
+        "mixed: errors of correlations as if variances were known",
+        "results/mixed/correlations.py",
+        "slope -= 0.5 * r *",
+        "slope -= 0.0 * r *",
+        (FIT + "test_correlations",),
+    ),
 )

@@ -32,6 +32,8 @@ from bmtme.linalg.sparse import SparseCholesky
 
 #: Numbers that an evaluation keeps at once for each slope of a block and each of its cells.
 SLOPES = 4
+#: Pairs of effects that meet in records, looked up at once.
+PAIRS = 2**21
 #: Numbers of right sides that are solved at once.
 SOLVED = 2**23
 
@@ -254,6 +256,29 @@ class Equations:
         """Diagonal of C^-1 of the effects of every term."""
         diagonal = self.factor.selected_inverse()[self.pattern.indptr[:-1]]
         return tuple(diagonal[a:b] for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True))
+
+    def find_fitted_variances(self) -> np.ndarray:
+        """Diagonal (n,) of W C^-1 W', of the records: their residuals have that of R less this as variance.
+
+        W C^-1 W' needs C^-1 where two effects meet in a record, which is where C has an entry.
+        """
+        inverse = self.factor.selected_inverse()
+        keys = self.pattern.indices + np.repeat(np.arange(self.n), np.diff(self.pattern.indptr)) * self.n
+        found = np.zeros(self.problem.n)
+        for section, W in zip(self.problem.sections, self.designs, strict=True):
+            rows = sp.csr_matrix(W[section.places, : self.n])
+            counts = np.diff(rows.indptr)
+            for count in np.unique(counts[counts > 0]):
+                own = np.flatnonzero(counts == count)
+                step = max(1, PAIRS // int(count) ** 2)
+                for k in range(0, len(own), step):
+                    some = own[k : k + step]
+                    at = rows.indptr[some][:, None] + np.arange(count)
+                    columns, values = rows.indices[at].astype(np.int64), rows.data[at]
+                    a, b = columns[:, :, None], columns[:, None, :]
+                    entries = inverse[np.searchsorted(keys, np.minimum(a, b) * self.n + np.maximum(a, b))]
+                    found[section.rows[some]] = np.einsum("ri,rij,rj->r", values, entries, values)
+        return found
 
     def find_fixed_covariance(self) -> np.ndarray:
         """C^-1 of the fixed effects that are kept (rank, rank), the first rows of C."""

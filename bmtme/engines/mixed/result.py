@@ -95,6 +95,12 @@ class REML:
             fitted = fitted + Z @ u
         return self.problem.y - fitted
 
+    def find_fitted_variances(self) -> np.ndarray:
+        """Errors of the fitted values (n,), as variances: a residual has the variance of R less this."""
+        self.equations.go_to(self.phi)
+        weights = 1.0 if self.problem.weights is None else self.problem.weights
+        return self.equations.find_fitted_variances() / weights
+
     def combine(self, combinations: sp.spmatrix | np.ndarray) -> np.ndarray:
         """Values (m,) of combinations (m, p + sum q) of all fixed columns, then the effects of every term."""
         solution = np.concatenate([np.nan_to_num(self.fixed), *self.effects])

@@ -14,7 +14,7 @@ from bmtme.engines.mixed.axes import Known
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
 from bmtme.model.mixed.terms import TRAIT, UNITS, Random
-from bmtme.results.mixed.components import Named
+from bmtme.results.mixed.components import Named, call, find_error, refuse_untold
 from bmtme.results.mixed.effects import find_designs, find_prior_variances
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "tabulate_heritability"]
 
 KINDS = ("record", "mean", "cullis")
+#: What the errors of differences are compared with.
+DIFFERENCE = "variance of a difference"
+
+Row = tuple[str, str, float, float, str]
 
 
 def tabulate_heritability(
@@ -38,7 +42,7 @@ def tabulate_heritability(
     Returns
     -------
     DataFrame
-        level, kind, estimate, se.
+        level, kind, estimate, se, denominator (in words).
 
     Raises
     ------
@@ -46,15 +50,16 @@ def tabulate_heritability(
     """
     if not is_one_of(kind, KINDS):
         raise UsageError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {show(kind)}.")
-    rows: list[tuple[str, str, float, float]] = []
+    rows: list[Row] = []
     for place in find_designs(term, random, layout):
         design = layout.random[place]
         for level, records, variance in _list_strata(design, place, layout, named):
             if kind == "cullis":
-                rows.append((level, kind, _find_cullis(design, place, layout, result, records), np.nan))
+                refuse_untold(named, result, [variance], f"The heritability of {design.name}")
+                rows.append((level, kind, _find_cullis(design, place, layout, result, records), np.nan, DIFFERENCE))
                 continue
             rows += _find_ratios(design, layout, result, named, level, records, variance, kind)
-    return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se"])
+    return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se", "denominator"])
 
 
 def _list_strata(
@@ -89,7 +94,7 @@ def _find_ratios(
     records: np.ndarray,
     variance: int,
     kind: str,
-) -> list[tuple[str, str, float, float]]:
+) -> list[Row]:
     """Ratios with their errors, one for each residual variance that these records have."""
     found = []
     for section, residual in _list_residuals(layout, named, records):
@@ -99,9 +104,11 @@ def _find_ratios(
         others = {residual: share} | dict.fromkeys(_list_nuggets(design, layout, named, inside), share)
         if kind == "mean":
             others |= _find_interaction(design, layout, named, inside)
+        refuse_untold(named, result, {*parts, *others}, f"The heritability of {design.name}")
         value, slopes = _divide(parts, others, result.estimates)
         label = ", ".join(dict.fromkeys(filter(None, [level, *section[0]])))
-        found.append((label, kind, value, float(result.derive(slopes)[0])))
+        se = find_error(slopes, result)
+        found.append((label, kind, value, se, _describe(parts | others, named)))
     return found
 
 
@@ -170,6 +177,14 @@ def _find_interaction(design: Design, layout: Layout, named: Sequence[Named], re
         _, counts = np.unique(pairs[:, 0], return_counts=True)
         found[scalar[0].place] = float(np.mean(1.0 / counts))
     return found
+
+
+def _describe(weights: dict[int, float], named: Sequence[Named]) -> str:
+    """A sum of variances with their weights, in words."""
+    names = {each.place: call(each) for each in named}
+    return " + ".join(
+        names[place] if weight == 1.0 else f"{names[place]} / {1 / weight:.3g}" for place, weight in weights.items()
+    )
 
 
 def _divide(parts: dict[int, float], others: dict[int, float], estimates: np.ndarray) -> tuple[float, np.ndarray]:

@@ -13,6 +13,7 @@ from scipy.special import chdtrc
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
 from bmtme.model.mixed.terms import quote_name
+from bmtme.words import list_names
 
 if TYPE_CHECKING:
     from bmtme.results.mixed.fit import MixedFit
@@ -63,12 +64,18 @@ def compare_likelihoods(fit: MixedFit, other: MixedFit) -> pd.DataFrame:
         )
     statistic = 2.0 * (large.log_likelihood - small.log_likelihood)
     mixture = find_mixture(small.layout, large.layout, df)
-    note = mixture.note
+    notes = [mixture.note] if mixture.note else []
     if statistic < -1e-4:
-        worse = "the larger model fits worse: it is no extension of the other, or has not converged"
-        note = f"{note}; {worse}" if note else worse
+        notes.append("the larger model fits worse: it is no extension of the other, or has not converged")
     if not (fit.converged and other.converged):
-        note = f"{note}; not both have converged" if note else "not both have converged"
+        notes.append("not both have converged")
+    for one, what in ((large, "p is too large rather than too small"), (small, "p may be too small")):
+        untold = one.list_untold()
+        if untold:
+            notes.append(
+                f"the data do not tell {list_names(untold, 5)} apart, which the degrees of freedom count as parameters "
+                f"of the {'larger' if one is large else 'smaller'} model: {what}"
+            )
     statistic = max(statistic, 0.0)
     row = {
         "statistic": statistic,
@@ -76,7 +83,7 @@ def compare_likelihoods(fit: MixedFit, other: MixedFit) -> pd.DataFrame:
         "p": mixture.find_p(statistic),
         "p_plain": float(chdtrc(df, statistic)),
         "distribution": str(mixture),
-        "note": note,
+        "note": "; ".join(notes),
     }
     return pd.DataFrame([row])
 

@@ -108,6 +108,9 @@ def test_residuals(fit, series):
     assert table["row_of_table"].tolist() == list(map(str, rows[order]))
     np.testing.assert_allclose(table["residual"], (dense.y - fitted)[order], atol=1e-8)
     np.testing.assert_allclose(table["observed"], table["fitted"] + table["residual"])
+    R = dense.V - sum(Z @ G @ Z.T for Z, G in zip(dense.Z, dense.G, strict=True))
+    left = np.diag(R @ dense.P @ R)
+    np.testing.assert_allclose(table["standardised"], table["residual"] / np.sqrt(left[order]), rtol=1e-6)
 
 
 def test_wald(fit):
@@ -172,6 +175,43 @@ def test_functions_of_parameters(simple, pair):
     assert pair.derive("-2 + exp(log(3)) ** 2").estimate == pytest.approx(7)
 
 
+def test_correlations(pair):
+    """Those of expressions, and as a square."""
+    table = pair.correlations("us(trait):units")
+    text = "us(trait):units[height, yield] / sqrt(us(trait):units[yield] * us(trait):units[height])"
+    r = pair.derive(text)
+    assert table[["a", "b"]].to_numpy().tolist() == [["yield", "height"]]
+    assert table["correlation"].item() == pytest.approx(r.estimate)
+    assert table["se"].item() == pytest.approx(r.se)
+    square = pair.correlation_matrix("us(trait):units")
+    assert (square.index.tolist(), square.loc["height", "yield"]) == (["yield", "height"], table["correlation"].item())
+    with pytest.raises(UsageError, match="has no correlations between levels"):
+        pair.correlations("diag(trait):line")
+
+
+def test_correlations_of_factors():
+    """One factor of three levels is any covariance: the same correlations, with the same errors."""
+    rng = np.random.default_rng(12)
+    u = rng.multivariate_normal(np.zeros(3), [[1, 0.5, 0.6], [0.5, 1, 0.4], [0.6, 0.4, 1]], 40)
+    rows = [(f"s{s}", f"L{j}", u[j, s] + rng.normal(0, 0.7)) for j in range(40) for s in range(3) for _ in range(2)]
+    plots = pd.DataFrame(rows, columns=["site", "line", "y"])
+    us, fa = (mixed.Model("y ~ site", f"{what}:line").fit(plots) for what in ("us(site)", "fa(site, 1)"))
+    assert us.log_likelihood == pytest.approx(fa.log_likelihood, abs=1e-6)
+    one, two = us.correlations("us(site):line"), fa.correlations("fa(site, 1):line")
+    pd.testing.assert_frame_equal(one, two, rtol=1e-3)
+
+
+def test_what_cannot_be_told_is_refused(series):
+    """One mean of each line at each site: variances of lines at sites and of residuals are one."""
+    means = series.dropna(subset=["yield"]).groupby(["site", "line"], as_index=False)["yield"].mean()
+    two = mixed.Model("yield ~ site", "us(site):line", "units | site").fit(means)
+    for ask in (two.heritability, two.correlations, lambda term: two.heritability(term, "cullis")):
+        with pytest.raises(UsageError, match=r"cannot be told: the data do not tell 'us\(site\):line"):
+            ask("us(site):line")
+    one = mixed.Model("yield ~ site", "line", "units").fit(means)
+    assert "the degrees of freedom count as parameters of the larger model" in two.lrt(one)["note"].item()
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
@@ -228,6 +268,28 @@ def test_means_contain_terms_over_what_is_averaged(series):
     np.testing.assert_allclose(table["mean"], each.groupby("line")["mean"].mean()[table["line"]], rtol=1e-9)
 
 
+def test_numbers_of_a_factor_are_averaged(series):
+    """A year as a number in C() is a factor like any other: means of others are over its levels, not at its mean."""
+    plots = series.assign(year=np.where(series["site"] == "S", 2021, 2019))
+    text, number = (mixed.Model(f"yield ~ {year} + stand", "line").fit(plots) for year in ("site", "C(year)"))
+    np.testing.assert_allclose(number.predict("line")["mean"], text.predict("line")["mean"], rtol=1e-9)
+    assert number.predict("line").attrs["averaged"] == ("year",)
+    assert number.predict("year")["year"].tolist() == ["2019", "2021"]
+
+
+def test_differences_of_means(series):
+    """Their standard error over all pairs, and the least significant one by the F test's degrees of freedom."""
+    fit = mixed.Model("yield ~ site + line", "site:col").fit(series)
+    table, covariance = fit.predict("line", cov=True)
+    m = len(table)
+    squares = [covariance[i, i] + covariance[j, j] - 2 * covariance[i, j] for i in range(m) for j in range(i)]
+    assert table.attrs["sed"] == pytest.approx(math.sqrt(np.mean(squares)))
+    df = fit.wald().set_index("term").loc["line", "den_df"]
+    assert table.attrs["lsd_df"] == df
+    assert table.attrs["lsd"] == pytest.approx(scipy.stats.t.ppf(0.975, df) * table.attrs["sed"])
+    assert "lsd" not in mixed.Model("yield ~ site", "line").fit(series).predict("line").attrs
+
+
 def test_means_of_a_factor_never_mix_traits(pair):
     with pytest.raises(UsageError, match=r"taken over the traits .* different units: name trait:site"):
         pair.predict("site")
@@ -245,6 +307,8 @@ def test_means_that_are_not_estimable(series):
     lost = (table["site"] == "S") & (table["line"] == "L3")
     assert table["estimable"].tolist() == (~lost).tolist()
     assert table["mean"].isna().tolist() == lost.tolist()
+    assert table["note"][lost].tolist() == ["not estimable: no data tell site[S]:line[T.L3]"]
+    assert (table["note"][~lost] == "").all()
     cells = plots.dropna(subset=["yield"]).groupby(["site", "line"])["yield"].mean()
     found = table[~lost].set_index(["site", "line"])["mean"]
     np.testing.assert_allclose(found, cells[found.index])  # of a full factorial they are the cells' means
@@ -295,6 +359,8 @@ def test_randomised_blocks():
     assert record == pytest.approx(g / (g + ms_rest), rel=1e-4)
     assert mean == pytest.approx(g / (g + ms_rest / K), rel=1e-4)
     assert cullis == pytest.approx(mean, rel=1e-4)  # the same in balanced trials
+    said = [random.heritability("line", kind)["denominator"].item() for kind in ("record", "mean", "cullis")]
+    assert said == ["line + units", "line + units / 4", "variance of a difference"]
     table = random.predict("line")
     shrunk = y.mean() + mean * (y.mean(1) - y.mean())
     np.testing.assert_allclose(table["mean"], shrunk, rtol=1e-4)
