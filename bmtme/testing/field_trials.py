@@ -95,8 +95,8 @@ def list_differences(published: Published, found: REML) -> list[str]:
             (f"error of fixed effect {column + 1}", float(np.sqrt(found.covariance_of(K)[0, 0])), error),
         ]
     if published.derived is not None:
-        value, error = published.derived.compute(found)
-        pairs += [("correlation", value, published.derived.value), ("its error", error, published.derived.error)]
+        value, se = published.derived.compute(found)
+        pairs += [("correlation", value, published.derived.value), ("its error", se, published.derived.error)]
     return [f"{name} {value:.6g}, printed {text}" for name, value, text in pairs if not is_printed(value, text)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -27,7 +26,6 @@ from bmtme.results.mixed.components import (
 )
 from bmtme.results.mixed.correlations import arrange_correlations, tabulate_correlations
 from bmtme.results.mixed.expressions import Derived, evaluate
-from bmtme.words import list_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -246,19 +244,7 @@ class MixedFit:
             tests = self._wald.set_index("term")
             df = float(tests["den_df"].get(found.term, math.nan))
             table.attrs |= {"lsd": float(stdtrit(df, 0.975)) * found.sed, "lsd_df": df}
-        own = set(table.columns)
-        partly = [
-            design.name
-            for design in self.layout.random
-            if design.name in found.ignored and not own.isdisjoint(axis.axis.name for axis in design.axes)
-        ]
-        if partly:
-            warnings.warn(
-                f"these means leave out {list_names(partly)}, whose effects stand at zero: to have them in, name all "
-                "their factors.",
-                UserWarning,
-                stacklevel=2,
-            )
+        means.warn_of_ignored(found, self.layout)
         if not cov:
             return table
         covariance = self.result.covariance_of(found.combinations)
@@ -329,8 +315,9 @@ class MixedFit:
         Returns
         -------
         DataFrame
-            level (section, or level of the term's variance), kind, estimate, se (by the delta method; none of cullis),
-            denominator (its variances in words, each divided by its number of plots or levels).
+            level (section, or level of the term's variance), kind, estimate, se (by the delta method; none of cullis,
+            nor where a variance stands at its bound), denominator (its variances in words, each divided by its number
+            of plots or levels).
 
         Raises
         ------
