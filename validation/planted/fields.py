@@ -134,4 +134,11 @@ FIELDS = (
         "slope -= 0.0 * r *",
         (FIT + "test_correlations",),
     ),
+    Mutant(
+        "mixed: maternal effects in the place of the mothers' own direct ones",
+        "model/mixed/design.py",
+        "np.concatenate([cells, m + codes])",
+        "np.concatenate([cells, codes])",
+        (FIT + "test_direct_and_maternal_effects_with_their_covariance",),
+    ),
 )

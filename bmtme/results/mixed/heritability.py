@@ -81,6 +81,8 @@ def _list_strata(
     for each in own:
         (level,) = each.levels
         records = codes == design.axes[over].levels.index(level)
+        if not records.any():  # maternal effects, which are in the records of others
+            continue
         found.append((", ".join(filter(None, [label, level])), records, each.place))
     return found
 

@@ -12,7 +12,7 @@ from scipy.special import chdtrc
 
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
-from bmtme.model.mixed.terms import quote_name
+from bmtme.model.mixed.terms import Axis, quote_name
 from bmtme.words import list_names
 
 if TYPE_CHECKING:
@@ -134,7 +134,9 @@ def find_mixture(small: Layout, large: Layout, df: int) -> Mixture:
         old = [one for one in old if one not in parts]
         if not parts and shape.structure in ("", "diag"):
             variances += shape.k
-        elif len(parts) == 1 and shape.structure == "us" and shape.k == 2 and parts[0].at == shape.over:
+        elif (
+            len(parts) == 1 and shape.structure == "us" and shape.k == 2 and (shape.other or parts[0].at == shape.over)
+        ):
             steps.append(shape.k)
         elif not shape.is_regular(parts):
             unknown = True
@@ -162,6 +164,7 @@ class _Shape:
     k: int
     rest: frozenset[str]
     at: str
+    other: frozenset[str] = frozenset()  # the other axes of its part of a second column
 
     @classmethod
     def of(cls, design: Design) -> _Shape:
@@ -170,19 +173,25 @@ class _Shape:
         rest = frozenset(str(axis.axis) for axis in design.axes if not axis.axis.has_variance)
         for axis in design.axes:
             if axis.axis.has_variance:
-                return cls(design.name, axis.axis.structure, axis.axis.name, len(axis.levels), rest, at)
+                second = axis.axis.other
+                other = frozenset() if second is None else frozenset({str(Axis(second, "known"))})
+                return cls(design.name, axis.axis.structure, axis.axis.label, len(axis.levels), rest, at, other)
         return cls(design.name, "", "", 1, rest, at)
 
     def covers(self, part: _Shape) -> bool:
         """Whether another term is a special case of this one, or a part of a sum that is."""
         if not self.structure or (self.at and self.at != part.at):
             return False
-        main = part.rest in (self.rest, self.rest | {quote_name(self.over)})
+        main = part.rest in (self.rest, self.rest | {quote_name(self.over)}, self.other or self.rest)
         return main and (part.over in ("", self.over)) and part.at in ("", self.at, self.over)
+
+    def is_step(self, part: _Shape) -> bool:
+        """Whether another term is this one, of two levels with any covariance, less a level."""
+        return self.structure == "us" and self.k == 2 and (bool(self.other) or part.at == self.over)
 
     def is_regular(self, parts: list[_Shape]) -> bool:
         """Whether the sum of special cases lies inside this term: of full rank, and with factors that are told."""
         if self.structure == "fa" and any(part.structure == "fa" for part in parts):
             return False
         whole = any(part.structure or quote_name(self.over) in part.rest for part in parts)
-        return whole or sum(part.at == self.over for part in parts) == self.k
+        return whole or self.k == (len(parts) if self.other else sum(part.at == self.over for part in parts))

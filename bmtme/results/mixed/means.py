@@ -224,7 +224,7 @@ def _list_levels(name: str, frame: pd.DataFrame, layout: Layout) -> list[str]:
         return list(layout.trait.levels)
     found: set[str] = set()
     for design in layout.random:
-        found |= {level for axis in design.axes if axis.axis.name == name for level in axis.levels}
+        found |= {level for axis in design.axes if axis.axis.label == name for level in axis.levels}
         found |= {level for other, level in design.levels.items() if other == name}
     return list(sort_levels(found))
 
@@ -242,7 +242,7 @@ def _make_matrix(layout: Layout, frame: pd.DataFrame) -> sp.csr_matrix:
 def _place_effects(design: Design, levels: pd.DataFrame, own: Collection[str], q: int) -> sp.csr_matrix | None:
     """The effects of a term that belong to each row, or None where it has other factors, too, or none of `own`."""
     places = design.levels
-    names = [axis.axis.name for axis in design.axes]
+    names = [axis.axis.label for axis in design.axes]
     if not set(names) | set(places) <= set(levels.columns) or set(own).isdisjoint([*names, *places]):
         return None
     inside = np.ones(len(levels), dtype=bool)

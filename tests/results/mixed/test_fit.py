@@ -632,6 +632,9 @@ def test_the_words_of_an_animal_model():
     assert set(model.known) == {"animal", "mother"}
     several = mixed.Model.animal("w + z ~ trait", pedigree)
     assert (str(several.random), str(several.residual)) == ("us(trait):known(id)", "us(trait):units")
+    for words, fixed in (({"maternal": "correlated"}, "w + z ~ trait"), ({"maternal": "yes"}, "w ~ 1")):
+        with pytest.raises(UsageError, match="maternal"):
+            mixed.Model.animal(fixed, pedigree, dam="mother", **words)
     with pytest.raises(UsageError, match="needs dam="):
         mixed.Model.animal("w ~ 1", pedigree, maternal=True)
     with pytest.raises(UsageError, match="known must be a dict"):
@@ -640,6 +643,58 @@ def test_the_words_of_an_animal_model():
         mixed.Model("w ~ 1", "known(id)", known={"id": 3})
     assert repr(mixed.Model("w ~ 1", "x")) == "Model('w ~ 1', random='x', residual='units')"
     assert bmtme.mixed.Model is mixed.Model
+
+
+@pytest.fixture(scope="module")
+def mothers() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Animals with direct and maternal effects, correlated by -0.4, and their pedigree."""
+    rng = np.random.default_rng(3)
+    pedigree = bmtme.simulate_selection(30, 3, keep_males=0.3, keep_females=0.8, seed=4).pedigree
+    A = bmtme.pedigree_relationship(pedigree)
+    u = np.linalg.cholesky(A.matrix) @ rng.standard_normal((len(A.lines), 2))
+    u = pd.DataFrame(u @ np.linalg.cholesky([[1, -0.3], [-0.3, 0.5]]).T, index=A.lines)
+    frame = pedigree[pedigree["dam"] != "0"].reset_index(drop=True)
+    y = 5 + u[0][frame["id"]].to_numpy() + u[1][frame["dam"]].to_numpy() + rng.normal(0, 0.8, len(frame))
+    return frame.assign(y=y), pedigree
+
+
+def test_direct_and_maternal_effects_with_their_covariance(mothers):
+    frame, pedigree = mothers
+    model = mixed.Model.animal("y ~ 1", pedigree, id="id", dam="dam", maternal="correlated")
+    assert str(model.random) == "us(id, dam):known(id) + dam"
+    fit = model.fit(frame)
+    dense = Dense(fit)
+    assert fit.converged
+    assert fit.log_likelihood == pytest.approx(dense.log_likelihood, abs=1e-7)
+    rows, n = np.arange(len(frame)), len(pedigree)
+    wanted = np.zeros((len(frame), 2 * n))
+    place = dict(zip(pedigree["id"], range(n), strict=True))
+    wanted[rows, frame["id"].map(place)] = wanted[rows, n + frame["dam"].map(place).to_numpy()] = 1.0
+    levels = [place[name] for name in fit.layout.random[0].axes[1].levels]
+    np.testing.assert_array_equal(dense.Z[0], wanted[fit.layout.rows][:, [*levels, *(n + k for k in levels)]])
+    table = fit.blup("us(id, dam):known(id)")
+    u, pev = dense.effects(0)
+    np.testing.assert_allclose(table["blup"], u, atol=1e-7)
+    np.testing.assert_allclose(table["pev"], np.diag(pev), rtol=1e-6, atol=1e-9)
+    assert table["effect"].tolist() == ["id"] * n + ["dam"] * n
+    offspring = frame["dam"].value_counts()
+    assert table["n"][n:].tolist() == [offspring.get(name, 0) for name in table["id"][n:]]
+    assert fit.correlations("us(id, dam):known(id)")[["a", "b"]].to_numpy().tolist() == [["id", "dam"]]
+    ratio = fit.heritability("us(id, dam):known(id)")
+    assert ratio["denominator"].tolist() == ["us(id, dam):known(id)[id] + units"]
+
+
+def test_tests_of_maternal_effects(mothers):
+    """Their covariance lies inside, their variance at the boundary."""
+    frame, pedigree = mothers
+    known = {"id": pedigree, "dam": pedigree}
+    both = mixed.Model.animal("y ~ 1", pedigree, id="id", dam="dam", maternal="correlated").fit(frame)
+    apart = mixed.Model("y ~ 1", "known(id) + known(dam) + dam", known=known).fit(frame)
+    none = mixed.Model("y ~ 1", "known(id) + dam", known={"id": pedigree}).fit(frame)
+    assert both.lrt(apart)["distribution"].item() == "chi2(1)"
+    assert both.lrt(none)["distribution"].item() == "0.5 chi2(1) + 0.5 chi2(2)"
+    with pytest.raises(UsageError, match="neither is a part of the other"):
+        both.lrt(mixed.Model("y ~ 1", "dam + sire").fit(frame))
 
 
 def test_compiling_is_announced(series, monkeypatch, capsys):
