@@ -30,8 +30,8 @@ RESIDUAL = np.array([[1.0, 0.3], [0.3, 1.0]])
 GROUP = 200
 #: Of estimates, in their standard errors.
 MOST_Z = 4.0
-#: The memory announced is that taken but for this share of it.
-OFF = 1 / 3
+#: The memory announced is that taken but for this share of it, and for megabytes that were free within the process.
+OFF, FREE = 1 / 3, 5
 RUNS = ((25_000, 1), (50_000, 1), (100_000, 1), (200_000, 1), (20_000, 2))
 
 
@@ -116,6 +116,13 @@ def run_apart(seed: int, animals: int, traits: int) -> dict[str, float]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+def compare_memory(name: str, size: str, found: dict[str, float]) -> Row:
+    """Whether the memory announced is that taken."""
+    announced, taken = found["announced"], found["taken"]
+    ok = abs(announced - taken) < OFF * taken + FREE
+    return Row(name, size, "announced / taken", f"{announced / taken:.2f}", ok)
+
+
 def compare(options: Options, runs: tuple[tuple[int, int], ...]) -> tuple[list[Row], str]:
     """Rows and lines of the table for each of (animals, traits)."""
     rows, lines = [], []
@@ -125,8 +132,7 @@ def compare(options: Options, runs: tuple[tuple[int, int], ...]) -> tuple[list[R
         size = f"{found['equations']:,.0f} equations"
         ok = bool(found["converged"]) and found["worst"] < MOST_Z
         rows.append(Row(f"REML: {name}", size, "largest z of variances", f"{found['worst']:.2f}", ok))
-        share = found["announced"] / found["taken"]
-        rows.append(Row(f"memory: {name}", size, "announced / taken", f"{share:.2f}", abs(share - 1) < OFF))
+        rows.append(compare_memory(f"memory: {name}", size, found))
         lines.append(
             (
                 name,

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from bmtme.engines.mixed.axes import Identity, Variance
 from bmtme.engines.mixed.problem import Problem, Section, Term
-from validation.animals import OFF, Gain
+from validation.animals import Gain, compare_memory
 from validation.registry import Options, Row, make_table, register, write_tables
 
 TRIALS, TREES, MOTHERS = 31, 189_976, 2_000
@@ -124,8 +124,7 @@ def compare(options: Options, runs: list[tuple[int, int, int]]) -> tuple[list[Ro
         figure = f"{found['mean_z']:.2f}, {found['seconds']:.1f} CPU s, {found['peak']:.0f} MB"
         size = f"{trees:,} trees, {mothers:,} mothers"
         rows.append(Row(MODELS[model], size, "mean z of variances", figure, ok))
-        share = found["announced"] / found["taken"]
-        rows.append(Row("memory", size, "announced / taken", f"{share:.2f}", abs(share - 1) < OFF))
+        rows.append(compare_memory("memory", size, found))
         lines.append(
             (
                 MODELS[model],
