@@ -11,7 +11,7 @@ Three questions, each on one simulated series of trials:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,10 @@ class Length:
         settings = {"draws": self.draws, "tune": self.tune, "chains": self.chains, "seed": options.seed}
         model = BMTME(rep_effect="none")
         return fit(trial, relationship, model, **settings, cores=options.cores, progress=False)  # type: ignore[arg-type]
+
+
+#: Of the second question, with many sets.
+PAIR = Length(1000, 500, 2)
 
 
 def make_relationship(rng: np.random.Generator, lines: int) -> tuple[Relationship, np.ndarray]:
@@ -274,7 +278,7 @@ def compare_numbers(options: Options, length: Length, most: int) -> tuple[list[R
 def study(options: Options, length: Length, sets: int, write: bool) -> list[Row]:
     """All three questions."""
     began = time.perf_counter()
-    blocks, pair = compare_stages(options, length), compare_pair(options, replace(length, chains=2), sets)
+    blocks, pair = compare_stages(options, length), compare_pair(options, PAIR, sets)
     numbers = [compare_numbers(options, length, most) for most in (4, 20)]
     rows = [*blocks[0], *pair[0], *(row for checks, _ in numbers for row in checks)]
     tables = {

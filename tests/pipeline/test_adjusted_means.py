@@ -92,6 +92,20 @@ def test_covariances_go_with_their_values(data) -> None:
     assert list(one.error_covariances) == [trial.envs[1]] == list(one.envs)
 
 
+def test_own_errors_are_those_of_differences(data) -> None:
+    """On average half the variance of the difference of two errors of one trait."""
+    means, _ = data
+    trial = Trial.from_means(means)
+    own = trial.own_errors()
+    for env, whole in means.covariances.items():
+        for l, trait in enumerate(trial.traits):
+            of = whole.index.get_level_values(1) == trait
+            V = whole.to_numpy()[np.ix_(of, of)]
+            differences = V.diagonal()[:, None] + V.diagonal() - 2.0 * V
+            here = trial.env_index == trial.envs.index(env)
+            assert own[here, l].sum() == pytest.approx(differences.sum() / 2 / (len(V) - 1))
+
+
 def test_digests_know_the_covariance(data) -> None:
     means, _ = data
     trial, other = Trial.from_means(means), Trial.from_means(AdjustedMeans(means.table.iloc[::-1], means.covariances))
@@ -136,11 +150,9 @@ def test_a_fit_of_several_traits(data, tmp_path) -> None:
         with pytest.raises(UsageError, match=r"predictions\(of='record'\) do not serve"):
             found.predictions(of="record")
     errors = average_errors(loaded, list(trial.lines), count_plots(loaded, list(trial.lines)))
-    whole = means.covariances["E1"]
-    own = whole.index.get_level_values(1) == trial.traits[0]
-    V = whole.to_numpy()[np.ix_(own, own)]
-    differences = V.diagonal()[:, None] + V.diagonal() - 2.0 * V
-    assert errors[:, trial.envs.index("E1"), 0].sum() == pytest.approx(differences.sum() / 2 / (len(V) - 1))
+    own = trial.own_errors()
+    for n, (j, i) in enumerate(zip(trial.line_index, trial.env_index, strict=True)):
+        np.testing.assert_allclose(errors[j, i], own[n])
 
 
 def test_hidden_means(data) -> None:

@@ -162,7 +162,7 @@ PRECISION = (
         "data/covariances.py",
         "np.maximum(V.diagonal() - common, 0.0)",
         "V.diagonal()",
-        ("pipeline/test_adjusted_means.py::test_a_fit_of_several_traits",),
+        ("pipeline/test_adjusted_means.py::test_own_errors_are_those_of_differences",),
     ),
     Mutant(
         "known errors: left-out records without theirs",
