@@ -11,21 +11,24 @@ Three questions, each on one simulated series of trials:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from bmtme import BMTME, AdjustedMeans, Relationship, Trial, fit
 from bmtme.mixed import Model
 from bmtme.results.fit import Fit
-from validation.registry import Options, Row, make_table, register, write_tables
+from validation.registry import LEVEL, Options, Row, make_table, register, write_tables
 
 #: Lines and environments of the first question, and of the others.
 SERIES, SMALL = (150, 6), (120, 3)
 BLOCK = 8
 #: Of the errors of two traits.
 CORRELATION = 0.8
+#: Their variance in a plot, and that of residuals where numbers of plots count.
+ERROR = 2.0
 
 
 @dataclass(frozen=True)
@@ -160,9 +163,9 @@ def simulate_pair(rng: np.random.Generator) -> tuple[AdjustedMeans, Relationship
         line = rng.permutation(np.repeat(np.arange(lines), np.where(rng.random(lines) < 0.25, 3, 1)))
         block = np.arange(len(line)) // BLOCK
         y = own[line] + rng.standard_normal((block.max() + 1, 2))[block] @ half.T * 0.7
-        y = y + rng.standard_normal((len(line), 2)) @ half.T * np.sqrt(2.0)
+        y = y + rng.standard_normal((len(line), 2)) @ half.T * np.sqrt(ERROR)
         X, Z = np.eye(lines)[line], np.eye(block.max() + 1)[block]
-        W = np.linalg.inv(2.0 * np.eye(len(line)) + 0.49 * Z @ Z.T)
+        W = np.linalg.inv(ERROR * np.eye(len(line)) + 0.49 * Z @ Z.T)
         V = np.linalg.inv(X.T @ W @ X)  # of one trait; of both, P times it
         mean = V @ X.T @ W @ y
         index = pd.MultiIndex.from_product([relationship.lines, ["A", "B"]])
@@ -175,34 +178,48 @@ def simulate_pair(rng: np.random.Generator) -> tuple[AdjustedMeans, Relationship
     return AdjustedMeans(pd.concat(tables, ignore_index=True), covariances), relationship
 
 
-def compare_pair(options: Options, length: Length) -> tuple[list[Row], str]:
-    """The second question."""
-    means, relationship = simulate_pair(np.random.default_rng(11))
+def compare_pair(options: Options, length: Length, sets: int) -> tuple[list[Row], str]:
+    """The second question, of some sets."""
     settings = {"line": "line", "env": "env", "trait": "trait", "value": "mean"}
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for k in range(sets):
+        means, relationship = simulate_pair(np.random.default_rng(100 + k))
 
-    def read(**columns: object) -> Trial:
-        return Trial.from_frame(means.table, **settings, **columns)  # type: ignore[arg-type]
+        def read(means: AdjustedMeans = means, **columns: object) -> Trial:
+            return Trial.from_frame(means.table, **settings, **columns)  # type: ignore[arg-type]
 
-    ways = {
-        "covariance": Trial.from_means(means),
-        "se_stage2 and their correlation": read(se="se_stage2", se_correlation=CORRELATION),
-        "se_stage2, as if uncorrelated": read(se="se_stage2", se_correlation=0.0),
-        "nothing": read(),
-    }
+        ways = {
+            "covariance": Trial.from_means(means),
+            "se_stage2 and their correlation": read(se="se_stage2", se_correlation=CORRELATION),
+            "se_stage2, as if uncorrelated": read(se="se_stage2", se_correlation=0.0),
+            "nothing": read(),
+        }
+        for name, trial in ways.items():
+            own = length.run(trial, relationship, options)
+            genetic, residual = (own.correlations(kind=kind).iloc[0] for kind in ("genetic", "residual"))
+            covers = genetic["lower"] < 0.0 < genetic["upper"]
+            speed, seconds = measure_speed(own)
+            told = genetic["mean"], covers, residual["mean"], speed, seconds, own.summary()["r_hat"].max()
+            found.setdefault(name, []).append(told)
     rows, checks = [], []
-    for name, trial in ways.items():
-        found = length.run(trial, relationship, options)
-        genetic, residual = (found.correlations(kind=kind).iloc[0] for kind in ("genetic", "residual"))
-        speed, seconds = measure_speed(found)
-        interval, other = (f"{row['lower']:.3f} to {row['upper']:.3f}" for row in (genetic, residual))
-        told = f"{genetic['mean']:.3f} ({interval})", f"{residual['mean']:.3f} ({other})"
-        rows.append([name, *told, f"{speed:.0f}", f"{seconds:.0f}", f"{found.summary()['r_hat'].max():.3f}"])
-        if name in list(ways)[:2]:
-            covers = bool(genetic["lower"] < 0.0 < genetic["upper"])
-            checks.append(
-                Row(f"no genetic correlation: {name}", f"{SMALL[0]} x {SMALL[1]} x 2", "90% interval", interval, covers)
-            )
-    head = ["known of errors", "genetic correlation (true: 0)", "residual correlation", "ESS/s", "seconds", "R-hat"]
+    for name, told in found.items():
+        values = np.array(told, float)
+        means_of, error = values[:, 0].mean(), values[:, 0].std(ddof=1) / np.sqrt(sets)
+        covered = int(values[:, 1].sum())
+        rows.append(
+            [name, f"{means_of:.3f} ± {error:.3f}", f"{covered} of {sets}", f"{values[:, 2].mean():.3f}",
+             f"{np.median(values[:, 3]):.0f}", f"{np.median(values[:, 4]):.1f}", f"{values[:, 5].max():.3f}"]
+        )  # fmt: skip
+        if name in list(found)[:2]:
+            few = float(stats.binom.cdf(covered, sets, 0.9))
+            apart = float(2.0 * stats.t.sf(abs(means_of / error), sets - 1))
+            size = f"{sets} sets of {SMALL[0]} x {SMALL[1]} x 2"
+            checks += [
+                Row(f"{name}: 90% intervals cover no genetic correlation", size, "p", f"{few:.2g}", few > LEVEL),
+                Row(f"{name}: posterior means around it", size, "p", f"{apart:.2g}", apart > LEVEL),
+            ]
+    head = ["known of errors", "genetic correlation (true: 0)", "90% intervals that cover it", "residual correlation",
+            "ESS/s (median)", "seconds (median)", "worst R-hat"]  # fmt: skip
     return checks, make_table(head, rows)
 
 
@@ -214,14 +231,13 @@ def compare_numbers(options: Options, length: Length, most: int) -> tuple[list[R
     rng = np.random.default_rng(20 + most)
     lines, envs = SMALL
     relationship, root = make_relationship(rng, lines)
-    variance = 2.0
     u = (root @ rng.standard_normal(lines))[:, None] + 0.5 * (root @ rng.standard_normal((lines, envs)))
     number = np.round(np.exp(rng.uniform(0.0, np.log(most), (lines, envs)))).astype(int)
     j, i = (np.repeat(index.ravel(), number.ravel()) for index in np.indices((lines, envs)))
-    y = u[j, i] + rng.normal(0.0, np.sqrt(variance), len(j))
+    y = u[j, i] + rng.normal(0.0, np.sqrt(ERROR), len(j))
     plots = pd.DataFrame({"line": [relationship.lines[k] for k in j], "env": [f"E{k + 1}" for k in i], "Y": y})
     means = plots.groupby(["line", "env"])["Y"].agg(["mean", "size"]).reset_index().rename(columns={"mean": "Y"})
-    means["se"] = np.sqrt(variance / means["size"])
+    means["se"] = np.sqrt(ERROR / means["size"])
     names = {"line": "line", "env": "env", "traits": "Y"}
     ways = {
         "plots": Trial.from_frame(plots, **names),  # type: ignore[arg-type]
@@ -255,10 +271,10 @@ def compare_numbers(options: Options, length: Length, most: int) -> tuple[list[R
     )  # fmt: skip
 
 
-def study(options: Options, length: Length, write: bool) -> list[Row]:
+def study(options: Options, length: Length, sets: int, write: bool) -> list[Row]:
     """All three questions."""
     began = time.perf_counter()
-    blocks, pair = compare_stages(options, length), compare_pair(options, length)
+    blocks, pair = compare_stages(options, length), compare_pair(options, replace(length, chains=2), sets)
     numbers = [compare_numbers(options, length, most) for most in (4, 20)]
     rows = [*blocks[0], *pair[0], *(row for checks, _ in numbers for row in checks)]
     tables = {
@@ -273,6 +289,6 @@ def study(options: Options, length: Length, write: bool) -> list[Row]:
 
 register(
     "two_stages",
-    quick=lambda options: study(options, Length(400, 400, 2), write=False),
-    full=lambda options: study(options, Length(2000, 1000), write=True),
+    quick=lambda options: study(options, Length(500, 500, 2), 4, write=False),
+    full=lambda options: study(options, Length(2000, 1000), 20, write=True),
 )

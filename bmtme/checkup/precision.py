@@ -7,6 +7,7 @@ import numpy as np
 from bmtme.checkup.coverage import place_record
 from bmtme.checkup.findings import Finding
 from bmtme.data.trial import Trial
+from bmtme.model.errors import find_dependence
 from bmtme.words import count_noun, some_names
 
 __all__ = ["NO_EFFECTS", "describe_plots", "find_odd_errors", "find_odd_plots"]
@@ -61,8 +62,9 @@ def find_odd_errors(trial: Trial) -> list[Finding]:
     if trial.blocks or trial.covariates:
         found.append(Finding.of("stop", ERRORS_KIND, NO_EFFECTS[0].upper() + NO_EFFECTS[1:]))
     there = np.flatnonzero(trial.has_se).tolist()
+    own = np.sqrt(trial.own_errors())
     for l in there:
-        trait, errors = trial.traits[l], trial.se[:, l]
+        trait, errors = trial.traits[l], own[:, l]
         seen = np.flatnonzero(~np.isnan(trial.values[:, l]))
         spread = np.sqrt(_pool_variance(trial.values[seen, l], trial.env_index[seen]))
         size = float(np.sqrt(np.mean(errors[seen] ** 2)))
@@ -79,7 +81,7 @@ def find_odd_errors(trial: Trial) -> list[Finding]:
             )
         usual = float(np.median(errors[seen]))
         odd = seen[(errors[seen] >= TIMES * usual) | (errors[seen] * TIMES <= usual)]
-        if len(odd):
+        if len(odd) and usual > 0.0:
             items = [place_record(trial, n) | {"trait": trait, "value": float(errors[n])} for n in odd.tolist()]
             names = some_names([f"{item['line']} in {item['env']} ({item['value']:.3g})" for item in items], 5)
             found.append(
@@ -91,8 +93,21 @@ def find_odd_errors(trial: Trial) -> list[Finding]:
                     items,
                 )
             )
-    told = trial.se_correlation is not None or trial.error_covariances is not None
-    if len(trial.traits) > 1 and (len(there) < len(trial.traits) or not told):
+    if trial.error_covariances is not None:
+        seen = ~np.isnan(trial.values)
+        dependent = find_dependence(trial.error_covariances, seen, trial.env_index, trial.envs)
+        if dependent:
+            found.append(
+                Finding.of(
+                    "note",
+                    ERRORS_KIND,
+                    f"Errors of adjusted means follow from those of other traits exactly in {some_names(dependent)}: "
+                    "fits of all traits together are refused, and those of one trait at a time (--model single) are "
+                    "not.",
+                )
+            )
+        return found
+    if len(trial.traits) > 1 and (len(there) < len(trial.traits) or trial.se_correlation is None):
         every = len(there) == len(trial.traits)
         lacking = "nothing tells how those of traits correlate" if every else "other traits lack them"
         found.append(

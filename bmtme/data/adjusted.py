@@ -229,15 +229,12 @@ def read_means(folder: str | os.PathLike[str]) -> AdjustedMeans:
     return AdjustedMeans(table, covariances)
 
 
-def lay_means(means: AdjustedMeans) -> tuple[Any, ...]:
-    """Lines, environments, traits, places of line and environment of each record, values, error covariances.
-
-    A record is a line in an environment, also one without a mean that can be estimated. The last as of `Trial`.
-    """
+def lay_means(means: AdjustedMeans) -> dict[str, Any]:
+    """Parts of a `Trial`; a record is a line in an environment, also one without a mean that can be estimated."""
     lines, envs, traits = means.lines, means.envs, means.traits
     table = means.table
     line, env, trait = (
-        pd.Index(names).get_indexer(table[column])
+        pd.Index(names).get_indexer(pd.Index(table[column]))
         for column, names in (("line", lines), ("env", envs), ("trait", traits))
     )
     record, cells = pd.factorize(env * len(lines) + line)
@@ -255,7 +252,10 @@ def lay_means(means: AdjustedMeans) -> tuple[Any, ...]:
         at = place[record[own]], trait[own]
         V[at[0][:, None], at[1][:, None], at[0], at[1]] = means.covariances[name]
         covariances[name] = V
-    return lines, envs, traits, line_index, env_index, values, covariances
+    labels = {"lines": lines, "envs": envs, "traits": traits}
+    return labels | {
+        "line_index": line_index, "env_index": env_index, "values": values, "error_covariances": covariances,
+    }  # fmt: skip
 
 
 def _read_rows(frame: pd.DataFrame) -> pd.DataFrame:

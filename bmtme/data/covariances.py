@@ -100,6 +100,6 @@ def take_covariances(
     return taken
 
 
-def take_traits(covariances: Covariances, traits: Sequence[int]) -> Covariances:
+def take_traits(covariances: Covariances, traits: Sequence[int] | np.ndarray) -> Covariances:
     """Of some traits, by their places and in that order."""
     return {env: V[:, traits][:, :, :, traits] for env, V in covariances.items()}

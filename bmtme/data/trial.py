@@ -277,8 +277,7 @@ class Trial:
         """
         if not isinstance(means, AdjustedMeans):
             raise UsageError(f"expected AdjustedMeans (bmtme.read_means), got {type(means).__name__}.")
-        *parts, covariances = lay_means(means)
-        return cls(*parts, error_covariances=covariances)
+        return cls(**lay_means(means))
 
     def hide(self, mask: np.ndarray) -> Trial:
         """The same trial with the values under `mask` missing.

@@ -12,9 +12,9 @@ from scipy.linalg import eigh
 NOTHING_LEFT = 1e-9
 
 
-#: Of the smallest common part of the errors of several traits that correlate between records, what is taken over into
-#: the residual: their traits are drawn in turn, which ends where nothing of an error is left.
-SHARE = 0.7
+#: Of the largest common part of the errors of several traits that correlate between records, what is taken over into
+#: the residual: their traits are drawn in turn, which stands still where nothing of a combination of errors is left.
+SHARE = 0.9
 #: Correlations of errors of several traits have no smaller eigenvalue; those of one may be one and the same error.
 LEAST_EIGENVALUE = 1e-6
 

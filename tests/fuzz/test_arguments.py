@@ -201,7 +201,7 @@ def targets(folder: Path) -> dict[str, Target]:
     }
 
 
-@examples(1000)
+@examples(500)
 @given(data=st.data())
 def test_arguments(data: st.DataObject, every: dict[str, Target]) -> None:
     """One or two arguments are replaced by something odd."""
@@ -305,7 +305,7 @@ def copied(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-@examples(400)
+@examples(200)
 @given(data=st.data())
 def test_options(data: st.DataObject, folder: Path) -> None:
     words = odd_command(data.draw)

@@ -1,5 +1,6 @@
 """Fits and cross-validations of adjusted means with the covariance of their errors: what comes out, what is refused."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,7 @@ from bmtme.preparation import prepare
 from bmtme.report.tables import describe_fit
 from tests.engines.rotated.test_joint_errors import find_rest
 
-pytestmark = pytest.mark.filterwarnings("ignore:a short run")
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in ("a short run", "few effective draws")]
 SHORT = {"draws": 60, "tune": 60, "chains": 2, "seed": 1}
 
 
@@ -151,6 +152,17 @@ def test_hidden_means(data) -> None:
         cross_validate(*data, BMTME(), CV2(["T1"], ["E1"], of="record"), draws=10, tune=10, chains=1)
 
 
+def test_check_looks_at_errors_without_what_lines_share(data) -> None:
+    means, _ = data
+    shared = {env: V + 100.0 for env, V in means.covariances.items()}
+    table = means.table.drop(columns=["se", "se_stage2"])
+    assert "standard errors" not in set(Trial.from_means(AdjustedMeans(table, shared)).check().findings["kind"])
+    one = {env: V * 0.0 + 1.0 for env, V in means.covariances.items()}
+    findings = Trial.from_means(AdjustedMeans(table, one)).check().findings
+    text = findings.loc[findings["kind"] == "standard errors", "message"].item()
+    assert re.search(r"other traits exactly in E[12], E[12]: fits of all traits together are refused", text)
+
+
 def test_one_trait_at_a_time(data) -> None:
     """Errors of two traits that are one and the same are refused of both together."""
     means, relationship = data
@@ -182,7 +194,7 @@ def test_what_is_refused(data) -> None:
         replace(trial, error_covariances={**trial.error_covariances, "E1": np.eye(2)})
     with pytest.raises(DataError, match=r"error_covariances holds environment 'e1'. Did you mean 'E1'"):
         replace(trial, error_covariances={"e1": np.eye(2)})
-    with pytest.raises(DataError, match=r"environment 'E1' must be finite, with a positive variance"):
+    with pytest.raises(DataError, match=r"environment 'E[12]' must be finite, with a positive variance"):
         replace(trial, error_covariances={env: V * 0.0 for env, V in trial.error_covariances.items()})
     with pytest.raises(DataError, match=r"one record for each line in an environment"):
         trial.take_records(np.zeros(2, int))

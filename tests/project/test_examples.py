@@ -67,6 +67,7 @@ def test_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow  # as a notebook it is run always
 def test_diagnostics(capsys: pytest.CaptureFixture[str]) -> None:
     run_notebook("diagnostics")
     names = {path.stem for path in Path("figures").iterdir()}
@@ -74,6 +75,7 @@ def test_diagnostics(capsys: pytest.CaptureFixture[str]) -> None:
     assert "R-hat above 1.01" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_choosing(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
