@@ -38,7 +38,7 @@ without a value keeps its place in the field. In each environment lines and
 replicates are fixed and blocks within replicates random; several traits are
 fitted jointly. --row and --col are positions as whole numbers. What is made of
 the field by --spatial:
-  auto        the model with the least AIC of these, all with the same fixed part
+  auto        the one with the least AIC of these, which have one fixed part
   linear      straight lines along rows and columns, and their product
   rows-cols   random rows and columns, too
   ar1         residuals that correlate along rows and columns (AR1 x AR1)
@@ -47,12 +47,13 @@ the field by --spatial:
   none        positions do not count
 
 With --out, DIR holds:
-  means.csv         line, env, trait, mean, se (for display), se_stage2 (where one
-                    number must stand for the errors), n_plots, estimable
-  covariances.npz   the errors' covariance over lines and traits, by environment
-  candidates.csv    every model: log likelihood, parameters, AIC, which is chosen
-  heritability.csv  by Cullis, with lines random in the model that is chosen
-  outliers.csv      plots that differ from what the others predict; none is left out
+  means.csv         line, env, trait, mean, se (for display), se_stage2 (where
+                    one number must stand for the errors), n_plots, estimable
+  covariances.npz   of the errors over lines and traits, by environment
+  candidates.csv    every model: log likelihood, parameters, AIC, the choice
+  heritability.csv  by Cullis, with lines random in the model that is chosen;
+                    sed, the standard error of a difference of two means
+  outliers.csv      plots that differ from what the others predict; all stay in
   plots.csv         every plot: value, trend, residual, standardised
   field-ENV.png     values, trend and residuals where they lie
   variogram-ENV.png of the residuals, where enough lines have several plots

@@ -14,12 +14,14 @@ from bmtme.data.records import as_names, name_environment
 from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
 from bmtme.model.mixed.plots import Plots
+from bmtme.model.mixed.terms import TRAIT, UNITS
 from bmtme.model.stage_one import Environment
 from bmtme.words import count_noun, first_repeat
 
 __all__ = ["Roles", "read_environments"]
 
 _WHOLE = re.compile(r"-?[0-9]+")
+RESERVED = {TRAIT: "trait", UNITS: "plot"}
 
 
 class Roles:
@@ -56,6 +58,12 @@ class Roles:
             (role, name), (other, _) = roles[repeat[0]], roles[repeat[1]]
             raise DataError(
                 f"The column {name!r} is given both as {role} and as {other}: these must be different columns."
+            )
+        role, name = next((pair for pair in roles if pair[1] in (TRAIT, UNITS)), ("", ""))
+        if name:
+            raise DataError(
+                f"The {role} column is named {name!r}, a word that stands for the {RESERVED[name]} in formulas of "
+                "mixed models: give the column another name."
             )
 
 

@@ -87,12 +87,22 @@ def describe_candidates(table: pd.DataFrame, width: int) -> str:
         why = str(row["note"]).removeprefix("not fitted: ")
         reasons.setdefault(why, {}).setdefault(str(row["model"]), set()).add(str(row["env"]))
     notes = []
-    for why, own in reasons.items():
-        envs = len({env for names in own.values() for env in names})
-        notes.append(f"{', '.join(own)} ({envs:,} of {count_noun(len(rows), 'environment')}): {why}.")
+    for why, named in reasons.items():
+        envs = len({env for names in named.values() for env in names})
+        notes.append(f"{', '.join(named)} ({envs:,} of {count_noun(len(rows), 'environment')}): {why}.")
     text = align(rows, ["AIC above the least", *models], left=1, width=width)
-    facts = label_facts([("not fitted", note) for note in notes[:5]], width)
+    facts = label_facts([*_list_words(rows), *(("not fitted", note) for note in notes[:5])], width)
     return text + (f"\n\n{facts}" if facts else "")
+
+
+def _list_words(rows: list[list[str]]) -> list[tuple[str, str]]:
+    """What words in place of an AIC mean."""
+    there = {cell for row in rows for cell in row[1:]}
+    words = {
+        "trend": "an autocorrelation of one makes the level of all means arbitrary: not chosen.",
+        "failed": "the search has not converged: not chosen.",
+    }
+    return [("*", "chosen."), *(item for item in words.items() if item[0] in there)]
 
 
 def _describe_outliers(table: pd.DataFrame, width: int) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import bmtme
+from bmtme.choices import SPATIAL
 from bmtme.data.adjusted import KIND
 from bmtme.results.record import read_record
 from tests.helpers.shell import Run
@@ -85,3 +86,11 @@ def test_what_is_refused(table, run: Run, tmp_path, words, status, message):
     assert (code, said) == (status, "")
     assert message in complained
     assert not (tmp_path / "means").exists()
+
+
+def test_help_names_every_model(run: Run):
+    code, said, _ = run("adjust", "--help")
+    assert code == 0
+    epilog = said.partition("examples:")[2]
+    assert all(f"\n  {name.replace('_', '-')} " in epilog for name in SPATIAL)
+    assert max(map(len, epilog.splitlines())) <= 81

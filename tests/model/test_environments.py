@@ -10,6 +10,8 @@ import bmtme
 from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
 from bmtme.model.environments import Roles, read_environments
+from bmtme.model.mixed.terms import quote_name
+from bmtme.model.stage_one import Candidate, lay_candidate
 
 FRAME = pd.DataFrame(
     [
@@ -87,6 +89,8 @@ def test_roles_that_are_refused():
         read(FRAME, traits=["y", "y"])
     with pytest.raises(DataError, match="No column of environments is named"):
         read(FRAME, env=None)
+    with pytest.raises(DataError, match="row column is named 'units', a word that stands for the plot"):
+        read(FRAME.rename(columns={"row": "units"}), row="units")
     with pytest.raises(UsageError, match="names no trait"):
         read(FRAME, traits=[])
 
@@ -105,3 +109,17 @@ def test_a_trait_that_an_environment_has_not():
     frame.loc[frame["env"] == "B", "z"] = np.nan
     one, two = read(frame, traits=["y", "z"])
     assert (one.traits, two.traits) == (("y", "z"), ("y",))
+
+
+@pytest.mark.parametrize("role", ["line", "rep", "block", "row", "traits"])
+@pytest.mark.parametrize("name", ["grain.yield", "1st", "a b (x+y)", "C", "lambda", "log"])
+def test_odd_names(role, name):
+    old = ROLES[role]
+    (environment,) = read(FRAME[FRAME["env"] == "A"].rename(columns={old: name}), **{role: name})
+    candidate = Candidate("rows_cols", (quote_name(environment.row),))
+    laid = lay_candidate(environment, candidate, environment.traits)
+    assert laid.layout.columns.matrix.shape == (8, 8)
+    assert [design.name for design in laid.layout.random] == [
+        f"{quote_name(environment.rep)}:{quote_name(environment.block)}",
+        quote_name(environment.row),
+    ]

@@ -137,3 +137,14 @@ def test_heritability_of_a_balanced_trial(auto):
     assert found["cullis"] == pytest.approx(1 - mse / msg, abs=1e-5)
     assert found["sed"] == pytest.approx(np.sqrt(2 * mse / 3), rel=1e-5)
     assert (found["n_lines"], found["n_plots"]) == (12, 36)
+
+
+def test_what_is_said(auto):
+    said = " ".join(str(auto).split())
+    for env, own in auto.candidates.groupby("env"):
+        assert f"{env} {own.loc[own['chosen'], 'model'].item()}" in said
+    table = auto.candidates.set_index(["env", "model"])["difference"]
+    numbers = " ".join(f"{table['N', model]:.1f}" for model in ("linear", "rows_cols", "ar1"))
+    assert f"N {numbers}".replace(" 0.0", " 0.0*") in said
+    assert "trend an autocorrelation of one makes the level of all means arbitrary" in said
+    assert "(1 of 2 environments): no positions of plots." in said
