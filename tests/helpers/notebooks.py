@@ -20,12 +20,18 @@ from tests.helpers.checkout import ROOT
 PLACE = re.compile(r"(?m)^\S*ipykernel_\d+\S*\.py:\d+: (.*)\n(?:  .*\n)?")
 EXAMPLES = ROOT / "examples"
 #: The notebooks by name, and their parameters with which they run in tests.
-NOTEBOOKS = {"diagnostics": "LINES, DRAWS, TUNE = 20, 100, 50", "choosing": "LINES, DRAWS, TUNE = 60, 40, 30"}
+NOTEBOOKS = {
+    "diagnostics": "LINES, DRAWS, TUNE = 20, 100, 50",
+    "choosing": "LINES, DRAWS, TUNE = 60, 40, 30",
+    "from_plots_to_ranking": "LINES, DRAWS, TUNE, TRIALS = 30, 40, 30, 1",
+    "field_trial": "TRIALS, COPIES = 1, 5",
+}
 
 
 def shrink(name: str, source: str) -> str:
-    """The source of a notebook, or of its cell with the parameters, with fewer lines and draws."""
-    source, found = re.subn(r"(?m)^LINES, DRAWS, TUNE = .*$", NOTEBOOKS[name], source)
+    """The source of a notebook, or of its cell with the parameters, with fewer lines, draws and trials."""
+    names = NOTEBOOKS[name].split("=")[0]
+    source, found = re.subn(rf"(?m)^{names}=.*$", NOTEBOOKS[name], source)
     assert found == 1
     return source
 

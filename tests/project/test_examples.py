@@ -87,8 +87,24 @@ def test_choosing(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{scheme}\n" in said
 
 
+@pytest.mark.slow
+def test_from_plots_to_ranking(capsys: pytest.CaptureFixture[str]) -> None:
+    run_notebook("from_plots_to_ranking")
+    names = {path.stem for path in Path("figures").iterdir()}
+    assert names == {"plots", "field", "variogram", "ranks", "accuracy"}
+    assert "true ranks within their interval" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_field_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    run_notebook("field_trial")
+    names = {path.stem for path in Path("figures").iterdir()}
+    assert names == {"nursery", "residuals", "curves", "gains"}
+    assert "ar1 x ar1 against ar1" in capsys.readouterr().out
+
+
 def run_notebook(name: str) -> None:
-    """As a script, with fewer lines and draws."""
+    """As a script, with fewer lines, draws and trials."""
     source = shrink(name, (EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))
     exec(compile(source, f"{name}.py", "exec"), {"__name__": "__main__"})
 
