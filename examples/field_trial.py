@@ -383,9 +383,9 @@ test(
 tabulate(pairs["plots, entries"].correlations("us(trait):gen").round(2))
 
 # %% [markdown]
-# **To conclude:** where the second is told, selecting for yield changes height, the more the larger the correlation; where
-# only the first is, tall plots yield more, but tall entries need not. The standard error of a genetic correlation from
-# some thirty entries is large: look at it before the estimate.
+# **To conclude:** where the second is told, selecting for yield changes height, the more the larger the correlation.
+# Where only the first is, tall plots yield more, but tall entries need not. The standard error of a genetic correlation
+# from some thirty entries is large: look at it before the estimate.
 #
 # ## Would another nursery say the same?
 # One nursery is one draw. Here are some more, with the same truth: how often each model has the least AIC in each

@@ -131,6 +131,12 @@ def grow(seed):
     return simulation, pd.concat(parts, ignore_index=True)
 
 
+def find_truth(simulation):
+    """True values of lines: in each environment, and their mean over the environments."""
+    main, interaction = simulation.truth["b1"]["T1"], simulation.truth["b2"]["T1"].unstack("env")
+    return interaction.add(main, axis=0), main + interaction.mean(axis=1)
+
+
 simulation, plots = grow(seed=1)
 tabulate(plots.head())
 counts = plots.groupby("env").agg(plots=("line", "size"), lines=("line", "nunique"))
@@ -214,14 +220,18 @@ show(figure, "variogram")
 
 # %% [markdown]
 # ### What the plots are worth
-# Heritability by Cullis says which share of the differences between adjusted means is genetic, and `sed` how far apart
-# two of them may lie by chance. `none` is what it would have been without a model of the field: where there is trouble,
-# `sed` should fall by it. Heritability is an estimate with an error of its own, and need not rise.
+# Heritability by Cullis says which share of the differences between adjusted means is genetic, and `sed` what the
+# standard error of such a difference is. `none` is what they would have been without a model of the field: where there
+# is trouble, `sed` should fall by the model. Heritability is an estimate with an error of its own, and a large one from
+# one environment alone. How large shows in the column `true`, which only a simulation has: the squared correlation
+# between adjusted means and true values.
 
 # %%
+within, truth = find_truth(simulation)
+true = means.table.pivot(index="line", columns="env", values="mean").corrwith(within) ** 2
 worth = means.heritability.set_index("env")[["n_lines", "n_plots", "cullis", "sed"]]
 without = plain.heritability.set_index("env")[["cullis", "sed"]].add_suffix(", none")
-tabulate(worth.join(without).assign(model=chosen).round(2))
+tabulate(worth.assign(true=true).join(without).assign(model=chosen).round(2))
 print(f"{len(means.outliers)} plots are named as outliers")
 
 # %% [markdown]
@@ -262,15 +272,7 @@ tabulate(
 # As this is a simulation, the true ranks are known. They are the crosses; over many trials about nine in ten should lie
 # on their bars.
 
-
 # %%
-def find_truth(simulation):
-    """True values of lines: in each environment, and their mean over the environments."""
-    main, interaction = simulation.truth["b1"]["T1"], simulation.truth["b2"]["T1"].unstack("env")
-    return interaction.add(main, axis=0), main + interaction.mean(axis=1)
-
-
-_, truth = find_truth(simulation)
 ranks = truth.rank(ascending=False).loc[ranking["line"]].to_numpy()
 places = np.arange(1, len(ranking) + 1)
 figure, panel = plt.subplots(figsize=(9, 3.6), layout="constrained")
