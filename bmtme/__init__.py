@@ -40,6 +40,8 @@ _WHERE = {
     "read_pedigree": "bmtme.data.relationship.pedigree_table",
     "find_families": "bmtme.data.relationship.pedigree_table",
     "find_clones": "bmtme.data.relationship.clones",
+    "adjust": "bmtme.stage_one",
+    "Adjustment": "bmtme.results.stage_one.result",
     "fit": "bmtme.pipeline",
     "Fit": "bmtme.results.fit",
     "load": "bmtme.results.fit",
@@ -91,6 +93,8 @@ if TYPE_CHECKING:
     from bmtme.model.structure import BMTME, HalfT, InverseWishart
     from bmtme.pipeline import fit
     from bmtme.results.fit import Fit, load
+    from bmtme.results.stage_one.result import Adjustment
+    from bmtme.stage_one import adjust
     from bmtme.structures.environments_by_trait import EnvironmentsByTrait
     from bmtme.structures.factor_analytic import FactorAnalytic
     from bmtme.structures.free import Free

@@ -15,6 +15,7 @@ import numpy as np
 
 from bmtme.choices import PREDICTED
 from bmtme.errors import DataError, UsageError, blame
+from bmtme.memory import measure_memory
 
 __all__ = [
     "as_array",
@@ -169,11 +170,6 @@ def check_memory(needed: float, what: str) -> None:
             f"{what} would take about {needed / 2**30:,.0f} GB of memory, of which this machine has "
             f"{there / 2**30:,.0f} GB: ask for less."
         )
-
-
-def measure_memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def whole_number(value: Any, name: str, least: int) -> int:

@@ -31,3 +31,5 @@ KEEP = ("auto", "all", "thin", "none")
 GENETIC, RECORD = PREDICTED = ("genetic", "record")
 #: Relationships of simulated lines.
 RELATIONSHIPS = ("compound", "blocks", "markers")
+#: What stage one makes of the field, the simplest first; the first word chooses.
+SPATIAL = ("auto", "none", "linear", "rows_cols", "ar1", "ar1_nugget", "psplines")

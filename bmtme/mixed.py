@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from bmtme.arguments import as_text
+from bmtme.arguments import as_text, show
 from bmtme.model.mixed.design import lay_out
 from bmtme.model.mixed.fixed import Fixed, parse_fixed
 from bmtme.model.mixed.known import check_known
@@ -36,9 +36,10 @@ class Model:
         ``"at(site):col + us(site):gen + known(line)"``: terms joined by ``+``, each a Kronecker product of factors
         joined by ``:``. A plain name has independent levels; ``us(x)`` any covariance, ``diag(x)`` variances,
         ``corh(x)`` variances and one correlation, ``cs(x)`` one of each, ``fa(x, k)`` k factors and specific variances,
-        ``ar1(x)`` a correlation that falls with the distance, ``known(x)`` a relationship; ``at(x)`` and
-        ``at(x, "S3")`` make a term of its own at each, or one, of the levels. ``units`` is the plot. Names are always
-        factors here, and those with blanks or signs stand in back-quotes.
+        ``ar1(x)`` a correlation that falls with the distance, ``known(x)`` a relationship; ``us(id, dam):known(id)``
+        direct and maternal effects with their covariance; ``at(x)`` and ``at(x, "S3")`` make a term of its own at each,
+        or one, of the levels. ``units`` is the plot. Names are always factors here, and those with blanks or signs
+        stand in back-quotes.
     residual : str or Residual
         ``"units"``, independent plots; ``"ar1(col):ar1(row)"``, a field; ``"... | site"``, parameters of each site's
         own; a sum with ``at()`` where sites differ in structure; ``"us(trait):units"`` with several traits.
@@ -81,7 +82,7 @@ class Model:
         pedigree: Any,
         id: str = "id",
         dam: str | None = None,
-        maternal: bool = False,
+        maternal: bool | Literal["correlated"] = False,
         random: str | Random | None = None,
     ) -> Model:
         """An animal model: additive genetic effects of the individuals of a pedigree.
@@ -96,8 +97,8 @@ class Model:
             Column of the plots with the individual.
         dam : str, optional
             Column with its mother: an effect of the permanent environment that a mother gives.
-        maternal : bool
-            Whether mothers have genetic effects besides, which are uncorrelated with the direct ones.
+        maternal : bool or "correlated"
+            Whether mothers have genetic effects besides, uncorrelated with the direct ones, or ``"correlated"``.
         random : str or Random, optional
             Further terms, such as ``"byear"``.
 
@@ -111,19 +112,26 @@ class Model:
 
         Notes
         -----
-        Henderson (1976), Biometrics 32:69-83; maternal effects as of Willham (1963), Biometrics 19:18-27, with their
-        covariance with direct effects taken as zero.
+        Henderson (1976), Biometrics 32:69-83; maternal effects as of Willham (1963), Biometrics 19:18-27. Their
+        covariance with direct effects is zero, or that of the term ``us(id, dam):known(id)``, for one trait; it takes
+        mothers with records of their own to tell it.
         """
         from bmtme.errors import UsageError
 
         parsed = parse_fixed(fixed)
         if maternal and dam is None:
-            raise UsageError("maternal=True needs dam=, the column with the mother.")
+            raise UsageError(f"maternal={maternal!r} needs dam=, the column with the mother.")
+        if not (isinstance(maternal, bool) or maternal == "correlated"):
+            raise UsageError(f"maternal must be True, False or 'correlated', got {show(maternal)}.")
+        if maternal == "correlated" and parsed.traits:
+            raise UsageError("maternal='correlated' is for one trait: of several, fit one at a time, or maternal=True.")
         trait = (Axis("trait", "us"),) if parsed.traits else ()
         own = [Term((*trait, Axis(as_text(id, "id"), "known")))]
         known = {id: pedigree}
         if dam is not None:
-            if maternal:
+            if maternal == "correlated":
+                own = [Term((Axis(as_text(id, "id"), "us", other=dam), Axis(id, "known")))]
+            elif maternal:
                 own.append(Term((*trait, Axis(dam, "known"))))
                 known[dam] = pedigree
             own.append(Term((*trait, Axis(dam))))

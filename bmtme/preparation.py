@@ -11,7 +11,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from bmtme.arguments import measure_memory
 from bmtme.checkup.constants import refuse_constants
 from bmtme.checkup.line_effect import describe_evening, describe_obstacle, describe_weakness
 from bmtme.checkup.precision import NO_EFFECTS
@@ -23,6 +22,7 @@ from bmtme.data.trial import Trial, as_trial
 from bmtme.engines.rotated.observed import Observed
 from bmtme.engines.rotated.problem import MeanPrior, Problem, build_problem
 from bmtme.errors import DataError, UsageError
+from bmtme.memory import measure_memory
 from bmtme.model.codes import FLAT
 from bmtme.model.eigenbasis import Eigenbasis, decompose_relationship
 from bmtme.model.errors import Errors, find_dependence, share_covariances, share_errors

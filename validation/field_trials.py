@@ -11,14 +11,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 
-from bmtme.engines.mixed.components import describe
 from bmtme.engines.mixed.equations import Equations
 from bmtme.engines.mixed.reml import climb_likelihood, fit_reml
-from bmtme.engines.mixed.result import REML
 from bmtme.engines.mixed.start import find_ranges
-from bmtme.testing.field_trials import PUBLISHED, Published, is_printed
+from bmtme.testing.field_trials import PUBLISHED, Published, list_differences
 from validation.registry import Options, Row, make_table, register, write_tables
 from validation.trials import find_trial
 
@@ -26,23 +23,6 @@ STARTS = 10
 #: Of the log likelihood, within which a search has reached the top.
 NEAR = 1e-3
 TOLERANCE = 1e-9
-
-
-def list_differences(published: Published, found: REML) -> list[str]:
-    """Numbers that are not those printed, in words."""
-    components = {describe(found.problem, k): component for k, component in enumerate(found.components)}
-    pairs = [(name, components[name].estimate, text) for name, text in published.components.items()]
-    pairs += [(f"error of {name}", components[name].se, text) for name, text in published.errors.items()]
-    for column, (estimate, error) in published.fixed.items():
-        K = sp.csr_matrix(([1.0], ([0], [column])), shape=(1, found.problem.p + sum(map(len, found.effects))))
-        pairs += [
-            (f"fixed effect {column + 1}", float(found.fixed[column]), estimate),
-            (f"error of fixed effect {column + 1}", float(np.sqrt(found.covariance_of(K)[0, 0])), error),
-        ]
-    if published.derived is not None:
-        value, error = published.derived.compute(found)
-        pairs += [("correlation", value, published.derived.value), ("its error", error, published.derived.error)]
-    return [f"{name} {value:.6g}, printed {text}" for name, value, text in pairs if not is_printed(value, text)]
 
 
 def try_starts(published: Published, folder: Path, starts: int, seed: int) -> tuple[int, list[int]]:

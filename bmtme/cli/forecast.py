@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from bmtme.cli.inputs import Inputs
 from bmtme.cli.objects import say_object
 from bmtme.cli.streams import say, width
 from bmtme.columns import label_facts
+from bmtme.memory import show_bytes
 
 if TYPE_CHECKING:
     from bmtme.cv.models import Model
@@ -184,11 +184,6 @@ def name_words(forecast: Forecast, name: Any) -> str:
     if "structure" not in settings:
         return "means of the environments, nothing to be sampled"
     return f"{name(settings)}, means {settings['means']}"
-
-
-def show_bytes(size: float) -> str:
-    """A size to two digits."""
-    return f"{size / 2**30:.2g} GB" if size >= 2**30 else f"{max(1, math.ceil(size / 2**20)):,} MB"
 
 
 def show_seconds(seconds: float) -> str:

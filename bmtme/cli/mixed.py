@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bmtme.cli.arguments import (
     Parser,
@@ -18,19 +18,26 @@ from bmtme.cli.arguments import (
     split_names,
 )
 from bmtme.cli.inputs import check_optional_out, describe_file
-from bmtme.cli.objects import add_json_option, list_rows, say_object
+from bmtme.cli.objects import add_json_option, list_rows, say_object, simplify
 from bmtme.cli.outputs import describe_files
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import UsageError
+from bmtme.words import list_names
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bmtme.results.mixed.fit import MixedFit
 
+KINDS: tuple[Literal["record", "mean", "cullis"], ...] = ("record", "mean", "cullis")
+DERIVED = ["expression", "estimate", "se"]
 USAGE = """\
 bmtme mixed PLOTS --fixed "yield ~ site"
                    [--random "site:gen + known(line)"]
                    [--residual "ar1(col):ar1(row) | site"]
-                   [--known line=A.csv] [--out DIR]"""
+                   [--known line=A.csv] [--predict gen:site]
+                   [--heritability TERM] [--derive "gen / (gen + residual)"]
+                   [--out DIR]"""
 
 EPILOG = """\
 examples:
@@ -43,6 +50,8 @@ examples:
   bmtme mixed animals.csv --fixed "BWT + TARSUS ~ trait + trait:sex" \\
       --random "us(trait):known(id)" --residual "us(trait):units" \\
       --known id=pedigree.csv --out run
+  bmtme mixed plots.csv --fixed "yield ~ rep" --random "gen + rep:block" \\
+      --predict gen --heritability gen --derive "gen / (gen + residual)"
 
 PLOTS is a table with a header and a row for each plot, in any order; a plot
 without a value keeps its place in the field. In --fixed a column of numbers is a
@@ -61,6 +70,7 @@ With --out, DIR holds:
   fixed_effects.csv  fixed effects; wald.csv: tests of them
   blup-TERM.csv      predicted effects of each random term, with reliabilities
   residuals.csv      of every value
+  predict-TERM.csv, heritability.csv, derived.csv: where they were asked for
   run.json           likelihood, formulas, the options and versions
 """
 
@@ -87,6 +97,13 @@ def add_command(commands: Any) -> None:
         "--known", action="append", metavar="NAME=FILE", help="relationship for known(NAME); once for each"
     )
     group.add_argument("--weights", metavar="COL", help="column with weights, such as plots behind a mean")
+    group = parser.add_argument_group("what is made of it, once for each")
+    group.add_argument("--predict", action="append", metavar="TERM", help="adjusted means, of gen or gen:site")
+    group.add_argument("--heritability", action="append", metavar="TERM", help="heritabilities of a random term")
+    group.add_argument(
+        "--derive", action="append", metavar="EXPR", help="a function of the variances, 'gen / (gen + residual)'"
+    )
+    group = parser.add_argument_group("relationships")
     add_ids_option(group)
     add_pedigree_options(parser.add_argument_group("pedigree"))
     add_json_option(parser)
@@ -116,28 +133,30 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     from bmtme.cli.inputs import name_format
     from bmtme.data.tables.files import read_table
     from bmtme.mixed import Model
-    from bmtme.report.mixed import describe_fit
+    from bmtme.report.mixed import describe_fit, describe_table
 
     model = Model(args.fixed, args.random, args.residual)  # formulas first: files may be large
     table = read_table(args.plots, name_format(args), args.sheet)
-    known = {name: read_known(args, name, file) for name, file in args.known.items()}
+    known = read_known(args)
     fit = Model(model.fixed, model.random, model.residual, known).fit(table, args.weights)
+    more = make_tables(fit, args)
     if not fit.converged:
         complain(f"warning: the fit {fit.message}")
     if out is not None:
-        write(fit, args, out)
+        write(fit, args, out, more)
     if args.json:
-        tables = {name: list_rows(found) for name, found in fit.tables().items() if name != "residuals"}
-        say_object(args, out, **fit.record(), **tables)
+        both = {**fit.tables(), **more}
+        tables = {name: list_rows(found) for name, found in both.items() if name != "residuals"}
+        say_object(args, out, **fit.record(), means=list_facts(more), **tables)
         return 0
-    say(describe_fit(fit, width()))
+    say("\n\n".join([describe_fit(fit, width()), *(describe_table(*each, width()) for each in more.items())]))
     if out is not None:
         say(f"\n{describe_files(out)}")
     return 0
 
 
-def read_known(args: argparse.Namespace, name: str, path: str) -> Any:
-    """A relationship, or the inverse of that of a pedigree.
+def read_known(args: argparse.Namespace) -> dict[str, Any]:
+    """Relationships by factor, and inverses of those of pedigrees, to which alone the options of pedigrees apply.
 
     Raises
     ------
@@ -148,19 +167,67 @@ def read_known(args: argparse.Namespace, name: str, path: str) -> Any:
     from bmtme.data.relationship.pedigree import pedigree_inverse
     from bmtme.data.relationship.pedigree_table import is_pedigree, read_pedigree
 
-    if path == "identity":
-        raise UsageError(f"argument --known: unrelated levels are {name} in the random formula, without known().")
     id, sire, dam = args.pedigree_columns
-    if not is_pedigree(path, id, sire, dam) and not args.named_pedigree:
-        return read_relationship(path, ids=args.ids)
-    frame = read_pedigree(path, id, sire, dam)
-    return pedigree_inverse(frame, **name_pedigree(args, frame))
+    for name, path in args.known.items():
+        if path == "identity":
+            raise UsageError(f"argument --known: unrelated levels are {name} in the random formula, without known().")
+    pedigrees = {name for name, path in args.known.items() if is_pedigree(path, id, sire, dam)}
+    if not pedigrees and args.named_pedigree and len(args.known) == 1:
+        pedigrees = set(args.known)  # its reader names the column that is not there
+    options = {
+        "--pedigree-columns": args.named_pedigree,
+        "--pedigree-missing": args.pedigree_missing,
+        "--selfing": args.selfing is not None,
+    }
+    for option in (option for option, given in options.items() if given and not pedigrees):
+        files = list_names(Path(path).name for path in args.known.values())
+        has = f"{files} {'has' if len(args.known) == 1 else 'have'} no columns {id}, {sire}, {dam}"
+        raise UsageError(
+            f"argument {option}: is for a pedigree as --known, but {has if args.known else 'there is none'}: name "
+            "those of a pedigree with --pedigree-columns, or leave it out."
+        )
+    found: dict[str, Any] = {}
+    for name, path in args.known.items():
+        if name in pedigrees:
+            frame = read_pedigree(path, id, sire, dam)
+            found[name] = pedigree_inverse(frame, **name_pedigree(args, frame))
+        else:
+            found[name] = read_relationship(path, ids=args.ids)
+    return found
 
 
-def write(fit: MixedFit, args: argparse.Namespace, out: Path) -> None:
+def make_tables(fit: MixedFit, args: argparse.Namespace) -> dict[str, pd.DataFrame]:
+    """Means, heritabilities and functions of the variances that were asked for, by name.
+
+    Raises
+    ------
+    UsageError
+    """
+    import pandas as pd
+
+    found = {f"predict-{term}": fit.predict(term) for term in args.predict or []}
+    if args.heritability:
+        tables = []
+        for term in args.heritability:
+            tables += [fit.heritability(term, kind).assign(term=term) for kind in KINDS]
+        table = pd.concat(tables, ignore_index=True)
+        found["heritability"] = table[["term", *table.columns.drop("term")]]
+    if args.derive:
+        derived = [fit.derive(expression) for expression in args.derive]
+        found["derived"] = pd.DataFrame([(d.expression, d.estimate, d.se) for d in derived], columns=DERIVED)
+    return found
+
+
+def list_facts(more: dict[str, pd.DataFrame]) -> Any:
+    """What is to be known of tables of means beside their rows: errors of differences, and what was averaged over."""
+    return simplify({name: table.attrs for name, table in more.items() if table.attrs})
+
+
+def write(fit: MixedFit, args: argparse.Namespace, out: Path, more: dict[str, pd.DataFrame]) -> None:
     """Write the tables and the record, all or nothing."""
     from bmtme.results.mixed.storage import save_mixed
 
     files = {"plots": describe_file(args.plots)}
     files |= {f"known {name}": describe_file(path) for name, path in args.known.items()}
-    save_mixed(out, fit, {"command": args.words, "inputs": files}, args.safe_text, args.xlsx)
+    run = {"command": args.words, "inputs": files, "means": list_facts(more)}
+    save_mixed(out, fit, run, args.safe_text, args.xlsx, more)

@@ -14,7 +14,7 @@ from bmtme.cli.streams import say
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LONG", "add_json_option", "list_files", "list_rows", "say_object"]
+__all__ = ["LONG", "add_json_option", "list_files", "list_rows", "say_object", "simplify"]
 
 #: Columns of text for programs, which is not wrapped.
 LONG = 10**6

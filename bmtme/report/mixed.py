@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from bmtme.columns import MOST_ROWS, align, label_facts
+from bmtme.results.mixed.search import describe_size
 from bmtme.words import count_noun
 
 if TYPE_CHECKING:
     from bmtme.results.mixed.fit import MixedFit
 
-__all__ = ["describe_components", "describe_fit", "describe_wald"]
+__all__ = ["describe_components", "describe_fit", "describe_table", "describe_wald"]
 
 #: Significant digits of a number.
 DIGITS = 4
@@ -43,7 +44,7 @@ def list_facts(fit: MixedFit) -> list[tuple[str, str]]:
     if absent:
         values += f" ({count_noun(absent, 'row')} without a value)"
     values += f"; {problem.rank:,} fixed effects, {sum(term.q for term in problem.terms):,} random effects"
-    facts.append(("data", values))
+    facts += [("data", values), ("size", describe_size(fit.result.equations))]
     if fit.layout.columns.covariates:
         facts.append(("covariates", ", ".join(fit.layout.columns.covariates)))
     if fit.layout.weights is not None:
@@ -103,6 +104,31 @@ def describe_wald(table: pd.DataFrame, width: int) -> str:
     if (table["df"] == 0).any():
         notes.append("A term with 0 degrees of freedom is a sum of those before it.")
     return align(rows, header, left=1, width=width) + "\n\n" + "\n".join(textwrap.wrap(" ".join(notes), width))
+
+
+def describe_table(name: str, table: pd.DataFrame, width: int) -> str:
+    """Means, heritabilities or functions of the variances: the first rows, and what is to be known of all."""
+    shown = table.head(MOST_ROWS)
+    if "estimable" in table:
+        shown = shown.drop(columns="estimable" if shown["note"].any() else ["estimable", "note"])
+    texts = [column for column in shown if not pd.api.types.is_numeric_dtype(shown[column])]
+    left = next((k for k, column in enumerate(shown) if column not in texts), len(texts))
+    rows = [[cut(str(row[c])) if c in texts else show(row[c]) for c in shown] for row in shown.to_dict("records")]
+    text = f"{name}\n\n{align(rows, list(map(str, shown.columns)), left=left, width=width)}"
+    if len(table) > len(shown):
+        text += f"\n({len(table) - len(shown):,} more rows)"
+    notes = []
+    if np.isfinite(table.attrs.get("sed", np.nan)):
+        notes.append(f"Standard error of a difference: {show(table.attrs['sed'])} (root mean square).")
+    if np.isfinite(table.attrs.get("lsd", np.nan)):
+        df = show(table.attrs["lsd_df"], 3)
+        notes.append(f"Least significant difference at 5%: {show(table.attrs['lsd'])} ({df} degrees of freedom).")
+    notes += [
+        f"{what}: {', '.join(table.attrs[key])}."
+        for key, what in (("averaged", "Averaged over"), ("held", "At their mean"), ("ignored", "Left out"))
+        if table.attrs.get(key)
+    ]
+    return text + ("\n\n" + "\n".join(textwrap.wrap(" ".join(notes), width)) if notes else "")
 
 
 def show(value: float, digits: int = DIGITS) -> str:

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from bmtme.data.relationship.pedigree import pedigree_inverse
 from bmtme.engines.mixed.axes import AR1, Axis, Corh, FactorAnalytic, Identity, Known, Unstructured, Variance
+from bmtme.engines.mixed.components import describe
 from bmtme.engines.mixed.problem import Problem, Section, Term
 from bmtme.engines.mixed.result import REML
 
@@ -80,6 +81,23 @@ class Published:
     errors: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     derived: Derived | None = None
+
+
+def list_differences(published: Published, found: REML) -> list[str]:
+    """Numbers that are not those printed, in words."""
+    components = {describe(found.problem, k): component for k, component in enumerate(found.components)}
+    pairs = [(name, components[name].estimate, text) for name, text in published.components.items()]
+    pairs += [(f"error of {name}", components[name].se, text) for name, text in published.errors.items()]
+    for column, (estimate, error) in published.fixed.items():
+        K = sp.csr_matrix(([1.0], ([0], [column])), shape=(1, found.problem.p + sum(map(len, found.effects))))
+        pairs += [
+            (f"fixed effect {column + 1}", float(found.fixed[column]), estimate),
+            (f"error of fixed effect {column + 1}", float(np.sqrt(found.covariance_of(K)[0, 0])), error),
+        ]
+    if published.derived is not None:
+        value, se = published.derived.compute(found)
+        pairs += [("correlation", value, published.derived.value), ("its error", se, published.derived.error)]
+    return [f"{name} {value:.6g}, printed {text}" for name, value, text in pairs if not is_printed(value, text)]
 
 
 def code(*columns: pd.Series) -> np.ndarray:

@@ -297,7 +297,7 @@ CV = ["cv", *FIT[1:]]
         (["fti"], ["'fti'", "bmtme --help"]),
         (["--frobnicate"], ["--frobnicate"]),
         (["fit", "none.csv"], ["--relationship", "--out", "bmtme fit --help"]),
-        (["fit", "none.csv", "--relationship", "identity", "--out", "run"], ["required: --line", "bmtme fit --help"]),
+        (["fit", "none.csv", "--relationship", "identity", "--out", "run"], ["--line", "bmtme fit --help"]),
         ([*FIT, "--model", "unstructred"], ["--model", "'unstructred'", "diagonal"]),
         ([*FIT, "--sampler", "nuts"], ["--sampler", "'nuts'"]),
         ([*FIT, "--means", "none"], ["--means", "'none'"]),

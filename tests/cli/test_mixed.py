@@ -93,6 +93,48 @@ def test_relationships_of_files(folder, run: Run):
     assert numbers[0] != numbers[1]
 
 
+def test_options_of_pedigrees_are_for_pedigrees(folder, run: Run):
+    """Beside a matrix they change nothing of it; without a pedigree they are refused."""
+    words = ("--fixed", "yield ~ C(site)", "--random", "known(line) + known(gen)")
+    plots = pd.read_csv(folder / "plots.csv", dtype=str)
+    plots.assign(gen=plots["line"]).to_csv(folder / "twice.csv", index=False)
+    known = ("--known", f"line={folder / 'grm.csv'}", "--known", f"gen={folder / 'ped.csv'}")
+    names = ("--pedigree-columns", "line,father,mother", "--pedigree-missing", "open")
+    code, said, complained = run("mixed", folder / "twice.csv", *words, *known, *names)
+    assert (code, complained) == (0, "")
+    assert "known(gen)" in said
+
+
+def test_what_is_made_of_it(folder, run: Run, tmp_path):
+    asked = ("--predict", "line", "--predict", "site", "--heritability", "line", "--derive", "line / (line + residual)")
+    code, said, complained = run("mixed", folder / "plots.csv", *WORDS, *asked, "--out", tmp_path / "run")
+    assert code == 0
+    assert "these means leave out 'site:block'" in complained
+    fit = mixed.Model("yield ~ C(site)", "line + site:block").fit(
+        pd.read_csv(folder / "plots.csv", dtype={"line": str})
+    )
+    derived = pd.read_csv(tmp_path / "run/derived.csv").loc[0]
+    assert derived["estimate"] == pytest.approx(fit.derive("line / (line + residual)").estimate)
+    table = pd.read_csv(tmp_path / "run/heritability.csv")
+    assert table["kind"].tolist() == ["record", "mean", "cullis"]
+    assert table["estimate"][0] == pytest.approx(derived["estimate"])
+    assert table["denominator"][0] == "line + units"
+    means = pd.read_csv(tmp_path / "run/predict-line.csv", dtype={"line": str})
+    np.testing.assert_allclose(means["mean"], fit.predict("line")["mean"])
+    record, columns = read_record(tmp_path / "run", "mixed")
+    assert columns["predict-line.csv"]["line"] == "text"
+    assert record["means"]["predict-site"]["lsd"] > record["means"]["predict-site"]["sed"] > 0
+    assert "predict-line\n\nline" in said
+    assert "Least significant difference at 5%" in said
+    code, said, _ = run("mixed", folder / "plots.csv", *WORDS, *asked, "--json")
+    assert json.loads(said)["derived"][0]["estimate"] == pytest.approx(derived["estimate"])
+    code, said, complained = run(
+        "mixed", folder / "plots.csv", *WORDS, "--predict", "lien", "--out", tmp_path / "other"
+    )
+    assert (code, said, (tmp_path / "other").exists()) == (2, "", False)
+    assert "Did you mean 'line'?" in complained
+
+
 def test_a_covariate_is_named(folder, run: Run):
     code, said, complained = run("mixed", folder / "plots.csv", "--fixed", "yield ~ site + protein", "--random", "line")
     assert (code, complained) == (0, "")
@@ -115,6 +157,8 @@ def test_a_covariate_is_named(folder, run: Run):
         (("--fixed", "yield ~ 1", "--random", "known(line)", "--known", "line=none.csv"), 3, "none.csv"),
         (("--fixed", "yield ~ 1", "--pedigree-columns", "a,b"), 2, "expected three columns"),
         (("--random", "line"), 2, "--fixed"),
+        (("--fixed", "yield ~ 1", "--selfing", "3"), 2, "is for a pedigree as --known, but there is none"),
+        (("--fixed", "cbind(yield, protein) ~ trait"), 2, "written as in 'A + B ~ trait'"),
         (("--fixed", "yield ~ C(site)", "--random", "site"), 2, "The random term site is in the fixed part"),
         (("--fixed", "yield ~ 1", "--residual", "block:line"), 3, "Two plots lie in one cell"),
     ],

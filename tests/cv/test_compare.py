@@ -149,8 +149,8 @@ def bootstrap_by_hand(cv, metric, env, trait, draws):
 )
 def test_bootstrap_by_hand(metric):
     cv = make_result({"a": 0.6, "b": 0.4}, lines=60, partitions=5, folds=True, envs=("E1",), traits=("Yield",))
-    row = compare(cv.scores, cv.predictions, cv.run["data"]["partitions"], metric=metric, draws=60).iloc[0]
-    expected = bootstrap_by_hand(cv, metric, "E1", "Yield", 60)
+    row = compare(cv.scores, cv.predictions, cv.run["data"]["partitions"], metric=metric, draws=20).iloc[0]
+    expected = bootstrap_by_hand(cv, metric, "E1", "Yield", 20)
     assert [row["boot_lower"], row["boot_upper"]] == pytest.approx(expected, rel=1e-8)
 
 

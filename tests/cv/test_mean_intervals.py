@@ -123,7 +123,7 @@ def test_many_draws_are_paired_in_groups(degrees, most):
     assert np.abs(found / every[:, 1] - 1).max() < most
 
 
-@pytest.mark.parametrize("reps", [2, 5])
+@pytest.mark.parametrize("reps", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_nine_in_ten_means_lie_in_their_intervals(reps):
     """And more of them in the interval of a single plot, which is the wrong one for a mean."""
     covered, too_wide = [], []

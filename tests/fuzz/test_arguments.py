@@ -178,6 +178,14 @@ def targets(folder: Path) -> dict[str, Target]:
         "BMTME": Target(bmtme.BMTME, {"structure": "standard", **prior}),
         "HalfT": Target(bmtme.HalfT, {"nu": 2.0, "scale": 1.0}),
         "InverseWishart": Target(bmtme.InverseWishart, {"df": 5.0, "scale": 1.0}),
+        "adjust": Target(
+            bmtme.adjust,
+            {
+                **{"plots": frame(), "line": "line", "env": "env", "traits": "T1", "rep": "rep", "block": None},
+                **{"row": None, "col": None, "spatial": "auto", "progress": False},
+            },
+            ("trait", "table", "column", "environment"),
+        ),
         "fit": Target(bmtme.fit, fit, ("Trial", "Relationship", "BMTME")),
         "cross_validate": Target(bmtme.cross_validate, cv, ("Trial", "Relationship", "BMTME")),
         "CV1": Target(bmtme.CV1, {"partitions": 2, "test_fraction": 0.2}),
@@ -193,7 +201,7 @@ def targets(folder: Path) -> dict[str, Target]:
     }
 
 
-@examples(1000)
+@examples(500)
 @given(data=st.data())
 def test_arguments(data: st.DataObject, every: dict[str, Target]) -> None:
     """One or two arguments are replaced by something odd."""
@@ -244,6 +252,7 @@ LENGTH = ["--draws", "2", "--tune", "2", "--chains", "1"]
 COMMANDS = {
     "check": ["check", *PHENO, "--relationship", "grm.csv", "--outlier", "3", "--missing", "-9"],
     "pedigree": ["check", *PHENO, "--relationship", "ped.csv", "--pedigree-columns", "id,sire,dam", "--decimal", "."],
+    "adjust": ["adjust", *PHENO, "--spatial", "none"],
     "fit": ["fit", *PHENO, "--relationship", "grm.csv", *LENGTH, "--model", "diagonal", "--out", "out", "--cores", "1"],
     "cv": ["cv", *PHENO, "--relationship", "identity", "--scheme", "cv2", "--cv-envs", "North", *LENGTH, "--out", "cv"],
     "grm": ["grm", "marks.csv", "--coding", "012", "--min-maf", "0.1", "--identical", "0.9", "--out", "new.tsv"],
@@ -296,7 +305,7 @@ def copied(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-@examples(400)
+@examples(200)
 @given(data=st.data())
 def test_options(data: st.DataObject, folder: Path) -> None:
     words = odd_command(data.draw)

@@ -226,7 +226,7 @@ def pheno_words(draw: Draw, folder: Path, **how: Any) -> list[str]:
 # --- files, by the shell ----------------------------------------------------------------------------------------
 
 
-@examples(100)
+@examples(60)
 @given(data=st.data())
 def test_check(data: st.DataObject, worker: Worker) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -242,7 +242,7 @@ def test_check(data: st.DataObject, worker: Worker) -> None:
         check_shell(worker, [*words, *([] if out is None else ["--out", str(out)])], folder, out, PLACES)
 
 
-@examples(80)
+@examples(40)
 @given(data=st.data())
 def test_relationship_files(data: st.DataObject, worker: Worker) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -267,7 +267,7 @@ def test_relationship_files(data: st.DataObject, worker: Worker) -> None:
         )
 
 
-@examples(120)
+@examples(60)
 @given(data=st.data())
 def test_marker_files(data: st.DataObject, worker: Worker) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -73,7 +73,7 @@ def odd_frame(draw: Draw, rows: Rows) -> pd.DataFrame:
     return frame
 
 
-@examples(600)
+@examples(300)
 @given(data=st.data())
 def test_frames(data: st.DataObject) -> None:
     draw = data.draw
@@ -117,7 +117,7 @@ LABELS = st.one_of(
 )
 
 
-@examples(200)
+@examples(100)
 @given(data=st.data())
 def test_matrices(data: st.DataObject, compiled: None) -> None:
     matrix, lines = data.draw(MATRICES), data.draw(LABELS)

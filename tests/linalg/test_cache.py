@@ -119,7 +119,11 @@ def cache(tmp_path_factory):
 
 
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
-@pytest.mark.parametrize("damage", [*DAMAGES, "a folder", "gone"])
+@pytest.mark.parametrize(
+    "damage",
+    ["flipped in its middle", "a folder"]
+    + [pytest.param(kind, marks=pytest.mark.slow) for kind in [*DAMAGES, "gone"] if kind != "flipped in its middle"],
+)
 def test_a_damaged_file_is_compiled_again(cache, tmp_path, ending, damage):
     """Once: the next start finds it whole."""
     base = tmp_path / "cache"

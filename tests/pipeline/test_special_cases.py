@@ -220,8 +220,7 @@ def collapsed(awkward):
     return {structure: run_sampler(awkward, structure, "collapsed") for structure in ("unstructured", "standard")}
 
 
-@pytest.mark.parametrize("sampler", ["gibbs", "stepwise"])
-@pytest.mark.parametrize("structure", ["unstructured", "standard"])
+@pytest.mark.parametrize(("structure", "sampler"), [("unstructured", "gibbs"), ("standard", "stepwise")])
 def test_samplers_agree(awkward, collapsed, structure, sampler):
     other = run_sampler(awkward, structure, sampler, seed=2)
     assert_same_posterior(collapsed[structure], other)

@@ -7,7 +7,7 @@ import runpy
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,14 @@ from tests.helpers.notebooks import shrink
 
 EXAMPLES = ROOT / "examples"
 #: Pages with blocks of Python, in the order in which they are read.
-PAGES = ("README.md", "examples/decisions.md", "examples/formats.md", "examples/outputs.md", "examples/mixed.md")
+PAGES = (
+    "README.md",
+    "examples/decisions.md",
+    "examples/formats.md",
+    "examples/outputs.md",
+    "examples/mixed.md",
+    "examples/adjust.md",
+)
 TINY = ["--lines", "20", "--partitions", "2", "--draws", "20", "--tune", "20"]
 
 
@@ -60,6 +67,7 @@ def test_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow  # as a notebook it is run always
 def test_diagnostics(capsys: pytest.CaptureFixture[str]) -> None:
     run_notebook("diagnostics")
     names = {path.stem for path in Path("figures").iterdir()}
@@ -67,6 +75,7 @@ def test_diagnostics(capsys: pytest.CaptureFixture[str]) -> None:
     assert "R-hat above 1.01" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_choosing(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -111,12 +120,12 @@ def test_shell_of_the_pages() -> None:
     Path("grm.csv").unlink()
     commands = [
         command
-        for page in ("README.md", "examples/decisions.md", "examples/mixed.md")
+        for page in ("README.md", "examples/decisions.md", "examples/mixed.md", "examples/adjust.md")
         for block in find_blocks(page, "sh")
         for command in block.replace("\\\n", " ").splitlines()
         if command.startswith("bmtme ")
     ]
-    assert {command.split()[1] for command in commands} >= {"grm", "fit", "rank", "cv", "score", "mixed"}
+    assert {command.split()[1] for command in commands} >= {"grm", "fit", "rank", "cv", "score", "mixed", "adjust"}
     for command in commands:
         words = shlex.split(command, comments=True)[1:]
         if words[0] in ("fit", "cv"):
@@ -124,11 +133,12 @@ def test_shell_of_the_pages() -> None:
         if "--partitions" in words:
             words[words.index("--partitions") + 1] = "2"
         assert shell(words) == 0, command
+        if words[0] == "adjust":
+            assert Path(words[words.index("--out") + 1], "means.csv").is_file()
 
 
 def make_files() -> None:
     """Phenotypes, markers, relationship and pedigree of 20 lines, of which the last has no record; plots, animals."""
-    make_plots()
     simulation = bmtme.simulate(lines=20, reps=2, traits=2, relationship="markers", missing=0.1, seed=1)
     wide = simulation.frame.rename(columns={"T1": "Yield", "T2": "PH"})
     wide = wide[wide["line"] != simulation.relationship.lines[-1]]
@@ -138,19 +148,20 @@ def make_files() -> None:
     simulation.markers.to_csv("markers.csv")
     simulation.markers.rename(index={simulation.relationship.lines[0]: "N1"}).to_csv("new.csv")
     lines = simulation.relationship.lines
+    make_plots(lines)
     pd.DataFrame(simulation.relationship.matrix, lines, lines).to_csv("grm.csv")
     parents = {"female": [""] * 5 + list(lines[:15]), "male": [""] * 5 + list(lines[1:16])}
     pd.DataFrame({"line": lines, **parents, "generations": 6}).to_csv("pedigree.csv", index=False)
 
 
-def make_plots() -> None:
+def make_plots(lines: Sequence[str]) -> None:
     """Two fields of 6 x 8 plots, and 60 animals with a pedigree."""
     rng = np.random.default_rng(3)
-    gens = rng.normal(0, 1, 24)
+    gens = rng.normal(0, 1, len(lines))
     rows = [
-        (site, f"b{row // 4}", row + 1, col + 1, f"g{j}", 5 + gens[j] + rng.normal())
+        (site, f"b{row // 4}", row + 1, col + 1, lines[j], 5 + gens[j] + rng.normal())
         for site in ("A", "B")
-        for (row, col), j in zip(np.ndindex(8, 6), rng.permutation(np.repeat(np.arange(24), 2)), strict=True)
+        for (row, col), j in zip(np.ndindex(8, 6), rng.permutation(np.arange(48) % len(lines)), strict=True)
     ]
     pd.DataFrame(rows, columns=["site", "block", "row", "col", "gen", "yield"]).to_csv("plots.csv", index=False)
     young = [(f"y{k}", f"s{k % 5}", f"d{k % 8}") for k in range(60)]

@@ -73,7 +73,13 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(model, id=name, marks=() if name in ("by environment", "single") else pytest.mark.slow)
+        for name, model in MODELS.items()
+    ],
+)
 def test_lines_related_alike_with_single_plots(model):
     """Whatever the structure; the same lines with markers, or with replicates, tell."""
     sim = make_data()

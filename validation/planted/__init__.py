@@ -19,6 +19,7 @@ from validation.planted import (
     replicates,
     reported,
     sparse,
+    stage_one,
     structures,
     sweeps,
     told,
@@ -51,4 +52,5 @@ MUTANTS = (
     *mixed.MIXED,
     *fields.FIELDS,
     *sparse.SPARSE,
+    *stage_one.STAGE_ONE,
 )

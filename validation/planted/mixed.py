@@ -48,8 +48,8 @@ MIXED = (
     Mutant(
         "mixed: slopes as if the diagonal of a Cholesky factor were no logarithm",
         "engines/mixed/covariances.py",
-        "np.where(i == j, L[i, j], 1.0)\n        D = D",
-        "1.0\n        D = D",
+        "(T[:, i] * np.where(i == j, L[i, j], 1.0)).T",
+        "T[:, i].T",
         (DEFINITION + "[Unstructured(n=4)]", SPATIAL, TRAITS),
     ),
     Mutant(
@@ -121,5 +121,19 @@ MIXED = (
         "(self.problem.n - self.problem.rank) * math.log",
         "self.problem.n * math.log",
         (REML + "test_balanced_groups_have_the_estimates_of_an_analysis_of_variance",),
+    ),
+    Mutant(
+        "mixed: precisions next to a singular covariance with half their digits",
+        "engines/mixed/covariances.py",
+        "return T.T @ T, L @ A @ T, -(T.T @ A @ T)",
+        "return super().invert(phi)",
+        (AXES + "test_nearly_singular_covariance_keeps_its_digits",),
+    ),
+    Mutant(
+        "mixed: memory of the equations without their factor",
+        "engines/mixed/equations.py",
+        "sum(sizes) + self.factor.memory + 8 * numbers",
+        "sum(sizes) + 8 * numbers",
+        ("engines/mixed/test_equations.py::test_memory_is_known_beforehand",),
     ),
 )

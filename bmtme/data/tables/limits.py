@@ -9,8 +9,9 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from bmtme.arguments import measure_memory, show
+from bmtme.arguments import show
 from bmtme.errors import DataError, UsageError
+from bmtme.memory import measure_memory
 
 __all__ = ["LIMIT", "LONGEST_LINE", "count_cells", "find_limit", "refuse_archive", "refuse_cells", "refuse_excess"]
 

@@ -104,12 +104,26 @@ class Known(Axis):
         """
         if self.size is not None:
             return self.size
+        signs = np.random.default_rng(1).choice([-1.0, 1.0], (self.n, PROBES))
+        return float((signs * self.spread(signs)).mean())
+
+    @cached_property
+    def _factor(self) -> SparseCholesky:
         lower = sp.tril(self.inverse, format="csc")
         lower.sort_indices()
         factor = SparseCholesky(lower)
         factor.factor(lower.data)
-        signs = np.random.default_rng(1).choice([-1.0, 1.0], (self.n, PROBES))
-        return float((signs * factor.solve(signs)).mean())
+        return factor
+
+    def spread(self, U: np.ndarray) -> np.ndarray:
+        """S U, for U (n, m).
+
+        Raises
+        ------
+        NumericalError
+            If the inverse is not positive definite.
+        """
+        return self._factor.solve(U)
 
     def log_determinant(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
         return self.log_det, np.zeros(0)

@@ -1,4 +1,4 @@
-"""From unconstrained parameters to those that are reported, with errors, and what is to be said of them."""
+"""From unconstrained parameters to those that are reported, with errors and what is to be known of them."""
 
 from __future__ import annotations
 
@@ -46,11 +46,10 @@ class Component:
 
 @dataclass(frozen=True)
 class Components:
-    """All components, the covariance of their estimates (r, r), and notes in words."""
+    """All components, and the covariance of their estimates (r, r)."""
 
     components: tuple[Component, ...]
     covariance: np.ndarray
-    notes: tuple[str, ...]
 
 
 def find_components(
@@ -82,7 +81,7 @@ def find_components(
         Component(b, a, parameter, float(estimate), float(error), str(word))
         for (b, a, parameter), estimate, error, word in zip(places, estimates, se, status, strict=True)
     )
-    return Components(components, covariance, tuple(write_notes(problem, status)))
+    return Components(components, covariance)
 
 
 def invert_information(information: np.ndarray, free: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,33 +99,6 @@ def invert_information(information: np.ndarray, free: np.ndarray, units: np.ndar
         vectors = vectors[:, ~flat]
         spread[np.ix_(free, free)] = (vectors / values[~flat]) @ vectors.T * np.outer(scale, scale)
     return spread, untold
-
-
-def write_notes(problem: Problem, status: np.ndarray) -> list[str]:
-    """What is to be said of components with a status."""
-    notes = []
-    for k in map(int, np.flatnonzero(status == "boundary")):
-        notes.append(f"{describe(problem, k)} is zero: an estimate on the boundary.")
-    named: set[str] = set()
-    end = 0
-    for block in problem.blocks:
-        for axis in block.axes:
-            mine = status[end : end + axis.count]
-            end += axis.count
-            if (mine == "singular").any() and block.name not in named:
-                named.add(block.name)
-                notes.append(
-                    f"the covariance of {block.name} is singular: its log likelihood stands, and a simpler one (fa, "
-                    "corh, a single variance, no autoregression) says the same with fewer parameters."
-                )
-    untold = [describe(problem, int(k)) for k in np.flatnonzero(status == "untold")]
-    if untold:
-        names = ", ".join(untold[:5]) + (" and others" if len(untold) > 5 else "")
-        notes.append(
-            f"the data do not tell {names}, or not apart from another: such a term has the same incidence as the fixed "
-            "part, the residual or another term. Leave one out."
-        )
-    return notes
 
 
 def describe(problem: Problem, k: int) -> str:

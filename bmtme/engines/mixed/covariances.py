@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy.linalg
 from scipy.special import expit
 
 from bmtme.engines.mixed.axis import SINGULAR, START_CORRELATION, DenseAxis, Parameter, refuse_few
@@ -105,6 +106,21 @@ class Unstructured(DenseAxis):
         D[np.arange(self.count), i, j] = np.where(i == j, L[i, j], 1.0)
         D = D @ L.T
         return L @ L.T, D + D.transpose(0, 2, 1)
+
+    def invert(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # With T = L^-1 and A = T dL: dS = L (A + A') L', and nothing is squared before it is inverted. The inverse of S
+        # has half the digits: next to a singular covariance the gradient would have none left, and a search no step.
+        L = self.factor(phi)
+        T = scipy.linalg.solve_triangular(L, np.eye(self.n), lower=True)
+        i, j = self.cells
+        A = np.zeros((self.count, self.n, self.n))
+        A[np.arange(self.count), :, j] = (T[:, i] * np.where(i == j, L[i, j], 1.0)).T
+        A = A + A.transpose(0, 2, 1)
+        return T.T @ T, L @ A @ T, -(T.T @ A @ T)
+
+    def log_determinant(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
+        i, j = self.cells
+        return 2.0 * float(phi[i == j].sum()), np.where(i == j, 2.0, 0.0)
 
     def natural(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         S, dS = self.build(phi)

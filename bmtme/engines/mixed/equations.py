@@ -30,6 +30,17 @@ from bmtme.engines.mixed.problem import Problem, Section
 from bmtme.errors import NumericalError
 from bmtme.linalg.sparse import SparseCholesky
 
+#: Records whose equations are solved at once.
+AT_ONCE = 256
+#: Of P_ii relative to that of the residual's precision: what counts as none.
+ALONE = 1e-9
+#: Numbers that an evaluation keeps at once for each slope of a block and each of its cells.
+SLOPES = 4
+#: Pairs of effects that meet in records, looked up at once.
+PAIRS = 2**21
+#: Numbers of right sides that are solved at once.
+SOLVED = 2**23
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -62,7 +73,7 @@ class Equations:
     problem : Problem
     cholesky : class
         Sparse Cholesky decomposition: of the pattern of C (sparse, lower triangle), with `factor`, `log_determinant`,
-        `solve`, `selected_inverse`, `fill`.
+        `solve`, `selected_inverse`, `fill`, `memory`.
 
     Attributes
     ----------
@@ -72,6 +83,8 @@ class Equations:
         Number of parameters phi.
     factor : cholesky
         As the last call of `evaluate` has left it.
+    memory : int
+        About how many bytes a fit takes for all this: the equations, their factor, and what an evaluation computes.
     """
 
     def __init__(self, problem: Problem, cholesky: Callable[[sp.csc_matrix], Any] = SparseCholesky) -> None:
@@ -87,6 +100,7 @@ class Equations:
         off = self.pattern.indices != np.repeat(np.arange(self.n), np.diff(self.pattern.indptr))
         self._twice = np.where(off, 2.0, 1.0)
         self._at = np.full(self.count, np.nan)  # phi of the factor
+        self.memory = self._measure()
         self._constant = 0.0 if problem.weights is None else -float(np.log(problem.weights).sum())
 
     def _lay_sections(self) -> list[sp.csr_matrix]:
@@ -138,6 +152,17 @@ class Equations:
         self._n_rights = len(rights)
         pointers = np.searchsorted(whole, np.arange(N + 1) * N)
         self.pattern = sp.csc_matrix((np.ones(len(whole)), whole % N, pointers), shape=(N, N))
+
+    def _measure(self) -> int:
+        held = [*self.designs, self._entries, self._rights, self.pattern, *self.problem.designs]
+        sizes = [matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes for matrix in held]
+        cells = [math.prod(axis.n for axis in block.axes) for block in self.blocks]
+        counts = [sum(axis.count for axis in block.axes) for block in self.blocks]
+        # Of an evaluation: values of the matrix, the selected inverse twice; right sides, solved and in order; the
+        # slopes of a block, along its axes and back.
+        slopes = max(SLOPES * count * size for count, size in zip(counts, cells, strict=True))
+        numbers = 4 * self.pattern.nnz + 3 * self.n * self.count + 4 * sum(cells) + slopes
+        return int(sum(sizes) + self.factor.memory + 8 * numbers)
 
     def split(self, phi: np.ndarray) -> list[list[np.ndarray]]:
         """phi of every axis of every block."""
@@ -236,18 +261,69 @@ class Equations:
         diagonal = self.factor.selected_inverse()[self.pattern.indptr[:-1]]
         return tuple(diagonal[a:b] for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True))
 
+    def find_fitted_variances(self) -> np.ndarray:
+        """Diagonal (n,) of W C^-1 W', of the records: their residuals have that of R less this as variance.
+
+        W C^-1 W' needs C^-1 where two effects meet in a record, which is where C has an entry.
+        """
+        inverse = self.factor.selected_inverse()
+        keys = self.pattern.indices + np.repeat(np.arange(self.n), np.diff(self.pattern.indptr)) * self.n
+        found = np.zeros(self.problem.n)
+        for section, W in zip(self.problem.sections, self.designs, strict=True):
+            rows = sp.csr_matrix(W[section.places, : self.n])
+            counts = np.diff(rows.indptr)
+            for count in np.unique(counts[counts > 0]):
+                own = np.flatnonzero(counts == count)
+                step = max(1, PAIRS // int(count) ** 2)
+                for k in range(0, len(own), step):
+                    some = own[k : k + step]
+                    at = rows.indptr[some][:, None] + np.arange(count)
+                    columns, values = rows.indices[at].astype(np.int64), rows.data[at]
+                    a, b = columns[:, :, None], columns[:, None, :]
+                    entries = inverse[np.searchsorted(keys, np.minimum(a, b) * self.n + np.maximum(a, b))]
+                    found[section.rows[some]] = np.einsum("ri,rij,rj->r", values, entries, values)
+        return found
+
     def find_fixed_covariance(self) -> np.ndarray:
         """C^-1 of the fixed effects that are kept (rank, rank), the first rows of C."""
         rank = self.problem.rank
-        return np.asarray(self.factor.solve(np.eye(self.n, rank))[:rank])
+        return self._multiply_inverse(sp.identity(self.n, format="csr")[:rank])
 
     def find_covariance(self, combinations: sp.spmatrix | np.ndarray) -> np.ndarray:
         """K C^-1 K' (m, m) for combinations K (m, p + sum q) of all fixed columns, then of all random effects."""
         K = sp.csr_matrix(combinations)
         p = self.problem.p
         rest = sp.csr_matrix((K.shape[0], self.n - int(self.offsets[-1])))
-        K = sp.hstack([K[:, self.problem.kept], K[:, p:], rest], format="csr")
-        return np.asarray(K @ self.factor.solve(K.T.toarray()))
+        return self._multiply_inverse(sp.hstack([K[:, self.problem.kept], K[:, p:], rest], format="csr"))
+
+    def _multiply_inverse(self, K: sp.csr_matrix) -> np.ndarray:
+        """K C^-1 K' (m, m), some columns at a time."""
+        m = K.shape[0]
+        step = max(1, SOLVED // self.n)
+        parts = [K @ self.factor.solve(K[k : k + step].T.toarray()) for k in range(0, m, step)]
+        return np.hstack(parts) if parts else np.zeros((0, 0))
+
+    def find_deletions(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """P y and the diagonal of P of the records (n,), P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1.
+
+        A record differs by (P y)_i / P_ii from what the others predict, with variance 1 / P_ii. P_ii is zero of one
+        that has a fixed effect to itself.
+        """
+        solution = self.evaluate(phi, 0).solution
+        shares, own = np.zeros(self.problem.n), np.zeros(self.problem.n)
+        v = np.append(-solution, 1.0)
+        for section, W, parts in zip(self.problem.sections, self.designs, self.split(phi), strict=False):
+            c, _ = combine_coefficients(section.axes, parts)
+            Q = sp.csr_matrix(sum(ck * M for ck, M in zip(c, make_pieces(section.axes), strict=True)))
+            QW = sp.csr_matrix(Q @ W)
+            shares[section.rows] = (QW @ v)[section.places]
+            for start in range(0, len(section.rows), AT_ONCE):
+                rows, places = (x[start : start + AT_ONCE] for x in (section.rows, section.places))
+                A = QW[places, : self.n].toarray()
+                found = Q.diagonal()[places] - np.einsum("ij,ji->i", A, self.factor.solve(A.T))
+                own[rows] = np.where(found > ALONE * Q.diagonal()[places], found, 0.0)
+        root = 1.0 if self.problem.weights is None else np.sqrt(self.problem.weights)
+        return root * shares, root**2 * own
 
 
 def make_pieces(axes: tuple[Axis, ...]) -> list[sp.csr_matrix]:

@@ -236,12 +236,19 @@ class Problem:
 
     def is_estimable(self, combinations: sp.spmatrix) -> np.ndarray:
         """Which combinations (m, p) of fixed columns do not depend on which columns were left out (m,)."""
+        found = np.ones(sp.csr_matrix(combinations).shape[0], dtype=bool)
+        found[self.find_leanings(combinations)[0]] = False
+        return found
+
+    def find_leanings(self, combinations: sp.spmatrix) -> tuple[np.ndarray, np.ndarray]:
+        """Combinations (m, p) of fixed columns and columns left out on which they depend: places of both, in order."""
         K = sp.csr_matrix(combinations)
         kept, sums = self._basis
         others = np.setdiff1d(np.arange(self.p), kept)
-        gap = np.abs(K[:, others].toarray() - K[:, kept] @ sums).max(axis=1, initial=0.0)
+        gap = np.abs(K[:, others].toarray() - K[:, kept] @ sums)
         size = np.maximum(np.abs(K).max(axis=1).toarray().ravel(), 1e-300) if self.p else np.ones(K.shape[0])
-        return gap <= 1e-7 * size
+        rows, places = np.nonzero(gap > 1e-7 * size[:, None])
+        return rows, others[places]
 
 
 def find_independent(A: np.ndarray) -> np.ndarray:

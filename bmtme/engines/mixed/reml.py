@@ -48,6 +48,7 @@ def fit_reml(
     *,
     tolerance: float = 1e-9,
     most: int = 100,
+    begin: Callable[[Equations], None] | None = None,
     progress: Callable[[int, float], None] | None = None,
     cholesky: Callable[..., Any] = SparseCholesky,
 ) -> REML:
@@ -68,6 +69,8 @@ def fit_reml(
         The search ends where the next step promises less than this of log likelihood.
     most : int
         Evaluations of the likelihood, at most.
+    begin : function, optional
+        Called with the equations before they are factored for the first time: their size is known, and little is taken.
     progress : function, optional
         Called with the number of evaluations and the log likelihood after each accepted step.
     cholesky : class, optional
@@ -79,6 +82,8 @@ def fit_reml(
         If the likelihood cannot be evaluated where the search starts.
     """
     equations = Equations(problem, cholesky)
+    if begin is not None:
+        begin(equations)
     ranges = find_ranges(problem)
     if start is not None:
         start = np.asarray(start, float)
@@ -98,7 +103,6 @@ def fit_reml(
         log_likelihood=best.log_likelihood,
         converged=climb.converged,
         message=describe_end(problem, climb, most),
-        notes=found.notes,
         evaluations=climb.evaluations,
         gradient=best.gradient,
         information=best.information,

@@ -30,8 +30,6 @@ class REML:
     converged : bool
     message : str
         In words, how the search ended, and what to do if it has not converged.
-    notes : tuple of str
-        What else is to be said: variances of zero, singular covariances, parameters of which the data say nothing.
     evaluations : int
         Of the likelihood.
     gradient, information : arrays (k,), (k, k)
@@ -51,7 +49,6 @@ class REML:
     log_likelihood: float
     converged: bool
     message: str
-    notes: tuple[str, ...]
     evaluations: int
     gradient: np.ndarray
     information: np.ndarray
@@ -97,6 +94,16 @@ class REML:
         for Z, u in zip(self.problem.designs, self.effects, strict=True):
             fitted = fitted + Z @ u
         return self.problem.y - fitted
+
+    def find_deletions(self) -> tuple[np.ndarray, np.ndarray]:
+        """(P y) and diag P (n,): how each record differs from what the others predict; see `Equations`."""
+        return self.equations.find_deletions(self.phi)
+
+    def find_fitted_variances(self) -> np.ndarray:
+        """Errors of the fitted values (n,), as variances: a residual has the variance of R less this."""
+        self.equations.go_to(self.phi)
+        weights = 1.0 if self.problem.weights is None else self.problem.weights
+        return self.equations.find_fitted_variances() / weights
 
     def combine(self, combinations: sp.spmatrix | np.ndarray) -> np.ndarray:
         """Values (m,) of combinations (m, p + sum q) of all fixed columns, then the effects of every term."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from bmtme.errors import DataError, UsageError
 from bmtme.model.mixed.checks import check_words
@@ -53,6 +54,9 @@ class Design:
         Of one level each.
     term : Term, optional
         Of the formula; none of a section.
+    matrix : (n, q) scipy.sparse.csr_array, optional
+        What each effect adds to each record, where that is not the effect of its cell alone: of two columns, or of a
+        spline, where no record has a cell.
     """
 
     name: str
@@ -60,11 +64,19 @@ class Design:
     cells: np.ndarray
     at: tuple[At, ...] = ()
     term: Term | None = None
+    matrix: sp.csr_array | None = None
 
     @property
     def levels(self) -> dict[str, str]:
         """Level of each factor of at(), the last first."""
         return {at.name: at.levels[0] for at in reversed(self.at)}
+
+    def find_codes(self, axis: int) -> np.ndarray:
+        """Level of each record along an axis (n,), -1 outside the term or section."""
+        codes = np.full(len(self.cells), -1, dtype=np.int64)
+        inside = self.cells >= 0
+        codes[inside] = np.unravel_index(self.cells[inside], [len(made.levels) for made in self.axes])[axis]
+        return codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,8 +238,20 @@ class _Reader:
         designs = []
         for label, own, inside in self.split(term, "random"):
             axes, cells = self.lay_axes(own, "random", inside)
-            designs.append(Design(label + own.core, axes, cells, own.at, term))
+            matrix = self.join_columns(own, axes, cells) if axes[0].axis.other is not None else None
+            designs.append(Design(label + own.core, axes, cells, own.at, term, matrix))
         return designs
+
+    def join_columns(self, term: Term, axes: tuple[AxisLevels, ...], cells: np.ndarray) -> sp.csr_array:
+        """Effects of two columns in each record: that of its cell, of the first, and that of the second."""
+        joined, known = axes
+        assert joined.axis.other is not None
+        assert known.precision is not None
+        factor = self.factor(joined.axis.other, "random", term)
+        codes = match_levels(known.precision, factor.levels, str(term), joined.axis.other)[factor.codes]
+        n, m = len(cells), len(known.levels)
+        places = np.concatenate([cells, m + codes])
+        return sp.csr_array((np.ones(2 * n), (np.tile(np.arange(n), 2), places)), shape=(n, 2 * m))
 
     def lay_axes(self, term: Term, part: str, inside: np.ndarray) -> tuple[tuple[AxisLevels, ...], np.ndarray]:
         """Levels of the axes, and the cell of each record."""
@@ -236,6 +260,9 @@ class _Reader:
         axes = []
         for axis in term.axes:
             factor = self.factor(axis.name, part, term).take(places)
+            if axis.other is not None:
+                axes.append(AxisLevels(axis, (axis.name, axis.other)))
+                continue
             made = self.lay_axis(axis, factor, term, part)
             codes = self._place(made, factor, term)
             if len(made.levels) < _LEAST[axis.structure]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from bmtme.arguments import as_text, show
 from bmtme.errors import DataError, UsageError
 from bmtme.model.mixed.plots import Factor, Plots
 from bmtme.model.mixed.terms import TRAIT, UNITS
+from bmtme.words import suggest
 
-__all__ = ["Columns", "Fixed", "parse_fixed"]
+__all__ = ["Columns", "Fixed", "list_columns", "parse_fixed"]
 
 _COLOURS = re.compile("\x1b\\[[0-9;]*m|⧛\\[[0-9;]*m⧚?")
 INTERCEPT = "Intercept"
@@ -26,6 +28,15 @@ _WORDS = re.compile(r"(?<![\w.`])(yield|class|lambda|global|pass|break)(?![\w`])
 _BEHIND = "_column"
 #: What formulaic's message of a syntax error shows below its first line.
 _REST = re.compile(r"\s*\n.*", re.DOTALL)
+#: Functions of other programs, and what is said here.
+_ELSEWHERE = {
+    **dict.fromkeys(("factor", "as.factor"), "C(x) makes a factor of numbers, and text is one"),
+    **dict.fromkeys(("cbind", "mvbind"), "Several traits are written as in 'A + B ~ trait'"),
+    **dict.fromkeys(("ns", "s", "spl", "lin", "pol"), "A spline is bs(x, df=4), a polynomial poly(x, 2)"),
+    "at": "An effect of some rows only is a product with a column that marks them",
+    "offset": "Subtract it from the response in the table",
+}
+_CALLED = re.compile(r"(?<![\w.])([^\W\d][\w.]*)\s*\(")
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,7 @@ def parse_fixed(text: Any) -> Fixed:
             f"The fixed formula {show(words, 300)} has no response: write it as in 'yield ~ site', or 'yield ~ 1' "
             "for a mean alone."
         )
+    _refuse_functions(words)
     formula = _parse(_WORDS.sub(rf"\1{_BEHIND}", words), words)
     if not hasattr(formula, "lhs") or not hasattr(formula, "rhs"):
         raise UsageError(f"The fixed formula {show(words, 300)} has more than two sides of ~.")
@@ -104,10 +116,25 @@ def parse_fixed(text: Any) -> Fixed:
     rights = formula.rhs if isinstance(formula.rhs, tuple) else (formula.rhs,)
     if len(rights) != 1 or isinstance(formula.lhs, tuple):
         raise UsageError(f"The fixed formula {show(words, 300)} has a |, which is for the residual formula.")
-    names = dict.fromkeys(name for term in formula.rhs for factor in term.factors for name in _list_names(factor))
+    names = dict.fromkeys(name for term in formula.rhs for factor in term.factors for name in list_columns(factor))
     if UNITS in names:
         raise UsageError(f"The fixed formula {show(words, 300)} names units, the plot, which is for random terms.")
     return Fixed(words, responses, tuple(names), formula)
+
+
+def _refuse_functions(words: str) -> None:
+    """Refuse functions that formulas do not have, before any table is read."""
+    from formulaic.transforms import TRANSFORMS
+
+    for name in _CALLED.findall(re.sub("`[^`]*`|\"[^\"]*\"|'[^']*'", "", words)):
+        if name.partition(".")[0] in TRANSFORMS or hasattr(builtins, name):
+            continue
+        there = [function for function in TRANSFORMS if not function.startswith("_") and function != "np"]
+        hint = _ELSEWHERE.get(name) or f"There are {', '.join(sorted(there))}, and those of NumPy, as in np.sqrt(x)"
+        raise UsageError(
+            f"The fixed formula {show(words, 300)} has a function {name}(), which there is not.{suggest(name, there)} "
+            f"{hint}."
+        )
 
 
 def encode(frame: pd.DataFrame) -> pd.DataFrame:
@@ -135,7 +162,7 @@ def _parse(code: str, words: str) -> Any:
         raise UsageError(f"The fixed formula {show(words, 300)} cannot be read: {reason}.{hint}") from None
 
 
-def _list_names(factor: Any) -> list[str]:
+def list_columns(factor: Any) -> list[str]:
     """Columns that a factor of a formula names."""
     method, text = str(getattr(factor.eval_method, "value", factor.eval_method)), decode(factor.expr)
     if method == "literal":
@@ -163,7 +190,7 @@ def read_responses(fixed: Fixed, plots: Plots) -> np.ndarray:
     """
     columns = []
     for term, text in zip([term for term in fixed.formula.lhs if str(term) != "1"], fixed.responses, strict=True):
-        names = [name for factor in term.factors for name in _list_names(factor)]
+        names = [name for factor in term.factors for name in list_columns(factor)]
         frame = pd.DataFrame({name: plots.numbers(name, "response") for name in names})
         if len(names) == 1 and text == names[0]:
             columns.append(frame[names[0]].to_numpy())
@@ -186,7 +213,8 @@ def _materialise(fixed: Fixed, formula: Any, frame: pd.DataFrame) -> Any:
             return made.get_model_matrix(encode(frame), na_action="ignore", output="sparse", context={})
     except (FormulaicError, ValueError, TypeError, ArithmeticError) as error:
         reason = decode(_REST.sub("", _COLOURS.sub("", str(error))).strip().rstrip("."))
-        raise DataError(f"The fixed formula {show(fixed.text, 300)} cannot be computed: {reason}.") from None
+        hint = " Within brackets a power is **, as in I(x**2)." if re.search(r"\([^()]*\^", fixed.text) else ""
+        raise DataError(f"The fixed formula {show(fixed.text, 300)} cannot be computed: {reason}.{hint}") from None
 
 
 def make_frame(fixed: Fixed, plots: Plots, rows: np.ndarray, trait: Factor | None) -> pd.DataFrame:

@@ -132,6 +132,7 @@ def match_levels(precision: Precision, levels: tuple[str, ...], term: str, name:
         raise DataError(
             f"{len(missing):,} of {len(levels):,} levels of {name!r} have no entry in the relationship known[{name!r}] "
             f"of the random term {term}: {list_names(missing)}{f' ({close})' if close else ''}. Correct the names, add "
-            "them to the relationship, or leave their rows out."
+            "them to the relationship (a pedigree needs a row for each individual with a record, with its parents, and "
+            "not for the parents alone), or leave their rows out."
         )
     return np.array([place[level] for level in levels], dtype=np.int64)

@@ -163,7 +163,8 @@ class _Reader:
         arguments: list[_Token] = []
         while self.skip(","):
             arguments.append(self.take())
-            if arguments[-1].kind not in ("text", "number"):
+            column = word.value == "us" and arguments[-1].kind == "name"
+            if arguments[-1].kind not in ("text", "number") and not column:
                 hint = 'levels stand in quotes, as in at(site, "S3")' if word.value == "at" else "a number is expected"
                 self.fail(arguments[-1].start, hint)
         if not self.skip(")"):
@@ -179,6 +180,11 @@ class _Reader:
             if int(arguments[0].value) < 1:
                 self.fail(arguments[0].start, "fa() needs at least one factor")
             return Axis(name.value, "fa", int(arguments[0].value))
+        if word.value == "us" and len(arguments) == 1 and arguments[0].kind == "name":
+            try:
+                return Axis(name.value, "us", other=arguments[0].value)
+            except UsageError as error:
+                self.fail(word.start, str(error).rstrip("."))
         if arguments:
             self.fail(arguments[0].start, f"{word.value}() takes a name alone")
         return Axis(name.value, word.value)

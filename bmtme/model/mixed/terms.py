@@ -12,6 +12,7 @@ from bmtme.errors import UsageError
 
 __all__ = [
     "CORRELATIONS",
+    "EFFECT",
     "IDENTITY",
     "STRUCTURES",
     "TRAIT",
@@ -28,6 +29,8 @@ __all__ = [
 #: The plot, and the trait where there are several.
 UNITS, TRAIT = "units", "trait"
 IDENTITY = "identity"
+#: In tables, the column that says of which of two columns an effect is.
+EFFECT = "effect"
 #: Structures that hold variances themselves; a term without one gets a variance of its own.
 VARIANCES = ("us", "diag", "corh", "cs", "fa")
 #: Structures without: known relationships and correlations along a line.
@@ -68,6 +71,9 @@ class Axis:
         ``ar1`` (a correlation that falls with the distance), ``known`` (a given relationship).
     factors : int, optional
         Of ``fa``.
+    other : str, optional
+        Of ``us``: a second column, whose effects are correlated with those of the first, as in
+        ``us(id, dam):known(id)``, direct and maternal effects over one relationship.
 
     Raises
     ------
@@ -77,9 +83,14 @@ class Axis:
     name: str
     structure: str = IDENTITY
     factors: int | None = None
+    other: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", _as_name(self.name, "name"))
+        if self.other is not None:
+            object.__setattr__(self, "other", _as_name(self.other, "other"))
+            if self.structure != "us" or self.other == self.name:
+                raise UsageError(f"{self.structure}({self.name}, {self.other}) needs us() and two different columns.")
         if self.structure not in (IDENTITY, *STRUCTURES):
             raise UsageError(
                 f"structure must be one of {', '.join((IDENTITY, *STRUCTURES))}, got {show(self.structure)}."
@@ -93,7 +104,14 @@ class Axis:
         name = quote_name(self.name)
         if self.structure == IDENTITY:
             return name
+        if self.other is not None:
+            return f"us({name}, {quote_name(self.other)})"
         return f"fa({name}, {self.factors})" if self.structure == "fa" else f"{self.structure}({name})"
+
+    @property
+    def label(self) -> str:
+        """Name of the column of its levels in tables: of two columns, these are its levels."""
+        return self.name if self.other is None else EFFECT
 
     @property
     def has_variance(self) -> bool:
@@ -151,7 +169,13 @@ class Term:
             raise UsageError(f"axes must hold values of Axis, at least one, got {show(self.axes)}.")
         if not all(isinstance(at, At) for at in self.at):
             raise UsageError(f"at must hold values of At, got {show(self.at)}.")
-        names = self.columns
+        joined = next((axis for axis in self.axes if axis.other is not None), None)
+        if joined is not None and (self.at or self.axes[1:] != (Axis(joined.name, "known"),)):
+            raise UsageError(
+                f"the term {self} has effects of two columns, which share a relationship: write "
+                f"{joined}:{Axis(joined.name, 'known')}."
+            )
+        names = self.columns if joined is None else ()
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise UsageError(f"the term {self} has {twice!r} twice: a factor stands once in a term.")
@@ -178,7 +202,8 @@ class Term:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the factors."""
-        return (*(at.name for at in self.at), *(axis.name for axis in self.axes))
+        others = (axis.other for axis in self.axes if axis.other is not None)
+        return (*(at.name for at in self.at), *(axis.name for axis in self.axes), *others)
 
 
 def _as_terms(terms: Iterable[Term], what: str) -> tuple[Term, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from bmtme.engines.mixed.axis import Parameter
     from bmtme.engines.mixed.result import REML
 
-__all__ = ["COLUMNS", "Named", "name_components", "tabulate_components"]
+__all__ = [
+    "COLUMNS",
+    "Named",
+    "call",
+    "find_error",
+    "list_untold",
+    "name_components",
+    "refuse_untold",
+    "tabulate_components",
+]
 
 COLUMNS = ("term", "parameter", "estimate", "se", "z", "bound")
 #: What the engine says of a parameter at the end of its range.
@@ -104,12 +113,40 @@ def write_notes(named: Sequence[Named], result: REML) -> list[str]:
             f"the covariance of {term} is singular (a correlation of one, or no full rank): the log likelihood stands, "
             "and a simpler structure (fa, corh, one variance) says the same with fewer parameters"
         )
-    untold = [_call(each) for each, word in status.items() if word == "untold"]
+    untold = list_untold(named, result)
     if untold:
         notes.append(
             f"the data do not tell these parameters apart: {list_names(untold, 5)}; leave out one of the terms"
         )
     return notes
+
+
+def find_error(slopes: np.ndarray, result: REML) -> float:
+    """Standard error of a function of the components with these slopes (r,); NaN where one of them has none."""
+    held = [not np.isfinite(component.se) for component in result.components]
+    return np.nan if np.any(slopes[held]) else float(result.derive(slopes)[0])
+
+
+def list_untold(named: Sequence[Named], result: REML) -> list[str]:
+    """Parameters that the data do not tell, or not apart from others."""
+    return [call(each) for each in named if result.components[each.place].status == "untold"]
+
+
+def refuse_untold(named: Sequence[Named], result: REML, places: Collection[int], what: str) -> None:
+    """Refuse a function of components (by their places) of which the data tell only a sum with others.
+
+    Raises
+    ------
+    UsageError
+    """
+    own = list_untold([each for each in named if each.place in places], result)
+    if own:
+        others = [name for name in list_untold(named, result) if name not in own]
+        raise UsageError(
+            f"{what} cannot be told: the data do not tell {list_names(own, 5)} apart from "
+            f"{list_names(others, 5) if others else 'each other, or not at all'}, as without replicates a variance of "
+            "combinations and the residual of each are one. Leave one of these terms, or that part of it, out."
+        )
 
 
 class Finder:
@@ -138,10 +175,10 @@ class Finder:
             own = [each for each in own if _is_meant(each, inside)]
         if len(own) == 1:
             return own[0]
-        there = [_call(each) for each in self.named if each.term == term or (each.is_residual and term == RESIDUAL)]
+        there = [call(each) for each in self.named if each.term == term or (each.is_residual and term == RESIDUAL)]
         if own:
             raise UsageError(
-                f"{what} has {len(own)} variances: name the one that is meant, as in {_call(own[0])}; there are "
+                f"{what} has {len(own)} variances: name the one that is meant, as in {call(own[0])}; there are "
                 f"{', '.join(there[:12])}."
             )
         wrong = what if inside is None else f"{what}[{inside}]"
@@ -157,7 +194,7 @@ class Finder:
 
     def list_all(self) -> str:
         """All names, for messages."""
-        return list_names((_call(each) for each in self.named), 12)
+        return list_names((call(each) for each in self.named), 12)
 
     def suggest(self, word: str) -> str:
         """A question for a word that is no name."""
@@ -173,7 +210,7 @@ def _is_meant(named: Named, inside: str) -> bool:
     return sorted(words) == sorted(named.levels) and len(words) > 0
 
 
-def _call(named: Named) -> str:
+def call(named: Named) -> str:
     """How an expression calls a parameter."""
     if named.kind == "variance" and not named.levels:
         return named.term

@@ -99,7 +99,7 @@ def tabulate_blups(term: str | Term, random: Random, layout: Layout, result: REM
         levels = [axis.levels for axis in design.axes]
         index = np.indices([len(names) for names in levels]).reshape(len(levels), -1)
         columns = {
-            axis.axis.name: np.array(axis.levels, dtype=object)[codes]
+            axis.axis.label: np.array(axis.levels, dtype=object)[codes]
             for axis, codes in zip(design.axes, index, strict=True)
         }
         table = pd.DataFrame(columns).astype(str)
@@ -112,7 +112,7 @@ def tabulate_blups(term: str | Term, random: Random, layout: Layout, result: REM
         table["pev"] = pev
         with np.errstate(all="ignore"):
             table["reliability"] = np.where(prior > 0, np.clip(1.0 - pev / prior, 0.0, 1.0), 0.0)
-        inside = design.cells[design.cells >= 0]
+        inside = design.cells[design.cells >= 0] if design.matrix is None else design.matrix.indices
         table["n"] = np.bincount(inside, minlength=len(table))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +13,28 @@ from bmtme.arguments import as_text, show
 from bmtme.errors import UsageError
 from bmtme.results.mixed.components import Finder, Named
 
-__all__ = ["evaluate"]
+__all__ = ["Derived", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A function of the parameters.
+
+    Attributes
+    ----------
+    expression : str
+    estimate : float
+    se : float
+        By the delta method; NaN where a parameter stands at its bound.
+    """
+
+    expression: str
+    estimate: float
+    se: float
+
+    def __str__(self) -> str:
+        return f"{self.expression}: {self.estimate:.4g} (SE {self.se:.2g})"
+
 
 _FUNCTIONS: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
     "sqrt": (np.sqrt, lambda x: 0.5 / np.sqrt(x)),

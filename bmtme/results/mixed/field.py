@@ -10,11 +10,15 @@ import pandas as pd
 
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
+from bmtme.results.mixed.effects import find_prior_variances
 
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
 
 __all__ = ["Grid", "list_grids", "tabulate_residuals", "tabulate_variogram"]
+
+#: A value whose residual has less than this share of its variance left is fitted exactly, by an effect of its own.
+EXACT = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +42,26 @@ class Grid:
 
 
 def tabulate_residuals(layout: Layout, result: REML) -> pd.DataFrame:
-    """Of every value, in the order of the table: its row there, trait (of several), observed, fitted, residual."""
+    """Of every value, in the order of the table: its row, trait (of several), observed, fitted, residual, standardised.
+
+    The latter are residuals in their standard deviations: that of y - X b - Z u is R - W C^-1 W', with W = [X, Z] and C
+    of the mixed model equations.
+    """
     residuals = result.find_residuals()
     columns: dict[str, object] = {"row_of_table": layout.plots.label_all(layout.rows)}
     if layout.trait is not None:
         columns["trait"] = np.array(layout.trait.levels, dtype=object)[layout.trait.codes]
+    variances = np.zeros(len(residuals))
+    for block, section in enumerate(layout.residual):
+        inside = section.cells >= 0
+        variances[inside] = find_prior_variances(result, section, block)[section.cells[inside]]
+    if layout.weights is not None:
+        variances /= layout.weights
+    left = variances - result.find_fitted_variances()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        standardised = np.where(left > EXACT * variances, residuals / np.sqrt(left), np.nan)
     columns |= {"observed": layout.y, "fitted": layout.y - residuals, "residual": residuals}
+    columns["standardised"] = standardised
     trait = np.zeros(len(layout.rows)) if layout.trait is None else layout.trait.codes
     order = np.lexsort([trait, layout.rows])
     return pd.DataFrame(columns).iloc[order].reset_index(drop=True)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Layout
 from bmtme.model.mixed.fixed import Fixed
 from bmtme.model.mixed.terms import TRAIT, Random, Residual, Term
 from bmtme.results.mixed import effects, field, heritability, likelihood_ratio, means, wald
-from bmtme.results.mixed.components import Named, name_components, tabulate_components, write_notes
-from bmtme.results.mixed.expressions import evaluate
-from bmtme.words import list_names
+from bmtme.results.mixed.components import (
+    Named,
+    find_error,
+    list_untold,
+    name_components,
+    tabulate_components,
+    write_notes,
+)
+from bmtme.results.mixed.correlations import arrange_correlations, tabulate_correlations
+from bmtme.results.mixed.expressions import Derived, evaluate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,26 +33,6 @@ if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
 
 __all__ = ["Derived", "MixedFit"]
-
-
-@dataclass(frozen=True)
-class Derived:
-    """A function of the parameters.
-
-    Attributes
-    ----------
-    expression : str
-    estimate : float
-    se : float
-        By the delta method; NaN where a parameter stands at its bound.
-    """
-
-    expression: str
-    estimate: float
-    se: float
-
-    def __str__(self) -> str:
-        return f"{self.expression}: {self.estimate:.4g} (SE {self.se:.2g})"
 
 
 class MixedFit:
@@ -150,6 +136,10 @@ class MixedFit:
         """Fixed effects: term, effect, estimate, se, z, note; one that is a sum of earlier ones has no estimate."""
         return effects.tabulate_fixed(self.layout, self.result)
 
+    def list_untold(self) -> list[str]:
+        """Parameters that the data do not tell, or not apart from others."""
+        return list_untold(self._named, self.result)
+
     # --- tests --------------------------------------------------------------------------------------------------
 
     def lrt(self, other: MixedFit) -> pd.DataFrame:
@@ -233,10 +223,13 @@ class MixedFit:
         Returns
         -------
         table : DataFrame
-            A column for each factor, then mean, se, estimable. Other factors of the fixed part are averaged over, all
-            levels alike, and covariates stand at their mean. Random terms over these factors, and perhaps over some
-            that are averaged, are counted, others not, with a warning for those over one of these factors;
-            ``table.attrs`` names them. A mean that depends on columns left out is not estimable, and missing.
+            A column for each factor, then mean, se, estimable, note (why a mean is missing). Other factors of the fixed
+            part are averaged over, all levels alike, and covariates stand at their mean. Random terms over these
+            factors, and perhaps over some that are averaged, are counted, others not, with a warning for those over one
+            of these factors; ``table.attrs`` names them. A mean that depends on columns left out is not estimable, and
+            missing. ``table.attrs["sed"]`` is the standard error of a difference between two means (root mean square
+            over all pairs), ``"lsd"`` the least significant difference at 5% of a fixed term, with ``"lsd_df"`` of its
+            F test.
         covariance : (m, m) float array
             With `cov`; NaN where not estimable.
 
@@ -246,20 +239,12 @@ class MixedFit:
         """
         found = means.predict_means(classify, self.fixed, self.layout, self.result)
         table = found.table
-        table.attrs = {"averaged": found.averaged, "held": found.held, "ignored": found.ignored}
-        own = set(table.columns)
-        partly = [
-            design.name
-            for design in self.layout.random
-            if design.name in found.ignored and not own.isdisjoint(axis.axis.name for axis in design.axes)
-        ]
-        if partly:
-            warnings.warn(
-                f"these means leave out {list_names(partly)}, whose effects stand at zero: to have them in, name all "
-                "their factors.",
-                UserWarning,
-                stacklevel=2,
-            )
+        table.attrs = {"averaged": found.averaged, "held": found.held, "ignored": found.ignored, "sed": found.sed}
+        if found.term:
+            tests = self._wald.set_index("term")
+            df = float(tests["den_df"].get(found.term, math.nan))
+            table.attrs |= {"lsd": float(stdtrit(df, 0.975)) * found.sed, "lsd_df": df}
+        means.warn_of_ignored(found, self.layout)
         if not cov:
             return table
         covariance = self.result.covariance_of(found.combinations)
@@ -290,9 +275,30 @@ class MixedFit:
         UsageError
         """
         value, slopes = evaluate(expression, self._named, self.result.estimates)
-        held = [each.place for each in self._named if not np.isfinite(self.result.components[each.place].se)]
-        se = math.nan if np.any(slopes[held]) else float(self.result.derive(slopes)[0])
-        return Derived(expression, value, se)
+        return Derived(expression, value, find_error(slopes, self.result))
+
+    def correlations(self, term: str | Term) -> pd.DataFrame:
+        """Correlations between the levels of a term with us(), fa(), corh() or cs(), each pair once.
+
+        Parameters
+        ----------
+        term : str or Term
+            A random term, or a section of the residual by its name in `components`.
+
+        Returns
+        -------
+        DataFrame
+            a, b, covariance, correlation, se (of the correlation, by the delta method).
+
+        Raises
+        ------
+        UsageError
+        """
+        return tabulate_correlations(term, self.random, self.layout, self.result, self._named)
+
+    def correlation_matrix(self, term: str | Term) -> pd.DataFrame:
+        """The same correlations as a labelled square."""
+        return arrange_correlations(self.correlations(term))
 
     def heritability(self, term: str, kind: Literal["record", "mean", "cullis"] = "record") -> pd.DataFrame:
         """Heritability of a term.
@@ -309,11 +315,14 @@ class MixedFit:
         Returns
         -------
         DataFrame
-            level (section, or level of the term's variance), kind, estimate, se (by the delta method; none of cullis).
+            level (section, or level of the term's variance), kind, estimate, se (by the delta method; none of cullis,
+            nor where a variance stands at its bound), denominator (its variances in words, each divided by its number
+            of plots or levels).
 
         Raises
         ------
         UsageError
+            Also where the data do not tell one of these variances from another.
         """
         return heritability.tabulate_heritability(term, kind, self.random, self.layout, self.result, self._named)
 
@@ -322,7 +331,8 @@ class MixedFit:
     def residuals(self) -> pd.DataFrame:
         """Of every value in the order of the table: row_of_table (its label in the index), observed, fitted, residual.
 
-        With several traits there is a column trait.
+        Besides `standardised`, the residual in its standard deviations (missing where an effect fits the value alone);
+        with several traits a column trait.
         """
         return field.tabulate_residuals(self.layout, self.result)
 
@@ -374,21 +384,9 @@ class MixedFit:
 
     def record(self) -> dict[str, Any]:
         """Facts of the run, for run.json."""
-        problem = self.result.problem
-        return {
-            "model": {"fixed": str(self.fixed), "random": str(self.random), "residual": str(self.residual)},
-            "records": problem.n,
-            "rank": problem.rank,
-            "log_likelihood": self.log_likelihood,
-            "log_likelihood_full": self.log_likelihood_full,
-            "parameters": self.n_parameters,
-            "aic": self.aic,
-            "bic": self.bic,
-            "converged": self.converged,
-            "evaluations": self.result.evaluations,
-            "message": self.message,
-            "notes": list(self.notes),
-        }
+        from bmtme.results.mixed.storage import describe_run
+
+        return describe_run(self)
 
     def save(self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False) -> None:
         """Write the tables and run.json into a new folder, all or nothing.

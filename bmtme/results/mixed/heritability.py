@@ -10,10 +10,11 @@ import pandas as pd
 import scipy.sparse as sp
 
 from bmtme.arguments import is_one_of, show
+from bmtme.engines.mixed.axes import Known
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
 from bmtme.model.mixed.terms import TRAIT, UNITS, Random
-from bmtme.results.mixed.components import Named
+from bmtme.results.mixed.components import Named, call, find_error, refuse_untold
 from bmtme.results.mixed.effects import find_designs, find_prior_variances
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "tabulate_heritability"]
 
 KINDS = ("record", "mean", "cullis")
+#: What the errors of differences are compared with.
+DIFFERENCE = "variance of a difference"
+
+Row = tuple[str, str, float, float, str]
 
 
 def tabulate_heritability(
@@ -37,7 +42,7 @@ def tabulate_heritability(
     Returns
     -------
     DataFrame
-        level, kind, estimate, se.
+        level, kind, estimate, se, denominator (in words).
 
     Raises
     ------
@@ -45,15 +50,16 @@ def tabulate_heritability(
     """
     if not is_one_of(kind, KINDS):
         raise UsageError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {show(kind)}.")
-    rows: list[tuple[str, str, float, float]] = []
+    rows: list[Row] = []
     for place in find_designs(term, random, layout):
         design = layout.random[place]
         for level, records, variance in _list_strata(design, place, layout, named):
             if kind == "cullis":
-                rows.append((level, kind, _find_cullis(design, place, layout, result, records), np.nan))
+                refuse_untold(named, result, [variance], f"The heritability of {design.name}")
+                rows.append((level, kind, _find_cullis(design, place, layout, result, records), np.nan, DIFFERENCE))
                 continue
             rows += _find_ratios(design, layout, result, named, level, records, variance, kind)
-    return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se"])
+    return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se", "denominator"])
 
 
 def _list_strata(
@@ -70,13 +76,13 @@ def _list_strata(
     label = ", ".join(design.levels.values())
     if over is None or len(own) == 1:
         return [(label, inside, own[0].place)]
-    sizes = [len(axis.levels) for axis in design.axes]
-    codes = np.full(len(inside), -1)
-    codes[inside] = np.unravel_index(design.cells[inside], sizes)[over]
+    codes = design.find_codes(over)
     found = []
     for each in own:
         (level,) = each.levels
         records = codes == design.axes[over].levels.index(level)
+        if not records.any():  # maternal effects, which are in the records of others
+            continue
         found.append((", ".join(filter(None, [label, level])), records, each.place))
     return found
 
@@ -90,7 +96,7 @@ def _find_ratios(
     records: np.ndarray,
     variance: int,
     kind: str,
-) -> list[tuple[str, str, float, float]]:
+) -> list[Row]:
     """Ratios with their errors, one for each residual variance that these records have."""
     found = []
     for section, residual in _list_residuals(layout, named, records):
@@ -100,9 +106,11 @@ def _find_ratios(
         others = {residual: share} | dict.fromkeys(_list_nuggets(design, layout, named, inside), share)
         if kind == "mean":
             others |= _find_interaction(design, layout, named, inside)
+        refuse_untold(named, result, {*parts, *others}, f"The heritability of {design.name}")
         value, slopes = _divide(parts, others, result.estimates)
         label = ", ".join(dict.fromkeys(filter(None, [level, *section[0]])))
-        found.append((label, kind, value, float(result.derive(slopes)[0])))
+        se = find_error(slopes, result)
+        found.append((label, kind, value, se, _describe(parts | others, named)))
     return found
 
 
@@ -121,10 +129,7 @@ def _list_residuals(
         for each in own:
             some = inside
             if over is not None and each.levels:
-                codes = np.full(len(inside), -1)
-                sizes = [len(axis.levels) for axis in section.axes]
-                codes[inside] = np.unravel_index(section.cells[inside], sizes)[over]
-                some = codes == section.axes[over].levels.index(each.levels[0])
+                some = section.find_codes(over) == section.axes[over].levels.index(each.levels[0])
             if (some & records).any():
                 parts = [label, each.levels[0] if len(own) > 1 and each.levels else ""]
                 found.append(((parts, some), each.place))
@@ -135,12 +140,10 @@ def _list_residuals(
 
 def _list_entries(design: Design, records: np.ndarray) -> np.ndarray:
     """Level of each of these records on the axes without variances: the entry."""
-    sizes = [len(axis.levels) for axis in design.axes]
-    codes = np.unravel_index(design.cells[records], sizes)
-    keep = [k for k, axis in enumerate(design.axes) if not axis.axis.has_variance and axis.axis.name != TRAIT]
     entries = np.zeros(int(records.sum()), dtype=np.int64)
-    for k in keep:
-        entries = entries * sizes[k] + codes[k]
+    for k, axis in enumerate(design.axes):
+        if not axis.axis.has_variance and axis.axis.name != TRAIT:
+            entries = entries * len(axis.levels) + design.find_codes(k)[records]
     return entries
 
 
@@ -176,6 +179,14 @@ def _find_interaction(design: Design, layout: Layout, named: Sequence[Named], re
         _, counts = np.unique(pairs[:, 0], return_counts=True)
         found[scalar[0].place] = float(np.mean(1.0 / counts))
     return found
+
+
+def _describe(weights: dict[int, float], named: Sequence[Named]) -> str:
+    """A sum of variances with their weights, in words."""
+    names = {each.place: call(each) for each in named}
+    return " + ".join(
+        names[place] if weight == 1.0 else f"{names[place]} / {1 / weight:.3g}" for place, weight in weights.items()
+    )
 
 
 def _divide(parts: dict[int, float], others: dict[int, float], estimates: np.ndarray) -> tuple[float, np.ndarray]:
@@ -216,12 +227,10 @@ def _find_spread(design: Design, place: int, layout: Layout, result: REML, place
     ones = np.zeros(len(find_prior_variances(result, design, block)))
     ones[places] = 1.0
     x = ones.reshape([axis.n for axis in axes])
-    added = len(axes) - len(design.axes)
     for k, (axis, covariance) in enumerate(zip(axes, result.make_covariances(block), strict=True)):
         if covariance is not None:
             x = np.moveaxis(np.tensordot(covariance, x, axes=(1, k)), 0, k)
-        elif k >= added and design.axes[k - added].precision is not None:
+        elif isinstance(axis, Known):
             flat = np.moveaxis(x, k, 0)
-            solved = sp.linalg.spsolve(sp.csc_matrix(axis.pieces[0]), flat.reshape(axis.n, -1))
-            x = np.moveaxis(np.asarray(solved).reshape(flat.shape), 0, k)
+            x = np.moveaxis(axis.spread(flat.reshape(axis.n, -1)).reshape(flat.shape), 0, k)
     return (float(diagonal.sum()) - float(ones @ x.ravel()) / n) / (n - 1)

@@ -12,7 +12,8 @@ from scipy.special import chdtrc
 
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
-from bmtme.model.mixed.terms import quote_name
+from bmtme.model.mixed.terms import Axis, quote_name
+from bmtme.words import list_names
 
 if TYPE_CHECKING:
     from bmtme.results.mixed.fit import MixedFit
@@ -63,12 +64,18 @@ def compare_likelihoods(fit: MixedFit, other: MixedFit) -> pd.DataFrame:
         )
     statistic = 2.0 * (large.log_likelihood - small.log_likelihood)
     mixture = find_mixture(small.layout, large.layout, df)
-    note = mixture.note
+    notes = [mixture.note] if mixture.note else []
     if statistic < -1e-4:
-        worse = "the larger model fits worse: it is no extension of the other, or has not converged"
-        note = f"{note}; {worse}" if note else worse
+        notes.append("the larger model fits worse: it is no extension of the other, or has not converged")
     if not (fit.converged and other.converged):
-        note = f"{note}; not both have converged" if note else "not both have converged"
+        notes.append("not both have converged")
+    for one, what in ((large, "p is too large rather than too small"), (small, "p may be too small")):
+        untold = one.list_untold()
+        if untold:
+            notes.append(
+                f"the data do not tell {list_names(untold, 5)} apart, which the degrees of freedom count as parameters "
+                f"of the {'larger' if one is large else 'smaller'} model: {what}"
+            )
     statistic = max(statistic, 0.0)
     row = {
         "statistic": statistic,
@@ -76,7 +83,7 @@ def compare_likelihoods(fit: MixedFit, other: MixedFit) -> pd.DataFrame:
         "p": mixture.find_p(statistic),
         "p_plain": float(chdtrc(df, statistic)),
         "distribution": str(mixture),
-        "note": note,
+        "note": "; ".join(notes),
     }
     return pd.DataFrame([row])
 
@@ -127,7 +134,9 @@ def find_mixture(small: Layout, large: Layout, df: int) -> Mixture:
         old = [one for one in old if one not in parts]
         if not parts and shape.structure in ("", "diag"):
             variances += shape.k
-        elif len(parts) == 1 and shape.structure == "us" and shape.k == 2 and parts[0].at == shape.over:
+        elif (
+            len(parts) == 1 and shape.structure == "us" and shape.k == 2 and (shape.other or parts[0].at == shape.over)
+        ):
             steps.append(shape.k)
         elif not shape.is_regular(parts):
             unknown = True
@@ -155,6 +164,7 @@ class _Shape:
     k: int
     rest: frozenset[str]
     at: str
+    other: frozenset[str] = frozenset()  # the other axes of its part of a second column
 
     @classmethod
     def of(cls, design: Design) -> _Shape:
@@ -163,19 +173,25 @@ class _Shape:
         rest = frozenset(str(axis.axis) for axis in design.axes if not axis.axis.has_variance)
         for axis in design.axes:
             if axis.axis.has_variance:
-                return cls(design.name, axis.axis.structure, axis.axis.name, len(axis.levels), rest, at)
+                second = axis.axis.other
+                other = frozenset() if second is None else frozenset({str(Axis(second, "known"))})
+                return cls(design.name, axis.axis.structure, axis.axis.label, len(axis.levels), rest, at, other)
         return cls(design.name, "", "", 1, rest, at)
 
     def covers(self, part: _Shape) -> bool:
         """Whether another term is a special case of this one, or a part of a sum that is."""
         if not self.structure or (self.at and self.at != part.at):
             return False
-        main = part.rest in (self.rest, self.rest | {quote_name(self.over)})
+        main = part.rest in (self.rest, self.rest | {quote_name(self.over)}, self.other or self.rest)
         return main and (part.over in ("", self.over)) and part.at in ("", self.at, self.over)
+
+    def is_step(self, part: _Shape) -> bool:
+        """Whether another term is this one, of two levels with any covariance, less a level."""
+        return self.structure == "us" and self.k == 2 and (bool(self.other) or part.at == self.over)
 
     def is_regular(self, parts: list[_Shape]) -> bool:
         """Whether the sum of special cases lies inside this term: of full rank, and with factors that are told."""
         if self.structure == "fa" and any(part.structure == "fa" for part in parts):
             return False
         whole = any(part.structure or quote_name(self.over) in part.rest for part in parts)
-        return whole or sum(part.at == self.over for part in parts) == self.k
+        return whole or self.k == (len(parts) if self.other else sum(part.at == self.over for part in parts))

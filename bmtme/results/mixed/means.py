@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,19 +13,21 @@ import scipy.sparse as sp
 
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
-from bmtme.model.mixed.fixed import Fixed, as_category, decode, encode, make_frame
+from bmtme.model.mixed.fixed import Fixed, as_category, decode, encode, list_columns, make_frame, name_term
 from bmtme.model.mixed.parser import parse_random
 from bmtme.model.mixed.plots import sort_levels
 from bmtme.model.mixed.terms import IDENTITY, TRAIT, UNITS
-from bmtme.words import list_names, suggest
+from bmtme.words import list_names, some_names, suggest
 
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
 
-__all__ = ["Means", "predict_means"]
+__all__ = ["Means", "predict_means", "warn_of_ignored"]
 
 #: Rows of the table of combinations over which means are taken.
 MOST_ROWS = 1_000_000
+#: Columns that a reason names at most.
+MOST_NAMED = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +37,14 @@ class Means:
     Attributes
     ----------
     table : DataFrame
-        Levels, mean, se, estimable.
+        Levels, mean, se, estimable, note.
     combinations : (m, p + q) scipy.sparse.csr_matrix
     averaged, held, ignored : tuples of str
         Factors averaged over, covariates held at their mean, random terms left out.
+    sed : float
+        Standard error of a difference: square root of the mean variance over all pairs; NaN of fewer than two.
+    term : str
+        The fixed term over these factors alone, if there is one.
     """
 
     table: pd.DataFrame
@@ -45,6 +52,8 @@ class Means:
     averaged: tuple[str, ...]
     held: tuple[str, ...]
     ignored: tuple[str, ...]
+    sed: float
+    term: str
 
 
 def predict_means(classify: str, fixed: Fixed, layout: Layout, result: REML) -> Means:
@@ -66,13 +75,14 @@ def predict_means(classify: str, fixed: Fixed, layout: Layout, result: REML) -> 
             f"Means of {classify} would be taken over the traits {list_names(layout.trait.levels)}, which are in "
             f"different units: name {TRAIT}:{classify}."
         )
+    coded = _list_coded(layout)
     rest = {
-        name: list(map(str, frame[name].cat.categories))
+        name: _read_levels(frame[name])
         for name in frame.columns
-        if isinstance(frame[name].dtype, pd.CategoricalDtype) and name not in own
+        if name not in own and (_is_factor(frame[name]) or name in coded)
     }
     numeric = [name for name in frame.columns if name not in rest and name not in own]
-    forced = [name for name in frame.columns if name in own and not _is_factor(frame[name])]
+    forced = [name for name in frame.columns if name not in numeric and not _is_factor(frame[name])]
     grid = {**own, **rest}
     sizes = [len(levels) for levels in grid.values()]
     n, m = int(np.prod(sizes, dtype=float)), int(np.prod([len(levels) for levels in own.values()], dtype=float))
@@ -112,7 +122,55 @@ def predict_means(classify: str, fixed: Fixed, layout: Layout, result: REML) -> 
     variances = np.concatenate([np.diag(result.covariance_of(K[k : k + 500])) for k in range(0, m, 500)])
     table["se"] = np.where(estimable, np.sqrt(np.maximum(variances, 0.0)), np.nan)
     table["estimable"] = estimable
-    return Means(table, K, tuple(rest), tuple(numeric), tuple(ignored))
+    table["note"] = _explain_gaps(K, layout, result)
+    sed = _find_difference(K[np.flatnonzero(estimable)], variances[estimable], result)
+    return Means(table, K, tuple(rest), tuple(numeric), tuple(ignored), sed, _find_term(names, layout))
+
+
+def warn_of_ignored(means: Means, layout: Layout) -> None:
+    """Warn of random terms over one of the factors that are left out, as they have others, too."""
+    own = set(means.table.columns)
+    partly = [
+        design.name
+        for design in layout.random
+        if design.name in means.ignored and not own.isdisjoint(axis.axis.name for axis in design.axes)
+    ]
+    if partly:
+        warnings.warn(
+            f"these means leave out {list_names(partly)}, whose effects stand at zero: to have them in, name all their "
+            "factors.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _explain_gaps(K: sp.csr_matrix, layout: Layout, result: REML) -> list[str]:
+    """Why each mean is missing, or nothing."""
+    problem = result.problem
+    leaning: dict[int, list[str]] = {}
+    for row, column in zip(*problem.find_leanings(K[:, : problem.p]), strict=True):
+        leaning.setdefault(int(row), []).append(layout.columns.names[column])
+    return [
+        f"not estimable: no data tell {some_names(leaning[row], MOST_NAMED)}" if row in leaning else ""
+        for row in range(K.shape[0])
+    ]
+
+
+def _find_difference(K: sp.csr_matrix, variances: np.ndarray, result: REML) -> float:
+    """Square root of the mean variance of a difference of two means, 2 (tr V - 1'V1 / m) / (m - 1)."""
+    m = K.shape[0]
+    if m < 2:
+        return np.nan
+    total = float(result.covariance_of(sp.csr_matrix(np.ones((1, m))) @ K)[0, 0])
+    return float(np.sqrt(max(2.0 * (variances.sum() - total / m) / (m - 1), 0.0)))
+
+
+def _find_term(names: list[str], layout: Layout) -> str:
+    """The fixed term over these factors alone, if there is one."""
+    for term in layout.columns.spec.term_slices:
+        if {name for factor in term.factors for name in list_columns(factor)} == set(names):
+            return name_term(term)
+    return ""
 
 
 def _read_names(classify: str, fixed: Fixed, layout: Layout) -> list[str]:
@@ -134,6 +192,19 @@ def _read_names(classify: str, fixed: Fixed, layout: Layout) -> list[str]:
     return names
 
 
+def _list_coded(layout: Layout) -> set[str]:
+    """Columns of which the fixed formula makes factors, numbers in C() among them."""
+    factors = {factor for term in layout.columns.spec.term_slices for factor in term.factors}
+    return {name for f in factors if decode(f) not in layout.columns.covariates for name in list_columns(f)}
+
+
+def _read_levels(column: pd.Series) -> list[str]:
+    """Levels of a factor, or of numbers that are taken as one."""
+    if _is_factor(column):
+        return list(map(str, column.cat.categories))
+    return list(map(str, sorted(column.unique())))
+
+
 def _is_factor(column: pd.Series) -> bool:
     return isinstance(column.dtype, pd.CategoricalDtype)
 
@@ -142,18 +213,18 @@ def _list_levels(name: str, frame: pd.DataFrame, layout: Layout) -> list[str]:
     """Levels of a factor that means are of: those of the fixed part, or of all random terms with it."""
     if name in frame.columns:
         if _is_factor(frame[name]):
-            return list(map(str, frame[name].cat.categories))
+            return _read_levels(frame[name])
         if any(decode(factor) == name for term in layout.columns.spec.term_slices for factor in term.factors):
             raise UsageError(
                 f"Means of {name!r} cannot be taken: it is a covariate. In the fixed formula C({name}) makes a factor "
                 "of it."
             )
-        return list(sort_levels({f"{value:g}" for value in frame[name].unique()}))
+        return _read_levels(frame[name])
     if name == TRAIT and layout.trait is not None:
         return list(layout.trait.levels)
     found: set[str] = set()
     for design in layout.random:
-        found |= {level for axis in design.axes if axis.axis.name == name for level in axis.levels}
+        found |= {level for axis in design.axes if axis.axis.label == name for level in axis.levels}
         found |= {level for other, level in design.levels.items() if other == name}
     return list(sort_levels(found))
 
@@ -171,7 +242,7 @@ def _make_matrix(layout: Layout, frame: pd.DataFrame) -> sp.csr_matrix:
 def _place_effects(design: Design, levels: pd.DataFrame, own: Collection[str], q: int) -> sp.csr_matrix | None:
     """The effects of a term that belong to each row, or None where it has other factors, too, or none of `own`."""
     places = design.levels
-    names = [axis.axis.name for axis in design.axes]
+    names = [axis.axis.label for axis in design.axes]
     if not set(names) | set(places) <= set(levels.columns) or set(own).isdisjoint([*names, *places]):
         return None
     inside = np.ones(len(levels), dtype=bool)

@@ -53,7 +53,10 @@ def make_problem(layout: Layout) -> Problem:
         If a random term cannot be told from the fixed part, the residual or another term.
     DataError
     """
-    terms = tuple(Term(design.name, make_axes(design), design.cells) for design in layout.random)
+    terms = tuple(
+        Term(design.name, make_axes(design), design.cells if design.matrix is None else design.matrix)
+        for design in layout.random
+    )
     sections = []
     for design in layout.residual:
         rows = np.flatnonzero(design.cells >= 0)
@@ -66,8 +69,8 @@ def make_problem(layout: Layout) -> Problem:
 
 
 def _is_plain(design: Design) -> bool:
-    """Whether its effects are independent with one variance."""
-    return all(levels.axis.structure == "identity" for levels in design.axes)
+    """Whether its effects are independent with one variance, each of some records alike."""
+    return design.matrix is None and all(levels.axis.structure == "identity" for levels in design.axes)
 
 
 def _refuse_twins(layout: Layout) -> None:

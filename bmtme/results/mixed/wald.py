@@ -58,6 +58,7 @@ def tabulate_wald(layout: Layout, result: REML) -> pd.DataFrame:
     """
     fixed = _read_fixed(layout, result)
     moments = _find_moments(result) if _count_operations(result) <= AFFORDABLE else None
+    strata = _list_strata(layout, result) if moments is None else []
     rows = []
     names = list(fixed.terms)
     for k, name in enumerate(names):
@@ -74,7 +75,7 @@ def tabulate_wald(layout: Layout, result: REML) -> pd.DataFrame:
             if moments is not None:
                 den, scale = _match_moments(H, *moments)
             else:
-                den, scale = _count_contained(layout, result, own), 1.0
+                den, scale = min(den for constant, den in strata if constant[own].all()), 1.0
             if not ending:
                 row["wald"] = wald
             row |= {f"f{ending}": wald / len(own), f"den_df{ending}": den}
@@ -170,18 +171,20 @@ def _match_moments(H: np.ndarray, slopes: np.ndarray, spread: np.ndarray) -> tup
     return den, den / (mean * (den - 2))
 
 
-def _count_contained(layout: Layout, result: REML, own: np.ndarray) -> float:
-    """Levels of the random term within which a fixed one is constant, less the fixed columns that are, too."""
+def _list_strata(layout: Layout, result: REML) -> list[tuple[np.ndarray, float]]:
+    """Of the residual and each random term of all records: the fixed columns (r,) that are constant within its levels.
+
+    Beside them its degrees of freedom, the levels less these columns.
+    """
     problem = result.problem
     X = sp.csc_matrix(problem.X[:, problem.kept])
-    found = [float(problem.n - problem.rank)]
+    found = [(np.ones(problem.rank, dtype=bool), float(problem.n - problem.rank))]
     for design in layout.random:
-        inside = np.flatnonzero(design.cells >= 0)
-        levels, codes = np.unique(design.cells[inside], return_inverse=True)
-        constant = _find_constant(X[inside], codes, len(levels))
-        if constant[own].all() and len(inside) == problem.n:
-            found.append(float(len(levels) - constant.sum()))
-    return max(min(found), 1.0)
+        if (design.cells >= 0).all():
+            levels, codes = np.unique(design.cells, return_inverse=True)
+            constant = _find_constant(X, codes, len(levels))
+            found.append((constant, max(float(len(levels) - constant.sum()), 1.0)))
+    return found
 
 
 def _find_constant(X: sp.csc_matrix, codes: np.ndarray, n: int) -> np.ndarray:

@@ -1,10 +1,16 @@
 """Mixed model equations against the model written out: likelihood, slopes, solutions, errors."""
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import bmtme
+from bmtme.engines.mixed.axes import Identity, Known, Variance
 from bmtme.engines.mixed.equations import Equations
+from bmtme.engines.mixed.problem import Problem, Section, Term
 from bmtme.engines.mixed.start import find_ranges
 from bmtme.linalg.sparse import SparseCholesky
 from bmtme.testing.dense_mixed import DenseCholesky, DenseMixed
@@ -18,7 +24,8 @@ def draw_phi(problem, rng):
 
 @pytest.mark.parametrize("cholesky", [DenseCholesky, SparseCholesky])
 @pytest.mark.parametrize("case", CASES)
-def test_equations_are_the_model(case, cholesky):
+def test_equations_are_the_model(case, cholesky, monkeypatch):
+    monkeypatch.setattr("bmtme.engines.mixed.equations.SOLVED", 60)  # a few columns at a time
     rng = np.random.default_rng(5)
     problem = CASES[case](rng)
     twin, equations = DenseMixed(problem), Equations(problem, cholesky)
@@ -40,6 +47,10 @@ def test_equations_are_the_model(case, cholesky):
         K[:, np.setdiff1d(np.arange(problem.p), problem.kept)] = 0.0
         kept = np.delete(K, np.setdiff1d(np.arange(problem.p), problem.kept), axis=1)
         np.testing.assert_allclose(equations.find_covariance(sp.csr_matrix(K)), kept @ errors @ kept.T, atol=1e-9)
+        P = twin.project(phi)
+        shares, own = equations.find_deletions(phi)
+        np.testing.assert_allclose(shares, P @ problem.y, atol=1e-8)
+        np.testing.assert_allclose(own, np.diag(P), atol=1e-9)
 
 
 def test_orders_agree():
@@ -65,3 +76,23 @@ def test_singular_equations_have_no_likelihood():
     problem = CASES["spatial"](np.random.default_rng(8))
     phi = np.full(Equations(problem, DenseCholesky).count, 400.0)
     assert Equations(problem, DenseCholesky).evaluate(phi).log_likelihood == -np.inf
+
+
+def test_memory_is_known_beforehand():
+    """What a fit takes at its most, of arrays, is about what the equations say before they are factored."""
+    pop = bmtme.simulate_selection(animals=500, generations=3, seed=2)
+    inverse = bmtme.pedigree_inverse(pop.pedigree)
+    n = len(pop.frame)
+    axes = (Variance(), Known(inverse.matrix, inverse.log_determinant, 1.0))
+    units = Section("units", np.arange(n), (Variance(), Identity(n)))
+    problem = Problem(pop.frame["weight"].to_numpy(), np.ones((n, 1)), (Term("animal", axes, np.arange(n)),), (units,))
+    Equations(problem).evaluate(np.zeros(2))  # compiled
+    problem = replace(problem)
+    tracemalloc.start()
+    try:
+        equations = Equations(problem)
+        equations.evaluate(np.zeros(2))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.75 < equations.memory / peak < 1.33

@@ -63,6 +63,8 @@ MODELS |= {
     "corners-diagonal": (CORNERS, {"shape": "diagonal", "identity": True, **UNEVEN}),
     "corners-related": (CORNERS, {"shape": "full", **UNEVEN}),
 }
+#: Each sampler with one model is among the quick tests.
+QUICK = {sweep_gibbs: "standard", sweep_stepwise: "diagonal", sweep_collapsed: "unstructured"}
 
 
 @functools.cache
@@ -81,8 +83,14 @@ def check(comparison, at_least):
     assert comparison.p_value > LEVEL, str(comparison)
 
 
-@pytest.mark.parametrize("run", [sweep_gibbs, sweep_stepwise, sweep_collapsed], ids=lambda run: run.__name__)
-@pytest.mark.parametrize("name", ["unstructured", "diagonal", "standard"])
+@pytest.mark.parametrize(
+    "name, run",
+    [
+        pytest.param(name, run, id=f"{name}-{run.__name__}", marks=() if QUICK.get(run) == name else pytest.mark.slow)
+        for name in ("unstructured", "diagonal", "standard")
+        for run in (sweep_gibbs, sweep_stepwise, sweep_collapsed)
+    ],
+)
 def test_sweeps_leave_the_joint_distribution(name, run):
     check(compare(name, run), 150)
 
@@ -102,7 +110,10 @@ def test_several_augmentations_a_sweep(run):
     check(compare("unstructured", run_with_inner), 150)
 
 
-@pytest.mark.parametrize("name", ["corners", "corners-diagonal", "corners-related"])
+@pytest.mark.parametrize(
+    "name",
+    ["corners-related", *[pytest.param(name, marks=pytest.mark.slow) for name in ("corners", "corners-diagonal")]],
+)
 def test_mirror_moves_leave_the_joint_distribution(name):
     """Accepted in a good part of the replicates, between trajectories with an uneven centre and metric."""
     accepted = []

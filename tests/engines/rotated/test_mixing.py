@@ -20,7 +20,9 @@ def genetics_of_unrelated_lines():
     return sim.frame.drop(index=sim.frame.index[::6]), sim.relationship
 
 
-@pytest.mark.parametrize("make", [residuals_of_few_lines, genetics_of_unrelated_lines])
+@pytest.mark.parametrize(
+    "make", [residuals_of_few_lines, pytest.param(genetics_of_unrelated_lines, marks=pytest.mark.slow)]
+)
 def test_variances_near_zero(make):
     frame, relationship = make()
     trial = Trial.from_frame(frame, line="line", env="env", traits=["T1", "T2"], rep="rep")

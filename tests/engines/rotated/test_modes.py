@@ -66,7 +66,7 @@ def search(trial, relationship, model=None):
     return problem, observed, find_modes(problem, observed, np.random.SeedSequence(1))
 
 
-@pytest.mark.parametrize("missing", [0.0, 0.15])
+@pytest.mark.parametrize("missing", [pytest.param(0.0, marks=pytest.mark.slow), 0.15])
 def test_likelier_mode_is_found(missing):
     """An environment where the traits are nearly copies: the residual covariance as tight as it is far likelier."""
     for seed in range(3):

@@ -274,7 +274,7 @@ IDENTITY = bmtme.Relationship.identity(["g1", "g3", "G02"])
         ({"plots": FIELD.iloc[:0]}, DataError, "no rows"),
         ({"plots": FIELD.assign(n=0.0), "weights": "n"}, DataError, "weight 'n' of the table is 0"),
         ({"fixed": "yield ~ log(height - 5)", "plots": FIELD.fillna(6.0)}, DataError, "no finite value"),
-        ({"fixed": "yield ~ foo(height)", "plots": FIELD.fillna(6.0)}, DataError, "'foo' is not defined"),
+        ({"fixed": "yield ~ np.foo(height)", "plots": FIELD.fillna(6.0)}, DataError, "no attribute 'foo'"),
     ],
 )  # fmt: skip
 def test_what_is_refused(words, error, message):
@@ -290,6 +290,9 @@ def test_what_is_refused(words, error, message):
         ("yield", "has no response"),
         ("~ site", "has no response"),
         ("yield ~ (site", "cannot be read"),
+        ("lgo(yield) ~ site", "has a function lgo(), which there is not. Did you mean 'log'? There are C, "),
+        ("cbind(yield, height) ~ trait", "Several traits are written as in 'A + B ~ trait'"),
+        ("yield ~ as.factor(site)", "C(x) makes a factor of numbers"),
         ("yield ~ (1|gen)", "are written x in the random formula"),
         ("yield ~ site | gen", "for the residual formula"),
     ],

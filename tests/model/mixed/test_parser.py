@@ -57,6 +57,9 @@ def test_a_formula_term_by_term():
             Term((Axis("site", "fa", 2), Axis("g"))),
         )
     )
+    pair = parse_random("us(id,`my dam`):known(id)")
+    assert pair == Random((Term((Axis("id", "us", other="my dam"), Axis("id", "known"))),))
+    assert str(pair) == "us(id, `my dam`):known(id)"
     assert hash(part) == hash(parse_random(part))
     assert parse_random(None) == parse_random(" ") == Random()
 
@@ -98,6 +101,10 @@ def test_sections_are_one_value_however_they_are_written():
         ('at(site, "A):row', 10, "opened and not closed"),
         ("us(site, 2)", 10, "takes a name alone"),
         ("us(2)", 4, "needs the name of a column"),
+        ("diag(id, dam):known(id)", 10, "a number is expected"),
+        ("us(id, id):known(id)", 1, "two different columns"),
+        ("a + us(id, dam)", 5, "write us(id, dam):known(id)"),
+        ("us(trait):us(id, dam):known(id)", 1, "share a relationship"),
         ("gen + plot#", 11, "back-quotes"),
     ],
 )

@@ -25,6 +25,8 @@ class Dense:
             Z = np.zeros((n, len(G)))
             inside = np.flatnonzero(design.cells >= 0)
             Z[inside, design.cells[inside]] = 1.0
+            if design.matrix is not None:
+                Z = design.matrix.toarray()
             self.Z.append(Z)
             self.G.append(G)
         R = np.zeros((n, n))

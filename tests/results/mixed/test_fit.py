@@ -108,6 +108,9 @@ def test_residuals(fit, series):
     assert table["row_of_table"].tolist() == list(map(str, rows[order]))
     np.testing.assert_allclose(table["residual"], (dense.y - fitted)[order], atol=1e-8)
     np.testing.assert_allclose(table["observed"], table["fitted"] + table["residual"])
+    R = dense.V - sum(Z @ G @ Z.T for Z, G in zip(dense.Z, dense.G, strict=True))
+    left = np.diag(R @ dense.P @ R)
+    np.testing.assert_allclose(table["standardised"], table["residual"] / np.sqrt(left[order]), rtol=1e-6)
 
 
 def test_wald(fit):
@@ -172,6 +175,43 @@ def test_functions_of_parameters(simple, pair):
     assert pair.derive("-2 + exp(log(3)) ** 2").estimate == pytest.approx(7)
 
 
+def test_correlations(pair):
+    """Those of expressions, and as a square."""
+    table = pair.correlations("us(trait):units")
+    text = "us(trait):units[height, yield] / sqrt(us(trait):units[yield] * us(trait):units[height])"
+    r = pair.derive(text)
+    assert table[["a", "b"]].to_numpy().tolist() == [["yield", "height"]]
+    assert table["correlation"].item() == pytest.approx(r.estimate)
+    assert table["se"].item() == pytest.approx(r.se)
+    square = pair.correlation_matrix("us(trait):units")
+    assert (square.index.tolist(), square.loc["height", "yield"]) == (["yield", "height"], table["correlation"].item())
+    with pytest.raises(UsageError, match="has no correlations between levels"):
+        pair.correlations("diag(trait):line")
+
+
+def test_correlations_of_factors():
+    """One factor of three levels is any covariance: the same correlations, with the same errors."""
+    rng = np.random.default_rng(12)
+    u = rng.multivariate_normal(np.zeros(3), [[1, 0.5, 0.6], [0.5, 1, 0.4], [0.6, 0.4, 1]], 40)
+    rows = [(f"s{s}", f"L{j}", u[j, s] + rng.normal(0, 0.7)) for j in range(40) for s in range(3) for _ in range(2)]
+    plots = pd.DataFrame(rows, columns=["site", "line", "y"])
+    us, fa = (mixed.Model("y ~ site", f"{what}:line").fit(plots) for what in ("us(site)", "fa(site, 1)"))
+    assert us.log_likelihood == pytest.approx(fa.log_likelihood, abs=1e-6)
+    one, two = us.correlations("us(site):line"), fa.correlations("fa(site, 1):line")
+    pd.testing.assert_frame_equal(one, two, rtol=1e-3)
+
+
+def test_what_cannot_be_told_is_refused(series):
+    """One mean of each line at each site: variances of lines at sites and of residuals are one."""
+    means = series.dropna(subset=["yield"]).groupby(["site", "line"], as_index=False)["yield"].mean()
+    two = mixed.Model("yield ~ site", "us(site):line", "units | site").fit(means)
+    for ask in (two.heritability, two.correlations, lambda term: two.heritability(term, "cullis")):
+        with pytest.raises(UsageError, match=r"cannot be told: the data do not tell 'us\(site\):line"):
+            ask("us(site):line")
+    one = mixed.Model("yield ~ site", "line", "units").fit(means)
+    assert "the degrees of freedom count as parameters of the larger model" in two.lrt(one)["note"].item()
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
@@ -228,6 +268,28 @@ def test_means_contain_terms_over_what_is_averaged(series):
     np.testing.assert_allclose(table["mean"], each.groupby("line")["mean"].mean()[table["line"]], rtol=1e-9)
 
 
+def test_numbers_of_a_factor_are_averaged(series):
+    """A year as a number in C() is a factor like any other: means of others are over its levels, not at its mean."""
+    plots = series.assign(year=np.where(series["site"] == "S", 2021, 2019))
+    text, number = (mixed.Model(f"yield ~ {year} + stand", "line").fit(plots) for year in ("site", "C(year)"))
+    np.testing.assert_allclose(number.predict("line")["mean"], text.predict("line")["mean"], rtol=1e-9)
+    assert number.predict("line").attrs["averaged"] == ("year",)
+    assert number.predict("year")["year"].tolist() == ["2019", "2021"]
+
+
+def test_differences_of_means(series):
+    """Their standard error over all pairs, and the least significant one by the F test's degrees of freedom."""
+    fit = mixed.Model("yield ~ site + line", "site:col").fit(series)
+    table, covariance = fit.predict("line", cov=True)
+    m = len(table)
+    squares = [covariance[i, i] + covariance[j, j] - 2 * covariance[i, j] for i in range(m) for j in range(i)]
+    assert table.attrs["sed"] == pytest.approx(math.sqrt(np.mean(squares)))
+    df = fit.wald().set_index("term").loc["line", "den_df"]
+    assert table.attrs["lsd_df"] == df
+    assert table.attrs["lsd"] == pytest.approx(scipy.stats.t.ppf(0.975, df) * table.attrs["sed"])
+    assert "lsd" not in mixed.Model("yield ~ site", "line").fit(series).predict("line").attrs
+
+
 def test_means_of_a_factor_never_mix_traits(pair):
     with pytest.raises(UsageError, match=r"taken over the traits .* different units: name trait:site"):
         pair.predict("site")
@@ -245,6 +307,8 @@ def test_means_that_are_not_estimable(series):
     lost = (table["site"] == "S") & (table["line"] == "L3")
     assert table["estimable"].tolist() == (~lost).tolist()
     assert table["mean"].isna().tolist() == lost.tolist()
+    assert table["note"][lost].tolist() == ["not estimable: no data tell site[S]:line[T.L3]"]
+    assert (table["note"][~lost] == "").all()
     cells = plots.dropna(subset=["yield"]).groupby(["site", "line"])["yield"].mean()
     found = table[~lost].set_index(["site", "line"])["mean"]
     np.testing.assert_allclose(found, cells[found.index])  # of a full factorial they are the cells' means
@@ -295,6 +359,8 @@ def test_randomised_blocks():
     assert record == pytest.approx(g / (g + ms_rest), rel=1e-4)
     assert mean == pytest.approx(g / (g + ms_rest / K), rel=1e-4)
     assert cullis == pytest.approx(mean, rel=1e-4)  # the same in balanced trials
+    said = [random.heritability("line", kind)["denominator"].item() for kind in ("record", "mean", "cullis")]
+    assert said == ["line + units", "line + units / 4", "variance of a difference"]
     table = random.predict("line")
     shrunk = y.mean() + mean * (y.mean(1) - y.mean())
     np.testing.assert_allclose(table["mean"], shrunk, rtol=1e-4)
@@ -566,6 +632,9 @@ def test_the_words_of_an_animal_model():
     assert set(model.known) == {"animal", "mother"}
     several = mixed.Model.animal("w + z ~ trait", pedigree)
     assert (str(several.random), str(several.residual)) == ("us(trait):known(id)", "us(trait):units")
+    for words, fixed in (({"maternal": "correlated"}, "w + z ~ trait"), ({"maternal": "yes"}, "w ~ 1")):
+        with pytest.raises(UsageError, match="maternal"):
+            mixed.Model.animal(fixed, pedigree, dam="mother", **words)
     with pytest.raises(UsageError, match="needs dam="):
         mixed.Model.animal("w ~ 1", pedigree, maternal=True)
     with pytest.raises(UsageError, match="known must be a dict"):
@@ -574,6 +643,58 @@ def test_the_words_of_an_animal_model():
         mixed.Model("w ~ 1", "known(id)", known={"id": 3})
     assert repr(mixed.Model("w ~ 1", "x")) == "Model('w ~ 1', random='x', residual='units')"
     assert bmtme.mixed.Model is mixed.Model
+
+
+@pytest.fixture(scope="module")
+def mothers() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Animals with direct and maternal effects, correlated by -0.4, and their pedigree."""
+    rng = np.random.default_rng(3)
+    pedigree = bmtme.simulate_selection(30, 3, keep_males=0.3, keep_females=0.8, seed=4).pedigree
+    A = bmtme.pedigree_relationship(pedigree)
+    u = np.linalg.cholesky(A.matrix) @ rng.standard_normal((len(A.lines), 2))
+    u = pd.DataFrame(u @ np.linalg.cholesky([[1, -0.3], [-0.3, 0.5]]).T, index=A.lines)
+    frame = pedigree[pedigree["dam"] != "0"].reset_index(drop=True)
+    y = 5 + u[0][frame["id"]].to_numpy() + u[1][frame["dam"]].to_numpy() + rng.normal(0, 0.8, len(frame))
+    return frame.assign(y=y), pedigree
+
+
+def test_direct_and_maternal_effects_with_their_covariance(mothers):
+    frame, pedigree = mothers
+    model = mixed.Model.animal("y ~ 1", pedigree, id="id", dam="dam", maternal="correlated")
+    assert str(model.random) == "us(id, dam):known(id) + dam"
+    fit = model.fit(frame)
+    dense = Dense(fit)
+    assert fit.converged
+    assert fit.log_likelihood == pytest.approx(dense.log_likelihood, abs=1e-7)
+    rows, n = np.arange(len(frame)), len(pedigree)
+    wanted = np.zeros((len(frame), 2 * n))
+    place = dict(zip(pedigree["id"], range(n), strict=True))
+    wanted[rows, frame["id"].map(place)] = wanted[rows, n + frame["dam"].map(place).to_numpy()] = 1.0
+    levels = [place[name] for name in fit.layout.random[0].axes[1].levels]
+    np.testing.assert_array_equal(dense.Z[0], wanted[fit.layout.rows][:, [*levels, *(n + k for k in levels)]])
+    table = fit.blup("us(id, dam):known(id)")
+    u, pev = dense.effects(0)
+    np.testing.assert_allclose(table["blup"], u, atol=1e-7)
+    np.testing.assert_allclose(table["pev"], np.diag(pev), rtol=1e-6, atol=1e-9)
+    assert table["effect"].tolist() == ["id"] * n + ["dam"] * n
+    offspring = frame["dam"].value_counts()
+    assert table["n"][n:].tolist() == [offspring.get(name, 0) for name in table["id"][n:]]
+    assert fit.correlations("us(id, dam):known(id)")[["a", "b"]].to_numpy().tolist() == [["id", "dam"]]
+    ratio = fit.heritability("us(id, dam):known(id)")
+    assert ratio["denominator"].tolist() == ["us(id, dam):known(id)[id] + units"]
+
+
+def test_tests_of_maternal_effects(mothers):
+    """Their covariance lies inside, their variance at the boundary."""
+    frame, pedigree = mothers
+    known = {"id": pedigree, "dam": pedigree}
+    both = mixed.Model.animal("y ~ 1", pedigree, id="id", dam="dam", maternal="correlated").fit(frame)
+    apart = mixed.Model("y ~ 1", "known(id) + known(dam) + dam", known=known).fit(frame)
+    none = mixed.Model("y ~ 1", "known(id) + dam", known={"id": pedigree}).fit(frame)
+    assert both.lrt(apart)["distribution"].item() == "chi2(1)"
+    assert both.lrt(none)["distribution"].item() == "0.5 chi2(1) + 0.5 chi2(2)"
+    with pytest.raises(UsageError, match="neither is a part of the other"):
+        both.lrt(mixed.Model("y ~ 1", "dam + sire").fit(frame))
 
 
 def test_compiling_is_announced(series, monkeypatch, capsys):
@@ -585,6 +706,25 @@ def test_compiling_is_announced(series, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     model.fit(series, progress=True)
     assert "REML: evaluation" in capsys.readouterr().err
+
+
+def test_the_size_is_known_before_the_start(series, monkeypatch, capsys):
+    from bmtme.linalg.sparse import SparseCholesky
+
+    model = mixed.Model("yield ~ site", "line")
+    monkeypatch.setattr("bmtme.results.mixed.search.is_compiled", lambda: True)
+    monkeypatch.setattr("bmtme.results.mixed.search.LARGE", 0)
+    fit = model.fit(series)
+    first = fit.result.equations
+    said = capsys.readouterr().err
+    assert said == f"REML: {first.n} equations, {first.factor.fill} entries in their factor, about 1 MB of memory\n"
+    record = fit.record()
+    sizes = (first.n, first.factor.fill, first.memory)
+    assert (record["equations"], record["factor_entries"], record["memory_bytes"]) == sizes
+    monkeypatch.setattr("bmtme.results.mixed.search.measure_free_memory", lambda: 999)
+    monkeypatch.setattr(SparseCholesky, "factor", lambda *_: pytest.fail("factored"))
+    with pytest.raises(UsageError, match=r"about 1 MB of memory, of which 1 MB are free\. Give a relationship as a"):
+        model.fit(series)
 
 
 def test_a_folder_of_it(rich, tmp_path):

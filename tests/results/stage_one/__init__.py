@@ -1,0 +1,1 @@
+"""Stage one against models written out in full."""
