@@ -31,3 +31,5 @@ KEEP = ("auto", "all", "thin", "none")
 GENETIC, RECORD = PREDICTED = ("genetic", "record")
 #: Relationships of simulated lines.
 RELATIONSHIPS = ("compound", "blocks", "markers")
+#: What a folder with a mixed model's posterior says that it holds.
+POSTERIOR = "mixed posterior"

@@ -16,6 +16,7 @@ log|V| they take from log|C|, so that the likelihood is that of the records.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class Equations:
     problem : Problem
     cholesky : class
         Sparse Cholesky decomposition: of the pattern of C (sparse, lower triangle), with `factor`, `log_determinant`,
-        `solve`, `selected_inverse`, `fill`.
+        `solve`, `selected_inverse`, `fill`; for draws with `fork` and `draw`.
 
     Attributes
     ----------
@@ -218,6 +219,20 @@ class Equations:
         v = np.append(-solution, 1.0)
         sections = [W @ v for W in self.designs]
         return sections + [v[self._find_rows(b)] for b in range(len(sections), len(self.blocks))]
+
+    def fork(self) -> Equations:
+        """Other ones of the same problem, for another thread: what does not depend on phi is shared."""
+        other = copy.copy(self)
+        other.factor = self.factor.fork()
+        other._at = np.full(self.count, np.nan)
+        return other
+
+    def draw(self, phi: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Draws (N, k) of the solution given y and phi, with a flat prior of fixed effects; z (N, k) standard normal.
+
+        They are C^-1 r + L'^-1 z: see `find_effects` for their order.
+        """
+        return np.asarray(self.evaluate(phi, 0).solution[:, None] + self.factor.draw(z))
 
     def go_to(self, phi: np.ndarray) -> None:
         """Factor the equations at phi, if the last evaluation was elsewhere."""

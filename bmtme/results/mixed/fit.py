@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -19,7 +18,6 @@ from bmtme.model.mixed.terms import TRAIT, Random, Residual, Term
 from bmtme.results.mixed import effects, field, heritability, likelihood_ratio, means, wald
 from bmtme.results.mixed.components import Named, name_components, tabulate_components, write_notes
 from bmtme.results.mixed.expressions import evaluate
-from bmtme.words import list_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,7 +89,7 @@ class MixedFit:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be known of the estimates, a sentence each."""
-        notes = write_notes(self._named, self.result)
+        notes = write_notes(self.named, self.result)
         left = self.fixed_effects.loc[lambda table: table["note"] != "", "effect"].tolist()
         if left:
             shown = ", ".join(left[:5]) + (f" and {len(left) - 5:,} more" if len(left) > 5 else "")
@@ -133,7 +131,8 @@ class MixedFit:
         return -2.0 * self.log_likelihood + self.n_parameters * math.log(problem.n - problem.rank)
 
     @cached_property
-    def _named(self) -> tuple[Named, ...]:
+    def named(self) -> tuple[Named, ...]:
+        """The parameters by name, in the order of `components`."""
         return name_components(self.layout, self.result)
 
     @property
@@ -143,7 +142,12 @@ class MixedFit:
         Residual sections stand last, sorted by name; their term contains ``units``. `bound` is ``boundary`` for a
         variance of zero and for a covariance without full rank.
         """
-        return tabulate_components(self._named, self.result)
+        return tabulate_components(self.named, self.result)
+
+    def list_components(self) -> list[dict[str, Any]]:
+        """Names of the parameters in plain values, in the order of `components`."""
+        names = ("term", "parameter", "kind", "is_residual")
+        return [{name: getattr(each, name) for name in names} | {"levels": list(each.levels)} for each in self.named]
 
     @cached_property
     def fixed_effects(self) -> pd.DataFrame:
@@ -247,19 +251,7 @@ class MixedFit:
         found = means.predict_means(classify, self.fixed, self.layout, self.result)
         table = found.table
         table.attrs = {"averaged": found.averaged, "held": found.held, "ignored": found.ignored}
-        own = set(table.columns)
-        partly = [
-            design.name
-            for design in self.layout.random
-            if design.name in found.ignored and not own.isdisjoint(axis.axis.name for axis in design.axes)
-        ]
-        if partly:
-            warnings.warn(
-                f"these means leave out {list_names(partly)}, whose effects stand at zero: to have them in, name all "
-                "their factors.",
-                UserWarning,
-                stacklevel=2,
-            )
+        found.tell_ignored(self.layout, stacklevel=2)
         if not cov:
             return table
         covariance = self.result.covariance_of(found.combinations)
@@ -289,8 +281,8 @@ class MixedFit:
         ------
         UsageError
         """
-        value, slopes = evaluate(expression, self._named, self.result.estimates)
-        held = [each.place for each in self._named if not np.isfinite(self.result.components[each.place].se)]
+        value, slopes = evaluate(expression, self.named, self.result.estimates)
+        held = [each.place for each in self.named if not np.isfinite(self.result.components[each.place].se)]
         se = math.nan if np.any(slopes[held]) else float(self.result.derive(slopes)[0])
         return Derived(expression, value, se)
 
@@ -315,7 +307,7 @@ class MixedFit:
         ------
         UsageError
         """
-        return heritability.tabulate_heritability(term, kind, self.random, self.layout, self.result, self._named)
+        return heritability.tabulate_heritability(term, kind, self.random, self.layout, self.result, self.named)
 
     # --- the field ----------------------------------------------------------------------------------------------
 

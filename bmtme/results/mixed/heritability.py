@@ -19,7 +19,7 @@ from bmtme.results.mixed.effects import find_designs, find_prior_variances
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
 
-__all__ = ["KINDS", "tabulate_heritability"]
+__all__ = ["KINDS", "list_ratios", "tabulate_heritability"]
 
 KINDS = ("record", "mean", "cullis")
 
@@ -46,14 +46,35 @@ def tabulate_heritability(
     if not is_one_of(kind, KINDS):
         raise UsageError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {show(kind)}.")
     rows: list[tuple[str, str, float, float]] = []
+    if kind != "cullis":
+        for label, top, rest in list_ratios(term, kind, random, layout, named):
+            value, slopes = _divide(top, rest, result.estimates)
+            rows.append((label, kind, value, float(result.derive(slopes)[0])))
+        return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se"])
+    for place in find_designs(term, random, layout):
+        design = layout.random[place]
+        for level, records, _ in _list_strata(design, place, layout, named):
+            rows.append((level, kind, _find_cullis(design, place, layout, result, records), np.nan))
+    return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se"])
+
+
+def list_ratios(
+    term: str, kind: str, random: Random, layout: Layout, named: Sequence[Named]
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Heritabilities V / (V + rest) of a plot or an entry mean: level, and weights (r,) of V and of the rest.
+
+    Weights are of the engine's components.
+
+    Raises
+    ------
+    UsageError
+    """
+    found = []
     for place in find_designs(term, random, layout):
         design = layout.random[place]
         for level, records, variance in _list_strata(design, place, layout, named):
-            if kind == "cullis":
-                rows.append((level, kind, _find_cullis(design, place, layout, result, records), np.nan))
-                continue
-            rows += _find_ratios(design, layout, result, named, level, records, variance, kind)
-    return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se"])
+            found += _find_ratios(design, layout, named, level, records, variance, kind)
+    return found
 
 
 def _list_strata(
@@ -84,25 +105,26 @@ def _list_strata(
 def _find_ratios(
     design: Design,
     layout: Layout,
-    result: REML,
     named: Sequence[Named],
     level: str,
     records: np.ndarray,
     variance: int,
     kind: str,
-) -> list[tuple[str, str, float, float]]:
-    """Ratios with their errors, one for each residual variance that these records have."""
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Ratios, one for each residual variance that these records have; see `list_ratios`."""
     found = []
     for section, residual in _list_residuals(layout, named, records):
         inside = records & section[1]
-        parts = {variance: 1.0}
         share = 1.0 / _count_plots(design, inside, layout.weights) if kind == "mean" else 1.0
         others = {residual: share} | dict.fromkeys(_list_nuggets(design, layout, named, inside), share)
         if kind == "mean":
             others |= _find_interaction(design, layout, named, inside)
-        value, slopes = _divide(parts, others, result.estimates)
+        top, rest = np.zeros(len(named)), np.zeros(len(named))
+        top[variance] = 1.0
+        for place, weight in others.items():
+            rest[place] += weight
         label = ", ".join(dict.fromkeys(filter(None, [level, *section[0]])))
-        found.append((label, kind, value, float(result.derive(slopes)[0])))
+        found.append((label, top, rest))
     return found
 
 
@@ -178,13 +200,8 @@ def _find_interaction(design: Design, layout: Layout, named: Sequence[Named], re
     return found
 
 
-def _divide(parts: dict[int, float], others: dict[int, float], estimates: np.ndarray) -> tuple[float, np.ndarray]:
+def _divide(top: np.ndarray, rest: np.ndarray, estimates: np.ndarray) -> tuple[float, np.ndarray]:
     """V / (V + rest), and its slopes."""
-    top, rest = np.zeros(len(estimates)), np.zeros(len(estimates))
-    for place, weight in parts.items():
-        top[place] += weight
-    for place, weight in others.items():
-        rest[place] += weight
     a, b = float(top @ estimates), float(rest @ estimates)
     total = a + b
     return a / total, (top * b - rest * a) / total**2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,22 @@ class Means:
     averaged: tuple[str, ...]
     held: tuple[str, ...]
     ignored: tuple[str, ...]
+
+    def tell_ignored(self, layout: Layout, stacklevel: int) -> None:
+        """Warn of random terms over a named factor that are left out; `stacklevel` from the caller."""
+        own = set(self.table.columns)
+        partly = [
+            design.name
+            for design in layout.random
+            if design.name in self.ignored and not own.isdisjoint(axis.axis.name for axis in design.axes)
+        ]
+        if partly:
+            warnings.warn(
+                f"these means leave out {list_names(partly)}, whose effects stand at zero: to have them in, name all "
+                "their factors.",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
 
 
 def predict_means(classify: str, fixed: Fixed, layout: Layout, result: REML) -> Means:
