@@ -38,6 +38,7 @@ _WHERE = {
     "read_pedigree": "bmtme.data.relationship.pedigree_table",
     "find_families": "bmtme.data.relationship.pedigree_table",
     "find_clones": "bmtme.data.relationship.clones",
+    "deregress": "bmtme.data.deregression",
     "fit": "bmtme.pipeline",
     "Fit": "bmtme.results.fit",
     "load": "bmtme.results.fit",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from bmtme.cv.partitions import Partition
     from bmtme.cv.run import cross_validate
     from bmtme.cv.schemes import CV1, CV2
+    from bmtme.data.deregression import deregress
     from bmtme.data.markers.files import read_markers
     from bmtme.data.markers.genotypes import Markers
     from bmtme.data.markers.quality import duplicated_lines, filter_markers

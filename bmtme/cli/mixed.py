@@ -1,4 +1,4 @@
-"""``bmtme mixed``: a mixed model of plots by REML, from formulas."""
+"""``bmtme mixed``: a mixed model of plots by REML, or its posterior, from formulas."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmtme.choices import KEEP
 from bmtme.cli.arguments import (
     Parser,
     add_common_options,
@@ -16,6 +17,7 @@ from bmtme.cli.arguments import (
     file_name,
     settle_pedigree_options,
     split_names,
+    whole,
 )
 from bmtme.cli.inputs import check_optional_out, describe_file
 from bmtme.cli.objects import add_json_option, list_rows, say_object
@@ -25,12 +27,13 @@ from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
     from bmtme.results.mixed.fit import MixedFit
+    from bmtme.results.mixed.posterior import MixedPosterior
 
 USAGE = """\
 bmtme mixed PLOTS --fixed "yield ~ site"
                    [--random "site:gen + known(line)"]
                    [--residual "ar1(col):ar1(row) | site"]
-                   [--known line=A.csv] [--out DIR]"""
+                   [--known line=A.csv] [--posterior] [--out DIR]"""
 
 EPILOG = """\
 examples:
@@ -43,6 +46,8 @@ examples:
   bmtme mixed animals.csv --fixed "BWT + TARSUS ~ trait + trait:sex" \\
       --random "us(trait):known(id)" --residual "us(trait):units" \\
       --known id=pedigree.csv --out run
+  bmtme mixed plots.csv --fixed "yield ~ rep" --random "gen" --posterior \\
+      --draws 2000 --chains 4 --seed 1 --out post
 
 PLOTS is a table with a header and a row for each plot, in any order; a plot
 without a value keeps its place in the field. In --fixed a column of numbers is a
@@ -62,7 +67,18 @@ With --out, DIR holds:
   blup-TERM.csv      predicted effects of each random term, with reliabilities
   residuals.csv      of every value
   run.json           likelihood, formulas, the options and versions
+
+With --posterior, chains draw from the posterior, and DIR holds:
+  summary.csv        of every variance, covariance and correlation
+  fixed_effects.csv  fixed effects; effects-TERM.csv: of each random term
+  idata.nc           all draws, for ArviZ; bmtme.load(DIR) gives them in Python
+  run.json           formulas, priors, how the chains went, the options and versions
 """
+
+
+#: Options of the posterior and what holds where they are not given; of numbers the least, and what they are.
+DEFAULTS = {"draws": 2000, "chains": 4, "seed": 1, "keep_effects": "auto"}
+LENGTHS = {"draws": (1, "draws of each chain"), "chains": (1, "chains"), "seed": (0, "same seed, same numbers")}
 
 
 def add_command(commands: Any) -> None:
@@ -70,7 +86,7 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "mixed",
         help="fit a mixed model of plots by REML: designs, fields, pedigrees",
-        description="Fit a mixed model by restricted maximum likelihood.",
+        description="Fit a mixed model by restricted maximum likelihood, or draw from its posterior.",
         usage=USAGE,
         epilog=EPILOG,
     )
@@ -89,6 +105,13 @@ def add_command(commands: Any) -> None:
     group.add_argument("--weights", metavar="COL", help="column with weights, such as plots behind a mean")
     add_ids_option(group)
     add_pedigree_options(parser.add_argument_group("pedigree"))
+    group = parser.add_argument_group("posterior")
+    group.add_argument("--posterior", action="store_true", help="draw from the posterior, with weak priors")
+    for name, (least, text) in LENGTHS.items():
+        group.add_argument(f"--{name}", type=whole(least), metavar="N", help=f"{text} (default: {DEFAULTS[name]})")
+    group.add_argument(
+        "--keep-effects", choices=KEEP, help="effects of all draws, of 500 at most, or of none (default: auto)"
+    )
     add_json_option(parser)
     add_table_options(parser)
     add_common_options(parser, text="folder for the tables; new or empty", required=False)
@@ -100,6 +123,11 @@ def check(args: argparse.Namespace) -> None:
     parser: Parser = args.parser
     args.missing = split_names(parser, "--missing", args.missing)
     settle_pedigree_options(args)
+    for name, default in DEFAULTS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
+        elif not args.posterior:
+            parser.error(f"argument --{name.replace('_', '-')}: needs --posterior")
     files: dict[str, str] = {}
     for text in args.known or []:
         name, sign, file = (part.strip() for part in text.partition("="))
@@ -121,7 +149,10 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     model = Model(args.fixed, args.random, args.residual)  # formulas first: files may be large
     table = read_table(args.plots, name_format(args), args.sheet)
     known = {name: read_known(args, name, file) for name, file in args.known.items()}
-    fit = Model(model.fixed, model.random, model.residual, known).fit(table, args.weights)
+    model = Model(model.fixed, model.random, model.residual, known)
+    if args.posterior:
+        return run_posterior(args, model.posterior(table, weights=args.weights, **take_options(args)), out)
+    fit = model.fit(table, args.weights)
     if not fit.converged:
         complain(f"warning: the fit {fit.message}")
     if out is not None:
@@ -131,6 +162,27 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         say_object(args, out, **fit.record(), **tables)
         return 0
     say(describe_fit(fit, width()))
+    if out is not None:
+        say(f"\n{describe_files(out)}")
+    return 0
+
+
+def take_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of the posterior as arguments."""
+    return {name: getattr(args, name) for name in DEFAULTS}
+
+
+def run_posterior(args: argparse.Namespace, posterior: MixedPosterior, out: Path | None) -> int:
+    """Say what was drawn, and write all if that is wanted."""
+    from bmtme.report.mixed_posterior import describe_posterior
+
+    if out is not None:
+        posterior.write(out, describe_command(args), args.safe_text, args.xlsx)
+    if args.json:
+        tables = {name: list_rows(found) for name, found in posterior.tables().items()}
+        say_object(args, out, **posterior.run, **tables)
+        return 0
+    say(describe_posterior(posterior, width()))
     if out is not None:
         say(f"\n{describe_files(out)}")
     return 0
@@ -161,6 +213,11 @@ def write(fit: MixedFit, args: argparse.Namespace, out: Path) -> None:
     """Write the tables and the record, all or nothing."""
     from bmtme.results.mixed.storage import save_mixed
 
+    save_mixed(out, fit, describe_command(args), args.safe_text, args.xlsx)
+
+
+def describe_command(args: argparse.Namespace) -> dict[str, Any]:
+    """The command and its files, for the record."""
     files = {"plots": describe_file(args.plots)}
     files |= {f"known {name}": describe_file(path) for name, path in args.known.items()}
-    save_mixed(out, fit, {"command": args.words, "inputs": files}, args.safe_text, args.xlsx)
+    return {"command": args.words, "inputs": files}

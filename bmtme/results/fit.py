@@ -321,7 +321,7 @@ class Fit(Decisions):
 
 
 def load(folder: str | os.PathLike[str]) -> Fit | CrossValidation | MixedPosterior:
-    """Load a fit saved by `Fit.save` or by ``bmtme fit``; a cross-validation, or the posterior of a mixed model, likewise.
+    """Load a fit saved by `Fit.save` or by ``bmtme fit``; a cross-validation, or a mixed model's posterior, likewise.
 
     Raises
     ------

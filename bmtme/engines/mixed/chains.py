@@ -81,7 +81,7 @@ class Chain:
     seed : numpy.random.SeedSequence
     """
 
-    #: Proposals that are made before those that count, without `advance`.
+    #: Moves of `advance` before those that count.
     tune = 0
 
     def __init__(
@@ -226,7 +226,7 @@ class Hamiltonian(Chain):
         if not np.isfinite(self.here.log_likelihood):
             raise NumericalError("the posterior has no density where a chain starts.")
         slack, smooth = 0.0, math.log(FIRST_STEP)
-        for t in range(WARM_UP):
+        for t in range(self.tune):
             if stop.is_set():
                 return
             chance, _, _ = self.propose()

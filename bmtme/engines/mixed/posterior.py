@@ -200,8 +200,8 @@ def find_proposal(target: Target, start: np.ndarray) -> Proposal:
     if not climb.converged:
         worst = describe(problem, int(np.argmax(np.abs(climb.still_rising))))
         raise NumericalError(
-            f"the mode of the posterior was not found in {climb.evaluations} evaluations: the density still rises, most "
-            f"by {worst}. Give that term fewer parameters (corh or one variance in place of us or several variances)."
+            f"the mode of the posterior was not found in {climb.evaluations} evaluations: the density still rises, "
+            f"most by {worst}. Give that term fewer parameters (corh, or one variance, in place of us or several)."
         )
     H = np.zeros((target.count, target.count))
     for k, unit in enumerate(np.eye(target.count)):
@@ -218,8 +218,8 @@ def find_proposal(target: Target, start: np.ndarray) -> Proposal:
 def stretch_sides(target: Target, best: Evaluation, root: np.ndarray) -> np.ndarray:
     """Factors (2, k) by which the density falls more slowly than the normal, below and above the mode.
 
-    At delta standard deviations the factor is |delta| / sqrt(2 (log p(mode) - log p there)); the largest of some counts,
-    and never less than one.
+    At delta standard deviations the factor is |delta| / sqrt(2 (log p(mode) - log p there)); the largest of some
+    counts, and never less than one.
     """
     stretch = np.ones((2, target.count))
     for side, sign in enumerate((-1.0, 1.0)):

@@ -1,4 +1,4 @@
-"""Draws of a mixed model as labelled groups: posterior, effects, sample_stats, observed_data; and what is read of them."""
+"""Draws of a mixed model as labelled groups: posterior, effects, sample_stats, observed_data."""
 
 from __future__ import annotations
 

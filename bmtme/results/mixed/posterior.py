@@ -200,8 +200,8 @@ class MixedPosterior:
         """
         if not is_one_of(kind, KINDS):
             raise UsageError(
-                f"kind must be one of {list_names(KINDS)}, got {show(kind)}; Cullis' heritability, of errors at one set "
-                "of estimates, is that of MixedFit.heritability."
+                f"kind must be one of {list_names(KINDS)}, got {show(kind)}; Cullis' heritability, of errors at one "
+                "set of estimates, is that of MixedFit.heritability."
             )
         fit = self._need_fit("heritabilities")
         draws = self._draws.reshape(-1, len(self._named))
@@ -327,7 +327,9 @@ class MixedPosterior:
         faults = self._list_faults()
         verdict = "Do not lean on these numbers yet." if faults else "The numbers can be leaned on."
         k = "not to be told" if sampling["k_hat"] is None else f"{sampling['k_hat']:.2f}"
-        how = f"Sampled by {sampling['method']}, as Pareto k-hat of the proposal at the mode is {k} (0.7 at most is good)."
+        how = (
+            f"Sampled by {sampling['method']}, as Pareto k-hat of the proposal at the mode is {k} (good: 0.7 at most)."
+        )
         hardly = [name for name, note in zip(self._names, self._summary["note"], strict=True) if "hardly" in note]
         told = [f"The data hardly tell {list_names(hardly, 5)}."] if hardly else []
         around = "All chains are around one mode, that which REML leads to: another one would not be seen."
@@ -360,8 +362,8 @@ class MixedPosterior:
         diverged = sum(sampling["divergences"])
         if diverged > SOME_DIVERGED * settings["draws"] * settings["chains"]:
             faults.append(
-                f"{diverged:,} moves diverged: give terms whose variance is near zero, or whose correlation is near its "
-                "end, fewer parameters."
+                f"{diverged:,} moves diverged: give terms whose variance is near zero, or whose correlation is near "
+                "its end, fewer parameters."
             )
         return faults
 
@@ -391,10 +393,12 @@ class MixedPosterior:
         ------
         UsageError, MachineError
         """
-        self._save(folder, {}, safe_text, xlsx)
+        self.write(folder, {}, safe_text, xlsx)
 
-    def _save(self, folder: str | os.PathLike[str], run: dict[str, Any], safe_text: bool, xlsx: bool) -> None:
-        """As `save`, with further facts for run.json."""
+    def write(
+        self, folder: str | os.PathLike[str], run: dict[str, Any], safe_text: bool = False, xlsx: bool = False
+    ) -> None:
+        """As `save`, with further facts for run.json, such as the command and its files."""
         check_tables(safe_text, xlsx)
         save_result(folder, partial(self._write, {**self.run, **run}, safe_text, xlsx))
 
