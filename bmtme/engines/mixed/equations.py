@@ -279,8 +279,8 @@ def combine_coefficients(axes: tuple[Axis, ...], parts: list[np.ndarray]) -> tup
     for axis, phi in zip(axes, parts, strict=True):
         own, own_slopes = axis.coefficients(phi)
         # Kronecker products of a column with a column, and of columns with many: np.kron would take most of the time.
-        parts = slopes[:, None] * own[:, None], c[:, None, None] * own_slopes
-        slopes = np.concatenate([part.reshape(len(c) * len(own), -1) for part in parts], axis=1)
+        both = slopes[:, None] * own[:, None], c[:, None, None] * own_slopes
+        slopes = np.concatenate([each.reshape(len(c) * len(own), -1) for each in both], axis=1)
         c = np.outer(c, own).ravel()
     return c, slopes
 
