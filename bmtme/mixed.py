@@ -21,7 +21,7 @@ from bmtme.model.mixed.terms import At, Axis, Random, Residual, Term
 from bmtme.results.mixed.fit import Derived, MixedFit
 from bmtme.results.mixed.groups import collect_groups
 from bmtme.results.mixed.posterior import DerivedDraws, MixedPosterior
-from bmtme.results.mixed.sample import sample_posterior
+from bmtme.results.mixed.sample import make_target, sample_posterior
 from bmtme.results.mixed.search import find_estimates
 from bmtme.results.posterior import THINNED
 from bmtme.results.predictions import spread_evenly
@@ -264,9 +264,9 @@ class Model:
             f"draws={draws}, chains={chains}, keep_effects={keep_effects!r}",
         )
         places = {"all": np.arange(draws), "thin": spread_evenly(draws, max(1, THINNED // chains))}
-        sampled = sample_posterior(
-            fit, chosen, scales, draws, places.get(keep, np.zeros(0, int)), spawn_seeds(seed, chains), cores, progress
-        )
+        slots = places.get(keep, np.zeros(0, int))
+        target, seeds = make_target(fit, chosen, scales), spawn_seeds(seed, chains)
+        sampled = sample_posterior(target, fit.result.phi, draws, slots, seeds, cores, progress)
         run = {
             "model": {"fixed": str(self.fixed), "random": str(self.random), "residual": str(self.residual)},
             "settings": {

@@ -278,8 +278,10 @@ def combine_coefficients(axes: tuple[Axis, ...], parts: list[np.ndarray]) -> tup
     c, slopes = np.ones(1), np.zeros((1, 0))
     for axis, phi in zip(axes, parts, strict=True):
         own, own_slopes = axis.coefficients(phi)
-        slopes = np.hstack([np.kron(slopes, own[:, None]), np.kron(c[:, None], own_slopes)])
-        c = np.kron(c, own)
+        # Kronecker products of a column with a column, and of columns with many: np.kron would take most of the time.
+        both = slopes[:, None] * own[:, None], c[:, None, None] * own_slopes
+        slopes = np.concatenate([each.reshape(len(c) * len(own), -1) for each in both], axis=1)
+        c = np.outer(c, own).ravel()
     return c, slopes
 
 

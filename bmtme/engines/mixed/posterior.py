@@ -18,7 +18,7 @@ from bmtme.engines.mixed.equations import Equations, Evaluation
 from bmtme.engines.mixed.priors import AxisPrior, evaluate_prior, turn_factors
 from bmtme.engines.mixed.problem import Section, Term
 from bmtme.engines.mixed.reml import climb_likelihood
-from bmtme.engines.mixed.start import find_ranges
+from bmtme.engines.mixed.start import Ranges, find_ranges
 from bmtme.errors import NumericalError
 
 #: Degrees of freedom of the proposal: its tails must be longer than the posterior's.
@@ -60,9 +60,8 @@ class Target:
         self.evaluations = 0
 
     @cached_property
-    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
-        ranges = find_ranges(self.equations.problem)
-        return ranges.low, ranges.high
+    def _ranges(self) -> Ranges:
+        return find_ranges(self.equations.problem)
 
     @property
     def blocks(self) -> tuple[Section | Term, ...]:
@@ -76,7 +75,7 @@ class Target:
     def fork(self) -> Target:
         """The same for another thread."""
         other = Target(self.equations.fork(), self.priors)
-        other.__dict__["_ends"] = self._ends
+        other.__dict__["_ranges"] = self._ranges
         return other
 
     def evaluate_prior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
@@ -99,7 +98,7 @@ class Target:
         """
         self.evaluations += 1
         phi = np.asarray(phi, float)
-        low, high = self._ends
+        low, high = self._ranges.low, self._ranges.high
         with np.errstate(over="ignore", invalid="ignore"):
             prior, slopes = self.evaluate_prior(phi)
         if not np.isfinite(prior):
@@ -119,15 +118,20 @@ class Target:
 
     def draw(self, phi: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Draws (N, k) of fixed and random effects given phi; see `Equations.draw`."""
-        return self.equations.draw(np.clip(phi, *self._ends), z)
+        return self.equations.draw(np.clip(phi, self._ranges.low, self._ranges.high), z)
 
     def _curve_prior(self, phi: np.ndarray) -> np.ndarray:
-        """Minus the Hessian of the log prior (k, k), by differences."""
+        """How far the log prior bends (k, k), by differences: minus its Hessian, with absolute eigenvalues.
+
+        For a search: where the prior is no hill, a step is no longer than the bend allows.
+        """
+        units = self._ranges.units
         H = np.zeros((self.count, self.count))
-        for k, unit in enumerate(np.eye(self.count)):
-            up, down = (self.evaluate_prior(phi + sign * STEP * unit)[1] for sign in (1, -1))
-            H[k] = (down - up) / (2 * STEP)
-        return 0.5 * (H + H.T)
+        for k, step in enumerate(np.diag(STEP * units)):
+            up, down = (self.evaluate_prior(phi + sign * step)[1] for sign in (1, -1))
+            H[k] = (down - up) * units / (2 * STEP)
+        values, vectors = np.linalg.eigh(0.5 * (H + H.T))
+        return np.asarray((vectors * np.abs(values)) @ vectors.T / np.outer(units, units))
 
     def turn(self, phi: np.ndarray, mode: np.ndarray) -> np.ndarray:
         """phi with signs of factors as at the mode."""
@@ -177,9 +181,8 @@ class Proposal:
         e = np.abs(rng.standard_normal(k)) * np.sqrt(DF / rng.chisquare(DF))
         below, above = self.stretch
         side = rng.random(k) * (below + above) < above
-        return self.mode + self.root @ np.where(side, above * e, -below * e), -0.5 * (DF + k) * float(
-            np.log1p(e @ e / DF)
-        )
+        log_density = -0.5 * (DF + k) * float(np.log1p(e @ e / DF))
+        return self.mode + self.root @ np.where(side, above * e, -below * e), log_density
 
 
 def find_proposal(target: Target, start: np.ndarray) -> Proposal:

@@ -22,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.special import expit
 
 from bmtme.engines.mixed.axes import (
@@ -33,6 +34,9 @@ from bmtme.engines.mixed.axes import (
     FactorAnalytic,
     Unstructured,
 )
+
+#: Logarithms of a diagonal beyond this have no density that a number could hold.
+FARTHEST = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +85,14 @@ def evaluate_roots(prior: AxisPrior, phi: np.ndarray, scale: np.ndarray) -> tupl
 def evaluate_unstructured(axis: Unstructured, prior: AxisPrior, phi: np.ndarray) -> tuple[float, np.ndarray]:
     """Huang & Wand's prior, or LKJ's."""
     p, nu, A2 = axis.n, prior.nu, prior.scale**2
-    S, dS = axis.build(phi)
-    Q = axis.invert(phi)[0]
     i, j = axis.cells
     logs = phi[i == j]
+    if not (np.abs(logs) < FARTHEST).all():
+        return -np.inf, np.zeros(axis.count)
+    S, dS = axis.build(phi)
+    # By the factor, as a covariance that is singular to rounding has a density, too.
+    Li = solve_triangular(axis.factor(phi), np.eye(p), lower=True)
+    Q = Li.T @ Li
     log_det = 2.0 * float(logs.sum())
     if prior.eta is None:
         t = nu * np.diag(Q) + 1.0 / A2

@@ -113,9 +113,7 @@ class MixedPosterior:
     def _named(self) -> tuple[Named, ...]:
         """Parameters in the order of ``components``."""
         return tuple(
-            Named(
-                k, *(each[name] for name in ("term", "parameter", "kind")), tuple(each["levels"]), each["is_residual"]
-            )
+            Named(k, each["term"], each["parameter"], each["kind"], tuple(each["levels"]), each["is_residual"])
             for k, each in enumerate(self.run["facts"]["components"])
         )
 

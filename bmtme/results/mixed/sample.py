@@ -18,10 +18,11 @@ from bmtme.progress import Progress
 
 if TYPE_CHECKING:
     from bmtme.engines.mixed.chains import Walked
+    from bmtme.engines.mixed.posterior import Target
     from bmtme.model.mixed.priors import Prior
     from bmtme.results.mixed.fit import MixedFit
 
-__all__ = ["METROPOLIS", "Sampled", "sample_posterior"]
+__all__ = ["METROPOLIS", "Sampled", "make_target", "sample_posterior"]
 
 METROPOLIS, HAMILTONIAN = "independence Metropolis", "Hamiltonian"
 
@@ -48,34 +49,17 @@ class Sampled:
     seconds: dict[str, float]
 
 
-def sample_posterior(
-    fit: MixedFit,
-    priors: Sequence[Prior],
-    scales: Sequence[np.ndarray],
-    draws: int,
-    slots: np.ndarray,
-    seeds: Sequence[np.random.SeedSequence],
-    cores: int | None = None,
-    progress: bool | None = None,
-) -> Sampled:
-    """Draw from the posterior around the mode that is reached from a fit.
-
-    Parameters
-    ----------
-    priors, scales : of each section and term
-    draws : of each chain
-    slots : draws of each chain whose effects are kept
-    seeds : of each chain; the numbers depend on them alone
+def make_target(fit: MixedFit, priors: Sequence[Prior], scales: Sequence[np.ndarray]) -> Target:
+    """The posterior of a fit's model, with a prior and its scales for each section and term.
 
     Raises
     ------
-    UsageError, NumericalError
+    UsageError
+        If there is nothing to be drawn.
     """
-    from bmtme.engines.mixed.chains import HIGH_K, Hamiltonian, Metropolis, Pilot, count_pilot, measure_k
-    from bmtme.engines.mixed.posterior import Target, find_proposal
+    from bmtme.engines.mixed.posterior import Target
     from bmtme.engines.mixed.priors import AxisPrior
 
-    n = len(seeds)
     own = [
         AxisPrior(prior.nu, scale, prior.eta if isinstance(prior, LKJ) else None)
         for prior, scale in zip(priors, scales, strict=True)
@@ -85,12 +69,46 @@ def sample_posterior(
         raise UsageError(
             "The model has no parameters of covariances that could have a posterior: all of them are known."
         )
+    return target
+
+
+def sample_posterior(
+    target: Target,
+    start: np.ndarray,
+    draws: int,
+    slots: np.ndarray,
+    seeds: Sequence[np.random.SeedSequence],
+    cores: int | None = None,
+    progress: bool | None = None,
+) -> Sampled:
+    """Draw from the posterior around the mode that is reached from somewhere.
+
+    Parameters
+    ----------
+    target : Target
+    start : (k,) array
+        Estimates by REML.
+    draws : int
+        Of each chain.
+    slots : (kept,) array of int
+        Draws of each chain whose effects are kept.
+    seeds : sequence of numpy.random.SeedSequence
+        Of each chain; the numbers depend on them alone.
+
+    Raises
+    ------
+    NumericalError
+    """
+    from bmtme.engines.mixed.chains import HIGH_K, Hamiltonian, Metropolis, Pilot, count_pilot, measure_k
+    from bmtme.engines.mixed.posterior import find_proposal
+
+    n = len(seeds)
     clock = [time.perf_counter()]
     bar = Progress(1, "posterior", progress)
     try:
         bar.write("posterior: the mode ...")
         with threadpool_limits(1):
-            proposal = find_proposal(target, fit.result.phi)
+            proposal = find_proposal(target, start)
         clock.append(time.perf_counter())
         chains = [Metropolis(target.fork(), proposal, draws, slots, seed) for seed in seeds]
         pilot = count_pilot(n)
