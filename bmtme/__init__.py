@@ -42,6 +42,7 @@ _WHERE = {
     "find_clones": "bmtme.data.relationship.clones",
     "adjust": "bmtme.stage_one",
     "Adjustment": "bmtme.results.stage_one.result",
+    "deregress": "bmtme.data.deregression",
     "fit": "bmtme.pipeline",
     "Fit": "bmtme.results.fit",
     "load": "bmtme.results.fit",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from bmtme.cv.run import cross_validate
     from bmtme.cv.schemes import CV1, CV2
     from bmtme.data.adjusted import AdjustedMeans, read_means
+    from bmtme.data.deregression import deregress
     from bmtme.data.markers.files import read_markers
     from bmtme.data.markers.genotypes import Markers
     from bmtme.data.markers.quality import duplicated_lines, filter_markers

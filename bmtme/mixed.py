@@ -1,26 +1,52 @@
-"""Mixed models for plots, families and pedigrees: fixed, random and residual parts in words, fitted by REML."""
+"""Mixed models for plots, families and pedigrees: fixed, random and residual parts in words; REML and posterior."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from bmtme.arguments import as_text, show
+import numpy as np
+
+from bmtme.arguments import as_text, check_memory, is_one_of, show, whole_number
+from bmtme.choices import KEEP
+from bmtme.collection import ATTRS, find_versions
+from bmtme.errors import UsageError
 from bmtme.model.mixed.design import lay_out
 from bmtme.model.mixed.fixed import Fixed, parse_fixed
 from bmtme.model.mixed.known import check_known
 from bmtme.model.mixed.parser import parse_random, parse_residual
 from bmtme.model.mixed.plots import Plots
+from bmtme.model.mixed.priors import LKJ, Prior, choose_priors, describe_prior, find_scales
 from bmtme.model.mixed.terms import At, Axis, Random, Residual, Term
 from bmtme.results.mixed.fit import Derived, MixedFit
+from bmtme.results.mixed.groups import collect_groups
+from bmtme.results.mixed.posterior import DerivedDraws, MixedPosterior
+from bmtme.results.mixed.sample import make_target, sample_posterior
 from bmtme.results.mixed.search import find_estimates
+from bmtme.results.posterior import THINNED
+from bmtme.results.predictions import spread_evenly
+from bmtme.sampling import choose_keep, spawn_seeds, warn_short
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bmtme.data.tables.files import Table
 
-__all__ = ["At", "Axis", "Derived", "MixedFit", "Model", "Random", "Residual", "Term", "parse_random", "parse_residual"]
+__all__ = [
+    "LKJ",
+    "At",
+    "Axis",
+    "Derived",
+    "DerivedDraws",
+    "MixedFit",
+    "MixedPosterior",
+    "Model",
+    "Random",
+    "Residual",
+    "Term",
+    "parse_random",
+    "parse_residual",
+]
 
 
 class Model:
@@ -116,8 +142,6 @@ class Model:
         covariance with direct effects is zero, or that of the term ``us(id, dam):known(id)``, for one trait; it takes
         mothers with records of their own to tell it.
         """
-        from bmtme.errors import UsageError
-
         parsed = parse_fixed(fixed)
         if maternal and dam is None:
             raise UsageError(f"maternal={maternal!r} needs dam=, the column with the mother.")
@@ -171,3 +195,104 @@ class Model:
         """
         layout = lay_out(self.fixed, self.random, self.residual, self.known, Plots.of(plots), weights)
         return MixedFit(self.fixed, self.random, self.residual, layout, find_estimates(layout, progress))
+
+    def posterior(
+        self,
+        plots: pd.DataFrame | Table,
+        draws: int = 2000,
+        chains: int = 4,
+        seed: int = 1,
+        weights: str | None = None,
+        prior: Prior | Mapping[str, Prior] | None = None,
+        keep_effects: Literal["auto", "all", "thin", "none"] = "auto",
+        cores: int | None = None,
+        progress: bool | None = None,
+    ) -> MixedPosterior:
+        r"""Draw from the posterior of the covariances, and of the effects given them.
+
+        Parameters
+        ----------
+        plots, weights : as for `fit`
+        draws : int
+            Of each chain.
+        chains : int
+        seed : int
+            The same data, seed and settings give the same numbers, whatever the number of cores.
+        prior : HalfT, LKJ, or dict of these by term, optional
+            Of standard deviations and correlations; default `bmtme.HalfT` with 2 degrees of freedom and a scale of 5
+            standard deviations of the trait for effects of a relationship with a mean diagonal of one, as of
+            `bmtme.BMTME`. Terms are named as in `MixedFit.components`, or as in the formula; ``residual`` is every
+            section. A scale is for the standard deviation as reported: a number, or one for each level of the
+            covariance.
+        keep_effects : {"auto", "all", "thin", "none"}
+            Whether the effects of all draws, of 500 at most, or of none are kept; ``auto``: of all below 64 MB.
+        cores : int, optional
+            Threads at most; default all processors of this process.
+        progress : bool, optional
+            A line on stderr; default where it is a terminal.
+
+        Returns
+        -------
+        MixedPosterior
+
+        Raises
+        ------
+        DataError, UsageError, NumericalError
+            As for `fit`; also where the draws do not fit into the memory, or no mode is found.
+
+        Warns
+        -----
+        UserWarning
+            Of a run that is too short to lean on.
+
+        Notes
+        -----
+        Fixed effects have a flat prior; covariances of several traits or sites have that of Huang and Wand (2013), as
+        in `bmtme.HalfT`, or `LKJ`; other correlations, ``ar1`` among them, are uniform; loadings of ``fa`` are normal
+        with the scale as their standard deviation. Random and fixed effects are integrated out: chains walk through
+        the parameters of the covariances alone, by independence Metropolis with a split t at the mode (Geweke 1989,
+        Econometrica 57:1317-1339), or, where Pareto k-hat of its weights is above 0.7 (Vehtari et al. 2024, J. Mach.
+        Learn. Res. 25:72), by Hamiltonian moves with the inverse Hessian there as metric.
+        """
+        draws, chains = whole_number(draws, "draws", 1), whole_number(chains, "chains", 1)
+        seed = whole_number(seed, "seed", 0)
+        cores = None if cores is None else whole_number(cores, "cores", 1)
+        if not is_one_of(keep_effects, KEEP):
+            raise UsageError(f"keep_effects must be one of {', '.join(map(repr, KEEP))}, got {show(keep_effects)}.")
+        warn_short(draws, chains, stacklevel=2)
+        fit = self.fit(plots, weights, progress)
+        layout, problem = fit.layout, fit.result.problem
+        designs = (*layout.residual, *layout.random)
+        chosen = choose_priors(prior, layout)
+        scales = [find_scales(own, design, layout) for own, design in zip(chosen, designs, strict=True)]
+        size = 8 * draws * chains * (problem.p + sum(term.q for term in problem.terms))
+        keep = choose_keep(keep_effects, size)
+        check_memory(
+            8 * draws * chains * (2 * len(fit.result.phi) + 8) + (2 * size if keep == "all" else 0),
+            f"draws={draws}, chains={chains}, keep_effects={keep_effects!r}",
+        )
+        places = {"all": np.arange(draws), "thin": spread_evenly(draws, max(1, THINNED // chains))}
+        slots = places.get(keep, np.zeros(0, int))
+        target, seeds = make_target(fit, chosen, scales), spawn_seeds(seed, chains)
+        sampled = sample_posterior(target, fit.result.phi, draws, slots, seeds, cores, progress)
+        run = {
+            "model": {"fixed": str(self.fixed), "random": str(self.random), "residual": str(self.residual)},
+            "settings": {
+                "draws": draws,
+                "chains": chains,
+                "seed": seed,
+                "keep_effects": keep,
+                "weights": weights,
+                "priors": {
+                    design.name: describe_prior(own, scale)
+                    for design, own, scale in zip(designs, chosen, scales, strict=True)
+                },
+            },
+            "reml": fit.record(),
+            "facts": {"components": fit.list_components()},
+            "sampling": sampled.facts,
+            "effects": {},
+            "versions": find_versions(),
+            "seconds": sampled.seconds,
+        }
+        return MixedPosterior(collect_groups(layout, fit.named, sampled, keep, ATTRS), run, fit)

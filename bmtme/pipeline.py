@@ -29,12 +29,13 @@ from bmtme.collection import (
 from bmtme.data.adjusted import AdjustedMeans
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial, as_trial
-from bmtme.engines.rotated.chains import Chain, count_cores, run_together
+from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.held import Needs, list_needs
 from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.rehearsal import EFFECTS_OF_LEVELS, is_compiled, rehearse
+from bmtme.engines.threads import count_cores, run_together
 from bmtme.errors import SamplingWarning, UsageError
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.scaling import Scaling

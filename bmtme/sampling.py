@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,15 +123,20 @@ class Sampling:
 
     def warn_short(self, stacklevel: int) -> None:
         """Warn where the run is too short to lean on; `stacklevel` as of `warnings.warn`, from the caller."""
-        reasons = []
-        if self.chains < 2:
-            reasons.append("one chain cannot show whether it converged (use 4)")
-        if self.kept < 1000:
-            reasons.append(f"{self.kept} draws in all leave large Monte Carlo errors (use some thousands)")
-        if self.tune < 200:
-            reasons.append(f"{self.tune} warm-up sweeps may not reach the posterior (use 1000)")
-        if reasons:
-            warnings.warn("a short run: " + "; ".join(reasons) + ".", UserWarning, stacklevel=stacklevel + 1)
+        warm_up = f"{self.tune} warm-up sweeps may not reach the posterior (use 1000)"
+        warn_short(self.draws, self.chains, stacklevel + 1, [warm_up] if self.tune < 200 else [])
+
+
+def warn_short(draws: int, chains: int, stacklevel: int, others: Sequence[str] = ()) -> None:
+    """Warn where so many draws of so many chains are too few to lean on, or for other reasons."""
+    reasons = []
+    if chains < 2:
+        reasons.append("one chain cannot show whether it converged (use 4)")
+    if draws * chains < 1000:
+        reasons.append(f"{draws * chains} draws in all leave large Monte Carlo errors (use some thousands)")
+    reasons += others
+    if reasons:
+        warnings.warn("a short run: " + "; ".join(reasons) + ".", UserWarning, stacklevel=stacklevel + 1)
 
 
 def spawn_seeds(seed: int, chains: int, *key: int) -> list[np.random.SeedSequence]:

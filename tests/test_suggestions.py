@@ -145,7 +145,7 @@ def test_lines_without_a_relationship_are_not_counted():
 
 def test_what_is_no_trial_or_relationship_is_refused():
     trial, relationship = make_trial()
-    with pytest.raises(bmtme.UsageError, match=r"trial must be a bmtme.Trial, .* got DataFrame"):
+    with pytest.raises(bmtme.UsageError, match=r"expected a Trial .*, got DataFrame"):
         suggest_models(trial.to_frame(), relationship)
     with pytest.raises(bmtme.UsageError, match=r"relationship must be a bmtme.Relationship, .* got ndarray"):
         suggest_models(trial, relationship.matrix)

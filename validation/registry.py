@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmtme.collection import find_versions
-from bmtme.engines.rotated.chains import count_cores
+from bmtme.engines.threads import count_cores
 from bmtme.linalg.compile import hash_sources
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from bmtme.choices import GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
@@ -271,7 +271,7 @@ OF_TABLES = (
 
 def is_folder(path: str) -> bool:
     """Whether phenotypes are a folder of adjusted means, not a table."""
-    return Path(path).is_dir()
+    return os.path.isdir(path)  # Path.is_dir fails for a name that is too long
 
 
 def check_data_options(args: argparse.Namespace) -> None:

@@ -134,8 +134,8 @@ def describe_forecast(
     partitions : of a cross-validation, on each of which every model is fitted
     """
     from bmtme.collection import describe_data
-    from bmtme.engines.rotated.chains import count_cores
     from bmtme.engines.rotated.rehearsal import is_compiled
+    from bmtme.engines.threads import count_cores
     from bmtme.report.tables import list_data_facts, name_model
     from bmtme.words import count_noun
 

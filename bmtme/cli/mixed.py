@@ -1,4 +1,4 @@
-"""``bmtme mixed``: a mixed model of plots by REML, from formulas."""
+"""``bmtme mixed``: a mixed model of plots by REML, or its posterior, from formulas."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bmtme.choices import KEEP
 from bmtme.cli.arguments import (
     Parser,
     add_common_options,
@@ -16,6 +17,7 @@ from bmtme.cli.arguments import (
     file_name,
     settle_pedigree_options,
     split_names,
+    whole,
 )
 from bmtme.cli.inputs import check_optional_out, describe_file
 from bmtme.cli.objects import add_json_option, list_rows, say_object, simplify
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bmtme.results.mixed.fit import MixedFit
+    from bmtme.results.mixed.posterior import MixedPosterior
 
 KINDS: tuple[Literal["record", "mean", "cullis"], ...] = ("record", "mean", "cullis")
 DERIVED = ["expression", "estimate", "se"]
@@ -37,7 +40,7 @@ bmtme mixed PLOTS --fixed "yield ~ site"
                    [--residual "ar1(col):ar1(row) | site"]
                    [--known line=A.csv] [--predict gen:site]
                    [--heritability TERM] [--derive "gen / (gen + residual)"]
-                   [--out DIR]"""
+                   [--posterior] [--out DIR]"""
 
 EPILOG = """\
 examples:
@@ -52,6 +55,8 @@ examples:
       --known id=pedigree.csv --out run
   bmtme mixed plots.csv --fixed "yield ~ rep" --random "gen + rep:block" \\
       --predict gen --heritability gen --derive "gen / (gen + residual)"
+  bmtme mixed plots.csv --fixed "yield ~ rep" --random "gen" --posterior \\
+      --draws 2000 --chains 4 --seed 1 --out post
 
 PLOTS is a table with a header and a row for each plot, in any order; a plot
 without a value keeps its place in the field. In --fixed a column of numbers is a
@@ -72,7 +77,18 @@ With --out, DIR holds:
   residuals.csv      of every value
   predict-TERM.csv, heritability.csv, derived.csv: where they were asked for
   run.json           likelihood, formulas, the options and versions
+
+With --posterior, chains draw from the posterior, and DIR holds:
+  summary.csv        of every variance, covariance and correlation
+  fixed_effects.csv  fixed effects; effects-TERM.csv: of each random term
+  idata.nc           all draws, for ArviZ; bmtme.load(DIR) gives them in Python
+  run.json           formulas, priors, how the chains went, the options and versions
 """
+
+
+#: Options of the posterior and what holds where they are not given; of numbers the least, and what they are.
+DEFAULTS = {"draws": 2000, "chains": 4, "seed": 1, "keep_effects": "auto"}
+LENGTHS = {"draws": (1, "draws of each chain"), "chains": (1, "chains"), "seed": (0, "same seed, same numbers")}
 
 
 def add_command(commands: Any) -> None:
@@ -80,7 +96,7 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "mixed",
         help="fit a mixed model of plots by REML: designs, fields, pedigrees",
-        description="Fit a mixed model by restricted maximum likelihood.",
+        description="Fit a mixed model by restricted maximum likelihood, or draw from its posterior.",
         usage=USAGE,
         epilog=EPILOG,
     )
@@ -106,6 +122,13 @@ def add_command(commands: Any) -> None:
     group = parser.add_argument_group("relationships")
     add_ids_option(group)
     add_pedigree_options(parser.add_argument_group("pedigree"))
+    group = parser.add_argument_group("posterior")
+    group.add_argument("--posterior", action="store_true", help="draw from the posterior, with weak priors")
+    for name, (least, text) in LENGTHS.items():
+        group.add_argument(f"--{name}", type=whole(least), metavar="N", help=f"{text} (default: {DEFAULTS[name]})")
+    group.add_argument(
+        "--keep-effects", choices=KEEP, help="effects of all draws, of 500 at most, or of none (default: auto)"
+    )
     add_json_option(parser)
     add_table_options(parser)
     add_common_options(parser, text="folder for the tables; new or empty", required=False)
@@ -117,6 +140,17 @@ def check(args: argparse.Namespace) -> None:
     parser: Parser = args.parser
     args.missing = split_names(parser, "--missing", args.missing)
     settle_pedigree_options(args)
+    for name, default in DEFAULTS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
+        elif not args.posterior:
+            parser.error(f"argument --{name.replace('_', '-')}: needs --posterior")
+    for name in ("predict", "heritability", "derive"):
+        if args.posterior and getattr(args, name):
+            parser.error(
+                f"argument --{name}: makes a table of REML estimates: leave out --posterior (in Python the posterior "
+                "that bmtme.mixed.Model.posterior gives has the same methods)"
+            )
     files: dict[str, str] = {}
     for text in args.known or []:
         name, sign, file = (part.strip() for part in text.partition("="))
@@ -137,8 +171,10 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
 
     model = Model(args.fixed, args.random, args.residual)  # formulas first: files may be large
     table = read_table(args.plots, name_format(args), args.sheet)
-    known = read_known(args)
-    fit = Model(model.fixed, model.random, model.residual, known).fit(table, args.weights)
+    model = Model(model.fixed, model.random, model.residual, read_known(args))
+    if args.posterior:
+        return run_posterior(args, model.posterior(table, weights=args.weights, **take_options(args)), out)
+    fit = model.fit(table, args.weights)
     more = make_tables(fit, args)
     if not fit.converged:
         complain(f"warning: the fit {fit.message}")
@@ -150,6 +186,27 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         say_object(args, out, **fit.record(), means=list_facts(more), **tables)
         return 0
     say("\n\n".join([describe_fit(fit, width()), *(describe_table(*each, width()) for each in more.items())]))
+    if out is not None:
+        say(f"\n{describe_files(out)}")
+    return 0
+
+
+def take_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of the posterior as arguments."""
+    return {name: getattr(args, name) for name in DEFAULTS}
+
+
+def run_posterior(args: argparse.Namespace, posterior: MixedPosterior, out: Path | None) -> int:
+    """Say what was drawn, and write all if that is wanted."""
+    from bmtme.report.mixed_posterior import describe_posterior
+
+    if out is not None:
+        posterior.write(out, describe_command(args), args.safe_text, args.xlsx)
+    if args.json:
+        tables = {name: list_rows(found) for name, found in posterior.tables().items()}
+        say_object(args, out, **posterior.run, **tables)
+        return 0
+    say(describe_posterior(posterior, width()))
     if out is not None:
         say(f"\n{describe_files(out)}")
     return 0
@@ -227,7 +284,11 @@ def write(fit: MixedFit, args: argparse.Namespace, out: Path, more: dict[str, pd
     """Write the tables and the record, all or nothing."""
     from bmtme.results.mixed.storage import save_mixed
 
+    save_mixed(out, fit, describe_command(args) | {"means": list_facts(more)}, args.safe_text, args.xlsx, more)
+
+
+def describe_command(args: argparse.Namespace) -> dict[str, Any]:
+    """The command and its files, for the record."""
     files = {"plots": describe_file(args.plots)}
     files |= {f"known {name}": describe_file(path) for name, path in args.known.items()}
-    run = {"command": args.words, "inputs": files, "means": list_facts(more)}
-    save_mixed(out, fit, run, args.safe_text, args.xlsx, more)
+    return {"command": args.words, "inputs": files}

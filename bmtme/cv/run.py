@@ -51,8 +51,8 @@ from bmtme.data.records import as_names
 from bmtme.data.relationship.clones import CLONES
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial, as_trial
-from bmtme.engines.rotated.chains import count_cores
 from bmtme.engines.rotated.held import Needs
+from bmtme.engines.threads import count_cores
 from bmtme.errors import NumericalError, UsageError
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.model.structure import BMTME

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from bmtme.arguments import check_predicted, file_path, whole_number
-from bmtme.choices import RECORD
+from bmtme.choices import POSTERIOR, RECORD
 from bmtme.errors import UsageError
 from bmtme.results import quantities
 from bmtme.results.arviz_groups import check_predictive, make_arviz_groups
@@ -31,6 +31,7 @@ from bmtme.words import count_noun
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
+    from bmtme.results.mixed.posterior import MixedPosterior
 
 
 NOUNS = {"line": "line", "env": "environment", "trait": "trait"}
@@ -319,8 +320,8 @@ class Fit(Decisions):
         write_fit(folder, self._groups, self.run, self.summary(), self._predictions, safe_text, xlsx)
 
 
-def load(folder: str | os.PathLike[str]) -> Fit | CrossValidation:
-    """Load a fit saved by `Fit.save` or by ``bmtme fit``, or a cross-validation likewise.
+def load(folder: str | os.PathLike[str]) -> Fit | CrossValidation | MixedPosterior:
+    """Load a fit saved by `Fit.save` or by ``bmtme fit``; a cross-validation, or a mixed model's posterior, likewise.
 
     Raises
     ------
@@ -334,4 +335,8 @@ def load(folder: str | os.PathLike[str]) -> Fit | CrossValidation:
         from bmtme.cv.result import load_cross_validation
 
         return load_cross_validation(path)
+    if read_kind(path) == POSTERIOR:
+        from bmtme.results.mixed.posterior import load_posterior
+
+        return load_posterior(path)
     return Fit(*read_fit(path))

@@ -63,6 +63,27 @@ class SummaryTable(Shown):
         return show_summary(self)
 
 
+class ComponentTable(SummaryTable):
+    """Of a mixed model's posterior, by term and parameter: as one name in print."""
+
+    def join_names(self) -> pd.DataFrame:
+        """With one name for each row."""
+        table = pd.DataFrame(self)
+        if isinstance(table.index, pd.MultiIndex):
+            table.index = pd.Index([f"{term}[{parameter}]" for term, parameter in table.index], name="parameter")
+        return table
+
+    def _text(self) -> str:
+        from bmtme.report.summaries import describe_summary
+
+        return describe_summary(self.join_names(), WIDTH)
+
+    def _html(self) -> str:
+        from bmtme.report.markup import show_summary
+
+        return show_summary(self.join_names())
+
+
 class ScoreTable(Shown):
     """Of `CrossValidation.summary`."""
 

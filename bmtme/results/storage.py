@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,23 @@ def write_fit(
     if predictions is not None:
         tables[Path(PREDICTIONS).stem] = predictions
     columns = write_tables(folder, tables, safe_text, xlsx)
+    write_groups(folder, groups)
+    write_record(folder, run, KIND, columns)
+
+
+def write_groups(folder: Path, groups: dict[str, Any]) -> None:
+    """Write idata.nc.
+
+    Raises
+    ------
+    OSError
+    """
     reserve(folder / DRAWS, sum(dataset.nbytes for dataset in groups.values()))
     try:
         for k, (name, dataset) in enumerate(groups.items()):
             dataset.to_netcdf(folder / DRAWS, mode="a" if k else "w", group=name, engine="h5netcdf")
     except RuntimeError as error:  # how HDF5 reports some failures of the disc
         raise OSError(str(error)) from error
-    write_record(folder, run, KIND, columns)
 
 
 def read_fit(folder: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame | None]:
@@ -63,23 +73,38 @@ def read_fit(folder: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame
     DataError
         If the folder holds no fit, or a file of it is missing or damaged.
     """
-    import xarray
-
     if not any(os.path.exists(folder / name) for name in (DRAWS, RECORD)):
         raise DataError(f"{folder} holds no {DRAWS} and no {RECORD}: expected a folder of Fit.save or 'bmtme fit'.")
-    run, columns = read_record(folder, KIND)
+    groups, run, tables = read_run(folder, KIND, (PREDICTIONS,))
+    return groups, run, tables.get(PREDICTIONS)
+
+
+def read_run(
+    folder: Path, kind: str, files: Collection[str] | None = None
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, pd.DataFrame]]:
+    """Groups, record and tables (those among `files`, or all) of a saved run of a kind.
+
+    Raises
+    ------
+    DataError
+    """
+    import xarray
+
+    run, columns = read_record(folder, kind)
     name = DRAWS
+    tables = {}
     try:
         with xarray.open_datatree(folder / DRAWS, engine="h5netcdf") as tree:
             groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
-        name = PREDICTIONS
-        predictions = read_table(folder / PREDICTIONS, columns[PREDICTIONS]) if PREDICTIONS in columns else None
+        for name in columns:
+            if files is None or name in files:
+                tables[name] = read_table(folder / name, columns[name])
     except MemoryError:
         raise
     except Exception as error:  # of many libraries; the files are what was written
         reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{folder} cannot be read as a saved fit: its {name} cannot be read: {reason}.") from error
-    return groups, run, predictions
+        raise DataError(f"{folder} cannot be read as a saved {kind}: its {name} cannot be read: {reason}.") from error
+    return groups, run, tables
 
 
 def read_table(path: Path, columns: dict[str, str]) -> pd.DataFrame:

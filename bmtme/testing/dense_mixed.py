@@ -7,6 +7,7 @@ exact to rounding.
 
 from __future__ import annotations
 
+import copy
 from functools import reduce
 
 import numpy as np
@@ -57,6 +58,14 @@ class DenseCholesky:
     def solve(self, b: np.ndarray) -> np.ndarray:
         """A^-1 b."""
         return np.linalg.solve(self._matrix, b)
+
+    def draw(self, z: np.ndarray) -> np.ndarray:
+        """L'^-1 z, A = LL'."""
+        return np.linalg.solve(np.linalg.cholesky(self._matrix).T, z)
+
+    def fork(self) -> DenseCholesky:
+        """Another one of the same pattern."""
+        return copy.copy(self)
 
     def selected_inverse(self) -> np.ndarray:
         """Entries of A^-1 at those of the pattern."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bmtme
 from bmtme import mixed
 from bmtme.results.record import read_record
 from tests.helpers.shell import Run
@@ -168,3 +169,26 @@ def test_what_is_refused(folder, run: Run, tmp_path, words, status, message):
     assert (code, said) == (status, "")
     assert message in complained
     assert not (tmp_path / "run").exists()
+
+
+def test_posterior(folder, run: Run, tmp_path, monkeypatch):
+    monkeypatch.setattr("bmtme.engines.mixed.chains.PILOT", 60)
+    monkeypatch.setattr("bmtme.engines.mixed.chains.FEWEST_PILOT", 30)
+    monkeypatch.setattr("bmtme.engines.mixed.chains.Hamiltonian.tune", 20)
+    words = ("--posterior", "--draws", "40", "--chains", "2", "--seed", "5", "--out", tmp_path / "run")
+    code, said, complained = run("mixed", folder / "plots.csv", *WORDS, *words)
+    assert code == 0
+    assert "80 draws in all" in complained
+    assert "Do not lean on these numbers yet." in said
+    assert "line[variance]" in said
+    found = bmtme.load(tmp_path / "run")
+    plots = pd.read_csv(folder / "plots.csv", dtype={"line": str})
+    model = mixed.Model("yield ~ C(site)", "line + site:block")
+    with pytest.warns(UserWarning, match="80 draws in all"):
+        again = model.posterior(plots, draws=40, chains=2, seed=5)
+    pd.testing.assert_frame_equal(found.summary(), again.summary())
+    assert found.run["inputs"]["plots"]["path"] == str(folder / "plots.csv")
+    assert set(found.run["effects"].values()) == {"line", "site:block"}
+    code, _, complained = run("mixed", folder / "plots.csv", *WORDS, "--draws", "40")
+    assert code == 2
+    assert "argument --draws: needs --posterior" in complained

@@ -36,6 +36,9 @@ TINY = ["--lines", "20", "--partitions", "2", "--draws", "20", "--tune", "20"]
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_windows: None) -> Iterator[None]:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bmtme.engines.mixed.chains.PILOT", 60)
+    monkeypatch.setattr("bmtme.engines.mixed.chains.FEWEST_PILOT", 30)
+    monkeypatch.setattr("bmtme.engines.mixed.chains.Hamiltonian.tune", 20)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "a short run", UserWarning)
         warnings.filterwarnings("ignore", "few effective draws", UserWarning)
@@ -123,6 +126,7 @@ def test_python_of_the_pages() -> None:
         assert blocks, page
         for block in blocks:
             block = re.sub(r"draws=\d+, tune=\d+", "draws=20, tune=20", block)
+            block = re.sub(r"(posterior\([^()]*draws)=\d+, chains=\d+", r"\1=20, chains=2", block)
             block = re.sub(r"partitions=\d+", "partitions=2", block)
             if "draws=" not in block:
                 block = re.sub(r"(bmtme\.fit\([^()]*)\)", r"\1, draws=20, tune=20)", block)
@@ -146,6 +150,8 @@ def test_shell_of_the_pages() -> None:
         words = shlex.split(command, comments=True)[1:]
         if words[0] in ("fit", "cv"):
             words += ["--draws", "20", "--tune", "20", "--chains", "2"]
+        if "--posterior" in words:
+            words += ["--draws", "20", "--chains", "2"]
         if "--partitions" in words:
             words[words.index("--partitions") + 1] = "2"
         assert shell(words) == 0, command

@@ -7,6 +7,8 @@ from validation.planted.mutant import Mutant
 AXES, REML = "engines/mixed/test_axes.py::", "engines/mixed/test_reml.py::"
 EQUATIONS = "engines/mixed/test_equations.py::test_equations_are_the_model"
 SPATIAL, TRAITS, SECTIONS = (f"{EQUATIONS}[{case}-DenseCholesky]" for case in ("spatial", "traits", "sections"))
+POSTERIOR = "engines/mixed/test_posterior.py::"
+PRIOR = POSTERIOR + "test_prior_is_its_definition"
 DEFINITION = AXES + "test_axis_is_its_definition"
 
 MIXED = (
@@ -135,5 +137,47 @@ MIXED = (
         "sum(sizes) + self.factor.memory + 8 * numbers",
         "sum(sizes) + 8 * numbers",
         ("engines/mixed/test_equations.py::test_memory_is_known_beforehand",),
+    ),
+    Mutant(
+        "mixed: a prior of standard deviations as if they were no logarithms",
+        "engines/mixed/priors.py",
+        "value = phi - 0.5 * (prior.nu + 1) * np.logaddexp(0.0, x)",
+        "value = -0.5 * (prior.nu + 1) * np.logaddexp(0.0, x)",
+        (PRIOR + "[Variance(n=1)-None]", PRIOR + "[Diagonal(n=3)-None]"),
+    ),
+    Mutant(
+        "mixed: a Jacobian of a Cholesky factor without that of its logarithms",
+        "engines/mixed/priors.py",
+        "jacobian[i == j] = p - np.arange(p) + 1.0",
+        "jacobian[i == j] = p - np.arange(p) + 0.0",
+        (PRIOR + "[Unstructured(n=3)-None]", PRIOR + "[Unstructured(n=3)-2.5]"),
+    ),
+    Mutant(
+        "mixed: Huang and Wand's prior with the auxiliaries of a diagonal",
+        "engines/mixed/priors.py",
+        "value = -0.5 * (nu + 2 * p) * log_det - 0.5 * (nu + p)",
+        "value = -0.5 * (nu + 2 * p) * log_det - 0.5 * (nu + 1)",
+        (PRIOR + "[Unstructured(n=3)-None]",),
+    ),
+    Mutant(
+        "mixed: loadings without the Jacobian of their triangle",
+        "engines/mixed/priors.py",
+        "np.where(level == factor, axis.k - 1.0 - factor, 0.0)",
+        "np.where(level == factor, 0.0 * factor, 0.0)",
+        (PRIOR + "[FactorAnalytic(n=4, k=2)-None]",),
+    ),
+    Mutant(
+        "mixed: weights as if the proposal were normal",
+        "engines/mixed/posterior.py",
+        "-0.5 * (DF + k) * float(np",
+        "-0.5 * DF * float(np",
+        (POSTERIOR + "test_proposals_have_their_density",),
+    ),
+    Mutant(
+        "mixed: effects drawn with the factor in place of its transpose",
+        "engines/mixed/equations.py",
+        "self.factor.draw(z))",
+        "self.factor.solve(z))",
+        tuple(POSTERIOR + f"test_effects_given_covariances[{case}]" for case in ("spatial", "traits", "sections")),
     ),
 )

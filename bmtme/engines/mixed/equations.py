@@ -16,6 +16,7 @@ log|V| they take from log|C|, so that the likelihood is that of the records.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ class Equations:
     problem : Problem
     cholesky : class
         Sparse Cholesky decomposition: of the pattern of C (sparse, lower triangle), with `factor`, `log_determinant`,
-        `solve`, `selected_inverse`, `fill`, `memory`.
+        `solve`, `selected_inverse`, `fill`, `memory`; for draws with `fork` and `draw`.
 
     Attributes
     ----------
@@ -244,6 +245,20 @@ class Equations:
         sections = [W @ v for W in self.designs]
         return sections + [v[self._find_rows(b)] for b in range(len(sections), len(self.blocks))]
 
+    def fork(self) -> Equations:
+        """Other ones of the same problem, for another thread: what does not depend on phi is shared."""
+        other = copy.copy(self)
+        other.factor = self.factor.fork()
+        other._at = np.full(self.count, np.nan)
+        return other
+
+    def draw(self, phi: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Draws (N, k) of the solution given y and phi, with a flat prior of fixed effects; z (N, k) standard normal.
+
+        They are C^-1 r + L'^-1 z: see `find_effects` for their order.
+        """
+        return np.asarray(self.evaluate(phi, 0).solution[:, None] + self.factor.draw(z))
+
     def go_to(self, phi: np.ndarray) -> None:
         """Factor the equations at phi, if the last evaluation was elsewhere."""
         if not np.array_equal(self._at, phi):
@@ -339,8 +354,10 @@ def combine_coefficients(axes: tuple[Axis, ...], parts: list[np.ndarray]) -> tup
     c, slopes = np.ones(1), np.zeros((1, 0))
     for axis, phi in zip(axes, parts, strict=True):
         own, own_slopes = axis.coefficients(phi)
-        slopes = np.hstack([np.kron(slopes, own[:, None]), np.kron(c[:, None], own_slopes)])
-        c = np.kron(c, own)
+        # Kronecker products of a column with a column, and of columns with many: np.kron would take most of the time.
+        both = slopes[:, None] * own[:, None], c[:, None, None] * own_slopes
+        slopes = np.concatenate([each.reshape(len(c) * len(own), -1) for each in both], axis=1)
+        c = np.outer(c, own).ravel()
     return c, slopes
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from bmtme.engines.mixed.components import describe, find_components
 from bmtme.engines.mixed.equations import Equations, Evaluation
-from bmtme.engines.mixed.problem import Problem
+from bmtme.engines.mixed.problem import Problem, Section, Term
 from bmtme.engines.mixed.result import REML
 from bmtme.engines.mixed.start import Ranges, find_ranges
 from bmtme.errors import NumericalError, UsageError
@@ -30,6 +30,25 @@ LOOK = 5
 SETTLED = 1e-3
 #: Rounding of the log likelihood, as a share of it: a step that loses no more is taken.
 ROUNDING = 1e-11
+
+
+class Slope(Protocol):
+    """What can be climbed: `Equations`, or these with something added to the likelihood."""
+
+    count: int
+
+    @property
+    def blocks(self) -> tuple[Section | Term, ...]:
+        """As of `Equations`."""
+        ...
+
+    def split(self, phi: np.ndarray) -> list[list[np.ndarray]]:
+        """As of `Equations`."""
+        ...
+
+    def evaluate(self, phi: np.ndarray) -> Evaluation:
+        """As of `Equations`, with gradient and information."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -114,7 +133,7 @@ def fit_reml(
 
 
 def climb_likelihood(
-    equations: Equations,
+    equations: Slope,
     phi: np.ndarray,
     ranges: Ranges,
     tolerance: float,
@@ -181,7 +200,7 @@ def climb_likelihood(
                 curvature = best.information
 
 
-def look_beyond(equations: Equations, best: Evaluation, low: np.ndarray) -> tuple[Evaluation, int]:
+def look_beyond(equations: Slope, best: Evaluation, low: np.ndarray) -> tuple[Evaluation, int]:
     """The best evaluation beyond the ends that axes have run to, and how many there were; see `Axis.cross`."""
     phi, found, k = best.phi, [], 0
     for block, parts in zip(equations.blocks, equations.split(phi), strict=True):

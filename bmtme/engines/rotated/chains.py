@@ -1,17 +1,14 @@
-"""Chains in threads over compiled sweeps: reproducible streams, progress, interruption."""
+"""Chains over compiled sweeps: reproducible streams, progress, interruption."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from bmtme.engines.rotated.adaptation import list_flips, plan_stages, start_stage
 from bmtme.engines.rotated.collapsed import (
@@ -30,6 +27,7 @@ from bmtme.engines.rotated.problem import Problem, take_paper_pair
 from bmtme.engines.rotated.state import State, Work, allocate_work, start_state
 from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps, settle
+from bmtme.engines.threads import Report, run_together
 from bmtme.errors import NumericalError
 from bmtme.structures.part import Start
 from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
@@ -37,15 +35,6 @@ from bmtme.structures.structure import Structures
 
 #: Aim of one compiled call, in seconds: how long an interruption may wait.
 CALL_SECONDS = 0.25
-
-Report = Callable[[int, int], None]  # (chain, sweeps done)
-
-
-def count_cores() -> int:
-    """Processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Chain:
@@ -241,59 +230,3 @@ def run_chains(
         for c, seed in enumerate(seeds)
     ]
     return run_together(makers, cores, report)
-
-
-def run_together(
-    makers: Sequence[Callable[[], Chain]],
-    cores: int | None = None,
-    report: Report | None = None,
-    names: Sequence[str] | None = None,
-) -> list[Draws]:
-    """Run chains, perhaps of several problems, in threads; raises as `run_chains` does.
-
-    Parameters
-    ----------
-    makers : one for each chain, called when its turn comes
-    cores : threads at most; default all processors of this process
-    report : told (chain, sweeps done) from the chains' threads
-    names : what each chain is of, to stand before the message of its failure
-    """
-    begin, stop = threading.Event(), threading.Event()
-    lock = threading.Lock()
-
-    def run(c: int) -> Draws:
-        begin.wait()
-        chain = makers[c]()
-
-        def tell(done: int) -> None:
-            if report is not None:
-                with lock:
-                    report(c, done)
-
-        try:
-            chain.advance(tell, stop)
-        except BaseException as error:
-            stop.set()
-            if names is not None and isinstance(error, NumericalError):
-                raise NumericalError(f"{names[c]}: {error}") from error
-            raise
-        return chain.draws
-
-    threads = max(1, min(len(makers), cores or count_cores()))
-    with threadpool_limits(1):
-        if threads == 1:
-            begin.set()
-            return [run(c) for c in range(len(makers))]
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                # An interruption while the pool starts a thread may leave it a stranger to the pool, which then does
-                # not wait for its end: no chain is under way before all are submitted.
-                tasks = [pool.submit(run, c) for c in range(len(makers))]
-                begin.set()
-                results = [task.result() for task in tasks]
-            except BaseException:
-                stop.set()
-                begin.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    return results

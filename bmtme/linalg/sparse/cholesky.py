@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,12 @@ class SparseCholesky:
         self._panels: np.ndarray | None = None
         self._work: np.ndarray | None = None
         self._log_determinant: float | None = None
+
+    def fork(self) -> SparseCholesky:
+        """Another one of the same pattern, for another thread: what depends on the pattern alone is shared."""
+        other = copy.copy(self)
+        other._panels = other._work = other._log_determinant = None
+        return other
 
     def factor(self, values: np.ndarray) -> None:
         """Factor the matrix with these values.

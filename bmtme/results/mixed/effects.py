@@ -16,7 +16,15 @@ from bmtme.words import list_names, suggest
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
 
-__all__ = ["find_designs", "find_prior_variances", "tabulate_blups", "tabulate_fixed"]
+__all__ = [
+    "count_records",
+    "find_designs",
+    "find_prior_variances",
+    "list_columns",
+    "list_levels",
+    "tabulate_blups",
+    "tabulate_fixed",
+]
 
 LEFT_OUT = "sum of earlier ones"
 
@@ -27,14 +35,20 @@ def tabulate_fixed(layout: Layout, result: REML) -> pd.DataFrame:
     kept = problem.kept
     se = np.full(problem.p, np.nan)
     se[kept] = np.sqrt(np.maximum(np.diag(result.fixed_covariance), 0.0))
-    terms = [""] * problem.p
-    for term, part in layout.columns.terms.items():
-        for k in range(part.start, part.stop):
-            terms[k] = term
-    table = pd.DataFrame({"term": terms, "effect": list(layout.columns.names), "estimate": result.fixed, "se": se})
+    table = list_columns(layout)
+    table["estimate"], table["se"] = result.fixed, se
     table["z"] = table["estimate"] / table["se"]
     table["note"] = np.where(np.isnan(result.fixed), LEFT_OUT, "")
     return table
+
+
+def list_columns(layout: Layout) -> pd.DataFrame:
+    """The fixed columns: term, effect."""
+    terms = [""] * len(layout.columns.names)
+    for term, part in layout.columns.terms.items():
+        for k in range(part.start, part.stop):
+            terms[k] = term
+    return pd.DataFrame({"term": terms, "effect": list(layout.columns.names)})
 
 
 def find_designs(term: str | Term, random: Random, layout: Layout) -> list[int]:
@@ -91,20 +105,32 @@ def find_prior_variances(result: REML, design: Design, block: int) -> np.ndarray
     return np.asarray(variances)
 
 
+def list_levels(design: Design) -> pd.DataFrame:
+    """The effects of a term: a column for each factor."""
+    levels = [axis.levels for axis in design.axes]
+    index = np.indices([len(names) for names in levels]).reshape(len(levels), -1)
+    columns = {
+        axis.axis.label: np.array(axis.levels, dtype=object)[codes]
+        for axis, codes in zip(design.axes, index, strict=True)
+    }
+    table = pd.DataFrame(columns).astype(str)
+    for name, level in design.levels.items():
+        table.insert(0, name, level)
+    return table
+
+
+def count_records(design: Design, effects: int) -> np.ndarray:
+    """Records of each effect of a term."""
+    inside = design.cells[design.cells >= 0] if design.matrix is None else design.matrix.indices
+    return np.bincount(inside, minlength=effects)
+
+
 def tabulate_blups(term: str | Term, random: Random, layout: Layout, result: REML) -> pd.DataFrame:
     """Predictions of a random term: its levels, blup, se, pev, reliability, n."""
     tables = []
     for place in find_designs(term, random, layout):
         design = layout.random[place]
-        levels = [axis.levels for axis in design.axes]
-        index = np.indices([len(names) for names in levels]).reshape(len(levels), -1)
-        columns = {
-            axis.axis.label: np.array(axis.levels, dtype=object)[codes]
-            for axis, codes in zip(design.axes, index, strict=True)
-        }
-        table = pd.DataFrame(columns).astype(str)
-        for name, level in design.levels.items():
-            table.insert(0, name, level)
+        table = list_levels(design)
         pev = result.find_pev(place)
         prior = find_prior_variances(result, design, len(layout.residual) + place)
         table["blup"] = result.effects[place]
@@ -112,7 +138,6 @@ def tabulate_blups(term: str | Term, random: Random, layout: Layout, result: REM
         table["pev"] = pev
         with np.errstate(all="ignore"):
             table["reliability"] = np.where(prior > 0, np.clip(1.0 - pev / prior, 0.0, 1.0), 0.0)
-        inside = design.cells[design.cells >= 0] if design.matrix is None else design.matrix.indices
-        table["n"] = np.bincount(inside, minlength=len(table))
+        table["n"] = count_records(design, len(table))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)

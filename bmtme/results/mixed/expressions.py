@@ -13,7 +13,7 @@ from bmtme.arguments import as_text, show
 from bmtme.errors import UsageError
 from bmtme.results.mixed.components import Finder, Named
 
-__all__ = ["Derived", "evaluate"]
+__all__ = ["Derived", "evaluate", "evaluate_draws"]
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,34 @@ def evaluate(text: str, named: Sequence[Named], estimates: np.ndarray) -> tuple[
     ------
     UsageError
     """
+    words, tree, used = _read(text, named)
+    with np.errstate(all="ignore"):
+        value, slopes = _walk(tree, used, np.asarray(estimates, dtype=float), words)
+    return float(value), slopes
+
+
+def evaluate_draws(text: str, named: Sequence[Named], draws: np.ndarray) -> np.ndarray:
+    """Values (n,) of an expression in draws (n, r) of the engine's components.
+
+    Raises
+    ------
+    UsageError
+    """
+    words, tree, used = _read(text, named)
+    with np.errstate(all="ignore"):
+        return np.array([_walk(tree, used, x, words)[0] for x in np.asarray(draws, dtype=float)])
+
+
+def _read(text: str, named: Sequence[Named]) -> tuple[str, ast.expr, dict[str, int]]:
+    """An expression as words and as a tree, and the places of the parameters in it."""
     words = as_text(text, "expression")
     plain, used = _replace_names(words, Finder(named))
     try:
-        tree = ast.parse(plain, mode="eval").body
+        return words, ast.parse(plain, mode="eval").body, used
     except SyntaxError:
         raise UsageError(
             f"The expression {show(words)} cannot be read: write it as in 'gen / (gen + residual)'."
         ) from None
-    with np.errstate(all="ignore"):
-        value, slopes = _walk(tree, used, np.asarray(estimates, dtype=float), words)
-    return float(value), slopes
 
 
 def _replace_names(text: str, finder: Finder) -> tuple[str, dict[str, int]]:

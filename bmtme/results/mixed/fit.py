@@ -77,7 +77,7 @@ class MixedFit:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be known of the estimates, a sentence each."""
-        notes = write_notes(self._named, self.result)
+        notes = write_notes(self.named, self.result)
         left = self.fixed_effects.loc[lambda table: table["note"] != "", "effect"].tolist()
         if left:
             shown = ", ".join(left[:5]) + (f" and {len(left) - 5:,} more" if len(left) > 5 else "")
@@ -119,7 +119,8 @@ class MixedFit:
         return -2.0 * self.log_likelihood + self.n_parameters * math.log(problem.n - problem.rank)
 
     @cached_property
-    def _named(self) -> tuple[Named, ...]:
+    def named(self) -> tuple[Named, ...]:
+        """The parameters by name, in the order of `components`."""
         return name_components(self.layout, self.result)
 
     @property
@@ -129,7 +130,12 @@ class MixedFit:
         Residual sections stand last, sorted by name; their term contains ``units``. `bound` is ``boundary`` for a
         variance of zero and for a covariance without full rank.
         """
-        return tabulate_components(self._named, self.result)
+        return tabulate_components(self.named, self.result)
+
+    def list_components(self) -> list[dict[str, Any]]:
+        """Names of the parameters in plain values, in the order of `components`."""
+        names = ("term", "parameter", "kind", "is_residual")
+        return [{name: getattr(each, name) for name in names} | {"levels": list(each.levels)} for each in self.named]
 
     @cached_property
     def fixed_effects(self) -> pd.DataFrame:
@@ -138,7 +144,7 @@ class MixedFit:
 
     def list_untold(self) -> list[str]:
         """Parameters that the data do not tell, or not apart from others."""
-        return list_untold(self._named, self.result)
+        return list_untold(self.named, self.result)
 
     # --- tests --------------------------------------------------------------------------------------------------
 
@@ -244,7 +250,7 @@ class MixedFit:
             tests = self._wald.set_index("term")
             df = float(tests["den_df"].get(found.term, math.nan))
             table.attrs |= {"lsd": float(stdtrit(df, 0.975)) * found.sed, "lsd_df": df}
-        means.warn_of_ignored(found, self.layout)
+        found.tell_ignored(self.layout, stacklevel=2)
         if not cov:
             return table
         covariance = self.result.covariance_of(found.combinations)
@@ -274,7 +280,7 @@ class MixedFit:
         ------
         UsageError
         """
-        value, slopes = evaluate(expression, self._named, self.result.estimates)
+        value, slopes = evaluate(expression, self.named, self.result.estimates)
         return Derived(expression, value, find_error(slopes, self.result))
 
     def correlations(self, term: str | Term) -> pd.DataFrame:
@@ -294,7 +300,7 @@ class MixedFit:
         ------
         UsageError
         """
-        return tabulate_correlations(term, self.random, self.layout, self.result, self._named)
+        return tabulate_correlations(term, self.random, self.layout, self.result, self.named)
 
     def correlation_matrix(self, term: str | Term) -> pd.DataFrame:
         """The same correlations as a labelled square."""
@@ -324,7 +330,7 @@ class MixedFit:
         UsageError
             Also where the data do not tell one of these variances from another.
         """
-        return heritability.tabulate_heritability(term, kind, self.random, self.layout, self.result, self._named)
+        return heritability.tabulate_heritability(term, kind, self.random, self.layout, self.result, self.named)
 
     # --- the field ----------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,11 @@ from bmtme.results.mixed.effects import find_designs, find_prior_variances
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
 
-__all__ = ["KINDS", "tabulate_heritability"]
+__all__ = ["KINDS", "Ratio", "list_ratios", "tabulate_heritability"]
 
 KINDS = ("record", "mean", "cullis")
 #: What the errors of differences are compared with.
 DIFFERENCE = "variance of a difference"
-
-Row = tuple[str, str, float, float, str]
 
 
 def tabulate_heritability(
@@ -50,16 +49,68 @@ def tabulate_heritability(
     """
     if not is_one_of(kind, KINDS):
         raise UsageError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {show(kind)}.")
-    rows: list[Row] = []
+    ratios = [] if kind == "cullis" else list_ratios(term, kind, random, layout, named)
+    rows: list[tuple[str, str, float, float, str]] = []
+    for ratio in ratios:
+        refuse_untold(named, result, {ratio.variance, *ratio.others}, f"The heritability of {ratio.term}")
+        value, slopes = _divide(*ratio.weigh(len(named)), result.estimates)
+        rows.append((ratio.label, kind, value, find_error(slopes, result), ratio.describe(named)))
+    for place in find_designs(term, random, layout) if kind == "cullis" else []:
+        design = layout.random[place]
+        for level, records, variance in _list_strata(design, place, layout, named):
+            refuse_untold(named, result, [variance], f"The heritability of {design.name}")
+            rows.append((level, kind, _find_cullis(design, place, layout, result, records), np.nan, DIFFERENCE))
+    return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se", "denominator"])
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A heritability V / (V + others).
+
+    Attributes
+    ----------
+    term, label : str
+        Of the design, and of the section or level.
+    variance : int
+        Component V.
+    others : dict of float
+        Weights of the other components in the denominator.
+    """
+
+    term: str
+    label: str
+    variance: int
+    others: dict[int, float]
+
+    def weigh(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (count,) of the components in V and in the others."""
+        top, rest = np.zeros(count), np.zeros(count)
+        top[self.variance] = 1.0
+        rest[list(self.others)] = list(self.others.values())
+        return top, rest
+
+    def describe(self, named: Sequence[Named]) -> str:
+        """The denominator in words."""
+        names = {each.place: call(each) for each in named}
+        return " + ".join(
+            names[place] if weight == 1.0 else f"{names[place]} / {1 / weight:.3g}"
+            for place, weight in ({self.variance: 1.0} | self.others).items()
+        )
+
+
+def list_ratios(term: str, kind: str, random: Random, layout: Layout, named: Sequence[Named]) -> list[Ratio]:
+    """Heritabilities of a plot or an entry mean, in each section or at each level of the variance.
+
+    Raises
+    ------
+    UsageError
+    """
+    found = []
     for place in find_designs(term, random, layout):
         design = layout.random[place]
         for level, records, variance in _list_strata(design, place, layout, named):
-            if kind == "cullis":
-                refuse_untold(named, result, [variance], f"The heritability of {design.name}")
-                rows.append((level, kind, _find_cullis(design, place, layout, result, records), np.nan, DIFFERENCE))
-                continue
-            rows += _find_ratios(design, layout, result, named, level, records, variance, kind)
-    return pd.DataFrame(rows, columns=["level", "kind", "estimate", "se", "denominator"])
+            found += _find_ratios(design, layout, named, level, records, variance, kind)
+    return found
 
 
 def _list_strata(
@@ -90,27 +141,22 @@ def _list_strata(
 def _find_ratios(
     design: Design,
     layout: Layout,
-    result: REML,
     named: Sequence[Named],
     level: str,
     records: np.ndarray,
     variance: int,
     kind: str,
-) -> list[Row]:
-    """Ratios with their errors, one for each residual variance that these records have."""
+) -> list[Ratio]:
+    """Ratios, one for each residual variance that these records have."""
     found = []
     for section, residual in _list_residuals(layout, named, records):
         inside = records & section[1]
-        parts = {variance: 1.0}
         share = 1.0 / _count_plots(design, inside, layout.weights) if kind == "mean" else 1.0
         others = {residual: share} | dict.fromkeys(_list_nuggets(design, layout, named, inside), share)
         if kind == "mean":
             others |= _find_interaction(design, layout, named, inside)
-        refuse_untold(named, result, {*parts, *others}, f"The heritability of {design.name}")
-        value, slopes = _divide(parts, others, result.estimates)
         label = ", ".join(dict.fromkeys(filter(None, [level, *section[0]])))
-        se = find_error(slopes, result)
-        found.append((label, kind, value, se, _describe(parts | others, named)))
+        found.append(Ratio(design.name, label, variance, others))
     return found
 
 
@@ -181,21 +227,8 @@ def _find_interaction(design: Design, layout: Layout, named: Sequence[Named], re
     return found
 
 
-def _describe(weights: dict[int, float], named: Sequence[Named]) -> str:
-    """A sum of variances with their weights, in words."""
-    names = {each.place: call(each) for each in named}
-    return " + ".join(
-        names[place] if weight == 1.0 else f"{names[place]} / {1 / weight:.3g}" for place, weight in weights.items()
-    )
-
-
-def _divide(parts: dict[int, float], others: dict[int, float], estimates: np.ndarray) -> tuple[float, np.ndarray]:
+def _divide(top: np.ndarray, rest: np.ndarray, estimates: np.ndarray) -> tuple[float, np.ndarray]:
     """V / (V + rest), and its slopes."""
-    top, rest = np.zeros(len(estimates)), np.zeros(len(estimates))
-    for place, weight in parts.items():
-        top[place] += weight
-    for place, weight in others.items():
-        rest[place] += weight
     a, b = float(top @ estimates), float(rest @ estimates)
     total = a + b
     return a / total, (top * b - rest * a) / total**2

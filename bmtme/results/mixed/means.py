@@ -22,7 +22,7 @@ from bmtme.words import list_names, some_names, suggest
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
 
-__all__ = ["Means", "predict_means", "warn_of_ignored"]
+__all__ = ["Means", "predict_means"]
 
 #: Rows of the table of combinations over which means are taken.
 MOST_ROWS = 1_000_000
@@ -54,6 +54,22 @@ class Means:
     ignored: tuple[str, ...]
     sed: float
     term: str
+
+    def tell_ignored(self, layout: Layout, stacklevel: int) -> None:
+        """Warn of random terms over a named factor that are left out; `stacklevel` from the caller."""
+        own = set(self.table.columns)
+        partly = [
+            design.name
+            for design in layout.random
+            if design.name in self.ignored and not own.isdisjoint(axis.axis.name for axis in design.axes)
+        ]
+        if partly:
+            warnings.warn(
+                f"these means leave out {list_names(partly)}, whose effects stand at zero: to have them in, name all "
+                "their factors.",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
 
 
 def predict_means(classify: str, fixed: Fixed, layout: Layout, result: REML) -> Means:
@@ -125,23 +141,6 @@ def predict_means(classify: str, fixed: Fixed, layout: Layout, result: REML) -> 
     table["note"] = _explain_gaps(K, layout, result)
     sed = _find_difference(K[np.flatnonzero(estimable)], variances[estimable], result)
     return Means(table, K, tuple(rest), tuple(numeric), tuple(ignored), sed, _find_term(names, layout))
-
-
-def warn_of_ignored(means: Means, layout: Layout) -> None:
-    """Warn of random terms over one of the factors that are left out, as they have others, too."""
-    own = set(means.table.columns)
-    partly = [
-        design.name
-        for design in layout.random
-        if design.name in means.ignored and not own.isdisjoint(axis.axis.name for axis in design.axes)
-    ]
-    if partly:
-        warnings.warn(
-            f"these means leave out {list_names(partly)}, whose effects stand at zero: to have them in, name all their "
-            "factors.",
-            UserWarning,
-            stacklevel=3,
-        )
 
 
 def _explain_gaps(K: sp.csr_matrix, layout: Layout, result: REML) -> list[str]:

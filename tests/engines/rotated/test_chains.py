@@ -152,7 +152,7 @@ def test_interrupt_while_chains_are_submitted(problem, monkeypatch):
             time.sleep(0.5)  # time enough for a chain to begin
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(chains_module, "ThreadPoolExecutor", Interrupted)
+    monkeypatch.setattr("bmtme.engines.threads.ThreadPoolExecutor", Interrupted)
     slots = plan_slots(ENDLESS, 2, "none")
     with pytest.raises(KeyboardInterrupt):
         run_chains(problem, "gibbs", 0, slots, False, spawn_seeds(1, 2), 2, lambda *given: told.append(given))

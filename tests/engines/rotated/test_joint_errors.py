@@ -10,6 +10,7 @@ from bmtme.structures.by_env import ByEnv
 from bmtme.structures.free import Free
 from bmtme.structures.proportional import Proportional
 from bmtme.structures.tied import Tied
+from bmtme.testing import pairs
 from bmtme.testing.cases import DESIGNS, Case, draw_tame, make_case
 from bmtme.testing.laws import join_laws, join_restrictions
 from bmtme.testing.pairs import build_pair_problem, compare_pair, draw_errors, find_rest, make_joint_errors
@@ -205,3 +206,15 @@ def test_sweeps_leave_the_joint_distribution(name: str, line_effect: bool) -> No
     comparison = compare_sweeps(name, line_effect, 2000, 5)
     assert comparison.p_value > 1e-3, str(comparison)
     assert len(comparison.z) > 150
+
+
+@pytest.mark.slow
+def test_errors_that_are_independent_after_all_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of the right variances that do not correlate: sweeps that say they do leave another distribution."""
+
+    def draw(rng: np.random.Generator, errors: Errors) -> np.ndarray:
+        variances = np.diagonal(errors.rest, axis1=1, axis2=2)
+        return np.sqrt(np.maximum(variances, 0.0)) * rng.standard_normal(variances.shape)
+
+    monkeypatch.setattr(pairs, "draw_errors", draw)
+    assert compare_sweeps("tied", False, 2000, 5).p_value < 1e-6

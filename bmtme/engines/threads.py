@@ -1,0 +1,99 @@
+"""Chains in threads: the same numbers whatever their number, progress, interruption."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from bmtme.errors import NumericalError
+
+Report = Callable[[int, int], None]  # (chain, sweeps done)
+Drawn = TypeVar("Drawn", covariant=True)
+
+
+class Chain(Protocol[Drawn]):
+    """What can be run: it goes on until it is done or `stop` is set, and tells how many sweeps it has done."""
+
+    @property
+    def draws(self) -> Drawn:
+        """What it has drawn."""
+        ...
+
+    def advance(self, report: Callable[[int], None], stop: threading.Event) -> None:
+        """Run."""
+        ...
+
+
+def count_cores() -> int:
+    """Processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_together(
+    makers: Sequence[Callable[[], Chain[Drawn]]],
+    cores: int | None = None,
+    report: Report | None = None,
+    names: Sequence[str] | None = None,
+) -> list[Drawn]:
+    """Run chains, perhaps of several problems, in threads.
+
+    Parameters
+    ----------
+    makers : one for each chain, called when its turn comes
+    cores : threads at most; default all processors of this process
+    report : told (chain, sweeps done) from the chains' threads
+    names : what each chain is of, to stand before the message of its failure
+
+    Raises
+    ------
+    NumericalError
+        Of a chain.
+    KeyboardInterrupt
+        Within about a second of the signal; the chains have ended by then.
+    """
+    begin, stop = threading.Event(), threading.Event()
+    lock = threading.Lock()
+
+    def run(c: int) -> Drawn:
+        begin.wait()
+        chain = makers[c]()
+
+        def tell(done: int) -> None:
+            if report is not None:
+                with lock:
+                    report(c, done)
+
+        try:
+            chain.advance(tell, stop)
+        except BaseException as error:
+            stop.set()
+            if names is not None and isinstance(error, NumericalError):
+                raise NumericalError(f"{names[c]}: {error}") from error
+            raise
+        return chain.draws
+
+    threads = max(1, min(len(makers), cores or count_cores()))
+    with threadpool_limits(1):
+        if threads == 1:
+            begin.set()
+            return [run(c) for c in range(len(makers))]
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                # An interruption while the pool starts a thread may leave it a stranger to the pool, which then does
+                # not wait for its end: no chain is under way before all are submitted.
+                tasks = [pool.submit(run, c) for c in range(len(makers))]
+                begin.set()
+                results = [task.result() for task in tasks]
+            except BaseException:
+                stop.set()
+                begin.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    return results

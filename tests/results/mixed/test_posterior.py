@@ -1,0 +1,222 @@
+"""A posterior's tables against its draws, priors in the units of the data, files, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bmtme
+from bmtme import mixed
+from bmtme.errors import DataError, UsageError
+from bmtme.model.mixed.priors import choose_priors, find_scales
+from tests.results.mixed.conftest import make_series
+
+pytestmark = pytest.mark.filterwarnings("ignore:a short run:UserWarning")
+MODEL = mixed.Model("yield ~ site + stand", "line + site:line", "units")
+
+
+def draw(plots, model=MODEL, **words):
+    words = {"draws": 60, "chains": 2, "seed": 3, "progress": False, **words}
+    return model.posterior(plots, **words)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_warm_up():
+    """What is asked here, no chain has to converge for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bmtme.engines.mixed.chains.PILOT", 60)
+        patch.setattr("bmtme.engines.mixed.chains.FEWEST_PILOT", 30)
+        patch.setattr("bmtme.engines.mixed.chains.Hamiltonian.tune", 20)
+        yield
+
+
+@pytest.fixture(scope="module")
+def posterior(series) -> mixed.MixedPosterior:
+    return draw(series)
+
+
+def test_summary_is_of_the_draws(posterior):
+    table, components = posterior.summary(), posterior.fit.components
+    assert table.index.to_frame(index=False).equals(components[["term", "parameter"]])
+    assert table.columns.tolist() == ["mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat", "note"]
+    draws = posterior.idata["posterior"]["components"]
+    assert draws.dims == ("chain", "draw", "component")
+    assert draws["term"].values.tolist() == components["term"].tolist()
+    flat = draws.values.reshape(120, -1)
+    np.testing.assert_allclose(table["mean"], flat.mean(axis=0))
+    np.testing.assert_allclose(table["sd"], flat.std(axis=0, ddof=1))
+    np.testing.assert_allclose(table["lower"], np.quantile(flat, 0.05, axis=0))
+    assert (table["note"].str.contains("effective draws")).all()
+    assert not posterior.reliable
+    assert "Few effective draws" in posterior.diagnose()
+    assert "line[variance]" in repr(posterior)
+
+
+def test_tree(posterior):
+    stats = posterior.idata["sample_stats"]
+    assert set(stats.data_vars) == {"lp", "acceptance_rate", "n_steps", "diverging"}
+    y = posterior.idata["observed_data"]["y"]
+    assert len(y) == posterior.fit.result.problem.n
+    sampling = posterior.run["sampling"]
+    good = sampling["k_hat"] is not None and sampling["k_hat"] <= 0.7
+    assert sampling["method"] == ("independence Metropolis" if good else "Hamiltonian")
+
+
+def test_functions_of_parameters(posterior):
+    draws = posterior.idata["posterior"]["components"].values
+    found = posterior.derive("line / (line + residual)")
+    wanted = draws[..., 0] / (draws[..., 0] + draws[..., 2])
+    np.testing.assert_allclose(found.draws, wanted)
+    assert found.mean == pytest.approx(wanted.mean())
+    assert (found.lower, found.upper) == pytest.approx(tuple(np.quantile(wanted, [0.05, 0.95])))
+    own = posterior.heritability("line")
+    assert own.columns.tolist() == ["level", "kind", "mean", "sd", "lower", "upper"]
+    assert own["mean"][0] == pytest.approx(wanted.mean())
+    assert own["sd"][0] == pytest.approx(wanted.std(ddof=1))
+    estimate = posterior.fit.heritability("line", "mean")["estimate"][0]
+    at = posterior.fit.components["estimate"].to_numpy()
+    mean = posterior.heritability("line", "mean")
+    # The same weights as by REML: those that give its estimate give the draws.
+    rest = at[0] * (1 / estimate - 1)
+    assert 0 < rest < at[1] + at[2]
+    assert own["mean"][0] < mean["mean"][0] < 1
+
+
+def test_effects_and_means(posterior):
+    groups = posterior.idata["posterior"]
+    random, fixed = groups["random_effects"], groups["fixed_effects"]
+    table = posterior.effects("site:line")
+    own = random.values[..., random["random_term"].values == "site:line"].reshape(120, -1)
+    assert table.columns.tolist() == ["site", "line", "mean", "sd", "lower", "upper", "n"]
+    assert [f"site:line[{a}, {b}]" for a, b in zip(table["site"], table["line"], strict=True)] == [
+        name for name in random["random_effect"].values if name.startswith("site:line")
+    ]
+    np.testing.assert_allclose(table["mean"], own.mean(axis=0))
+    np.testing.assert_allclose(table["upper"], np.quantile(own, 0.95, axis=0))
+    flat = fixed.values.reshape(120, -1)
+    np.testing.assert_allclose(posterior.fixed_effects["mean"], flat.mean(axis=0))
+    stand = posterior.fit.layout.columns.matrix.toarray()[:, 2].mean()
+    lines = random.values[..., random["random_term"].values == "line"].reshape(120, -1)
+    means = posterior.predict("site:line")
+    wanted = flat[:, 0] + flat[:, 2] * stand + lines[:, 0] + own[:, 0]
+    assert means["mean"][0] == pytest.approx(wanted.mean())
+    assert means["sd"][0] == pytest.approx(wanted.std(ddof=1))
+    assert means["estimable"].all()
+
+
+def test_rows_and_cores_do_not_matter(series, posterior):
+    shuffled = series.sample(frac=1, random_state=1)
+    again = draw(shuffled, cores=1)
+    np.testing.assert_array_equal(again.idata["posterior"]["components"], posterior.idata["posterior"]["components"])
+    np.testing.assert_array_equal(
+        again.idata["posterior"]["random_effects"], posterior.idata["posterior"]["random_effects"]
+    )
+    other = draw(series, seed=4)
+    assert not np.array_equal(other.idata["posterior"]["components"], posterior.idata["posterior"]["components"])
+
+
+def test_units_do_not_matter(series, posterior):
+    """Another unit of the trait changes nothing but units: priors go with the data."""
+    pounds = series.assign(**{"yield": series["yield"] * 1000})
+    found = draw(pounds).idata["posterior"]["components"].values / 1e6
+    np.testing.assert_allclose(found, posterior.idata["posterior"]["components"], rtol=1e-3)
+
+
+def test_files(posterior, tmp_path):
+    posterior.save(tmp_path / "run")
+    files = {"summary.csv", "fixed_effects.csv", "effects-line.csv", "effects-site-line.csv", "idata.nc", "run.json"}
+    assert {file.name for file in (tmp_path / "run").iterdir()} == files
+    again = bmtme.load(tmp_path / "run")
+    assert isinstance(again, mixed.MixedPosterior)
+    pd.testing.assert_frame_equal(again.summary(), posterior.summary())
+    pd.testing.assert_frame_equal(again.fixed_effects, posterior.fixed_effects)
+    pd.testing.assert_frame_equal(again.effects("site:line"), posterior.effects("site:line"))
+    assert again.derive("line / residual").mean == posterior.derive("line / residual").mean
+    assert again.diagnose() == posterior.diagnose()
+    for call in (lambda: again.heritability("line"), lambda: again.predict("line")):
+        with pytest.raises(UsageError, match="need its plots"):
+            call()
+    with pytest.raises(UsageError, match="no random term 'rep'"):
+        again.effects("rep")
+    again.save(tmp_path / "copy")
+    assert (tmp_path / "copy" / "effects-line.csv").read_bytes() == (tmp_path / "run" / "effects-line.csv").read_bytes()
+    assert bmtme.load(tmp_path / "copy").run["effects"] == again.run["effects"]
+    (tmp_path / "run" / "summary.csv").write_text("")
+    with pytest.raises(DataError, match="saved mixed posterior"):
+        bmtme.load(tmp_path / "run")
+
+
+def test_thinned_effects_and_none(series, posterior, tmp_path, monkeypatch):
+    monkeypatch.setattr("bmtme.mixed.THINNED", 40)
+    thin = draw(series, keep_effects="thin")
+    group = thin.idata["effects"]
+    assert group["random_effects"].shape == (40, 18)
+    assert "random_effects" not in thin.idata["posterior"]
+    assert group["effect_chain"].values.tolist() == [0] * 20 + [1] * 20
+    np.testing.assert_allclose(thin.effects("line")["mean"], group["random_effects"].values[:, :6].mean(axis=0))
+    none = draw(series, keep_effects="none")
+    np.testing.assert_array_equal(none.idata["posterior"]["components"], posterior.idata["posterior"]["components"])
+    for call in (lambda: none.effects("line"), lambda: none.predict("line"), lambda: none.fixed_effects):
+        with pytest.raises(UsageError, match="kept no effects"):
+            call()
+    none.save(tmp_path / "run")
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["idata.nc", "run.json", "summary.csv"]
+
+
+# --- priors -------------------------------------------------------------------------------------------------------
+
+
+def test_scales_go_with_data_and_relationship(series, relationship):
+    model = mixed.Model(
+        "yield + height ~ trait", "us(trait):known(line) + site:trait", "us(trait):units", {"line": relationship}
+    )
+    layout = model.fit(series).layout
+    lines = [f"L{j}" for j in range(6)]
+    places = [relationship.lines.index(name) for name in lines]
+    m = np.diag(relationship.matrix)[places].mean()
+    sd = series[["yield", "height"]].std(ddof=1).to_numpy()
+    residual, genetic, site = (*layout.residual, *layout.random)
+    prior = bmtme.HalfT()
+    np.testing.assert_allclose(find_scales(prior, genetic, layout), 5 * sd / np.sqrt(m))
+    np.testing.assert_allclose(find_scales(prior, residual, layout), 5 * sd)
+    np.testing.assert_allclose(find_scales(prior, site, layout), [5 * np.sqrt(np.mean(sd**2))])
+    own = bmtme.HalfT(3, {"height": 2.0, "yield": 1.0})
+    assert find_scales(own, genetic, layout).tolist() == [1.0, 2.0]
+    with pytest.raises(UsageError, match="must be one number"):
+        find_scales(own, site, layout)
+    chosen = choose_priors({"residual": own, "us(trait):known(line)": mixed.LKJ(2)}, layout)
+    assert chosen == [own, mixed.LKJ(2), bmtme.HalfT()]
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"),
+    [
+        ({"lime": bmtme.HalfT()}, "no term with 'lime'.*'line'"),
+        ({"line": 2.0}, "the prior of line must be"),
+        (2.0, "prior must be"),
+        (bmtme.HalfT(2, {"A": 1.0}), "must be one number"),
+    ],
+)
+def test_bad_priors(series, prior, words):
+    with pytest.raises(UsageError, match=words):
+        draw(series, prior=prior)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [({"draws": 0}, "draws"), ({"chains": 1.5}, "chains"), ({"keep_effects": "some"}, "keep_effects must be one of")],
+)
+def test_bad_calls(series, words, message):
+    with pytest.raises(UsageError, match=message):
+        draw(series, **words)
+
+
+def test_a_strong_prior_is_seen(series):
+    free, tight = (draw(series, prior=prior) for prior in (None, {"line": bmtme.HalfT(30, 0.05)}))
+    assert tight.summary()["mean"].iloc[0] < 0.01 < 0.1 < free.summary()["mean"].iloc[0]
+
+
+def test_short_runs_are_told():
+    with pytest.warns(UserWarning, match="one chain cannot show"):
+        draw(make_series(), chains=1)

@@ -1,0 +1,359 @@
+"""Posteriors of mixed models: are they right, are both engines' the same, and how many draws a second are they worth?
+
+``posterior-sbc``: truths from the priors, standard deviations near zero among them, in a field (lines, a nugget, an
+autoregression along both sides, plots lost) and in families of a pedigree (two traits with gaps, and mothers); is the
+truth uniformly ranked among the draws (Talts et al. 2018)? ``posterior-engines``: one environment, records of lines of
+one relationship, the same priors: two samplers that share no code. ``posterior-speed``: effective draws a second of the
+fits that are published, and of the 34 variances of 189,976 trees. The last two need BMTME_DATA.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+import bmtme
+from bmtme import mixed
+from bmtme.data.relationship.pedigree import pedigree_inverse
+from bmtme.engines.mixed.axes import AR1, Identity, Known, Unstructured, Variance
+from bmtme.engines.mixed.equations import Equations
+from bmtme.engines.mixed.posterior import Target
+from bmtme.engines.mixed.priors import AxisPrior
+from bmtme.engines.mixed.problem import Problem, Section, Term
+from bmtme.engines.mixed.reml import fit_reml
+from bmtme.results.mixed.sample import METROPOLIS, Sampled, sample_posterior
+from bmtme.results.summary import diagnose
+from bmtme.testing.dense_mixed import DenseMixed
+from bmtme.testing.field_trials import PUBLISHED
+from bmtme.testing.uniformity import combine_p, combine_z, find_chi_square_p, find_ecdf_p
+from validation.registry import LEVEL, Options, Row, make_table, register, report_progress, write_tables
+from validation.trees import MODELS, make_problem, simulate
+from validation.trials import find_trial, skip
+
+RANKED, THIN = 99, 6
+REPLICATES = {True: 60, False: 500}
+#: The scales of half-t priors are those of the data's by a share, as by default.
+SCALE = 5.0
+
+# --- calibration ----------------------------------------------------------------------------------------------------
+
+
+def make_field(rng: np.random.Generator) -> tuple[Problem, list[AxisPrior]]:
+    """A field of 6 x 6 plots, 31 of them harvested, 10 lines; its design is the same in all replicates."""
+    n_row, n_col, n = 6, 6, 31
+    cells = rng.permutation(n_row * n_col)[:n]
+    terms = (
+        Term("line", (Variance(), Identity(10)), rng.permutation(np.arange(n) % 10)),
+        Term("nugget", (Variance(), Identity(n)), np.arange(n)),
+    )
+    sections = (Section("field", np.arange(n), (Variance(), AR1(n_col), AR1(n_row)), cells),)
+    # Half of the nuggets are below 0.15 of the field's standard deviation.
+    priors = [AxisPrior(4.0, np.array([1.0])), AxisPrior(4.0, np.array([0.7])), AxisPrior(4.0, np.array([0.2]))]
+    return Problem(rng.standard_normal(n), np.ones((n, 1)), terms, sections), priors
+
+
+def make_families(rng: np.random.Generator) -> tuple[Problem, list[AxisPrior]]:
+    """Two traits of 30 animals of 4 sires and 6 dams, some not measured; mothers, whose variance is small."""
+    names = [f"s{k}" for k in range(4)] + [f"d{k}" for k in range(6)] + [f"o{k:02}" for k in range(30)]
+    sires, dams = rng.integers(0, 4, 30), np.arange(30) % 6
+    pedigree = pd.DataFrame(
+        {
+            "id": names,
+            "sire": [""] * 10 + [f"s{k}" for k in sires],
+            "dam": [""] * 10 + [f"d{k}" for k in dams],
+        }
+    )
+    inverse = pedigree_inverse(pedigree)
+    known = Known(sp.csr_matrix(inverse.matrix), inverse.log_determinant)
+    place = np.array([list(inverse.lines).index(name) for name in names])
+    trait, animal = np.divmod(np.sort(rng.permutation(60)[:52]), 30)
+    n = len(trait)
+    terms = (
+        Term("genetic", (Unstructured(2), known), trait * known.n + place[10 + animal]),
+        Term("mother", (Variance(), Identity(6)), dams[animal]),
+    )
+    sections = (Section("units", np.arange(n), (Unstructured(2), Identity(30)), trait * 30 + animal),)
+    X = np.eye(2)[trait]
+    scales = (2.0, [1.0, 1.5]), (2.0, [0.8, 1.0]), (4.0, [0.3])
+    priors = [AxisPrior(nu, np.array(scale)) for nu, scale in scales]
+    return Problem(rng.standard_normal(n), X, terms, sections), priors
+
+
+DESIGNS: dict[str, Callable[[np.random.Generator], tuple[Problem, list[AxisPrior]]]] = {
+    "field": make_field,
+    "families": make_families,
+}
+
+
+def draw_prior(axis: Any, prior: AxisPrior, rng: np.random.Generator) -> np.ndarray:
+    """phi of an axis from its prior: hierarchies as they are defined, no density."""
+    if isinstance(axis, AR1):
+        return np.arctanh(rng.uniform(-1, 1, 1))
+    if isinstance(axis, Variance):
+        return np.log(np.abs(prior.scale * rng.standard_t(prior.nu, 1)))
+    p, A = axis.n, prior.scale
+    a = (1 / A**2) / rng.standard_gamma(0.5, p)
+    # An inverse Wishart is the inverse of a Wishart: of n standard normal vectors, n = nu + p - 1 whole here.
+    W = rng.standard_normal((p, int(prior.nu) + p - 1)) / np.sqrt(2 * prior.nu / a)[:, None]
+    L = np.linalg.cholesky(np.linalg.inv(W @ W.T))
+    i, j = axis.cells
+    return np.where(i == j, np.log(np.maximum(L[i, j], 1e-300)), L[i, j])
+
+
+def run_replicate(design: str, seed: int, number: int) -> dict[str, Any]:
+    """Ranks of the truth among draws: every reported parameter, and the first effect of each term."""
+    problem, priors = DESIGNS[design](np.random.default_rng(7))
+    source, *seeds = np.random.SeedSequence(seed, spawn_key=(number,)).spawn(2)
+    rng = np.random.default_rng(source)
+    phi = np.concatenate(
+        [
+            draw_prior(axis, prior, rng)
+            for block, prior in zip(problem.blocks, priors, strict=True)
+            for axis in block.axes
+            if axis.count
+        ]
+    )
+    blocks = DenseMixed(problem).build_blocks(phi)
+    drawn = [draw_normal(S, rng) for S in blocks]
+    y = np.zeros(problem.n)
+    for section, e in zip(problem.sections, drawn, strict=False):
+        y[section.rows] += e
+    effects = drawn[len(problem.sections) :]
+    for Z, u in zip(problem.designs, effects, strict=True):
+        y = y + Z @ u
+    problem = Problem(y, problem.X, problem.terms, problem.sections)
+    target = Target(Equations(problem), priors)
+    start = fit_reml(problem).phi
+    slots = np.arange(THIN - 1, RANKED * THIN, THIN)
+    sampled = sample_posterior(target, start, RANKED * THIN, slots, seeds, 1, False)
+    chain = sampled.chains[0]
+    ends = np.cumsum([0, *(term.q for term in problem.terms)])[:-1]
+    values = np.hstack([chain.parameters[slots], chain.effects[:, ends]])
+    truth = np.concatenate([target.report(phi), [u[0] for u in effects]])
+    return {
+        "replicate": number,
+        "ranks": (values < truth).sum(axis=0).tolist(),
+        "metropolis": sampled.facts["method"] == METROPOLIS,
+        "divergences": sum(sampled.facts["divergences"]),
+    }
+
+
+def draw_normal(S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """N(0, S), also of an S that is singular to rounding."""
+    values, vectors = np.linalg.eigh(S)
+    return np.asarray(vectors @ (np.sqrt(np.maximum(values, 0)) * rng.standard_normal(len(S))))
+
+
+def name_ranked(design: str) -> list[str]:
+    """What is ranked."""
+    problem, _ = DESIGNS[design](np.random.default_rng(7))
+    names = []
+    for block in problem.blocks:
+        for axis in block.axes:
+            names += [f"{block.name}: {each.kind} {each.levels or ''}".strip() for each in axis.parameters]
+    return names + [f"{term.name}: first effect" for term in problem.terms]
+
+
+def calibrate(options: Options, design: str, n: int, keep: bool) -> tuple[Row, str]:
+    """Replicates of a design, going on with those that are kept: the verdict, and a table."""
+    path = options.replicates / f"posterior-{design}-{options.seed}.jsonl"
+    found: list[dict[str, Any]] = []
+    if keep and path.is_file():
+        found = [json.loads(line) for line in path.read_text().splitlines()][:n]
+    report = report_progress(f"posterior-sbc, {design}")
+    for number in range(len(found), n):
+        found.append(run_replicate(design, options.seed, number))
+        if keep:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a") as file:
+                file.write(json.dumps(found[-1]) + "\n")
+        report(len(found), n)
+    ranks = np.array([each["ranks"] for each in found])
+    lines, p = [], []
+    for name, column in zip(name_ranked(design), ranks.T, strict=True):
+        own = find_ecdf_p(column, RANKED + 1), find_chi_square_p(column, RANKED + 1)
+        p += own
+        lines.append((name, f"{own[0]:.3f}", f"{own[1]:.3f}", f"{column.mean() / RANKED:.3f}"))
+    worst = combine_p(p)
+    share = np.mean([each["metropolis"] for each in found])
+    row = Row(
+        f"posterior-sbc: {design}",
+        f"{n} replicates, {100 * share:.0f}% by {METROPOLIS}",
+        f"smallest p of {len(p)} (x {len(p)})",
+        f"{worst:.2g}",
+        bool(worst > LEVEL),
+    )
+    return row, make_table(("quantity", "p ECDF", "p chi2", "mean rank"), lines)
+
+
+def run_calibration(options: Options, quick: bool) -> list[Row]:
+    """Both designs."""
+    start = time.monotonic()
+    found = {design: calibrate(options, design, REPLICATES[quick], not quick) for design in DESIGNS}
+    rows = [row for row, _ in found.values()]
+    if not quick:
+        tables = {design: table for design, (_, table) in found.items()}
+        write_tables(options, "posterior-sbc", rows, tables, time.monotonic() - start)
+    return rows
+
+
+# --- two engines ----------------------------------------------------------------------------------------------------
+
+#: Trial, environment and traits.
+ANALYSES = (
+    ("gryphon", None, ("BWT",)),
+    ("gryphon", None, ("BWT", "TARSUS")),
+    ("maize309_mtme", "EBU", ("Yield",)),
+    ("maize309_mtme", "EBU", ("Yield", "ASI")),
+    ("maize309_mtme", "EBU", ("Yield", "ASI", "PH")),
+)
+
+
+def read_frame(name: str, env: str | None) -> pd.DataFrame:
+    """Records of a trial in one environment."""
+    folder = find_trial(name)
+    assert folder is not None
+    frame = pd.read_csv(folder / "pheno.csv", dtype={"line": str, "env": str})
+    return frame if env is None else frame[frame["env"] == env].reset_index(drop=True)
+
+
+def compare_engines(
+    frame: pd.DataFrame, relationship: bmtme.Relationship, traits: Sequence[str], draws: int, seed: int
+) -> pd.DataFrame:
+    """Means and standard deviations of all variances and covariances by both engines, with errors, and z."""
+    frame = frame[["line", *traits]].dropna(how="all", subset=list(traits)).assign(env="1")
+    trial = bmtme.Trial.from_frame(frame, line="line", env="env", traits=list(traits))
+    trial = trial.drop_lines([line for line in trial.lines if line not in set(relationship.lines)])
+    kept = frame[frame["line"].isin(set(relationship.lines))]
+    words = {"draws": draws, "chains": 4, "seed": seed, "progress": False, "keep_effects": "none"}
+    rotated = bmtme.fit(trial, relationship, bmtme.BMTME(means="flat", rep_effect="none"), tune=1000, **words)
+    one = traits[0] if len(traits) == 1 else None
+    fixed = f"{one} ~ 1" if one else f"{' + '.join(traits)} ~ trait"
+    structure = ("known(line)", "units") if one else ("us(trait):known(line)", "us(trait):units")
+    model = mixed.Model(fixed, *structure, known={"line": relationship})
+    posterior = model.posterior(kept, **words)
+    rows = []
+    for name, term in (("Sigma_t", structure[0]), ("R_e", structure[1])):
+        ours = rotated.idata["posterior"][name]
+        for a, first in enumerate(traits):
+            for second in traits[: a + 1]:
+                x = ours.sel(trait=first, trait_bis=second).values
+                pair = {f"covariance {first}, {second}", f"covariance {second}, {first}"}
+                wanted = {"variance"} if one else {f"variance {first}"} if first == second else pair
+                named = enumerate(posterior.fit.named) if posterior.fit is not None else ()
+                (at,) = (k for k, each in named if each.term == term and each.parameter in wanted)
+                z = posterior.idata["posterior"]["components"].values[:, :, at]
+                for what, f in (("mean", lambda v: v), ("spread", lambda v: np.abs(v - np.median(v)))):
+                    u, v = f(x), f(z)
+                    errors = [w.std() / np.sqrt(diagnose(w[None])[0][0]) for w in (u, v)]
+                    gap = u.mean() - v.mean()
+                    label = f"{name}[{first}, {second}]" if first != second else f"{name}[{first}]"
+                    rows.append((label, what, u.mean(), v.mean(), np.hypot(*errors), gap / np.hypot(*errors)))
+    table = pd.DataFrame(rows, columns=["entry", "of", "rotated", "mixed", "error", "z"])
+    table.attrs = {"sampling": posterior.run["sampling"], "seconds": posterior.run["seconds"]}
+    return table
+
+
+def run_engines(options: Options, quick: bool) -> list[Row]:
+    """All analyses, or of the small size the first of each trial."""
+    start = time.monotonic()
+    rows, tables = [], {}
+    for name, env, traits in ANALYSES:
+        if quick and len(traits) > 1:
+            continue
+        label = f"posterior-engines: {name}{'' if env is None else f' {env}'}, {', '.join(traits)}"
+        folder = find_trial(name)
+        if folder is None:
+            rows.append(skip(label, name))
+            continue
+        frame = read_frame(name, env)
+        if (folder / "pedigree.csv").is_file():
+            relationship = bmtme.pedigree_relationship(bmtme.read_pedigree(folder / "pedigree.csv"))
+        else:
+            relationship = bmtme.read_relationship(folder / "grm.csv.gz")
+        table = compare_engines(frame, relationship, traits, 500 if quick else 2000, options.seed)
+        p = combine_z(table["z"].to_numpy())
+        k = table.attrs["sampling"]["k_hat"]
+        size = f"{len(table)} moments, {table.attrs['sampling']['method']}, k-hat {k}"
+        rows.append(Row(label, size, "largest z; p", f"{table['z'].abs().max():.1f}; {p:.2g}", bool(p > LEVEL)))
+        tables[label] = make_table(
+            list(table.columns), [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in row] for row in table.values]
+        )
+    if not quick and tables:
+        write_tables(options, "posterior-engines", rows, tables, time.monotonic() - start)
+    return rows
+
+
+# --- speed ----------------------------------------------------------------------------------------------------------
+
+
+def measure(problem: Problem, draws: int, seed: int) -> tuple[Sampled, dict[str, float]]:
+    """A chain with the default priors: how many draws it is worth, and processor time."""
+    scale = SCALE * float(problem.y.std(ddof=1))
+    priors = [
+        AxisPrior(2.0, np.full(max((axis.n for axis in block.axes if axis.has_scale), default=1), scale))
+        for block in problem.blocks
+    ]
+    found = fit_reml(problem)
+    target = Target(found.equations, priors)
+    begun = time.process_time()
+    sampled = sample_posterior(target, found.phi, draws, np.zeros(0, int), [np.random.SeedSequence(seed)], 1, False)
+    seconds = time.process_time() - begun
+    bulk, _, _ = diagnose(np.moveaxis(sampled.chains[0].parameters, 1, 0)[:, None])
+    return sampled, {"parameters": target.count, "seconds": seconds, "least": float(bulk.min())}
+
+
+def list_speed(name: str, sampled: Sampled, facts: dict[str, float], draws: int) -> tuple[list[str], Row]:
+    """A line of the table, and the verdict: enough effective draws, of draws that are not one and the same."""
+    s = sampled.facts
+    k = "-" if s["k_hat"] is None else f"{s['k_hat']:.2f}"
+    rate = facts["least"] / facts["seconds"]
+    line = [
+        name, f"{facts['parameters']:.0f}", s["method"], k, f"{s['acceptance'][0]:.2f}", f"{s['evaluations']:,}",
+        f"{facts['seconds']:.1f}", f"{facts['least']:.0f} of {draws:,}", f"{rate:.3g}",
+    ]  # fmt: skip
+    row = Row(
+        f"posterior-speed: {name}", f"{draws:,} draws, {s['method']}, k-hat {k}", "fewest effective draws; a second",
+        f"{facts['least']:.0f}; {rate:.3g}", facts["least"] > 0.01 * draws,
+    )  # fmt: skip
+    return line, row
+
+
+def run_speed(options: Options, quick: bool) -> list[Row]:
+    """The published fits, and (full) the trees."""
+    start = time.monotonic()
+    lines, rows = [], []
+    folder = find_trial("field_trials")
+    if folder is None or find_trial("gryphon") is None:
+        rows.append(skip("posterior-speed", "field_trials and gryphon"))
+    else:
+        draws = 300 if quick else 2000
+        for published in PUBLISHED[:3] if quick else PUBLISHED:
+            sampled, facts = measure(published.make(folder.parent), draws, options.seed)
+            line, row = list_speed(published.name, sampled, facts, draws)
+            lines.append(line)
+            rows.append(row)
+    trees, draws = (4000, 200) if quick else (189_976, 1000)
+    data = simulate(options.seed, trees, 300 if quick else 2000)
+    sampled, facts = measure(make_problem(data, 1), draws, options.seed)
+    line, row = list_speed(f"{trees:,} trees, {MODELS[1]}", sampled, facts, draws)
+    lines.append(line)
+    rows.append(row)
+    if not quick:
+        head = (
+            "fit", "parameters", "method", "k-hat", "accepted", "evaluations", "CPU s", "fewest effective", "a second"
+        )  # fmt: skip
+        write_tables(options, "posterior-speed", rows, {"Fits": make_table(head, lines)}, time.monotonic() - start)
+    return rows
+
+
+#: Their full size (quick=False) has been run in part only: it has no page yet, and is not offered.
+register("posterior-sbc", lambda options: run_calibration(options, True))
+register("posterior-engines", lambda options: run_engines(options, True))
+register("posterior-speed", lambda options: run_speed(options, True))
