@@ -9,6 +9,8 @@ import pytest
 import bmtme
 from bmtme import mixed
 from bmtme.errors import DataError, UsageError
+from bmtme.model.mixed.design import lay_out
+from bmtme.model.mixed.plots import Plots
 from bmtme.model.mixed.priors import choose_priors, find_scales
 from tests.results.mixed.conftest import make_series
 
@@ -103,6 +105,7 @@ def test_effects_and_means(posterior):
     assert means["mean"][0] == pytest.approx(wanted.mean())
     assert means["sd"][0] == pytest.approx(wanted.std(ddof=1))
     assert means["estimable"].all()
+    assert means.columns.tolist() == ["site", "line", "mean", "sd", "lower", "upper", "estimable", "note"]
 
 
 def test_rows_and_cores_do_not_matter(series, posterior):
@@ -187,6 +190,25 @@ def test_scales_go_with_data_and_relationship(series, relationship):
         find_scales(own, site, layout)
     chosen = choose_priors({"residual": own, "us(trait):known(line)": mixed.LKJ(2)}, layout)
     assert chosen == [own, mixed.LKJ(2), bmtme.HalfT()]
+
+
+def test_scales_are_of_the_traits_in_the_records(series):
+    """A trait that is not measured at a site, terms and residuals of one trait, a variance that is shared."""
+    plots = series.assign(height=series["height"].where(series["site"] == "S"))
+    sd = {name: plots[name].std(ddof=1) for name in ("yield", "height")}
+    random = "at(site):us(trait):line + at(trait):site + cs(trait):col"
+    model = mixed.Model("yield + height ~ trait", random, "diag(trait):units")
+    layout = lay_out(model.fixed, model.random, model.residual, {}, Plots.of(plots))
+    prior, both = bmtme.HalfT(), np.sqrt(np.mean(np.square(list(sd.values()))))
+    found = {design.name: find_scales(prior, design, layout) / 5 for design in (*layout.residual, *layout.random)}
+    np.testing.assert_allclose(found['at(site, "N"):us(trait):line'], [sd["yield"]])
+    np.testing.assert_allclose(found['at(site, "S"):us(trait):line'], [sd["yield"], sd["height"]])
+    for name in sd:
+        np.testing.assert_allclose(found[f'at(trait, "{name}"):site'], [sd[name]])
+        np.testing.assert_allclose(found[f'at(trait, "{name}"):units'], [sd[name]])
+    np.testing.assert_allclose(found["cs(trait):col"], [both])
+    with pytest.raises(UsageError, match="must be one number"):
+        find_scales(bmtme.HalfT(2, {"yield": 1.0, "height": 2.0}), layout.random[-1], layout)
 
 
 @pytest.mark.parametrize(
