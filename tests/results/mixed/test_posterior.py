@@ -234,6 +234,13 @@ def test_bad_calls(series, words, message):
         draw(series, **words)
 
 
+def test_factors_of_the_chains_take_memory(series, posterior, monkeypatch):
+    factor = posterior.fit.result.equations.factor.memory
+    monkeypatch.setattr("bmtme.arguments.measure_memory", lambda: 50 * factor)
+    with pytest.raises(UsageError, match=r"draws=1, chains=50, .* would take"):
+        draw(series, draws=1, chains=50, keep_effects="none")
+
+
 def test_a_strong_prior_is_seen(series):
     free, tight = (draw(series, prior=prior) for prior in (None, {"line": bmtme.HalfT(30, 0.05)}))
     assert tight.summary()["mean"].iloc[0] < 0.01 < 0.1 < free.summary()["mean"].iloc[0]
