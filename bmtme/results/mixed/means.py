@@ -58,7 +58,8 @@ class Means:
     def tell_ignored(self, layout: Layout, stacklevel: int) -> None:
         """Warn of random terms over a named factor that are left out; `stacklevel` from the caller."""
         own = set(self.table.columns)
-        partly, joined = [], []
+        partly: list[str] = []
+        joined: list[str] = []
         for design in layout.random:
             names = {name for axis in design.axes for name in (axis.axis.name, axis.axis.other)}
             if design.name in self.ignored and not own.isdisjoint(names):

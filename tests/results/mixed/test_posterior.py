@@ -65,7 +65,7 @@ def test_tree(posterior):
     assert sampling["method"] == ("independence Metropolis" if good else "Hamiltonian")
 
 
-def test_functions_of_parameters(posterior):
+def test_functions_of_parameters(posterior, series):
     draws = posterior.idata["posterior"]["components"].values
     found = posterior.derive("line / (line + residual)")
     wanted = draws[..., 0] / (draws[..., 0] + draws[..., 2])
@@ -73,16 +73,19 @@ def test_functions_of_parameters(posterior):
     assert found.mean == pytest.approx(wanted.mean())
     assert (found.lower, found.upper) == pytest.approx(tuple(np.quantile(wanted, [0.05, 0.95])))
     own = posterior.heritability("line")
-    assert own.columns.tolist() == ["level", "kind", "mean", "sd", "lower", "upper"]
+    assert own.columns.tolist() == ["level", "kind", "mean", "sd", "lower", "upper", "denominator"]
     assert own["mean"][0] == pytest.approx(wanted.mean())
     assert own["sd"][0] == pytest.approx(wanted.std(ddof=1))
-    estimate = posterior.fit.heritability("line", "mean")["estimate"][0]
+    # Of means: the interaction by the sites of a line, the residual by its plots.
+    there = series.dropna(subset="yield").groupby("line")["site"]
+    weights = np.array([1.0, (1 / there.nunique()).mean(), (1 / there.size()).mean()])
+    reml, mean = posterior.fit.heritability("line", "mean"), posterior.heritability("line", "mean")
     at = posterior.fit.components["estimate"].to_numpy()
-    mean = posterior.heritability("line", "mean")
-    # The same weights as by REML: those that give its estimate give the draws.
-    rest = at[0] * (1 / estimate - 1)
-    assert 0 < rest < at[1] + at[2]
-    assert own["mean"][0] < mean["mean"][0] < 1
+    assert reml["estimate"][0] == pytest.approx(at[0] / (at @ weights))
+    wanted = draws[..., 0] / (draws @ weights)
+    assert mean["mean"][0] == pytest.approx(wanted.mean())
+    assert (mean["lower"][0], mean["upper"][0]) == pytest.approx(tuple(np.quantile(wanted, [0.05, 0.95])))
+    assert mean["denominator"].equals(reml["denominator"])
 
 
 def test_effects_and_means(posterior):
