@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from bmtme.arguments import as_text, check_memory, is_one_of, show, whole_number
 from bmtme.choices import KEEP
 from bmtme.collection import ATTRS, find_versions
@@ -265,14 +263,17 @@ class Model:
         designs = (*layout.residual, *layout.random)
         chosen = choose_priors(prior, layout)
         scales = [find_scales(own, design, layout) for own, design in zip(chosen, designs, strict=True)]
-        size = 8 * draws * chains * (problem.p + sum(term.q for term in problem.terms))
-        keep = choose_keep(keep_effects, size)
+        effects = 8 * chains * (problem.p + sum(term.q for term in problem.terms))
+        keep = choose_keep(keep_effects, draws * effects)
+        kept = {"all": draws, "thin": min(draws, max(1, THINNED // chains))}.get(keep, 0)
+        # The draws are put together from those of the chains, of which each has a factor of the equations.
         check_memory(
-            8 * draws * chains * (2 * len(fit.result.phi) + 8) + (2 * size if keep == "all" else 0),
+            8 * draws * chains * (2 * len(fit.result.phi) + 8)
+            + 2 * kept * effects
+            + chains * fit.result.equations.factor.memory,
             f"draws={draws}, chains={chains}, keep_effects={keep_effects!r}",
         )
-        places = {"all": np.arange(draws), "thin": spread_evenly(draws, max(1, THINNED // chains))}
-        slots = places.get(keep, np.zeros(0, int))
+        slots = spread_evenly(draws, kept)
         target, seeds = make_target(fit, chosen, scales), spawn_seeds(seed, chains)
         sampled = sample_posterior(target, fit.result.phi, draws, slots, seeds, cores, progress)
         run = {

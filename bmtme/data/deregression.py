@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from bmtme.arguments import is_number, is_one_of, show
+from bmtme.arguments import as_text, is_number, is_one_of, show
 from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
 from bmtme.words import list_names
@@ -63,9 +63,9 @@ def deregress(
     Raises
     ------
     DataError
-        For a line twice, or a value that is missing or cannot be, with the line.
+        For a table without rows, a line twice, or a value that is missing or cannot be, with the line.
     UsageError
-        If it is not said that predictions hold nothing of relatives, or a number cannot be.
+        If it is not said that predictions hold nothing of relatives, a number cannot be, or a column is named twice.
 
     Notes
     -----
@@ -87,7 +87,7 @@ def deregress(
         raise UsageError(f"missed must be a share of the genetic variance, 0 or more and below 1, got {show(missed)}.")
     if variance is not None and (not is_number(variance) or not 0.0 < variance < np.inf):
         raise UsageError(f"variance must be a positive number, got {show(variance)}.")
-    source = Table.from_frame(table)
+    source = _read_columns(table, {"line": line, "blup": blup, "reliability": reliability})
     names = source.identifiers(line, "line")
     repeated = pd.Series(names).duplicated()
     if repeated.any():
@@ -115,6 +115,23 @@ def deregress(
     if variance is not None:
         found["se"] = np.sqrt(variance * lost)
     return pd.DataFrame(found)
+
+
+def _read_columns(table: Any, columns: dict[str, Any]) -> Table:
+    """The table, of which each column is another.
+
+    Raises
+    ------
+    DataError, UsageError
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise UsageError(f"table must be a pandas DataFrame, a row for each line, got {type(table).__name__}.")
+    names = [as_text(name, role) for role, name in columns.items()]
+    if len(set(names)) < len(names):
+        raise UsageError(f"{list_names(columns)} must be three columns, got {list_names(names)}.")
+    if table.empty:
+        raise DataError("the table of predictions has no rows: expected one for each line.")
+    return Table.from_frame(table)
 
 
 def _check_share(value: Any, name: str, what: str) -> None:

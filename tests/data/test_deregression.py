@@ -48,6 +48,8 @@ def test_it_gives_the_means_back():
         ({"h2": True}, "h2 must be"),
         ({"missed": 1.0}, "missed must be"),
         ({"variance": 0.0}, "variance must be"),
+        ({"blup": "r2"}, "must be three columns"),
+        ({"table": [1.0]}, "must be a pandas DataFrame"),
     ],
 )
 def test_bad_calls(changed, words):
@@ -71,6 +73,11 @@ def test_bad_tables(column, place, value, words):
     table.iloc[place, table.columns.get_loc(column)] = value
     with pytest.raises(DataError, match=words):
         run(table)
+
+
+def test_a_table_without_rows():
+    with pytest.raises(DataError, match="has no rows"):
+        run(TABLE.iloc[:0])
 
 
 def test_weights_cannot_be_infinite():

@@ -85,16 +85,17 @@ def choose_priors(prior: Any, layout: Layout) -> list[Prior]:
 
 
 def find_scales(prior: Prior, design: Design, layout: Layout) -> np.ndarray:
-    """Scale of the standard deviation of each level of the axis with the variances; one where there is none.
+    """Scale of the standard deviation of each level of the axis with the variances; one where they share theirs.
 
     By default 5 standard deviations of the trait's values over the root of the mean diagonal of a relationship, over
-    its levels with records: the scale is that of effects, as with `bmtme.BMTME`.
+    its levels with records: the scale is that of effects, as with `bmtme.BMTME`. A variance that several traits share
+    has the root of the mean of their squares, of the traits in the term's records.
 
     Raises
     ------
     UsageError
     """
-    over = next((axis for axis in design.axes if axis.axis.has_variance), None)
+    over = next((axis for axis in design.axes if axis.axis.has_variance and axis.axis.structure != "cs"), None)
     levels: Sequence[str] = () if over is None else over.levels
     if prior.scale is not None:
         if isinstance(prior.scale, Mapping) and over is None:
@@ -102,20 +103,25 @@ def find_scales(prior: Prior, design: Design, layout: Layout) -> np.ndarray:
                 f"the scale of the prior of {design.name} must be one number: its levels have one variance."
             )
         return spread_by_name(prior.scale, levels or [""], f"the scale of the prior of {design.name}")
-    sd = _measure_spreads(layout)
-    of_traits = over is not None and over.axis.name == TRAIT and layout.trait is not None
-    size = np.sqrt(_measure_relationship(design))
-    spread = sd if of_traits else np.full(max(len(levels), 1), np.sqrt(np.mean(sd**2)))
-    return np.asarray(DEFAULT_SCALE * spread / size)
+    sd = _measure_spreads(layout, design)
+    if over is not None and over.axis.name == TRAIT and layout.trait is not None:
+        spread = np.array([sd[level] for level in levels])
+    else:
+        spread = np.full(max(len(levels), 1), np.sqrt(np.mean(np.square(list(sd.values())))))
+    return np.asarray(DEFAULT_SCALE * spread / np.sqrt(_measure_relationship(design)))
 
 
-def _measure_spreads(layout: Layout) -> np.ndarray:
-    """Standard deviation of the values of each trait."""
+def _measure_spreads(layout: Layout, design: Design) -> dict[str, float]:
+    """Standard deviation of the values of each trait in the records of a term; of one trait under an empty name."""
+    whole = float(layout.y.std(ddof=1))
     if layout.trait is None:
-        return np.array([layout.y.std(ddof=1)])
-    sds = [layout.y[layout.trait.codes == l].std(ddof=1) for l in range(len(layout.trait.levels))]
-    whole = layout.y.std(ddof=1)
-    return np.array([sd if np.isfinite(sd) and sd > 0 else whole for sd in sds])
+        return {"": whole}
+    found = {}
+    for code in np.unique(layout.trait.codes[design.cells >= 0]):
+        values = layout.y[layout.trait.codes == code]
+        sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        found[layout.trait.levels[code]] = sd if sd > 0 else whole
+    return found
 
 
 def _measure_relationship(design: Design) -> float:

@@ -58,18 +58,21 @@ class Means:
     def tell_ignored(self, layout: Layout, stacklevel: int) -> None:
         """Warn of random terms over a named factor that are left out; `stacklevel` from the caller."""
         own = set(self.table.columns)
-        partly = [
-            design.name
-            for design in layout.random
-            if design.name in self.ignored and not own.isdisjoint(axis.axis.name for axis in design.axes)
-        ]
-        if partly:
-            warnings.warn(
-                f"these means leave out {list_names(partly)}, whose effects stand at zero: to have them in, name all "
-                "their factors.",
-                UserWarning,
-                stacklevel=stacklevel + 1,
-            )
+        partly: list[str] = []
+        joined: list[str] = []
+        for design in layout.random:
+            names = {name for axis in design.axes for name in (axis.axis.name, axis.axis.other)}
+            if design.name in self.ignored and not own.isdisjoint(names):
+                (joined if design.axes[0].axis.other is not None else partly).append(design.name)
+        if not partly and not joined:
+            return
+        hints = ["to have them in, name all their factors"] if partly else []
+        hints += [f"effects of two columns, as of {list_names(joined)}, are those of blup() alone"] if joined else []
+        warnings.warn(
+            f"these means leave out {list_names([*partly, *joined])}, whose effects stand at zero: {'; '.join(hints)}.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def predict_means(classify: str, fixed: Fixed, layout: Layout, result: REML) -> Means:

@@ -276,7 +276,7 @@ class MixedPosterior:
         Returns
         -------
         DataFrame
-            A column for each factor, then mean, sd, lower, upper, estimable.
+            A column for each factor, then mean, sd, lower, upper, estimable, note (why a mean is missing).
 
         Raises
         ------
@@ -287,11 +287,11 @@ class MixedPosterior:
         found = means.predict_means(classify, fit.fixed, fit.layout, fit.result)
         found.tell_ignored(fit.layout, stacklevel=2)
         draws = found.combinations @ np.hstack([np.nan_to_num(fixed), random]).T
-        table = found.table.drop(columns=["mean", "se", "estimable"])
+        table = found.table.drop(columns=["mean", "se", "estimable", "note"])
         gone = ~found.table["estimable"].to_numpy()
         for name, values in describe_draws(np.asarray(draws).T).items():
             table[name] = np.where(gone, np.nan, values)
-        table["estimable"] = ~gone
+        table["estimable"], table["note"] = ~gone, found.table["note"]
         table.attrs = {"averaged": found.averaged, "held": found.held, "ignored": found.ignored}
         return table
 

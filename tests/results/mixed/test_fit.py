@@ -457,6 +457,9 @@ def test_weights():
     assert fit.log_likelihood == pytest.approx(dense.log_likelihood, abs=1e-8)
     np.testing.assert_allclose(fit.fixed_effects["estimate"], dense.b, rtol=1e-8)
     assert fit.log_likelihood != pytest.approx(model.fit(cells).log_likelihood, abs=1e-3)
+    R = np.diag(fit.components["estimate"].iloc[-1] / fit.layout.weights)
+    standardised = R @ dense.P @ dense.y / np.sqrt(np.diag(R @ dense.P @ R))
+    np.testing.assert_allclose(np.sort(fit.residuals()["standardised"]), np.sort(standardised), rtol=1e-8)
 
 
 def test_rows_in_another_order_give_the_same_digits(series, rich, relationship):
@@ -682,6 +685,9 @@ def test_direct_and_maternal_effects_with_their_covariance(mothers):
     assert fit.correlations("us(id, dam):known(id)")[["a", "b"]].to_numpy().tolist() == [["id", "dam"]]
     ratio = fit.heritability("us(id, dam):known(id)")
     assert ratio["denominator"].tolist() == ["us(id, dam):known(id)[id] + units"]
+    for name in ("id", "dam"):
+        with pytest.warns(UserWarning, match=r"leave out 'us\(id, dam\):known\(id\)'.*are those of blup\(\) alone"):
+            fit.predict(name)
 
 
 def test_tests_of_maternal_effects(mothers):

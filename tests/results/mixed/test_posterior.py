@@ -9,6 +9,8 @@ import pytest
 import bmtme
 from bmtme import mixed
 from bmtme.errors import DataError, UsageError
+from bmtme.model.mixed.design import lay_out
+from bmtme.model.mixed.plots import Plots
 from bmtme.model.mixed.priors import choose_priors, find_scales
 from tests.results.mixed.conftest import make_series
 
@@ -63,7 +65,7 @@ def test_tree(posterior):
     assert sampling["method"] == ("independence Metropolis" if good else "Hamiltonian")
 
 
-def test_functions_of_parameters(posterior):
+def test_functions_of_parameters(posterior, series):
     draws = posterior.idata["posterior"]["components"].values
     found = posterior.derive("line / (line + residual)")
     wanted = draws[..., 0] / (draws[..., 0] + draws[..., 2])
@@ -71,16 +73,19 @@ def test_functions_of_parameters(posterior):
     assert found.mean == pytest.approx(wanted.mean())
     assert (found.lower, found.upper) == pytest.approx(tuple(np.quantile(wanted, [0.05, 0.95])))
     own = posterior.heritability("line")
-    assert own.columns.tolist() == ["level", "kind", "mean", "sd", "lower", "upper"]
+    assert own.columns.tolist() == ["level", "kind", "mean", "sd", "lower", "upper", "denominator"]
     assert own["mean"][0] == pytest.approx(wanted.mean())
     assert own["sd"][0] == pytest.approx(wanted.std(ddof=1))
-    estimate = posterior.fit.heritability("line", "mean")["estimate"][0]
+    # Of means: the interaction by the sites of a line, the residual by its plots.
+    there = series.dropna(subset="yield").groupby("line")["site"]
+    weights = np.array([1.0, (1 / there.nunique()).mean(), (1 / there.size()).mean()])
+    reml, mean = posterior.fit.heritability("line", "mean"), posterior.heritability("line", "mean")
     at = posterior.fit.components["estimate"].to_numpy()
-    mean = posterior.heritability("line", "mean")
-    # The same weights as by REML: those that give its estimate give the draws.
-    rest = at[0] * (1 / estimate - 1)
-    assert 0 < rest < at[1] + at[2]
-    assert own["mean"][0] < mean["mean"][0] < 1
+    assert reml["estimate"][0] == pytest.approx(at[0] / (at @ weights))
+    wanted = draws[..., 0] / (draws @ weights)
+    assert mean["mean"][0] == pytest.approx(wanted.mean())
+    assert (mean["lower"][0], mean["upper"][0]) == pytest.approx(tuple(np.quantile(wanted, [0.05, 0.95])))
+    assert mean["denominator"].equals(reml["denominator"])
 
 
 def test_effects_and_means(posterior):
@@ -103,6 +108,7 @@ def test_effects_and_means(posterior):
     assert means["mean"][0] == pytest.approx(wanted.mean())
     assert means["sd"][0] == pytest.approx(wanted.std(ddof=1))
     assert means["estimable"].all()
+    assert means.columns.tolist() == ["site", "line", "mean", "sd", "lower", "upper", "estimable", "note"]
 
 
 def test_rows_and_cores_do_not_matter(series, posterior):
@@ -189,6 +195,25 @@ def test_scales_go_with_data_and_relationship(series, relationship):
     assert chosen == [own, mixed.LKJ(2), bmtme.HalfT()]
 
 
+def test_scales_are_of_the_traits_in_the_records(series):
+    """A trait that is not measured at a site, terms and residuals of one trait, a variance that is shared."""
+    plots = series.assign(height=series["height"].where(series["site"] == "S"))
+    sd = {name: plots[name].std(ddof=1) for name in ("yield", "height")}
+    random = "at(site):us(trait):line + at(trait):site + cs(trait):col"
+    model = mixed.Model("yield + height ~ trait", random, "diag(trait):units")
+    layout = lay_out(model.fixed, model.random, model.residual, {}, Plots.of(plots))
+    prior, both = bmtme.HalfT(), np.sqrt(np.mean(np.square(list(sd.values()))))
+    found = {design.name: find_scales(prior, design, layout) / 5 for design in (*layout.residual, *layout.random)}
+    np.testing.assert_allclose(found['at(site, "N"):us(trait):line'], [sd["yield"]])
+    np.testing.assert_allclose(found['at(site, "S"):us(trait):line'], [sd["yield"], sd["height"]])
+    for name in sd:
+        np.testing.assert_allclose(found[f'at(trait, "{name}"):site'], [sd[name]])
+        np.testing.assert_allclose(found[f'at(trait, "{name}"):units'], [sd[name]])
+    np.testing.assert_allclose(found["cs(trait):col"], [both])
+    with pytest.raises(UsageError, match="must be one number"):
+        find_scales(bmtme.HalfT(2, {"yield": 1.0, "height": 2.0}), layout.random[-1], layout)
+
+
 @pytest.mark.parametrize(
     ("prior", "words"),
     [
@@ -210,6 +235,13 @@ def test_bad_priors(series, prior, words):
 def test_bad_calls(series, words, message):
     with pytest.raises(UsageError, match=message):
         draw(series, **words)
+
+
+def test_factors_of_the_chains_take_memory(series, posterior, monkeypatch):
+    factor = posterior.fit.result.equations.factor.memory
+    monkeypatch.setattr("bmtme.arguments.measure_memory", lambda: 50 * factor)
+    with pytest.raises(UsageError, match=r"draws=1, chains=50, .* would take"):
+        draw(series, draws=1, chains=50, keep_effects="none")
 
 
 def test_a_strong_prior_is_seen(series):
