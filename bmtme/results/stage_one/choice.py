@@ -86,17 +86,17 @@ def _list_possible(environment: Environment, spatial: str) -> tuple[list[Candida
     plain = Candidate("none", has_trend=False)
     candidates, reasons = list_candidates(environment)
     candidates = [plain] if spatial == "none" else candidates
-    least = _count_df(environment, candidates[0])
+    least, trait = _count_df(environment, candidates[0])
     if least < FEWEST_DF and candidates[0].has_trend:
         reason = f"lines leave {count_noun(least, 'degree')} of freedom, and {FEWEST_DF} are needed"
         reasons = {candidate.name: reason for candidate in candidates} | reasons
         candidates = [plain]
-        least = _count_df(environment, plain)
+        least, trait = _count_df(environment, plain)
     if least < 1:
         raise DataError(
-            f"No line of environment {name!r} tells the error of a plot: after lines and "
-            "replicates no degree of freedom is left. Leave the environment out, or take its plots into a fit in one "
-            "stage (bmtme.fit with blocks=)."
+            f"No line of environment {name!r} tells the error of a plot of the trait {trait!r}: after lines and "
+            f"replicates no degree of freedom is left. Leave {_name_least(environment)} out, or take its plots into a "
+            "fit in one stage (bmtme.fit with blocks=)."
         )
     if spatial in ("auto", "none"):
         return candidates, reasons
@@ -109,14 +109,18 @@ def _list_possible(environment: Environment, spatial: str) -> tuple[list[Candida
     return asked, {}
 
 
-def _count_df(environment: Environment, candidate: Candidate) -> int:
-    """Values less fixed effects that can be told apart, of the trait with the least."""
+def _name_least(environment: Environment) -> str:
+    return "the trait or its values there" if len(environment.traits) > 1 else "the environment"
+
+
+def _count_df(environment: Environment, candidate: Candidate) -> tuple[int, str]:
+    """Values less fixed effects that can be told apart, of the trait with the least, and this trait."""
     least = []
     for trait in environment.traits:
         layout = lay_candidate(environment, replace(candidate, has_splines=False), [trait]).layout
         X = sp.csr_matrix(layout.columns.matrix)
-        least.append(len(layout.y) - len(find_independent((X.T @ X).toarray())))
-    return min(least)
+        least.append((len(layout.y) - len(find_independent((X.T @ X).toarray())), trait))
+    return min(least, key=lambda pair: pair[0])
 
 
 def _fit(laid: Laid, start: np.ndarray | None = None) -> MixedFit:
