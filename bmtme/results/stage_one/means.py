@@ -58,9 +58,10 @@ def tabulate_means(environment: Environment, fit: MixedFit) -> tuple[pd.DataFram
     for t, trait in enumerate(environment.traits):
         if not estimable[traits == t].any():
             raise DataError(
-                f"No mean of the trait {trait!r} can be estimated in environment {environment.name!r}: no line connects "
-                f"the replicates {environment.rep!r} with each other, so that nothing tells their effects from those of "
-                "their lines. Leave the column out, where plots of different replicates can be compared as they are."
+                f"No mean of the trait {trait!r} can be estimated in environment {environment.name!r}: no line "
+                f"connects the replicates {environment.rep!r} with each other, so that nothing tells their effects "
+                "from those of their lines. Leave the column out, where plots of different replicates can be compared "
+                "as they are."
             )
     K = sp.csr_array(K[np.flatnonzero(estimable)])
     means, V = result.combine(K), result.covariance_of(K)
