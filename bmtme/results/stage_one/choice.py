@@ -11,9 +11,10 @@ import scipy.sparse as sp
 
 from bmtme.engines.mixed.problem import find_independent
 from bmtme.errors import DataError, NumericalError, UsageError
-from bmtme.model.mixed.terms import quote_name
+from bmtme.model.mixed.terms import UNITS, quote_name
 from bmtme.model.stage_one import Candidate, Environment, Laid, lay_candidate, list_candidates
 from bmtme.results.mixed.fit import MixedFit
+from bmtme.results.mixed.problem import make_problem
 from bmtme.results.mixed.search import find_estimates
 from bmtme.words import count_noun, some_names
 
@@ -65,6 +66,7 @@ def choose_model(environment: Environment, spatial: str, tell: Tell) -> Choice:
         If no model could be fitted.
     """
     candidates, reasons = _list_possible(environment, spatial)
+    _refuse_explained(environment, candidates[0])
     fits: dict[str, MixedFit] = {}
     for candidate in candidates:
         tell(environment.name, candidate.name)
@@ -107,6 +109,22 @@ def _list_possible(environment: Environment, spatial: str) -> tuple[list[Candida
             "another, such as 'auto', which takes what each field allows."
         )
     return asked, {}
+
+
+def _refuse_explained(environment: Environment, candidate: Candidate) -> None:
+    """Refuse a trait that fixed effects explain to the last digit, which a fit of several traits would not notice."""
+    for trait in environment.traits if len(environment.traits) > 1 else ():
+        try:
+            make_problem(
+                lay_candidate(environment, Candidate("linear", (), UNITS, candidate.has_trend), [trait]).layout
+            )
+        except UsageError:  # of a design that the fit refuses, too
+            continue
+        except DataError as error:
+            raise DataError(
+                f"Environment {environment.name!r}, trait {trait!r}: {str(error).rstrip('.')}. Empty the values of the "
+                "trait there, or leave it out."
+            ) from error
 
 
 def _name_least(environment: Environment) -> str:

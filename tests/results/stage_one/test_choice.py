@@ -127,6 +127,13 @@ def test_few_degrees_of_freedom(north):
         bmtme.adjust(values, "gen", "site", ["yield", "protein"])
 
 
+def test_a_trait_of_one_value(plots):
+    """Its means would have next to no errors, and the others' with it."""
+    south = plots[plots["site"] == "S"].assign(protein=40.0)
+    with pytest.raises(DataError, match=r"Environment 'S', trait 'protein': the fixed effects explain every value"):
+        bmtme.adjust(south, "gen", "site", ["yield", "protein"], "rep")
+
+
 def test_heritability_of_a_balanced_trial(auto):
     """Without a field, Cullis is 1 - MSE / MSG by analysis of variance (Piepho and Moehring 2007)."""
     own = auto.plots.query("env == 'S'")
