@@ -30,10 +30,12 @@ KIND = "adjustment"
 TABLE, COVARIANCES = "means", "covariances.npz"
 #: The columns of the table, by what they are.
 COLUMNS = ("line", "env", "trait", "mean", "se", "se_stage2", "n_plots", "estimable")
-#: Of a covariance, relative to its largest entry: what counts as rounding.
+#: Of a covariance, relative to the standard errors: what counts as rounding.
 ROUNDING = 1e-8
 #: Relative difference of standard errors given and those of the covariance that passes.
 AGREEMENT = 1e-3
+#: No mean has so many plots.
+MOST_PLOTS = 2.0**53
 #: Below this share of the largest, an eigenvalue counts as so much where a covariance is inverted.
 LEAST_SHARE = 1e-12
 
@@ -277,7 +279,7 @@ def _read_rows(frame: pd.DataFrame) -> pd.DataFrame:
     plots = np.zeros(len(mean))
     if "n_plots" in source.columns:
         plots = source.numbers("n_plots", "n_plots")
-        odd = ~((plots >= 0) & (plots == np.floor(plots)))
+        odd = ~((plots >= 0) & (plots == np.floor(plots)) & (plots < MOST_PLOTS))
         if odd.any():
             row = int(np.argmax(odd))
             raise DataError(
@@ -375,14 +377,14 @@ def _check_covariance(V: np.ndarray, where: str, names: list[tuple[str, str]]) -
     if odd.any():
         k = int(np.argmax(odd))
         raise DataError(f"{where} holds the variance {V[k, k]:g} of {words(k)}: expected one above zero.")
-    apart = np.abs(V - V.T)
-    if apart.max() > ROUNDING * V.diagonal().max():
+    root = np.sqrt(V.diagonal())
+    apart = np.abs(V - V.T) / np.multiply.outer(root, root)
+    if apart.max() > ROUNDING:
         a, b = np.unravel_index(int(np.argmax(apart)), V.shape)
         raise DataError(
             f"{where} is not symmetric: {V[a, b]:g} and {V[b, a]:g} between {words(int(a))} and {words(int(b))}."
         )
     V = 0.5 * (V + V.T)
-    root = np.sqrt(V.diagonal())
     least, *_ = np.linalg.eigvalsh(V / np.multiply.outer(root, root))
     if least < -ROUNDING * len(V):
         P = np.abs(V / np.multiply.outer(root, root))

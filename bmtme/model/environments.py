@@ -20,7 +20,8 @@ from bmtme.words import count_noun, first_repeat
 
 __all__ = ["Roles", "read_environments"]
 
-_WHOLE = re.compile(r"-?[0-9]+")
+#: A position; zeros before it, or behind a point where a gap has made numbers of a column, say nothing.
+_WHOLE = re.compile(r"(-?)0*([0-9]{1,9})(?:[.]0*)?")
 RESERVED = {TRAIT: "trait", UNITS: "plot"}
 
 
@@ -82,21 +83,28 @@ def read_environments(table: Table, roles: Roles) -> list[Environment]:
     envs = np.array(table.identifiers(env, "env"), dtype=object)
     columns: dict[str, Any] = {roles.line: table.identifiers(roles.line, "line")}
     for role, name in roles.design.items():
-        columns[name] = table.identifiers(name, role, allow_missing=True)
+        texts = table.identifiers(name, role, allow_missing=True)
+        columns[name] = [*map(_write_position, texts)] if role in ("row", "col") else texts
     values = np.column_stack([table.numbers(name, "trait") for name in roles.traits])
     for name, own in zip(roles.traits, values.T, strict=True):
         if np.isnan(own).all():
             raise DataError(f"The trait {name!r} has no value in {table.name}: leave it out or correct the table.")
     columns |= dict(zip(roles.traits, values.T, strict=True))
-    texts = replace(table, frame=table.frame[[]].assign(**columns))
+    bare = replace(table, frame=table.frame[[]].assign(**columns))
     found = []
     for name in dict.fromkeys(envs.tolist()):
         here = np.flatnonzero(envs == name)
-        own = replace(texts, frame=texts.frame.iloc[here])
+        own = replace(bare, frame=bare.frame.iloc[here])
         traits = [t for t, there in zip(roles.traits, ~np.isnan(values[here]).all(axis=0), strict=True) if there]
         if traits:
             found.append(_read_environment(str(name), own, roles, traits))
     return found
+
+
+def _write_position(text: str) -> str:
+    """A position written in one way; other texts as they are."""
+    found = _WHOLE.fullmatch(text)
+    return str(int(found[1] + found[2])) if found else text
 
 
 def _read_environment(name: str, table: Table, roles: Roles, traits: Sequence[str]) -> Environment:
@@ -161,8 +169,6 @@ def add_trends(environment: Environment) -> Environment:
                 "the field as they lie, 1, 2, 3 and so on."
             )
         positions = [int(level) for level in levels]
-        if len(set(positions)) < len(positions):
-            raise DataError(f"The positions {name!r} {where} have one written in two ways.")
         least, most = min(positions), max(positions)
         if most - least + 1 > 20 * len(positions) + 100:
             raise DataError(

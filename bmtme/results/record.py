@@ -76,7 +76,9 @@ def read_record(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, dict
     if not intact:
         raise _unreadable(folder, kind, f"its {RECORD} is damaged or was changed after it was written. {_AGAIN}")
     if added["kind"] != kind:
-        raise _unreadable(folder, kind, f"it holds a {added['kind']}")
+        raise _unreadable(
+            folder, kind, f"it holds {'an' if str(added['kind'])[:1] in 'aeiou' else 'a'} {added['kind']}"
+        )
     for name, expected in files.items():
         try:
             found = _hash_file(folder / name)

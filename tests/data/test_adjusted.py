@@ -94,6 +94,8 @@ def test_folder(tmp_path, safe_text: bool) -> None:
         pd.testing.assert_frame_equal(again.covariances[env], means.covariances[env])
     with pytest.raises(UsageError, match="is not empty"):
         means.save(tmp_path / "means")
+    with pytest.raises(DataError, match="as a saved fit: it holds an adjustment"):
+        bmtme.load(tmp_path / "means")
     (tmp_path / "means" / "covariances.npz").unlink()
     with pytest.raises(DataError, match=r"covariances\.npz is missing"):
         bmtme.read_means(tmp_path / "means")
@@ -144,6 +146,17 @@ def count(table: pd.DataFrame, covariances: dict[str, pd.DataFrame]) -> None:
     table["n_plots"] = 1.5
 
 
+def count_many(table: pd.DataFrame, covariances: dict[str, pd.DataFrame]) -> None:
+    table["n_plots"] = 1e30
+
+
+def bend(table: pd.DataFrame, covariances: dict[str, pd.DataFrame]) -> None:
+    """One entry of a trait whose errors are small beside those of another."""
+    scale = np.array([1.0, 1.0, 1e6, 1e6])
+    covariances["E2"] = covariances["E2"] * np.multiply.outer(scale, scale)
+    covariances["E2"].iloc[0, 1] += 0.01
+
+
 def correlate(table: pd.DataFrame, covariances: dict[str, pd.DataFrame]) -> None:
     covariances["E1"].iloc[0, 1] = covariances["E1"].iloc[1, 0] = 100.0
 
@@ -164,6 +177,8 @@ def correlate(table: pd.DataFrame, covariances: dict[str, pd.DataFrame]) -> None
         (flatten, r"'E1' must have \(line, trait\) on its rows, got 1 level of labels"),
         (tell, r"has the standard error 5 for the mean of line 'b' and trait 'Y' in environment 'E1', and the cov"),
         (count, r"n_plots column of the table of adjusted means holds 1.5 in row 1"),
+        (count_many, r"n_plots column of the table of adjusted means holds 1e\+30 in row 1"),
+        (bend, r"'E2' is not symmetric: .* between line '[ac]', trait 'Y' and line '[ac]', trait 'Y'"),
     ],
 )
 def test_refusals(spoil, message: str) -> None:

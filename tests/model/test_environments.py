@@ -67,7 +67,9 @@ def test_no_effects_of_blocks(change, note):
             r"positions 'row' of the table in environment 'A' have 'x': expected whole numbers",
         ),
         ({"row": [0, 4000, *range(14)]}, r"positions 'row' .* are 7 from 0 to 4000"),
-        ({"row": ["1", "01", *[2] * 14], "col": range(16)}, r"positions 'row' .* have one written in two ways"),
+        ({"row": ["1.5", *range(15)]}, r"positions 'row' .* have '1.5': expected whole numbers"),
+        ({"row": [str(10**25 + k) for k in range(16)]}, r"positions 'row' .* have '10{25}': expected whole numbers"),
+        ({"row": ["1", "01", *range(14)], "col": 1}, r"Two plots .* lie in one place, row 1, col 1: row 1 "),
         ({"row": 1, "col": 1}, r"Two plots of the table in environment 'A' lie in one place, row 1, col 1: row 1 "),
         ({"rep": ["", *["1"] * 15]}, r"The rep column 'rep' of the table is empty in 1 plot .* 'A' \(row 1 "),
         ({"line": ["", *["a"] * 15]}, r"The line column 'line' of the table is empty"),
@@ -78,6 +80,14 @@ def test_no_effects_of_blocks(change, note):
 def test_contents_that_are_refused(change, message):
     with pytest.raises(DataError, match=message):
         read(FRAME.assign(**change))
+
+
+def test_positions_are_numbers_however_they_are_written():
+    (expected, _), rows = read(FRAME), FRAME["row"].tolist()
+    for written in ([f"{r}.0" for r in rows], [f"0{r}" for r in rows], [float(r) for r in rows]):
+        found = read(FRAME.assign(row=written))[0]
+        assert found.extents == expected.extents
+        np.testing.assert_array_equal(found.codes("row"), expected.codes("row"))
 
 
 def test_roles_that_are_refused():

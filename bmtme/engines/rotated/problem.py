@@ -189,7 +189,7 @@ def build_problem(
         cell_pad=layout.cell_pad,
         cell_pattern=cell_pattern,
         cell_root=np.sqrt(layout.multiples[layout.cell_line]),
-        cell_parts=np.bincount(part_cell, part_plots, minlength=S),
+        cell_parts=np.bincount(part_cell, part_plots, minlength=S).astype(np.float64),  # of none it counts integers
         part_offset=layout.part_offset,
         part_pattern=part_pattern,
         part_plots=part_plots,

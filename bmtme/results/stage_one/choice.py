@@ -11,9 +11,10 @@ import scipy.sparse as sp
 
 from bmtme.engines.mixed.problem import find_independent
 from bmtme.errors import DataError, NumericalError, UsageError
-from bmtme.model.mixed.terms import quote_name
+from bmtme.model.mixed.terms import UNITS, quote_name
 from bmtme.model.stage_one import Candidate, Environment, Laid, lay_candidate, list_candidates
 from bmtme.results.mixed.fit import MixedFit
+from bmtme.results.mixed.problem import make_problem
 from bmtme.results.mixed.search import find_estimates
 from bmtme.words import count_noun, some_names
 
@@ -65,6 +66,7 @@ def choose_model(environment: Environment, spatial: str, tell: Tell) -> Choice:
         If no model could be fitted.
     """
     candidates, reasons = _list_possible(environment, spatial)
+    _refuse_explained(environment, candidates[0])
     fits: dict[str, MixedFit] = {}
     for candidate in candidates:
         tell(environment.name, candidate.name)
@@ -86,17 +88,17 @@ def _list_possible(environment: Environment, spatial: str) -> tuple[list[Candida
     plain = Candidate("none", has_trend=False)
     candidates, reasons = list_candidates(environment)
     candidates = [plain] if spatial == "none" else candidates
-    least = _count_df(environment, candidates[0])
+    least, trait = _count_df(environment, candidates[0])
     if least < FEWEST_DF and candidates[0].has_trend:
         reason = f"lines leave {count_noun(least, 'degree')} of freedom, and {FEWEST_DF} are needed"
         reasons = {candidate.name: reason for candidate in candidates} | reasons
         candidates = [plain]
-        least = _count_df(environment, plain)
+        least, trait = _count_df(environment, plain)
     if least < 1:
         raise DataError(
-            f"No line of environment {name!r} tells the error of a plot: after lines and "
-            "replicates no degree of freedom is left. Leave the environment out, or take its plots into a fit in one "
-            "stage (bmtme.fit with blocks=)."
+            f"No line of environment {name!r} tells the error of a plot of the trait {trait!r}: after lines and "
+            f"replicates no degree of freedom is left. Leave {_name_least(environment)} out, or take its plots into a "
+            "fit in one stage (bmtme.fit with blocks=)."
         )
     if spatial in ("auto", "none"):
         return candidates, reasons
@@ -109,14 +111,34 @@ def _list_possible(environment: Environment, spatial: str) -> tuple[list[Candida
     return asked, {}
 
 
-def _count_df(environment: Environment, candidate: Candidate) -> int:
-    """Values less fixed effects that can be told apart, of the trait with the least."""
+def _refuse_explained(environment: Environment, candidate: Candidate) -> None:
+    """Refuse a trait that fixed effects explain to the last digit, which a fit of several traits would not notice."""
+    for trait in environment.traits if len(environment.traits) > 1 else ():
+        try:
+            make_problem(
+                lay_candidate(environment, Candidate("linear", (), UNITS, candidate.has_trend), [trait]).layout
+            )
+        except UsageError:  # of a design that the fit refuses, too
+            continue
+        except DataError as error:
+            raise DataError(
+                f"Environment {environment.name!r}, trait {trait!r}: {str(error).rstrip('.')}. Empty the values of the "
+                "trait there, or leave it out."
+            ) from error
+
+
+def _name_least(environment: Environment) -> str:
+    return "the trait or its values there" if len(environment.traits) > 1 else "the environment"
+
+
+def _count_df(environment: Environment, candidate: Candidate) -> tuple[int, str]:
+    """Values less fixed effects that can be told apart, of the trait with the least, and this trait."""
     least = []
     for trait in environment.traits:
         layout = lay_candidate(environment, replace(candidate, has_splines=False), [trait]).layout
         X = sp.csr_matrix(layout.columns.matrix)
-        least.append(len(layout.y) - len(find_independent((X.T @ X).toarray())))
-    return min(least)
+        least.append((len(layout.y) - len(find_independent((X.T @ X).toarray())), trait))
+    return min(least, key=lambda pair: pair[0])
 
 
 def _fit(laid: Laid, start: np.ndarray | None = None) -> MixedFit:

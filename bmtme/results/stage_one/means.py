@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from bmtme.errors import DataError
 from bmtme.model.stage_one import Environment, weigh_records
 from bmtme.results.mixed.fit import MixedFit
 
@@ -45,10 +46,23 @@ def tabulate_means(environment: Environment, fit: MixedFit) -> tuple[pd.DataFram
         line, env, trait, mean, n_plots: lines as in the table of plots, each with its traits.
     covariance : DataFrame
         With a MultiIndex (line, trait) on both sides.
+
+    Raises
+    ------
+    DataError
+        If no mean of a trait can be estimated.
     """
     lines, traits, K = combine_means(environment, fit)
     result = fit.result
     estimable = result.is_estimable(K)
+    for t, trait in enumerate(environment.traits):
+        if not estimable[traits == t].any():
+            raise DataError(
+                f"No mean of the trait {trait!r} can be estimated in environment {environment.name!r}: no line "
+                f"connects the replicates {environment.rep!r} with each other, so that nothing tells their effects "
+                "from those of their lines. Leave the column out, where plots of different replicates can be compared "
+                "as they are."
+            )
     K = sp.csr_array(K[np.flatnonzero(estimable)])
     means, V = result.combine(K), result.covariance_of(K)
     levels = environment.plots.factor(environment.line, "line").levels

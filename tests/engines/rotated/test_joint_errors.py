@@ -218,3 +218,21 @@ def test_errors_that_are_independent_after_all_are_found(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(pairs, "draw_errors", draw)
     assert compare_sweeps("tied", False, 2000, 5).p_value < 1e-6
+
+
+def test_arrays_have_one_type() -> None:
+    """A sampler of complete records, on which `rehearse` compiles it, serves all others."""
+    with_errors = make_joint_scene("missing")[-2]
+    plain = make_case(DESIGNS["complete"])
+    complete = plain.problem(np.zeros(plain.observed.shape))
+    assert len(complete.part_values) == 0 < len(with_errors.part_values)
+    assert describe_arrays(complete) == describe_arrays(with_errors)
+
+
+def describe_arrays(record, name="") -> dict[str, object]:
+    """Kind of number and dimensions of every array of a record."""
+    if isinstance(record, np.ndarray):
+        return {name: (record.dtype, record.ndim)}
+    if not isinstance(record, tuple):
+        return {name: type(record)}
+    return {key: kind for k, own in enumerate(record) for key, kind in describe_arrays(own, f"{name}.{k}").items()}

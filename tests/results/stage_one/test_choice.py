@@ -122,6 +122,16 @@ def test_few_degrees_of_freedom(north):
     assert own.loc["ar1", "note"] == "not fitted: lines leave 1 degree of freedom, and 10 are needed"
     with pytest.raises(DataError, match="No line of environment 'N' tells the error of a plot"):
         bmtme.adjust(once, "gen", "site", "yield", row="row", col="col")
+    values.loc[~values.index.isin(once.index), "protein"] = np.nan
+    with pytest.raises(DataError, match=r"a plot of the trait 'protein': .* Leave the trait or its values there out"):
+        bmtme.adjust(values, "gen", "site", ["yield", "protein"])
+
+
+def test_a_trait_of_one_value(plots):
+    """Its means would have next to no errors, and the others' with it."""
+    south = plots[plots["site"] == "S"].assign(protein=40.0)
+    with pytest.raises(DataError, match=r"Environment 'S', trait 'protein': the fixed effects explain every value"):
+        bmtme.adjust(south, "gen", "site", ["yield", "protein"], "rep")
 
 
 def test_heritability_of_a_balanced_trial(auto):

@@ -10,6 +10,7 @@ import bmtme
 from bmtme.data.tables.files import Table
 from bmtme.engines.mixed.reml import fit_reml
 from bmtme.engines.mixed.start import find_ranges
+from bmtme.errors import DataError
 from bmtme.model.environments import Roles, read_environments
 from bmtme.model.stage_one import lay_candidate, list_candidates
 from bmtme.results.mixed.fit import MixedFit
@@ -168,6 +169,14 @@ def test_lines_without_values_are_not_estimable(pair):
     assert table.loc[("g7", "yield"), "estimable"]
     assert not table.loc[("g7", "protein"), "estimable"]
     assert pair.table["n_plots"].sum() == len(pair.plots)
+
+
+def test_replicates_that_share_no_line(north):
+    """Nothing tells such replicates from their lines."""
+    own = north.assign(rep=(north["gen"].str[1:].astype(int) % 2).astype(str))
+    message = "No mean of the trait 'yield' can be estimated in environment 'N': no line connects the replicates 'rep'"
+    with pytest.raises(DataError, match=message):
+        bmtme.adjust(own, "gen", "site", "yield", "rep")
 
 
 def test_rows_in_any_order(plots, auto):
