@@ -369,9 +369,9 @@ for other in ("raw, stage two", "se_stage2, stage two"):
 # ## What to conclude, and what not
 # * **Look at the difference and at its standard error.** A gain that is no larger than twice the error has not been
 #   shown by these trials, whichever sign it has. A few trials show large gains only.
-# * **What adjusting is worth depends on the field.** Here three of four fields have much trouble, and these settings were
-#   chosen to show it: with fields a little weaker, and a third of the lines in one plot, six trials showed no gain. On an
-#   even field there is nothing to win, and the slopes that are fitted all the same cost a little.
+# * **What adjusting is worth depends on the field.** Here three of four fields have much trouble, and these settings
+#   were chosen to show it: with fields a little weaker, and a third of the lines in one plot, six trials showed no
+#   gain. On an even field there is nothing to win, and the slopes that are fitted all the same cost a little.
 # * **Relatives and environments average trouble, too.** Lines stand in other places elsewhere, and sibs beside them: so
 #   a second stage of raw means loses less than the raw means themselves would make one fear.
 # * **One standard error or all of the covariance** is a smaller question than whether to adjust. The full covariance is
