@@ -14,8 +14,9 @@ from tests.helpers.shell import COLUMNS, Run
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process: exit status, stdout, stderr."""
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process, in a terminal of 100 columns: exit status, stdout, stderr."""
+    monkeypatch.setenv("COLUMNS", "100")
 
     def call(*words: object) -> tuple[int, str, str]:
         capsys.readouterr()
