@@ -158,6 +158,8 @@ def test_a_covariate_is_named(folder, run: Run):
         (("--fixed", "yield ~ 1", "--random", "known(line)", "--known", "line=none.csv"), 3, "none.csv"),
         (("--fixed", "yield ~ 1", "--pedigree-columns", "a,b"), 2, "expected three columns"),
         (("--random", "line"), 2, "--fixed"),
+        (("--fixed", "yield ~ 1", "--draws", "9"), 2, "argument --draws: needs --posterior"),
+        (("--fixed", "yield ~ 1", "--posterior", "--predict", "line"), 2, "argument --predict: makes a table of REML"),
         (("--fixed", "yield ~ 1", "--selfing", "3"), 2, "is for a pedigree as --known, but there is none"),
         (("--fixed", "cbind(yield, protein) ~ trait"), 2, "written as in 'A + B ~ trait'"),
         (("--fixed", "yield ~ C(site)", "--random", "site"), 2, "The random term site is in the fixed part"),
