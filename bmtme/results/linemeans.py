@@ -34,7 +34,6 @@ def predict_line_means(
     n_obs: np.ndarray,
     observed: np.ndarray,
     centre: np.ndarray,
-    errors: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Columns of the lines' means that are no keys, in the user's units, by name.
 
@@ -50,7 +49,6 @@ def predict_line_means(
     n_obs, observed : (n, I, L) number of plots and mean of them, at least one in the cells wanted
     centre : (I, L)
         Taken off predicted and observed values alike, so that lines in different environments can be compared.
-    errors : (n, I, L) known error variances of what was observed
 
     Returns
     -------
@@ -67,17 +65,18 @@ def predict_line_means(
         share = inside / inside.sum(axis=1, keepdims=True)
         shape = (len(rows), len(predictor.beta))
         expected, seen = np.zeros(shape[0]), np.zeros(shape[0])
-        fitted, noise = np.zeros(shape), np.zeros(shape)
+        fitted, noise, error = np.zeros((3, *shape))
         for i in np.flatnonzero(inside.any(axis=0)).tolist():
             here = np.flatnonzero(inside[:, i])
             part, weight = rows[here], share[here, i]
             constant = (centre[i, l] - scaling.centre[l]) / scaling.scale[l]
-            told, reps = predictor.tell(i, l, part), predictor.shift(i, l, part)
+            told, reps, known = predictor.tell(i, l, part), predictor.shift(i, l, part), predictor.err(i, l, part)
             shift = told.shift + reps.shift
             expected[here] += weight * (predictor.expect(i, l, part) + shift.mean(axis=1) - constant)
             fitted[here] += weight[:, None] * (predictor.draw(i, l, part) + shift - constant)
             noise[here] += (weight**2 / n_obs[part, i, l])[:, None] * told.variance
-            noise[here] += (weight**2)[:, None] * (reps.variance + errors[part, i, l][:, None] / scaling.scale[l] ** 2)
+            noise[here] += (weight**2)[:, None] * (reps.variance + known.variance)
+            error[here] += weight[:, None] * known.shift
             seen[here] += weight * (observed[part, i, l] - centre[i, l])
         extra = np.zeros(shape)
         new = np.flatnonzero(predictor.targets.recorded[rows] < 0)
@@ -86,9 +85,10 @@ def predict_line_means(
             patterns, which = np.unique(share[new], axis=0, return_inverse=True)
             variances = np.einsum("ai,sij,aj->as", patterns, C, patterns)
             extra[new] = predictor.add(rows[new], variances[which.ravel()], l)
-        known = LineMeans(expected, fitted, extra, noise, seen, seen / scaling.scale[l], inside.sum(axis=1))
+        told_of = seen, seen / scaling.scale[l], error
+        line = LineMeans(expected, fitted, extra, noise, *told_of, inside.sum(axis=1))
         for column in made:
-            out[column.name][rows, l] = column.unit.restore(column.of(known), scaling.take(l))
+            out[column.name][rows, l] = column.unit.restore(column.of(line), scaling.take(l))
     return out
 
 

@@ -15,6 +15,7 @@ from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles, fill_m
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 from bmtme.results.entries import NUMBER, TEXT, Column
+from bmtme.results.known_errors import KnownErrors
 from bmtme.results.replicates import Levels, Shift
 from bmtme.results.residuals import Plots, Told, tell_residuals
 
@@ -59,7 +60,8 @@ class Mixture:
         effects of its replicates and blocks
     fitted : (n, S) at most `KEPT` evenly kept draws of it
     extra : (n, S) variance that a line, a replicate or a block without a record adds given the others, in these draws
-    noise : (n, S) residual variance of what is observed, in these draws; None where nothing is
+    noise : (n, S) variance of residual and known error of what is observed, in these draws; None where nothing is
+    error : (n, S) mean of the known error, in these draws
     observed : (n,) what was observed, in the user's units
     target : (n,) the same in the units of `fitted`
     """
@@ -70,6 +72,7 @@ class Mixture:
     noise: np.ndarray | None = None
     observed: np.ndarray | None = None
     target: np.ndarray | None = None
+    error: np.ndarray | float = 0.0
 
     @property
     def sd(self) -> np.ndarray:
@@ -78,30 +81,30 @@ class Mixture:
         return np.asarray(np.sqrt(self.fitted.var(axis=1, ddof=ddof) + self.extra.mean(axis=1)))
 
     @property
-    def variance(self) -> np.ndarray:
-        """(n, S) of the components around `fitted`."""
+    def components(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n, S) means and variances of the components of what is observed."""
         assert self.noise is not None
-        return self.extra + self.noise
+        return self.fitted + self.error, self.extra + self.noise
 
     @cached_property
     def mean_interval(self) -> np.ndarray:
         """(n, 2) 90% interval of what is observed."""
-        return find_quantiles(self.fitted, self.variance, LOW, HIGH)
+        return find_quantiles(*self.components, LOW, HIGH)
 
     @cached_property
     def mean_half(self) -> np.ndarray:
         """(n, 2) 50% interval of what is observed."""
-        return find_quantiles(self.fitted, self.variance, *HALF)
+        return find_quantiles(*self.components, *HALF)
 
     @cached_property
     def scores(self) -> np.ndarray:
         """(n, 2) logarithm of the predictive density of what was observed, and its CRPS."""
         assert self.target is not None
         S = self.fitted.shape[1]
-        variance = self.variance
+        mean, variance = self.components
         known = np.isfinite(variance).all(axis=1)
         out = np.full((len(known), 2), np.nan)
-        given = self.fitted[known], variance[known], self.target[known]
+        given = mean[known], variance[known], self.target[known]
         out[known] = _fill(fill_mixture_scores, *given, GROUPS if S > MANY else S)
         return out
 
@@ -131,7 +134,8 @@ class Cells(Mixture):
         assert self.noise is not None
         interval = self.interval.copy()
         many = (self.n_obs > 1) | (self.noise != self.residual).any(axis=1)
-        interval[many] = find_quantiles(self.fitted[many], self.variance[many], LOW, HIGH)
+        mean, variance = self.components
+        interval[many] = find_quantiles(mean[many], variance[many], LOW, HIGH)
         return interval
 
 
@@ -163,6 +167,8 @@ class Predictor:
         Of the lines, where records are predicted and not genetic values.
     levels : Levels, optional
         Of the lines, where what is observed contains effects of replicates or blocks; its plots are those of `plots`.
+    errors : KnownErrors, optional
+        Of the lines, where what is observed has such.
 
     Attributes
     ----------
@@ -176,8 +182,10 @@ class Predictor:
         targets: Targets,
         plots: Plots | None = None,
         levels: Levels | None = None,
+        errors: KnownErrors | None = None,
     ) -> None:
-        self.chains, self.basis, self.targets, self.plots, self.levels = chains, basis, targets, plots, levels
+        self.chains, self.basis, self.targets = chains, basis, targets
+        self.plots, self.levels, self.errors = plots, levels, errors
         total = sum(len(chain.slot) for chain in chains)
         self.mean_beta = np.sum([chain.sum_beta for chain in chains], axis=0) / total
         self.mean_w = np.sum([chain.sum_W for chain in chains], axis=0) / total
@@ -242,6 +250,12 @@ class Predictor:
         effects, sd = self.join("level_effects")[:, :, l], self.join("level_sd")[:, :, l]
         return self.levels.add_up(i, l, rows, effects, sd)
 
+    def err(self, i: int, l: int, rows: np.ndarray) -> Shift:
+        """What known errors add to what is observed of these lines."""
+        if self.errors is None:
+            return Shift(np.zeros((len(rows), 1)), np.zeros((len(rows), 1)))
+        return self.errors.add_up(i, l, rows, lambda lines: self.draw(i, l, lines), self.residual[:, i, l])
+
     def _place(self, w: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Effects (S, J) in the eigenbasis to some of the lines, (rows, S)."""
         u = np.empty((len(rows), len(w)))
@@ -258,7 +272,6 @@ def predict_cells(
     cells: np.ndarray | None = None,
     n_obs: np.ndarray | None = None,
     observed: np.ndarray | None = None,
-    errors: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Columns of the predictions that are no keys, in the user's units, by name.
 
@@ -270,8 +283,6 @@ def predict_cells(
         The cells wanted; of the others the numbers are missing. Default all.
     n_obs, observed : (n, I, L), optional
         See `Cells`; where columns describe what was observed, `n_obs` is at least 1 in the cells wanted.
-    errors : (n, I, L), optional
-        Known error variance of what was observed.
 
     Returns
     -------
@@ -287,14 +298,14 @@ def predict_cells(
             continue
         seen = None if observed is None else observed[rows, i, l]
         plots = None if n_obs is None else n_obs[rows, i, l]
-        error = 0.0 if errors is None else errors[rows, i, l][:, None] / scaling.scale[l] ** 2
-        told, reps = predictor.tell(i, l, rows), predictor.shift(i, l, rows)
+        told, reps, error = predictor.tell(i, l, rows), predictor.shift(i, l, rows), predictor.err(i, l, rows)
         shift = told.shift + reps.shift
         known = Cells(
             expected=predictor.expect(i, l, rows) + shift.mean(axis=1),
             fitted=predictor.draw(i, l, rows) + shift,
             extra=predictor.add(rows, predictor.genetic[:, i, l], l) + reps.variance,
-            noise=None if plots is None else told.variance / np.maximum(plots, 1)[:, None] + error,
+            noise=None if plots is None else told.variance / np.maximum(plots, 1)[:, None] + error.variance,
+            error=error.shift,
             observed=seen,
             target=None if seen is None else (seen - scaling.centre[l]) / scaling.scale[l],
             residual=told.variance,

@@ -14,6 +14,7 @@ from bmtme.errors import DataError
 from bmtme.model.eigenbasis import BENDING
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import Prepared
+from bmtme.results.known_errors import find_known_errors
 from bmtme.results.linemeans import predict_line_means
 from bmtme.results.predictions import Predictor, Targets, predict_cells, tabulate_predictions
 from bmtme.results.quantities import LINE_MEANS, list_predictions
@@ -58,14 +59,14 @@ def predict(prepared: Prepared, scaling: Scaling, chains: list[Draws], trial: Tr
     place = {name: j for j, name in enumerate(trial.lines)}
     counts, means = trial.plots(), trial.cell_means()
     n_obs = np.zeros((len(lines), *counts.shape[1:]), dtype=np.int64)
-    observed, known = np.full(n_obs.shape, np.nan), np.zeros(n_obs.shape)
+    observed = np.full(n_obs.shape, np.nan)
     here = [(n, place[name]) for n, name in enumerate(lines) if name in place]
     if here:
         n, j = (np.array(index) for index in zip(*here, strict=True))
-        n_obs[n], observed[n], known[n] = counts[j], means[j], trial.mean_errors()[j]
+        n_obs[n], observed[n] = counts[j], means[j]
     columns = list_predictions()
     predictor = Predictor(chains, prepared.basis, targets)
-    predicted = predict_cells(predictor, scaling, columns, None, n_obs, observed, known)
+    predicted = predict_cells(predictor, scaling, columns, None, n_obs, observed)
     return tabulate_predictions(columns, {"line": lines, "env": trial.envs, "trait": trial.traits}, predicted)
 
 
@@ -88,17 +89,18 @@ def predict_hidden(
     plots : over the lines of `trial`, in the user's units, where records are predicted from their other traits
     """
     assert trial.envs == prepared.trial.envs, "the trial is not in computing order"
-    counts, means, known = trial.plots(), trial.cell_means(), trial.mean_errors()
+    counts, means = trial.plots(), trial.cell_means()
     if plots is not None:
         plots = replace(plots, values=(plots.values - scaling.centre) / scaling.scale)
     levels = find_levels(prepared, trial)
-    predictor = Predictor(chains, prepared.basis, choose_targets(prepared, trial.lines), plots, levels)
+    errors = find_known_errors(prepared, scaling, trial, cells)
+    predictor = Predictor(chains, prepared.basis, choose_targets(prepared, trial.lines), plots, levels, errors)
     columns = list_predictions(hidden=True)
-    predicted = predict_cells(predictor, scaling, columns, cells, counts, means, known)
+    predicted = predict_cells(predictor, scaling, columns, cells, counts, means)
     labels = {"line": trial.lines, "env": trial.envs, "trait": trial.traits}
     table = tabulate_predictions(columns, labels, predicted, cells)
     centre = centre_envs(prepared.trial)
-    predicted = predict_line_means(predictor, problem, scaling, LINE_MEANS, cells, counts, means, centre, known)
+    predicted = predict_line_means(predictor, problem, scaling, LINE_MEANS, cells, counts, means, centre)
     del labels["env"]
     return table, tabulate_predictions(LINE_MEANS, labels, predicted, np.asarray(cells.any(axis=1)))
 

@@ -25,8 +25,10 @@ from bmtme.cv.digests import digest_trial
 from bmtme.data.order import sort_trial
 from bmtme.data.selection import take_trait
 from bmtme.decisions.covariances import average_errors, count_plots
+from bmtme.model.scaling import Scaling
 from bmtme.preparation import prepare
 from bmtme.report.tables import describe_fit
+from bmtme.results.known_errors import find_known_errors
 from tests.engines.rotated.test_joint_errors import find_rest
 
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in ("a short run", "few effective draws")]
@@ -162,6 +164,48 @@ def test_hidden_means(data) -> None:
     assert (table["mean_upper"] - table["mean_lower"] > table["upper"] - table["lower"]).all()
     with pytest.raises(UsageError, match=r"of='record' does not serve records with standard errors"):
         cross_validate(*data, BMTME(), CV2(["T1"], ["E1"], of="record"), draws=10, tune=10, chains=1)
+
+
+def test_errors_of_hidden_means_given_those_shown(data) -> None:
+    """By one dense normal, with covariances by name, for made up deviations."""
+    means, relationship = data
+    trial = Trial.from_means(means)
+    hidden = np.isin(trial.line_index, np.arange(4)) & (trial.env_index == trial.envs.index("E1"))
+    prepared = prepare(trial.hide(np.repeat(hidden[:, None], 2, axis=1)), relationship)
+    ordered = sort_trial(trial)[0]
+    i, l = ordered.envs.index("E1"), ordered.traits.index("T2")
+    cells = np.zeros((len(ordered.lines), 2, 2), bool)
+    cells[[ordered.lines.index(name) for name in trial.lines[:4]], i, l] = True
+    cells &= ordered.plots() > 0
+    scaling = Scaling(np.array([1.0, 2.0]), np.array([3.0, 0.5]), 1.0)
+    rng = np.random.default_rng(6)
+    fitted, residual = rng.standard_normal((len(ordered.lines), 3)), np.array([0.1, 1.0, 4.0])
+    rows = np.flatnonzero(cells[:, i, l])
+    found = find_known_errors(prepared, scaling, ordered, cells).add_up(i, l, rows, lambda n: fitted[n], residual)
+    V = means.covariances["E1"].xs("T2", level=1).xs("T2", axis=1, level=1) / scaling.scale[l] ** 2
+    wanted = [ordered.lines[j] for j in rows]
+    rest = [name for name in V.index if name not in trial.lines[:4]]
+    values = means.table.query("env == 'E1' and trait == 'T2'").set_index("line")["mean"][rest].to_numpy()
+    places = [ordered.lines.index(name) for name in rest]
+    off = (values[:, None] - scaling.centre[l]) / scaling.scale[l] - fitted[places]
+    for s, r in enumerate(residual):
+        gain = V.loc[wanted, rest].to_numpy() @ np.linalg.inv(V.loc[rest, rest] + r * np.eye(len(rest)))
+        np.testing.assert_allclose(found.shift[:, s], gain @ off[:, s], rtol=1e-9)
+        left = V.loc[wanted, wanted].to_numpy() - gain @ V.loc[rest, wanted].to_numpy()
+        np.testing.assert_allclose(found.variance[:, s], left.diagonal(), rtol=1e-9)
+
+
+def test_an_error_of_all_lines_counts_once() -> None:
+    """What all lines share is a part of the mean of the environment: intervals of hidden means are as without it."""
+    means, relationship = make_means(traits=("T1",), lines=40)
+    settings = {"scheme": CV1(1, 0.3), "draws": 300, "tune": 150, "chains": 1, "workers": 1, "seed": 1}
+    widths = []
+    for common in (0.0, 30.0):
+        table = means.table.drop(columns=["se", "se_stage2"])
+        given = AdjustedMeans(table, {env: V + common for env, V in means.covariances.items()})
+        cv = cross_validate(given, relationship, BMTME(means="flat"), **settings)
+        widths.append((cv.predictions["mean_upper"] - cv.predictions["mean_lower"]).to_numpy())
+    np.testing.assert_allclose(widths[1], widths[0], rtol=0.2)
 
 
 def test_check_looks_at_errors_without_what_lines_share(data) -> None:

@@ -174,8 +174,22 @@ PRECISION = (
     Mutant(
         "known errors: hidden values scored as if they had none",
         "results/predictions.py",
-        "told.variance / np.maximum(plots, 1)[:, None] + error",
+        "told.variance / np.maximum(plots, 1)[:, None] + error.variance",
         "told.variance / np.maximum(plots, 1)[:, None]",
         ("pipeline/test_standard_errors.py::test_hidden_means_have_their_errors",),
+    ),
+    Mutant(
+        "known errors: what all lines share counts twice in hidden means",
+        "results/predictions.py",
+        "return self.fitted + self.error, self.extra + self.noise",
+        "return self.fitted, self.extra + self.noise",
+        ("pipeline/test_adjusted_means.py::test_an_error_of_all_lines_counts_once",),
+    ),
+    Mutant(
+        "known errors: those of hidden means given the errors of others without residuals",
+        "results/known_errors.py",
+        "total = known.spread[:, None] + residual",
+        "total = known.spread[:, None] + 0.0 * residual",
+        ("pipeline/test_adjusted_means.py::test_errors_of_hidden_means_given_those_shown",),
     ),
 )
