@@ -24,9 +24,9 @@ from bmtme.collection import (
     describe_data,
     describe_sampling,
     find_facts,
-    find_versions,
 )
 from bmtme.data.adjusted import AdjustedMeans
+from bmtme.data.digests import digest_data
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial, as_trial
 from bmtme.engines.rotated.chains import Chain
@@ -35,8 +35,9 @@ from bmtme.engines.rotated.held import Needs, list_needs
 from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.rehearsal import EFFECTS_OF_LEVELS, is_compiled, rehearse
-from bmtme.engines.threads import count_cores, run_together
+from bmtme.engines.threads import run_together
 from bmtme.errors import SamplingWarning, UsageError
+from bmtme.machine import count_cores, describe_machine, find_versions
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
@@ -58,6 +59,7 @@ from bmtme.results.traits import BY_TRAIT, join_groups
 from bmtme.results.unrecorded import collect_unrecorded, cover_columns
 from bmtme.sampling import (
     VERY_LARGE,
+    ChainClock,
     Sampling,
     choose_keep,
     count_draw_bytes,
@@ -67,7 +69,7 @@ from bmtme.sampling import (
 from bmtme.trait_sets import TraitSet, choose_all_targets, list_sets, naming, relate_all_unrecorded
 from bmtme.words import list_names
 
-STAGES = ("prepare", "compile", "search", "sample", "collect")
+STAGES = ("prepare", "compile", "search", "warm_up", "sample", "collect")
 #: What each trait that is fitted alone has of its own in the description of the data.
 OF_DECOMPOSITION = ("relationship_rank", "imputed_share")
 
@@ -181,6 +183,7 @@ def fit(
             groups |= collect_unrecorded(list(zip(traits, unrecorded, strict=True)), ATTRS)
     clock.append(time.perf_counter())
     data = describe_data(prepared if alone else sets[0].prepared)
+    data |= digest_data(prepared.given, relationship)
     data["rep_effects"] = describe_replicates(sets[0].prepared, sets[0].model)
     data["blocks"] = describe_blocks(sets[0].prepared)
     if alone:
@@ -196,6 +199,8 @@ def fit(
         "facts": {"envs": list(prepared.given.envs), BY_TRAIT: facts} if alone else facts[""],
         "sampling": {BY_TRAIT: went} if alone else went[""],
         "versions": find_versions(),
+        "machine": describe_machine(),
+        "cores": cores,
         "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
     }  # fmt: skip
     warn_of_chains(record, prepared)
@@ -243,8 +248,11 @@ def run(
     bar = Progress(len(sets) * n * sampling.sweeps, f"sampling, {n} chains{each}", progress)
     done = [0] * (len(sets) * n)
 
+    phases = ChainClock(sampling.tune)
+
     def report(chain: int, sweeps: int) -> None:
         done[chain] = sweeps
+        phases.update(chain, sweeps)
         bar.update(sum(done))
 
     try:
@@ -270,7 +278,8 @@ def run(
         sampled = run_together(makers, cores, report, names)
     finally:
         bar.close()
-    clock.append(time.perf_counter())
+    ended = time.perf_counter()
+    clock += [clock[-1] + phases.divide(ended - clock[-1]), ended]
     return modes, [sampled[k : k + n] for k in range(0, len(sampled), n)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,6 +126,40 @@ class Sampling:
         """Warn where the run is too short to lean on; `stacklevel` as of `warnings.warn`, from the caller."""
         warm_up = f"{self.tune} warm-up sweeps may not reach the posterior (use 1000)"
         warn_short(self.draws, self.chains, stacklevel + 1, [warm_up] if self.tune < 200 else [])
+
+
+class ChainClock:
+    """How the time of chains divides into warm-up and sampling, by the sweeps that they report.
+
+    Attributes
+    ----------
+    warm_up, sample : float
+        Seconds, of all chains.
+    """
+
+    def __init__(self, tune: int) -> None:
+        self.tune = tune
+        self.warm_up = self.sample = 0.0
+        self._last: dict[int, float] = {}
+
+    def begin(self, chain: int) -> None:
+        """Told that a chain starts."""
+        self._last[chain] = time.perf_counter()
+
+    def update(self, chain: int, sweeps: int) -> None:
+        """Told the sweeps that a chain has done; no report spans both parts."""
+        now = time.perf_counter()
+        spent = now - self._last.get(chain, now)
+        self._last[chain] = now
+        if sweeps <= self.tune:
+            self.warm_up += spent
+        else:
+            self.sample += spent
+
+    def divide(self, seconds: float) -> float:
+        """The part of so many seconds that was warm-up."""
+        whole = self.warm_up + self.sample
+        return seconds * self.warm_up / whole if whole > 0.0 else 0.0
 
 
 def warn_short(draws: int, chains: int, stacklevel: int, others: Sequence[str] = ()) -> None:

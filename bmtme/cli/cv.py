@@ -22,6 +22,7 @@ from bmtme.cli.arguments import (
     split_names,
     whole,
 )
+from bmtme.cli.clusters import open_cluster
 from bmtme.cli.forecast import add_dry_run, rehearse_cv
 from bmtme.cli.inputs import check_optional_out, describe_file, read_inputs
 from bmtme.cli.models import make_models, read_models
@@ -198,7 +199,17 @@ def add_command(commands: Any) -> None:
     add_model_options(parser, chains=2, several=True)
     group = parser.add_argument_group("output")
     group.add_argument("--figures", action="store_true", help="draw figures into DIR; see below")
-    group.add_argument("--workers", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
+    group.add_argument(
+        "--workers",
+        type=whole(1),
+        metavar="N",
+        help="chains run at a time (default: all processors), or with --scheduler fits under way",
+    )
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers run the fits",
+    )
     add_json_option(group)
     add_dry_run(group)
     add_table_options(parser)
@@ -354,23 +365,25 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     from bmtme.cv.run import cross_validate
     from bmtme.report.tables import describe_cv
 
-    result = cross_validate(
-        inputs.trial,
-        inputs.relationship,
-        models=models,
-        scheme=scheme,
-        draws=args.draws,
-        tune=args.tune,
-        chains=args.chains,
-        seed=args.seed,
-        workers=args.workers,
-        unrelated="drop" if args.drop_unrelated else "error",
-        sampler=args.sampler,
-        top=args.top,
-        lowest=args.lowest,
-        **clones,
-    )
-    result.run |= {"command": args.words, "inputs": inputs.files}
+    with open_cluster(args.scheduler) as executor:
+        result = cross_validate(
+            inputs.trial,
+            inputs.relationship,
+            models=models,
+            scheme=scheme,
+            draws=args.draws,
+            tune=args.tune,
+            chains=args.chains,
+            seed=args.seed,
+            workers=args.workers,
+            unrelated="drop" if args.drop_unrelated else "error",
+            sampler=args.sampler,
+            top=args.top,
+            lowest=args.lowest,
+            executor=executor,
+            **clones,
+        )
+    result.run |= inputs.record(args.words, result.run)
     save(result, out, TableFiles.of(args))
     if args.figures:
         save_figures(result, out)

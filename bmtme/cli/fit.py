@@ -48,7 +48,8 @@ Afterwards DIR holds:
   predictions.csv  every line of GRM in every environment for every trait, with
                    the 90% interval of a new plot
   idata.nc         all draws, for ArviZ; bmtme.load(DIR) gives the fit in Python
-  run.json         settings, seed, versions, hashes of the inputs, timings
+  run.json         settings, seed, versions, hashes of the inputs, timings:
+                   'bmtme rerun DIR' repeats the run and compares
 """
 
 
@@ -104,7 +105,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         keep_effects=args.keep_effects,
         cores=args.cores,
     )
-    result.run |= {"command": args.words, "inputs": inputs.files}
+    result.run |= inputs.record(args.words, result.run)
     save(result, out, TableFiles.of(args))
     summary, best = result.summary(), rank_best(result)
     if args.json:

@@ -135,7 +135,7 @@ def describe_forecast(
     """
     from bmtme.collection import describe_data
     from bmtme.engines.rotated.rehearsal import is_compiled
-    from bmtme.engines.threads import count_cores
+    from bmtme.machine import count_cores
     from bmtme.report.tables import list_data_facts, name_model
     from bmtme.words import count_noun
 

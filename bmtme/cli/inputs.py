@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,21 +28,33 @@ __all__ = [
     "check_optional_out",
     "check_out",
     "describe_file",
+    "describe_relationship",
     "name_columns",
     "name_format",
     "read_inputs",
+    "record_command",
     "warn_of_unnamed_traits",
 ]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Data of a command, the record of the files they came from, and groups of lines if asked for."""
+    """Data of a command, the record of the files they came from, and groups of lines if asked for.
+
+    Attributes
+    ----------
+    seconds : that reading took
+    """
 
     trial: Trial
     relationship: Relationship
     files: dict[str, Any]
     groups: dict[str, str] | None = None
+    seconds: float = 0.0
+
+    def record(self, words: Sequence[str], run: dict[str, Any]) -> dict[str, Any]:
+        """What the record of a run says of its command."""
+        return record_command(words, self.files, {"read": self.seconds, **run["seconds"]})
 
 
 def read_inputs(args: argparse.Namespace, groups: str | None = None, families: str | None = None) -> Inputs:
@@ -62,7 +76,7 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
     from bmtme.data.tables.files import read_table
     from bmtme.data.trial import Trial, make_trial
 
-    found = None
+    found, began = None, time.perf_counter()
     if is_folder(args.phenotypes):
         trial = Trial.from_means(read_means(args.phenotypes))
     else:
@@ -78,8 +92,16 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
         found = read_families(args, families, trial.lines)
         files["families"] = describe_file(families)
     relationship = read_kinship(args, trial.lines).relationship
-    files["relationship"] = IDENTITY if args.relationship == IDENTITY else describe_file(args.relationship)
-    return Inputs(trial, relationship, files, found)
+    files["relationship"] = IDENTITY if args.relationship == IDENTITY else describe_relationship(args.relationship)
+    if args.se_correlation is not None and os.path.exists(args.se_correlation):
+        files["se_correlation"] = describe_file(args.se_correlation)
+    return Inputs(trial, relationship, files, found, time.perf_counter() - began)
+
+
+def record_command(words: Sequence[str], files: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+    """What the record of a run says of its command: with this `bmtme rerun` repeats it."""
+    rounded = {name: round(value, 3) for name, value in seconds.items()}
+    return {"command": list(words), "inputs": files, "seconds": rounded}
 
 
 def read_groups(table: Table, line: str, column: str) -> dict[str, str]:
@@ -195,13 +217,27 @@ def warn_of_unnamed_traits(args: argparse.Namespace, traits: Sequence[str]) -> N
 def describe_file(path: str) -> dict[str, Any]:
     """Path and SHA-256 of a file; no hash of a pipe, which can be read only once. Of a folder, those of its files."""
     if is_folder(path):
-        names = sorted(file.name for file in Path(path).iterdir() if file.is_file())
+        from bmtme.data.adjusted import COVARIANCES, TABLE
+
+        # What numbers are made of: the record beside it has times of its own.
+        names = [name for name in (f"{TABLE}.csv", COVARIANCES) if os.path.isfile(os.path.join(path, name))]
         return {"path": path, "sha256": {name: describe_file(os.path.join(path, name))["sha256"] for name in names}}
     digest = None
     if Path(path).is_file():
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"path": path, "sha256": digest}
+
+
+def describe_relationship(path: str) -> dict[str, Any]:
+    """The same of a relationship, which may stand in several files: those of GCTA and PLINK keep names apart."""
+    folder, name = os.path.split(path)
+    stem = re.sub(r"\.(grm|rel|giv)(\..*)?$", "", name, flags=re.IGNORECASE)
+    parts = re.compile(re.escape(stem) + r"\.(grm|rel|giv)(\.n)?(\.bin|\.gz)?(\.id)?", re.IGNORECASE)
+    found = sorted(file for file in os.listdir(folder or ".") if parts.fullmatch(file))
+    if len(found) < 2 or (name != stem and name not in found):
+        return describe_file(path)
+    return {"path": path, "sha256": {file: describe_file(os.path.join(folder, file))["sha256"] for file in found}}
 
 
 def check_out(folder: str) -> Path:

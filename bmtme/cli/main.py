@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from bmtme import __version__
-from bmtme.cli import adjust, check, compare, cv, fit, grm, mixed, rank, score, simulate
+from bmtme.cli import adjust, check, compare, cv, fit, grm, mixed, rank, rerun, score, simulate
 from bmtme.cli.arguments import Parser, check_table_options
 from bmtme.cli.inputs import check_out
 from bmtme.cli.streams import complain, flush, plain_warnings
@@ -45,7 +45,7 @@ Each command has more in its own help, such as 'bmtme fit --help'.
 
 exit status:
   0    done
-  1    a failure of the machine, or a fault in bmtme
+  1    a failure of the machine, or a fault in bmtme; a rerun that differs
   2    a command that makes no sense, or --out is in use
   3    data that cannot be used
   4    a computation that broke down
@@ -115,7 +115,7 @@ def parse(words: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--version", action="version", version=f"bmtme {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (check, grm, adjust, fit, rank, score, cv, compare, mixed, simulate):
+    for module in (check, grm, adjust, fit, rank, score, cv, compare, mixed, rerun, simulate):
         module.add_command(commands)
     args, unknown = parser.parse_known_args(words)
     if "run" not in args:
@@ -123,7 +123,7 @@ def parse(words: Sequence[str]) -> Namespace:
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "run" not in args:
-        parser.error("a command is needed: check, grm, adjust, fit, rank, score, cv, compare, mixed or simulate")
+        parser.error("a command is needed: check, grm, adjust, fit, rank, score, cv, compare, mixed, rerun or simulate")
     args.words = ["bmtme", *words]
     args.check(args)
     if "xlsx" in args:

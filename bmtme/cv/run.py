@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +15,10 @@ from threadpoolctl import threadpool_limits
 from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.checkup.blocks import refuse_effects
 from bmtme.checkup.cautions import warn_of_values
-from bmtme.collection import describe_data, find_versions
+from bmtme.collection import describe_data
 from bmtme.cv.clones import CloneChoice, choose_clones, describe_clone_leaks, describe_nearly_clones
 from bmtme.cv.diagnostics import describe_diagnoses
-from bmtme.cv.digests import digest_effects, digest_relationship, digest_trial
+from bmtme.cv.executors import Elsewhere, check_executor
 from bmtme.cv.heritability import measure_heritability
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.means import predict_by_means
@@ -47,13 +48,14 @@ from bmtme.cv.strangers import describe_strangers
 from bmtme.cv.tasks import Job, Outcome, join_outcomes, run_jobs
 from bmtme.cv.training import Training
 from bmtme.data.adjusted import AdjustedMeans
+from bmtme.data.digests import digest_data
 from bmtme.data.records import as_names
 from bmtme.data.relationship.clones import CLONES
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial, as_trial
 from bmtme.engines.rotated.held import Needs
-from bmtme.engines.threads import count_cores
 from bmtme.errors import NumericalError, UsageError
+from bmtme.machine import count_cores, describe_machine, find_versions
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.model.structure import BMTME
 from bmtme.pipeline import compile_sampler
@@ -85,6 +87,7 @@ def cross_validate(
     top: float = TOP,
     lowest: Sequence[str] = (),
     clones: CloneChoice = CLONES,
+    executor: Executor | None = None,
 ) -> CrossValidation:
     """Hide recorded values, fit every model to the rest and compare its predictions with what was hidden.
 
@@ -112,7 +115,8 @@ def cross_validate(
         the models, not on the others. Models that are one and the same (as with one trait the unstructured and the
         diagonal one) are fitted once.
     workers : int, optional
-        Chains run at a time, in threads; default all processors.
+        Chains run at a time, in threads; default all processors. With an executor, fits under way at a time; default
+        16, or more as long as all of them take less than 1 GB.
     progress : bool, optional
         Progress on stderr; default where it is a terminal.
     unrelated : {"error", "drop"}
@@ -127,6 +131,10 @@ def cross_validate(
         Lines that count as one: those that correlate by so much in the relationship (`find_clones`), or groups of your
         own (line -> group); None or False for none. Duplicates whose markers have errors correlate by less than the
         default of 0.999: 0.5% of wrong calls make it some 0.99.
+    executor : concurrent.futures.Executor, optional
+        Where fits are run, one task each, in place of threads of this process: a ``ProcessPoolExecutor``, Dask's
+        ``client.get_executor()``, ``MPIPoolExecutor`` of mpi4py. The numbers are the same where the machines are alike
+        and have the same versions, which is looked after. A task that is lost with its worker is given away again.
 
     Returns
     -------
@@ -159,7 +167,8 @@ def cross_validate(
     sampling = Sampling.checked(draws, tune, chains, seed, sampler, warn=False)
     for model in list_fitted(named):
         sampling.refuse(model, trial)
-    workers = count_cores() if workers is None else whole_number(workers, "workers", 1)
+    workers = None if workers is None else whole_number(workers, "workers", 1)
+    check_executor(executor)
     clock = [time.perf_counter()]
     decompose = DecompositionCache()
     with threadpool_limits(1):
@@ -200,7 +209,11 @@ def cross_validate(
             warn_of_values(trial, by_env, alone, replicates, stacklevel=2)
         clock.append(time.perf_counter())
         flat = [job for parts in jobs.values() for job in parts.values()]
-        foretold = run_all(flat, sampling, workers, progress, clock)
+        digests = digest_data(trial, relationship)
+        elsewhere = None
+        if executor is not None:
+            elsewhere = Elsewhere(executor, flat, workers, digests["relationship_digest"])
+        foretold = run_all(flat, sampling, workers, progress, clock, elsewhere)
         outcomes = {
             place: join_outcomes({job.training.trial.traits[0]: job.outcome for job in parts.values()})
             for place, parts in jobs.items()
@@ -250,9 +263,7 @@ def cross_validate(
                 for name, model in name_fitted(named).items()
             },
             "blocks": describe_blocks(lay_model(whole, BMTME(), stand_in)),
-            "trial_digest": digest_trial(trial),
-            "effects_digest": digest_effects(trial),
-            "relationship_digest": digest_relationship(relationship),
+            **digests,
             "partitions": [
                 {"partition": partition.label, "test_cells": int(partition.test_cells(trial).sum()), **counted}
                 for partition, counted in zip(partitions, units, strict=True)
@@ -270,8 +281,10 @@ def cross_validate(
             name: {trait: round(share, 5) for trait, share in shares.items()} for name, shares in noise.items()
         },
         "versions": find_versions(),
-        "workers": workers,
-        "seconds": dict(zip(("prepare", "compile", "sample"), np.round(np.diff(clock), 3).tolist(), strict=True)),
+        "machine": describe_machine(),
+        "workers": workers or (count_cores() if executor is None else None),
+        "executor": None if executor is None else type(executor).__name__,
+        "seconds": divide_time(clock, list(outcomes.values())),
         "seconds_foretold": None if np.isnan(foretold) else round(foretold, 3),
         "thread_seconds": {
             name: round(sum(outcome.seconds for key, _, outcome in labels if key == name), 3)
@@ -290,6 +303,15 @@ def cross_validate(
         envs=trial.envs,
         traits=trial.traits,
     )
+
+
+def divide_time(clock: Sequence[float], outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Seconds of the parts of a run; chains spend those of sampling as all threads did, with search and predictions."""
+    prepare, compiling, sample = np.diff(clock)
+    spent = sum(outcome.seconds for outcome in outcomes)
+    warm_up = sample * sum(outcome.warm_up for outcome in outcomes) / spent if spent > 0.0 else 0.0
+    parts = {"prepare": prepare, "compile": compiling, "warm_up": warm_up, "sample": sample - warm_up}
+    return {name: round(float(seconds), 3) for name, seconds in parts.items()}
 
 
 def warn_of(sentences: Sequence[str]) -> None:
@@ -313,14 +335,24 @@ def check_best(top: Any, lowest: Any, traits: Sequence[str]) -> tuple[float, tup
     return float(top), names
 
 
-def run_all(jobs: Sequence[Job], sampling: Sampling, workers: int, progress: bool | None, clock: list[float]) -> float:
-    """Compile, and run the jobs; the times of these go to the clock. Returns the seconds foretold."""
+def run_all(
+    jobs: Sequence[Job],
+    sampling: Sampling,
+    workers: int | None,
+    progress: bool | None,
+    clock: list[float],
+    elsewhere: Elsewhere | None = None,
+) -> float:
+    """Compile, and run the jobs, in threads or elsewhere; the times go to the clock. Returns the seconds foretold."""
     bar = Progress(len(jobs) * sampling.chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
     try:
         if jobs:
             compile_sampler(sampling.sampler, foresee_needs(jobs), bar)
         clock.append(time.perf_counter())
-        return run_jobs(jobs, workers, bar)
+        if elsewhere is None:
+            return run_jobs(jobs, workers or count_cores(), bar)
+        elsewhere.run(bar)
+        return np.nan
     finally:
         bar.close()
 

@@ -19,7 +19,7 @@ from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
 from bmtme.engines.rotated.problem import Problem
-from bmtme.errors import NumericalError
+from bmtme.errors import BmtmeError
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Prepared, build, observe
@@ -27,10 +27,12 @@ from bmtme.progress import Progress, write_duration
 from bmtme.results.predictions import Targets
 from bmtme.results.quantities import choose_stored
 from bmtme.results.targets import choose_targets, predict_hidden
-from bmtme.sampling import Sampling, plan_slots
+from bmtme.sampling import ChainClock, Sampling, plan_slots
 
 #: Seconds from which on it is said how long a run will take.
 LONG = 20.0
+#: What an outcome knows of the time that was spent.
+PHASES = ("seconds", "warm_up")
 
 
 @dataclass
@@ -49,8 +51,8 @@ class Outcome:
         Effective draws behind the predicted mean of the median cell.
     noise : dict of (2,) float arrays
         By trait, the variance between predicted lines that is Monte Carlo noise, and all of it.
-    seconds : float
-        Spent by all chains.
+    seconds, warm_up : float
+        Spent by all chains, and of it in warm-up.
     """
 
     predictions: pd.DataFrame | None = None
@@ -60,13 +62,15 @@ class Outcome:
     effective: float = np.nan
     noise: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: float = 0.0
+    warm_up: float = 0.0
 
 
 def join_outcomes(parts: Mapping[str, Outcome]) -> Outcome:
     """One of several traits, fitted one at a time; it fails where one of them does."""
     if len(parts) == 1:
         return next(iter(parts.values()))
-    joined = Outcome(seconds=sum(part.seconds for part in parts.values()))
+    joined = Outcome()
+    joined.seconds, joined.warm_up = (sum(getattr(part, name) for part in parts.values()) for name in PHASES)
     failed = [f"trait {trait!r}: {part.failure}" for trait, part in parts.items() if part.failure is not None]
     if failed:
         joined.failure = "; ".join(failed)
@@ -78,6 +82,16 @@ def join_outcomes(parts: Mapping[str, Outcome]) -> Outcome:
     for part in parts.values():
         joined.noise |= part.noise
     return joined
+
+
+def describe_error(error: Exception) -> str:
+    """What went wrong in a fit, in words."""
+    if isinstance(error, BmtmeError):
+        return str(error)
+    detail = f" ({' '.join(str(error).split())})" if str(error) else ""
+    if isinstance(error, MemoryError):
+        return f"not enough memory{detail}: ask for fewer workers or draws."
+    return f"unexpected {type(error).__name__}{detail}: a fault in bmtme, please report it."
 
 
 class Job:
@@ -119,23 +133,16 @@ class Job:
         self._draws: list[Draws | None] = [None] * len(seeds)
         self._errors: dict[int, str] = {}
         self._left = len(seeds)
+        self._clock = ChainClock(sampling.tune)
 
     def run_chain(self, c: int, report: Callable[[int], None]) -> None:
-        """Run a chain; the last one to end makes the predictions."""
+        """Run a chain; the last one to end makes the predictions. What goes wrong is a failure of this job alone."""
         began = time.perf_counter()
         if not self.stops[c].is_set():
-            slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
-            _, problem, _, modes = self._open()
-            start = choose_starts(modes, len(self.seeds))[c]
-            structures = self.model.structures
-            sampling = self.sampling
-            chain = Chain(problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, structures)
             try:
-                chain.advance(report, self.stops[c])
-            except NumericalError as error:
-                self._fail(c, str(error))
-            else:
-                self._draws[c] = None if self.stops[c].is_set() else chain.draws
+                self._advance(c, report)
+            except Exception as error:
+                self._fail(c, describe_error(error))
         with self._lock:
             self._left -= 1
             last = self._left == 0
@@ -143,7 +150,24 @@ class Job:
             self._close()
         with self._lock:
             self.outcome.seconds += time.perf_counter() - began
+            self.outcome.warm_up = self._clock.warm_up
             self.ended = self.ended or last
+
+    def _advance(self, c: int, report: Callable[[int], None]) -> None:
+        slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
+        _, problem, _, modes = self._open()
+        start = choose_starts(modes, len(self.seeds))[c]
+        structures = self.model.structures
+        sampling = self.sampling
+        chain = Chain(problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, structures)
+        self._clock.begin(c)
+
+        def tell(sweeps: int) -> None:
+            self._clock.update(c, sweeps)
+            report(sweeps)
+
+        chain.advance(tell, self.stops[c])
+        self._draws[c] = None if self.stops[c].is_set() else chain.draws
 
     def stop(self) -> None:
         """Have all chains end soon."""
@@ -168,19 +192,25 @@ class Job:
 
     def _close(self) -> None:
         chains = [chain for chain in self._draws if chain is not None]
-        out = self.outcome
         if self._errors:
             first = min(self._errors)
-            out.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
+            self.outcome.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
         elif len(chains) == len(self.seeds):
-            prepared, problem, scaling, modes = self._open()
-            trial, cells, plots = self.training.trial, self.training.cells, self.training.plots
-            out.predictions, out.line_means = predict_hidden(prepared, problem, scaling, chains, trial, cells, plots)
-            stored = choose_stored(problem, self.model.structures, factors=prepared.factors)
-            out.diagnosis = diagnose_chains(chains, stored, list_labels(prepared), modes if problem.native else ())
-            if cells.any():
-                self._measure_precision(prepared, chains)
+            try:
+                self._predict(chains)
+            except Exception as error:
+                self.outcome = Outcome(failure=f"predictions: {describe_error(error)}", seconds=self.outcome.seconds)
         self._draws, self._built = [], None
+
+    def _predict(self, chains: list[Draws]) -> None:
+        out = self.outcome
+        prepared, problem, scaling, modes = self._open()
+        trial, cells, plots = self.training.trial, self.training.cells, self.training.plots
+        out.predictions, out.line_means = predict_hidden(prepared, problem, scaling, chains, trial, cells, plots)
+        stored = choose_stored(problem, self.model.structures, factors=prepared.factors)
+        out.diagnosis = diagnose_chains(chains, stored, list_labels(prepared), modes if problem.native else ())
+        if cells.any():
+            self._measure_precision(prepared, chains)
 
     def _measure_precision(self, prepared: Prepared, chains: list[Draws]) -> None:
         cells, basis = self.training.cells, prepared.basis
