@@ -111,6 +111,10 @@ def read_seal(folder: Path, kind: str = "run") -> tuple[dict[str, Any], dict[str
         raise _unreadable(folder, kind, f"its {RECORD} has no schema and no checksums. {_AGAIN}")
     if not intact:
         raise _unreadable(folder, kind, f"its {RECORD} is damaged or was changed after it was written. {_AGAIN}")
+    if isinstance(record.get("seconds"), dict):
+        added[WRITE] = record["seconds"].pop(WRITE, None)
+        if not record["seconds"]:
+            del record["seconds"]
     return record, added
 
 
