@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,10 +24,9 @@ from bmtme.cv.digests import digest_effects, digest_relationship, digest_trial
 from bmtme.cv.heritability import measure_heritability
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.means import predict_by_means
-from bmtme.cv.models import Model, Models, describe_twins, find_twins, label_models, list_fitted, name_fitted
+from bmtme.cv.models import Model, Models, describe_twins, find_twins, list_fitted, name_fitted
 from bmtme.cv.partitions import (
     Scheme,
-    check_scheme,
     count_units,
     describe_scheme,
     draw_partitions,
@@ -40,29 +42,31 @@ from bmtme.cv.remarks import (
     describe_precision,
     share_noise,
 )
-from bmtme.cv.result import CrossValidation
-from bmtme.cv.schemes import CV1
+from bmtme.cv.request import CVRequest
+from bmtme.cv.result import KIND, CrossValidation
 from bmtme.cv.scores import TOP
 from bmtme.cv.strangers import describe_strangers
-from bmtme.cv.tasks import Job, Outcome, join_outcomes, run_jobs
+from bmtme.cv.tasks import Job, Keeper, Outcome, join_outcomes, run_jobs
 from bmtme.cv.training import Training
 from bmtme.data.adjusted import AdjustedMeans
 from bmtme.data.records import as_names
 from bmtme.data.relationship.clones import CLONES
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.data.trial import Trial, as_trial
+from bmtme.data.trial import Trial
 from bmtme.engines.rotated.held import Needs
 from bmtme.engines.threads import count_cores
 from bmtme.errors import NumericalError, UsageError
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.model.structure import BMTME
-from bmtme.pipeline import compile_sampler
 from bmtme.preparation import DecompositionCache, describe_line_effect, lay_model, prepare, stand_in
 from bmtme.progress import Progress
+from bmtme.results.checkpoint import SHELL, Checkpoint, keep_checkpoint
 from bmtme.results.entries import Column, name_columns
+from bmtme.results.folder import check_new_folder
 from bmtme.results.levels import describe_blocks, describe_replicates
 from bmtme.results.predictions import arrange_predictions
 from bmtme.results.quantities import list_hidden, list_line_means
+from bmtme.running import compile_sampler
 from bmtme.sampling import Sampling, count_draw_bytes
 from bmtme.structures.proportional import Proportional
 from bmtme.words import list_names, suggest
@@ -85,6 +89,7 @@ def cross_validate(
     top: float = TOP,
     lowest: Sequence[str] = (),
     clones: CloneChoice = CLONES,
+    folder: str | os.PathLike[str] | None = None,
 ) -> CrossValidation:
     """Hide recorded values, fit every model to the rest and compare its predictions with what was hidden.
 
@@ -127,6 +132,10 @@ def cross_validate(
         Lines that count as one: those that correlate by so much in the relationship (`find_clones`), or groups of your
         own (line -> group); None or False for none. Duplicates whose markers have errors correlate by less than the
         default of 0.999: 0.5% of wrong calls make it some 0.99.
+    folder : str or path, optional
+        A new or empty folder, into which the run is written while it is under way: what came out of each model on each
+        partition, and each minute or so the chains at work. `bmtme.resume` goes on where it was stopped, with the
+        numbers of a run that never was. At its end the folder is that of `CrossValidation.save`.
 
     Returns
     -------
@@ -153,12 +162,37 @@ def cross_validate(
         hidden cells of which a clone, or a line that may be one, is seen, partitions that are the same, and ones too
         small for a correlation.
     """
-    trial = as_trial(trial)
-    named = label_models(models)
-    scheme = check_scheme(CV1() if scheme is None else scheme)
-    sampling = Sampling.checked(draws, tune, chains, seed, sampler, warn=False)
-    for model in list_fitted(named):
-        sampling.refuse(model, trial)
+    request = CVRequest.checked(
+        trial, relationship, models, scheme, draws, tune, chains, seed, sampler, unrelated, top, lowest, clones
+    )
+    place = None if folder is None else check_new_folder(folder)
+    begin = None if place is None else partial(Checkpoint.begin, place, KIND, request)
+    return compare_models(request, workers, progress, begin)
+
+
+def compare_models(
+    request: CVRequest,
+    workers: int | None,
+    progress: bool | None,
+    begin: Callable[[dict[str, Any]], Checkpoint] | None = None,
+) -> CrossValidation:
+    """What was asked for.
+
+    begin : as of `bmtme.pipeline.compute`
+    """
+    with ExitStack() as held:
+        return _compare_models(request, workers, progress, begin, held)
+
+
+def _compare_models(
+    request: CVRequest,
+    workers: int | None,
+    progress: bool | None,
+    begin: Callable[[dict[str, Any]], Checkpoint] | None,
+    held: ExitStack,
+) -> CrossValidation:
+    trial, relationship, named, scheme = request.trial, request.relationship, request.models, request.scheme
+    sampling, unrelated, clones = request.sampling, request.unrelated, request.clones
     workers = count_cores() if workers is None else whole_number(workers, "workers", 1)
     clock = [time.perf_counter()]
     decompose = DecompositionCache()
@@ -170,7 +204,7 @@ def cross_validate(
         trial = whole.given
         refuse_effects(trial)
         sampling.refuse_covariates(trial)
-        top, lowest = check_best(top, lowest, trial.traits)
+        top, lowest = check_best(request.top, request.lowest, trial.traits)
         same, chosen = choose_clones(clones, trial, relationship)
         if same and callable(getattr(scheme, "join", None)):
             scheme = scheme.join(same)  # type: ignore[attr-defined]
@@ -193,14 +227,25 @@ def cross_validate(
         jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)
         heritability = measure_heritability(trial, relationship)
         if list_fitted(named):
-            sampling.warn_short(stacklevel=2)
+            sampling.warn_short(stacklevel=4)
             by_env = all(model.structures[1].by_env for model in list_fitted(named))
             alone = not any(isinstance(model, BMTME) for model in named.values())
             replicates = all(model.rep_effect in ("fixed", "random") for model in list_fitted(named))
-            warn_of_values(trial, by_env, alone, replicates, stacklevel=2)
+            warn_of_values(trial, by_env, alone, replicates, stacklevel=4)
         clock.append(time.perf_counter())
+    settings = {
+        "models": {name: model.describe() for name, model in named.items()},
+        "scheme": described,
+        **sampling.describe(),
+        "unrelated": unrelated,
+        "top": top,
+        "lowest": list(lowest),
+        "clones": chosen,
+    }
+    checkpoint = held.enter_context(keep_checkpoint(begin, {"settings": settings, "versions": find_versions()}))
+    with threadpool_limits(1):
         flat = [job for parts in jobs.values() for job in parts.values()]
-        foretold = run_all(flat, sampling, workers, progress, clock)
+        foretold = run_all(flat, sampling, workers, progress, clock, checkpoint)
         outcomes = {
             place: join_outcomes({job.training.trial.traits[0]: job.outcome for job in parts.values()})
             for place, parts in jobs.items()
@@ -233,15 +278,7 @@ def cross_validate(
     )
     warn_of(sentences)
     run = {
-        "settings": {
-            "models": {name: model.describe() for name, model in named.items()},
-            "scheme": described,
-            **sampling.describe(),
-            "unrelated": unrelated,
-            "top": top,
-            "lowest": list(lowest),
-            "clones": chosen,
-        },
+        "settings": settings,
         "data": describe_data(whole)
         | {
             # Of the whole trial; those of a training part go by its records.
@@ -279,7 +316,7 @@ def cross_validate(
             if name == first
         },
     }
-    return CrossValidation(
+    result = CrossValidation(
         predictions=tabulate(labels, list_hidden(), trial, "predictions"),
         line_means=tabulate(labels, list_line_means(), trial, "line_means"),
         partitions=hidden,
@@ -290,13 +327,17 @@ def cross_validate(
         envs=trial.envs,
         traits=trial.traits,
     )
+    if checkpoint is not None:
+        result.run |= {name: checkpoint.about[name] for name in SHELL if name in checkpoint.about}
+        checkpoint.finish(partial(result._write, **checkpoint.about.get("tables", {})), forget=True)
+    return result
 
 
 def warn_of(sentences: Sequence[str]) -> None:
     """Warn whoever called `cross_validate` of what there is to say."""
     for text in sentences:
         if text:
-            warnings.warn(text, UserWarning, stacklevel=3)
+            warnings.warn(text, UserWarning, stacklevel=5)
 
 
 def check_best(top: Any, lowest: Any, traits: Sequence[str]) -> tuple[float, tuple[str, ...]]:
@@ -313,8 +354,22 @@ def check_best(top: Any, lowest: Any, traits: Sequence[str]) -> tuple[float, tup
     return float(top), names
 
 
-def run_all(jobs: Sequence[Job], sampling: Sampling, workers: int, progress: bool | None, clock: list[float]) -> float:
-    """Compile, and run the jobs; the times of these go to the clock. Returns the seconds foretold."""
+def run_all(
+    jobs: Sequence[Job],
+    sampling: Sampling,
+    workers: int,
+    progress: bool | None,
+    clock: list[float],
+    keeper: Keeper | None = None,
+) -> float:
+    """Compile, and run the jobs that have not ended; the times of these go to the clock. Returns the seconds foretold.
+
+    keeper : of what has ended, and of the chains
+    """
+    if keeper is not None:
+        for job in jobs:
+            job.take_up(keeper)
+    jobs = [job for job in jobs if not job.ended]
     bar = Progress(len(jobs) * sampling.chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
     try:
         if jobs:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -80,6 +82,25 @@ def join_outcomes(parts: Mapping[str, Outcome]) -> Outcome:
     return joined
 
 
+class Keeper(Protocol):
+    """What keeps chains and outcomes of a run, so that it can be gone on with."""
+
+    def keep(self, key: str, chain: Chain, last: bool) -> None:
+        """Keep where a chain is, if it is time."""
+
+    def restore(self, key: str, chain: Chain) -> bool:
+        """Put a chain where it was kept, if it was."""
+
+    def keep_outcome(self, key: str, outcome: Outcome) -> None:
+        """Keep what came out of a job."""
+
+    def restore_outcome(self, key: str) -> Outcome | None:
+        """What was kept, or None."""
+
+    def forget(self, key: str) -> None:
+        """Keep a chain no longer."""
+
+
 class Job:
     """One model on one training part: chains that share their constants, and predictions when the last has ended.
 
@@ -94,12 +115,17 @@ class Job:
     seeds : one per chain
     kind : tuple of int
         Jobs of one kind take about as long as each other.
+    key : str
+        By which it is kept.
 
     Attributes
     ----------
     outcome : Outcome
     ended : bool
         Whether the outcome is complete.
+    stopped : bool
+        Whether it was made to end before.
+    keeper : Keeper or None
     """
 
     def __init__(
@@ -109,8 +135,11 @@ class Job:
         sampling: Sampling,
         seeds: Sequence[np.random.SeedSequence],
         kind: tuple[int, ...],
+        key: str = "",
     ) -> None:
-        self.model, self.training, self.kind = model, training, kind
+        self.model, self.training, self.kind, self.key = model, training, kind, key
+        self.keeper: Keeper | None = None
+        self.stopped = False
         self.sampling, self.seeds = sampling, seeds
         self.outcome, self.ended = Outcome(), False
         self.stops = [threading.Event() for _ in seeds]
@@ -121,7 +150,7 @@ class Job:
         self._left = len(seeds)
 
     def run_chain(self, c: int, report: Callable[[int], None]) -> None:
-        """Run a chain; the last one to end makes the predictions."""
+        """Run a chain; the last one to end makes the predictions, which are kept in place of the chains."""
         began = time.perf_counter()
         if not self.stops[c].is_set():
             slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
@@ -129,7 +158,12 @@ class Job:
             start = choose_starts(modes, len(self.seeds))[c]
             structures = self.model.structures
             sampling = self.sampling
-            chain = Chain(problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, structures)
+            chain = Chain(
+                problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, structures,
+                partial(self._keep, c),
+            )  # fmt: skip
+            if self.keeper is not None:
+                self.keeper.restore(f"{self.key}-{c}", chain)
             try:
                 chain.advance(report, self.stops[c])
             except NumericalError as error:
@@ -144,9 +178,19 @@ class Job:
         with self._lock:
             self.outcome.seconds += time.perf_counter() - began
             self.ended = self.ended or last
+        if last:
+            self._keep_outcome()
+
+    def take_up(self, keeper: Keeper) -> None:
+        """Have what was kept of it: what came out, or else the chains, when their turn comes."""
+        self.keeper = keeper
+        outcome = keeper.restore_outcome(self.key)
+        if outcome is not None:
+            self.outcome, self.ended = outcome, True
 
     def stop(self) -> None:
         """Have all chains end soon."""
+        self.stopped = True
         for stop in self.stops:
             stop.set()
 
@@ -158,6 +202,17 @@ class Job:
                 modes = find_modes(problem, observe(prepared, scaling), branch_seed(self.seeds[0]))
                 self._built = prepared, problem, scaling, modes
             return self._built
+
+    def _keep(self, c: int, chain: Chain, last: bool) -> None:
+        # By time alone: a chain that is quickly run is quickly run anew.
+        if self.keeper is not None:
+            self.keeper.keep(f"{self.key}-{c}", chain, False)
+
+    def _keep_outcome(self) -> None:
+        if self.keeper is not None and not self.stopped:
+            self.keeper.keep_outcome(self.key, self.outcome)
+            for c in range(len(self.seeds)):
+                self.keeper.forget(f"{self.key}-{c}")
 
     def _fail(self, c: int, message: str) -> None:
         # The chains before this one go on: which failure is told must not depend on the number of workers.
