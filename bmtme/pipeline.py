@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from bmtme.arguments import whole_number
 from bmtme.checkup.blocks import refuse_effects
 from bmtme.checkup.cautions import warn_of_values
+from bmtme.choices import AUTO
 from bmtme.collection import (
     ATTRS,
     collect,
@@ -57,10 +58,11 @@ from bmtme.results.targets import predict
 from bmtme.results.traits import BY_TRAIT, join_groups
 from bmtme.results.unrecorded import collect_unrecorded, cover_columns
 from bmtme.running import Ran, plan_memory, run
-from bmtme.sufficiency import AUTO
 from bmtme.trait_sets import TraitSet, choose_all_targets, list_sets, relate_all_unrecorded
 from bmtme.words import list_names
 
+#: Among the seconds of a run: of its sampling before it was stopped, or extended.
+BEFORE = "before"
 STAGES = ("prepare", "compile", "search", "sample", "collect")
 #: What each trait that is fitted alone has of its own in the description of the data.
 OF_DECOMPOSITION = ("relationship_rank", "imputed_share")
@@ -243,6 +245,8 @@ def collect_fit(
         "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
         **({AUTO: ran.verdict} if ran.verdict else {}),
     }  # fmt: skip
+    if ran.before > 0.0:
+        record["seconds"][BEFORE] = round(ran.before, 3)
     warn_of_chains(record, prepared)
     return Fit(groups, record, predictions)
 

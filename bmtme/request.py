@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bmtme.arguments import is_one_of, show
-from bmtme.choices import KEEP
+from bmtme.choices import AUTO, KEEP
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial, as_trial
 from bmtme.errors import UsageError
@@ -15,7 +15,7 @@ from bmtme.model.structure import BMTME
 from bmtme.results.checkpoint import Checkpoint
 from bmtme.results.summary import GOOD_ESS
 from bmtme.sampling import Sampling
-from bmtme.sufficiency import AUTO, FIRST, MOST, Until
+from bmtme.sufficiency import FIRST, MOST, Until
 from bmtme.words import list_names
 
 

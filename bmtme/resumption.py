@@ -10,9 +10,8 @@ from bmtme.arguments import file_path, whole_number
 from bmtme.errors import DataError, UsageError
 from bmtme.pipeline import compute
 from bmtme.request import Request
-from bmtme.results.checkpoint import Checkpoint, find_goal
+from bmtme.results.checkpoint import Checkpoint, count_draws, is_finished
 from bmtme.results.fit import Fit, load
-from bmtme.results.record import FINISHED, read_kind, read_record, read_state
 from bmtme.results.storage import KIND
 
 if TYPE_CHECKING:
@@ -53,9 +52,7 @@ def resume(
     """
     path = Path(file_path(folder, "folder"))
     if is_finished(path):
-        found = load(path)
-        assert not hasattr(found, "variances")
-        return found  # type: ignore[return-value]
+        return load(path)  # type: ignore[return-value]  # of a mixed model, which nothing can stop, too
     return go_on(Checkpoint.open(path), cores, progress)
 
 
@@ -82,27 +79,14 @@ def extend(folder: str | os.PathLike[str], *, more: int, cores: int | None = Non
     DataError, UsageError, MachineError
         As of `resume`; and a UsageError if the fit is not finished, or on the way to another length.
     """
-    path = Path(file_path(folder, "folder"))
-    return lengthen(path, whole_number(more, "more", 1), cores, progress)
+    checkpoint = open_longer(Path(file_path(folder, "folder")), whole_number(more, "more", 1))
+    result = go_on(checkpoint, cores, progress)
+    assert isinstance(result, Fit)
+    return result
 
 
-def is_finished(path: Path) -> bool:
-    """Whether a run has come to its end, and is not on the way to more draws."""
-    if read_state(path) != FINISHED:
-        return False
-    if read_kind(path) != KIND:
-        return True
-    goal = find_goal(path)
-    return goal is None or goal <= count_draws(path)
-
-
-def count_draws(path: Path) -> int:
-    """Draws of each chain of a finished fit."""
-    return int(read_record(path, KIND)[0]["settings"]["draws"])
-
-
-def lengthen(path: Path, more: int, cores: int | None, progress: bool | None) -> Fit:
-    """As `extend`."""
+def open_longer(path: Path, more: int) -> Checkpoint:
+    """Take up a finished fit for more draws of each chain; raises as `extend`."""
     wanted = count_draws(path) + more
     checkpoint = Checkpoint.open(path)
     try:
@@ -117,9 +101,7 @@ def lengthen(path: Path, more: int, cores: int | None, progress: bool | None) ->
     except BaseException:
         checkpoint.close()
         raise
-    result = go_on(checkpoint, cores, progress)
-    assert isinstance(result, Fit)
-    return result
+    return checkpoint
 
 
 def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> Fit | CrossValidation:

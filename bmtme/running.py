@@ -62,6 +62,7 @@ class Ran(NamedTuple):
     draws : of each chain
     keep : what is kept of the effects
     verdict : where draws were to suffice, as of `bmtme.sufficiency.describe`
+    before : seconds of sampling before this process took it up
     """
 
     modes: list[list[Mode]]
@@ -69,6 +70,7 @@ class Ran(NamedTuple):
     draws: int
     keep: str
     verdict: dict[str, Any]
+    before: float
 
 
 def run(
@@ -150,7 +152,8 @@ def run(
     finally:
         bar.close()
     clock.append(time.perf_counter())
-    return Ran(modes, split, sampling.draws, keep, {} if judge is None else judge.verdict)
+    before = 0.0 if checkpoint is None else checkpoint.sum_before() / min(cores, len(done))
+    return Ran(modes, split, sampling.draws, keep, {} if judge is None else judge.verdict, before)
 
 
 def compile_sampler(sampler: str, needs: Needs, bar: Progress) -> None:

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import is_number, show, whole_number
+from bmtme.choices import AUTO
 from bmtme.errors import UsageError
 from bmtme.results.summary import GOOD_R_HAT
 from bmtme.words import count_noun
 
-#: In place of a number of draws.
-AUTO = "auto"
 #: Draws of each chain at first; a step is at least a quarter of those there are and at most as many; in whole fifties.
 FIRST, LEAST_STEP, MOST_STEP, WHOLE = 250, 0.25, 1.0, 50
 #: Where R-hat does not come down, chains end with so many draws.

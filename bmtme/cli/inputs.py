@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from bmtme.cli.arguments import is_folder
 from bmtme.cli.kinship import IDENTITY, read_kinship
 from bmtme.cli.streams import complain
 from bmtme.errors import DataError, UsageError, blame
+from bmtme.results.inputs import describe_file
 
 if TYPE_CHECKING:
     from bmtme.data.relationship.matrix import Relationship
@@ -190,18 +190,6 @@ def warn_of_unnamed_traits(args: argparse.Namespace, traits: Sequence[str]) -> N
     """Say which columns are taken as traits where none was named."""
     if args.traits is None and args.trait is None:
         complain(f"warning: no --traits given: every numeric column is taken as one ({', '.join(traits)}).")
-
-
-def describe_file(path: str) -> dict[str, Any]:
-    """Path and SHA-256 of a file; no hash of a pipe, which can be read only once. Of a folder, those of its files."""
-    if is_folder(path):
-        names = sorted(file.name for file in Path(path).iterdir() if file.is_file())
-        return {"path": path, "sha256": {name: describe_file(os.path.join(path, name))["sha256"] for name in names}}
-    digest = None
-    if Path(path).is_file():
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": path, "sha256": digest}
 
 
 def check_out(folder: str) -> Path:

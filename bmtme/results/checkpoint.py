@@ -30,7 +30,8 @@ from bmtme.results.encoding import decode, encode
 from bmtme.results.folder import move_files, new_folder
 from bmtme.results.inputs import refuse_changed
 from bmtme.results.packing import read_pack, write_pack
-from bmtme.results.record import FINISHED, RECORD, UNFINISHED, read_kind, read_state, write_record
+from bmtme.results.record import FINISHED, RECORD, UNFINISHED, read_kind, read_record, read_state, write_record
+from bmtme.results.storage import KIND
 
 FOLDER = "checkpoint"
 REQUEST, GOAL, CHAIN, BLOCK, OUTCOME, RESULT, LOCK = "request", "goal", "chain", "block", "outcome", "result", ".lock"
@@ -47,6 +48,8 @@ class _Kept:
     blocks: list[tuple[str, int, str]] = field(default_factory=list)  # file, draws, SHA-256
     drawn: int = 0
     place: tuple[int, int] = (0, -1)
+    before: float = 0.0  # seconds at work in other processes
+    began: float = field(default_factory=time.monotonic)
     time: float = field(default_factory=time.monotonic)
     took: float = 0.0
 
@@ -201,7 +204,8 @@ class Checkpoint:
             kept.blocks.append((name, chain.drawn - kept.drawn, digest))
             kept.drawn = chain.drawn
         values, arrays = chain.take()
-        self._write(f"{CHAIN}-{key}", CHAIN, {**values, "blocks": kept.blocks}, arrays)
+        spent = kept.before + began - kept.began
+        self._write(f"{CHAIN}-{key}", CHAIN, {**values, "blocks": kept.blocks, "seconds": spent}, arrays)
         kept.place, kept.time = place, time.monotonic()
         kept.took = kept.time - began
 
@@ -224,8 +228,12 @@ class Checkpoint:
                 f"{self.place / name} is of another run: {error}. Take it from a copy, or start the run anew in "
                 "another folder."
             ) from error
-        self._kept[key] = _Kept(blocks, chain.drawn, (chain.stage, chain.done))
+        self._kept[key] = _Kept(blocks, chain.drawn, (chain.stage, chain.done), float(values["seconds"]))
         return True
+
+    def sum_before(self) -> float:
+        """Seconds that the chains were at work in other processes."""
+        return sum(kept.before for kept in self._kept.values())
 
     def _read_blocks(self, blocks: list[tuple[str, int, str]]) -> Iterator[dict[str, np.ndarray]]:
         for name, _, digest in blocks:
@@ -347,6 +355,29 @@ def find_goal(folder: Path) -> int | None:
     """
     path = folder / FOLDER / GOAL
     return int(read_pack(path, GOAL)[0]["draws"]) if path.exists() else None
+
+
+def count_draws(folder: Path) -> int:
+    """Draws of each chain of a finished fit.
+
+    Raises
+    ------
+    DataError
+    """
+    return int(read_record(folder, KIND)[0]["settings"]["draws"])
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has come to its end, and is not on the way to more draws.
+
+    Raises
+    ------
+    DataError
+    """
+    if read_state(folder) != FINISHED:
+        return False
+    goal = find_goal(folder) if read_kind(folder) == KIND else None
+    return goal is None or goal <= count_draws(folder)
 
 
 @contextlib.contextmanager

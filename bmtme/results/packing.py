@@ -46,7 +46,8 @@ def write_pack(path: Path, kind: str, values: Mapping[str, Any], arrays: Mapping
     digest = hashlib.sha256()
     try:
         with open(part, "wb") as file:
-            for piece in (_FIRST % SCHEMA, head + b"\n", *map(_take_bytes, arrays.values())):
+            pieces: list[bytes | memoryview] = [_FIRST % SCHEMA, head + b"\n", *map(_take_bytes, arrays.values())]
+            for piece in pieces:
                 digest.update(piece)
                 file.write(piece)
             file.write(digest.digest())
@@ -63,7 +64,8 @@ def write_pack(path: Path, kind: str, values: Mapping[str, Any], arrays: Mapping
 
 def _take_bytes(array: np.ndarray) -> memoryview:
     """The bytes of an array, its own where it is contiguous."""
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    flat: memoryview = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    return flat
 
 
 def sync_folder(folder: Path) -> None:
