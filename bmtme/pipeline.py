@@ -242,11 +242,10 @@ def collect_fit(
         "facts": {"envs": list(prepared.given.envs), BY_TRAIT: facts} if alone else facts[""],
         "sampling": {BY_TRAIT: went} if alone else went[""],
         "versions": find_versions(),
-        "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
+        "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True))
+        | ({BEFORE: round(ran.before, 3)} if ran.before > 0.0 else {}),
         **({AUTO: ran.verdict} if ran.verdict else {}),
     }  # fmt: skip
-    if ran.before > 0.0:
-        record["seconds"][BEFORE] = round(ran.before, 3)
     warn_of_chains(record, prepared)
     return Fit(groups, record, predictions)
 

@@ -152,8 +152,8 @@ def run(
     finally:
         bar.close()
     clock.append(time.perf_counter())
-    before = 0.0 if checkpoint is None else checkpoint.sum_before() / min(cores, len(done))
-    return Ran(modes, split, sampling.draws, keep, {} if judge is None else judge.verdict, before)
+    earlier = 0.0 if checkpoint is None else checkpoint.sum_before() / min(cores, len(done))
+    return Ran(modes, split, sampling.draws, keep, {} if judge is None else judge.verdict, earlier)
 
 
 def compile_sampler(sampler: str, needs: Needs, bar: Progress) -> None:

@@ -135,7 +135,7 @@ def test_stopped_chain_is_told_to_be_kept(data):
 def test_snapshot_of_another_chain_is_refused(data):
     paper, other = finish(make_chain(data, "collapsed", "paper")), make_chain(data, "collapsed", "free by environment")
     snapshot, blocks = paper.take(), [cut_draws(paper.draws, 0, DRAWS)]
-    with pytest.raises(ValueError, match="too many or too few|is float64"):
+    with pytest.raises(ValueError, match=r"too many or too few|is float64"):
         other.restore(snapshot, blocks)
     with pytest.raises(ValueError, match=r"its draws are 0, not 16"):
         make_chain(data, "collapsed", "paper").restore(snapshot, [])
