@@ -14,11 +14,13 @@ from typing import Any
 from bmtme import __version__
 from bmtme.memory import measure_memory
 
-__all__ = ["BEHIND_THE_NUMBERS", "count_cores", "describe_machine", "find_versions", "hash_package"]
+__all__ = ["BEHIND_THE_NUMBERS", "RELEASES", "count_cores", "describe_machine", "find_versions", "hash_package"]
 
 #: Libraries that compute; a digit may change with each of them.
 BEHIND_THE_NUMBERS = ("bmtme", "sources", "numpy", "scipy", "numba")
-_LIBRARIES = ("numpy", "scipy", "numba", "pandas", "xarray", "arviz", "arviz-stats")
+LIBRARIES = ("numpy", "scipy", "numba", "pandas", "xarray", "arviz", "arviz-stats")
+#: What has releases; the rest of the versions tells code between releases, and processors.
+RELEASES = ("bmtme", "python", *LIBRARIES)
 
 
 def count_cores() -> int:
@@ -49,7 +51,7 @@ def find_versions() -> dict[str, str]:
         "bmtme": __version__,
         "sources": hash_package(),
         "python": platform.python_version(),
-        **{name: version(name) for name in _LIBRARIES},
+        **{name: version(name) for name in LIBRARIES},
         "blas": _name_blas(),
     }
 

@@ -16,7 +16,7 @@ from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
 from bmtme.model.baselines import EnvironmentMeans, SingleTrait
 from bmtme.model.structure import BMTME
-from bmtme.results.predictions import KEPT, spread_evenly
+from bmtme.results.predictions import KEPT
 from bmtme.structures.proportional import PAPER_PAIR, Proportional, is_paper_pair
 from bmtme.words import list_names
 
@@ -180,12 +180,16 @@ def spawn_seeds(seed: int, chains: int, *key: int) -> list[np.random.SeedSequenc
 
 
 def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
-    """Where each chain keeps effects: every draw, `KEPT` evenly spaced ones over all chains, or none."""
+    """Where each chain keeps effects: every draw; every 2^k-th, `KEPT` at most over all chains; or none.
+
+    What a longer run keeps of its first draws, a shorter one keeps too, so that it can go on.
+    """
     slots = np.full(draws, -1)
-    if keep == "all":
-        slots = np.arange(draws)
-    elif keep == "thin":
-        places = spread_evenly(draws, max(1, KEPT // chains))
+    if keep != "none":
+        most, stride = max(1, KEPT // chains), 1
+        while keep == "thin" and -(-draws // stride) > most:
+            stride *= 2
+        places = np.arange(0, draws, stride)
         slots[places] = np.arange(len(places))
     return [slots] * chains
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +14,7 @@ from bmtme.cli.arguments import is_folder
 from bmtme.cli.kinship import IDENTITY, read_kinship
 from bmtme.cli.streams import complain
 from bmtme.errors import DataError, UsageError, blame
+from bmtme.results.inputs import describe_file, describe_relationship
 
 if TYPE_CHECKING:
     from bmtme.data.relationship.matrix import Relationship
@@ -212,32 +211,6 @@ def warn_of_unnamed_traits(args: argparse.Namespace, traits: Sequence[str]) -> N
     """Say which columns are taken as traits where none was named."""
     if args.traits is None and args.trait is None:
         complain(f"warning: no --traits given: every numeric column is taken as one ({', '.join(traits)}).")
-
-
-def describe_file(path: str) -> dict[str, Any]:
-    """Path and SHA-256 of a file; no hash of a pipe, which can be read only once. Of a folder, those of its files."""
-    if is_folder(path):
-        from bmtme.data.adjusted import COVARIANCES, TABLE
-
-        # What numbers are made of: the record beside it has times of its own.
-        names = [name for name in (f"{TABLE}.csv", COVARIANCES) if os.path.isfile(os.path.join(path, name))]
-        return {"path": path, "sha256": {name: describe_file(os.path.join(path, name))["sha256"] for name in names}}
-    digest = None
-    if Path(path).is_file():
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": path, "sha256": digest}
-
-
-def describe_relationship(path: str) -> dict[str, Any]:
-    """The same of a relationship, which may stand in several files: those of GCTA and PLINK keep names apart."""
-    folder, name = os.path.split(path)
-    stem = re.sub(r"\.(grm|rel|giv)(\..*)?$", "", name, flags=re.IGNORECASE)
-    parts = re.compile(re.escape(stem) + r"\.(grm|rel|giv)(\.n)?(\.bin|\.gz)?(\.id)?", re.IGNORECASE)
-    found = sorted(file for file in os.listdir(folder or ".") if parts.fullmatch(file))
-    if len(found) < 2 or (name != stem and name not in found):
-        return describe_file(path)
-    return {"path": path, "sha256": {file: describe_file(os.path.join(folder, file))["sha256"] for file in found}}
 
 
 def check_out(folder: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bmtme.cli.arguments import add_common_options
-from bmtme.cli.inputs import check_optional_out, describe_file, describe_relationship
+from bmtme.cli.inputs import check_optional_out
 from bmtme.cli.objects import add_json_option, say_object
 from bmtme.cli.streams import complain, say, width
 from bmtme.columns import label_facts
@@ -135,6 +135,8 @@ def check_inputs(inputs: Mapping[str, Any], folder: Path) -> None:
     DataError
         Naming the file.
     """
+    from bmtme.results.inputs import describe_role
+
     for role, entry in inputs.items():
         if not isinstance(entry, Mapping):  # a word, such as identity
             continue
@@ -148,8 +150,7 @@ def check_inputs(inputs: Mapping[str, Any], folder: Path) -> None:
                 "that you are in; go to that from which the run was made, or put the file back."
             )
         try:
-            describe = describe_relationship if role == "relationship" or role.startswith("known ") else describe_file
-            found = describe(path)["sha256"]
+            found = describe_role(role, path)["sha256"]
         except OSError as error:
             raise DataError(f"{what} cannot be read: {error.strerror}.") from error
         for name in recorded if isinstance(recorded, Mapping) else ():

@@ -67,8 +67,14 @@ class _Decompositions:
 _DECOMPOSITIONS = _Decompositions()
 
 
-def run_task(task: Task) -> Outcome:
+def run_task(task: Task) -> tuple[Outcome, bool]:
     """Run all chains of a task, one after the other; the numbers are those of any other way to run them.
+
+    Returns
+    -------
+    Outcome
+    bool
+        Whether it is a failure that may pass.
 
     Raises
     ------
@@ -88,7 +94,7 @@ def run_task(task: Task) -> Outcome:
         job = Job(task.model, task.training, task.sampling, task.seeds, ())
         for c in range(len(task.seeds)):
             job.run_chain(c, lambda sweeps: None)
-    return job.outcome
+    return job.outcome, job.passing
 
 
 def check_executor(executor: Any) -> None:
@@ -129,8 +135,8 @@ class Elsewhere:
         self.executor, self.jobs = executor, jobs
         self.tasks = [Task(job.model, job.training, job.sampling, job.seeds, relationship, versions) for job in jobs]
         self.most = workers or max(FEWEST, AHEAD // max(1, measure_tasks(jobs, self.tasks)))
-        self._waiting = deque((k, 1) for k in range(len(jobs)))
-        self._under_way: dict[Future[Outcome], tuple[int, int]] = {}
+        self._waiting: deque[tuple[int, int]] = deque()
+        self._under_way: dict[Future[tuple[Outcome, bool]], tuple[int, int]] = {}
 
     def run(self, progress: Progress) -> None:
         """Give the tasks away, and take in their outcomes.
@@ -142,6 +148,8 @@ class Elsewhere:
         KeyboardInterrupt
             Tasks that have begun go on to their end in the executor; no other is begun.
         """
+        self._waiting.extend((k, 1) for k, job in enumerate(self.jobs) if not job.ended)
+        before = len(self.jobs) - len(self._waiting)
         try:
             while self._waiting or self._under_way:
                 self._submit()
@@ -149,7 +157,8 @@ class Elsewhere:
                 ended = wait(self._under_way, timeout=0.5, return_when=FIRST_COMPLETED).done
                 for future in ended:
                     self._take(future)
-                    progress.update(sum(len(job.seeds) * job.sampling.sweeps for job in self.jobs if job.ended))
+                    ended_now = sum(job.ended for job in self.jobs) - before
+                    progress.update(ended_now * progress.total // (len(self.jobs) - before))
         except BaseException:
             for future in self._under_way:
                 future.cancel()
@@ -163,7 +172,7 @@ class Elsewhere:
             except Exception as error:  # an executor that is broken takes no more
                 self._lose(k, attempt, error)
 
-    def _take(self, future: Future[Outcome]) -> None:
+    def _take(self, future: Future[tuple[Outcome, bool]]) -> None:
         k, attempt = self._under_way.pop(future)
         error = RuntimeError("cancelled") if future.cancelled() else future.exception()
         if isinstance(error, UsageError):
@@ -171,7 +180,8 @@ class Elsewhere:
         if error is not None:
             self._lose(k, attempt, error)
         else:
-            self.jobs[k].outcome, self.jobs[k].ended = future.result(), True
+            outcome, self.jobs[k].passing = future.result()
+            self._settle(k, outcome)
 
     def _lose(self, k: int, attempt: int, error: BaseException) -> None:
         if attempt < ATTEMPTS:
@@ -179,7 +189,13 @@ class Elsewhere:
             return
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         failure = f"its worker was lost {ATTEMPTS} times, at last with {reason}"
-        self.jobs[k].outcome, self.jobs[k].ended = Outcome(failure=failure), True
+        self.jobs[k].passing = True
+        self._settle(k, Outcome(failure=failure))
+
+    def _settle(self, k: int, outcome: Outcome) -> None:
+        job = self.jobs[k]
+        job.outcome, job.ended = outcome, True
+        job.keep_outcome()
 
 
 def measure_tasks(jobs: Sequence[Job], tasks: Sequence[Task]) -> int:

@@ -225,7 +225,7 @@ class CrossValidation:
         run |= {"envs": list(self.envs), "traits": list(self.traits)}
         tables = {name: getattr(self, name) for name in (*GIVEN, "scores", "overall")}
         tables |= {"summary": self.summary(), "comparison": tabulate_differences(self)}
-        write_record(folder, run, KIND, write_tables(folder, tables, safe_text, xlsx), began)
+        write_record(folder, run, KIND, write_tables(folder, tables, safe_text, xlsx), began=began)
 
 
 def tabulate_differences(cv: CrossValidation) -> pd.DataFrame:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
 from bmtme.engines.rotated.problem import Problem
-from bmtme.errors import BmtmeError
+from bmtme.errors import BmtmeError, MachineError
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Prepared, build, observe
@@ -94,6 +96,25 @@ def describe_error(error: Exception) -> str:
     return f"unexpected {type(error).__name__}{detail}: a fault in bmtme, please report it."
 
 
+class Keeper(Protocol):
+    """What keeps chains and outcomes of a run, so that it can be gone on with."""
+
+    def keep(self, key: str, chain: Chain, last: bool) -> None:
+        """Keep where a chain is, if it is time."""
+
+    def restore(self, key: str, chain: Chain) -> bool:
+        """Put a chain where it was kept, if it was."""
+
+    def keep_outcome(self, key: str, outcome: Outcome) -> None:
+        """Keep what came out of a job."""
+
+    def restore_outcome(self, key: str) -> Outcome | None:
+        """What was kept, or None."""
+
+    def forget(self, key: str) -> None:
+        """Keep a chain no longer."""
+
+
 class Job:
     """One model on one training part: chains that share their constants, and predictions when the last has ended.
 
@@ -108,12 +129,17 @@ class Job:
     seeds : one per chain
     kind : tuple of int
         Jobs of one kind take about as long as each other.
+    key : str
+        By which it is kept.
 
     Attributes
     ----------
     outcome : Outcome
     ended : bool
         Whether the outcome is complete.
+    stopped, passing : bool
+        Whether it was made to end before; whether it failed for a reason that may pass, such as want of memory.
+    keeper : Keeper or None
     """
 
     def __init__(
@@ -123,8 +149,11 @@ class Job:
         sampling: Sampling,
         seeds: Sequence[np.random.SeedSequence],
         kind: tuple[int, ...],
+        key: str = "",
     ) -> None:
-        self.model, self.training, self.kind = model, training, kind
+        self.model, self.training, self.kind, self.key = model, training, kind, key
+        self.keeper: Keeper | None = None
+        self.stopped = self.passing = False
         self.sampling, self.seeds = sampling, seeds
         self.outcome, self.ended = Outcome(), False
         self.stops = [threading.Event() for _ in seeds]
@@ -136,12 +165,18 @@ class Job:
         self._clock = ChainClock(sampling.tune)
 
     def run_chain(self, c: int, report: Callable[[int], None]) -> None:
-        """Run a chain; the last one to end makes the predictions. What goes wrong is a failure of this job alone."""
+        """Run a chain; the last one to end makes the predictions, which are kept in place of the chains.
+
+        What goes wrong is a failure of this job alone, but for a disc that is full.
+        """
         began = time.perf_counter()
         if not self.stops[c].is_set():
             try:
                 self._advance(c, report)
+            except MachineError:
+                raise
             except Exception as error:
+                self.passing = self.passing or not isinstance(error, BmtmeError)
                 self._fail(c, describe_error(error))
         with self._lock:
             self._left -= 1
@@ -152,6 +187,15 @@ class Job:
             self.outcome.seconds += time.perf_counter() - began
             self.outcome.warm_up = self._clock.warm_up
             self.ended = self.ended or last
+        if last:
+            self.keep_outcome()
+
+    def take_up(self, keeper: Keeper) -> None:
+        """Have what was kept of it: what came out, or else the chains, when their turn comes."""
+        self.keeper = keeper
+        outcome = keeper.restore_outcome(self.key)
+        if outcome is not None:
+            self.outcome, self.ended = outcome, True
 
     def _advance(self, c: int, report: Callable[[int], None]) -> None:
         slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
@@ -159,7 +203,12 @@ class Job:
         start = choose_starts(modes, len(self.seeds))[c]
         structures = self.model.structures
         sampling = self.sampling
-        chain = Chain(problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, structures)
+        chain = Chain(
+            problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, structures,
+            partial(self._keep, c),
+        )  # fmt: skip
+        if self.keeper is not None:
+            self.keeper.restore(f"{self.key}-{c}", chain)
         self._clock.begin(c)
 
         def tell(sweeps: int) -> None:
@@ -171,6 +220,7 @@ class Job:
 
     def stop(self) -> None:
         """Have all chains end soon."""
+        self.stopped = True
         for stop in self.stops:
             stop.set()
 
@@ -182,6 +232,18 @@ class Job:
                 modes = find_modes(problem, observe(prepared, scaling), branch_seed(self.seeds[0]))
                 self._built = prepared, problem, scaling, modes
             return self._built
+
+    def _keep(self, c: int, chain: Chain, last: bool) -> None:
+        # By time alone: a chain that is quickly run is quickly run anew.
+        if self.keeper is not None:
+            self.keeper.keep(f"{self.key}-{c}", chain, False)
+
+    def keep_outcome(self) -> None:
+        """Keep what came out, but for a failure that may pass."""
+        if self.keeper is not None and not self.stopped and not self.passing:
+            self.keeper.keep_outcome(self.key, self.outcome)
+            for c in range(len(self.seeds)):
+                self.keeper.forget(f"{self.key}-{c}")
 
     def _fail(self, c: int, message: str) -> None:
         # The chains before this one go on: which failure is told must not depend on the number of workers.
@@ -198,7 +260,10 @@ class Job:
         elif len(chains) == len(self.seeds):
             try:
                 self._predict(chains)
+            except MachineError:
+                raise
             except Exception as error:
+                self.passing = self.passing or not isinstance(error, BmtmeError)
                 self.outcome = Outcome(failure=f"predictions: {describe_error(error)}", seconds=self.outcome.seconds)
         self._draws, self._built = [], None
 

@@ -201,7 +201,7 @@ def write_means(
         "versions": find_versions(),
         "machine": describe_machine(),
     }
-    write_record(folder, {**run, **facts}, KIND, columns, began)
+    write_record(folder, {**run, **facts}, KIND, columns, began=began)
 
 
 def read_means(folder: str | os.PathLike[str]) -> AdjustedMeans:

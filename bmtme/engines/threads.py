@@ -102,9 +102,7 @@ def run_together(
 
     threads = max(1, min(len(makers), cores or count_cores()))
     with threadpool_limits(1):
-        if threads == 1:
-            begin.set()
-            return [run(c) for c in range(len(makers))]
+        # Also for one: an interruption reaches the main thread, and would leave a chain there between two places.
         with ThreadPoolExecutor(threads) as pool:
             try:
                 # An interruption while the pool starts a thread may leave it a stranger to the pool, which then does

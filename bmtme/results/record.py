@@ -14,16 +14,23 @@ from bmtme.errors import BmtmeError, DataError, blame
 SCHEMA = 1
 RECORD = "run.json"
 #: What `write_record` adds to the record of a run.
-ADDED = ("schema", "kind", "files", "columns", "sha256")
+ADDED = ("schema", "state", "kind", "files", "columns", "sha256")
 #: Among the seconds of a run: those of its files.
 WRITE = "write"
+#: What a folder is in: only finished runs are read, others are gone on with.
+FINISHED, UNFINISHED = "finished", "unfinished"
 _UNSEALED = "0" * 64
 
 _AGAIN = "Take it from a copy, or run it again: the same data, seed and versions give the same numbers"
 
 
 def write_record(
-    folder: Path, run: dict[str, Any], kind: str, columns: dict[str, dict[str, str]], began: float | None = None
+    folder: Path,
+    run: dict[str, Any],
+    kind: str,
+    columns: dict[str, dict[str, str]],
+    state: str = FINISHED,
+    began: float | None = None,
 ) -> None:
     """Write run.json: the record of a run, and what is needed to trust the files beside it that are read back.
 
@@ -38,18 +45,21 @@ def write_record(
         What the folder holds, such as ``fit``.
     columns : dict
         Type of each column of each table that is read back (see `bmtme.results.storage`).
+    state : {"finished", "unfinished"}
     began : float, optional
         When the writing of the files began, by `time.perf_counter`: the seconds are added to those of the run.
     """
     from bmtme.results.spreadsheets import WORKBOOK
 
     files = {
-        file.name: hash_file(file) for file in sorted(folder.iterdir()) if file.name[0] != "." and file.name != WORKBOOK
+        file.name: hash_file(file)
+        for file in sorted(folder.iterdir())
+        if file.name[0] != "." and file.name != WORKBOOK and file.is_file()
     }
     if began is not None:
         run = {**run, "seconds": {**run.get("seconds", {}), WRITE: round(time.perf_counter() - began, 3)}}
     # The hash of this file is that of its text with zeros in the hash's place, the last thing in it.
-    added = dict(zip(ADDED, (SCHEMA, kind, files, columns, _UNSEALED), strict=True))
+    added = dict(zip(ADDED, (SCHEMA, state, kind, files, columns, _UNSEALED), strict=True))
     text = json.dumps({"schema": SCHEMA, **run, **added}, indent=2, default=str) + "\n"
     before, _, after = text.rpartition(_UNSEALED)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -111,6 +121,11 @@ def read_seal(folder: Path, kind: str = "run") -> tuple[dict[str, Any], dict[str
         raise _unreadable(folder, kind, f"its {RECORD} has no schema and no checksums. {_AGAIN}")
     if not intact:
         raise _unreadable(folder, kind, f"its {RECORD} is damaged or was changed after it was written. {_AGAIN}")
+    if added["state"] == UNFINISHED:
+        raise DataError(
+            f"{folder} holds an unfinished {added['kind']}: 'bmtme resume {folder}' goes on where it stopped (in "
+            "Python bmtme.resume)."
+        )
     if isinstance(record.get("seconds"), dict):
         added[WRITE] = record["seconds"].pop(WRITE, None)
         if not record["seconds"]:
@@ -120,11 +135,20 @@ def read_seal(folder: Path, kind: str = "run") -> tuple[dict[str, Any], dict[str
 
 def read_kind(folder: Path) -> str:
     """What a folder says it holds, such as ``fit``; empty where it does not say, which `read_record` refuses."""
+    return _read_word(folder, "kind")
+
+
+def read_state(folder: Path) -> str:
+    """Whether a folder says that its run is `FINISHED` or `UNFINISHED`; empty where it does not say."""
+    return _read_word(folder, "state")
+
+
+def _read_word(folder: Path, name: str) -> str:
     try:
         record = json.loads((folder / RECORD).read_bytes())
     except (OSError, ValueError, RecursionError):
         return ""
-    return str(record.get("kind", "")) if isinstance(record, dict) else ""
+    return str(record.get(name, "")) if isinstance(record, dict) else ""
 
 
 def _read_json(folder: Path, kind: str) -> tuple[bytes, dict[str, Any]]:

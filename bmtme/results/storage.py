@@ -49,7 +49,7 @@ def write_fit(
         tables[Path(PREDICTIONS).stem] = predictions
     columns = write_tables(folder, tables, safe_text, xlsx)
     write_groups(folder, groups)
-    write_record(folder, run, KIND, columns, began)
+    write_record(folder, run, KIND, columns, began=began)
 
 
 def write_groups(folder: Path, groups: dict[str, Any]) -> None:

@@ -318,9 +318,9 @@ def test_any_error_is_told_and_takes_no_other_fit_down(data, finished, monkeypat
                 raise error
             super().advance(report, stop)
 
-        def __init__(self, problem, sampler, tune, slots, track, seed, start, structures):
-            super().__init__(problem, sampler, tune, slots, track, seed, start, structures)
-            self.seed = seed
+        def __init__(self, *of):
+            super().__init__(*of)
+            self.seed = of[5]
 
     monkeypatch.setattr(bmtme.cv.tasks, "Chain", Broken)
     with pytest.warns(UserWarning, match="1 of 6 fits failed"):

@@ -414,7 +414,7 @@ class MixedPosterior:
                 terms[f"{file}.csv"] = name.removeprefix(EFFECTS)
         columns = write_tables(folder, tables, safe_text, xlsx)
         write_groups(folder, self._groups)
-        write_record(folder, {**run, "effects": terms}, POSTERIOR, columns, began)
+        write_record(folder, {**run, "effects": terms}, POSTERIOR, columns, began=began)
 
 
 def load_posterior(folder: Path) -> MixedPosterior:

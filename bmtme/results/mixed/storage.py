@@ -84,7 +84,7 @@ def _write(
     columns = write_tables(folder, tables, safe_text, xlsx)
     terms = {f"{file}.csv": name.removeprefix("blup-") for file, name in names.items() if name.startswith("blup-")}
     facts = {**run, **fit.record(), "blups": terms, "versions": find_versions(), "machine": describe_machine()}
-    write_record(folder, facts, KIND, columns, began)
+    write_record(folder, facts, KIND, columns, began=began)
 
 
 def name_file(name: str, taken: dict[str, Any]) -> str:
