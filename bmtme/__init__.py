@@ -44,6 +44,8 @@ _WHERE = {
     "Adjustment": "bmtme.results.stage_one.result",
     "deregress": "bmtme.data.deregression",
     "fit": "bmtme.pipeline",
+    "resume": "bmtme.resumption",
+    "extend": "bmtme.resumption",
     "Fit": "bmtme.results.fit",
     "load": "bmtme.results.fit",
     "CV1": "bmtme.cv.schemes",
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
     from bmtme.pipeline import fit
     from bmtme.results.fit import Fit, load
     from bmtme.results.stage_one.result import Adjustment
+    from bmtme.resumption import extend, resume
     from bmtme.stage_one import adjust
     from bmtme.structures.environments_by_trait import EnvironmentsByTrait
     from bmtme.structures.factor_analytic import FactorAnalytic

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -341,9 +339,3 @@ def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode
     genetic += np.diagonal(stack("Sigma_r"), axis1=-2, axis2=-1)[..., None, :]
     heritability = genetic / (genetic + residual)
     return measure_sampling(heritability, stack("diverging"), stack("acceptance"), found)
-
-
-def find_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries behind the numbers."""
-    names = ("numpy", "scipy", "numba", "pandas", "xarray", "arviz", "arviz-stats")
-    return {"bmtme": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bmtme.arguments import as_text, check_memory, is_one_of, show, whole_number
 from bmtme.choices import KEEP
-from bmtme.collection import ATTRS, find_versions
+from bmtme.collection import ATTRS
 from bmtme.errors import UsageError
+from bmtme.machine import describe_machine, find_versions
 from bmtme.model.mixed.design import lay_out
 from bmtme.model.mixed.fixed import Fixed, parse_fixed
 from bmtme.model.mixed.known import check_known
@@ -258,7 +260,9 @@ class Model:
         if not is_one_of(keep_effects, KEEP):
             raise UsageError(f"keep_effects must be one of {', '.join(map(repr, KEEP))}, got {show(keep_effects)}.")
         warn_short(draws, chains, stacklevel=2)
+        began = time.perf_counter()
         fit = self.fit(plots, weights, progress)
+        searched = round(time.perf_counter() - began, 3)
         layout, problem = fit.layout, fit.result.problem
         designs = (*layout.residual, *layout.random)
         chosen = choose_priors(prior, layout)
@@ -294,6 +298,7 @@ class Model:
             "sampling": sampled.facts,
             "effects": {},
             "versions": find_versions(),
-            "seconds": sampled.seconds,
+            "machine": describe_machine(),
+            "seconds": {"reml": searched, **sampled.seconds},
         }
         return MixedPosterior(collect_groups(layout, fit.named, sampled, keep, ATTRS), run, fit)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -12,10 +13,10 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bmtme.arguments import check_memory, is_one_of, show, whole_number
+from bmtme.arguments import whole_number
 from bmtme.checkup.blocks import refuse_effects
 from bmtme.checkup.cautions import warn_of_values
-from bmtme.choices import KEEP
+from bmtme.choices import AUTO
 from bmtme.collection import (
     ATTRS,
     collect,
@@ -24,19 +25,16 @@ from bmtme.collection import (
     describe_data,
     describe_sampling,
     find_facts,
-    find_versions,
 )
 from bmtme.data.adjusted import AdjustedMeans
+from bmtme.data.digests import digest_data
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.data.trial import Trial, as_trial
-from bmtme.engines.rotated.chains import Chain
+from bmtme.data.trial import Trial
 from bmtme.engines.rotated.draws import Draws
-from bmtme.engines.rotated.held import Needs, list_needs
-from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
+from bmtme.engines.rotated.modes import Mode
 from bmtme.engines.rotated.problem import Problem
-from bmtme.engines.rotated.rehearsal import EFFECTS_OF_LEVELS, is_compiled, rehearse
-from bmtme.engines.threads import count_cores, run_together
-from bmtme.errors import SamplingWarning, UsageError
+from bmtme.errors import SamplingWarning
+from bmtme.machine import count_cores, describe_machine, find_versions
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
@@ -44,30 +42,28 @@ from bmtme.preparation import (
     Prepared,
     decompose_lines,
     describe_line_effect,
-    observe,
     prepare,
     stand_in,
 )
-from bmtme.progress import Progress
+from bmtme.request import Request
+from bmtme.results.checkpoint import Checkpoint, keep_checkpoint
 from bmtme.results.convergence import describe_all_divergences, describe_explanations, list_samplings
 from bmtme.results.fit import Fit
+from bmtme.results.folder import check_new_folder
 from bmtme.results.levels import describe_blocks, describe_replicates, show_levels
-from bmtme.results.predictions import arrange_predictions
+from bmtme.results.predictions import Targets, arrange_predictions
+from bmtme.results.storage import KIND
+from bmtme.results.summary import GOOD_ESS
 from bmtme.results.targets import predict
 from bmtme.results.traits import BY_TRAIT, join_groups
 from bmtme.results.unrecorded import collect_unrecorded, cover_columns
-from bmtme.sampling import (
-    VERY_LARGE,
-    Sampling,
-    choose_keep,
-    count_draw_bytes,
-    count_effect_bytes,
-    plan_slots,
-)
-from bmtme.trait_sets import TraitSet, choose_all_targets, list_sets, naming, relate_all_unrecorded
+from bmtme.running import Ran, plan_memory, run
+from bmtme.trait_sets import TraitSet, choose_all_targets, list_sets, relate_all_unrecorded
 from bmtme.words import list_names
 
-STAGES = ("prepare", "compile", "search", "sample", "collect")
+#: Among the seconds of a run: of its sampling before it was stopped, or extended.
+BEFORE = "before"
+STAGES = ("prepare", "compile", "search", "warm_up", "sample", "collect")
 #: What each trait that is fitted alone has of its own in the description of the data.
 OF_DECOMPOSITION = ("relationship_rank", "imputed_share")
 
@@ -77,7 +73,7 @@ def fit(
     relationship: Relationship,
     model: BMTME | SingleTrait | None = None,
     *,
-    draws: int = 2000,
+    draws: int | Literal["auto"] = 2000,
     tune: int = 1000,
     chains: int = 4,
     seed: int = 1,
@@ -86,6 +82,9 @@ def fit(
     keep_effects: Literal["auto", "all", "thin", "none"] = "auto",
     cores: int | None = None,
     progress: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    ess: int = GOOD_ESS,
+    time_limit: float | None = None,
 ) -> Fit:
     """Fit a Bayesian multi-trait multi-environment model, or a model to one trait at a time.
 
@@ -100,7 +99,10 @@ def fit(
         Default ``BMTME("unstructured")``. `SingleTrait` has chains of its own for every trait, and one `Fit` of them
         all, of which `bmtme.results.traits` says how it is laid out.
     draws, tune, chains : int
-        Kept sweeps and warm-up sweeps of each chain.
+        Kept sweeps and warm-up sweeps of each chain. ``draws="auto"`` goes on until they suffice: until R-hat is at
+        most 1.01 and there are `ess` effective draws, in bulk and tails, of every row of the summary, or until
+        `time_limit`. ``run["auto"]`` says what was reached, and ``run["settings"]["draws"]`` the number, with which the
+        run repeats exactly.
     seed : int
         Same seed, same numbers, whatever `cores`.
     sampler : {"collapsed", "gibbs", "stepwise"}, optional
@@ -117,6 +119,13 @@ def fit(
     progress : bool, optional
         Progress on stderr; default where it is a terminal. That the sampler is compiled first is said there as a
         line of its own elsewhere, if not False.
+    checkpoint : str or path, optional
+        A new or empty folder, into which the run is written while it is under way, each minute or so: `bmtme.resume`
+        goes on where it was stopped, with the numbers of a run that never was. At its end the folder is that of
+        `Fit.save`, and `bmtme.extend` gives it more draws.
+    ess, time_limit : int, float, optional
+        With ``draws="auto"``: effective draws that are wanted, and seconds from the start after which no more draws are
+        asked for.
 
     Returns
     -------
@@ -138,12 +147,28 @@ def fit(
         For short runs, lines left out, and values that may give wrong numbers: see
         `bmtme.checkup.cautions.find_cautions`.
     """
-    trial = as_trial(trial)
-    model = BMTME() if model is None else model
-    sampling = Sampling.checked(draws, tune, chains, seed, sampler)
+    request = Request.checked(
+        trial, relationship, model, draws, tune, chains, seed, sampler, unrelated, keep_effects, ess, time_limit
+    )
+    folder = None if checkpoint is None else check_new_folder(checkpoint)
+    begin = None if folder is None else partial(Checkpoint.begin, folder, KIND, request)
+    return compute(request, cores, progress, begin)
+
+
+def compute(
+    request: Request,
+    cores: int | None,
+    progress: bool | None,
+    begin: Callable[[dict[str, Any]], Checkpoint] | None = None,
+) -> Fit:
+    """What was asked for.
+
+    begin : gives the checkpoint, once all is checked and before anything is compiled, for the record as far as it is
+        known; the results are written to its folder
+    """
+    trial, relationship, model = request.trial, request.relationship, request.model
+    sampling, unrelated = request.sampling, request.unrelated
     cores = count_cores() if cores is None else whole_number(cores, "cores", 1)
-    if not is_one_of(keep_effects, KEEP):
-        raise UsageError(f"keep_effects must be one of {list_names(KEEP)}, got {show(keep_effects)}.")
     clock = [time.perf_counter()]
 
     sampling.refuse(model, trial)
@@ -152,21 +177,44 @@ def fit(
     refuse_effects(prepared.given)
     sampling.refuse_covariates(prepared.given)
     sets = list_sets(prepared, model)
-    keep = plan_memory(sets, sampling, keep_effects)
+    keep = plan_memory(sets, sampling, request.keep_effects)
     warn_of_dropped(prepared)
     built = [own.build() for own in sets]
     replicates = sets[0].model.rep_effect in ("fixed", "random")
-    warn_of_values(prepared.given, built[0][0].by_env, alone, replicates, stacklevel=2)
+    warn_of_values(prepared.given, built[0][0].by_env, alone, replicates, stacklevel=3)
     for text in describe_line_effect(prepared, model.model if isinstance(model, SingleTrait) else model):
-        warnings.warn(text, UserWarning, stacklevel=2)
+        warnings.warn(text, UserWarning, stacklevel=3)
     targets = None if keep == "none" else choose_all_targets(sets, tuple(sorted(relationship.lines)))
     unrecorded = [] if targets is None else relate_all_unrecorded(sets, targets)
     clock.append(time.perf_counter())
 
-    modes, sampled = run(sets, built, sampling, keep, cores, progress, clock)
+    settings = {"model": model.describe(), **sampling.describe(), "unrelated": unrelated, "keep_effects": keep}
+    with keep_checkpoint(begin, {"settings": settings, "versions": find_versions()}) as checkpoint:
+        ran = run(sets, built, request, keep, cores, progress, clock, checkpoint)
+        settings |= {"draws": ran.draws, "keep_effects": ran.keep}
+        result = collect_fit(request, prepared, sets, built, targets, unrecorded, ran, settings, clock)
+        if checkpoint is not None:
+            checkpoint.tell(result.run)
+            checkpoint.finish(partial(result._write, **checkpoint.about.get("tables", {})))
+    return result
 
+
+def collect_fit(
+    request: Request,
+    prepared: Prepared,
+    sets: Sequence[TraitSet],
+    built: Sequence[tuple[Problem, Scaling]],
+    targets: Sequence[Targets] | None,
+    unrecorded: Sequence[dict[str, Any]],
+    ran: Ran,
+    settings: dict[str, Any],
+    clock: list[float],
+) -> Fit:
+    """What the draws say, and the record of the run."""
+    trial, relationship, alone = request.trial, request.relationship, isinstance(request.model, SingleTrait)
+    sampled = ran.sampled
     with threadpool_limits(1):  # the same bits whatever the number of cores
-        groups, facts, went = collect_all(sets, built, modes, sampled, keep)
+        groups, facts, went = collect_all(sets, built, ran.modes, sampled, ran.keep)
         predictions = None
         groups |= collect_relationship(prepared, alone)
         if not alone:
@@ -181,6 +229,7 @@ def fit(
             groups |= collect_unrecorded(list(zip(traits, unrecorded, strict=True)), ATTRS)
     clock.append(time.perf_counter())
     data = describe_data(prepared if alone else sets[0].prepared)
+    data |= digest_data(prepared.given, relationship)
     data["rep_effects"] = describe_replicates(sets[0].prepared, sets[0].model)
     data["blocks"] = describe_blocks(sets[0].prepared)
     if alone:
@@ -189,89 +238,19 @@ def fit(
         own_data = {own.trait: describe_data(own.prepared) for own in sets}
         data |= {name: {t: each[name] for t, each in own_data.items()} for name in OF_DECOMPOSITION}
     record = {
-        "settings": {
-            "model": model.describe(), **sampling.describe(), "unrelated": unrelated, "keep_effects": keep,
-        },
+        "settings": settings,
         "data": data,
         "facts": {"envs": list(prepared.given.envs), BY_TRAIT: facts} if alone else facts[""],
         "sampling": {BY_TRAIT: went} if alone else went[""],
         "versions": find_versions(),
-        "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True)),
+        "machine": describe_machine(),
+        "cores": ran.cores,
+        "seconds": dict(zip(STAGES, np.round(np.diff(clock), 3).tolist(), strict=True))
+        | ({BEFORE: round(ran.before, 3)} if ran.before > 0.0 else {}),
+        **({AUTO: ran.verdict} if ran.verdict else {}),
     }  # fmt: skip
     warn_of_chains(record, prepared)
     return Fit(groups, record, predictions)
-
-
-def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str) -> str:
-    """What is kept of the effects; refused where no memory holds it, and told where it is less than all."""
-    effect_bytes = draw_bytes = 0
-    for own in sets:
-        I, L = own.prepared.layout.recorded.shape
-        effect_bytes += count_effect_bytes(len(own.prepared.lines), I, L, sampling.kept, own.model.line_effect)
-        levels = sum(len(factor.env) for factor in own.prepared.factors)
-        draw_bytes += count_draw_bytes(I, L, sampling.kept, own.model, levels)
-    check_memory(
-        draw_bytes + (effect_bytes if keep_effects == "all" else 0),
-        f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}",
-    )
-    keep = choose_keep(keep_effects, effect_bytes)
-    if keep != keep_effects and keep == "thin" and effect_bytes > VERY_LARGE:
-        warnings.warn(
-            f"the effects of all lines in all draws would take {effect_bytes / 2**30:.1f} GB: kept are their mean, SD "
-            "and at most 500 draws, in the group 'effects' (keep_effects='thin').",
-            UserWarning,
-            stacklevel=3,
-        )
-    return keep
-
-
-def run(
-    sets: Sequence[TraitSet],
-    built: Sequence[tuple[Problem, Scaling]],
-    sampling: Sampling,
-    keep: str,
-    cores: int,
-    progress: bool | None,
-    clock: list[float],
-) -> tuple[list[list[Mode]], list[list[Draws]]]:
-    """Compile, look for the modes, and run the chains from there; the times of these go to the clock.
-
-    Chains of all sets share the threads.
-    """
-    n = sampling.chains
-    each = f" of each of {len(sets)} traits" if len(sets) > 1 else ""
-    bar = Progress(len(sets) * n * sampling.sweeps, f"sampling, {n} chains{each}", progress)
-    done = [0] * (len(sets) * n)
-
-    def report(chain: int, sweeps: int) -> None:
-        done[chain] = sweeps
-        bar.update(sum(done))
-
-    try:
-        needs = Needs(*(any(each) for each in zip(*(list_needs(problem) for problem, _ in built), strict=True)))
-        compile_sampler(sampling.sampler, needs, bar)
-        clock.append(time.perf_counter())
-        slots = plan_slots(sampling.draws, n, keep)
-        seeds = [own.spawn_seeds(sampling) for own in sets]
-        modes = []
-        for own, (problem, scaling), streams in zip(sets, built, seeds, strict=True):
-            with threadpool_limits(1), naming(own.trait):
-                modes.append(find_modes(problem, observe(own.prepared, scaling), branch_seed(streams[0])))
-        clock.append(time.perf_counter())
-        makers = [
-            partial(
-                Chain, problem, sampling.sampler, sampling.tune, slots[c], keep != "none", streams[c], start,
-                own.model.structures,
-            )
-            for own, (problem, _), streams, found in zip(sets, built, seeds, modes, strict=True)
-            for c, start in enumerate(choose_starts(found, n))
-        ]  # fmt: skip
-        names = [f"trait {own.trait!r}" for own in sets for _ in range(n)] if sets[0].trait else None
-        sampled = run_together(makers, cores, report, names)
-    finally:
-        bar.close()
-    clock.append(time.perf_counter())
-    return modes, [sampled[k : k + n] for k in range(0, len(sampled), n)]
 
 
 def collect_all(
@@ -298,17 +277,6 @@ def collect_all(
     return join_groups(groups, lines) | {"observed_data": observed}, facts, went
 
 
-def compile_sampler(sampler: str, needs: Needs, bar: Progress) -> None:
-    """Compile what chains call; that the first start takes its time is said, also where stderr is a log."""
-    if not is_compiled(sampler):
-        bar.announce("compiling the sampler (once after an installation, two or three minutes) ...")
-    elif needs.levels and not is_compiled(EFFECTS_OF_LEVELS):
-        bar.announce(
-            "compiling the effects of replicates and blocks (once after an installation, less than a minute) ..."
-        )
-    rehearse(sampler, needs)
-
-
 def warn_of_dropped(prepared: Prepared) -> None:
     """Warn of lines that are left out."""
     if prepared.dropped:
@@ -316,7 +284,7 @@ def warn_of_dropped(prepared: Prepared) -> None:
             f"{len(prepared.dropped)} lines of the trial are not in the relationship and were left out: "
             f"{list_names(prepared.dropped)}.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -329,4 +297,4 @@ def warn_of_chains(record: dict[str, Any], prepared: Prepared) -> None:
     ]
     for text in (*explanations, *describe_all_divergences(sampling, settings)):
         if text:
-            warnings.warn(text, SamplingWarning, stacklevel=3)
+            warnings.warn(text, SamplingWarning, stacklevel=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
 from bmtme.model.baselines import EnvironmentMeans, SingleTrait
 from bmtme.model.structure import BMTME
-from bmtme.results.predictions import KEPT, spread_evenly
+from bmtme.results.predictions import KEPT
 from bmtme.structures.proportional import PAPER_PAIR, Proportional, is_paper_pair
 from bmtme.words import list_names
 
@@ -127,6 +128,40 @@ class Sampling:
         warn_short(self.draws, self.chains, stacklevel + 1, [warm_up] if self.tune < 200 else [])
 
 
+class ChainClock:
+    """How the time of chains divides into warm-up and sampling, by the sweeps that they report.
+
+    Attributes
+    ----------
+    warm_up, sample : float
+        Seconds, of all chains.
+    """
+
+    def __init__(self, tune: int) -> None:
+        self.tune = tune
+        self.warm_up = self.sample = 0.0
+        self._last: dict[int, float] = {}
+
+    def begin(self, chain: int) -> None:
+        """Told that a chain starts."""
+        self._last[chain] = time.perf_counter()
+
+    def update(self, chain: int, sweeps: int) -> None:
+        """Told the sweeps that a chain has done; no report spans both parts."""
+        now = time.perf_counter()
+        spent = now - self._last.get(chain, now)
+        self._last[chain] = now
+        if sweeps <= self.tune:
+            self.warm_up += spent
+        else:
+            self.sample += spent
+
+    def divide(self, seconds: float) -> float:
+        """The part of so many seconds that was warm-up."""
+        whole = self.warm_up + self.sample
+        return seconds * self.warm_up / whole if whole > 0.0 else 0.0
+
+
 def warn_short(draws: int, chains: int, stacklevel: int, others: Sequence[str] = ()) -> None:
     """Warn where so many draws of so many chains are too few to lean on, or for other reasons."""
     reasons = []
@@ -145,12 +180,16 @@ def spawn_seeds(seed: int, chains: int, *key: int) -> list[np.random.SeedSequenc
 
 
 def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
-    """Where each chain keeps effects: every draw, `KEPT` evenly spaced ones over all chains, or none."""
+    """Where each chain keeps effects: every draw; every 2^k-th, `KEPT` at most over all chains; or none.
+
+    What a longer run keeps of its first draws, a shorter one keeps too, so that it can go on.
+    """
     slots = np.full(draws, -1)
-    if keep == "all":
-        slots = np.arange(draws)
-    elif keep == "thin":
-        places = spread_evenly(draws, max(1, KEPT // chains))
+    if keep != "none":
+        most, stride = max(1, KEPT // chains), 1
+        while keep == "thin" and -(-draws // stride) > most:
+            stride *= 2
+        places = np.arange(0, draws, stride)
         slots[places] = np.arange(len(places))
     return [slots] * chains
 

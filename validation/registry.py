@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmtme.collection import find_versions
-from bmtme.engines.threads import count_cores
 from bmtme.linalg.compile import hash_sources
+from bmtme.machine import count_cores, find_versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

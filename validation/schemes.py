@@ -190,8 +190,9 @@ def time_runs(options: Options, data: Data) -> tuple[list[Row], list[tuple[str, 
     for label, scheme in TIMED.items():
         cv = run(options, data, models, scheme, CORES, {})
         seconds, foretold = cv.run["seconds"], cv.run["seconds_foretold"]
-        took = seconds["prepare"] + seconds["sample"]
-        off = foretold / seconds["sample"] - 1.0
+        sampling = seconds["warm_up"] + seconds["sample"]
+        took = seconds["prepare"] + sampling
+        off = foretold / sampling - 1.0
         size = f"10 partitions x {len(models)} models, {CORES} workers"
         rows += [
             Row(f"maize: time of {label}", size, "seconds less compilation", f"{took:.1f}", took < MOST_SECONDS),

@@ -109,7 +109,7 @@ def measure_speed(found: Fit) -> tuple[float, float]:
     """Effective draws a second of the worst variance, and seconds of sampling."""
     table = found.summary()
     table = table[table.index.str.startswith(("Sigma_t", "Sigma_E", "R_e"))]
-    seconds = float(found.run["seconds"]["sample"])
+    seconds = float(found.run["seconds"]["warm_up"] + found.run["seconds"]["sample"])
     return float(table["ess_bulk"].min()) / seconds, seconds
 
 

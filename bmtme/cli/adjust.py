@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from bmtme.cli.arguments import (
     file_name,
     split_names,
 )
-from bmtme.cli.inputs import check_optional_out, describe_file
+from bmtme.cli.inputs import check_optional_out, describe_file, record_command
 from bmtme.cli.objects import add_json_option, list_rows, say_object
 from bmtme.cli.outputs import describe_files
 from bmtme.cli.streams import complain, say, width
@@ -112,18 +113,23 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
     """Adjust, say what was found, and write all if that is wanted."""
+    import numpy as np
+
     from bmtme.cli.inputs import name_format
     from bmtme.data.tables.files import read_table
     from bmtme.report.stage_one import describe_adjustment
     from bmtme.stage_one import adjust
 
+    clock = [time.perf_counter()]
     table = read_table(args.plots, name_format(args), args.sheet)
+    clock.append(time.perf_counter())
     means = adjust(table, args.line, args.env, args.traits, args.rep, args.block, args.row, args.col, args.spatial)
+    clock.append(time.perf_counter())
     for env, fit in means.fits.items():
         if not fit.converged:
             complain(f"warning: the fit of environment {env} {fit.message}")
     if out is not None:
-        write(means, args, out)
+        write(means, args, out, dict(zip(("read", "fit"), np.diff(clock).tolist(), strict=True)))
     if args.json:
         tables = {name: list_rows(found) for name, found in means.tables().items() if name != "plots"}
         say_object(args, out, means=list_rows(means.table), notes=list(means.notes), **tables)
@@ -134,14 +140,13 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     return 0
 
 
-def write(means: Adjustment, args: argparse.Namespace, out: Path) -> None:
+def write(means: Adjustment, args: argparse.Namespace, out: Path, seconds: dict[str, float]) -> None:
     """Write the means with all tables and pictures, all or nothing."""
     from bmtme.results.stage_one.storage import save_adjustment
 
     columns = {name: getattr(args, name) for name in ("line", "env", "traits", "rep", "block", "row", "col")}
     facts = {
-        "command": args.words,
-        "inputs": {"plots": describe_file(args.plots)},
+        **record_command(args.words, {"plots": describe_file(args.plots)}, seconds),
         "columns_of_plots": columns,
         "spatial": args.spatial,
     }

@@ -100,6 +100,30 @@ def whole(least: int) -> Callable[[str], int]:
     return convert
 
 
+def draws(text: str) -> int | str:
+    """Type of an option: a number of draws, or the word auto."""
+    return text if text == "auto" else whole(1)(text)
+
+
+def seconds(text: str) -> float:
+    """Type of an option: a positive number of seconds."""
+    value = number(text)
+    if value <= 0.0:
+        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, got {text!r}")
+    return value
+
+
+def add_checkpoint_option(group: Any) -> None:
+    """How often a run is written while it is under way."""
+    group.add_argument(
+        "--checkpoint-every",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="time between two checkpoints, from which 'bmtme resume DIR' goes on (default: 60)",
+    )
+
+
 def number(text: str) -> float:
     """Type of an option: a finite number."""
     try:
@@ -484,7 +508,22 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         ("--chains", 1, chains, "chains"),
         ("--seed", 0, 1, "same seed, same numbers"),
     ):
+        auto = option == "--draws" and not several
         group.add_argument(
-            option, type=whole(least), default=default, metavar="N", help=f"{text} (default: %(default)s)"
+            option,
+            type=draws if auto else whole(least),
+            default=default,
+            metavar="N",
+            help=f"{text}{', or auto: as many as suffice' if auto else ''} (default: %(default)s)",
+        )
+    if not several:
+        group.add_argument(
+            "--ess", type=whole(1), metavar="N", help="with --draws auto: effective draws wanted (default: 400)"
+        )
+        group.add_argument(
+            "--time-limit",
+            type=seconds,
+            metavar="SECONDS",
+            help="with --draws auto: time after which no more draws are asked for",
         )
     group.add_argument("--sampler", choices=SAMPLERS, help="default: the one that suits most data")

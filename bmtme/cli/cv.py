@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from bmtme.choices import PREDICTED
 from bmtme.cli.arguments import (
     DATA_FORMAT,
     Parser,
+    add_checkpoint_option,
     add_common_options,
     add_data_options,
     add_model_options,
@@ -22,16 +24,19 @@ from bmtme.cli.arguments import (
     split_names,
     whole,
 )
+from bmtme.cli.clusters import open_cluster
 from bmtme.cli.forecast import add_dry_run, rehearse_cv
 from bmtme.cli.inputs import check_optional_out, describe_file, read_inputs
 from bmtme.cli.models import make_models, read_models
 from bmtme.cli.objects import LONG, add_json_option, list_rows, say_object
-from bmtme.cli.outputs import TableFiles, describe_files, save, save_figures
+from bmtme.cli.outputs import describe_files, describe_run, save_figures
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
     from bmtme.cv.partitions import Scheme
+    from bmtme.cv.result import CrossValidation
+    from bmtme.data.trial import Trial
 
 #: Exit status where some tasks failed and the others were written.
 SOME_FAILED = 5
@@ -125,6 +130,7 @@ and, with --figures,
   calibration-MODEL.png
                     observed against predicted values, for each model
 'bmtme compare' compares the models of several such runs.
+While it runs, DIR holds checkpoint/, from which 'bmtme resume DIR' goes on.
 Exit status 5: some fits failed; the scores of the others are written.
 """
 
@@ -198,7 +204,18 @@ def add_command(commands: Any) -> None:
     add_model_options(parser, chains=2, several=True)
     group = parser.add_argument_group("output")
     group.add_argument("--figures", action="store_true", help="draw figures into DIR; see below")
-    group.add_argument("--workers", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
+    group.add_argument(
+        "--workers",
+        type=whole(1),
+        metavar="N",
+        help="chains run at a time (default: all processors), or with --scheduler fits under way",
+    )
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers run the fits",
+    )
+    add_checkpoint_option(group)
     add_json_option(group)
     add_dry_run(group)
     add_table_options(parser)
@@ -349,29 +366,40 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         models = {**suggestions, **models}
     if args.dry_run or out is None:
         return rehearse_cv(args, inputs, models, scheme, clones)
-    from bmtme.cv.advice import STARRED, advise, find_best
-    from bmtme.cv.result import tabulate_differences
-    from bmtme.cv.run import cross_validate
-    from bmtme.report.tables import describe_cv
+    from bmtme.cv.request import CVRequest
+    from bmtme.cv.result import KIND
+    from bmtme.cv.run import compare_models
+    from bmtme.data.relationship.clones import CLONES
+    from bmtme.results.checkpoint import Checkpoint
 
-    result = cross_validate(
+    request = CVRequest.checked(
         inputs.trial,
         inputs.relationship,
-        models=models,
-        scheme=scheme,
-        draws=args.draws,
-        tune=args.tune,
-        chains=args.chains,
-        seed=args.seed,
-        workers=args.workers,
-        unrelated="drop" if args.drop_unrelated else "error",
-        sampler=args.sampler,
-        top=args.top,
-        lowest=args.lowest,
-        **clones,
+        models,
+        scheme,
+        args.draws,
+        args.tune,
+        args.chains,
+        args.seed,
+        args.sampler,
+        "drop" if args.drop_unrelated else "error",
+        args.top,
+        args.lowest,
+        clones.get("clones", CLONES),
     )
-    result.run |= {"command": args.words, "inputs": inputs.files}
-    save(result, out, TableFiles.of(args))
+    about = describe_run(args, inputs, score=args.score, figures=args.figures)
+    begin = partial(Checkpoint.begin, out, KIND, request, about=about, every=args.checkpoint_every)
+    with open_cluster(args.scheduler) as executor:
+        result = compare_models(request, args.workers, None, begin, executor)
+    return tell_cv(args, result, inputs.trial, out)
+
+
+def tell_cv(args: argparse.Namespace, result: CrossValidation, trial: Trial, out: Path) -> int:
+    """Draw figures if they are wanted, and say what came out; returns the exit status."""
+    from bmtme.cv.advice import STARRED, advise, find_best
+    from bmtme.cv.result import tabulate_differences
+    from bmtme.report.tables import describe_cv
+
     if args.figures:
         save_figures(result, out)
     if args.json:
@@ -390,7 +418,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     best, known = find_best(result, args.score or STARRED)
     starred = {metric for metric, *_ in best}
     sizes = {metric: size for metric, size in known.items() if metric in starred}
-    say(describe_cv(result.summary(), result.run, inputs.trial, width(), best, args.score, result.scores, sizes))
+    say(describe_cv(result.summary(), result.run, trial, width(), best, args.score, result.scores, sizes))
     advice = result.advice()
     if advice:
         say(f"\n{advice}")

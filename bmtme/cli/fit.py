@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bmtme.choices import KEEP
+from bmtme.choices import AUTO, KEEP
 from bmtme.cli.arguments import (
     DATA_FORMAT,
+    add_checkpoint_option,
     add_common_options,
     add_data_options,
     add_model_options,
@@ -20,8 +22,12 @@ from bmtme.cli.forecast import add_dry_run, rehearse_fit
 from bmtme.cli.inputs import check_optional_out, read_inputs
 from bmtme.cli.models import ModelWords, make_model
 from bmtme.cli.objects import add_json_option, list_rows, say_object
-from bmtme.cli.outputs import TableFiles, check_size, describe_files, save
+from bmtme.cli.outputs import check_size, describe_files, describe_run
 from bmtme.cli.streams import say, width
+
+if TYPE_CHECKING:
+    from bmtme.data.trial import Trial
+    from bmtme.results.fit import Fit
 
 USAGE = """\
 bmtme fit PHENO --relationship GRM --line COL --env COL --traits A,B,...
@@ -48,7 +54,10 @@ Afterwards DIR holds:
   predictions.csv  every line of GRM in every environment for every trait, with
                    the 90% interval of a new plot
   idata.nc         all draws, for ArviZ; bmtme.load(DIR) gives the fit in Python
-  run.json         settings, seed, versions, hashes of the inputs, timings
+  run.json         settings, seed, versions, hashes of the inputs, timings:
+                   'bmtme rerun DIR' repeats the run and compares
+  checkpoint/      what 'bmtme resume DIR' goes on from where a run was stopped, and
+                   'bmtme extend DIR --more N' for more draws; may be removed
 """
 
 
@@ -72,11 +81,20 @@ def add_command(commands: Any) -> None:
         "thin (default: %(default)s)",
     )
     group.add_argument("--cores", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
+    add_checkpoint_option(group)
     add_json_option(group)
     add_dry_run(group)
     add_table_options(parser)
     add_common_options(parser)
-    parser.set_defaults(parser=parser, check=check_data_options, run=run, check_out=check_optional_out)
+    parser.set_defaults(parser=parser, check=check, run=run, check_out=check_optional_out)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that do not belong together."""
+    check_data_options(args)
+    for option, given in (("--ess", args.ess), ("--time-limit", args.time_limit)):
+        if given is not None and args.draws != AUTO:
+            args.parser.error(f"argument {option}: goes with --draws auto, which goes on until the draws suffice")
 
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
@@ -86,26 +104,37 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     if args.dry_run or out is None:
         return rehearse_fit(args, inputs, model)
 
-    from bmtme.pipeline import fit
-    from bmtme.report.best import describe_best, rank_best
-    from bmtme.report.tables import describe_fit
+    from bmtme.pipeline import compute
+    from bmtme.request import Request
+    from bmtme.results.checkpoint import Checkpoint
+    from bmtme.results.storage import KIND
+    from bmtme.sufficiency import FIRST
 
-    check_size(out, inputs.trial, inputs.relationship, model, args.draws, args.chains, args.keep_effects)
-    result = fit(
+    draws = FIRST if args.draws == AUTO else args.draws
+    check_size(out, inputs.trial, inputs.relationship, model, draws, args.chains, args.keep_effects)
+    limits = {name: getattr(args, name) for name in ("ess", "time_limit") if getattr(args, name) is not None}
+    request = Request.checked(
         inputs.trial,
         inputs.relationship,
         model,
-        draws=args.draws,
-        tune=args.tune,
-        chains=args.chains,
-        seed=args.seed,
-        sampler=args.sampler,
-        unrelated="drop" if args.drop_unrelated else "error",
-        keep_effects=args.keep_effects,
-        cores=args.cores,
+        args.draws,
+        args.tune,
+        args.chains,
+        args.seed,
+        args.sampler,
+        "drop" if args.drop_unrelated else "error",
+        args.keep_effects,
+        **limits,
     )
-    result.run |= {"command": args.words, "inputs": inputs.files}
-    save(result, out, TableFiles.of(args))
+    begin = partial(Checkpoint.begin, out, KIND, request, about=describe_run(args, inputs), every=args.checkpoint_every)
+    return tell_fit(args, compute(request, args.cores, None, begin), inputs.trial, out)
+
+
+def tell_fit(args: argparse.Namespace, result: Fit, trial: Trial, out: Path) -> int:
+    """Say what came out; returns the exit status."""
+    from bmtme.report.best import describe_best, rank_best
+    from bmtme.report.tables import describe_fit
+
     summary, best = result.summary(), rank_best(result)
     if args.json:
         say_object(
@@ -115,11 +144,12 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
             data=result.run["data"],
             reliable=result.reliable,
             diagnosis=result._diagnose(),
+            auto=result.run.get(AUTO),
             summary=list_rows(summary),
             best={trait: list_rows(table.head(table.attrs["top"])) for trait, table in best.items()},
         )
         return 0
-    say(describe_fit(summary, result.run, inputs.trial, width()))
+    say(describe_fit(summary, result.run, trial, width(), str(out)))
     if best:
         say(f"\n{describe_best(best, result.recorded_lines, result.reliable, width())}")
     say(f"\n{describe_files(out)}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bmtme.choices import AUTO
 from bmtme.cli.inputs import Inputs
 from bmtme.cli.objects import say_object
 from bmtme.cli.streams import say, width
@@ -33,6 +34,8 @@ OTHER = 5.0
 DECOMPOSITION, REST = 2e-10, 4.0
 #: A busy or slow machine may take so many times as long.
 SLOW = 10.0
+#: Draws of each chain that are reckoned with where as many are drawn as suffice.
+USUAL_DRAWS = 2000
 #: Bytes of Python and the libraries; copies of the relationship, and of its decomposition, at the peak.
 PROGRAM, GIVEN, DECOMPOSED = 400 * 2**20, 2, 4
 
@@ -135,7 +138,7 @@ def describe_forecast(
     """
     from bmtme.collection import describe_data
     from bmtme.engines.rotated.rehearsal import is_compiled
-    from bmtme.engines.threads import count_cores
+    from bmtme.machine import count_cores
     from bmtme.report.tables import list_data_facts, name_model
     from bmtme.words import count_noun
 
@@ -226,6 +229,8 @@ def add_dry_run(group: Any) -> None:
 
 def rehearse_fit(args: argparse.Namespace, inputs: Inputs, model: BMTME | SingleTrait) -> int:
     """Say what would run."""
+    if args.draws == AUTO:
+        args.draws = USUAL_DRAWS
     lengths = list_lengths(args)
     forecast, whole = foresee(args, inputs, model, args.keep_effects)
     facts, content = describe_forecast(inputs.trial, whole, {"": forecast}, lengths, args.cores)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from bmtme.cli.arguments import is_folder
 from bmtme.cli.kinship import IDENTITY, read_kinship
 from bmtme.cli.streams import complain
 from bmtme.errors import DataError, UsageError, blame
+from bmtme.results.inputs import describe_file, describe_relationship
 
 if TYPE_CHECKING:
     from bmtme.data.relationship.matrix import Relationship
@@ -26,21 +27,33 @@ __all__ = [
     "check_optional_out",
     "check_out",
     "describe_file",
+    "describe_relationship",
     "name_columns",
     "name_format",
     "read_inputs",
+    "record_command",
     "warn_of_unnamed_traits",
 ]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Data of a command, the record of the files they came from, and groups of lines if asked for."""
+    """Data of a command, the record of the files they came from, and groups of lines if asked for.
+
+    Attributes
+    ----------
+    seconds : that reading took
+    """
 
     trial: Trial
     relationship: Relationship
     files: dict[str, Any]
     groups: dict[str, str] | None = None
+    seconds: float = 0.0
+
+    def record(self, words: Sequence[str], run: dict[str, Any]) -> dict[str, Any]:
+        """What the record of a run says of its command."""
+        return record_command(words, self.files, {"read": self.seconds, **run["seconds"]})
 
 
 def read_inputs(args: argparse.Namespace, groups: str | None = None, families: str | None = None) -> Inputs:
@@ -62,7 +75,7 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
     from bmtme.data.tables.files import read_table
     from bmtme.data.trial import Trial, make_trial
 
-    found = None
+    found, began = None, time.perf_counter()
     if is_folder(args.phenotypes):
         trial = Trial.from_means(read_means(args.phenotypes))
     else:
@@ -78,8 +91,16 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
         found = read_families(args, families, trial.lines)
         files["families"] = describe_file(families)
     relationship = read_kinship(args, trial.lines).relationship
-    files["relationship"] = IDENTITY if args.relationship == IDENTITY else describe_file(args.relationship)
-    return Inputs(trial, relationship, files, found)
+    files["relationship"] = IDENTITY if args.relationship == IDENTITY else describe_relationship(args.relationship)
+    if args.se_correlation is not None and os.path.exists(args.se_correlation):
+        files["se_correlation"] = describe_file(args.se_correlation)
+    return Inputs(trial, relationship, files, found, time.perf_counter() - began)
+
+
+def record_command(words: Sequence[str], files: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+    """What the record of a run says of its command: with this `bmtme rerun` repeats it."""
+    rounded = {name: round(value, 3) for name, value in seconds.items()}
+    return {"command": list(words), "inputs": files, "seconds": rounded}
 
 
 def read_groups(table: Table, line: str, column: str) -> dict[str, str]:
@@ -190,18 +211,6 @@ def warn_of_unnamed_traits(args: argparse.Namespace, traits: Sequence[str]) -> N
     """Say which columns are taken as traits where none was named."""
     if args.traits is None and args.trait is None:
         complain(f"warning: no --traits given: every numeric column is taken as one ({', '.join(traits)}).")
-
-
-def describe_file(path: str) -> dict[str, Any]:
-    """Path and SHA-256 of a file; no hash of a pipe, which can be read only once. Of a folder, those of its files."""
-    if is_folder(path):
-        names = sorted(file.name for file in Path(path).iterdir() if file.is_file())
-        return {"path": path, "sha256": {name: describe_file(os.path.join(path, name))["sha256"] for name in names}}
-    digest = None
-    if Path(path).is_file():
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": path, "sha256": digest}
 
 
 def check_out(folder: str) -> Path:

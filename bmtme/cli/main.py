@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from bmtme import __version__
-from bmtme.cli import adjust, check, compare, cv, fit, grm, mixed, rank, score, simulate
+from bmtme.cli import adjust, check, compare, cv, fit, grm, mixed, rank, rerun, resume, score, simulate
 from bmtme.cli.arguments import Parser, check_table_options
 from bmtme.cli.inputs import check_out
 from bmtme.cli.streams import complain, flush, plain_warnings
@@ -45,12 +45,12 @@ Each command has more in its own help, such as 'bmtme fit --help'.
 
 exit status:
   0    done
-  1    a failure of the machine, or a fault in bmtme
+  1    a failure of the machine, or a fault in bmtme; a rerun that differs
   2    a command that makes no sense, or --out is in use
   3    data that cannot be used
   4    a computation that broke down
   5    some fits of a cross-validation failed
-  130  interrupted
+  130  interrupted; 143 terminated. 'bmtme resume' goes on with a fit or a cv
 """
 
 
@@ -115,7 +115,7 @@ def parse(words: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--version", action="version", version=f"bmtme {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (check, grm, adjust, fit, rank, score, cv, compare, mixed, simulate):
+    for module in (check, grm, adjust, fit, rank, score, cv, compare, resume, rerun, mixed, simulate):
         module.add_command(commands)
     args, unknown = parser.parse_known_args(words)
     if "run" not in args:
@@ -123,7 +123,10 @@ def parse(words: Sequence[str]) -> Namespace:
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "run" not in args:
-        parser.error("a command is needed: check, grm, adjust, fit, rank, score, cv, compare, mixed or simulate")
+        parser.error(
+            "a command is needed: check, grm, adjust, fit, rank, score, cv, compare, resume, extend, rerun, mixed or "
+            "simulate"
+        )
     args.words = ["bmtme", *words]
     args.check(args)
     if "xlsx" in args:
@@ -151,10 +154,20 @@ def explain(error: Exception, out: Path | None) -> str:
 
 
 def _state(out: Path | None) -> str:
-    """Whether the output, absent or an empty folder at the start, has been written: it is, as a whole, or is not."""
+    """Whether the output, absent or an empty folder at the start, has been written: it is, as a whole, or is not.
+
+    Or it is on its way, and can be gone on with.
+    """
+    from bmtme.results.checkpoint import is_finished
+    from bmtme.results.record import UNFINISHED, read_state
+
     try:
+        if out is not None and read_state(out) == UNFINISHED:
+            return f"what was drawn up to the last checkpoint is kept: 'bmtme resume {out}' goes on"
+        if out is not None and out.is_dir() and read_state(out) and not is_finished(out):
+            return f"the results in {out} are as they were, and 'bmtme resume {out}' goes on for more draws"
         written = out is not None and (out.is_file() or (out.is_dir() and any(out.iterdir())))
-    except OSError:
+    except (OSError, BmtmeError):
         written = False
     return f"the results are complete in {out}" if written else "nothing was written"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from bmtme.cli.arguments import (
     split_names,
     whole,
 )
-from bmtme.cli.inputs import check_optional_out, describe_file
+from bmtme.cli.inputs import check_optional_out, describe_file, describe_relationship, record_command
 from bmtme.cli.objects import add_json_option, list_rows, say_object, simplify
 from bmtme.cli.outputs import describe_files
 from bmtme.cli.streams import complain, say, width
@@ -169,17 +170,21 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     from bmtme.mixed import Model
     from bmtme.report.mixed import describe_fit, describe_table
 
+    clock = [time.perf_counter()]
     model = Model(args.fixed, args.random, args.residual)  # formulas first: files may be large
     table = read_table(args.plots, name_format(args), args.sheet)
     model = Model(model.fixed, model.random, model.residual, read_known(args))
+    clock.append(time.perf_counter())
+    read = {"read": clock[1] - clock[0]}
     if args.posterior:
-        return run_posterior(args, model.posterior(table, weights=args.weights, **take_options(args)), out)
+        return run_posterior(args, model.posterior(table, weights=args.weights, **take_options(args)), read, out)
     fit = model.fit(table, args.weights)
+    seconds = read | {"fit": time.perf_counter() - clock[1]}
     more = make_tables(fit, args)
     if not fit.converged:
         complain(f"warning: the fit {fit.message}")
     if out is not None:
-        write(fit, args, out, more)
+        write(fit, args, out, more, seconds)
     if args.json:
         both = {**fit.tables(), **more}
         tables = {name: list_rows(found) for name, found in both.items() if name != "residuals"}
@@ -196,12 +201,12 @@ def take_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in DEFAULTS}
 
 
-def run_posterior(args: argparse.Namespace, posterior: MixedPosterior, out: Path | None) -> int:
+def run_posterior(args: argparse.Namespace, posterior: MixedPosterior, read: dict[str, float], out: Path | None) -> int:
     """Say what was drawn, and write all if that is wanted."""
     from bmtme.report.mixed_posterior import describe_posterior
 
     if out is not None:
-        posterior.write(out, describe_command(args), args.safe_text, args.xlsx)
+        posterior.write(out, describe_command(args, read | posterior.run["seconds"]), args.safe_text, args.xlsx)
     if args.json:
         tables = {name: list_rows(found) for name, found in posterior.tables().items()}
         say_object(args, out, **posterior.run, **tables)
@@ -280,15 +285,17 @@ def list_facts(more: dict[str, pd.DataFrame]) -> Any:
     return simplify({name: table.attrs for name, table in more.items() if table.attrs})
 
 
-def write(fit: MixedFit, args: argparse.Namespace, out: Path, more: dict[str, pd.DataFrame]) -> None:
+def write(
+    fit: MixedFit, args: argparse.Namespace, out: Path, more: dict[str, pd.DataFrame], seconds: dict[str, float]
+) -> None:
     """Write the tables and the record, all or nothing."""
     from bmtme.results.mixed.storage import save_mixed
 
-    save_mixed(out, fit, describe_command(args) | {"means": list_facts(more)}, args.safe_text, args.xlsx, more)
+    save_mixed(out, fit, describe_command(args, seconds) | {"means": list_facts(more)}, args.safe_text, args.xlsx, more)
 
 
-def describe_command(args: argparse.Namespace) -> dict[str, Any]:
+def describe_command(args: argparse.Namespace, seconds: dict[str, float]) -> dict[str, Any]:
     """The command and its files, for the record."""
     files = {"plots": describe_file(args.plots)}
-    files |= {f"known {name}": describe_file(path) for name, path in args.known.items()}
-    return {"command": args.words, "inputs": files}
+    files |= {f"known {name}": describe_relationship(path) for name, path in args.known.items()}
+    return record_command(args.words, files, seconds)

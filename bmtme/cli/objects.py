@@ -42,7 +42,7 @@ def say_object(args: argparse.Namespace, out: Path | None, **content: Any) -> No
 
 def list_files(out: Path) -> list[str]:
     """Names of the files that were written."""
-    return sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    return sorted(path.name for path in out.iterdir() if path.is_file()) if out.is_dir() else []
 
 
 def list_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

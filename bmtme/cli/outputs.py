@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from bmtme.errors import UsageError
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bmtme.cli.inputs import Inputs
     from bmtme.cv.result import CrossValidation
     from bmtme.data.relationship.matrix import Relationship
     from bmtme.data.trial import Trial
     from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
-    from bmtme.results.fit import Fit
 
-__all__ = ["TableFiles", "check_size", "describe_files", "measure_size", "save", "save_figures"]
+__all__ = ["TableFiles", "check_size", "describe_files", "describe_run", "measure_size", "save_figures"]
 
 #: Bytes from which on the size of a file is said.
 LARGE = 10**6
@@ -51,7 +49,7 @@ class TableFiles:
 def describe_files(out: Path) -> str:
     """A sentence of what was written, with the sizes of large files."""
     files = []
-    for path in sorted(out.iterdir()):
+    for path in sorted(path for path in out.iterdir() if path.is_file()):
         size = path.stat().st_size
         files.append(f"{path.name} ({size / 1e6:,.0f} MB)" if size >= LARGE else path.name)
     return f"written to {out}: {', '.join(files)}"
@@ -100,23 +98,20 @@ def check_size(
 
     size = measure_size(trial, relationship, model, draws, chains, keep)
     check_memory(size, f"draws={draws}, chains={chains}, keep_effects={keep!r}")
-    check_space(out, size)
+    # The draws, and in the checkpoint the same again and the relationship.
+    check_space(out, 2 * size + (0 if relationship.is_identity else 8 * len(relationship) ** 2))
 
 
-def save(result: Fit | CrossValidation, out: Path, files: TableFiles) -> None:
-    """Save into the folder `out`; where it was taken since the start, into a temporary one, which the error names.
-
-    Raises
-    ------
-    UsageError, MachineError
-    """
-    from bmtme.results.folder import check_new_folder, keep_elsewhere
-
-    try:
-        check_new_folder(out)
-    except UsageError as error:
-        raise UsageError(f"{error} {keep_elsewhere(partial(result._write, **asdict(files)))}") from error
-    result.save(out, **asdict(files))
+def describe_run(args: argparse.Namespace, inputs: Inputs, **options: Any) -> dict[str, Any]:
+    """What the checkpoint of a run keeps of the command; options are for what is said at its end."""
+    return {
+        "command": args.words,
+        "inputs": inputs.files,
+        "read": round(inputs.seconds, 3),
+        "directory": os.getcwd(),
+        "tables": asdict(TableFiles.of(args)),
+        "options": options,
+    }
 
 
 def save_figures(cv: CrossValidation, out: Path) -> None:

@@ -84,7 +84,8 @@ def plan_jobs(
             for part, fitted in list_parts(model, traits, parts) if twins[label] == label else ():
                 key = (STREAM, m, streams[k]) if part == ALL else (STREAM, m, streams[k], part)
                 seeds = spawn_seeds(sampling.seed, sampling.chains, *key)
-                job = Job(fitted, parts[part], sampling, seeds, kind=(m, part))
+                named = f"{m}-{k}" if part == ALL else f"{m}-{k}-{part}"
+                job = Job(fitted, parts[part], sampling, seeds, kind=(m, part), key=named)
                 jobs.setdefault((m, k), {})[part] = job
     return jobs
 

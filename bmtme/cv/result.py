@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from functools import partial
@@ -218,12 +219,13 @@ class CrossValidation:
         save_result(folder, partial(self._write, safe_text=safe_text, xlsx=xlsx))
 
     def _write(self, folder: Path, safe_text: bool = False, xlsx: bool = False) -> None:
+        began = time.perf_counter()
         failures = [dict(zip(("model", "partition", "message"), entry, strict=True)) for entry in self.failures]
         run = {**self.run, "failures": failures, "warnings": self.warnings}
         run |= {"envs": list(self.envs), "traits": list(self.traits)}
         tables = {name: getattr(self, name) for name in (*GIVEN, "scores", "overall")}
         tables |= {"summary": self.summary(), "comparison": tabulate_differences(self)}
-        write_record(folder, run, KIND, write_tables(folder, tables, safe_text, xlsx))
+        write_record(folder, run, KIND, write_tables(folder, tables, safe_text, xlsx), began=began)
 
 
 def tabulate_differences(cv: CrossValidation) -> pd.DataFrame:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,17 +18,16 @@ from threadpoolctl import threadpool_limits
 from bmtme.arguments import check_memory, is_number, show, whole_number
 from bmtme.checkup.blocks import refuse_effects
 from bmtme.checkup.cautions import warn_of_values
-from bmtme.collection import describe_data, find_versions
+from bmtme.collection import describe_data
 from bmtme.cv.clones import CloneChoice, choose_clones, describe_clone_leaks, describe_nearly_clones
 from bmtme.cv.diagnostics import describe_diagnoses
-from bmtme.cv.digests import digest_effects, digest_relationship, digest_trial
+from bmtme.cv.executors import Elsewhere, check_executor
 from bmtme.cv.heritability import measure_heritability
 from bmtme.cv.leaks import refuse_leaks
 from bmtme.cv.means import predict_by_means
-from bmtme.cv.models import Model, Models, describe_twins, find_twins, label_models, list_fitted, name_fitted
+from bmtme.cv.models import Model, Models, describe_twins, find_twins, list_fitted, name_fitted
 from bmtme.cv.partitions import (
     Scheme,
-    check_scheme,
     count_units,
     describe_scheme,
     draw_partitions,
@@ -40,29 +43,32 @@ from bmtme.cv.remarks import (
     describe_precision,
     share_noise,
 )
-from bmtme.cv.result import CrossValidation
-from bmtme.cv.schemes import CV1
+from bmtme.cv.request import CVRequest
+from bmtme.cv.result import KIND, CrossValidation
 from bmtme.cv.scores import TOP
 from bmtme.cv.strangers import describe_strangers
-from bmtme.cv.tasks import Job, Outcome, join_outcomes, run_jobs
+from bmtme.cv.tasks import Job, Keeper, Outcome, join_outcomes, run_jobs
 from bmtme.cv.training import Training
 from bmtme.data.adjusted import AdjustedMeans
+from bmtme.data.digests import digest_data
 from bmtme.data.records import as_names
 from bmtme.data.relationship.clones import CLONES
 from bmtme.data.relationship.matrix import Relationship
-from bmtme.data.trial import Trial, as_trial
+from bmtme.data.trial import Trial
 from bmtme.engines.rotated.held import Needs
-from bmtme.engines.threads import count_cores
 from bmtme.errors import NumericalError, UsageError
+from bmtme.machine import count_cores, describe_machine, find_versions
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.model.structure import BMTME
-from bmtme.pipeline import compile_sampler
 from bmtme.preparation import DecompositionCache, describe_line_effect, lay_model, prepare, stand_in
 from bmtme.progress import Progress
+from bmtme.results.checkpoint import Checkpoint, keep_checkpoint
 from bmtme.results.entries import Column, name_columns
+from bmtme.results.folder import check_new_folder
 from bmtme.results.levels import describe_blocks, describe_replicates
 from bmtme.results.predictions import arrange_predictions
 from bmtme.results.quantities import list_hidden, list_line_means
+from bmtme.running import compile_sampler
 from bmtme.sampling import Sampling, count_draw_bytes
 from bmtme.structures.proportional import Proportional
 from bmtme.words import list_names, suggest
@@ -85,6 +91,8 @@ def cross_validate(
     top: float = TOP,
     lowest: Sequence[str] = (),
     clones: CloneChoice = CLONES,
+    executor: Executor | None = None,
+    folder: str | os.PathLike[str] | None = None,
 ) -> CrossValidation:
     """Hide recorded values, fit every model to the rest and compare its predictions with what was hidden.
 
@@ -112,7 +120,8 @@ def cross_validate(
         the models, not on the others. Models that are one and the same (as with one trait the unstructured and the
         diagonal one) are fitted once.
     workers : int, optional
-        Chains run at a time, in threads; default all processors.
+        Chains run at a time, in threads; default all processors. With an executor, fits under way at a time; default
+        16, or more as long as all of them take less than 1 GB.
     progress : bool, optional
         Progress on stderr; default where it is a terminal.
     unrelated : {"error", "drop"}
@@ -127,6 +136,14 @@ def cross_validate(
         Lines that count as one: those that correlate by so much in the relationship (`find_clones`), or groups of your
         own (line -> group); None or False for none. Duplicates whose markers have errors correlate by less than the
         default of 0.999: 0.5% of wrong calls make it some 0.99.
+    executor : concurrent.futures.Executor, optional
+        Where fits are run, one task each, in place of threads of this process: a ``ProcessPoolExecutor``, Dask's
+        ``client.get_executor()``, ``MPIPoolExecutor`` of mpi4py. The numbers are the same where the machines are alike
+        and have the same versions, which is looked after. A task that is lost with its worker is given away again.
+    folder : str or path, optional
+        A new or empty folder, into which the run is written while it is under way: what came out of each model on each
+        partition, and each minute or so the chains at work. `bmtme.resume` goes on where it was stopped, with the
+        numbers of a run that never was. At its end the folder is that of `CrossValidation.save`.
 
     Returns
     -------
@@ -153,13 +170,42 @@ def cross_validate(
         hidden cells of which a clone, or a line that may be one, is seen, partitions that are the same, and ones too
         small for a correlation.
     """
-    trial = as_trial(trial)
-    named = label_models(models)
-    scheme = check_scheme(CV1() if scheme is None else scheme)
-    sampling = Sampling.checked(draws, tune, chains, seed, sampler, warn=False)
-    for model in list_fitted(named):
-        sampling.refuse(model, trial)
-    workers = count_cores() if workers is None else whole_number(workers, "workers", 1)
+    request = CVRequest.checked(
+        trial, relationship, models, scheme, draws, tune, chains, seed, sampler, unrelated, top, lowest, clones
+    )
+    check_executor(executor)
+    place = None if folder is None else check_new_folder(folder)
+    begin = None if place is None else partial(Checkpoint.begin, place, KIND, request)
+    return compare_models(request, workers, progress, begin, executor)
+
+
+def compare_models(
+    request: CVRequest,
+    workers: int | None,
+    progress: bool | None,
+    begin: Callable[[dict[str, Any]], Checkpoint] | None = None,
+    executor: Executor | None = None,
+) -> CrossValidation:
+    """What was asked for.
+
+    begin : as of `bmtme.pipeline.compute`
+    executor : as of `cross_validate`
+    """
+    with ExitStack() as held:
+        return _compare_models(request, workers, progress, begin, held, executor)
+
+
+def _compare_models(
+    request: CVRequest,
+    workers: int | None,
+    progress: bool | None,
+    begin: Callable[[dict[str, Any]], Checkpoint] | None,
+    held: ExitStack,
+    executor: Executor | None,
+) -> CrossValidation:
+    trial, relationship, named, scheme = request.trial, request.relationship, request.models, request.scheme
+    sampling, unrelated, clones = request.sampling, request.unrelated, request.clones
+    workers = None if workers is None else whole_number(workers, "workers", 1)
     clock = [time.perf_counter()]
     decompose = DecompositionCache()
     with threadpool_limits(1):
@@ -170,7 +216,7 @@ def cross_validate(
         trial = whole.given
         refuse_effects(trial)
         sampling.refuse_covariates(trial)
-        top, lowest = check_best(top, lowest, trial.traits)
+        top, lowest = check_best(request.top, request.lowest, trial.traits)
         same, chosen = choose_clones(clones, trial, relationship)
         if same and callable(getattr(scheme, "join", None)):
             scheme = scheme.join(same)  # type: ignore[attr-defined]
@@ -193,14 +239,29 @@ def cross_validate(
         jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)
         heritability = measure_heritability(trial, relationship)
         if list_fitted(named):
-            sampling.warn_short(stacklevel=2)
+            sampling.warn_short(stacklevel=4)
             by_env = all(model.structures[1].by_env for model in list_fitted(named))
             alone = not any(isinstance(model, BMTME) for model in named.values())
             replicates = all(model.rep_effect in ("fixed", "random") for model in list_fitted(named))
-            warn_of_values(trial, by_env, alone, replicates, stacklevel=2)
+            warn_of_values(trial, by_env, alone, replicates, stacklevel=4)
         clock.append(time.perf_counter())
+    settings = {
+        "models": {name: model.describe() for name, model in named.items()},
+        "scheme": described,
+        **sampling.describe(),
+        "unrelated": unrelated,
+        "top": top,
+        "lowest": list(lowest),
+        "clones": chosen,
+    }
+    checkpoint = held.enter_context(keep_checkpoint(begin, {"settings": settings, "versions": find_versions()}))
+    with threadpool_limits(1):
         flat = [job for parts in jobs.values() for job in parts.values()]
-        foretold = run_all(flat, sampling, workers, progress, clock)
+        digests = digest_data(trial, relationship)
+        elsewhere = None
+        if executor is not None:
+            elsewhere = Elsewhere(executor, flat, workers, digests["relationship_digest"])
+        foretold = run_all(flat, sampling, workers, progress, clock, checkpoint, elsewhere)
         outcomes = {
             place: join_outcomes({job.training.trial.traits[0]: job.outcome for job in parts.values()})
             for place, parts in jobs.items()
@@ -233,15 +294,7 @@ def cross_validate(
     )
     warn_of(sentences)
     run = {
-        "settings": {
-            "models": {name: model.describe() for name, model in named.items()},
-            "scheme": described,
-            **sampling.describe(),
-            "unrelated": unrelated,
-            "top": top,
-            "lowest": list(lowest),
-            "clones": chosen,
-        },
+        "settings": settings,
         "data": describe_data(whole)
         | {
             # Of the whole trial; those of a training part go by its records.
@@ -250,9 +303,7 @@ def cross_validate(
                 for name, model in name_fitted(named).items()
             },
             "blocks": describe_blocks(lay_model(whole, BMTME(), stand_in)),
-            "trial_digest": digest_trial(trial),
-            "effects_digest": digest_effects(trial),
-            "relationship_digest": digest_relationship(relationship),
+            **digests,
             "partitions": [
                 {"partition": partition.label, "test_cells": int(partition.test_cells(trial).sum()), **counted}
                 for partition, counted in zip(partitions, units, strict=True)
@@ -270,8 +321,10 @@ def cross_validate(
             name: {trait: round(share, 5) for trait, share in shares.items()} for name, shares in noise.items()
         },
         "versions": find_versions(),
-        "workers": workers,
-        "seconds": dict(zip(("prepare", "compile", "sample"), np.round(np.diff(clock), 3).tolist(), strict=True)),
+        "machine": describe_machine(),
+        "workers": workers or (count_cores() if executor is None else None),
+        "executor": None if executor is None else type(executor).__name__,
+        "seconds": divide_time(clock, list(outcomes.values())),
         "seconds_foretold": None if np.isnan(foretold) else round(foretold, 3),
         "thread_seconds": {
             name: round(sum(outcome.seconds for key, _, outcome in labels if key == name), 3)
@@ -279,7 +332,7 @@ def cross_validate(
             if name == first
         },
     }
-    return CrossValidation(
+    result = CrossValidation(
         predictions=tabulate(labels, list_hidden(), trial, "predictions"),
         line_means=tabulate(labels, list_line_means(), trial, "line_means"),
         partitions=hidden,
@@ -290,13 +343,26 @@ def cross_validate(
         envs=trial.envs,
         traits=trial.traits,
     )
+    if checkpoint is not None:
+        checkpoint.tell(result.run)
+        checkpoint.finish(partial(result._write, **checkpoint.about.get("tables", {})), forget=True)
+    return result
+
+
+def divide_time(clock: Sequence[float], outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Seconds of the parts of a run; chains spend those of sampling as all threads did, with search and predictions."""
+    prepare, compiling, sample = np.diff(clock)
+    spent = sum(outcome.seconds for outcome in outcomes)
+    warm_up = sample * sum(outcome.warm_up for outcome in outcomes) / spent if spent > 0.0 else 0.0
+    parts = {"prepare": prepare, "compile": compiling, "warm_up": warm_up, "sample": sample - warm_up}
+    return {name: round(float(seconds), 3) for name, seconds in parts.items()}
 
 
 def warn_of(sentences: Sequence[str]) -> None:
     """Warn whoever called `cross_validate` of what there is to say."""
     for text in sentences:
         if text:
-            warnings.warn(text, UserWarning, stacklevel=3)
+            warnings.warn(text, UserWarning, stacklevel=5)
 
 
 def check_best(top: Any, lowest: Any, traits: Sequence[str]) -> tuple[float, tuple[str, ...]]:
@@ -313,14 +379,37 @@ def check_best(top: Any, lowest: Any, traits: Sequence[str]) -> tuple[float, tup
     return float(top), names
 
 
-def run_all(jobs: Sequence[Job], sampling: Sampling, workers: int, progress: bool | None, clock: list[float]) -> float:
-    """Compile, and run the jobs; the times of these go to the clock. Returns the seconds foretold."""
+def run_all(
+    jobs: Sequence[Job],
+    sampling: Sampling,
+    workers: int | None,
+    progress: bool | None,
+    clock: list[float],
+    keeper: Keeper | None = None,
+    elsewhere: Elsewhere | None = None,
+) -> float:
+    """Compile, and run the jobs that have not ended, here or elsewhere; the times of these go to the clock.
+
+    keeper : of what has ended, and of the chains
+
+    Returns
+    -------
+    float
+        The seconds foretold.
+    """
+    if keeper is not None:
+        for job in jobs:
+            job.take_up(keeper)
+    jobs = [job for job in jobs if not job.ended]
     bar = Progress(len(jobs) * sampling.chains * sampling.sweeps, f"cross-validation, {len(jobs)} fits", progress)
     try:
         if jobs:
             compile_sampler(sampling.sampler, foresee_needs(jobs), bar)
         clock.append(time.perf_counter())
-        return run_jobs(jobs, workers, bar)
+        if elsewhere is None:
+            return run_jobs(jobs, workers or count_cores(), bar)
+        elsewhere.run(bar)
+        return np.nan
     finally:
         bar.close()
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
 from bmtme.engines.rotated.problem import Problem
-from bmtme.errors import NumericalError
+from bmtme.errors import BmtmeError, MachineError
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Prepared, build, observe
@@ -27,10 +29,12 @@ from bmtme.progress import Progress, write_duration
 from bmtme.results.predictions import Targets
 from bmtme.results.quantities import choose_stored
 from bmtme.results.targets import choose_targets, predict_hidden
-from bmtme.sampling import Sampling, plan_slots
+from bmtme.sampling import ChainClock, Sampling, plan_slots
 
 #: Seconds from which on it is said how long a run will take.
 LONG = 20.0
+#: What an outcome knows of the time that was spent.
+PHASES = ("seconds", "warm_up")
 
 
 @dataclass
@@ -49,8 +53,8 @@ class Outcome:
         Effective draws behind the predicted mean of the median cell.
     noise : dict of (2,) float arrays
         By trait, the variance between predicted lines that is Monte Carlo noise, and all of it.
-    seconds : float
-        Spent by all chains.
+    seconds, warm_up : float
+        Spent by all chains, and of it in warm-up.
     """
 
     predictions: pd.DataFrame | None = None
@@ -60,13 +64,15 @@ class Outcome:
     effective: float = np.nan
     noise: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: float = 0.0
+    warm_up: float = 0.0
 
 
 def join_outcomes(parts: Mapping[str, Outcome]) -> Outcome:
     """One of several traits, fitted one at a time; it fails where one of them does."""
     if len(parts) == 1:
         return next(iter(parts.values()))
-    joined = Outcome(seconds=sum(part.seconds for part in parts.values()))
+    joined = Outcome()
+    joined.seconds, joined.warm_up = (sum(getattr(part, name) for part in parts.values()) for name in PHASES)
     failed = [f"trait {trait!r}: {part.failure}" for trait, part in parts.items() if part.failure is not None]
     if failed:
         joined.failure = "; ".join(failed)
@@ -78,6 +84,35 @@ def join_outcomes(parts: Mapping[str, Outcome]) -> Outcome:
     for part in parts.values():
         joined.noise |= part.noise
     return joined
+
+
+def describe_error(error: Exception) -> str:
+    """What went wrong in a fit, in words."""
+    if isinstance(error, BmtmeError):
+        return str(error)
+    detail = f" ({' '.join(str(error).split())})" if str(error) else ""
+    if isinstance(error, MemoryError):
+        return f"not enough memory{detail}: ask for fewer workers or draws."
+    return f"unexpected {type(error).__name__}{detail}: a fault in bmtme, please report it."
+
+
+class Keeper(Protocol):
+    """What keeps chains and outcomes of a run, so that it can be gone on with."""
+
+    def keep(self, key: str, chain: Chain, last: bool) -> None:
+        """Keep where a chain is, if it is time."""
+
+    def restore(self, key: str, chain: Chain) -> bool:
+        """Put a chain where it was kept, if it was."""
+
+    def keep_outcome(self, key: str, outcome: Outcome) -> None:
+        """Keep what came out of a job."""
+
+    def restore_outcome(self, key: str) -> Outcome | None:
+        """What was kept, or None."""
+
+    def forget(self, key: str) -> None:
+        """Keep a chain no longer."""
 
 
 class Job:
@@ -94,12 +129,17 @@ class Job:
     seeds : one per chain
     kind : tuple of int
         Jobs of one kind take about as long as each other.
+    key : str
+        By which it is kept.
 
     Attributes
     ----------
     outcome : Outcome
     ended : bool
         Whether the outcome is complete.
+    stopped, passing : bool
+        Whether it was made to end before; whether it failed for a reason that may pass, such as want of memory.
+    keeper : Keeper or None
     """
 
     def __init__(
@@ -109,8 +149,11 @@ class Job:
         sampling: Sampling,
         seeds: Sequence[np.random.SeedSequence],
         kind: tuple[int, ...],
+        key: str = "",
     ) -> None:
-        self.model, self.training, self.kind = model, training, kind
+        self.model, self.training, self.kind, self.key = model, training, kind, key
+        self.keeper: Keeper | None = None
+        self.stopped = self.passing = False
         self.sampling, self.seeds = sampling, seeds
         self.outcome, self.ended = Outcome(), False
         self.stops = [threading.Event() for _ in seeds]
@@ -119,23 +162,22 @@ class Job:
         self._draws: list[Draws | None] = [None] * len(seeds)
         self._errors: dict[int, str] = {}
         self._left = len(seeds)
+        self._clock = ChainClock(sampling.tune)
 
     def run_chain(self, c: int, report: Callable[[int], None]) -> None:
-        """Run a chain; the last one to end makes the predictions."""
+        """Run a chain; the last one to end makes the predictions, which are kept in place of the chains.
+
+        What goes wrong is a failure of this job alone, but for a disc that is full.
+        """
         began = time.perf_counter()
         if not self.stops[c].is_set():
-            slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
-            _, problem, _, modes = self._open()
-            start = choose_starts(modes, len(self.seeds))[c]
-            structures = self.model.structures
-            sampling = self.sampling
-            chain = Chain(problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, structures)
             try:
-                chain.advance(report, self.stops[c])
-            except NumericalError as error:
-                self._fail(c, str(error))
-            else:
-                self._draws[c] = None if self.stops[c].is_set() else chain.draws
+                self._advance(c, report)
+            except MachineError:
+                raise
+            except Exception as error:
+                self.passing = self.passing or not isinstance(error, BmtmeError)
+                self._fail(c, describe_error(error))
         with self._lock:
             self._left -= 1
             last = self._left == 0
@@ -143,10 +185,42 @@ class Job:
             self._close()
         with self._lock:
             self.outcome.seconds += time.perf_counter() - began
+            self.outcome.warm_up = self._clock.warm_up
             self.ended = self.ended or last
+        if last:
+            self.keep_outcome()
+
+    def take_up(self, keeper: Keeper) -> None:
+        """Have what was kept of it: what came out, or else the chains, when their turn comes."""
+        self.keeper = keeper
+        outcome = keeper.restore_outcome(self.key)
+        if outcome is not None:
+            self.outcome, self.ended = outcome, True
+
+    def _advance(self, c: int, report: Callable[[int], None]) -> None:
+        slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
+        _, problem, _, modes = self._open()
+        start = choose_starts(modes, len(self.seeds))[c]
+        structures = self.model.structures
+        sampling = self.sampling
+        chain = Chain(
+            problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, structures,
+            partial(self._keep, c),
+        )  # fmt: skip
+        if self.keeper is not None:
+            self.keeper.restore(f"{self.key}-{c}", chain)
+        self._clock.begin(c)
+
+        def tell(sweeps: int) -> None:
+            self._clock.update(c, sweeps)
+            report(sweeps)
+
+        chain.advance(tell, self.stops[c])
+        self._draws[c] = None if self.stops[c].is_set() else chain.draws
 
     def stop(self) -> None:
         """Have all chains end soon."""
+        self.stopped = True
         for stop in self.stops:
             stop.set()
 
@@ -159,6 +233,18 @@ class Job:
                 self._built = prepared, problem, scaling, modes
             return self._built
 
+    def _keep(self, c: int, chain: Chain, last: bool) -> None:
+        # By time alone: a chain that is quickly run is quickly run anew.
+        if self.keeper is not None:
+            self.keeper.keep(f"{self.key}-{c}", chain, False)
+
+    def keep_outcome(self) -> None:
+        """Keep what came out, but for a failure that may pass."""
+        if self.keeper is not None and not self.stopped and not self.passing:
+            self.keeper.keep_outcome(self.key, self.outcome)
+            for c in range(len(self.seeds)):
+                self.keeper.forget(f"{self.key}-{c}")
+
     def _fail(self, c: int, message: str) -> None:
         # The chains before this one go on: which failure is told must not depend on the number of workers.
         with self._lock:
@@ -168,19 +254,28 @@ class Job:
 
     def _close(self) -> None:
         chains = [chain for chain in self._draws if chain is not None]
-        out = self.outcome
         if self._errors:
             first = min(self._errors)
-            out.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
+            self.outcome.failure = f"chain {first + 1} of {len(self.seeds)}: {self._errors[first]}"
         elif len(chains) == len(self.seeds):
-            prepared, problem, scaling, modes = self._open()
-            trial, cells, plots = self.training.trial, self.training.cells, self.training.plots
-            out.predictions, out.line_means = predict_hidden(prepared, problem, scaling, chains, trial, cells, plots)
-            stored = choose_stored(problem, self.model.structures, factors=prepared.factors)
-            out.diagnosis = diagnose_chains(chains, stored, list_labels(prepared), modes if problem.native else ())
-            if cells.any():
-                self._measure_precision(prepared, chains)
+            try:
+                self._predict(chains)
+            except MachineError:
+                raise
+            except Exception as error:
+                self.passing = self.passing or not isinstance(error, BmtmeError)
+                self.outcome = Outcome(failure=f"predictions: {describe_error(error)}", seconds=self.outcome.seconds)
         self._draws, self._built = [], None
+
+    def _predict(self, chains: list[Draws]) -> None:
+        out = self.outcome
+        prepared, problem, scaling, modes = self._open()
+        trial, cells, plots = self.training.trial, self.training.cells, self.training.plots
+        out.predictions, out.line_means = predict_hidden(prepared, problem, scaling, chains, trial, cells, plots)
+        stored = choose_stored(problem, self.model.structures, factors=prepared.factors)
+        out.diagnosis = diagnose_chains(chains, stored, list_labels(prepared), modes if problem.native else ())
+        if cells.any():
+            self._measure_precision(prepared, chains)
 
     def _measure_precision(self, prepared: Prepared, chains: list[Draws]) -> None:
         cells, basis = self.training.cells, prepared.basis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,14 @@ class Training:
         self, outline: Prepared, trial: Trial, cells: np.ndarray, decompose: Decompose, plots: Plots | None = None
     ) -> None:
         self.outline, self.trial, self.cells, self.plots = outline, trial, cells, plots
+        self._decompose = decompose
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process: without decompositions, which `use` brings there."""
+        return self.__dict__ | {"_decompose": None}
+
+    def use(self, decompose: Decompose) -> None:
+        """Take decompositions from there."""
         self._decompose = decompose
 
     def prepare(self, model: BMTME) -> Prepared:

@@ -8,6 +8,7 @@ but what the first stage's variances were estimated from. (Piepho et al. 2012, B
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from bmtme.arguments import as_array, file_path, show
 from bmtme.data.tables.cells import identifier
 from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
+from bmtme.machine import describe_machine, find_versions
 from bmtme.words import count_noun, first_repeat, suggest
 
 __all__ = ["KIND", "AdjustedMeans", "lay_means", "read_means", "write_means"]
@@ -186,19 +188,20 @@ def write_means(
     ------
     OSError
     """
-    from bmtme import __version__
     from bmtme.results.record import write_record
     from bmtme.results.spreadsheets import write_tables
 
+    began = time.perf_counter()
     columns = write_tables(folder, {TABLE: means.table, **tables}, safe_text, xlsx)
     arrays: dict[str, Any] = {str(k): V.to_numpy() for k, V in enumerate(means.covariances.values())}
     np.savez(folder / COVARIANCES, **arrays)
     facts = {
         "environments": list(means.covariances),
         "roles": dict(zip(COLUMNS, COLUMNS, strict=True)),
-        "versions": {"bmtme": __version__},
+        "versions": find_versions(),
+        "machine": describe_machine(),
     }
-    write_record(folder, {**run, **facts}, KIND, columns)
+    write_record(folder, {**run, **facts}, KIND, columns, began=began)
 
 
 def read_means(folder: str | os.PathLike[str]) -> AdjustedMeans:

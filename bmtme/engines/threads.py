@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from bmtme.errors import NumericalError
+from bmtme.machine import count_cores
 
 Report = Callable[[int, int], None]  # (chain, sweeps done)
 Drawn = TypeVar("Drawn", covariant=True)
@@ -29,11 +30,31 @@ class Chain(Protocol[Drawn]):
         ...
 
 
-def count_cores() -> int:
-    """Processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+class _Limit:
+    """One limit on the threads of BLAS, for as long as anybody wants it."""
+
+    def __init__(self) -> None:
+        self.lock, self.users = threading.Lock(), 0
+        self.limits: threadpool_limits | None = None
+
+
+_LIMIT = _Limit()
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[None]:
+    """BLAS with one thread, also where several threads want it at times that overlap: the last to leave lifts it."""
+    with _LIMIT.lock:
+        _LIMIT.users += 1
+        if _LIMIT.users == 1:
+            _LIMIT.limits = threadpool_limits(1)
+    try:
+        yield
+    finally:
+        with _LIMIT.lock:
+            _LIMIT.users -= 1
+            if _LIMIT.users == 0 and _LIMIT.limits is not None:
+                _LIMIT.limits.restore_original_limits()
 
 
 def run_together(
@@ -81,9 +102,7 @@ def run_together(
 
     threads = max(1, min(len(makers), cores or count_cores()))
     with threadpool_limits(1):
-        if threads == 1:
-            begin.set()
-            return [run(c) for c in range(len(makers))]
+        # Also for one: an interruption reaches the main thread, and would leave a chain there between two places.
         with ThreadPoolExecutor(threads) as pool:
             try:
                 # An interruption while the pool starts a thread may leave it a stranger to the pool, which then does

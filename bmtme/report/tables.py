@@ -26,6 +26,7 @@ from bmtme.results.entries import NONE, Quantity
 from bmtme.results.notes import HARDLY, PRIOR_ONLY
 from bmtme.results.rows import name_row, untwin
 from bmtme.results.scores import Score
+from bmtme.sufficiency import describe_draws
 from bmtme.words import count_noun, some_names
 
 __all__ = ["describe_cv", "describe_fit"]
@@ -36,7 +37,9 @@ LONG_COMPILING = 1.0
 Cell = Callable[[str], str]
 
 
-def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width: int = 100) -> str:
+def describe_fit(
+    summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width: int = 100, folder: str | None = None
+) -> str:
     """What a fit says in short: the data, whether the chains agree, heritabilities and correlations.
 
     Parameters
@@ -49,6 +52,8 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
         As read: its environments and traits are in the order of the tables.
     width : int
         Columns of the terminal.
+    folder : str, optional
+        Of the run, where it can be gone on with.
     """
     data, settings = run["data"], run["settings"]
     envs, traits = trial.envs, trial.traits
@@ -64,6 +69,8 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     facts += [*list_replicate_facts(data.get("rep_effects"), trial), *list_block_facts(data.get("blocks"))]
     facts += list_covariate_facts(data.get("covariates"))
     facts += list_sampling_facts("model", f"{name_model(settings['model'])},", run)
+    enough = describe_draws(run, folder)
+    facts += [("draws", enough)] if enough else []
     facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
     # A single value of a line may be a plot, or a mean of several.
     record = "plot" if (trial.plots() > 1).any() else "record"

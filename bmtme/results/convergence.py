@@ -117,7 +117,8 @@ def advise_length(worst: float, run: dict[str, Any]) -> str:
     factor = max(2, math.ceil(1.2 * GOOD_ESS / max(worst, 1.0)))
     if factor > LONGEST:
         return f"Even {LONGEST} times as many draws would not do: look for the reason in `bmtme check`."
-    seconds = factor * run["seconds"]["sample"]
+    spent = run["seconds"]
+    seconds = factor * (spent.get("warm_up", 0.0) + spent["sample"] + spent.get("before", 0.0))
     time = f"{max(seconds, 1):.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
     return (
         f"Run more sweeps before leaning on these numbers: tune={factor * settings['tune']}, "

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bmtme.arguments import check_links, file_path
 from bmtme.errors import MachineError, UsageError, blame
-from bmtme.results.record import RECORD
+from bmtme.results.record import RECORD, UNFINISHED, read_state
 
 #: In a draft: its lock, and whether it is complete.
 _LOCK = ".lock"
@@ -52,6 +52,11 @@ def check_new_folder(folder: str | os.PathLike[str]) -> Path:
             f"the output folder {path} is in use, another process is writing {held[0].name!r} in it: name another "
             "folder. If there is no such process, remove that draft."
         )
+    if read_state(path) == UNFINISHED:
+        raise UsageError(
+            f"the output folder {path} holds an unfinished run: 'bmtme resume {path}' goes on where it stopped (in "
+            "Python bmtme.resume). Name another folder, or remove this one, to start anew."
+        )
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise UsageError(
@@ -85,7 +90,7 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
         yield draft
         if existed:
             os.write(lock, _COMPLETE)
-            _move_files(draft, path)
+            move_files(draft, path)
         else:
             os.chmod(draft, 0o777 & ~_umask())
             draft.rename(path)
@@ -247,7 +252,7 @@ def _clear(draft: Path, path: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if draft.parent == path and os.read(lock, len(_COMPLETE)) == _COMPLETE:
-            _move_files(draft, path)
+            move_files(draft, path)
         shutil.rmtree(draft)
     except BlockingIOError:
         pass  # its process is alive
@@ -255,8 +260,13 @@ def _clear(draft: Path, path: Path) -> None:
         os.close(lock)
 
 
-def _move_files(draft: Path, path: Path) -> None:
-    """Move all files of a draft, `RECORD` last."""
+def move_files(draft: Path, path: Path) -> None:
+    """Move all files of a draft, `RECORD` last, in place of those that are there.
+
+    Raises
+    ------
+    OSError
+    """
     files = [file for file in draft.iterdir() if file.name != _LOCK]
     for file in sorted(files, key=lambda file: (file.name == RECORD, file.name)):
         file.rename(path / file.name)

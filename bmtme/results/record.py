@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,24 @@ from bmtme.errors import BmtmeError, DataError, blame
 SCHEMA = 1
 RECORD = "run.json"
 #: What `write_record` adds to the record of a run.
-ADDED = ("schema", "kind", "files", "columns", "sha256")
+ADDED = ("schema", "state", "kind", "files", "columns", "sha256")
+#: Among the seconds of a run: those of its files.
+WRITE = "write"
+#: What a folder is in: only finished runs are read, others are gone on with.
+FINISHED, UNFINISHED = "finished", "unfinished"
 _UNSEALED = "0" * 64
 
 _AGAIN = "Take it from a copy, or run it again: the same data, seed and versions give the same numbers"
 
 
-def write_record(folder: Path, run: dict[str, Any], kind: str, columns: dict[str, dict[str, str]]) -> None:
+def write_record(
+    folder: Path,
+    run: dict[str, Any],
+    kind: str,
+    columns: dict[str, dict[str, str]],
+    state: str = FINISHED,
+    began: float | None = None,
+) -> None:
     """Write run.json: the record of a run, and what is needed to trust the files beside it that are read back.
 
     A workbook is none of them: people change it.
@@ -33,16 +45,21 @@ def write_record(folder: Path, run: dict[str, Any], kind: str, columns: dict[str
         What the folder holds, such as ``fit``.
     columns : dict
         Type of each column of each table that is read back (see `bmtme.results.storage`).
+    state : {"finished", "unfinished"}
+    began : float, optional
+        When the writing of the files began, by `time.perf_counter`: the seconds are added to those of the run.
     """
     from bmtme.results.spreadsheets import WORKBOOK
 
     files = {
-        file.name: _hash_file(file)
+        file.name: hash_file(file)
         for file in sorted(folder.iterdir())
-        if file.name[0] != "." and file.name != WORKBOOK
+        if file.name[0] != "." and file.name != WORKBOOK and file.is_file()
     }
+    if began is not None:
+        run = {**run, "seconds": {**run.get("seconds", {}), WRITE: round(time.perf_counter() - began, 3)}}
     # The hash of this file is that of its text with zeros in the hash's place, the last thing in it.
-    added = dict(zip(ADDED, (SCHEMA, kind, files, columns, _UNSEALED), strict=True))
+    added = dict(zip(ADDED, (SCHEMA, state, kind, files, columns, _UNSEALED), strict=True))
     text = json.dumps({"schema": SCHEMA, **run, **added}, indent=2, default=str) + "\n"
     before, _, after = text.rpartition(_UNSEALED)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -57,9 +74,38 @@ def read_record(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, dict
     DataError
         If the folder is not of this kind, or a file is missing or damaged.
     """
+    record, added = read_seal(folder, kind)
+    if added["kind"] != kind:
+        raise _unreadable(
+            folder, kind, f"it holds {'an' if str(added['kind'])[:1] in 'aeiou' else 'a'} {added['kind']}"
+        )
+    for name, expected in added["files"].items():
+        try:
+            found = hash_file(folder / name)
+        except FileNotFoundError:
+            raise _unreadable(
+                folder, kind, f"its {name} is missing, which was written and has been deleted. {_AGAIN}"
+            ) from None
+        except OSError as error:
+            raise _unreadable(folder, kind, f"its {name} cannot be read: {error.strerror}", error) from None
+        if found != expected:
+            raise _unreadable(folder, kind, f"its {name} is damaged or was changed after it was written. {_AGAIN}")
+    return record, added["columns"]
+
+
+def read_seal(folder: Path, kind: str = "run") -> tuple[dict[str, Any], dict[str, Any]]:
+    """The record of a run of any kind, and what `write_record` added; the files beside it are not looked at.
+
+    kind : what is looked for, for messages
+
+    Raises
+    ------
+    DataError
+        If there is no record, or it is not what was written.
+    """
     text, record = _read_json(folder, kind)
     added = {name: record.pop(name, None) for name in ADDED}
-    digest, schema, files = added["sha256"], added["schema"], added["files"]
+    digest, schema = added["sha256"], added["schema"]
     intact = False
     if isinstance(digest, str) and digest.isascii() and len(digest) == len(_UNSEALED):
         before, _, after = text.rpartition(digest.encode())
@@ -75,31 +121,34 @@ def read_record(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, dict
         raise _unreadable(folder, kind, f"its {RECORD} has no schema and no checksums. {_AGAIN}")
     if not intact:
         raise _unreadable(folder, kind, f"its {RECORD} is damaged or was changed after it was written. {_AGAIN}")
-    if added["kind"] != kind:
-        raise _unreadable(
-            folder, kind, f"it holds {'an' if str(added['kind'])[:1] in 'aeiou' else 'a'} {added['kind']}"
+    if added["state"] == UNFINISHED:
+        raise DataError(
+            f"{folder} holds an unfinished {added['kind']}: 'bmtme resume {folder}' goes on where it stopped (in "
+            "Python bmtme.resume)."
         )
-    for name, expected in files.items():
-        try:
-            found = _hash_file(folder / name)
-        except FileNotFoundError:
-            raise _unreadable(
-                folder, kind, f"its {name} is missing, which was written and has been deleted. {_AGAIN}"
-            ) from None
-        except OSError as error:
-            raise _unreadable(folder, kind, f"its {name} cannot be read: {error.strerror}", error) from None
-        if found != expected:
-            raise _unreadable(folder, kind, f"its {name} is damaged or was changed after it was written. {_AGAIN}")
-    return record, added["columns"]
+    if isinstance(record.get("seconds"), dict):
+        added[WRITE] = record["seconds"].pop(WRITE, None)
+        if not record["seconds"]:
+            del record["seconds"]
+    return record, added
 
 
 def read_kind(folder: Path) -> str:
     """What a folder says it holds, such as ``fit``; empty where it does not say, which `read_record` refuses."""
+    return _read_word(folder, "kind")
+
+
+def read_state(folder: Path) -> str:
+    """Whether a folder says that its run is `FINISHED` or `UNFINISHED`; empty where it does not say."""
+    return _read_word(folder, "state")
+
+
+def _read_word(folder: Path, name: str) -> str:
     try:
         record = json.loads((folder / RECORD).read_bytes())
     except (OSError, ValueError, RecursionError):
         return ""
-    return str(record.get("kind", "")) if isinstance(record, dict) else ""
+    return str(record.get(name, "")) if isinstance(record, dict) else ""
 
 
 def _read_json(folder: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
@@ -128,6 +177,7 @@ def _unreadable(folder: Path, kind: str, reason: str, error: OSError | None = No
     return made(f"{folder} cannot be read as a saved {kind}: {reason}.")
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,13 @@ def write_fit(
     ------
     OSError
     """
+    began = time.perf_counter()
     tables = {Path(SUMMARY).stem: summary.reset_index()}
     if predictions is not None:
         tables[Path(PREDICTIONS).stem] = predictions
     columns = write_tables(folder, tables, safe_text, xlsx)
     write_groups(folder, groups)
-    write_record(folder, run, KIND, columns)
+    write_record(folder, run, KIND, columns, began=began)
 
 
 def write_groups(folder: Path, groups: dict[str, Any]) -> None:

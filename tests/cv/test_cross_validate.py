@@ -73,8 +73,8 @@ def fails_where(wanted, message="sweep 3: R_e is not positive definite."):
     """A chain that fails where its stream's key is wanted."""
 
     class Failing(Chain):
-        def __init__(self, problem, sampler, tune, slots, track, seed, start, structures):
-            super().__init__(problem, sampler, tune, slots, track, seed, start, structures)
+        def __init__(self, problem, sampler, tune, slots, track, seed, *others):
+            super().__init__(problem, sampler, tune, slots, track, seed, *others)
             self.key = seed.spawn_key
 
         def advance(self, report, stop):
@@ -155,12 +155,12 @@ def test_streams_are_told_by_model_partition_and_chain(data, monkeypatch):
     keys = []
 
     class Listening(Chain):
-        def __init__(self, problem, sampler, tune, slots, track, seed, start, structures):
-            super().__init__(problem, sampler, tune, slots, track, seed, start, structures)
+        def __init__(self, problem, sampler, tune, slots, track, seed, *others):
+            super().__init__(problem, sampler, tune, slots, track, seed, *others)
             keys.append((seed.entropy, seed.spawn_key))
 
     monkeypatch.setattr(bmtme.cv.tasks, "Chain", Listening)
-    monkeypatch.setattr(bmtme.pipeline, "rehearse", lambda *_: None)
+    monkeypatch.setattr("bmtme.running.rehearse", lambda *_: None)
     cross_validate(*data, MODELS, CV1(2, 0.2), workers=1, **SHORT)
     assert set(keys) == {(5, (1, m, k, c)) for m in range(2) for k in range(2) for c in range(2)}
     assert len(keys) == 8
@@ -309,17 +309,37 @@ def test_all_failing_raises(data, monkeypatch):
         cross_validate(*data, MODELS, CV2(["T1"], ["E1"]), **SHORT)
 
 
-def test_other_errors_are_not_swallowed(data, monkeypatch):
+@pytest.mark.parametrize("error, told", [(MemoryError("no more"), "not enough memory (no more)"),
+                                         (KeyError("x"), "unexpected KeyError ('x'): a fault in bmtme")])  # fmt: skip
+def test_any_error_is_told_and_takes_no_other_fit_down(data, finished, monkeypatch, error, told):
     class Broken(Chain):
         def advance(self, report, stop):
-            if len(self.draws.slot) > 1:
-                raise MemoryError("no more")
+            if self.seed.spawn_key == (1, 0, 1, 1):
+                raise error
             super().advance(report, stop)
 
+        def __init__(self, *of):
+            super().__init__(*of)
+            self.seed = of[5]
+
     monkeypatch.setattr(bmtme.cv.tasks, "Chain", Broken)
-    with pytest.raises(MemoryError, match="no more"):
-        cross_validate(*data, MODELS, CV1(3), workers=2, **SHORT)
+    with pytest.warns(UserWarning, match="1 of 6 fits failed"):
+        cv = cross_validate(*data, MODELS, CV1(3, 0.25), workers=2, **SHORT)
+    assert [entry[:2] for entry in cv.failures] == [("un", "2")]
+    assert cv.failures[0][2].startswith(f"chain 2 of 2: {told}")
+    whole = finished.predictions
+    kept = whole[whole["model"] + whole["partition"] != "un2"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(cv.predictions, kept, check_exact=True)
     assert not cv_threads()
+
+
+def test_predictions_that_cannot_be_made_are_a_failure(data, monkeypatch):
+    def refuse(*of):
+        raise MemoryError
+
+    monkeypatch.setattr(bmtme.cv.tasks, "predict_hidden", refuse)
+    with pytest.raises(NumericalError, match=r"all 2 fits failed; .*: predictions: not enough memory: ask for fewer"):
+        cross_validate(*data, MODELS, CV1(1), **SHORT)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -482,7 +502,7 @@ def test_a_short_run_is_told_once_it_is_to_be_sampled(data):
 
 def test_errors_of_the_data_come_before_the_sampling(data, monkeypatch):
     trial, relationship = data
-    monkeypatch.setattr(bmtme.pipeline, "rehearse", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr("bmtme.running.rehearse", lambda *_: pytest.fail("sampled"))
     with pytest.raises(UsageError, match="expected a Trial"):
         cross_validate(trial.to_frame(), relationship, **SHORT)
     # A trait that is constant in the training part of one partition only.

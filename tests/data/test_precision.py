@@ -8,7 +8,7 @@ import pytest
 
 from bmtme import DataError, Trial, UsageError, read_trial
 from bmtme.checkup.faults import read_in_spite
-from bmtme.cv.digests import digest_trial
+from bmtme.data.digests import digest_trial
 from bmtme.data.order import sort_trial
 from bmtme.data.selection import take_trait
 from bmtme.data.tables.files import Table

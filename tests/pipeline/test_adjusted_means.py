@@ -21,7 +21,7 @@ from bmtme import (
     fit,
     simulate,
 )
-from bmtme.cv.digests import digest_trial
+from bmtme.data.digests import digest_trial
 from bmtme.data.order import sort_trial
 from bmtme.data.selection import take_trait
 from bmtme.decisions.covariances import average_errors, count_plots

@@ -8,7 +8,6 @@ process, so that ratios hold where single times do not: the first has the Kronec
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any, NamedTuple
 
@@ -19,11 +18,10 @@ from threadpoolctl import threadpool_limits
 
 import bmtme
 from bmtme.engines.rotated.chains import Chain
-from bmtme.engines.rotated.collapsed import pack_state
 from bmtme.engines.rotated.density import evaluate
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.rehearsal import rehearse
-from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS
+from bmtme.engines.rotated.sweep import COLLAPSED
 from bmtme.preparation import build, lay_level, prepare
 from bmtme.structures.part import build_matrices
 from validation.registry import Options, Row, make_table, register, report_progress, write_tables
@@ -124,12 +122,9 @@ def start_chain(problem: Problem, model: bmtme.BMTME, seed: int) -> Chain:
     """A chain that is ready for collapsed sweeps of `LEAPFROGS` without a warm-up."""
     stream = np.random.SeedSequence(seed)
     chain = Chain(problem, "collapsed", 0, np.full(MOST, -1), False, stream, structures=model.structures)
-    if problem.native:
-        chain._run(GIBBS, 0, 10, False)
-        p, s, _, h = chain._hold()
-        pack_state(p, s, h)
-    else:
-        chain._approach(10, lambda done: None, threading.Event())
+    chain._enter()
+    chain._prepare_call()(0, 10)
+    chain._start_walk()
     tuning = chain.walk.tuning
     tuning.centre[:] = chain.walk.theta
     tuning.step[0], tuning.leapfrogs[0] = LENGTH, LEAPFROGS

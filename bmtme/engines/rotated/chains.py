@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,15 @@ from bmtme.engines.rotated.failures import FAILURES, FINE, PAIR
 from bmtme.engines.rotated.held import hold
 from bmtme.engines.rotated.line_effect import start_line
 from bmtme.engines.rotated.problem import Problem, take_paper_pair
+from bmtme.engines.rotated.snapshots import (
+    SUMS,
+    Snapshot,
+    fill_arrays,
+    lengthen,
+    list_arrays,
+    list_state,
+    paste_draws,
+)
 from bmtme.engines.rotated.state import State, Work, allocate_work, start_state
 from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps, settle
@@ -38,7 +47,19 @@ CALL_SECONDS = 0.25
 
 
 class Chain:
-    """One chain: its own stream of random numbers, state and draws."""
+    """One chain: its own stream of random numbers, state and draws.
+
+    Parameters
+    ----------
+    slots : (draws,) where the effects of each draw are kept (-1 nowhere)
+    track : whether conditional means of the effects are summed
+    keep : told the chain after each of its calls of compiled sweeps, and whether it ends there: it may `take` it
+
+    Attributes
+    ----------
+    lengths : sweeps of each stage of the warm-up, and at last the draws
+    stage, done : the stage it is in, and sweeps done of it; -1 before it has been entered
+    """
 
     def __init__(
         self,
@@ -50,10 +71,10 @@ class Chain:
         seed: np.random.SeedSequence,
         start: Start | None = None,
         structures: Structures = PAPER_PAIR,
+        keep: Callable[[Chain, bool], None] | None = None,
     ) -> None:
         self.problem = problem
         self.sampler = sampler
-        self.tune = tune
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.state: State = start_state(problem, self.rng, start)
         self.work: Work = allocate_work(problem)
@@ -64,67 +85,72 @@ class Chain:
         self.flips = list_flips(problem, structures)
         self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
         self.trail = np.empty((0, len(self.walk.theta)))
+        self.lengths = [*(plan_stages(tune) if sampler == "collapsed" else [tune]), len(slots)]
+        self.stage, self.done = 0, -1
+        self.origin: tuple[Problem, State, Walk] | None = None
+        self.keep = keep
+
+    # --- running --------------------------------------------------------------------------------------------------
 
     def advance(self, report: Callable[[int], None], stop: threading.Event) -> None:
         """Run the chain to its end, or until `stop` is set; `report` is told the sweeps done."""
-        if self.sampler == "collapsed":
-            self._advance_collapsed(report, stop)
+        while not stop.is_set():
+            if self.done < 0:
+                self._enter()
+                self.done = 0
+            self._sweep(report, stop)
+            if self.done < self.lengths[self.stage] or self._keeping:
+                break
+            self.stage, self.done = self.stage + 1, -1
+        if self.keep is not None and self.done >= 0:
+            self.keep(self, True)
+
+    @property
+    def _keeping(self) -> bool:
+        """Whether sweeps are kept: in the last stage."""
+        return self.stage == len(self.lengths) - 1
+
+    @property
+    def drawn(self) -> int:
+        """Draws there are."""
+        return max(self.done, 0) if self._keeping else 0
+
+    def _enter(self) -> None:
+        """Get ready for the sweeps of a stage."""
+        if self.sampler != "collapsed":
             return
-
-        def call(start: int, last: int, keep: bool) -> tuple[int, int]:
-            if self.sampler == "gibbs":
-                return self._run(GIBBS, start, last, keep)
-            result: tuple[int, int] = run_stepwise(
-                self.rng, *self._hold()[:3], start, last, keep, hold_draws(self.draws)
-            )
-            return result
-
-        self._sweep(call, self.tune, False, 0, report, stop)
-        self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
-
-    def _advance_collapsed(self, report: Callable[[int], None], stop: threading.Event) -> None:
-        def call_gibbs(start: int, last: int, keep: bool) -> tuple[int, int]:
-            return self._run(GIBBS, start, last, keep)
-
-        def call(start: int, last: int, keep: bool) -> tuple[int, int]:
-            return self._run(COLLAPSED, start, last, keep)
+        if self.stage == 0:
+            if not self.problem.native:
+                self._start_origin()
+            return
+        if self.stage == 1:
+            self._start_walk()
 
         def curve(out: np.ndarray) -> bool:
             return bool(measure_curvature(*self._hold(), out))
 
-        lengths = plan_stages(self.tune)
-        done = lengths[0]
-        if self.problem.native:
-            self._sweep(call_gibbs, lengths[0], False, 0, report, stop)
+        start_stage(self.stage - 1, self.walk, self.flips, self.trail, curve)
+        if not self._keeping:
+            self.trail = np.empty((self.lengths[self.stage], len(self.walk.theta)))
+
+    def _start_origin(self) -> None:
+        """The paper's pair with the same data, of which the first sweeps are."""
+        problem = take_paper_pair(self.problem)
+        self.origin = problem, start_state(problem, self.rng, self.start), allocate_walk(problem)
+
+    def _start_walk(self) -> None:
+        """Put the walk where the Gibbs sweeps ended; from the paper's pair on with the structures of the problem."""
+        if self.origin is None:
             p, s, _, h = self._hold()
             pack_state(p, s, h)
-        else:
-            self._approach(lengths[0], report, stop)
-        for stage, length in enumerate(lengths[1:]):
-            start_stage(stage, self.walk, self.flips, self.trail, curve)
-            self.trail = np.empty((length, len(self.walk.theta)))
-            self._sweep(call, length, False, done, report, stop)
-            if stop.is_set():
-                return
-            done += length
-        start_stage(3, self.walk, self.flips, self.trail, curve)
-        self._sweep(call, len(self.draws.slot), True, self.tune, report, stop)
-
-    def _approach(self, sweeps: int, report: Callable[[int], None], stop: threading.Event) -> None:
-        """Gibbs sweeps of the paper's pair with the same data, and on from there with the structures of the problem."""
-        origin = take_paper_pair(self.problem)
-        state, walk = start_state(origin, self.rng, self.start), allocate_walk(origin)
-        held = hold(origin, state, allocate_work(origin), walk)
-
-        def call(start: int, last: int, keep: bool) -> tuple[int, int]:
-            return self._run(GIBBS, start, last, keep, held)
-
-        self._sweep(call, sweeps, False, 0, report, stop)
+            return
+        _, state, _ = self.origin
         for name, values in state._asdict().items():
             if name not in ("R_e", "r"):
                 getattr(self.state, name)[:] = values
         self.state.R_e[:] = np.tile(state.R_e, (len(self.state.R_e) // len(state.R_e), 1))
         self.walk.theta[:] = place_walk(self.problem, state, self.structures)
+        self.origin = None
         here = self._hold()
         code = settle(self.rng, *here, 1) if resume_walk(*here) else PAIR
         if code == FINE and evaluate(self.walk.theta, *here, np.empty(len(self.walk.theta))) == -np.inf:
@@ -149,31 +175,83 @@ class Chain:
         )
         return result
 
-    def _sweep(
-        self,
-        call: Callable[[int, int, bool], tuple[int, int]],
-        length: int,
-        keep: bool,
-        before: int,
-        report: Callable[[int], None],
-        stop: threading.Event,
-    ) -> None:
-        """Sweeps 0 .. length - 1 of a stage in calls of about `CALL_SECONDS`, after `before` earlier sweeps."""
-        done, step = 0, 1
-        while done < length and not stop.is_set():
-            last = min(done + step, length)
+    def _prepare_call(self) -> Callable[[int, int], tuple[int, int]]:
+        """Sweeps start .. last - 1 of the stage; returns the sweep that failed, or `last`, and the failure's code."""
+        keep = self._keeping
+        if self.sampler == "stepwise":
+            held = self._hold()[:3]
+            return lambda start, last: run_stepwise(self.rng, *held, start, last, keep, hold_draws(self.draws))
+        kind = COLLAPSED if self.sampler == "collapsed" and self.stage > 0 else GIBBS
+        if self.origin is None:
+            held = self._hold()
+        else:
+            problem, state, walk = self.origin
+            held = hold(problem, state, allocate_work(problem), walk)
+        return lambda start, last: self._run(kind, start, last, keep, held)
+
+    def _sweep(self, report: Callable[[int], None], stop: threading.Event) -> None:
+        """The sweeps of a stage that are left, in calls of about `CALL_SECONDS`."""
+        length, before, first, step = self.lengths[self.stage], sum(self.lengths[: self.stage]), self.done, 1
+        call = self._prepare_call()
+        while self.done < length and not stop.is_set():
+            last = min(self.done + step, length)
             began = time.perf_counter()
-            reached, code = call(done, last, keep)
+            reached, code = call(self.done, last)
             if code != FINE:
                 raise NumericalError(
                     f"sweep {before + reached + 1}: {FAILURES[code]} is not positive definite. Look for a trait that "
                     "is constant or a copy of another, and for a prior many orders of magnitude away from the data."
                 )
-            if done > 0:  # the very first call may compile
-                rate = (last - done) / max(time.perf_counter() - began, 1e-6)
+            if self.done > first:  # the very first call may compile
+                rate = (last - self.done) / max(time.perf_counter() - began, 1e-6)
                 step = int(np.clip(rate * CALL_SECONDS, 1, 4 * step))
-            done = last
-            report(before + done)
+            self.done = last
+            report(before + last)
+            if self.keep is not None:
+                self.keep(self, False)
+
+    # --- going on -------------------------------------------------------------------------------------------------
+
+    def take(self) -> Snapshot:
+        """Where the chain is, from which another one made alike goes on as this one would; the arrays are its own."""
+        values = {"stage": self.stage, "done": self.done, "generator": self.rng.bit_generator.state}
+        return Snapshot(values, self._list_arrays(self.done))
+
+    def restore(self, snapshot: Snapshot, blocks: Iterable[dict[str, np.ndarray]]) -> None:
+        """Go on from there, with blocks of the draws made so far (see `bmtme.engines.rotated.snapshots.cut_draws`).
+
+        Raises
+        ------
+        ValueError
+            If they are not of such a chain.
+        """
+        stage, done = snapshot.values["stage"], snapshot.values["done"]
+        if not 0 <= stage < len(self.lengths) or not 0 <= done <= self.lengths[stage]:
+            raise ValueError(f"it is at sweep {done} of stage {stage}")
+        self.stage, self.done = stage, done
+        if stage == 0 and self.sampler == "collapsed" and not self.problem.native:
+            self._start_origin()
+        elif 0 < stage and not self._keeping:
+            self.trail = np.empty((self.lengths[stage], len(self.walk.theta)))
+        fill_arrays(self._list_arrays(done), snapshot.arrays)
+        self.rng.bit_generator.state = snapshot.values["generator"]
+        row = 0
+        for block in blocks:
+            row = paste_draws(self.draws, row, block)
+        if row != self.drawn:
+            raise ValueError(f"its draws are {row}, not {self.drawn}")
+
+    def lengthen(self, slots: np.ndarray) -> None:
+        """Ask for more draws; effects that were kept and are no longer wanted go."""
+        self.draws = lengthen(self.problem, self.draws, self.drawn, slots)
+        self.lengths[-1] = len(slots)
+
+    def _list_arrays(self, done: int) -> dict[str, np.ndarray]:
+        problem, state, walk = self.origin or (self.problem, self.state, self.walk)
+        found = list_state(problem, state) | dict(list_arrays("walk", walk))
+        if self.stage > 0 and not self._keeping:
+            found["trail"] = self.trail[:done]
+        return found | ({name: getattr(self.draws, name) for name in SUMS} if self._keeping else {})
 
 
 def place_walk(p: Problem, s: State, structures: Structures) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -403,6 +404,7 @@ class MixedPosterior:
         save_result(folder, partial(self._write, {**self.run, **run}, safe_text, xlsx))
 
     def _write(self, run: dict[str, Any], safe_text: bool, xlsx: bool, folder: Path) -> None:
+        began = time.perf_counter()
         tables: dict[str, pd.DataFrame] = {}
         terms = dict(run.get("effects", {}))
         for name, table in self.tables().items():
@@ -412,7 +414,7 @@ class MixedPosterior:
                 terms[f"{file}.csv"] = name.removeprefix(EFFECTS)
         columns = write_tables(folder, tables, safe_text, xlsx)
         write_groups(folder, self._groups)
-        write_record(folder, {**run, "effects": terms}, POSTERIOR, columns)
+        write_record(folder, {**run, "effects": terms}, POSTERIOR, columns, began=began)
 
 
 def load_posterior(folder: Path) -> MixedPosterior:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmtme.machine import describe_machine, find_versions
 from bmtme.results.folder import save_result
 from bmtme.results.record import write_record
 from bmtme.results.spreadsheets import check_tables, write_tables
@@ -72,8 +74,7 @@ def save_mixed(
 def _write(
     fit: MixedFit, run: dict[str, Any], safe_text: bool, xlsx: bool, more: Mapping[str, pd.DataFrame], folder: Path
 ) -> None:
-    from bmtme import __version__
-
+    began = time.perf_counter()
     tables: dict[str, Any] = {}
     names = {}
     for name, table in {**fit.tables(), **more}.items():
@@ -82,8 +83,8 @@ def _write(
         names[file] = name
     columns = write_tables(folder, tables, safe_text, xlsx)
     terms = {f"{file}.csv": name.removeprefix("blup-") for file, name in names.items() if name.startswith("blup-")}
-    facts = {**run, **fit.record(), "blups": terms, "versions": {"bmtme": __version__}}
-    write_record(folder, facts, KIND, columns)
+    facts = {**run, **fit.record(), "blups": terms, "versions": find_versions(), "machine": describe_machine()}
+    write_record(folder, facts, KIND, columns, began=began)
 
 
 def name_file(name: str, taken: dict[str, Any]) -> str:

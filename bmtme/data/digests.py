@@ -1,4 +1,4 @@
-"""Digests of what models learn from, by which cross-validations made apart are known to be of the same data."""
+"""Digests of what models learn from, by which runs made apart are known to be of the same data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from bmtme.data.covariances import take_covariances, take_traits
 from bmtme.data.order import sort_names, sort_trial
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
+
+
+def digest_data(trial: Trial, relationship: Relationship) -> dict[str, str]:
+    """All of them, for the record of a run."""
+    return {
+        "trial_digest": digest_trial(trial),
+        "effects_digest": digest_effects(trial),
+        "relationship_digest": digest_relationship(relationship),
+    }
 
 
 def digest_trial(trial: Trial) -> str:

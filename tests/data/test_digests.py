@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bmtme import EnvironmentMeans, NewLines, Relationship, Trial, cross_validate
-from bmtme.cv.digests import digest_relationship, digest_trial
+from bmtme.data.digests import digest_relationship, digest_trial
 
 
 def make_frame():

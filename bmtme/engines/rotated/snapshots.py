@@ -1,0 +1,112 @@
+"""The state of a chain as named arrays and plain values, from which it goes on bit for bit, and blocks of its draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bmtme.engines.rotated.draws import Draws, allocate_draws
+from bmtme.engines.rotated.problem import Problem
+from bmtme.engines.rotated.state import State
+
+#: Of the draws: sums over all of them, and what is kept of some; all others have a row for each draw.
+SUMS, KEPT = ("sum_beta", "sum_W", "sum_r"), ("W1", "W2", "r")
+ROWS = tuple(name for name in Draws._fields if name not in (*SUMS, *KEPT, "slot", "track"))
+
+
+class Snapshot(NamedTuple):
+    """Where a chain is.
+
+    Attributes
+    ----------
+    values : dict
+        ``stage``, ``done``: its place; ``generator``: state of its random numbers, as of numpy.
+    arrays : dict of arrays
+        Parameters, imputed values, adaptation, sums over the draws.
+    """
+
+    values: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def list_arrays(name: str, record: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a record, and of those in it, by name."""
+    for field in record._fields:
+        value = getattr(record, field)
+        if isinstance(value, np.ndarray):
+            yield f"{name}.{field}", value
+        elif hasattr(value, "_fields"):
+            yield from list_arrays(f"{name}.{field}", value)
+
+
+def list_state(p: Problem, s: State) -> dict[str, np.ndarray]:
+    """Those of a state, but for data of the problem that nothing moves."""
+    constant = {f"state.{name}" for name in ("fixed", "cell_mean", "within") if getattr(s, name) is getattr(p, name)}
+    return {name: values for name, values in list_arrays("state", s) if name not in constant}
+
+
+def fill_arrays(into: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
+    """Set arrays in place to those found by the same names.
+
+    Raises
+    ------
+    ValueError
+        If they are not of this chain.
+    """
+    if into.keys() != found.keys():
+        raise ValueError(f"it has {', '.join(sorted(into.keys() ^ found.keys()))} too many or too few")
+    for name, values in into.items():
+        if values.shape != found[name].shape or values.dtype != found[name].dtype:
+            raise ValueError(f"{name} is {found[name].dtype} {found[name].shape}, not {values.dtype} {values.shape}")
+        values[...] = found[name]
+
+
+def cut_draws(draws: Draws, first: int, last: int) -> dict[str, np.ndarray]:
+    """Draws first .. last - 1 as a block of their own, with the effects that are kept of them; views."""
+    slot = draws.slot[first:last]
+    places = slot[slot >= 0]
+    block = {name: getattr(draws, name)[first:last] for name in ROWS}
+    block |= {name: getattr(draws, name)[places[0] : places[-1] + 1] if len(places) else getattr(draws, name)[:0]
+              for name in KEPT}  # fmt: skip
+    return block | {"slot": np.where(slot >= 0, slot - (places[0] if len(places) else 0), -1)}
+
+
+def paste_draws(draws: Draws, first: int, block: dict[str, np.ndarray]) -> int:
+    """Write a block to the rows from `first` on; effects where both keep them. Returns the row after its last.
+
+    Raises
+    ------
+    ValueError
+        If it is no block of these draws, or lacks effects that are to be kept.
+    """
+    if block.keys() != {*ROWS, *KEPT, "slot"}:
+        raise ValueError("it is no block of draws")
+    slot = block["slot"]
+    last = first + len(slot)
+    if last > len(draws.slot):
+        raise ValueError(f"it goes on to draw {last} of {len(draws.slot)}")
+    fill_arrays({name: getattr(draws, name)[first:last] for name in ROWS}, {name: block[name] for name in ROWS})
+    wanted = draws.slot[first:last]
+    kept = wanted >= 0
+    if (slot[kept] < 0).any():
+        raise ValueError("it lacks effects that are to be kept")
+    for name in KEPT:
+        getattr(draws, name)[wanted[kept]] = block[name][slot[kept]]
+    return last
+
+
+def lengthen(p: Problem, draws: Draws, done: int, slots: np.ndarray) -> Draws:
+    """Room for len(slots) draws, of which the first `done` are there; effects are kept where `slots` says.
+
+    Raises
+    ------
+    ValueError
+        If effects are to be kept of a draw that were not.
+    """
+    longer = allocate_draws(p, len(slots), slots, draws.track)
+    paste_draws(longer, 0, cut_draws(draws, 0, done))
+    for name in SUMS:
+        getattr(longer, name)[:] = getattr(draws, name)
+    return longer

@@ -1,0 +1,418 @@
+"""A run's folder while it is under way: what was asked for, where its chains are, and the draws so far.
+
+All is in the folder ``checkpoint`` of the run: ``request``, ``goal`` (how many draws, where that has changed), and for
+each chain its state, ``chain-0``, and blocks of its draws, ``chain-0-0``, ``chain-0-1``, ...; of a cross-validation
+``outcome-...`` in place of the chains of what has ended. The state is written last and names its blocks, so that a
+process that is killed at any time leaves chains as they were some sweeps before. Which process works on it is told by a
+lock, which ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmtme.engines.rotated.chains import Chain
+from bmtme.engines.rotated.snapshots import Snapshot, cut_draws
+from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError, blame
+from bmtme.results.encoding import decode, encode
+from bmtme.results.folder import move_files, new_folder
+from bmtme.results.inputs import refuse_changed
+from bmtme.results.packing import read_pack, write_pack
+from bmtme.results.record import FINISHED, RECORD, UNFINISHED, read_kind, read_record, read_state, write_record
+from bmtme.results.storage import KIND
+
+FOLDER = "checkpoint"
+REQUEST, GOAL, CHAIN, BLOCK, OUTCOME, RESULT, LOCK = "request", "goal", "chain", "block", "outcome", "result", ".lock"
+#: Seconds between two checkpoints of a chain; more where writing takes more than this share of the time.
+EVERY, SHARE = 60.0, 0.05
+#: What a run of the shell tells of itself.
+SHELL = ("command", "inputs")
+#: Among these, the seconds that reading took.
+READ = "read"
+
+
+@dataclass
+class _Kept:
+    """What is on the disc of a chain."""
+
+    blocks: list[tuple[str, int, str]] = field(default_factory=list)  # file, draws, SHA-256
+    drawn: int = 0
+    place: tuple[int, int] = (0, -1)
+    before: float = 0.0  # seconds at work in other processes
+    began: float = field(default_factory=time.monotonic)
+    time: float = field(default_factory=time.monotonic)
+    took: float = 0.0
+
+
+class Checkpoint:
+    """The folder of a run that can be gone on with. Made by `begin` and `open`.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the run.
+    kind : str
+        What it is to hold, such as ``fit``.
+    request : dataclass
+        All that the numbers follow from.
+    about : dict
+        ``command``, ``inputs``, ``directory`` of a shell's run, and how its tables are written.
+    goal : int or None
+        Draws of each chain that are wanted, where that is not what was asked for at first.
+    extended : bool
+        Whether these are wanted as they are, and not until they suffice.
+    """
+
+    def __init__(self, folder: Path, kind: str, run: str, request: Any, about: dict[str, Any], every: float) -> None:
+        self.folder, self.kind, self.request, self.about = folder, kind, request, about
+        self.place, self.every = folder / FOLDER, every
+        self.goal: int | None = None
+        self.extended = False
+        self._run = run
+        self._kept: dict[str, _Kept] = {}
+        self._lock: int | None = _take_lock(self.place, folder)
+        #: Whether this process has begun the run.
+        self.fresh = False
+
+    @classmethod
+    def begin(
+        cls,
+        folder: Path,
+        kind: str,
+        request: Any,
+        record: Mapping[str, Any],
+        about: dict[str, Any] | None = None,
+        every: float = EVERY,
+    ) -> Checkpoint:
+        """Make the folder of a run: ``run.json``, which says that it is unfinished, and what was asked for.
+
+        Parameters
+        ----------
+        record : of the run, as far as it is known
+
+        Raises
+        ------
+        UsageError, MachineError
+        """
+        about = about or {}
+        arrays: dict[str, np.ndarray] = {}
+        run = uuid.uuid4().hex
+        values = {"run": run, "about": about, "every": every, "versions": record["versions"]}
+        values["request"] = encode(request, arrays, "the model, the data or the scheme")
+        with new_folder(folder) as draft:
+            (draft / FOLDER).mkdir()
+            write_pack(draft / FOLDER / REQUEST, REQUEST, values, arrays)
+            write_record(draft, dict(record), kind, {}, UNFINISHED)
+        made = cls(folder, kind, run, request, about, every)
+        made.fresh = True
+        return made
+
+    @classmethod
+    def open(cls, folder: Path) -> Checkpoint:
+        """Take up the run of a folder.
+
+        Raises
+        ------
+        UsageError
+            If another process is at work on it.
+        DataError
+            If there is none, or it is damaged, or an input has changed.
+
+        Warns
+        -----
+        UserWarning
+            If it was begun with other versions.
+        """
+        from bmtme.machine import RELEASES, find_versions
+
+        place = folder / FOLDER
+        kind = read_kind(folder)
+        if not kind:
+            raise DataError(f"{folder} holds no run: it has no {RECORD} that says so.")
+        if not (place / REQUEST).exists():
+            raise DataError(
+                f"{folder} cannot be gone on with: it has no {FOLDER}/{REQUEST}, which a run has that was begun with "
+                "'bmtme fit --out' or with checkpoint=."
+            )
+        values, arrays = read_pack(place / REQUEST, REQUEST)
+        refuse_changed(values["about"].get("inputs", {}), values["about"].get("directory", ""))
+        here = find_versions()
+        others = [f"{name} {old}" for name, old in values["versions"].items() if name in RELEASES and here[name] != old]
+        if others:
+            warnings.warn(
+                f"{folder} was begun with {', '.join(others)}, and other versions go on with it: the draws may differ "
+                "from those of a run that was never stopped.",
+                UserWarning,
+                stacklevel=3,
+            )
+        try:
+            request = decode(values["request"], arrays)
+        except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+            raise DataError(f"{place / REQUEST} cannot be read by this version of bmtme: {error}.") from error
+        made = cls(folder, kind, values["run"], request, values["about"], values["every"])
+        if (place / GOAL).exists():
+            goal, _ = made._read(GOAL, GOAL)
+            made.goal, made.extended = goal["draws"], goal["extended"]
+        return made
+
+    @property
+    def finished(self) -> bool:
+        """Whether the folder holds results."""
+        return read_state(self.folder) == FINISHED
+
+    def close(self) -> None:
+        """Let others work on it."""
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
+
+    def set_goal(self, draws: int, extended: bool = False) -> None:
+        """Have so many draws of each chain wanted.
+
+        Raises
+        ------
+        MachineError
+        """
+        self._write(GOAL, GOAL, {"draws": draws, "extended": extended}, {})
+        self.goal, self.extended = draws, extended
+
+    # --- chains ---------------------------------------------------------------------------------------------------
+
+    def keep(self, key: str, chain: Chain, last: bool = True) -> None:
+        """Write where a chain is and what it has drawn since, if it is time, or the last time.
+
+        Raises
+        ------
+        MachineError
+        """
+        kept = self._kept.setdefault(key, _Kept())
+        began, place = time.monotonic(), (chain.stage, chain.done)
+        if place == kept.place or (not last and began - kept.time < max(self.every, kept.took / SHARE)):
+            return
+        if chain.drawn > kept.drawn:
+            name = f"{CHAIN}-{key}-{len(kept.blocks)}"
+            digest = self._write(name, BLOCK, {}, cut_draws(chain.draws, kept.drawn, chain.drawn))
+            kept.blocks.append((name, chain.drawn - kept.drawn, digest))
+            kept.drawn = chain.drawn
+        values, arrays = chain.take()
+        spent = kept.before + began - kept.began
+        self._write(f"{CHAIN}-{key}", CHAIN, {**values, "blocks": kept.blocks, "seconds": spent}, arrays)
+        kept.place, kept.time = place, time.monotonic()
+        kept.took = kept.time - began
+
+    def restore(self, key: str, chain: Chain) -> bool:
+        """Put a chain where it was kept; False where it was not.
+
+        Raises
+        ------
+        DataError
+        """
+        name = f"{CHAIN}-{key}"
+        if not (self.place / name).exists():
+            return False
+        values, arrays = self._read(name, CHAIN)
+        blocks = [(str(file), int(draws), str(digest)) for file, draws, digest in values.pop("blocks")]
+        try:
+            chain.restore(Snapshot(values, arrays), self._read_blocks(blocks))
+        except ValueError as error:
+            raise DataError(
+                f"{self.place / name} is of another run: {error}. Take it from a copy, or start the run anew in "
+                "another folder."
+            ) from error
+        self._kept[key] = _Kept(blocks, chain.drawn, (chain.stage, chain.done), float(values["seconds"]))
+        return True
+
+    def sum_before(self) -> float:
+        """Seconds that the chains were at work in other processes."""
+        return sum(kept.before for kept in self._kept.values())
+
+    def _read_blocks(self, blocks: list[tuple[str, int, str]]) -> Iterator[dict[str, np.ndarray]]:
+        for name, _, digest in blocks:
+            yield self._read(name, BLOCK, digest)[1]
+
+    def forget(self, key: str) -> None:
+        """Remove what is kept of a chain, its state first."""
+        for name in (f"{CHAIN}-{key}", *(name for name, _, _ in self._kept.pop(key, _Kept()).blocks)):
+            with contextlib.suppress(OSError):
+                (self.place / name).unlink(missing_ok=True)
+
+    # --- what has ended -------------------------------------------------------------------------------------------
+
+    def keep_outcome(self, key: str, outcome: Any) -> None:
+        """Write what came out.
+
+        Raises
+        ------
+        MachineError
+        """
+        arrays: dict[str, np.ndarray] = {}
+        self._write(f"{OUTCOME}-{key}", OUTCOME, {"outcome": encode(outcome, arrays)}, arrays)
+
+    def restore_outcome(self, key: str) -> Any | None:
+        """What came out, or None.
+
+        Raises
+        ------
+        DataError
+        """
+        name = f"{OUTCOME}-{key}"
+        if not (self.place / name).exists():
+            return None
+        values, arrays = self._read(name, OUTCOME)
+        return decode(values["outcome"], arrays)
+
+    def tell(self, run: dict[str, Any]) -> None:
+        """Add to the record of a run what the shell tells of it."""
+        run |= {name: self.about[name] for name in SHELL if name in self.about}
+        if READ in self.about:
+            run["seconds"] = {READ: self.about[READ], **run["seconds"]}
+
+    def finish(self, write: Callable[[Path], None], forget: bool = False) -> None:
+        """Let `write` fill the folder: files take their places once all are there.
+
+        Between the first file and the last the folder says that it is unfinished, and `open` goes on from there.
+
+        forget : whether the checkpoint goes; otherwise it stays, so that more draws can be asked for
+
+        Raises
+        ------
+        MachineError
+        """
+        draft = self.place / RESULT
+        try:
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            write(draft)
+            if self.finished:
+                with new_part(self.folder) as part:
+                    write_record(part, {}, self.kind, {}, UNFINISHED)
+                    (part / RECORD).replace(self.folder / RECORD)
+            move_files(draft, self.folder)
+            draft.rmdir()
+            if forget:
+                shutil.rmtree(self.place, ignore_errors=True)
+        except OSError as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            reason = error.strerror or " ".join(str(error).split())
+            raise self._blame(f"cannot write the results to {self.folder}: {reason}") from error
+
+    def discard(self) -> None:
+        """Remove the folder of a run that cannot be finished and has no results."""
+        if not self.finished:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    def _write(self, name: str, kind: str, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+        try:
+            return write_pack(self.place / name, kind, {**values, "run": self._run}, arrays)
+        except MachineError as error:
+            raise self._blame(str(error).rstrip(".")) from error
+
+    def _read(self, name: str, kind: str, expected: str | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        values, arrays = read_pack(self.place / name, kind, expected)
+        if values.pop("run", None) != self._run:
+            raise DataError(
+                f"{self.place / name} is of another run. Take it from a copy, or start the run anew in another folder."
+            )
+        return values, arrays
+
+    def _blame(self, what: str) -> BmtmeError:
+        return MachineError(
+            f"{what}. What was drawn up to the last checkpoint is kept: free some space, or make the folder writable, "
+            f"and 'bmtme resume {self.folder}' goes on."
+        )
+
+
+@contextlib.contextmanager
+def keep_checkpoint(
+    begin: Callable[[dict[str, Any]], Checkpoint] | None, record: dict[str, Any]
+) -> Iterator[Checkpoint | None]:
+    """The checkpoint of a run, while it is at work; that of one that could not but fail again goes."""
+    if begin is None:
+        yield None
+        return
+    checkpoint = begin(record)
+    try:
+        yield checkpoint
+    except BmtmeError as error:
+        if isinstance(error, NumericalError) or (checkpoint.fresh and not isinstance(error, MachineError)):
+            checkpoint.discard()
+        raise
+    finally:
+        checkpoint.close()
+
+
+def find_goal(folder: Path) -> int | None:
+    """Draws of each chain that are wanted of a run, where that is not what was asked for at first.
+
+    Raises
+    ------
+    DataError
+    """
+    path = folder / FOLDER / GOAL
+    return int(read_pack(path, GOAL)[0]["draws"]) if path.exists() else None
+
+
+def count_draws(folder: Path) -> int:
+    """Draws of each chain of a finished fit.
+
+    Raises
+    ------
+    DataError
+    """
+    return int(read_record(folder, KIND)[0]["settings"]["draws"])
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has come to its end, and is not on the way to more draws.
+
+    Raises
+    ------
+    DataError
+    """
+    if read_state(folder) != FINISHED:
+        return False
+    goal = find_goal(folder) if read_kind(folder) == KIND else None
+    return goal is None or goal <= count_draws(folder)
+
+
+@contextlib.contextmanager
+def new_part(folder: Path) -> Iterator[Path]:
+    """A folder for files that are about to take their place."""
+    part = folder / FOLDER / "part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _take_lock(place: Path, folder: Path) -> int:
+    try:
+        lock = os.open(place / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise blame(error)(f"the run in {folder} cannot be gone on with: {error.strerror}.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UsageError(
+            f"another process is at work on the run in {folder}: wait for its end, or end it first."
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    return lock

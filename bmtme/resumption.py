@@ -1,0 +1,120 @@
+"""Runs that are gone on with: those that were stopped, and finished ones that are asked for more draws."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bmtme.arguments import file_path, whole_number
+from bmtme.errors import DataError, UsageError
+from bmtme.pipeline import compute
+from bmtme.request import Request
+from bmtme.results.checkpoint import Checkpoint, count_draws, is_finished
+from bmtme.results.fit import Fit, load
+from bmtme.results.storage import KIND
+
+if TYPE_CHECKING:
+    from bmtme.cv.result import CrossValidation
+
+
+def resume(
+    folder: str | os.PathLike[str], *, cores: int | None = None, progress: bool | None = None
+) -> Fit | CrossValidation:
+    """Go on with a run that was stopped, from its last checkpoint.
+
+    Parameters
+    ----------
+    folder : str or path
+        As given to ``checkpoint=`` or to ``--out``.
+    cores, progress
+        As of `bmtme.fit`; of a cross-validation, `cores` are its `workers`.
+
+    Returns
+    -------
+    Fit or CrossValidation
+        With the numbers of a run that was never stopped, to the last digit, and written to the folder. Of a run that is
+        finished, what is there.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no such run, a file of it is damaged or of another run, or an input has changed since.
+    UsageError
+        If another process is at work on it.
+    MachineError
+        If it cannot be written; it can be gone on with then, too.
+
+    Warns
+    -----
+    UserWarning
+        As the run itself, and if it was begun with other versions of bmtme or its libraries.
+    """
+    path = Path(file_path(folder, "folder"))
+    if is_finished(path):
+        return load(path)  # type: ignore[return-value]  # of a mixed model, which nothing can stop, too
+    return go_on(Checkpoint.open(path), cores, progress)
+
+
+def extend(folder: str | os.PathLike[str], *, more: int, cores: int | None = None, progress: bool | None = None) -> Fit:
+    """Go on with a finished fit for more draws of each chain.
+
+    Parameters
+    ----------
+    folder : str or path
+        Of a fit that was made with ``checkpoint=`` or by ``bmtme fit``.
+    more : int
+        Draws of each chain beyond those that there are.
+    cores, progress
+        As of `bmtme.fit`.
+
+    Returns
+    -------
+    Fit
+        With the numbers of a fit that was asked for so many draws at first, to the last digit. It takes the place of
+        the other one in the folder once it is complete; `resume` goes on with one that was stopped on the way.
+
+    Raises
+    ------
+    DataError, UsageError, MachineError
+        As of `resume`; and a UsageError if the fit is not finished, or on the way to another length.
+    """
+    checkpoint = open_longer(Path(file_path(folder, "folder")), whole_number(more, "more", 1))
+    result = go_on(checkpoint, cores, progress)
+    assert isinstance(result, Fit)
+    return result
+
+
+def open_longer(path: Path, more: int) -> Checkpoint:
+    """Take up a finished fit for more draws of each chain; raises as `extend`."""
+    wanted = count_draws(path) + more
+    checkpoint = Checkpoint.open(path)
+    try:
+        if checkpoint.kind != KIND:
+            raise UsageError(f"{path} holds a {checkpoint.kind}: only a fit can be extended.")
+        if not is_finished(path) and checkpoint.goal != wanted:
+            raise UsageError(
+                f"the fit in {path} is on the way to {checkpoint.goal} draws of each chain: 'bmtme resume {path}' goes "
+                "on, and it can be extended further then."
+            )
+        checkpoint.set_goal(wanted, extended=True)
+    except BaseException:
+        checkpoint.close()
+        raise
+    return checkpoint
+
+
+def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> Fit | CrossValidation:
+    """What a checkpoint was begun for."""
+    request = checkpoint.request
+    try:
+        if isinstance(request, Request):
+            return compute(request.take_up(checkpoint), cores, progress, lambda record: checkpoint)
+        from bmtme.cv.request import CVRequest
+        from bmtme.cv.run import compare_models
+
+        if isinstance(request, CVRequest):
+            return compare_models(request, cores, progress, lambda record: checkpoint)
+    finally:
+        checkpoint.close()
+    raise DataError(f"{checkpoint.folder} was begun for a {type(request).__name__}, which is nothing to go on with.")

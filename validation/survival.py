@@ -1,0 +1,260 @@
+"""Do runs that are killed, interrupted, or run out of disk come out as those that never were?
+
+Commands of the shell in processes of their own, at a small size, with a checkpoint every twentieth of a second: `fit`,
+`extend` and `cv`, killed (SIGKILL) again and again at random moments, a third of them while a file is written,
+and gone on with by `resume`; the same with Ctrl-C (SIGINT), which has to end within two seconds, and on a disk of a few
+megabytes that fills and is emptied. Draws, summaries, predictions and scores have to be those of a run that was left
+alone, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from validation.registry import Options, Row, make_table, register, write_tables
+
+#: Seconds between checkpoints; a process that has not done its work by then hangs.
+EVERY, LONGEST = 0.05, 600.0
+#: Seconds that an interruption may take.
+PROMPT = 2.0
+TRIAL = ["--line", "line", "--env", "env", "--traits", "T1,T2"]
+FIT = [*TRIAL, "--draws", "4000", "--tune", "4000", "--chains", "2", "--seed", "3", "--residual", "by-env"]
+CV = [
+    *TRIAL, "--scheme", "new-lines", "--folds", "3", "--draws", "800", "--tune", "500", "--model", "unstructured",
+    "--model", "single", "--model", "mean",
+]  # fmt: skip
+MORE = 4000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command of which the run is stopped.
+
+    Attributes
+    ----------
+    begin : words of the command that begins it
+    prepare : makes the folder before, as a fit that is extended
+    """
+
+    name: str
+    begin: Sequence[str]
+    prepare: Callable[[Path], None] | None = None
+
+
+def run_bmtme(words: Sequence[str], folder: Path) -> subprocess.Popen[str]:
+    """Start a command in a folder."""
+    command = [sys.executable, "-m", "bmtme", *words]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(words: Sequence[str], folder: Path) -> None:
+    """Run a command to its end."""
+    process = run_bmtme(words, folder)
+    _, said = process.communicate(timeout=LONGEST)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)}: {said}")
+
+
+def list_jobs(folder: Path) -> list[Job]:
+    """The commands, and the data that they read."""
+    finish(["simulate", "--out", "sim", "--lines", "24", "--envs", "3", "--traits", "2", "--missing", "0.2"], folder)
+    data = ["sim/phenotypes.csv", "--relationship", "sim/relationship.csv"]
+    every = ["--checkpoint-every", str(EVERY)]
+    fit = ["fit", *data, *FIT, *every, "--out", "run"]
+
+    def make_fit(place: Path) -> None:
+        finish(fit, place)
+
+    return [
+        Job("fit", fit),
+        Job("extend", ["extend", "run", "--more", str(MORE)], make_fit),
+        Job("cv", ["cv", *data, *CV, *every, "--out", "run"]),
+    ]
+
+
+def take_result(folder: Path) -> dict[str, bytes]:
+    """All numbers of a finished run: draws, and tables as they are; the times are its own."""
+    import xarray
+
+    found = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+    if (folder / "idata.nc").exists():
+        with xarray.open_datatree(folder / "idata.nc", engine="h5netcdf") as tree:
+            for node in tree.leaves:
+                found |= {f"{node.path}/{name}": values.to_numpy().tobytes() for name, values in node.data_vars.items()}
+    found["settings"] = json.dumps(json.loads((folder / "run.json").read_text())["settings"]).encode()
+    return found
+
+
+def say_stage(run: Path) -> str:
+    """Where the first chain was, by its file."""
+    try:
+        head = (run / "checkpoint" / "chain-0").read_bytes().split(b"\n")[1]
+        stage = json.loads(head)["values"]["stage"]
+    except (OSError, IndexError, ValueError):
+        return "before a checkpoint"
+    return "sampling" if stage == 4 else "warm-up"
+
+
+def wait_for_work(process: subprocess.Popen[str], run: Path, writing: bool, delay: float) -> str:
+    """Wait until a moment of the work; returns which it is, empty where the process had ended before."""
+    place = run / "checkpoint"
+    touched = place.stat().st_mtime_ns if place.exists() else 0
+    while process.poll() is None and not (place.exists() and place.stat().st_mtime_ns > touched):
+        time.sleep(0.002)
+    ends = time.monotonic() + delay
+    while process.poll() is None and time.monotonic() < ends:
+        time.sleep(0.002)
+    if not writing:
+        return "" if process.poll() is not None else say_stage(run)
+    while process.poll() is None:
+        if any(place.glob("*.part")) or (place / "result").exists():
+            return "during a write"
+    return ""
+
+
+def stop_again_and_again(
+    job: Job, folder: Path, times: int, number: signal.Signals, rng: np.random.Generator
+) -> tuple[Counter[str], list[float], bool]:
+    """Begin the run as often as needed, and stop it so many times.
+
+    Returns
+    -------
+    moments, seconds from each signal to the end of the process, and whether all results are those of `expect`
+    """
+    moments: Counter[str] = Counter()
+    took: list[float] = []
+    same = True
+    run = folder / "run"
+    expected = make_expected(job, folder)
+    base = folder / "base"
+    while sum(moments.values()) < times:
+        shutil.rmtree(run, ignore_errors=True)
+        if base.exists():
+            shutil.copytree(base, run)
+        words: Sequence[str] = job.begin
+        while True:
+            process = run_bmtme(words, folder)
+            moment = ""
+            if sum(moments.values()) < times:
+                delay = rng.uniform(0.0, 2.5)
+                moment = wait_for_work(process, run, rng.random() < 1 / 3 and number == signal.SIGKILL, delay)
+            began = time.monotonic()
+            if moment:
+                process.send_signal(number)
+            _, said = process.communicate(timeout=LONGEST)
+            if process.returncode == 0:
+                break
+            if process.returncode not in (-signal.SIGKILL, 130):
+                raise RuntimeError(f"{' '.join(words)} ended by {process.returncode}: {said}")
+            if number == signal.SIGINT and "bmtme resume" not in said:
+                raise RuntimeError(f"{' '.join(words)} did not say how to go on: {said}")
+            moments[moment] += 1
+            took.append(time.monotonic() - began)
+            # Killed before the folder was there, the command begins anew; an extension, before its goal was.
+            begun = run.exists() and (job.name != "extend" or (run / "checkpoint" / "goal").exists())
+            words = ["resume", "run"] if begun else job.begin
+        same = same and take_result(run) == expected
+    return moments, took, same
+
+
+def make_expected(job: Job, folder: Path) -> dict[str, bytes]:
+    """The results of a run that is left alone; of an extension, of a fit of that length. Keeps its base."""
+    run, base = folder / "run", folder / "base"
+    shutil.rmtree(base, ignore_errors=True)
+    shutil.rmtree(run, ignore_errors=True)
+    if job.prepare is None:
+        finish(job.begin, folder)
+        return take_result(run)
+    job.prepare(folder)
+    run.rename(base)
+    longer = ["fit", "sim/phenotypes.csv", "--relationship", "sim/relationship.csv", *FIT, "--out", "run"]
+    longer[longer.index("--draws") + 1] = str(4000 + MORE)
+    finish(longer, folder)
+    found = take_result(run)
+    shutil.rmtree(run)
+    return found
+
+
+def fill_disk(job: Job, folder: Path, size: int) -> tuple[bool | None, str]:
+    """Run on a disk of so many bytes, empty it when it is full, and go on; None where no such disk can be made."""
+    expected = make_expected(job, folder)
+    disk = folder / "disk"
+    disk.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], capture_output=True).returncode:
+        return None, "no tmpfs can be mounted here"
+    run, ballast = disk / "run", disk / "ballast"
+    try:
+        if (folder / "base").exists():
+            shutil.copytree(folder / "base", run)
+        full, words = 0, [*job.begin]
+        words[words.index("run")] = "disk/run"
+        while True:
+            process = run_bmtme(words, folder)
+            if full < 3:  # something else fills the disk while it runs, but for a little
+                wait_for_work(process, run, False, 0.3 + full)
+                left = shutil.disk_usage(disk).free
+                ballast.write_bytes(bytes(max(left - 150_000, 0)))
+            _, said = process.communicate(timeout=LONGEST)
+            if process.returncode == 0:
+                break
+            if process.returncode != 1 or "No space left" not in said or said.count("error:") != 1:
+                return False, f"status {process.returncode}: {said[-200:]}"
+            full += 1
+            ballast.unlink(missing_ok=True)
+            begun = run.exists() and (job.name != "extend" or (run / "checkpoint" / "goal").exists())
+            words = ["resume", "disk/run"] if begun else words
+        return take_result(run) == expected and full > 0, f"full {full} times"
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def check(options: Options, times: int, interrupts: int, disks: bool) -> tuple[list[Row], list[list[str]]]:
+    """Rows, and a table of the moments."""
+    rng = np.random.default_rng(options.seed)
+    rows, table = [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for job in list_jobs(folder):
+            for number, count, what in (
+                (signal.SIGKILL, times, "SIGKILL"), (signal.SIGINT, interrupts, "Ctrl-C"),
+            ):  # fmt: skip
+                moments, took, same = stop_again_and_again(job, folder, count, number, rng)
+                prompt = number == signal.SIGKILL or max(took) < PROMPT
+                figure = "the same, byte for byte" if same else "DIFFERENT"
+                figure += "" if number == signal.SIGKILL else f", ended within {max(took):.1f} s"
+                rows.append(Row(f"{job.name}, {what}", f"{count} times", "results", figure, same and prompt))
+                told = ", ".join(f"{moment} {n}" for moment, n in sorted(moments.items()))
+                table.append([job.name, what, told, f"{max(took):.2f}"])
+            if disks:
+                ok, told = fill_disk(job, folder, 60_000_000)
+                rows.append(Row(f"{job.name}, full disk", "once", "results", told, ok))
+    return rows, table
+
+
+def check_quickly(options: Options) -> list[Row]:
+    """A few of each."""
+    return check(options, 3, 1, False)[0]
+
+
+def check_fully(options: Options) -> list[Row]:
+    """Twenty of each, and full disks."""
+    began = time.monotonic()
+    rows, table = check(options, 20, 6, True)
+    moments = make_table(["run", "stopped by", "moments", "longest end, s"], table)
+    write_tables(options, "survival", rows, {"When they were stopped": moments}, time.monotonic() - began)
+    return rows
+
+
+register("survival", check_quickly, check_fully)
