@@ -49,7 +49,7 @@ def data_file(data_folder: Path) -> Callable[[str], Path]:
 @pytest.fixture(autouse=True)
 def no_word_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which test is the first to sample on a new machine, and says so, must not matter to what tests read."""
-    monkeypatch.setattr("bmtme.pipeline.is_compiled", lambda sampler: True)
+    monkeypatch.setattr("bmtme.running.is_compiled", lambda sampler: True)
     # Nor that it takes more than a minute, or a cross-validation seems to take so long for it.
     monkeypatch.setattr("bmtme.progress.LOG_EVERY", 3600.0)
     monkeypatch.setattr("bmtme.cv.tasks.LONG", 3600.0)

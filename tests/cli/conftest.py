@@ -51,9 +51,9 @@ def fit_words(trial_folder: Path) -> list[str]:
 
 @pytest.fixture
 def replaced_fit(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
-    """Put another function in place of the sampling."""
+    """Put another function in place of `bmtme.pipeline.compute`."""
 
     def replace(function: Callable[..., Any]) -> None:
-        monkeypatch.setattr("bmtme.pipeline.fit", function)
+        monkeypatch.setattr("bmtme.pipeline.compute", function)
 
     return replace

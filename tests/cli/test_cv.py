@@ -61,14 +61,13 @@ def test_cv_with_failures_writes_the_rest(
 ) -> None:
     import bmtme.cv.run
 
-    original = bmtme.cv.run.cross_validate
+    original = bmtme.cv.run.describe_failures
 
-    def lose_one(*given: Any, **named: Any) -> Any:
-        result = original(*given, **named)
-        result.failures.append(("unstructured", "2", "sweep 7: R_e is not positive definite."))
-        return result
+    def lose_one(failures: list[tuple[str, str, str]], *given: Any) -> Any:
+        failures.append(("unstructured", "2", "sweep 7: R_e is not positive definite."))
+        return original(failures, *given)
 
-    monkeypatch.setattr("bmtme.cv.run.cross_validate", lose_one)
+    monkeypatch.setattr("bmtme.cv.run.describe_failures", lose_one)
     words = ["cv", *fit_words[1:], *SMALL, "--partitions", "1", "--test-fraction", "0.3"]
     code, _, complained = run(*words, "--out", tmp_path / "run")
     assert code == 5

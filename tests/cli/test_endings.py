@@ -96,7 +96,7 @@ def test_interruption_leaves_nothing(
     code, said, complained = run(*fit_words, "--draws", "4", "--tune", "2", "--chains", "1", "--out", tmp_path / "run")
     assert (code, said) == (status, "")
     assert complained.splitlines()[-1] == "bmtme: interrupted; nothing was written"
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []  # what begins is a whole folder, too
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -186,8 +186,11 @@ def test_sigterm_ends_a_process_that_samples(fit_words: list[str], tmp_path: Pat
         process.send_signal(signal.SIGTERM)
         said, complained = process.communicate(timeout=300)
     assert (process.returncode, said) == (143, "")
-    assert complained.splitlines()[-1] == "bmtme: interrupted; nothing was written"
-    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+    assert complained.splitlines()[-1] == (
+        "bmtme: interrupted; what was drawn up to the last checkpoint is kept: 'bmtme resume "
+        f"{tmp_path / 'run'}' goes on"
+    )
+    assert [path.name for path in (tmp_path / "run").glob("*.*")] == ["run.json"]
 
 
 def test_letters_that_a_terminal_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def fails_where(wanted, message="sweep 3: R_e is not positive definite."):
     """A chain that fails where its stream's key is wanted."""
 
     class Failing(Chain):
-        def __init__(self, problem, sampler, tune, slots, track, seed, start, structures):
-            super().__init__(problem, sampler, tune, slots, track, seed, start, structures)
+        def __init__(self, problem, sampler, tune, slots, track, seed, *others):
+            super().__init__(problem, sampler, tune, slots, track, seed, *others)
             self.key = seed.spawn_key
 
         def advance(self, report, stop):
@@ -155,12 +155,12 @@ def test_streams_are_told_by_model_partition_and_chain(data, monkeypatch):
     keys = []
 
     class Listening(Chain):
-        def __init__(self, problem, sampler, tune, slots, track, seed, start, structures):
-            super().__init__(problem, sampler, tune, slots, track, seed, start, structures)
+        def __init__(self, problem, sampler, tune, slots, track, seed, *others):
+            super().__init__(problem, sampler, tune, slots, track, seed, *others)
             keys.append((seed.entropy, seed.spawn_key))
 
     monkeypatch.setattr(bmtme.cv.tasks, "Chain", Listening)
-    monkeypatch.setattr(bmtme.pipeline, "rehearse", lambda *_: None)
+    monkeypatch.setattr("bmtme.running.rehearse", lambda *_: None)
     cross_validate(*data, MODELS, CV1(2, 0.2), workers=1, **SHORT)
     assert set(keys) == {(5, (1, m, k, c)) for m in range(2) for k in range(2) for c in range(2)}
     assert len(keys) == 8
@@ -482,7 +482,7 @@ def test_a_short_run_is_told_once_it_is_to_be_sampled(data):
 
 def test_errors_of_the_data_come_before_the_sampling(data, monkeypatch):
     trial, relationship = data
-    monkeypatch.setattr(bmtme.pipeline, "rehearse", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr("bmtme.running.rehearse", lambda *_: pytest.fail("sampled"))
     with pytest.raises(UsageError, match="expected a Trial"):
         cross_validate(trial.to_frame(), relationship, **SHORT)
     # A trait that is constant in the training part of one partition only.

@@ -88,31 +88,32 @@ def test_the_shell_on_a_full_disc(words, tmp_path, monkeypatch, capsys):
         full_below(patch, disc)
         assert main([*words, "--out", str(disc / "run")]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith(f"bmtme: error: cannot write the output folder {disc / 'run'}: No space left on device.")
-    assert len(bmtme.load(kept_in(error)).predictions()) == 8 * 2 * 2
+    assert error.startswith(f"bmtme: error: cannot write the results to {disc / 'run'}: No space left on device.")
+    assert f"'bmtme resume {disc / 'run'}' goes on" in error
+    assert main(["resume", str(disc / "run")]) == 0
+    assert len(bmtme.load(disc / "run").predictions()) == 8 * 2 * 2
 
 
 def test_a_folder_that_was_taken_during_the_run(words, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
-    before = bmtme.pipeline.fit
+    before = bmtme.pipeline.compute
 
     def slow(*arguments, **keywords):
         out.mkdir()
         (out / "of_another.txt").write_text("")
         return before(*arguments, **keywords)
 
-    monkeypatch.setattr(bmtme.pipeline, "fit", slow)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(bmtme.pipeline, "compute", slow)
+    monkeypatch.setattr("bmtme.pipeline.run", lambda *arguments, **keywords: pytest.fail("sampled"))
     assert main([*words, "--out", str(out)]) == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert "is not empty (it holds 'of_another.txt')" in error
-    assert bmtme.load(kept_in(error)).run["command"] == ["bmtme", *words, "--out", str(out)]
+    assert "is not empty (it holds 'of_another.txt')" in capsys.readouterr().err.splitlines()[-1]
+    assert contents(out) == ["of_another.txt"]
 
 
 def test_space_is_looked_for_before_sampling(words, tmp_path, monkeypatch, capsys):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    monkeypatch.setattr(bmtme.pipeline, "fit", lambda *arguments, **keywords: pytest.fail("sampled"))
+    monkeypatch.setattr(bmtme.pipeline, "compute", lambda *arguments, **keywords: pytest.fail("sampled"))
     assert main([*words, "--out", str(tmp_path / "new" / "run")]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert f"the output folder {tmp_path / 'new' / 'run'} would take about" in error
@@ -129,7 +130,8 @@ def test_what_is_estimated_is_what_is_written(words, tmp_path, monkeypatch):
     for keep in ("all", "thin", "none"):
         out = tmp_path / keep
         assert main([*words, "--draws", "6000", "--keep-effects", keep, "--out", str(out)]) == 0
-        sizes.append((out / "idata.nc").stat().st_size)
+        files = [out / "idata.nc", *(out / "checkpoint").glob("chain-*")]
+        sizes.append(sum(file.stat().st_size for file in files))
     for estimated, written in zip(sizes[::2], sizes[1::2], strict=True):
         assert 0.5 * written < estimated < written, sizes
 

@@ -269,7 +269,7 @@ def test_many_effects_are_thinned_and_very_many_with_a_warning(monkeypatch):
     assert "mean, SD and at most 500 draws are kept" in " ".join(
         describe_fit(result.summary(), result.run, trial_of(frame)).split()
     )
-    monkeypatch.setattr("bmtme.pipeline.VERY_LARGE", 1000)
+    monkeypatch.setattr("bmtme.running.VERY_LARGE", 1000)
     with pytest.warns(UserWarning, match="keep_effects='thin'"):
         result = fit(trial_of(frame), relationship, draws=20, tune=10, chains=2)
     assert result.run["settings"]["keep_effects"] == "thin"

@@ -283,7 +283,7 @@ def test_a_log_gets_a_line_a_minute(monkeypatch, show, lines):
 @pytest.mark.parametrize(("progress", "said"), [(None, 1), (False, 0), (True, 1)])
 def test_compilation_is_announced_in_a_log_too(data, monkeypatch, capsys, progress, said):
     """Where stderr is no terminal, nothing else would tell why nothing happens for a minute or two."""
-    monkeypatch.setattr("bmtme.pipeline.is_compiled", lambda sampler: False)
+    monkeypatch.setattr("bmtme.running.is_compiled", lambda sampler: False)
     with pytest.warns(UserWarning, match="a short run"):
         fit(*data, draws=10, tune=5, chains=1, progress=progress)
     err = capsys.readouterr().err
