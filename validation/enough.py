@@ -1,7 +1,7 @@
 """Does draws="auto" end where draws suffice, at what cost, and does its number give the same draws again?
 
-Four chains of real trials (`BMTME_DATA`), and of a simulated one, until R-hat is at most 1.01 and there are 400 effective
-draws of every row of the summary, or for ten minutes.
+Four chains of real trials (`BMTME_DATA`), and of a simulated one, until R-hat is at most 1.01 and there are 400
+effective draws of every row of the summary, or for ten minutes.
 """
 
 from __future__ import annotations
