@@ -26,6 +26,7 @@ from bmtme.results.folder import save_result
 from bmtme.results.frames import ComparisonTable, ScoreTable
 from bmtme.results.quantities import list_hidden
 from bmtme.results.record import read_record, write_record
+from bmtme.results.reported import Reported
 from bmtme.results.scores import list_overall, list_scores, outline_comparison
 from bmtme.results.spreadsheets import check_tables, write_tables
 from bmtme.results.storage import read_table
@@ -40,7 +41,7 @@ MADE = {"scores": list_scores, "overall": list_overall}
 
 @document(predictions=list_hidden(), heritability=HERITABILITY, scores=list_scores(), overall=list_overall())
 @dataclass(eq=False, repr=False)
-class CrossValidation:
+class CrossValidation(Reported):
     """Result of `bmtme.cross_validate`.
 
     Attributes

@@ -50,8 +50,25 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     width : int
         Columns of the terminal.
     """
-    data, settings = run["data"], run["settings"]
+    data = run["data"]
     envs, traits = trial.envs, trial.traits
+    facts = list_fit_facts(run, trial)
+    facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
+    record = name_record(data, trial)
+    parts, others = [label_facts(facts, width)], list[str]()
+    for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.title}.values():
+        rows, columns = lay_out_rows(quantity, envs, traits)
+        if any(name in summary.index for _, row in rows for name in row):
+            text = _tabulate(quantity.title.format(record=record), summary, rows, columns, width)
+            (parts if "env" in quantity.dims else others).append(text)
+    for text in list_remarks(summary, envs, traits):
+        parts[-1] += "\n" + textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ")
+    return "\n\n".join([*parts, *others])
+
+
+def list_fit_facts(run: dict[str, Any], trial: Trial) -> list[tuple[str, str]]:
+    """The data of a fit, what else has effects, the model and its chains; as (label, text)."""
+    data, settings = run["data"], run["settings"]
     single = settings["model"].get("baseline") == SINGLE
     facts = list_data_facts(data, trial, "environments" if single else "environments and traits")
     new = data["lines_predicted"] - data["lines"]
@@ -63,20 +80,13 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
         facts.append(("predicted", f"also {count_noun(new, 'line')} of the relationship without records"))
     facts += [*list_replicate_facts(data.get("rep_effects"), trial), *list_block_facts(data.get("blocks"))]
     facts += list_covariate_facts(data.get("covariates"))
-    facts += list_sampling_facts("model", f"{name_model(settings['model'])},", run)
-    facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
-    # A single value of a line may be a plot, or a mean of several.
+    return facts + list_sampling_facts("model", f"{name_model(settings['model'])},", run)
+
+
+def name_record(data: dict[str, Any], trial: Trial) -> str:
+    """Of what a heritability is: a single value of a line may be a plot, or a mean of several."""
     record = "plot" if (trial.plots() > 1).any() else "record"
-    record = "value without error" if data.get("standard_errors") else record
-    parts, others = [label_facts(facts, width)], list[str]()
-    for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.title}.values():
-        rows, columns = lay_out_rows(quantity, envs, traits)
-        if any(name in summary.index for _, row in rows for name in row):
-            text = _tabulate(quantity.title.format(record=record), summary, rows, columns, width)
-            (parts if "env" in quantity.dims else others).append(text)
-    for text in list_remarks(summary, envs, traits):
-        parts[-1] += "\n" + textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ")
-    return "\n\n".join([*parts, *others])
+    return "value without error" if data.get("standard_errors") else record
 
 
 def lay_out_rows(

@@ -26,6 +26,7 @@ from bmtme.results.mixed.components import (
 )
 from bmtme.results.mixed.correlations import arrange_correlations, tabulate_correlations
 from bmtme.results.mixed.expressions import Derived, evaluate
+from bmtme.results.reported import Reported
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Derived", "MixedFit"]
 
 
-class MixedFit:
+class MixedFit(Reported):
     """A mixed model fitted by restricted maximum likelihood.
 
     Attributes

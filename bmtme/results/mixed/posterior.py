@@ -28,6 +28,7 @@ from bmtme.results.mixed.heritability import list_ratios
 from bmtme.results.mixed.storage import name_file
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import write_record
+from bmtme.results.reported import Reported
 from bmtme.results.spreadsheets import check_tables, write_tables
 from bmtme.results.storage import SUMMARY, read_run, write_groups
 from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT, INTERVAL, Digest, diagnose, note_diagnostics, note_width
@@ -72,7 +73,7 @@ class DerivedDraws:
         return f"{self.expression}: {self.mean:.4g} (SD {self.sd:.2g}, 90% {self.lower:.4g} to {self.upper:.4g})"
 
 
-class MixedPosterior:
+class MixedPosterior(Reported):
     """Draws from the posterior of a mixed model.
 
     Attributes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from bmtme.data.adjusted import AdjustedMeans
 from bmtme.errors import UsageError
 from bmtme.results.mixed.field import Grid, tabulate_variogram
 from bmtme.results.mixed.fit import MixedFit
+from bmtme.results.reported import Reported
 from bmtme.results.stage_one.field import lay_grid
 from bmtme.words import list_names, suggest
 
@@ -24,7 +25,7 @@ __all__ = ["Adjustment"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Adjustment(AdjustedMeans):
+class Adjustment(AdjustedMeans, Reported):
     """Adjusted means from plots. `bmtme.fit` and `bmtme.cross_validate` take it as it is.
 
     A copy in another process has the means and their covariances alone.
@@ -161,6 +162,10 @@ class Adjustment(AdjustedMeans):
             "outliers": self.outliers,
             "plots": self.plots,
         }
+
+    def record(self) -> dict[str, Any]:
+        """Facts of the run, for run.json: the model of each environment, notes."""
+        return {"models": {env: fit.record() for env, fit in self.fits.items()}, "notes": list(self.notes)}
 
     def save(
         self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False, figures: bool = False

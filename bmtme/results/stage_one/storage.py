@@ -48,12 +48,7 @@ def _write(means: Adjustment, run: dict[str, Any], safe_text: bool, xlsx: bool, 
         name = name_file(env, names)
         names[name] = env
         pictures[env] = _draw(means, env, name, folder) if figures else []
-    facts = {
-        "models": {env: fit.record() for env, fit in means.fits.items()},
-        "notes": list(means.notes),
-        "pictures": pictures,
-    }
-    write_means(means, {**run, **facts}, means.tables(), safe_text, xlsx, folder)
+    write_means(means, {**run, **means.record(), "pictures": pictures}, means.tables(), safe_text, xlsx, folder)
 
 
 def _draw(means: Adjustment, env: str, name: str, folder: Path) -> list[str]:
