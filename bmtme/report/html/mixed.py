@@ -11,7 +11,7 @@ import pandas as pd
 from bmtme.report.html.content import Block, Column, Fold, Notice, Page, Prose, Section, Table, split_paragraphs
 from bmtme.report.html.estimates import tabulate_summary
 from bmtme.report.html.methods import describe_software, list_methods
-from bmtme.report.html.numbers import tabulate, write_cell
+from bmtme.report.html.numbers import LABELS, plain, tabulate, write_cell
 from bmtme.report.html.references import Citations
 from bmtme.report.html.settings import show_settings, write_plain
 from bmtme.report.mixed import show, show_p
@@ -28,7 +28,6 @@ __all__ = ["make_posterior_page", "make_reml_page"]
 MOST_EFFECTS, MOST_RESIDUALS = 2500, 15
 #: Standardised residuals from which on they are listed: of a thousand normal ones some three lie beyond.
 LARGE = 3.0
-LABELS = {"blup": "effect", "pev": "PEV", "se": "SE", "n": "records"}
 ABOUT = {
     "blup": "predicted effect",
     "pev": "prediction error variance",
@@ -186,7 +185,7 @@ def show_blups(tables: Mapping[str, pd.DataFrame]) -> list[Block]:
 
 def tabulate_effects(table: pd.DataFrame, title: str) -> Table:
     """Effects of a term, the numbers of a column with the same decimals."""
-    shown = table.head(MOST_EFFECTS)
+    shown = table.drop(columns=[name for name in table if (table[name].astype(str) == "").all()]).head(MOST_EFFECTS)
     columns, texts = [], []
     for name in shown:
         own = shown[name]
@@ -194,7 +193,7 @@ def tabulate_effects(table: pd.DataFrame, title: str) -> Table:
         columns.append(Column(LABELS.get(str(name), str(name)), number, ABOUT.get(str(name), "")))
         if number and own.dtype.kind == "f" and str(name) != "n":
             decimals = 2 if name == "reliability" else count_decimals(own)
-            texts.append([f"{value:.{decimals}f}" if np.isfinite(value) else "-" for value in own.tolist()])
+            texts.append([plain(value, decimals) for value in own.tolist()])
         else:
             texts.append([write_cell(value, number) for value in own.tolist()])
     note = "" if len(shown) == len(table) else f"The first {len(shown):,} of {len(table):,}; the files have all."

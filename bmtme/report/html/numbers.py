@@ -15,9 +15,11 @@ from bmtme.report.mixed import show
 from bmtme.report.ranking import choose_decimals
 from bmtme.results.notes import PRIOR_ONLY
 
-__all__ = ["ABSENT", "PRIOR", "interval", "limit_rows", "plain", "shade", "tabulate"]
+__all__ = ["ABSENT", "LABELS", "PRIOR", "interval", "limit_rows", "plain", "shade", "tabulate"]
 
 ABSENT = "-"
+#: What columns are called.
+LABELS = {"blup": "effect", "pev": "PEV", "se": "SE", "sd": "SD", "n": "records"}
 #: Behind a number that shows the prior alone.
 PRIOR = "*"
 
@@ -52,13 +54,14 @@ def tabulate(table: pd.DataFrame, about: Mapping[str, str] | None = None, most: 
     about : meanings of columns
     more : as of `Table`
     """
-    shown = table.head(most)
+    empty = [name for name in table if table[name].map(lambda cell: cell is None or cell == "").all()]
+    shown = table.drop(columns=empty).head(most)
     about = about or {}
     columns, texts = [], []
     for name in shown:
         own = shown[name]
         number = pd.api.types.is_numeric_dtype(own) and not pd.api.types.is_bool_dtype(own)
-        columns.append(Column(str(name), number, about.get(str(name), "")))
+        columns.append(Column(LABELS.get(str(name), str(name).replace("_", " ")), number, about.get(str(name), "")))
         texts.append([write_cell(value, number) for value in own.tolist()])
     note = more.pop("note", "")
     if len(table) > len(shown):

@@ -72,6 +72,9 @@ def judge(run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[No
         notices = [Notice("good", "The means can be leaned on.")]
     if doubts:
         notices.append(Notice("caution", "Please look at", doubts))
+    remarks = list_remarks(run)
+    if remarks:
+        notices.append(Notice("plain", "Good to know", remarks))
     advice = (
         "They are not shrunken, so do not rank by means of few plots: 'bmtme fit' takes this folder in place of a "
         "table, with the covariance of the errors, and shrinks once."
@@ -103,12 +106,16 @@ def list_doubts(run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
             texts.append(
                 f"Plots hardly tell lines apart, the heritability by Cullis is below {LOW}: {some_names(poor)}."
             )
+    return texts
+
+
+def list_remarks(run: Mapping[str, Any]) -> list[str]:
+    """What the models of the fields note, with the environments."""
     notes: dict[str, list[str]] = {}
     for env, own in run.get("models", {}).items():
         for note in own["notes"]:
             notes.setdefault(note, []).append(env)
-    texts += [f"{note[0].upper()}{note[1:].rstrip('.')} ({some_names(where)})." for note, where in notes.items()]
-    return texts
+    return [f"{note[0].upper()}{note[1:].rstrip('.')} ({some_names(where)})." for note, where in notes.items()]
 
 
 def show_environments(tables: Mapping[str, pd.DataFrame]) -> list[Block]:
