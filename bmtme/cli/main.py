@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from bmtme import __version__
-from bmtme.cli import adjust, check, compare, cv, fit, grm, mixed, rank, score, simulate
+from bmtme.cli import adjust, check, compare, cv, fit, grm, mixed, plot, rank, score, simulate
 from bmtme.cli.arguments import Parser, check_table_options
 from bmtme.cli.inputs import check_out
 from bmtme.cli.streams import complain, flush, plain_warnings
@@ -38,6 +38,7 @@ example:
   bmtme fit sim/phenotypes.csv --relationship sim/relationship.csv \\
       --line line --env env --traits T1,T2,T3 --out run
   bmtme rank run --trait T1
+  bmtme plot run ranking --trait T1
   bmtme cv sim/phenotypes.csv --relationship sim/relationship.csv \\
       --line line --env env --traits T1,T2,T3 --out cvrun
 
@@ -115,7 +116,7 @@ def parse(words: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--version", action="version", version=f"bmtme {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (check, grm, adjust, fit, rank, score, cv, compare, mixed, simulate):
+    for module in (check, grm, adjust, fit, rank, plot, score, cv, compare, mixed, simulate):
         module.add_command(commands)
     args, unknown = parser.parse_known_args(words)
     if "run" not in args:
@@ -123,7 +124,7 @@ def parse(words: Sequence[str]) -> Namespace:
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "run" not in args:
-        parser.error("a command is needed: check, grm, adjust, fit, rank, score, cv, compare, mixed or simulate")
+        parser.error("a command is needed: check, grm, adjust, fit, rank, plot, score, cv, compare, mixed or simulate")
     args.words = ["bmtme", *words]
     args.check(args)
     if "xlsx" in args:

@@ -45,7 +45,7 @@ class Adjustment(AdjustedMeans):
     plots : DataFrame
         env, trait, line, row_of_table, row, col, value, trend, residual, expected, standardised of every value.
     fits : dict of MixedFit
-        The model that was chosen, by environment.
+        The model that was chosen, by environment; none where it was read from a folder.
     axes : tuple of str
         Columns with rows and columns of the field.
     notes : tuple of str
@@ -126,7 +126,7 @@ class Adjustment(AdjustedMeans):
         UsageError
             If its plots have no rows and columns.
         """
-        from bmtme.report.stage_one_plots import plot_field
+        from bmtme.report.field_plots import plot_field
 
         return plot_field(self, env)
 
@@ -138,7 +138,7 @@ class Adjustment(AdjustedMeans):
         UsageError
             If its plots have no rows and columns.
         """
-        from bmtme.report.stage_one_plots import plot_variogram
+        from bmtme.report.field_plots import plot_variogram
 
         return plot_variogram(self, env)
 
@@ -149,7 +149,7 @@ class Adjustment(AdjustedMeans):
         ------
         UsageError
         """
-        from bmtme.report.stage_one_plots import plot_quantiles
+        from bmtme.report.field_plots import plot_quantiles
 
         return plot_quantiles(self, env)
 
