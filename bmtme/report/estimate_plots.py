@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ CELL, SMALLEST, LETTER = 0.36, 0.11, 0.072
 MOST_NUMBERED, MOST_BESIDE, MOST_INCHES = 24, 4, 20.0
 #: From this size on a correlation is drawn so dark that ink has to be white.
 DARK = 0.6
-EXPLAINED = "bold: 90% interval without zero; hatched: the prior alone is seen, or no record"
+BOLD, HATCHED = "bold: 90% interval without zero", "hatched: prior only, or no record"
 
 
 def plot_trait_correlations(fit: Fit, env: str | None = None) -> Figure:
@@ -41,12 +42,15 @@ def plot_trait_correlations(fit: Fit, env: str | None = None) -> Figure:
     if env is None and len(list_names_along(fit, ENV)) > 1:
         kinds.insert(1, INTERACTION)
     panels: dict[str, pd.DataFrame] = {}
+    genetic = fit.correlations()
     for kind in kinds:
-        table = fit.correlations(kind)  # type: ignore[arg-type]
+        table = genetic if kind == GENETIC else fit.correlations(kind)  # type: ignore[arg-type]
+        if kind == INTERACTION and genetic["env"].isna().all():  # as in the main effects
+            continue
         shared = table[table["env"].isna()]
         own = table[table["env"] == env] if env is not None else table.head(0)
         if len(own) or len(shared):
-            alike = kind != INTERACTION and len(shared) == len(table)
+            alike = len(shared) == len(table)
             where = "" if len(list_names_along(fit, ENV)) == 1 else ", every environment" if alike else ""
             if kind == GENETIC and not alike and not len(own):
                 where = ", means over environments"
@@ -111,7 +115,7 @@ def plot_heritability(fit: Fit) -> Figure:
         panel.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0], ["0", "", "0.5", "", "1"])
         panel.grid(axis="x", color="0.9")
     if unseen:
-        looks["the prior alone is seen"] = {"color": "0.3", "marker": "o"} | hollow
+        looks["prior only (see the note)"] = {"color": "0.3", "marker": "o"} | hollow
     name_axes(figure, "heritability among the trial's lines, posterior mean and 90% interval", "environment")
     add_legend(figure, looks)
     return figure
@@ -134,7 +138,7 @@ def _draw_matrices(panels: dict[str, pd.DataFrame], names: Sequence[str], title:
     width = max(side + beside, 0.085 * max(map(len, panels)) + 0.3, 2.2)
     columns = max(1, min(len(panels), MOST_BESIDE, int(MOST_INCHES // width)))
     rows = -(-len(panels) // columns)
-    size = columns * width + 1.0, rows * (side + beside + 0.35) + 0.8
+    size = max(columns * width + 1.0, 4.4), rows * (side + beside + 0.35) + 0.8
     figure, axes = make_figure(rows, columns, size)
     image: Any = None
     for panel, (name, table) in zip(axes.flat, panels.items(), strict=False):
@@ -145,7 +149,10 @@ def _draw_matrices(panels: dict[str, pd.DataFrame], names: Sequence[str], title:
     bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 3.0 / size[1]) if size[1] > 4 else 0.9, pad=0.02)
     bar.ax.tick_params(labelsize=8)
     bar.set_label("correlation, posterior mean", fontsize=9)
-    figure.suptitle(f"{title}\n" + (EXPLAINED if numbered else EXPLAINED.split("; ")[1]), fontsize=9)
+    hatched = any(_is_unseen(note) for table in panels.values() for note in table["note"])
+    words = "; ".join([BOLD] * numbered + [HATCHED] * hatched)
+    texts = [textwrap.fill(text, int(13 * size[0])) for text in (title, words) if text]
+    figure.suptitle("\n".join(texts), fontsize=9)
     return figure
 
 

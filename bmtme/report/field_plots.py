@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bmtme.report.palette import COLOURS, plain
-from bmtme.report.panels import make_figure, make_panels, name_axes, shorten_names
+from bmtme.errors import UsageError
+from bmtme.report.palette import COLOURS, plain, style
+from bmtme.report.panels import add_legend, make_figure, make_panels, name_axes, shorten_names
 from bmtme.results.mixed.field import Grid, tabulate_variogram
 from bmtme.results.stage_one.field import FEWEST_PAIRS
 
@@ -36,6 +37,7 @@ SHORTEST = 1.2
 #: Outliers that are named in a panel.
 MOST_NAMED = 8
 NOTHING = "#DDDDDD"
+LEVEL: dict[str, Any] = {"color": "0.5", "linestyle": ":"}
 #: Of sections: panels beside each other at most, and inches of a panel, for a few and for many.
 FEW, MANY = (3, 3.6), (5, 2.6)
 #: Sections that are few.
@@ -108,10 +110,12 @@ def plot_quantiles(means: Adjustment, env: str) -> Figure:
         named = set(outliers.loc[outliers["trait"] == trait, "row_of_table"])
         odd = plots["row_of_table"].isin(named).to_numpy()
         quantiles = draw_quantiles(panel, values, odd)
-        for k in np.flatnonzero(odd)[:MOST_NAMED]:
+        told = np.flatnonzero(odd)[:MOST_NAMED]
+        lines = shorten_names(list(dict.fromkeys(plots["line"].iloc[told])))
+        for k in told:
             left = quantiles[k] > 0
             panel.annotate(
-                plain(plots["line"].iloc[k]),
+                lines[plots["line"].iloc[k]],
                 (quantiles[k], values[k]),
                 xytext=(-6 if left else 6, 0),
                 textcoords="offset points",
@@ -237,6 +241,11 @@ def draw_quantiles(panel: Axes, values: np.ndarray, odd: np.ndarray) -> np.ndarr
 def _draw_variograms(table: pd.DataFrame, axes: tuple[str, str], variances: Mapping[str, float], title: str) -> Figure:
     """A surface and two lines for each section; axes : columns of the table, down and across in the field."""
     down, across = axes
+    if not (table["n"] >= FEWEST_PAIRS).any():
+        raise UsageError(
+            f"there is no variogram to draw: fewer than {FEWEST_PAIRS} pairs of plots with residuals lie at any "
+            "distance from each other (a line with one plot has no residual)."
+        )
     sections = shorten_names(list(variances))
     figure, panels = make_figure(len(sections), 2, (9.0, 3.1 * len(sections) + 0.7))
     for (left, right), (section, name) in zip(panels, sections.items(), strict=True):
@@ -250,18 +259,17 @@ def _draw_variograms(table: pd.DataFrame, axes: tuple[str, str], variances: Mapp
         add_scale(figure, left, _draw_surface(left, own, axes))
         for k, (along, same) in enumerate(((across, down), (down, across))):
             line = own[own[same] == 0]
-            label = plain(f"same {same}")
-            right.plot(line[along], line["gamma"], marker="os"[k], markersize=4, color=COLOURS[k], label=label)
-        right.axhline(variances[section], color="0.5", linestyle=":", label="variance")
+            right.plot(line[along], line["gamma"], **style(k), markersize=4)
+        right.axhline(variances[section], **LEVEL)
         right.set_ylim(bottom=0)
         _number_whole(right, "x")
-        right.set_xlabel("plots apart", fontsize=9)
+        right.set_xlabel("distance", fontsize=9)
         right.set_ylabel("half mean square", fontsize=9)
-        right.legend(fontsize=8, frameon=False)
         for panel in (left, right):
             panel.tick_params(labelsize=8)
             panel.set_title(name, fontsize=10, loc="left")
-    add_title(figure, title)
+    entries = {plain(f"in the same {name}"): style(k) | {"linestyle": "-"} for k, name in enumerate((down, across))}
+    add_legend(figure, entries | {"variance": LEVEL | {"marker": ""}}, title)
     return figure
 
 
@@ -273,8 +281,8 @@ def _draw_surface(panel: Axes, table: pd.DataFrame, axes: tuple[str, str]) -> An
     grid[0, 0] = 0.0
     image = panel.imshow(grid, origin="lower", aspect="auto", interpolation="nearest", cmap="viridis", vmin=0.0)
     panel.set_facecolor(NOTHING)
-    panel.set_xlabel(plain(f"{across}s apart" if across in ("col", "row") else f"{across}, apart"), fontsize=9)
-    panel.set_ylabel(plain(f"{down}s apart" if down in ("col", "row") else f"{down}, apart"), fontsize=9)
+    panel.set_xlabel(plain(f"distance in {across}"), fontsize=9)
+    panel.set_ylabel(plain(f"distance in {down}"), fontsize=9)
     _number_whole(panel)
     return image
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,12 +61,12 @@ def draw_ranking(table: pd.DataFrame, recorded: Collection[str]) -> Figure:
         table = table.assign(**{name: table[name] - table["value"].mean() for name in ("lower", "upper", "value")})
     rows, gap = _choose_rows(table)
     shown = table.iloc[rows]
-    names = shorten_names(shown["line"].tolist(), 32)
+    names = _name_rows(shown["line"], about["check"])
     more = len(table) > len(rows)
-    figure, panels = _make_rows(len(rows) + gap, max(map(len, names.values())), 2 if more else 1)
+    figure, panels = _make_rows(len(rows) + gap, max(map(len, names)), 2 if more else 1)
     panel = panels[0]
     places = _place_rows(len(rows), gap)
-    _draw_rows(panel, places, list(names.values()), gap)
+    _draw_rows(panel, places, names, gap)
     level = _find_level(table)
     if level is not None:
         panel.axvline(level, color=CHECK, linestyle="--", linewidth=0.9, zorder=1)
@@ -83,7 +83,7 @@ def draw_ranking(table: pd.DataFrame, recorded: Collection[str]) -> Figure:
     panel.locator_params(axis="x", nbins=6)
     if more:
         _draw_all(panels[1], table, level)
-        panel.set_title(f"best {len(rows) - gap}", fontsize=10)
+        panel.set_title(f"the first {len(rows) - gap}", fontsize=10)
     name_axes(figure, f"{_name_criterion(table)}, posterior mean and 90% interval", "")
     add_legend(figure, _order(looks, about), _describe(table))
     return figure
@@ -113,11 +113,11 @@ def draw_probabilities(table: pd.DataFrame) -> Figure:
     sorted_table = table.iloc[order].reset_index(drop=True)
     rows, gap = _choose_rows(sorted_table, about["check"])
     shown = sorted_table.iloc[rows]
-    names = shorten_names(shown["line"].tolist(), 32)
-    figure, panels = _make_rows(len(rows) + gap, max(map(len, names.values())), 1)
+    names = _name_rows(shown["line"], about["check"])
+    figure, panels = _make_rows(len(rows) + gap, max(map(len, names)), 1)
     panel = panels[0]
     places = _place_rows(len(rows), gap)
-    _draw_rows(panel, places, list(names.values()), gap)
+    _draw_rows(panel, places, names, gap)
     k = about["top"]
     chance = k / len(table)
     panel.axvline(chance, color="0.35", linestyle=":", linewidth=1.2, zorder=1)
@@ -203,10 +203,17 @@ def _choose_rows(table: pd.DataFrame, check: str | None = None) -> tuple[list[in
     return ([*rows, names.index(check)], 1) if check in names[len(rows) :] else (rows, 0)
 
 
+def _name_rows(lines: Iterable[str], check: str | None) -> list[str]:
+    """What stands at the rows."""
+    names = list(lines)
+    short = shorten_names(names, 32)
+    return [f"{short[name]} (check)" if name == check else short[name] for name in names]
+
+
 def _make_rows(count: int, letters: int, panels: int) -> tuple[Figure, list[Axes]]:
     """A figure with a panel of so many rows, whose names have so many letters at most, and perhaps one beside."""
     widths = [3.6 + 0.065 * letters, 3.2][:panels]
-    size = max(sum(widths) + 0.4, 5.6), ROW * max(count, 6) + 1.6
+    size = max(sum(widths) + 0.4, 6.4), ROW * max(count, 6) + 1.6
     figure, axes = make_figure(1, panels, size, width_ratios=widths)
     for panel in axes.flat:
         panel.tick_params(labelsize=8)
@@ -239,7 +246,7 @@ def _draw_all(panel: Axes, table: pd.DataFrame, level: float | None) -> None:
     ranks = np.arange(1, len(table) + 1)
     chosen = ranks <= about["top"]
     low, high, value = (table[name].to_numpy() for name in ("lower", "upper", "value"))
-    thin = min(1.5, max(0.3, 150 / len(table)))
+    thin = min(1.2, max(0.3, 90 / len(table)))
     for part, colour in ((chosen, BEST), (~chosen, OTHER)):
         panel.vlines(ranks[part], low[part], high[part], color=colour, linewidth=thin, alpha=0.5, zorder=1)
         panel.plot(ranks[part], value[part], ".", color=colour, markersize=2.5, zorder=2, rasterized=len(table) > 1000)
@@ -249,6 +256,8 @@ def _draw_all(panel: Axes, table: pd.DataFrame, level: float | None) -> None:
         panel.plot([place], [level], "D", color=CHECK, markersize=4.5, zorder=4)
     panel.set_title(f"all {len(table):,} lines, by rank", fontsize=10)
     panel.yaxis.tick_right()
+    panel.spines["left"].set_visible(False)
+    panel.spines["right"].set_visible(True)
     panel.locator_params(axis="x", nbins=5, integer=True)
 
 
