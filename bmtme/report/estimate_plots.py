@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,17 @@ import pandas as pd
 from bmtme.decisions.correlations import ENV, GENETIC, INTERACTION, RESIDUAL, SAME, TRAIT
 from bmtme.decisions.covariances import list_names_along
 from bmtme.decisions.targets import find_name
+from bmtme.report.glossary import name_record
 from bmtme.report.palette import COLOURS
-from bmtme.report.panels import add_legend, make_figure, make_panels, name_axes, shade_places, shorten_names
+from bmtme.report.panels import (
+    add_legend,
+    break_lines,
+    make_figure,
+    make_panels,
+    name_axes,
+    shade_places,
+    shorten_names,
+)
 from bmtme.results.notes import PRIOR_ONLY
 
 if TYPE_CHECKING:
@@ -92,7 +100,7 @@ def plot_heritability(fit: Fit) -> Figure:
     width = 2.2 + 0.07 * max(map(len, shown))
     figure, panels = make_panels(traits, width, 0.2 * len(shown) + 0.5, sharex=True, sharey=True)
     looks: dict[str, dict[str, Any]] = {
-        "of a record": {"color": COLOURS[0], "marker": "o"},
+        f"of a {name_record(fit.run['data'])}": {"color": COLOURS[0], "marker": "o"},
         "of a line's mean over its plots": {"color": COLOURS[1], "marker": "s"},
     }
     record, mean = looks.values()
@@ -151,8 +159,7 @@ def _draw_matrices(panels: dict[str, pd.DataFrame], names: Sequence[str], title:
     bar.set_label("correlation, posterior mean", fontsize=9)
     hatched = any(_is_unseen(note) for table in panels.values() for note in table["note"])
     words = "; ".join([BOLD] * numbered + [HATCHED] * hatched)
-    texts = [textwrap.fill(text, int(13 * size[0])) for text in (title, words) if text]
-    figure.suptitle("\n".join(texts), fontsize=9)
+    figure.suptitle(break_lines("\n".join(text for text in (title, words) if text), figure, 13), fontsize=9)
     return figure
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 
 from bmtme.errors import UsageError
 from bmtme.report.palette import COLOURS, plain, style
-from bmtme.report.panels import add_legend, make_figure, make_panels, name_axes, shorten_names
+from bmtme.report.panels import add_legend, break_lines, make_figure, make_panels, name_axes, shorten_names
 from bmtme.results.mixed.field import Grid, tabulate_variogram
 from bmtme.results.stage_one.field import FEWEST_PAIRS
 
@@ -195,7 +194,7 @@ def turn(grid: Grid) -> Grid:
 
 def add_title(figure: Figure, text: str) -> None:
     """A title of the figure, broken where it is longer than the figure."""
-    figure.suptitle(textwrap.fill(text, int(12 * figure.get_figwidth())), fontsize=11)
+    figure.suptitle(break_lines(text, figure, 12), fontsize=11)
 
 
 def draw_grid(panel: Axes, grid: Grid, around_zero: bool, most: float | None = None) -> Any:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from bmtme.columns import fixed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["GLOSSARY", "explain_interaction"]
+__all__ = ["GLOSSARY", "explain_interaction", "name_record"]
 
 #: By word or symbol, in the order in which one meets them.
 GLOSSARY: dict[str, str] = {
@@ -53,6 +54,16 @@ GLOSSARY: dict[str, str] = {
     "slope": "regression of observed on predicted values: 1 is right, below 1 predictions spread too much",
     "coverage": "share of the observed values within their intervals: 90% of them should be in those of 90%",
 }
+
+
+def name_record(data: Mapping[str, Any], plots: bool = False) -> str:
+    """What a heritability of single values is of, among data as of ``Fit.run["data"]``.
+
+    plots : whether records are known to be plots, as lines have several in an environment
+    """
+    if data.get("standard_errors"):  # whose variance is not counted
+        return "value without error"
+    return "plot" if plots else "record"
 
 
 def explain_interaction(summary: pd.DataFrame) -> str:

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["add_legend", "make_figure", "make_panels", "name_axes", "shade_places", "shorten_names", "turn_labels"]
+__all__ = [
+    "add_legend",
+    "break_lines",
+    "make_figure",
+    "make_panels",
+    "name_axes",
+    "shade_places",
+    "shorten_names",
+    "turn_labels",
+]
 
 #: Panels side by side at most, and inches that they may take.
 MOST_PANELS, MOST_WIDTH = 4, 18.0
@@ -82,6 +91,12 @@ def turn_labels(panel: Axes, names: Sequence[str], slot: float) -> None:
             label.set(rotation=60, ha="right", rotation_mode="anchor")
 
 
+def break_lines(text: str, figure: Figure, letters: float) -> str:
+    """Every line of a text broken where it is longer than the figure; letters : of an inch."""
+    most = max(10, int(letters * figure.get_figwidth()))
+    return "\n".join(textwrap.fill(line, most) for line in text.splitlines())
+
+
 def name_axes(figure: Figure, x: str, y: str) -> None:
     """Names of the axes of all panels, broken where they are longer than the figure."""
     width, height = figure.get_size_inches()
@@ -104,7 +119,7 @@ def add_legend(figure: Figure, entries: dict[str, dict[str, Any]], title: str | 
         ncols=columns,
         frameon=False,
         fontsize=9,
-        title=title,
+        title=None if title is None else break_lines(title, figure, 13),
         title_fontsize=9,
     )
     legend.get_title().set_multialignment("center")

@@ -18,6 +18,7 @@ from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.cv.differences import FEWEST_PARTITIONS
 from bmtme.data.trial import Trial
 from bmtme.report.comparison import ABSENT, describe_absent
+from bmtme.report.glossary import name_record
 from bmtme.report.replicates import list_block_facts, list_covariate_facts, list_replicate_facts
 from bmtme.results import quantities
 from bmtme.results import scores as register
@@ -66,8 +67,7 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     facts += list_sampling_facts("model", f"{name_model(settings['model'])},", run)
     facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
     # A single value of a line may be a plot, or a mean of several.
-    record = "plot" if (trial.plots() > 1).any() else "record"
-    record = "value without error" if data.get("standard_errors") else record
+    record = name_record(data, plots=bool((trial.plots() > 1).any()))
     parts, others = [label_facts(facts, width)], list[str]()
     for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.title}.values():
         rows, columns = lay_out_rows(quantity, envs, traits)
