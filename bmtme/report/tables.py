@@ -18,6 +18,7 @@ from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.cv.differences import FEWEST_PARTITIONS
 from bmtme.data.trial import Trial
 from bmtme.report.comparison import ABSENT, describe_absent
+from bmtme.report.glossary import name_record
 from bmtme.report.replicates import list_block_facts, list_covariate_facts, list_replicate_facts
 from bmtme.results import quantities
 from bmtme.results import scores as register
@@ -54,7 +55,8 @@ def describe_fit(summary: pd.DataFrame, run: dict[str, Any], trial: Trial, width
     envs, traits = trial.envs, trial.traits
     facts = list_fit_facts(run, trial)
     facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
-    record = name_record(data, trial)
+    # A single value of a line may be a plot, or a mean of several.
+    record = name_record(data, plots=bool((trial.plots() > 1).any()))
     parts, others = [label_facts(facts, width)], list[str]()
     for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.title}.values():
         rows, columns = lay_out_rows(quantity, envs, traits)
@@ -81,12 +83,6 @@ def list_fit_facts(run: dict[str, Any], trial: Trial) -> list[tuple[str, str]]:
     facts += [*list_replicate_facts(data.get("rep_effects"), trial), *list_block_facts(data.get("blocks"))]
     facts += list_covariate_facts(data.get("covariates"))
     return facts + list_sampling_facts("model", f"{name_model(settings['model'])},", run)
-
-
-def name_record(data: dict[str, Any], trial: Trial) -> str:
-    """Of what a heritability is: a single value of a line may be a plot, or a mean of several."""
-    record = "plot" if (trial.plots() > 1).any() else "record"
-    return "value without error" if data.get("standard_errors") else record
 
 
 def lay_out_rows(

@@ -21,6 +21,7 @@ from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
 from bmtme.results.frames import SummaryTable
 from bmtme.results.line_effects import add_records, draw_line_effects
+from bmtme.results.pictures import FitPictures
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import read_kind
 from bmtme.results.reported import Reported
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 NOUNS = {"line": "line", "env": "environment", "trait": "trait"}
 
 
-class Fit(Decisions, Reported):
+class Fit(Decisions, FitPictures, Reported):
     """Result of `bmtme.fit`.
 
     Attributes

@@ -8,6 +8,7 @@ import pandas as pd
 
 from bmtme.decisions.covariances import list_names_along
 from bmtme.report.best import count_draws
+from bmtme.report.glossary import name_record
 from bmtme.report.html.audit import audit_records, rebuild_trial
 from bmtme.report.html.content import Block, Column, Notice, Page, Prose, Section, Table
 from bmtme.report.html.estimates import (
@@ -29,7 +30,7 @@ from bmtme.report.html.lines import (
 from bmtme.report.html.methods import write_fit_methods
 from bmtme.report.html.numbers import interval, plain
 from bmtme.report.html.settings import show_settings
-from bmtme.report.tables import list_data_facts, list_fit_facts, name_model, name_record
+from bmtme.report.tables import list_data_facts, list_fit_facts, name_model
 from bmtme.results.fit import Fit
 from bmtme.results.unrecorded import RELATIONSHIP
 from bmtme.words import count_noun
@@ -58,7 +59,7 @@ def make_fit_page(fit: Fit, name: str, folder: str | None = None) -> Page:
     """The page of a fit."""
     fit = HeldFit(fit)
     trial, rankings = rebuild_trial(fit), rank_all(fit)
-    facts, record = list_fit_facts(fit.run, trial), name_record(fit.run["data"], trial)
+    facts, record = list_fit_facts(fit.run, trial), name_record(fit.run["data"], plots=bool((trial.plots() > 1).any()))
     stability = show_stability(fit) if rankings is not None else []
     sections = [
         Section("short", "In short", show_short(fit, trial, rankings)),

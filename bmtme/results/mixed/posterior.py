@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,6 +35,8 @@ from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT, INTERVAL, Digest, diagno
 from bmtme.words import list_names
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bmtme.results.mixed.fit import MixedFit
 
 __all__ = ["DerivedDraws", "MixedPosterior", "load_posterior"]
@@ -367,6 +369,24 @@ class MixedPosterior(Reported):
                 "its end, fewer parameters."
             )
         return faults
+
+    def plot_chains(self, names: Sequence[str] | None = None) -> Figure:
+        """Traces and ranks of some parameters, by chain, as of `bmtme.Fit.plot_chains`.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            Such as ``"gen[variance]"``, term and parameter of the summary; by default the four with the fewest
+            effective draws.
+
+        Raises
+        ------
+        UsageError
+            For a name that is not in the summary.
+        """
+        from bmtme.report.chain_plots import plot_chains
+
+        return plot_chains(self, names)
 
     # --- files --------------------------------------------------------------------------------------------------
 

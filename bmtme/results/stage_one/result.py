@@ -46,7 +46,7 @@ class Adjustment(AdjustedMeans, Reported):
     plots : DataFrame
         env, trait, line, row_of_table, row, col, value, trend, residual, expected, standardised of every value.
     fits : dict of MixedFit
-        The model that was chosen, by environment.
+        The model that was chosen, by environment; none where it was read from a folder.
     axes : tuple of str
         Columns with rows and columns of the field.
     notes : tuple of str
@@ -127,7 +127,7 @@ class Adjustment(AdjustedMeans, Reported):
         UsageError
             If its plots have no rows and columns.
         """
-        from bmtme.report.stage_one_plots import plot_field
+        from bmtme.report.field_plots import plot_field
 
         return plot_field(self, env)
 
@@ -139,7 +139,7 @@ class Adjustment(AdjustedMeans, Reported):
         UsageError
             If its plots have no rows and columns.
         """
-        from bmtme.report.stage_one_plots import plot_variogram
+        from bmtme.report.field_plots import plot_variogram
 
         return plot_variogram(self, env)
 
@@ -150,7 +150,7 @@ class Adjustment(AdjustedMeans, Reported):
         ------
         UsageError
         """
-        from bmtme.report.stage_one_plots import plot_quantiles
+        from bmtme.report.field_plots import plot_quantiles
 
         return plot_quantiles(self, env)
 
@@ -164,8 +164,9 @@ class Adjustment(AdjustedMeans, Reported):
         }
 
     def record(self) -> dict[str, Any]:
-        """Facts of the run, for run.json: the model of each environment, notes."""
-        return {"models": {env: fit.record() for env, fit in self.fits.items()}, "notes": list(self.notes)}
+        """Facts of the run, for run.json: the model of each environment, columns of the field, notes."""
+        models = {env: fit.record() for env, fit in self.fits.items()}
+        return {"models": models, "axes": list(self.axes), "notes": list(self.notes)}
 
     def save(
         self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False, figures: bool = False
