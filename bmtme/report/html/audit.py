@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bmtme.checkup.coverage import count_common_lines
+from bmtme.checkup.findings import Finding
 from bmtme.checkup.overview import look_over
-from bmtme.checkup.text import HEADINGS, LISTED, NOTED
+from bmtme.checkup.text import HEADINGS, LISTED
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
 from bmtme.report.html.content import Block, Column, Matrix, Notice, Shade, Table
@@ -28,6 +29,8 @@ __all__ = ["audit_records", "rebuild_trial"]
 MOST_ENVS = 16
 #: Rows of environment and trait that are shown.
 MOST_COLUMNS = 400
+#: Single cases of a finding.
+MOST_CASES = 50
 TONES: dict[str, Any] = {"stop": "bad", "warning": "caution", "note": "plain"}
 
 
@@ -54,13 +57,10 @@ def audit_records(fit: Fit, trial: Trial) -> list[Block]:
         checkup = look_over(trial, relationship)
     blocks: list[Block] = []
     for finding in checkup.notes:
-        most = LISTED.get(finding.kind, 0) if finding.severity != "note" else NOTED
-        cases = [str(item["message"]) for item in finding.items if item.get("message")]
-        told = cases[:most] if finding.kind in LISTED else []
-        if len(cases) > len(told) > 0:
-            told.append(f"and {len(cases) - len(told):,} more")
         title = f"{HEADINGS[finding.severity]}: {finding.kind}"
-        blocks.append(Notice(TONES[finding.severity], title, [finding.summary, *told]))
+        blocks.append(Notice(TONES[finding.severity], title, [finding.summary]))
+        if finding.kind in LISTED and finding.items:
+            blocks.append(tabulate_cases(finding))
     if not blocks:
         blocks.append(Notice("good", "Nothing strange was found in the records."))
     blocks.append(tabulate_records(checkup.columns))
@@ -68,6 +68,22 @@ def audit_records(fit: Fit, trial: Trial) -> list[Block]:
     if 2 <= len(common) <= MOST_ENVS:
         blocks.append(show_common(common))
     return blocks
+
+
+def tabulate_cases(finding: Finding) -> Table:
+    """Single cases of a finding."""
+    items = finding.items[:MOST_CASES]
+    names = [name for name in ("trait", "env", "line", "rep") if any(item.get(name) for item in items)]
+    numbers = [name for name in ("value", "median", "z") if any(item.get(name) is not None for item in items)]
+    header = [Column({"env": "environment"}.get(name, name)) for name in names]
+    header += [Column({"z": "robust z"}.get(name, name), True) for name in numbers]
+    rows = [
+        [str(item.get(name) or "") for name in names] + [f"{item[name]:+.1f}" if name == "z" else f"{item[name]:.6g}"
+        for name in numbers]
+        for item in items
+    ]  # fmt: skip
+    more = len(finding.items) - len(items)
+    return Table(header, rows, note=f"{count_noun(more, 'more case')}." if more > 0 else "", long=len(rows) > 12)
 
 
 def take_relationship(fit: Fit, trial: Trial) -> Relationship | None:

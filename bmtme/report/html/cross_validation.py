@@ -14,6 +14,7 @@ from bmtme.cv.compare import LEVEL, find_score
 from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.report.comparison import describe_absent, list_notes
 from bmtme.report.html.content import Block, Column, Facts, Matrix, Notice, Page, Prose, Section, Shade, Table
+from bmtme.report.html.figures import Pictures
 from bmtme.report.html.methods import describe_model, describe_software, list_methods
 from bmtme.report.html.numbers import ABSENT, plain
 from bmtme.report.html.references import Citations
@@ -38,6 +39,13 @@ __all__ = ["make_cv_page"]
 #: Rows of a table at most.
 MOST_ROWS = 1500
 LONG = 10**6
+#: Models with a picture of their predictions.
+MOST_DRAWN = 4
+ACCURACY = (
+    "Mean correlation of predicted and observed values by environment, bars one naive standard error to either side. "
+    "Dashes: the highest that can be reached on average."
+)
+DIFFERENCES = "Differences between models, with 95% intervals."
 #: What schemes are called elsewhere, and where.
 ELSEWHERE = {
     "CV1": ("CV2", "sparse testing"),
@@ -54,15 +62,20 @@ def make_cv_page(cv: CrossValidation, name: str, folder: str | None = None) -> P
     summary = pd.DataFrame(cv.summary())
     facts = [("scheme", describe_partitions(cv.run)), *list_sampling_facts("fits", "each", cv.run)]
     facts += [(f"model {label}", describe_settings(own)) for label, own in settings["models"].items()]
+    pictures = Pictures()
     sections = [
-        Section("scores", "Scores", show_scores(cv, summary, best, sizes)),
-        Section("differences", "Differences between the models", list(show_differences(cv))),
-        Section("calibration", "Calibration", [show_calibration(cv)]),
+        Section("scores", "Scores", [
+            *show_scores(cv, summary, best, sizes), *pictures.draw(cv, "plot_accuracy", ACCURACY),
+        ]),
+        Section("differences", "Differences between the models", [
+            *show_differences(cv), *pictures.draw(cv, "plot_differences", DIFFERENCES, metric=choose_metric(cv)),
+        ]),
+        Section("calibration", "Calibration", [show_calibration(cv), *draw_calibration(cv, pictures)]),
         Section("ceiling", "What could be reached", [show_ceiling(cv.heritability)]),
         Section("diagnostics", "Diagnostics", list(show_diagnostics(cv))),
         Section("settings", "Settings", show_settings(cv.run, facts, folder)),
         Section("methods", "Methods, to be pasted", write_methods(cv)),
-    ]
+    ]  # fmt: skip
     lead = (
         f"{count_noun(data['lines'], 'line')}, {count_noun(len(cv.envs), 'environment')} ({some_names(cv.envs)}), "
         f"{count_noun(len(cv.traits), 'trait')} ({some_names(cv.traits)}). {describe_partitions(cv.run)}. "
@@ -70,6 +83,23 @@ def make_cv_page(cv: CrossValidation, name: str, folder: str | None = None) -> P
     )
     title = "Report of a cross-validation"
     return Page(title, name, lead, judge(cv), sections, cv.run["versions"].get("bmtme", ""))
+
+
+def choose_metric(cv: CrossValidation) -> str:
+    """By which models are compared first: errors where fewer than two have correlations."""
+    return "pearson" if cv.scores.loc[cv.scores["pearson"].notna(), "model"].nunique() > 1 else "msep"
+
+
+def draw_calibration(cv: CrossValidation, pictures: Pictures) -> list[Block]:
+    """Observed against predicted values of the first models."""
+    models = list(dict.fromkeys(cv.predictions["model"]))
+    blocks: list[Block] = []
+    for model in models[:MOST_DRAWN]:
+        blocks += pictures.draw(cv, "plot_calibration", f"{model}: observed against predicted values.", model=model)
+    if len(models) > MOST_DRAWN:
+        left = count_noun(len(models) - MOST_DRAWN, "model")
+        blocks.append(Prose([f"'bmtme plot RUN calibration --model LABEL' draws the other {left}."]))
+    return blocks
 
 
 def judge(cv: CrossValidation) -> list[Notice]:
@@ -169,8 +199,7 @@ def show_differences(cv: CrossValidation) -> Iterator[Block]:
     if cv.scores["model"].nunique() < 2:
         yield Prose(["There is one model."])
         return
-    correlated = cv.scores.loc[cv.scores["pearson"].notna(), "model"].nunique() > 1
-    for metric in (["pearson"] if correlated else []) + ["msep"]:
+    for metric in dict.fromkeys([choose_metric(cv), "msep"]):
         score = find_score(metric)
         first = True
         for by, words in (("all", "over all"), ("trait", "by trait"), ("cell", "in each environment")):

@@ -11,8 +11,9 @@ from bmtme.decisions.correlations import SAME
 from bmtme.decisions.covariances import list_names_along
 from bmtme.errors import UsageError
 from bmtme.report.best import count_draws
+from bmtme.report.glossary import explain_interaction
 from bmtme.report.html.content import Block, Column, Facts, Fold, Matrix, Prose, Shade, Table
-from bmtme.report.html.numbers import PRIOR, decide_decimals, interval, plain, shade
+from bmtme.report.html.numbers import PRIOR, decide_decimals, shade
 from bmtme.report.summaries import describe_worst, show_estimate, show_number
 from bmtme.results import quantities
 from bmtme.results.convergence import list_samplings
@@ -60,7 +61,7 @@ def show_interaction(fit: Fit) -> list[Block]:
     if isinstance(found, str):
         return [Prose([found])]
     blocks: list[Block] = []
-    text = describe_interaction(fit, found)
+    text = explain_interaction(fit.summary())
     if text:
         blocks.append(Prose([text]))
     note = (
@@ -75,25 +76,6 @@ def show_interaction(fit: Fit) -> list[Block]:
             note = "Of lines' deviations in single environments from their mean over all."
             blocks += arrange(own, list_names_along(fit, "trait"), title, note, "environment")
     return blocks
-
-
-def describe_interaction(fit: Fit, correlations: pd.DataFrame) -> str:
-    """Sigma_E in words, with an example; empty of models that have none."""
-    summary = fit.summary()
-    rows = summary[[str(name).startswith("Sigma_E[") for name in summary.index]]
-    if rows.empty:
-        return ""
-    size = float(rows["mean"].mean())
-    known = correlations[np.isfinite(correlations["mean"])]
-    if known.empty:
-        return ""
-    r, low, high = (float(known[name].mean()) for name in ("mean", "lower", "upper"))
-    return (
-        f"Interaction of lines and environments (Sigma_E): on average its variance is {plain(size, 2)} times that of "
-        f"the main effect, so that two environments correlate by about {plain(r, 2)} ({interval(low, high, 2)}). By "
-        "that model a variance of s times the main effect's in both of two environments makes a correlation of 1 / (1 "
-        "+ s): 0.5 gives 0.67, 1 gives 0.5, 2 gives 0.33."
-    )
 
 
 def tabulate(fit: Fit, kind: Kind, over: Over) -> pd.DataFrame | str:

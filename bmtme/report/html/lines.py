@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,22 @@ from bmtme.words import count_noun
 if TYPE_CHECKING:
     from bmtme.results.fit import Fit
 
-__all__ = ["Rankings", "rank_all", "show_lines", "show_response", "show_stability", "show_values"]
+__all__ = ["STABLE", "VALUES", "Rankings", "name_best", "rank_all", "show_lines", "show_stability", "show_values"]
 
 #: Share of the lines that counts as the best.
 TOP = 0.05
 #: Rows of all rankings, of all values by environment, and of all tables of stability on a page.
 MOST_ROWS, MOST_VALUES, MOST_STABLE = 6000, 4000, 3000
+STABLE = (
+    "Stability. SD: standard deviation over environments of the line's genetic effect, small for a line that is alike "
+    "everywhere. Slope: regression of its values on the means of the environments (Finlay & Wilkinson 1963), 1 for an "
+    "average line, above it for one that gains more where all do well; where the means of the environments hardly "
+    "differ its interval is wide. P(above): probability to be above the mean of the trial's lines in every environment."
+)
+VALUES = (
+    "Values by environment. Predicted genetic values with the mean of the environment, highest mean first; in brackets "
+    "where the line has no record of the trait there. Intervals are in predictions.csv."
+)
 NOT_GROWN = "Of lines marked * there is no record: they are known through relatives."
 
 
@@ -72,8 +82,11 @@ def rank_all(fit: Fit) -> Rankings | None:
     return Rankings(tables, top, response)
 
 
-def show_lines(fit: Fit, rankings: Rankings | None) -> list[Block]:
-    """A table for each trait, best first."""
+def show_lines(fit: Fit, rankings: Rankings | None, drawn: Mapping[str, Sequence[Block]]) -> list[Block]:
+    """A table for each trait, best first.
+
+    drawn : pictures by trait
+    """
     if rankings is None:
         return [Prose([explain_absence(fit)])]
     known = set(fit.recorded_lines)
@@ -90,7 +103,9 @@ def show_lines(fit: Fit, rankings: Rankings | None) -> list[Block]:
     )
     blocks: list[Block] = [Prose([text, *([NOT_GROWN] if new else [])])]
     most = limit_rows(len(rankings.tables), len(next(iter(rankings.tables.values()))), MOST_ROWS)
-    blocks += [show_ranking(table, known, k, most, trait) for trait, table in rankings.tables.items()]
+    for trait, table in rankings.tables.items():
+        blocks += [show_ranking(table, known, k, most, trait), *drawn.get(trait, ())]
+    blocks += show_response(rankings)
     blocks.append(
         Prose(
             [
@@ -171,24 +186,17 @@ def show_response(rankings: Rankings) -> list[Block]:
     return [Matrix(traits, traits, cells, title, note)]
 
 
-def show_values(fit: Fit) -> list[Block]:
+def show_values(fit: Fit) -> dict[str, Table]:
     """Predicted values of every line in every environment, a table for each trait."""
     table = fit._predictions
     if table is None or table["env"].nunique() < 2:
-        return []
+        return {}
     # In the order of the rows, as `arrange_predictions` has them.
     lines, envs, traits = (list(dict.fromkeys(table[name])) for name in ("line", "env", "trait"))
     shape = (len(lines), len(envs), len(traits))
     values, grown = (table[name].to_numpy().reshape(shape) for name in ("mean", "n_obs"))
     most = limit_rows(len(traits), len(lines), MOST_VALUES)
-    blocks: list[Block] = [
-        Prose(
-            [
-                "Predicted genetic values with the mean of the environment, highest mean first; in brackets where the "
-                "line has no record of the trait there. Intervals are in predictions.csv."
-            ]
-        )
-    ]
+    found = {}
     for l, trait in enumerate(traits):
         own = values[:, :, l]
         spread = float(np.nanstd(own - np.nanmean(own, axis=0)))
@@ -204,29 +212,20 @@ def show_values(fit: Fit) -> list[Block]:
             rows.append([lines[j], plain(mean[j], decimals), *cells])
         header = [Column("line"), Column("mean", True), *(Column(env, True) for env in envs)]
         note = "" if len(order) == len(lines) else f"The first {len(order):,} of {len(lines):,} lines."
-        blocks.append(Table(header, rows, f"{trait}: values by environment", note, long=True))
-    return blocks
+        found[trait] = Table(header, rows, f"{trait}: values by environment", note, long=True)
+    return found
 
 
-def show_stability(fit: Fit) -> list[Block]:
+def show_stability(fit: Fit) -> dict[str, Table]:
     """How lines change from environment to environment, a table for each trait that was recorded in two."""
     traits, recorded = list_names_along(fit, "trait"), find_recorded(fit)
     told = [trait for l, trait in enumerate(traits) if recorded[:, l].sum() > 1]
-    blocks: list[Block] = []
+    found = {}
     for trait in told:
         table = fit.stability(trait)
         most = limit_rows(len(told), len(table), MOST_STABLE)
-        blocks.append(show_stable(table.head(most), len(table), trait))
-    if blocks:
-        text = (
-            "SD: standard deviation over environments of the line's genetic effect: small for a line that is alike "
-            "everywhere. Slope: regression of its values on the means of the environments (Finlay & Wilkinson 1963), 1 "
-            "for an average line, above it for one that gains more where all do well; where the means of the "
-            "environments hardly differ its interval is wide. P(above): probability to be above the mean of the "
-            "trial's lines in every environment. Highest value first."
-        )
-        blocks.insert(0, Prose([text]))
-    return blocks
+        found[trait] = show_stable(table.head(most), len(table), trait)
+    return found
 
 
 def show_stable(table: pd.DataFrame, lines: int, trait: str) -> Table:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bmtme.report.html.content import Block, Column, Fold, Notice, Page, Prose, Section, Table, split_paragraphs
 from bmtme.report.html.estimates import tabulate_summary
+from bmtme.report.html.figures import Pictures
 from bmtme.report.html.methods import describe_software, list_methods
 from bmtme.report.html.numbers import LABELS, plain, tabulate, write_cell
 from bmtme.report.html.references import Citations
@@ -20,6 +21,7 @@ from bmtme.results.frames import ComponentTable
 from bmtme.words import count_noun
 
 if TYPE_CHECKING:
+    from bmtme.results.mixed.pictures import ResidualPictures
     from bmtme.results.mixed.posterior import MixedPosterior
 
 __all__ = ["make_posterior_page", "make_reml_page"]
@@ -38,16 +40,25 @@ ABOUT = {
     "den_df": "denominator degrees of freedom",
     "f_conditional": "after all other terms but those that contain it",
 }
+CHAINS = (
+    "Draws of the parameters with the fewest effective draws. Left: chains that agree cover one band. Right: ranks of "
+    "the draws of each chain among all, flat where chains agree."
+)
 EFFECTS, FIXED = "effects-", "fixed_effects"
 
 
 def make_reml_page(
-    run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], name: str, folder: str | None = None
+    drawn: ResidualPictures,
+    run: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    name: str,
+    folder: str | None = None,
 ) -> Page:
     """The page of a fit by REML.
 
     Parameters
     ----------
+    drawn : the fit, or what its folder has
     run : as of `MixedFit.record`
     tables : by name, as of `MixedFit.tables`, and others that were asked for
     """
@@ -59,7 +70,7 @@ def make_reml_page(
         Section("fixed", "Fixed effects", show_fixed(tables)),
         *([Section("means", "Adjusted means", show_means(means, run.get("means", {})))] if means else []),
         Section("effects", "Random effects", show_blups(tables)),
-        Section("residuals", "Residuals", show_residuals(tables.get("residuals"))),
+        Section("residuals", "Residuals", [*show_residuals(tables.get("residuals")), *draw_residuals(drawn)]),
         Section("settings", "Settings", show_settings(run, list_facts(run), folder)),
         Section("methods", "Methods, to be pasted", write_reml_methods(run, tables)),
     ]
@@ -225,6 +236,18 @@ def show_residuals(table: pd.DataFrame | None) -> list[Block]:
     return blocks
 
 
+def draw_residuals(drawn: ResidualPictures) -> list[Block]:
+    """Residuals against fitted values, and where they lie if that is known."""
+    pictures = Pictures()
+    return [
+        *pictures.draw(drawn, "plot_residuals", "Residuals against fitted values, and against normal quantiles."),
+        *pictures.draw(drawn, "plot_field", "Residuals where they lie in the field."),
+        *pictures.draw(
+            drawn, "plot_variogram", "Sample variogram of the residuals: flat where neighbours are not alike."
+        ),
+    ]
+
+
 def list_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The model and the search; as (label, text)."""
     model = run["model"]
@@ -298,9 +321,11 @@ def make_posterior_page(posterior: MixedPosterior, name: str, folder: str | None
             block for term, table in effects.items()
             for block in show_drawn(table.sort_values("mean", ascending=False, kind="stable"), term)
         ] or show_drawn(None, "")),
-        Section("diagnostics", "Diagnostics", [Fold("How the chains were made", [
-            Prose([f"{key.replace('_', ' ')}: {write_plain(value)}" for key, value in run["sampling"].items()])
-        ])]),
+        Section("diagnostics", "Diagnostics", [
+            *Pictures().draw(posterior, "plot_chains", CHAINS), Fold("How the chains were made", [
+                Prose([f"{key.replace('_', ' ')}: {write_plain(value)}" for key, value in run["sampling"].items()])
+            ]),
+        ]),
         Section("settings", "Settings", show_settings(run, facts, folder)),
         Section("methods", "Methods, to be pasted", write_posterior_methods(run, summary)),
     ]  # fmt: skip

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from bmtme.choices import POSTERIOR
+from bmtme.arguments import file_path
+from bmtme.data.adjusted import KIND as ADJUSTMENT
 from bmtme.errors import DataError
 from bmtme.report.html.content import Page
 from bmtme.report.html.page import check_report, write_page
 from bmtme.results.record import RECORD, read_kind, read_record
+from bmtme.results.runs import open_run
 from bmtme.results.storage import KIND as FIT
-from bmtme.results.storage import PREDICTIONS, SUMMARY, read_run, read_table
+from bmtme.results.storage import PREDICTIONS, SUMMARY, read_run
 
 __all__ = ["PAGE", "make_page", "report_result", "report_run"]
 
 #: The page of a folder, in it.
 PAGE = "report.html"
-MIXED, ADJUSTMENT, CV = "mixed", "adjustment", "cross-validation"
-REPORTED = "a fit, a cross-validation, adjusted means or a mixed model"
 
 
 def report_result(result: Any, file: str | os.PathLike[str]) -> None:
@@ -46,8 +43,11 @@ def report_run(folder: str | os.PathLike[str], file: str | os.PathLike[str] | No
     UsageError, MachineError
         If the page cannot be written.
     """
-    path = Path(folder)
-    target = check_report(path / PAGE if file is None else file) if path.is_dir() else Path(PAGE)
+    path = Path(file_path(folder, "folder"))
+    if not (path / RECORD).is_file():
+        what = f"holds no {RECORD}" if path.is_dir() else "is no folder"
+        raise DataError(f"{path} {what}: expected a folder of 'bmtme fit', 'cv', 'adjust' or 'mixed'.")
+    target = check_report(path / PAGE if file is None else file)
     write_page(read_page(path), target)
     return target
 
@@ -59,9 +59,6 @@ def read_page(folder: Path) -> Page:
     ------
     DataError
     """
-    from bmtme.report.html.mixed import make_reml_page
-    from bmtme.report.html.stage_one import make_adjustment_page
-
     kind, name = read_kind(folder), folder.resolve().name or str(folder)
     if kind == FIT:
         from bmtme.results.fit import Fit
@@ -70,46 +67,22 @@ def read_page(folder: Path) -> Page:
         fit = Fit(groups, run, tables.get(PREDICTIONS))
         fit._summary = tables[SUMMARY].set_index("parameter")  # made again it is the same, after some seconds
         return make_page(fit, name, str(folder))
-    if kind == CV:
-        from bmtme.cv.result import load_cross_validation
-
-        return make_page(load_cross_validation(folder), name, str(folder))
-    if kind == POSTERIOR:
-        from bmtme.results.mixed.posterior import load_posterior
-
-        return make_page(load_posterior(folder), name, str(folder))
-    if kind in (MIXED, ADJUSTMENT):
-        run, tables = read_tables(folder, kind)
-        return (make_reml_page if kind == MIXED else make_adjustment_page)(run, tables, name, str(folder))
-    if not (folder / RECORD).is_file():
-        what = "is no folder" if not folder.is_dir() else f"holds no {RECORD}"
-        raise DataError(f"{folder} {what}: expected a folder of 'bmtme fit', 'cv', 'adjust' or 'mixed'.")
-    if kind:
-        raise DataError(f"{folder} holds a {kind}, of which there is no report: expected a folder of {REPORTED}.")
-    read_record(folder, "run")  # says what is wrong with it
-    raise DataError(f"{folder} does not say what it holds: expected a folder of {REPORTED}.")
+    if kind == ADJUSTMENT:
+        return read_means_page(folder, name)
+    return make_page(open_run(folder), name, str(folder))
 
 
-def read_tables(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
-    """Facts and tables of a folder, those of effects by the names of their terms.
+def read_means_page(folder: Path, name: str) -> Page:
+    """The page of adjusted means, which may have come from elsewhere, without plots and models."""
+    from bmtme.data.adjusted import read_means
+    from bmtme.report.html.stage_one import make_adjustment_page
+    from bmtme.results.stage_one.storage import TABLES, load_adjustment
 
-    Raises
-    ------
-    DataError
-    """
-    run, columns = read_record(folder, kind)
-    tables = {}
-    terms: Mapping[str, str] = run.get("blups", {})
-    for name, types in columns.items():
-        try:
-            table = read_table(folder / name, types)
-        except MemoryError:
-            raise
-        except Exception as error:  # of pandas; the files are what was written
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise DataError(f"{folder} cannot be read as a saved {kind}: {name}: {reason}.") from error
-        tables[f"blup-{terms[name]}" if name in terms else name.removesuffix(".csv")] = table
-    return run, tables
+    run, columns = read_record(folder, ADJUSTMENT)
+    if not all(f"{table}.csv" in columns for table in TABLES):
+        return make_adjustment_page(None, run, {"means": read_means(folder).table}, name, str(folder))
+    means = load_adjustment(folder)
+    return make_adjustment_page(means, run, {"means": means.table, **means.tables()}, name, str(folder))
 
 
 def make_page(result: Any, name: str, folder: str | None = None) -> Page:
@@ -117,7 +90,7 @@ def make_page(result: Any, name: str, folder: str | None = None) -> Page:
 
     Parameters
     ----------
-    result : Fit, CrossValidation, MixedPosterior, MixedFit or Adjustment
+    result : Fit, CrossValidation, MixedPosterior, MixedFit, MixedTables or Adjustment
     name : heads the page
     folder : with its files, if it was read from there
     """
@@ -126,6 +99,7 @@ def make_page(result: Any, name: str, folder: str | None = None) -> Page:
     from bmtme.results.fit import Fit
     from bmtme.results.mixed.fit import MixedFit
     from bmtme.results.mixed.posterior import MixedPosterior
+    from bmtme.results.mixed.storage import MixedTables
 
     if isinstance(result, Fit):
         from bmtme.report.html.fit import make_fit_page
@@ -139,11 +113,15 @@ def make_page(result: Any, name: str, folder: str | None = None) -> Page:
         from bmtme.report.html.mixed import make_posterior_page
 
         return make_posterior_page(result, name, folder)
+    if isinstance(result, MixedTables):
+        from bmtme.report.html.mixed import make_reml_page
+
+        return make_reml_page(result, result.run, result.tables, name, folder)
     run = {**result.record(), "versions": {"bmtme": __version__}}
     if isinstance(result, MixedFit):
         from bmtme.report.html.mixed import make_reml_page
 
-        return make_reml_page(run, result.tables(), name, folder)
+        return make_reml_page(result, run, result.tables(), name, folder)
     from bmtme.report.html.stage_one import make_adjustment_page
 
-    return make_adjustment_page(run, {"means": result.table, **result.tables()}, name, folder)
+    return make_adjustment_page(result, run, {"means": result.table, **result.tables()}, name, folder)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from bmtme.report.html.content import Block, Column, Matrix, Notice, Page, Prose, Section, Shade, Table
+from bmtme.report.html.figures import Pictures
 from bmtme.report.html.methods import describe_software, list_methods
 from bmtme.report.html.numbers import ABSENT, limit_rows, plain, tabulate
 from bmtme.report.html.references import Citations
@@ -18,21 +19,31 @@ from bmtme.report.ranking import choose_decimals
 from bmtme.report.stage_one import WORDS
 from bmtme.words import count_noun, some_names
 
+if TYPE_CHECKING:
+    from bmtme.results.stage_one.result import Adjustment
+
 __all__ = ["make_adjustment_page"]
 
 #: Rows of all tables of means.
 MOST_MEANS = 6000
+#: Environments with pictures.
+MOST_DRAWN = 8
 #: Below this, plots hardly tell lines apart.
 LOW = 0.3
 
 
 def make_adjustment_page(
-    run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], name: str, folder: str | None = None
+    drawn: Adjustment | None,
+    run: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    name: str,
+    folder: str | None = None,
 ) -> Page:
     """The page of stage one.
 
     Parameters
     ----------
+    drawn : the adjustment, where plots were adjusted here
     run : facts of the run: models by environment, notes
     tables : ``means``, and where plots were adjusted here ``heritability``, ``candidates``, ``outliers``, ``plots``
     """
@@ -44,6 +55,8 @@ def make_adjustment_page(
         sections.append(Section("outliers", "Outliers", show_outliers(tables["outliers"])))
     if "candidates" in tables:
         sections.append(Section("models", "Models of the field", show_candidates(tables["candidates"], run)))
+    if drawn is not None:
+        sections.append(Section("fields", "Fields", draw_fields(drawn)))
     sections += [
         Section("settings", "Settings", show_settings(run, list_facts(run), folder)),
         Section("methods", "Methods, to be pasted", write_methods(run, tables)),
@@ -221,6 +234,23 @@ def show_candidates(table: pd.DataFrame, run: Mapping[str, Any]) -> list[Block]:
     if chosen:
         header = [Column("environment"), Column("fixed"), Column("random"), Column("residual")]
         blocks.append(Table(header, chosen, "The models that were chosen", long=len(chosen) > 12))
+    return blocks
+
+
+def draw_fields(means: Adjustment) -> list[Block]:
+    """Fields and residuals of the first environments."""
+    pictures, envs = Pictures(), means.envs
+    blocks: list[Block] = []
+    for env in envs[:MOST_DRAWN]:
+        if means.has_field(env):
+            blocks += pictures.draw(means, "plot_field", f"{env}: values, trend and residuals in the field.", env=env)
+        caption = f"{env}: standardised residuals against normal quantiles, outliers named."
+        blocks += pictures.draw(means, "plot_quantiles", caption, env=env)
+    if len(envs) > MOST_DRAWN:
+        left = count_noun(len(envs) - MOST_DRAWN, "environment")
+        blocks.append(
+            Prose([f"'bmtme plot RUN field --env ENV' draws the other {left}; also variogram and quantiles."])
+        )
     return blocks
 
 

@@ -19,10 +19,12 @@ from bmtme.results.storage import read_table
 if TYPE_CHECKING:
     from bmtme.results.stage_one.result import Adjustment
 
-__all__ = ["load_adjustment", "save_adjustment"]
+__all__ = ["TABLES", "load_adjustment", "save_adjustment"]
 
 #: Dots to an inch of a picture.
 DPI = 130
+#: Tables beside the means, as of `Adjustment.tables`.
+TABLES = ("candidates", "heritability", "outliers", "plots")
 
 
 def save_adjustment(
@@ -66,14 +68,13 @@ def load_adjustment(folder: Path) -> Adjustment:
 
     means = read_means(folder)
     run, columns = read_record(folder, KIND)
-    names = ("candidates", "heritability", "outliers", "plots")
-    lacking = [name for name in names if f"{name}.csv" not in columns]
+    lacking = [name for name in TABLES if f"{name}.csv" not in columns]
     if lacking:
         raise DataError(
             f"{folder} holds adjusted means without the plots that they are of: of 'bmtme adjust' or Adjustment.save "
             f"it would have {lacking[0]}.csv."
         )
-    tables = {name: read_table(folder / f"{name}.csv", columns[f"{name}.csv"]) for name in names}
+    tables = {name: read_table(folder / f"{name}.csv", columns[f"{name}.csv"]) for name in TABLES}
     return Adjustment(
         table=means.table,
         covariances=means.covariances,

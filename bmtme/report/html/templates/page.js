@@ -6,23 +6,27 @@ const number = (text) => {
 };
 const sort = (table, place, header) => {
   const body = table.tBodies[0];
-  const down = header.getAttribute("aria-sort") === "descending";
+  const sorted = header.getAttribute("aria-sort");
   const numeric = header.classList.contains("n");
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-  const upward = numeric ? down : header.dataset.sorted !== "up";
-  header.dataset.sorted = upward ? "up" : "down";
-  header.setAttribute("aria-sort", upward ? "ascending" : "descending");
+  let upward = numeric ? sorted === "descending" : sorted !== "ascending";
   const keyed = Array.from(body.rows, (row) => {
     const text = row.cells[place].textContent.trim();
     return [numeric ? number(text) : text, row];
   });
-  const sign = upward ? 1 : -1;
   const collate = new Intl.Collator(undefined, { numeric: true }).compare;
-  keyed.sort(([a], [b]) => {
+  const arrange = (sign) => keyed.sort(([a], [b]) => {
     if (!numeric) return sign * collate(a, b);
     if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
     return sign * (a - b);
   });
+  arrange(upward ? 1 : -1);
+  // Where a first click would change nothing, it turns the table.
+  if (!sorted && keyed.every(([, row], place) => row === body.rows[place])) {
+    upward = !upward;
+    arrange(upward ? 1 : -1);
+  }
+  header.setAttribute("aria-sort", upward ? "ascending" : "descending");
   const printed = Array.from(body.rows).filter((row) => !row.classList.contains("more")).length;
   keyed.forEach(([, row], place) => row.classList.toggle("more", place >= printed));
   body.append(...keyed.map(([, row]) => row));
