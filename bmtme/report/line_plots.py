@@ -28,6 +28,8 @@ ROW = 0.17
 #: Lines that have a colour of their own, besides the check.
 MOST_COLOURED = 6
 BEST, OTHER, CHECK = COLOURS[0], "0.55", COLOURS[1]
+#: Larger than the points of the other probability, which may lie within.
+ABOVE: dict[str, Any] = style(1) | {"markerfacecolor": "none", "markersize": 7}
 NEW = "no record: known through relatives"
 
 
@@ -121,18 +123,18 @@ def draw_probabilities(table: pd.DataFrame) -> Figure:
     k = about["top"]
     chance = k / len(table)
     panel.axvline(chance, color="0.35", linestyle=":", linewidth=1.2, zorder=1)
-    series = {f"to be among the best {k:,}": ("p_top", style(0))}
+    series: dict[str, tuple[str, dict[str, Any]]] = {f"to be among the best {k:,}": ("p_top", style(0))}
     if about["check"] is not None:
         (check,) = shorten_names([about["check"]]).values()
-        series[f"to be better than the check {check}"] = "p_above_check", style(1)
+        series[f"to be better than the check {check}"] = "p_above_check", ABOVE
     for column, looks in series.values():
         values = shown[column]
         if column == "p_above_check":
             values = values.where(shown["line"] != about["check"])
-        panel.plot(values, places, **looks, linestyle="none", markersize=5, zorder=3)
+        panel.plot(values, places, **({"linestyle": "none", "markersize": 5, "zorder": 3} | looks))
     panel.set_xlim(-0.02, 1.02)
     name_axes(figure, "probability, the share of the draws", "")
-    entries: dict[str, dict[str, Any]] = {text: looks for text, (_, looks) in series.items()}
+    entries = {text: looks for text, (_, looks) in series.items()}
     entries[f"best {k:,} by chance"] = {"color": "0.35", "linestyle": ":", "marker": ""}
     add_legend(figure, entries, _describe(table))
     return figure
