@@ -66,7 +66,7 @@ def plot_trait_correlations(fit: Fit, env: str | None = None) -> Figure:
             panels[f"{kind}{where}"] = own if len(own) else shared
         else:
             for name, part in table.groupby("env", sort=False):
-                panels[f"{kind}, {short[name]}"] = part
+                panels[f"{kind}, {short[str(name)]}"] = part
     title = "Correlations of traits"
     if env is not None:
         title += f" in {short[env]}"

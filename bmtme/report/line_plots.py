@@ -131,7 +131,8 @@ def draw_probabilities(table: pd.DataFrame) -> Figure:
         values = shown[column]
         if column == "p_above_check":
             values = values.where(shown["line"] != about["check"])
-        panel.plot(values, places, **({"linestyle": "none", "markersize": 5, "zorder": 3} | looks))
+        points: dict[str, Any] = {"linestyle": "none", "markersize": 5, "zorder": 3} | looks
+        panel.plot(values, places, **points)
     panel.set_xlim(-0.02, 1.02)
     name_axes(figure, "probability, the share of the draws", "")
     entries = {text: looks for text, (_, looks) in series.items()}

@@ -19,7 +19,6 @@ from tests.helpers.comparisons import make_result
 from tests.helpers.posteriors import make_fit, make_setting
 from tests.helpers.shell import Run
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
 
