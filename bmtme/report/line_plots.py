@@ -151,6 +151,8 @@ def plot_reaction_norms(
     draws: int = 1000,
 ) -> Figure:
     """See `bmtme.results.pictures.FitPictures.plot_reaction_norms`."""
+    from matplotlib.collections import LineCollection
+
     from bmtme.decisions.norms import draw_norms
 
     norms = draw_norms(fit, trait, env, top, best, check, draws)
@@ -161,9 +163,9 @@ def plot_reaction_norms(
     x = np.arange(len(shown))
     named = [*norms.chosen[:MOST_COLOURED], *([norms.check] if norms.check is not None else [])]
     for panel, values in ((axes[0, 0], norms.values), (axes[1, 0], norms.deviations)):
-        for j in range(len(norms.lines)):
-            if j not in named:
-                panel.plot(x, values[j], color="0.72", linewidth=0.5, alpha=0.7, zorder=1)
+        others = np.delete(values, named, axis=0)
+        paths = np.stack([np.broadcast_to(x, others.shape), others], axis=2)
+        panel.add_collection(LineCollection(list(paths), colors="0.72", linewidths=0.5, alpha=0.7, zorder=1))
         panel.tick_params(labelsize=8)
         panel.set_xlim(-0.3, len(shown) - 0.7)
         for side in ("top", "right"):
