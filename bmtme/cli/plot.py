@@ -41,6 +41,7 @@ ENDINGS = (".png", ".svg", ".pdf")
 #: Dots to an inch.
 DPI = 150
 #: Options that pictures take, in the order in which they name a file.
+WORDS = {"best": "lowest"}
 OPTIONS = ("trait", "env", "check", "top", "best", "score", "model", "parameter")
 
 
@@ -117,6 +118,12 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         say("\n".join(describe_picture(each, width()) for each in list_pictures(result)))
         return 0
     picture = find_picture(result, args.name)
+    takes = name_options(picture)
+    for option in args.options:
+        word = WORDS.get(option, option)
+        if word not in takes:
+            there = ", ".join(f"--{name}" for name in takes) if takes else "no option"
+            args.parser.error(f"the picture {args.name!r} does not take --{word}: it takes {there}")
     options = dict(args.options)
     if "env" in options and picture.several:
         options["env"] = read_envs(args.parser, options["env"])
@@ -136,7 +143,7 @@ def describe_picture(picture: Picture, columns: int) -> str:
 
 def name_options(picture: Picture) -> list[str]:
     """Options of the shell that a picture takes."""
-    return ["lowest" if name == "best" else name for name in OPTIONS if name in picture.arguments]
+    return [WORDS.get(name, name) for name in OPTIONS if name in picture.arguments]
 
 
 def name_file(name: str, options: dict[str, Any]) -> str:

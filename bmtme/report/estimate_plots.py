@@ -43,11 +43,12 @@ BOLD, HATCHED = "bold: 90% interval without zero", "hatched: prior only, or no r
 
 def plot_trait_correlations(fit: Fit, env: str | None = None) -> Figure:
     """See `bmtme.results.pictures.FitPictures.plot_trait_correlations`."""
-    names = list_names_along(fit, TRAIT)
+    envs = list_names_along(fit, ENV)
     if env is not None:
-        find_name(env, list_names_along(fit, ENV), "environment")
+        find_name(env, envs, "environment")
+    short = shorten_names(envs)
     kinds = [GENETIC, RESIDUAL]
-    if env is None and len(list_names_along(fit, ENV)) > 1:
+    if env is None and len(envs) > 1:
         kinds.insert(1, INTERACTION)
     panels: dict[str, pd.DataFrame] = {}
     genetic = fit.correlations()
@@ -58,20 +59,18 @@ def plot_trait_correlations(fit: Fit, env: str | None = None) -> Figure:
         shared = table[table["env"].isna()]
         own = table[table["env"] == env] if env is not None else table.head(0)
         if len(own) or len(shared):
-            alike = len(shared) == len(table)
-            where = "" if len(list_names_along(fit, ENV)) == 1 else ", every environment" if alike else ""
+            alike = kind != INTERACTION and len(shared) == len(table)
+            where = ", every environment" if alike and len(envs) > 1 else ""
             if kind == GENETIC and not alike and not len(own):
                 where = ", means over environments"
             panels[f"{kind}{where}"] = own if len(own) else shared
         else:
             for name, part in table.groupby("env", sort=False):
-                (short,) = shorten_names([str(name)]).values()
-                panels[f"{kind}, {short}"] = part
+                panels[f"{kind}, {short[str(name)]}"] = part
     title = "Correlations of traits"
     if env is not None:
-        (short,) = shorten_names([env], 40).values()
-        title += f" in {short}"
-    return _draw_matrices(panels, names, title)
+        title += f" in {short[env]}"
+    return _draw_matrices(panels, list_names_along(fit, TRAIT), title)
 
 
 def plot_env_correlations(fit: Fit, trait: str | None = None) -> Figure:
@@ -82,8 +81,8 @@ def plot_env_correlations(fit: Fit, trait: str | None = None) -> Figure:
     table = fit.correlations(over="env")
     parts = {name: table[table["trait"] == name] for name in traits}
     means = np.stack([part["mean"].to_numpy() for part in parts.values()])
-    notes = {tuple(part["note"]) for part in parts.values()}
-    if len(traits) > 1 and np.abs(means - means[0]).max() < SAME and len(notes) == 1:
+    unseen = {tuple(map(_is_unseen, part["note"])) for part in parts.values()}
+    if len(traits) > 1 and np.abs(means - means[0]).max() < SAME and len(unseen) == 1:
         panels = {"every trait": parts[traits[0]]}
     else:
         short = shorten_names(traits)

@@ -15,6 +15,8 @@ __all__ = ["GLOSSARY", "explain_interaction", "name_record"]
 
 #: By word or symbol, in the order in which one meets them.
 GLOSSARY: dict[str, str] = {
+    "line": "genotype, entry: what is grown and chosen",
+    "cell": "a line in an environment",
     "record": "a row of the data: a plot, or a mean of plots",
     "value": "what a line is expected to show: the mean of the environment and its genetic effect",
     "90% interval": (
@@ -46,6 +48,7 @@ GLOSSARY: dict[str, str] = {
     "beta": "mean of a trait in an environment",
     "prior only": "the data say nothing of this number; it shows what was assumed before",
     "chain, draw": "draws are values that are possible given the data; a chain is one run that makes them",
+    "sweep, warm-up": "one round of a sampler makes one draw; those of the warm-up (tune) are thrown away",
     "R-hat": "whether the chains agree: 1 they do, above 1.01 they should run longer",
     "effective draws, ESS": "so many independent draws would be as precise: 400 are enough for means and intervals",
     "partition": "one division of a cross-validation into records that are hidden and those that models learn from",

@@ -28,6 +28,8 @@ ROW = 0.17
 #: Lines that have a colour of their own, besides the check.
 MOST_COLOURED = 6
 BEST, OTHER, CHECK = COLOURS[0], "0.55", COLOURS[1]
+#: Larger than the points of the other probability, which may lie within.
+ABOVE: dict[str, Any] = style(1) | {"markerfacecolor": "none", "markersize": 7}
 NEW = "no record: known through relatives"
 
 
@@ -121,18 +123,19 @@ def draw_probabilities(table: pd.DataFrame) -> Figure:
     k = about["top"]
     chance = k / len(table)
     panel.axvline(chance, color="0.35", linestyle=":", linewidth=1.2, zorder=1)
-    series = {f"to be among the best {k:,}": ("p_top", style(0))}
+    series: dict[str, tuple[str, dict[str, Any]]] = {f"to be among the best {k:,}": ("p_top", style(0))}
     if about["check"] is not None:
         (check,) = shorten_names([about["check"]]).values()
-        series[f"to be better than the check {check}"] = "p_above_check", style(1)
+        series[f"to be better than the check {check}"] = "p_above_check", ABOVE
     for column, looks in series.values():
         values = shown[column]
         if column == "p_above_check":
             values = values.where(shown["line"] != about["check"])
-        panel.plot(values, places, **looks, linestyle="none", markersize=5, zorder=3)
+        points: dict[str, Any] = {"linestyle": "none", "markersize": 5, "zorder": 3} | looks
+        panel.plot(values, places, **points)
     panel.set_xlim(-0.02, 1.02)
     name_axes(figure, "probability, the share of the draws", "")
-    entries: dict[str, dict[str, Any]] = {text: looks for text, (_, looks) in series.items()}
+    entries = {text: looks for text, (_, looks) in series.items()}
     entries[f"best {k:,} by chance"] = {"color": "0.35", "linestyle": ":", "marker": ""}
     add_legend(figure, entries, _describe(table))
     return figure
@@ -148,6 +151,8 @@ def plot_reaction_norms(
     draws: int = 1000,
 ) -> Figure:
     """See `bmtme.results.pictures.FitPictures.plot_reaction_norms`."""
+    from matplotlib.collections import LineCollection
+
     from bmtme.decisions.norms import draw_norms
 
     norms = draw_norms(fit, trait, env, top, best, check, draws)
@@ -158,9 +163,9 @@ def plot_reaction_norms(
     x = np.arange(len(shown))
     named = [*norms.chosen[:MOST_COLOURED], *([norms.check] if norms.check is not None else [])]
     for panel, values in ((axes[0, 0], norms.values), (axes[1, 0], norms.deviations)):
-        for j in range(len(norms.lines)):
-            if j not in named:
-                panel.plot(x, values[j], color="0.72", linewidth=0.5, alpha=0.7, zorder=1)
+        others = np.delete(values, named, axis=0)
+        paths = np.stack([np.broadcast_to(x, others.shape), others], axis=2)
+        panel.add_collection(LineCollection(list(paths), colors="0.72", linewidths=0.5, alpha=0.7, zorder=1))
         panel.tick_params(labelsize=8)
         panel.set_xlim(-0.3, len(shown) - 0.7)
         for side in ("top", "right"):

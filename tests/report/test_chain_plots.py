@@ -6,7 +6,7 @@ import pytest
 
 import bmtme
 
-pytestmark = [pytest.mark.usefixtures("no_windows"), pytest.mark.filterwarnings("ignore:a short run")]
+pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
 
 def test_plot_chains() -> None:
@@ -16,7 +16,12 @@ def test_plot_chains() -> None:
     assert len(fit.plot_chains().axes) == 8
     name = "genetic_correlation[T1, T2]"
     left, right = fit.plot_chains([name]).axes
-    assert left.get_title(loc="left") == name
+    row = fit.summary().loc[name]
+    assert left.get_title(loc="left") == (
+        f"{name}: R-hat {row['r_hat']:.3f}, ESS {row['ess_bulk']:.0f} (tail {row['ess_tail']:.0f})"
+    )
+    figure = fit.plot_chains([name])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["chain 0", "chain 1", "chain 2"]
     assert [len(line.get_ydata()) for line in left.lines] == [30, 30, 30]
     assert sum(patch.get_data().values.sum() for patch in right.patches) == 90
     with pytest.raises(bmtme.UsageError, match="no parameter 'Sigma_t"):
