@@ -348,4 +348,4 @@ def write_methods(cv: CrossValidation) -> list[Block]:
         "Accuracies are correlations divided by the root of the heritability of the observed means."
     )
     texts.append(describe_software(cv.run))
-    return list_methods(texts, cite)
+    return list_methods(texts, cite, not cv.warnings)

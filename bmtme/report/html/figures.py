@@ -22,7 +22,7 @@ SVG, LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 #: Pixels to an inch of pictures that are made of them.
 DPI = 110
 #: Drawings keep their texts, which can be searched and copied, and the names of their parts from run to run.
-RULES: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "bmtme"}
+RULES: Any = {"svg.fonttype": "none", "svg.hashsalt": "bmtme"}
 #: Where a part of a drawing is used by its name.
 _USED = re.compile(r"url\(#([^)]+)\)")
 

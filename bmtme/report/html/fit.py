@@ -183,4 +183,4 @@ def write_methods(fit: Fit, trial: Trial) -> list[Block]:
     identity = "G" not in group if group is not None else None
     if fit.run.get("inputs", {}).get("relationship") == "identity":
         identity = True
-    return write_fit_methods(fit.run, trial, fit.summary(), identity)
+    return write_fit_methods(fit.run, trial, fit.summary(), identity, fit.reliable)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmtme.choices import FACTORED, SINGLE
-from bmtme.report.html.content import Block, Prose
+from bmtme.report.html.content import Block, Notice, Prose
 from bmtme.report.html.references import Citations
 from bmtme.report.html.settings import write_plain
 from bmtme.report.replicates import list_block_facts, list_covariate_facts, list_replicate_facts
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["describe_model", "describe_software", "list_methods", "write_fit_methods"]
 
 #: What only its author knows.
+UNSOUND = "Not for a publication yet: what speaks against these numbers stands at the beginning of the page."
 GAPS = "Words in square brackets are for you to fill in. Numbers are those of this run."
 
 #: Genetic structures: the covariance C of a line's effects over environments and traits.
@@ -52,17 +53,22 @@ MEANS = {
 }
 
 
-def list_methods(paragraphs: list[str], cite: Citations) -> list[Block]:
-    """The text and its references."""
-    return [Prose([GAPS]), Prose([*paragraphs, "References", *cite.list_full()], copied=True)]
+def list_methods(paragraphs: list[str], cite: Citations, sound: bool = True) -> list[Block]:
+    """The text and its references.
+
+    sound : whether the numbers can be leaned on
+    """
+    blocks: list[Block] = [] if sound else [Notice("bad", UNSOUND)]
+    return [*blocks, Prose([GAPS]), Prose([*paragraphs, "References", *cite.list_full()], copied=True)]
 
 
 def write_fit_methods(
-    run: Mapping[str, Any], trial: Trial, summary: pd.DataFrame, identity: bool | None
+    run: Mapping[str, Any], trial: Trial, summary: pd.DataFrame, identity: bool | None, sound: bool
 ) -> list[Block]:
     """Of a fit.
 
     identity : whether lines are unrelated; None where nothing tells
+    sound : whether the numbers can be leaned on
     """
     cite = Citations()
     data, settings = run["data"], run["settings"]
@@ -75,7 +81,7 @@ def write_fit_methods(
         describe_quantities(settings, len(trial.envs), cite),
         describe_software(run),
     ]
-    return list_methods([text for text in paragraphs if text], cite)
+    return list_methods([text for text in paragraphs if text], cite, sound)
 
 
 def describe_data(data: Mapping[str, Any], trial: Trial, identity: bool | None) -> str:

@@ -282,7 +282,7 @@ def write_reml_methods(run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame
     if found is not None and "cullis" in set(found["kind"]):
         texts.append(f"Heritabilities by the precision of differences are those of {cite('cullis')}.")
     texts.append(describe_software(run))
-    return list_methods(texts, cite)
+    return list_methods(texts, cite, bool(run["converged"]))
 
 
 def describe_terms(model: Mapping[str, str], values: int, cite: Citations) -> str:
@@ -327,7 +327,7 @@ def make_posterior_page(posterior: MixedPosterior, name: str, folder: str | None
             ]),
         ]),
         Section("settings", "Settings", show_settings(run, facts, folder)),
-        Section("methods", "Methods, to be pasted", write_posterior_methods(run, summary)),
+        Section("methods", "Methods, to be pasted", write_posterior_methods(run, summary, posterior.reliable)),
     ]  # fmt: skip
     lead = f"{describe_formula(run['model'])} {count_noun(run['reml']['records'], 'value')}. From the posterior."
     notices = [Notice(tone, verdict, others)]  # type: ignore[arg-type]
@@ -350,7 +350,7 @@ def show_drawn(table: pd.DataFrame | None, title: str) -> list[Block]:
     return [tabulate_effects(table, title)]
 
 
-def write_posterior_methods(run: Mapping[str, Any], summary: pd.DataFrame) -> list[Block]:
+def write_posterior_methods(run: Mapping[str, Any], summary: pd.DataFrame, sound: bool) -> list[Block]:
     """The text of the methods."""
     cite = Citations()
     settings, sampling = run["settings"], run["sampling"]
@@ -370,4 +370,4 @@ def write_posterior_methods(run: Mapping[str, Any], summary: pd.DataFrame) -> li
             f"R-hat was at most {r_hat:.3f} and the effective number of draws at least {ess:.0f} ({cite('r-hat')})."
         )
     texts += ["Estimates are posterior means, intervals equal-tailed and of 90%.", describe_software(run)]
-    return list_methods(texts, cite)
+    return list_methods(texts, cite, sound)

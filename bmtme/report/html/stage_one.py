@@ -301,4 +301,4 @@ def write_methods(run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
         f"by standardised residuals ({cite('outliers')}) with p after {cite('holm')}; none was left out.",
         describe_software(run),
     ]
-    return list_methods(texts, cite)
+    return list_methods(texts, cite, all(own["converged"] for own in run.get("models", {}).values()))
