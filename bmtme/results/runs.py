@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from bmtme.arguments import file_path
 from bmtme.choices import POSTERIOR
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bmtme.results.mixed.storage import MixedTables
     from bmtme.results.stage_one.result import Adjustment
 
-    Run = Fit | CrossValidation | Adjustment | MixedTables | MixedPosterior
+    Run: TypeAlias = Fit | CrossValidation | Adjustment | MixedTables | MixedPosterior
 
 __all__ = ["open_run"]
 
