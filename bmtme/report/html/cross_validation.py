@@ -104,15 +104,11 @@ def draw_calibration(cv: CrossValidation, pictures: Pictures) -> list[Block]:
 
 def judge(cv: CrossValidation) -> list[Notice]:
     """What to bear in mind, and what the comparison can bear."""
-    notices = []
+    notices = [Notice("good", "The scores can be leaned on: the chains of the fits agree, and none failed.")]
     if cv.warnings:
-        notices.append(Notice("bad", "Bear in mind first", [text[0].upper() + text[1:] for text in cv.warnings]))
+        notices = [Notice("bad", "Bear in mind first", [text[0].upper() + text[1:] for text in cv.warnings])]
     advice = [text for text in advise(cv, LONG).splitlines() if text]
-    if advice:
-        notices.append(Notice("plain" if cv.warnings else "good", "What the comparison can bear", advice))
-    if not notices:
-        notices.append(Notice("plain", "One model was scored", ["There is nothing to compare it with."]))
-    return notices
+    return [*notices, *([Notice("plain", "What the comparison can bear", advice)] if advice else [])]
 
 
 def describe_settings(settings: Mapping[str, Any]) -> str:
@@ -220,7 +216,8 @@ def tabulate_differences(table: pd.DataFrame, score: Score, title: str, note: st
     """A table of the differences."""
     from bmtme.report.comparison import choose_digits
 
-    digits = choose_digits(table, score)
+    # Of a score in a trait's unit, each trait has its own.
+    decimals = {trait: choose_digits(own, score) for trait, own in table.groupby("trait", dropna=False)}
     header = [
         Column("models"), Column("trait"), Column("environment"), Column("difference", True),
         Column("95% interval", True), Column("p", True), Column("p by Holm", True),
@@ -229,6 +226,7 @@ def tabulate_differences(table: pd.DataFrame, score: Score, title: str, note: st
     row: Any
     shown = table.head(MOST_ROWS)
     for row in shown.itertuples(index=False):
+        digits = decimals.get(row.trait, 3)
         ends = ABSENT if np.isnan(row.lower) else f"{row.lower:+.{digits}f} to {row.upper:+.{digits}f}"
         star = "*" * bool(row.p_adjusted < LEVEL)
         rows.append([

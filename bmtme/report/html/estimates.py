@@ -27,8 +27,8 @@ __all__ = ["show_correlations", "show_diagnostics", "show_heritability", "show_i
 
 Kind = Literal["genetic", "residual", "interaction"]
 Over = Literal["trait", "env"]
-#: Of a matrix that is shown for each environment or trait.
-MOST_MATRICES = 16
+#: Matrices of environments or traits, and how many of them stand open.
+MOST_MATRICES, MOST_OPEN = 16, 3
 #: Rows of the summary on a page, those with a note first.
 MOST_ROWS = 2000
 #: Rows with the worst diagnostics.
@@ -111,6 +111,8 @@ def arrange(table: pd.DataFrame, names: list[str], title: str, note: str, noun: 
         inner.append(Prose([f"The first {len(shown)} of {len(parts)}: fit.correlations() has all."]))
     if blocks:
         return [*blocks, Fold(f"{title} in each {noun}", inner)]
+    if len(parts) > MOST_OPEN:
+        return [Prose([f"{note} {INTERVALS}"]), Fold(f"{title}, {count_noun(len(parts), noun)}", inner)]
     return [Prose([f"{note} {INTERVALS}"]), *inner]
 
 

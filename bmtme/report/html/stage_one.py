@@ -142,13 +142,13 @@ def show_environments(tables: Mapping[str, pd.DataFrame]) -> list[Block]:
         Column("environment"), Column("trait"), Column("model"), Column("lines", True), Column("plots", True),
         Column("H2 Cullis", True, "heritability by the precision of differences between lines"),
         Column("SED", True, "standard error of a difference between two means, root mean square"),
-        Column("outliers", True), Column("note"),
+        Column("outliers", True),
     ]  # fmt: skip
     rows = [
         [
             str(row["env"]), str(row["trait"]), str(chosen.get(row["env"], "")), f"{row['n_lines']:,}",
             f"{row['n_plots']:,}", plain(row["cullis"], 2), show(row["sed"], 3),
-            str(outliers.get((row["env"], row["trait"]), 0)), str(row["note"] or ""),
+            str(outliers.get((row["env"], row["trait"]), 0)),
         ]
         for row in found.to_dict("records")
     ]  # fmt: skip
@@ -156,7 +156,8 @@ def show_environments(tables: Mapping[str, pd.DataFrame]) -> list[Block]:
         "H2 Cullis: heritability by the precision of differences between lines, lines random in the model that was "
         "chosen. SED: standard error of a difference between two means, root mean square."
     )
-    return [Table(header, rows, "", note, long=len(rows) > 12)]
+    told = [f"{row['trait']} in {row['env']}: {row['note']}." for row in found.to_dict("records") if row["note"]]
+    return [Table(header, rows, "", " ".join([note, *told]), long=len(rows) > 12)]
 
 
 def show_means(table: pd.DataFrame) -> list[Block]:
