@@ -16,9 +16,20 @@ __all__ = [
     "match_look_alikes",
     "normalise_name",
     "same_letters",
+    "show_signs",
     "some_names",
     "suggest",
 ]
+
+
+#: Signs that a terminal obeys, or that turn a text around, by the code that is shown in their place.
+_COMMANDS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_COMMANDS |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+
+
+def show_signs(text: str) -> str:
+    """A text that may hold users' names, with the codes of signs that a terminal or a browser would obey."""
+    return text.translate(_COMMANDS)
 
 
 def list_names(names: Iterable[object], limit: int = 10) -> str:

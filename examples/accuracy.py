@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 
 import bmtme
-from bmtme.report.cv_plots import plot_accuracy
 
 MODELS = ("unstructured", "diagonal", "standard")
 
@@ -40,7 +39,7 @@ def main() -> None:
     )
     print(cv.summary().round(3).to_string(index=False))
 
-    plot_accuracy(cv).savefig(args.out, dpi=150)
+    cv.plot_accuracy().savefig(args.out, dpi=150)
     print(f"\nwritten to {args.out}")
 
 

@@ -31,7 +31,6 @@ import numpy as np
 import pandas as pd
 
 import bmtme
-from bmtme.report.cv_plots import plot_accuracy, plot_calibration, plot_differences
 
 # %% tags=["parameters"]
 LINES, DRAWS, TUNE = 100, 500, 300
@@ -41,12 +40,16 @@ NOTEBOOK = "get_ipython" in globals()
 
 # %%
 def show(figure, name):
-    """Leave a figure to the notebook, or save it."""
-    if not NOTEBOOK:
+    """Show a figure in the notebook, or save it."""
+    if NOTEBOOK:
+        from IPython.display import display
+
+        display(figure)
+    else:
         FIGURES.mkdir(exist_ok=True)
         figure.savefig(FIGURES / f"{name}.png", dpi=150)
-        plt.close(figure)
         print(f"figure: {FIGURES / name}.png")
+    plt.close(figure)
 
 
 def tabulate(table):
@@ -151,7 +154,7 @@ tabulate(correlations["pearson_mean"].mean().unstack().round(2))
 # is mostly the fault of its plots. `accuracy` in the tables is the correlation divided by that root.
 
 # %%
-show(plot_accuracy(runs["CV1"]), "accuracy")
+show(runs["CV1"].plot_accuracy(), "accuracy")
 
 # %% [markdown]
 # ## Third: no leaks
@@ -194,7 +197,7 @@ columns = ["model", "against", "trait", "difference", "lower", "upper", "p", "p_
 tabulate(cv.compare(against="single", by="trait").dropna(subset="difference")[columns].round(3))
 
 # %%
-show(plot_differences(cv), "differences")
+show(cv.plot_differences(), "differences")
 
 # %% [markdown]
 # Filled points would be told from noise: environment by environment, none is, though `several` is ahead in most. With
@@ -212,7 +215,7 @@ for name, cv in runs.items():
 # (below 1: predictions spread too much), and nine in ten observed values inside their 90% intervals.
 
 # %%
-show(plot_calibration(runs["CV1"], "several"), "calibration")
+show(runs["CV1"].plot_calibration("several"), "calibration")
 
 # %%
 scores = runs["CV1"].scores

@@ -32,7 +32,6 @@ import pandas as pd
 
 import bmtme
 from bmtme.report.palette import COLOURS
-from bmtme.report.plots import plot_chains
 
 # %% tags=["parameters"]
 LINES, DRAWS, TUNE = 80, 2000, 1000
@@ -42,12 +41,16 @@ NOTEBOOK = "get_ipython" in globals()
 
 # %%
 def show(figure, name):
-    """Leave a figure to the notebook, or save it."""
-    if not NOTEBOOK:
+    """Show a figure in the notebook, or save it."""
+    if NOTEBOOK:
+        from IPython.display import display
+
+        display(figure)
+    else:
         FIGURES.mkdir(exist_ok=True)
         figure.savefig(FIGURES / f"{name}.png", dpi=150)
-        plt.close(figure)
         print(f"figure: {FIGURES / name}.png")
+    plt.close(figure)
 
 
 def tabulate(table):
@@ -119,7 +122,7 @@ tabulate(az.summary(get_group(bad.idata, "posterior"), var_names=["beta", "mu", 
 
 # %%
 names = worst.index[:4].tolist()
-figure = plot_chains(bad, names)
+figure = bad.plot_chains(names)
 show(figure, "bad")
 
 # %% [markdown]
@@ -140,7 +143,7 @@ print(f"of all: largest R-hat {mended['r_hat'].max():.3f}, fewest effective draw
 # before, their errors cancel.
 
 # %%
-figure = plot_chains(good, names)
+figure = good.plot_chains(names)
 show(figure, "good")
 
 # %% [markdown]

@@ -42,12 +42,16 @@ NOTEBOOK = "get_ipython" in globals()
 
 # %%
 def show(figure, name):
-    """Leave a figure to the notebook, or save it."""
-    if not NOTEBOOK:
+    """Show a figure in the notebook, or save it."""
+    if NOTEBOOK:
+        from IPython.display import display
+
+        display(figure)
+    else:
         FIGURES.mkdir(exist_ok=True)
         figure.savefig(FIGURES / f"{name}.png", dpi=150)
-        plt.close(figure)
         print(f"figure: {FIGURES / name}.png")
+    plt.close(figure)
 
 
 def tabulate(table):

@@ -180,14 +180,6 @@ def write(checkup: Checkup, out: Path, files: TableFiles, drawn: Trial | None) -
 
 def draw(trial: Trial, file: Path) -> None:
     """Draw the records of a trial."""
-    import matplotlib
-
-    # Into a file alone: there may be no screen.
-    matplotlib.use("Agg", force=True)
-    import matplotlib.pyplot as plt
-
     from bmtme.report.trial_plots import plot_records
 
-    figure = plot_records(trial)
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+    plot_records(trial).savefig(file, dpi=150)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from bmtme import __version__
-from bmtme.cli import adjust, check, compare, cv, fit, grm, mixed, rank, rerun, resume, score, simulate
+from bmtme.cli import adjust, check, compare, cv, fit, grm, mixed, plot, rank, report, rerun, resume, score, simulate
 from bmtme.cli.arguments import Parser, check_table_options
 from bmtme.cli.inputs import check_out
 from bmtme.cli.streams import complain, flush, plain_warnings
@@ -38,6 +38,8 @@ example:
   bmtme fit sim/phenotypes.csv --relationship sim/relationship.csv \\
       --line line --env env --traits T1,T2,T3 --out run
   bmtme rank run --trait T1
+  bmtme plot run ranking --trait T1
+  bmtme report run
   bmtme cv sim/phenotypes.csv --relationship sim/relationship.csv \\
       --line line --env env --traits T1,T2,T3 --out cvrun
 
@@ -115,7 +117,7 @@ def parse(words: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--version", action="version", version=f"bmtme {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (check, grm, adjust, fit, rank, score, cv, compare, resume, rerun, mixed, simulate):
+    for module in (check, grm, adjust, fit, rank, plot, score, cv, compare, mixed, report, resume, rerun, simulate):
         module.add_command(commands)
     args, unknown = parser.parse_known_args(words)
     if "run" not in args:
@@ -123,10 +125,7 @@ def parse(words: Sequence[str]) -> Namespace:
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if "run" not in args:
-        parser.error(
-            "a command is needed: check, grm, adjust, fit, rank, score, cv, compare, resume, extend, rerun, mixed or "
-            "simulate"
-        )
+        parser.error(f"a command is needed: {', '.join(commands.choices)}")
     args.words = ["bmtme", *words]
     args.check(args)
     if "xlsx" in args:

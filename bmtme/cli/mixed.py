@@ -75,7 +75,7 @@ With --out, DIR holds:
   components.csv     variances, covariances, correlations with errors
   fixed_effects.csv  fixed effects; wald.csv: tests of them
   blup-TERM.csv      predicted effects of each random term, with reliabilities
-  residuals.csv      of every value
+  residuals.csv      of every value; field.csv: where they lie, of a field
   predict-TERM.csv, heritability.csv, derived.csv: where they were asked for
   run.json           likelihood, formulas, the options and versions
 
@@ -187,7 +187,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         write(fit, args, out, more, seconds)
     if args.json:
         both = {**fit.tables(), **more}
-        tables = {name: list_rows(found) for name, found in both.items() if name != "residuals"}
+        tables = {name: list_rows(found) for name, found in both.items() if name not in ("residuals", "field")}
         say_object(args, out, **fit.record(), means=list_facts(more), **tables)
         return 0
     say("\n\n".join([describe_fit(fit, width()), *(describe_table(*each, width()) for each in more.items())]))

@@ -116,12 +116,6 @@ def describe_run(args: argparse.Namespace, inputs: Inputs, **options: Any) -> di
 
 def save_figures(cv: CrossValidation, out: Path) -> None:
     """Draw accuracy.png, with several models differences.png, and of each calibration-LABEL.png, into the folder."""
-    import matplotlib
-
-    # Into files alone: there may be no screen.
-    matplotlib.use("Agg", force=True)
-    import matplotlib.pyplot as plt
-
     from bmtme.report.cv_plots import plot_accuracy, plot_calibration, plot_differences
 
     models = list(dict.fromkeys(cv.predictions["model"]))
@@ -134,7 +128,6 @@ def save_figures(cv: CrossValidation, out: Path) -> None:
         figures[f"calibration-{name}"] = plot_calibration(cv, model)
     for name, figure in figures.items():
         figure.savefig(out / f"{name}.png", dpi=150)
-        plt.close(figure)
 
 
 def name_files(labels: list[str]) -> dict[str, str]:

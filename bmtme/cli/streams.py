@@ -11,10 +11,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from bmtme.errors import SamplingWarning
-
-#: Signs that a terminal obeys, or that turn its text around: shown by their codes, as a name may hold them.
-_COMMANDS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-_COMMANDS |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+from bmtme.words import show_signs
 
 __all__ = ["complain", "flush", "plain_warnings", "say", "width"]
 
@@ -79,7 +76,7 @@ def plain_warnings() -> Iterator[None]:
 def _write(stream: TextIO, text: str) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     # Names are the user's: a terminal that lacks a letter shows its code, too.
-    stream.write(text.translate(_COMMANDS).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(show_signs(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -27,10 +27,14 @@ from bmtme.results.folder import save_result
 from bmtme.results.frames import ComparisonTable, ScoreTable
 from bmtme.results.quantities import list_hidden
 from bmtme.results.record import read_record, write_record
+from bmtme.results.reported import Reported
 from bmtme.results.scores import list_overall, list_scores, outline_comparison
 from bmtme.results.spreadsheets import check_tables, write_tables
 from bmtme.results.storage import read_table
 from bmtme.words import count_noun
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KIND = "cross-validation"
 #: Tables that are written and read back; those made of them are written besides.
@@ -41,7 +45,7 @@ MADE = {"scores": list_scores, "overall": list_overall}
 
 @document(predictions=list_hidden(), heritability=HERITABILITY, scores=list_scores(), overall=list_overall())
 @dataclass(eq=False, repr=False)
-class CrossValidation:
+class CrossValidation(Reported):
     """Result of `bmtme.cross_validate`.
 
     Attributes
@@ -189,6 +193,82 @@ class CrossValidation:
     def advice(self) -> str:
         """What the comparison can bear, in plain sentences."""
         return advise(self)
+
+    def plot_accuracy(self, score: str = "pearson") -> Figure:
+        """Accuracy of the models side by side: a panel for each trait, in it the environments.
+
+        Parameters
+        ----------
+        score : str
+            Name of a score, such as ``pearson`` (higher is better) or ``msep`` (lower is better).
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Points are means over partitions, bars one naive standard error to either side (none with one partition).
+            The line is at zero for correlations, else at the best value if there is one. For ``pearson`` dashes stand
+            at the root of the heritability of what was observed: on average no prediction can correlate better with it.
+
+        Raises
+        ------
+        UsageError
+            For a score that is none.
+        """
+        from bmtme.report.cv_plots import plot_accuracy
+
+        return plot_accuracy(self, score)
+
+    def plot_differences(self, metric: str = "pearson", against: str | None = None) -> Figure:
+        """Differences of the models from one of them, paired over partitions: a panel for each trait.
+
+        Parameters
+        ----------
+        metric : str
+            Name of a score.
+        against : str, optional
+            The model that the others are compared with; by default the first that is fitted to one trait at a time,
+            else the first one.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Points are the differences of `compare` in each environment (over environments where each is hidden as a
+            whole), bars their 95% intervals. Filled points are told from noise (p below 0.05 after Holm's adjustment),
+            hollow ones are not.
+
+        Raises
+        ------
+        UsageError
+            For a metric or a model that is none, or fewer than two models.
+        """
+        from bmtme.report.cv_plots import plot_differences
+
+        return plot_differences(self, metric, against)
+
+    def plot_calibration(self, model: str | None = None) -> Figure:
+        """Observed against predicted values of a model: a panel for each trait, in it the environments by colour.
+
+        Parameters
+        ----------
+        model : str, optional
+            Label of the model; by default the first one.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Every scored value once for each partition that scores it. Dashed is the line where both are equal; the
+            others are the regressions of observed on predicted values within each environment. The titles have the mean
+            of their slopes, as in ``scores`` (1 is right; below 1, predictions spread too much), and the shares of the
+            values that lie within their 50% and 90% intervals.
+
+        Raises
+        ------
+        UsageError
+            For a model that is none.
+        """
+        from bmtme.report.cv_plots import plot_calibration
+
+        return plot_calibration(self, model)
 
     def save(self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False) -> None:
         """Write all tables as CSV, and run.json, to a new or empty folder.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GENETIC, RESIDUAL, INTERACTION = KINDS = ("genetic", "residual", "interaction")
 TRAIT, ENV = OVER = ("trait", "env")
 #: Correlations that differ by no more are the same in every environment.
-SAME = 1e-9
+SAME, DIGITS = 1e-9, 9
 ZERO = "zero by the model"
 
 
@@ -63,8 +63,8 @@ def tabulate_correlations(fit: Fit, kind: Any, over: Any) -> pd.DataFrame:
     columns = CORRELATIONS[over]
     draws = np.stack([pair.draws for pair in pairs])
     constant = np.ptp(draws.reshape(len(draws), -1), axis=1) == 0
-    measured = diagnose(draws)
     known = fit.summary()["note"].to_dict()
+    measured = measure_once(draws, [not any(name in known for name in pair.names) for pair in pairs])
     rows = []
     for k, pair in enumerate(pairs):
         flat = pair.draws.ravel()
@@ -81,6 +81,24 @@ def tabulate_correlations(fit: Fit, kind: Any, over: Any) -> pd.DataFrame:
         sd = flat.std(ddof=min(1, flat.size - 1))
         rows.append((pair.label, pair.a, pair.b, flat.mean(), sd, low, high, "; ".join(notes)))
     return pd.DataFrame(rows, columns=name_columns(columns))
+
+
+def measure_once(draws: np.ndarray, wanted: Sequence[bool]) -> tuple[np.ndarray, ...]:
+    """As `diagnose`, of the pairs that have no row of the summary, and once for pairs with the same draws.
+
+    draws : (pair, chain, draw)
+    """
+    first: dict[bytes, int] = {}
+    place = [
+        first.setdefault(own.tobytes(), k) if asked else k
+        for k, (own, asked) in enumerate(zip(draws.round(DIGITS), wanted, strict=True))
+    ]
+    told = sorted(first.values())
+    found = tuple(np.full(len(draws), np.nan) for _ in range(3))
+    if told:
+        for values, own in zip(found, diagnose(draws[told]), strict=True):
+            values[told] = own
+    return tuple(values[place] for values in found)
 
 
 def check_kind(fit: Fit, kind: Any, over: Any) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bmtme.results.fit import Fit
 
-__all__ = ["describe_best", "rank_best"]
+__all__ = ["count_draws", "describe_best", "rank_best"]
 
 #: Lines of each trait.
 MOST = 5
@@ -28,14 +28,20 @@ BUDGET, FEWEST_DRAWS = 2**28, 100
 
 def rank_best(fit: Fit) -> dict[str, pd.DataFrame]:
     """`Fit.ranking` of each trait, high values wanted; empty where effects were not kept, or of too many lines."""
-    if fit._predictions is None:
+    draws = count_draws(fit)
+    if not draws or fit._predictions is None:
         return {}
+    return rank_traits(fit, min(MOST, fit._predictions["line"].nunique()), draws)
+
+
+def count_draws(fit: Fit) -> int:
+    """Joint draws of all lines that a ranking may take; none where effects were not kept, or of too many lines."""
+    if fit._predictions is None:
+        return 0
     sizes, lines = fit._groups["posterior"].sizes, fit._predictions["line"].nunique()
     draws = min(1000, BUDGET // (8 * lines * sizes["env"] * sizes["trait"]))
     there = sizes["chain"] * sizes["draw"]
-    if draws < min(FEWEST_DRAWS, there):
-        return {}
-    return rank_traits(fit, min(MOST, lines), draws)
+    return int(draws) if draws >= min(FEWEST_DRAWS, there) else 0
 
 
 def describe_best(

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from bmtme.arguments import show
@@ -14,9 +13,9 @@ from bmtme.cv.compare import LEVEL, compare, find_score
 from bmtme.cv.differences import Design
 from bmtme.cv.result import CrossValidation
 from bmtme.errors import UsageError
+from bmtme.report.calibration import describe_calibration, draw_calibration
 from bmtme.report.palette import style
 from bmtme.report.panels import add_legend, make_panels, name_axes, shade_places, shorten_names, turn_labels
-from bmtme.results.agreement import Pair
 from bmtme.results.entries import NONE
 from bmtme.results.scores import Score
 from bmtme.words import count_noun, list_names, suggest
@@ -36,22 +35,9 @@ CORRELATIONS = ("pearson", "spearman", "accuracy")
 
 
 def plot_accuracy(result: CrossValidation | pd.DataFrame, score: str = "pearson") -> Figure:
-    """Accuracy of the models side by side: a panel for each trait, in it the environments.
+    """See `bmtme.cv.result.CrossValidation.plot_accuracy`.
 
-    Parameters
-    ----------
-    result : CrossValidation or DataFrame
-        A cross-validation, or its summary, as of `CrossValidation.summary` or read from ``summary.csv``.
-    score : str
-        Name of a score, such as ``pearson`` (higher is better) or ``msep`` (lower is better).
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Points are means over partitions, bars one naive standard error to either side (none with one partition). The
-        line is at zero for correlations, else at the best value if there is one. Of a cross-validation, for
-        ``pearson``, dashes stand at the root of the heritability of what was observed: on average no prediction can
-        correlate better with it.
+    result : a cross-validation, or its summary, read from ``summary.csv``, without the dashes
 
     Raises
     ------
@@ -114,30 +100,7 @@ def plot_accuracy(result: CrossValidation | pd.DataFrame, score: str = "pearson"
 
 
 def plot_differences(cv: CrossValidation, metric: str = "pearson", against: str | None = None) -> Figure:
-    """Differences of the models from one of them, paired over partitions: a panel for each trait.
-
-    Parameters
-    ----------
-    cv : CrossValidation
-    metric : str
-        Name of a score.
-    against : str, optional
-        The model that the others are compared with; by default the first that is fitted to one trait at a time, else
-        the first one.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Points are the differences of `CrossValidation.compare` in each environment (over environments where each is
-        hidden as a whole), bars their 95% intervals. Filled points are told from noise (p below 0.05 after Holm's
-        adjustment), hollow ones are not.
-
-    Raises
-    ------
-    UsageError
-        For what is no cross-validation, a metric or a model that is none, or fewer than two models.
-    """
-    _check(cv)
+    """See `bmtme.cv.result.CrossValidation.plot_differences`."""
     entry = find_score(metric)
     models = list(dict.fromkeys(cv.scores["model"]))
     if against is None:
@@ -193,28 +156,7 @@ def plot_differences(cv: CrossValidation, metric: str = "pearson", against: str 
 
 
 def plot_calibration(cv: CrossValidation, model: str | None = None) -> Figure:
-    """Observed against predicted values of a model: a panel for each trait, in it the environments by colour.
-
-    Parameters
-    ----------
-    cv : CrossValidation
-    model : str, optional
-        Label of the model; by default the first one.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Every scored value once for each partition that scores it. Dashed is the line where both are equal; the others
-        are the regressions of observed on predicted values within each environment. The titles have the mean of their
-        slopes, as in ``cv.scores`` (1 is right; below 1, predictions spread too much), and the shares of the values
-        that lie within their 50% and 90% intervals.
-
-    Raises
-    ------
-    UsageError
-        For what is no cross-validation, or a model that is none.
-    """
-    _check(cv)
+    """See `bmtme.cv.result.CrossValidation.plot_calibration`."""
     models = list(dict.fromkeys(cv.predictions["model"]))
     if model is None:
         model = models[0]
@@ -230,32 +172,7 @@ def plot_calibration(cv: CrossValidation, model: str | None = None) -> Figure:
         scored = cv.scores[(cv.scores["model"] == model) & (cv.scores["trait"] == trait)]
         # Predictions that are constant in every partition, as means of environments, have no slope over all of them.
         sloping = set(scored.loc[scored["slope"].notna(), "env"])
-        ends = [part[["observed", "mean"]].min().min(), part[["observed", "mean"]].max().max()]
-        margin = 0.04 * (ends[1] - ends[0]) or 1.0
-        limits = (ends[0] - margin, ends[1] + margin)
-        for e, env in enumerate(envs):
-            here = part[part["env"] == env].sort_values(["mean", "observed"])
-            looks = style(e)
-            panel.plot(
-                here["mean"],
-                here["observed"],
-                **looks,
-                linestyle="none",
-                markersize=3,
-                markeredgewidth=0,
-                alpha=min(0.7, max(0.15, 150 / max(len(part) / len(envs), 1))),
-                rasterized=True,
-            )
-            x, y = here["mean"].to_numpy(), here["observed"].to_numpy()
-            b = Pair(y, x).slope
-            if math.isfinite(b) and env in sloping:
-                among = np.array([x.min(), x.max()])
-                line = y.mean() + b * (among - x.mean())
-                panel.plot(among, line, color="white", linewidth=3.2, zorder=3)
-                panel.plot(among, line, color=looks["color"], linewidth=1.6, zorder=4)
-        panel.plot(limits, limits, color="0.2", linestyle="--", linewidth=1, zorder=2.5)
-        panel.set(xlim=limits, ylim=limits, aspect="equal")
-        panel.locator_params(nbins=5)
+        draw_calibration(panel, part, envs, sloping)
         panel.set_title(f"{shorten_names(cv.traits)[trait]}\n{_describe_panel(scored, part)}", fontsize=9)
     name_axes(figure, "predicted", "observed")
     number = count_noun(len(cv.run["data"]["partitions"]), "partition")
@@ -268,14 +185,6 @@ def plot_calibration(cv: CrossValidation, model: str | None = None) -> Figure:
 
 
 # --- parts ------------------------------------------------------------------------------------------------------
-
-
-def _check(cv: Any) -> None:
-    """Refuse what is no cross-validation."""
-    if not isinstance(cv, CrossValidation):
-        raise UsageError(
-            f"expected a CrossValidation (of bmtme.cross_validate or bmtme.load), got {type(cv).__name__}."
-        )
 
 
 def _name(score: Score) -> str:
@@ -304,16 +213,12 @@ def _draw_ceiling(panel: Axes, heritability: pd.DataFrame, trait: str, place: di
 
 def _describe_panel(scored: pd.DataFrame, part: pd.DataFrame) -> str:
     """Slope and coverage, for a title, from the scores and predictions of a model and trait."""
-    mean = scored["slope"].mean()
-    texts = ["constant predictions" if math.isnan(mean) else f"slope {mean:.2f}"]
-    shares = []
-    for end in ("_50", ""):
-        if f"mean_lower{end}" in part:
-            inside = (part[f"mean_lower{end}"] <= part["observed"]) & (part["observed"] <= part[f"mean_upper{end}"])
-            shares.append(f"{100 * inside.mean():.0f}%")
-    if shares:
-        texts.append(f"coverage {' and '.join(shares)}")
-    return ", ".join(texts)
+    shares = [
+        (part[f"mean_lower{end}"] <= part["observed"]) & (part["observed"] <= part[f"mean_upper{end}"])
+        for end in ("_50", "")
+        if f"mean_lower{end}" in part
+    ]
+    return describe_calibration(scored["slope"].mean(), [inside.mean() for inside in shares])
 
 
 def _list_entries(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmtme.columns import MOST_ROWS
+from bmtme.report.glossary import explain_interaction, name_record
 from bmtme.report.summaries import describe_worst, order_rows, show_estimate, show_number, tabulate_printed
 from bmtme.words import some_names
 
@@ -80,7 +81,11 @@ def show_fit(fit: Fit) -> str:
             [str(name), f"{row['mean']:.2f}", f"{row['lower']:.2f} to {row['upper']:.2f}", row["note"]]
             for name, row in shares.iloc[:MOST_ROWS].iterrows()
         ]
-        parts.append(make_table(["heritability of a record", "mean", "90% interval", "note"], rows, (0, 3)))
+        parts.append(
+            make_table(
+                [f"heritability of a {name_record(fit.run['data'])}", "mean", "90% interval", "note"], rows, (0, 3)
+            )
+        )
     return "<div>" + "".join([*parts, fold("summary", show_summary(summary))]) + "</div>"
 
 
@@ -97,7 +102,8 @@ def show_summary(table: pd.DataFrame) -> str:
         )
     header = ["parameter", "mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat", "note"]
     noted = [bool(note) for note in shown["note"]]
-    return make_paragraphs([describe_worst(table)]) + make_table(header, rows, (0, 8), noted) + make_paragraphs([more])
+    texts = [describe_worst(table), explain_interaction(table)]
+    return make_paragraphs(texts) + make_table(header, rows, (0, 8), noted) + make_paragraphs([more])
 
 
 def show_scores(table: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 __all__ = ["COLOURS", "MARKS", "plain", "style"]
@@ -17,6 +18,16 @@ def style(number: int) -> dict[str, Any]:
 
 
 def plain(name: object) -> str:
-    """A user's name for a figure: no formula where it has a dollar, no hidden entry where it begins with a dash."""
-    text = str(name).replace("$", r"\$")
+    """A user's name for a figure as it is: no formula where it has a dollar, no hidden entry where it begins with _.
+
+    Signs that cannot be seen, such as those that begin a command to a terminal or turn the direction of a text, are
+    written out.
+    """
+    text = "".join(_write_out(sign) for sign in str(name)).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+def _write_out(sign: str) -> str:
+    """A sign, or its number where it is a control sign, half of a pair, or of private use."""
+    unseen = unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    return ascii(sign)[1:-1] if unseen else sign

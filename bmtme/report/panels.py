@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any
 from bmtme.report.palette import plain
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["add_legend", "make_panels", "name_axes", "shade_places", "shorten_names", "turn_labels"]
+__all__ = [
+    "add_legend",
+    "break_lines",
+    "make_figure",
+    "make_panels",
+    "name_axes",
+    "shade_places",
+    "shorten_names",
+    "turn_labels",
+]
 
 #: Panels side by side at most, and inches that they may take.
 MOST_PANELS, MOST_WIDTH = 4, 18.0
@@ -39,23 +49,22 @@ def shorten_names(names: Sequence[str], most: int = MOST_SHOWN) -> dict[str, str
     return {name: plain(text) for name, text in made.items()}
 
 
+def make_figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
+    """A figure of this size in inches with (rows, columns) panels, of which neither pyplot nor any window knows."""
+    from bmtme.report.figure import Picture
+
+    figure = Picture(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
 def make_panels(
     traits: Sequence[str], width: float, height: float, sharex: bool = False, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a panel for each trait, of about this size in inches."""
-    import matplotlib.pyplot as plt
-
     columns = max(1, min(len(traits), MOST_PANELS, int(MOST_WIDTH // width)))
     rows = math.ceil(len(traits) / columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        squeeze=False,
-        figsize=(max(columns * width + 0.6, 5.0), 1.1 + height * rows),
-        layout="constrained",
-        sharex=sharex,
-        sharey=sharey,
-    )
+    size = max(columns * width + 0.6, 5.0), 1.1 + height * rows
+    figure, axes = make_figure(rows, columns, size, sharex=sharex, sharey=sharey)
     panels = list(axes.flat)
     for panel in panels[len(traits) :]:
         panel.set_axis_off()
@@ -82,6 +91,12 @@ def turn_labels(panel: Axes, names: Sequence[str], slot: float) -> None:
             label.set(rotation=60, ha="right", rotation_mode="anchor")
 
 
+def break_lines(text: str, figure: Figure, letters: float) -> str:
+    """Every line of a text broken where it is longer than the figure; letters : of an inch."""
+    most = max(10, int(letters * figure.get_figwidth()))
+    return "\n".join(textwrap.fill(line, most) for line in text.splitlines())
+
+
 def name_axes(figure: Figure, x: str, y: str) -> None:
     """Names of the axes of all panels, broken where they are longer than the figure."""
     width, height = figure.get_size_inches()
@@ -104,7 +119,7 @@ def add_legend(figure: Figure, entries: dict[str, dict[str, Any]], title: str | 
         ncols=columns,
         frameon=False,
         fontsize=9,
-        title=title,
+        title=None if title is None else break_lines(title, figure, 13),
         title_fontsize=9,
     )
     legend.get_title().set_multialignment("center")

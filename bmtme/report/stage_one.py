@@ -14,10 +14,15 @@ from bmtme.words import count_noun
 if TYPE_CHECKING:
     from bmtme.results.stage_one.result import Adjustment
 
-__all__ = ["describe_adjustment", "describe_candidates"]
+__all__ = ["WORDS", "describe_adjustment", "describe_candidates"]
 
 #: Outliers that are named.
 MOST_OUTLIERS = 10
+#: What stands in place of an AIC, and why.
+WORDS = {
+    "trend": "an autocorrelation of one makes the level of all means arbitrary: not chosen.",
+    "failed": "the search has not converged: not chosen.",
+}
 
 
 def describe_adjustment(means: Adjustment, width: int = 80) -> str:
@@ -98,11 +103,7 @@ def describe_candidates(table: pd.DataFrame, width: int) -> str:
 def _list_words(rows: list[list[str]]) -> list[tuple[str, str]]:
     """What words in place of an AIC mean."""
     there = {cell for row in rows for cell in row[1:]}
-    words = {
-        "trend": "an autocorrelation of one makes the level of all means arbitrary: not chosen.",
-        "failed": "the search has not converged: not chosen.",
-    }
-    return [("*", "chosen."), *(item for item in words.items() if item[0] in there)]
+    return [("*", "chosen."), *(item for item in WORDS.items() if item[0] in there)]
 
 
 def _describe_outliers(table: pd.DataFrame, width: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmtme.columns import MOST_ROWS, align, fixed
+from bmtme.report.glossary import explain_interaction
 from bmtme.report.ranking import choose_decimals
 from bmtme.results.summary import HIGH_R_HAT, LOW_ESS
 from bmtme.words import count_noun
@@ -77,7 +78,9 @@ def describe_summary(table: pd.DataFrame, width: int) -> str:
         text = [head]
         for line, note in zip(lines, notes, strict=True):
             text += [line, *([f"    {cut(note, width - 4)}"] if note else [])]
-    parts = textwrap.wrap(describe_worst(table), width, break_on_hyphens=False, break_long_words=False)
+    parts = []
+    for words in (describe_worst(table), explain_interaction(table)):
+        parts += textwrap.wrap(words, width, break_on_hyphens=False, break_long_words=False)
     return "\n".join([*parts, "", *text, *([more] if more else [])])
 
 

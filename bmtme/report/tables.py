@@ -18,6 +18,7 @@ from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.cv.differences import FEWEST_PARTITIONS
 from bmtme.data.trial import Trial
 from bmtme.report.comparison import ABSENT, describe_absent
+from bmtme.report.glossary import name_record
 from bmtme.report.replicates import list_block_facts, list_covariate_facts, list_replicate_facts
 from bmtme.results import quantities
 from bmtme.results import scores as register
@@ -55,8 +56,26 @@ def describe_fit(
     folder : str, optional
         Of the run, where it can be gone on with.
     """
-    data, settings = run["data"], run["settings"]
+    data = run["data"]
     envs, traits = trial.envs, trial.traits
+    facts = list_fit_facts(run, trial, folder)
+    facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
+    # A single value of a line may be a plot, or a mean of several.
+    record = name_record(data, plots=bool((trial.plots() > 1).any()))
+    parts, others = [label_facts(facts, width)], list[str]()
+    for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.title}.values():
+        rows, columns = lay_out_rows(quantity, envs, traits)
+        if any(name in summary.index for _, row in rows for name in row):
+            text = _tabulate(quantity.title.format(record=record), summary, rows, columns, width)
+            (parts if "env" in quantity.dims else others).append(text)
+    for text in list_remarks(summary, envs, traits):
+        parts[-1] += "\n" + textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ")
+    return "\n\n".join([*parts, *others])
+
+
+def list_fit_facts(run: dict[str, Any], trial: Trial, folder: str | None = None) -> list[tuple[str, str]]:
+    """The data of a fit, what else has effects, the model and its chains; as (label, text)."""
+    data, settings = run["data"], run["settings"]
     single = settings["model"].get("baseline") == SINGLE
     facts = list_data_facts(data, trial, "environments" if single else "environments and traits")
     new = data["lines_predicted"] - data["lines"]
@@ -70,20 +89,7 @@ def describe_fit(
     facts += list_covariate_facts(data.get("covariates"))
     facts += list_sampling_facts("model", f"{name_model(settings['model'])},", run)
     enough = describe_draws(run, folder)
-    facts += [("draws", enough)] if enough else []
-    facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
-    # A single value of a line may be a plot, or a mean of several.
-    record = "plot" if (trial.plots() > 1).any() else "record"
-    record = "value without error" if data.get("standard_errors") else record
-    parts, others = [label_facts(facts, width)], list[str]()
-    for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.title}.values():
-        rows, columns = lay_out_rows(quantity, envs, traits)
-        if any(name in summary.index for _, row in rows for name in row):
-            text = _tabulate(quantity.title.format(record=record), summary, rows, columns, width)
-            (parts if "env" in quantity.dims else others).append(text)
-    for text in list_remarks(summary, envs, traits):
-        parts[-1] += "\n" + textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ")
-    return "\n\n".join([*parts, *others])
+    return facts + ([("draws", enough)] if enough else [])
 
 
 def lay_out_rows(

@@ -10,7 +10,7 @@ import numpy as np
 
 from bmtme.data.trial import Trial
 from bmtme.report.palette import COLOURS
-from bmtme.report.panels import shorten_names
+from bmtme.report.panels import make_figure, shorten_names
 from bmtme.words import count_noun
 
 if TYPE_CHECKING:
@@ -57,8 +57,6 @@ def plot_records(trial: Trial) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    import matplotlib.pyplot as plt
-
     scene = _sort(trial)
     J = len(scene.lines)
     names, envs = (shorten_names(texts, MOST_LETTERS) for texts in (scene.lines, scene.envs))
@@ -73,7 +71,7 @@ def plot_records(trial: Trial) -> Figure:
     else:
         blocks, rows = 1, J
         size = float(np.clip(width + 1, 5.0, BARE_INCHES)), BARE_INCHES
-    figure, axes = plt.subplots(1, blocks, squeeze=False, figsize=size, layout="constrained")
+    figure, axes = make_figure(1, blocks, size)
     for block, panel in enumerate(axes.flat):
         part = slice(block * rows, min((block + 1) * rows, J))
         # Blocks of the same height: the last one may have fewer lines.

@@ -21,8 +21,10 @@ from bmtme.results.docstrings import document
 from bmtme.results.folder import save_result
 from bmtme.results.frames import SummaryTable
 from bmtme.results.line_effects import add_records, draw_line_effects
+from bmtme.results.pictures import FitPictures
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import read_kind
+from bmtme.results.reported import Reported
 from bmtme.results.spreadsheets import check_tables
 from bmtme.results.storage import read_fit, write_fit
 from bmtme.results.summary import summarise_posterior
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 NOUNS = {"line": "line", "env": "environment", "trait": "trait"}
 
 
-class Fit(Decisions):
+class Fit(Decisions, FitPictures, Reported):
     """Result of `bmtme.fit`.
 
     Attributes

@@ -26,7 +26,6 @@ from bmtme.cv.tasks import Job
 from bmtme.cv.training import take_training
 from bmtme.engines.rotated.chains import Chain
 from bmtme.preparation import decompose_lines
-from bmtme.report.plots import plot_chains
 from bmtme.report.tables import describe_fit
 from bmtme.results.convergence import describe_convergence
 from bmtme.results.posterior import import_arviz
@@ -225,7 +224,7 @@ def test_report(fitted, no_windows):
     assert "orrelation:" not in said
     assert ("T2 in 1 of 3 environments: known only through the other environments" in said) == ("free" not in said)
     assert "one trait at a time; 23 lines x 3 environments x 3 traits" in str(joined)
-    assert len(plot_chains(joined).axes) == 8
+    assert len(joined.plot_chains().axes) == 8
 
 
 def test_chains_that_went_wrong_are_told_by_trait(fitted):

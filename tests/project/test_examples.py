@@ -23,6 +23,7 @@ EXAMPLES = ROOT / "examples"
 #: Pages with blocks of Python, in the order in which they are read.
 PAGES = (
     "README.md",
+    "examples/pictures.md",
     "examples/decisions.md",
     "examples/formats.md",
     "examples/outputs.md",
@@ -140,12 +141,27 @@ def test_shell_of_the_pages() -> None:
     Path("grm.csv").unlink()
     commands = [
         command
-        for page in ("README.md", "examples/decisions.md", "examples/mixed.md", "examples/adjust.md")
+        for page in (
+            "README.md",
+            "examples/decisions.md",
+            "examples/mixed.md",
+            "examples/adjust.md",
+            "examples/pictures.md",
+        )
         for block in find_blocks(page, "sh")
         for command in block.replace("\\\n", " ").splitlines()
         if command.startswith("bmtme ")
     ]
-    assert {command.split()[1] for command in commands} >= {"grm", "fit", "rank", "cv", "score", "mixed", "adjust"}
+    assert {command.split()[1] for command in commands} >= {
+        "grm",
+        "fit",
+        "rank",
+        "cv",
+        "score",
+        "mixed",
+        "adjust",
+        "plot",
+    }
     for command in commands:
         words = shlex.split(command, comments=True)[1:]
         if words[0] in ("fit", "cv"):

@@ -15,7 +15,15 @@ from bmtme.results.mixed.effects import find_prior_variances
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
 
-__all__ = ["Grid", "list_grids", "tabulate_residuals", "tabulate_variogram"]
+__all__ = [
+    "Grid",
+    "has_positions",
+    "list_grids",
+    "read_grids",
+    "tabulate_grids",
+    "tabulate_residuals",
+    "tabulate_variogram",
+]
 
 #: A value whose residual has less than this share of its variance left is fitted exactly, by an effect of its own.
 EXACT = 1e-8
@@ -96,6 +104,36 @@ def list_grids(layout: Layout, result: REML, axes: tuple[str, str] | None = None
             label = ", ".join([*section.levels.values(), *([] if trait is None else [trait[1]])])
             grids.append(_lay_grid(layout, residuals, some, label, names))
     return grids
+
+
+def has_positions(layout: Layout) -> bool:
+    """Whether the residual has two axes, the same in every section."""
+    found = {_find_axes(section) for section in layout.residual}
+    return len(found) == 1 and None not in found
+
+
+def tabulate_grids(grids: list[Grid]) -> pd.DataFrame:
+    """Grids as rows: section, the two axes, residual, which is missing where there is no plot with a value."""
+    parts = []
+    for grid in grids:
+        a, b = np.indices(grid.values.shape)
+        first, second = grid.names
+        columns: dict[str, object] = {"section": np.full(a.size, grid.section, dtype=object)}
+        columns |= {first: a.ravel() + grid.starts[0], second: b.ravel() + grid.starts[1]}
+        parts.append(pd.DataFrame(columns | {"residual": grid.values.ravel()}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_grids(table: pd.DataFrame) -> list[Grid]:
+    """The grids of `tabulate_grids`."""
+    _, first, second, _ = table.columns
+    found = []
+    for section, part in table.groupby("section", sort=False):
+        starts = int(part[first].min()), int(part[second].min())
+        values = np.full((int(part[first].max()) - starts[0] + 1, int(part[second].max()) - starts[1] + 1), np.nan)
+        values[part[first] - starts[0], part[second] - starts[1]] = part["residual"]
+        found.append(Grid(str(section), (first, second), starts, values))
+    return found
 
 
 def _find_axes(section: Design) -> tuple[str, str] | None:

@@ -26,16 +26,16 @@ from bmtme.results.mixed.components import (
 )
 from bmtme.results.mixed.correlations import arrange_correlations, tabulate_correlations
 from bmtme.results.mixed.expressions import Derived, evaluate
+from bmtme.results.mixed.pictures import ResidualPictures
+from bmtme.results.reported import Reported
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from bmtme.engines.mixed.result import REML
 
 __all__ = ["Derived", "MixedFit"]
 
 
-class MixedFit:
+class MixedFit(ResidualPictures, Reported):
     """A mixed model fitted by restricted maximum likelihood.
 
     Attributes
@@ -360,10 +360,10 @@ class MixedFit:
         UsageError
             If there are no positions.
         """
-        return field.tabulate_variogram(field.list_grids(self.layout, self.result, axes))
+        return field.tabulate_variogram(self.grids(axes))
 
-    def plot_field(self, axes: tuple[str, str] | None = None) -> Figure:
-        """The residuals where they lie in the field, a panel for each section.
+    def grids(self, axes: tuple[str, str] | None = None) -> list[field.Grid]:
+        """Residuals on the field of each section.
 
         Parameters
         ----------
@@ -375,18 +375,22 @@ class MixedFit:
         UsageError
             If there are no positions.
         """
-        from bmtme.report.mixed_plots import plot_field
-
-        return plot_field(field.list_grids(self.layout, self.result, axes))
+        return field.list_grids(self.layout, self.result, axes)
 
     # --- files --------------------------------------------------------------------------------------------------
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """What is written: components, fixed_effects, wald, residuals, and of each random term its predictions."""
+        """What is written: components, fixed_effects, wald, of each random term its predictions, residuals.
+
+        Besides `field`, the residuals by section and position, where the residual has positions.
+        """
         found = {"components": self.components, "fixed_effects": self.fixed_effects, "wald": self.wald()}
         for term in self.random.terms:
             found[f"blup-{term}"] = self.blup(term)
-        return found | {"residuals": self.residuals()}
+        found["residuals"] = self.residuals()
+        if field.has_positions(self.layout):
+            found["field"] = field.tabulate_grids(self.grids())
+        return found
 
     def record(self) -> dict[str, Any]:
         """Facts of the run, for run.json."""

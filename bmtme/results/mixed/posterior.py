@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,12 +29,15 @@ from bmtme.results.mixed.heritability import list_ratios
 from bmtme.results.mixed.storage import name_file
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import write_record
+from bmtme.results.reported import Reported
 from bmtme.results.spreadsheets import check_tables, write_tables
 from bmtme.results.storage import SUMMARY, read_run, write_groups
 from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT, INTERVAL, Digest, diagnose, note_diagnostics, note_width
 from bmtme.words import list_names
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bmtme.results.mixed.fit import MixedFit
 
 __all__ = ["DerivedDraws", "MixedPosterior", "load_posterior"]
@@ -73,7 +76,7 @@ class DerivedDraws:
         return f"{self.expression}: {self.mean:.4g} (SD {self.sd:.2g}, 90% {self.lower:.4g} to {self.upper:.4g})"
 
 
-class MixedPosterior:
+class MixedPosterior(Reported):
     """Draws from the posterior of a mixed model.
 
     Attributes
@@ -367,6 +370,24 @@ class MixedPosterior:
                 "its end, fewer parameters."
             )
         return faults
+
+    def plot_chains(self, names: Sequence[str] | None = None) -> Figure:
+        """Traces and ranks of some parameters, by chain, as of `bmtme.Fit.plot_chains`.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            Such as ``"gen[variance]"``, term and parameter of the summary; by default the four with the fewest
+            effective draws.
+
+        Raises
+        ------
+        UsageError
+            For a name that is not in the summary.
+        """
+        from bmtme.report.chain_plots import plot_chains
+
+        return plot_chains(self, names)
 
     # --- files --------------------------------------------------------------------------------------------------
 

@@ -6,21 +6,27 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmtme.errors import UsageError
 from bmtme.machine import describe_machine, find_versions
 from bmtme.results.folder import save_result
-from bmtme.results.record import write_record
+from bmtme.results.mixed.field import Grid, read_grids
+from bmtme.results.mixed.pictures import ResidualPictures
+from bmtme.results.record import read_record, write_record
 from bmtme.results.spreadsheets import check_tables, write_tables
+from bmtme.results.storage import read_table
+from bmtme.words import list_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bmtme.results.mixed.fit import MixedFit
 
-__all__ = ["describe_run", "name_file", "save_mixed"]
+__all__ = ["MixedTables", "describe_run", "load_mixed", "name_file", "save_mixed"]
 
 #: What a run folder says that it holds.
 KIND = "mixed"
@@ -85,6 +91,62 @@ def _write(
     terms = {f"{file}.csv": name.removeprefix("blup-") for file, name in names.items() if name.startswith("blup-")}
     facts = {**run, **fit.record(), "blups": terms, "versions": find_versions(), "machine": describe_machine()}
     write_record(folder, facts, KIND, columns, began=began)
+
+
+@dataclass(frozen=True)
+class MixedTables(ResidualPictures):
+    """What is in the folder of a fit by REML.
+
+    Attributes
+    ----------
+    tables : dict of DataFrames
+        By name, as of `MixedFit.tables`, with those that were asked for besides.
+    run : dict
+        ``run.json``.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    run: dict[str, Any]
+
+    def residuals(self) -> pd.DataFrame:
+        """As of `bmtme.results.mixed.fit.MixedFit.residuals`."""
+        return self.tables["residuals"].copy()
+
+    def grids(self, axes: tuple[str, str] | None = None) -> list[Grid]:
+        """As of `bmtme.results.mixed.fit.MixedFit.grids`, by the positions of the residual.
+
+        Raises
+        ------
+        UsageError
+            If it has none, or others are named.
+        """
+        if "field" not in self.tables:
+            raise UsageError(
+                f"the folder does not say where plots lie, as the residual of the model, "
+                f"{self.run['model']['residual']}, has no rows and columns of a field: in Python "
+                "MixedFit.plot_field(axes=('col', 'row')) draws them by any columns."
+            )
+        grids = read_grids(self.tables["field"])
+        if axes is not None and tuple(axes) != grids[0].names:
+            raise UsageError(f"the folder has the positions {list_names(grids[0].names)}, not {list_names(axes)}.")
+        return grids
+
+
+def load_mixed(folder: Path) -> MixedTables:
+    """The tables of a fit by REML.
+
+    Raises
+    ------
+    DataError
+        If the folder is not such a folder, or a file is missing or damaged.
+    """
+    run, columns = read_record(folder, KIND)
+    files = dict(run["blups"])
+    tables = {}
+    for name, types in columns.items():
+        term = files.get(name)
+        tables[Path(name).stem if term is None else f"blup-{term}"] = read_table(folder / name, types)
+    return MixedTables(tables, run)
 
 
 def name_file(name: str, taken: dict[str, Any]) -> str:

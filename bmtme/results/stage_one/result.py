@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from bmtme.data.adjusted import AdjustedMeans
 from bmtme.errors import UsageError
 from bmtme.results.mixed.field import Grid, tabulate_variogram
 from bmtme.results.mixed.fit import MixedFit
+from bmtme.results.reported import Reported
 from bmtme.results.stage_one.field import lay_grid
 from bmtme.words import list_names, suggest
 
@@ -24,7 +25,7 @@ __all__ = ["Adjustment"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Adjustment(AdjustedMeans):
+class Adjustment(AdjustedMeans, Reported):
     """Adjusted means from plots. `bmtme.fit` and `bmtme.cross_validate` take it as it is.
 
     A copy in another process has the means and their covariances alone.
@@ -45,7 +46,7 @@ class Adjustment(AdjustedMeans):
     plots : DataFrame
         env, trait, line, row_of_table, row, col, value, trend, residual, expected, standardised of every value.
     fits : dict of MixedFit
-        The model that was chosen, by environment.
+        The model that was chosen, by environment; none where it was read from a folder.
     axes : tuple of str
         Columns with rows and columns of the field.
     notes : tuple of str
@@ -126,7 +127,7 @@ class Adjustment(AdjustedMeans):
         UsageError
             If its plots have no rows and columns.
         """
-        from bmtme.report.stage_one_plots import plot_field
+        from bmtme.report.field_plots import plot_field
 
         return plot_field(self, env)
 
@@ -138,7 +139,7 @@ class Adjustment(AdjustedMeans):
         UsageError
             If its plots have no rows and columns.
         """
-        from bmtme.report.stage_one_plots import plot_variogram
+        from bmtme.report.field_plots import plot_variogram
 
         return plot_variogram(self, env)
 
@@ -149,7 +150,7 @@ class Adjustment(AdjustedMeans):
         ------
         UsageError
         """
-        from bmtme.report.stage_one_plots import plot_quantiles
+        from bmtme.report.field_plots import plot_quantiles
 
         return plot_quantiles(self, env)
 
@@ -161,6 +162,11 @@ class Adjustment(AdjustedMeans):
             "outliers": self.outliers,
             "plots": self.plots,
         }
+
+    def record(self) -> dict[str, Any]:
+        """Facts of the run, for run.json: the model of each environment, columns of the field, notes."""
+        models = {env: fit.record() for env, fit in self.fits.items()}
+        return {"models": models, "axes": list(self.axes), "notes": list(self.notes)}
 
     def save(
         self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False, figures: bool = False
