@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from bmtme.engines.mixed.axes import Identity
 from bmtme.engines.mixed.axis import Axis
 from bmtme.engines.mixed.problem import Problem, Section
 from bmtme.errors import NumericalError
@@ -353,7 +354,12 @@ def combine_coefficients(axes: tuple[Axis, ...], parts: list[np.ndarray]) -> tup
     """c (J,) of a product of axes, and its slopes (J, k)."""
     c, slopes = np.ones(1), np.zeros((1, 0))
     for axis, phi in zip(axes, parts, strict=True):
+        if not axis.count:
+            continue  # one piece, with coefficient 1
         own, own_slopes = axis.coefficients(phi)
+        if len(c) == 1 and not slopes.size:
+            c, slopes = c * own, c * own_slopes
+            continue
         # Kronecker products of a column with a column, and of columns with many: np.kron would take most of the time.
         both = slopes[:, None] * own[:, None], c[:, None, None] * own_slopes
         slopes = np.concatenate([each.reshape(len(c) * len(own), -1) for each in both], axis=1)
@@ -372,6 +378,9 @@ def along(axes: tuple[Axis, ...], which: int, x: np.ndarray, operate: Callable[[
     """An operator (n, m) -> (n, m), or -> (k, n, m), along one axis of x (cells,): (cells,), or (k, cells)."""
     before = math.prod(axis.n for axis in axes[:which])
     n = axes[which].n
+    if before == 1:
+        found = operate(x.reshape(n, -1))
+        return found.reshape(*found.shape[:-2], x.size)
     U = x.reshape(before, n, -1).transpose(1, 0, 2)
     result = operate(U.reshape(n, -1))
     back = np.moveaxis(result.reshape(*result.shape[:-2], *U.shape), -3, -2)
@@ -384,7 +393,7 @@ def weigh_all(axes: tuple[Axis, ...], parts: list[np.ndarray], x: np.ndarray, bu
     def step(x: np.ndarray, a: int) -> np.ndarray:
         return along(axes, a, x, partial(axes[a].weigh, parts[a]))
 
-    return reduce(step, [a for a in range(len(axes)) if a != but], x)
+    return reduce(step, [a for a, axis in enumerate(axes) if a != but and not isinstance(axis, Identity)], x)
 
 
 def weigh_slopes(axes: tuple[Axis, ...], parts: list[np.ndarray], x: np.ndarray) -> np.ndarray:
