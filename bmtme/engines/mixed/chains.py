@@ -258,9 +258,22 @@ class Hamiltonian(Chain):
             self.here = there
         return math.exp(min(gain, 0.0)), leapfrogs, gain < -DIVERGENT
 
+    def jump(self) -> None:
+        """A proposal of independence Metropolis: it leads out of, and into, places that paths hardly find."""
+        target, proposal = self.target, self.proposal
+        phi, log_q = proposal.draw(self.rng)
+        chance = math.log(self.rng.random())
+        if not np.array_equal(target.turn(phi, proposal.mode), phi):
+            return  # signs of factors: see `Metropolis`
+        here = self.here.log_likelihood - proposal.evaluate(target.turn(self.here.phi, proposal.mode))
+        value = target.evaluate(phi, 0).log_likelihood
+        if np.isfinite(value) and chance < value - log_q - here:
+            self.here = target.evaluate(phi, 1)
+
     def _move(self, t: int) -> None:
         draws = self.draws
         draws.accepted[t], draws.steps[t], draws.diverging[t] = self.propose()
+        self.jump()
         self.phi[t], draws.log_density[t] = self.here.phi, self.here.log_likelihood
 
 
