@@ -36,7 +36,7 @@ from validation.registry import LEVEL, Options, Row, make_table, register, repor
 from validation.trees import MODELS, make_problem, simulate
 from validation.trials import find_trial, skip
 
-RANKED, THIN = 99, 12
+RANKED, THIN = 99, 6
 REPLICATES = {True: 60, False: 500}
 #: The scales of half-t priors are those of the data's by a share, as by default.
 SCALE = 5.0

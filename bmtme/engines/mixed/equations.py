@@ -92,8 +92,10 @@ class Equations:
     def __init__(self, problem: Problem, cholesky: Callable[[sp.csc_matrix], Any] = SparseCholesky) -> None:
         self.problem = problem
         self.blocks = problem.blocks
-        self.starts = np.cumsum([0, *(axis.count for block in self.blocks for axis in block.axes)])
-        self.count = int(self.starts[-1])
+        ends = np.cumsum([axis.count for block in self.blocks for axis in block.axes])
+        self.count = int(ends[-1])
+        parts = iter([slice(a, b) for a, b in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)])
+        self._parts = [[next(parts) for _ in block.axes] for block in self.blocks]
         self.offsets = problem.rank + np.cumsum([0, *(term.q for term in problem.terms)])
         self.designs = self._lay_sections()
         self.n = self.designs[0].shape[1] - 1
@@ -168,8 +170,8 @@ class Equations:
 
     def split(self, phi: np.ndarray) -> list[list[np.ndarray]]:
         """phi of every axis of every block."""
-        parts = iter(np.split(np.asarray(phi, float), self.starts[1:-1]))
-        return [[next(parts) for _ in block.axes] for block in self.blocks]
+        phi = np.asarray(phi, float)
+        return [[phi[part] for part in parts] for parts in self._parts]
 
     def evaluate(self, phi: np.ndarray, order: int = 2) -> Evaluation:
         """Log likelihood; from order 1 with its gradient, from order 2 with the average information."""

@@ -63,6 +63,8 @@ class Target:
         self.priors = tuple(priors)
         self.count = equations.count
         self.coordinates = Coordinates(equations.blocks)
+        axes = [axis for block in equations.blocks for axis in block.axes]
+        self._has_factors = any(isinstance(axis, FactorAnalytic) for axis in axes)
         self.evaluations = 0
 
     @cached_property
@@ -123,16 +125,16 @@ class Target:
         inside = (place.phi >= low) & (place.phi <= high)
         found = self.equations.evaluate(np.clip(place.phi, low, high), order)
         if not np.isfinite(found.log_likelihood):
-            return replace(found, phi=theta)
+            return Evaluation(theta, -np.inf)
         value = found.log_likelihood + prior
         if order == 0:
-            return replace(found, phi=theta, log_likelihood=value)
+            return Evaluation(theta, value, found.solution)
         gradient = place.turn(np.where(inside, found.gradient, 0.0)) + slopes
         if order == 1:
-            return replace(found, phi=theta, log_likelihood=value, gradient=gradient)
+            return Evaluation(theta, value, found.solution, gradient)
         information = place.slopes.T @ (found.information * np.outer(inside, inside)) @ place.slopes
         information = information + self._curve_prior(theta)
-        return replace(found, phi=theta, log_likelihood=value, gradient=gradient, information=information)
+        return Evaluation(theta, value, found.solution, gradient, information)
 
     def draw(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Draws (N, k) of fixed and random effects given theta; see `Equations.draw`."""
@@ -154,6 +156,8 @@ class Target:
 
     def turn(self, theta: np.ndarray, mode: np.ndarray) -> np.ndarray:
         """theta with signs of factors as at the mode."""
+        if not self._has_factors:
+            return theta
         parts = []
         for block, own, there in zip(self.blocks, self.split(theta), self.split(mode), strict=True):
             for axis, part, at in zip(block.axes, own, there, strict=True):
