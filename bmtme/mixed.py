@@ -16,8 +16,10 @@ from bmtme.model.mixed.parser import parse_random, parse_residual
 from bmtme.model.mixed.plots import Plots
 from bmtme.model.mixed.priors import LKJ, Prior, choose_priors, describe_prior, find_scales
 from bmtme.model.mixed.terms import At, Axis, Random, Residual, Term
+from bmtme.results.mixed.digest import count_contrasts
 from bmtme.results.mixed.fit import Derived, MixedFit
 from bmtme.results.mixed.groups import collect_groups
+from bmtme.results.mixed.heritability import record_ratios
 from bmtme.results.mixed.posterior import DerivedDraws, MixedPosterior
 from bmtme.results.mixed.sample import make_target, sample_posterior
 from bmtme.results.mixed.search import find_estimates
@@ -290,9 +292,15 @@ class Model:
                 },
             },
             "reml": fit.record(),
-            "facts": {"components": fit.list_components()},
+            "facts": {
+                "components": fit.list_components(),
+                "contrasts": count_contrasts(fit.named, layout, problem),
+                "heritabilities": record_ratios(self.random, layout, fit.named),
+            },
             "sampling": sampled.facts,
             "effects": {},
+            "predictions": {},
+            "means": {},
             "versions": find_versions(),
             "seconds": sampled.seconds,
         }

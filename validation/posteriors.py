@@ -59,7 +59,7 @@ def make_field(rng: np.random.Generator) -> tuple[Problem, list[AxisPrior]]:
 
 
 def make_families(rng: np.random.Generator) -> tuple[Problem, list[AxisPrior]]:
-    """Two traits of 18 animals of 4 sires and 6 dams, each seen three times, with gaps; mothers, whose variance is small."""
+    """Two traits of 18 animals of 4 sires and 6 dams, seen three times, with gaps; mothers, whose variance is small."""
     n_animals, times = 18, 3
     names = [f"s{k}" for k in range(4)] + [f"d{k}" for k in range(6)] + [f"o{k:02}" for k in range(n_animals)]
     sires, dams = rng.integers(0, 4, n_animals), np.arange(n_animals) % 6

@@ -1,12 +1,12 @@
-"""Coordinates in which a posterior is sampled: standard deviations and partial correlations of unstructured covariances.
+"""Coordinates that chains walk in: of unstructured covariances standard deviations and partial correlations.
 
-An unstructured covariance has as phi the entries of its Cholesky factor. Beside a standard deviation near zero the other
-entries of its row have to be small, too, and a chain would have to walk into a funnel. Here a row i is
+An unstructured covariance has as phi the entries of its Cholesky factor. Beside a standard deviation near zero the
+other entries of its row have to be small, too, and a chain would have to walk into a funnel. Here a row i is
 
     L_ij = s_i tanh(y_ij) c_j for j < i,    L_ii = s_i c_i,    c_j = prod_{k < j} 1 / cosh(y_ik),
 
-s_i the standard deviation, tanh(y_ij) the correlation of levels i and j given those before j (Lewandowski, Kurowicka & Joe
-2009, J Multivar Anal 100:1989-2001). theta has y_ij and log s_i where phi has L_ij and log L_ii, so that
+s_i the standard deviation, tanh(y_ij) the correlation of levels i and j given those before j (Lewandowski, Kurowicka &
+Joe 2009, J Multivar Anal 100:1989-2001). theta has y_ij and log s_i where phi has L_ij and log L_ii, so that
 
     log |dphi / dtheta| = sum_i [ i log s_i - sum_{j < i} (i - 1 - j) log cosh(y_ij) ],    i, j from zero.
 
@@ -59,7 +59,7 @@ class Coordinates:
     Attributes
     ----------
     rows : list of (first, i)
-        Where the rows of unstructured covariances begin in phi, those below the first row: i entries before the diagonal.
+        Where rows of unstructured covariances begin in phi, but the first: i entries before the diagonal.
     """
 
     def __init__(self, blocks: Sequence[Section | Term]) -> None:

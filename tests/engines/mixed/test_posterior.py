@@ -27,7 +27,6 @@ from bmtme.engines.mixed.posterior import Target, find_proposal
 from bmtme.engines.mixed.priors import AxisPrior, evaluate_prior
 from bmtme.engines.mixed.problem import Problem, Section, Term
 from bmtme.engines.mixed.reml import fit_reml
-from bmtme.engines.mixed.start import find_ranges
 from bmtme.testing.dense_mixed import DenseCholesky, DenseMixed, build_axis
 from bmtme.testing.uniformity import find_ecdf_p
 from tests.engines.mixed.cases import CASES
@@ -164,7 +163,7 @@ def make_covariances(n):
 
 @pytest.mark.parametrize("n", [2, 4])
 def test_coordinates_are_their_definition(n):
-    """Standard deviations and partial correlations, the latter from inverses of leading blocks; volume by differences."""
+    """Standard deviations; partial correlations from inverses of leading blocks; volume by differences."""
     coordinates = Coordinates(make_covariances(n).blocks)
     theta = np.random.default_rng(5).normal(0, 0.8, coordinates.count)
     place = coordinates.find_place(theta)
