@@ -277,9 +277,9 @@ class Hamiltonian(Chain):
         self.phi[t], draws.log_density[t] = self.here.phi, self.here.log_likelihood
 
 
-def count_pilot(chains: int) -> int:
-    """Proposals of each chain before those that count."""
-    return max(math.ceil(PILOT / chains), FEWEST_PILOT)
+def count_pilot(chains: int, pilot: int | None = None) -> int:
+    """Proposals of each chain before those that count, of `pilot` of all together if it is given."""
+    return max(math.ceil(PILOT / chains), FEWEST_PILOT) if pilot is None else math.ceil(pilot / chains)
 
 
 def measure_k(log_weights: np.ndarray) -> float:
