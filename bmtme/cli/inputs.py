@@ -28,6 +28,7 @@ __all__ = [
     "describe_file",
     "name_columns",
     "name_format",
+    "read_adjusted",
     "read_inputs",
     "warn_of_unnamed_traits",
 ]
@@ -58,13 +59,12 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
     ------
     DataError
     """
-    from bmtme.data.adjusted import read_means
     from bmtme.data.tables.files import read_table
-    from bmtme.data.trial import Trial, make_trial
+    from bmtme.data.trial import make_trial
 
     found = None
     if is_folder(args.phenotypes):
-        trial = Trial.from_means(read_means(args.phenotypes))
+        trial = read_adjusted(args)
     else:
         # Once, as it may be a pipe.
         table = read_table(args.phenotypes, name_format(args), args.sheet)
@@ -80,6 +80,19 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
     relationship = read_kinship(args, trial.lines).relationship
     files["relationship"] = IDENTITY if args.relationship == IDENTITY else describe_file(args.relationship)
     return Inputs(trial, relationship, files, found)
+
+
+def read_adjusted(args: argparse.Namespace) -> Trial:
+    """The adjusted means of a folder, of the environments and traits that the options name.
+
+    Raises
+    ------
+    DataError, UsageError
+    """
+    from bmtme.data.adjusted import read_means
+    from bmtme.data.trial import Trial
+
+    return Trial.from_means(read_means(args.phenotypes).take(args.envs, args.traits))
 
 
 def read_groups(table: Table, line: str, column: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmtme.choices import MIXED
 from bmtme.results.folder import save_result
 from bmtme.results.record import write_record
 from bmtme.results.spreadsheets import check_tables, write_tables
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["describe_run", "name_file", "save_mixed"]
 
-#: What a run folder says that it holds.
-KIND = "mixed"
 #: Letters of the name of a file at most.
 MOST_LETTERS = 80
 
@@ -83,7 +82,7 @@ def _write(
     columns = write_tables(folder, tables, safe_text, xlsx)
     terms = {f"{file}.csv": name.removeprefix("blup-") for file, name in names.items() if name.startswith("blup-")}
     facts = {**run, **fit.record(), "blups": terms, "versions": {"bmtme": __version__}}
-    write_record(folder, facts, KIND, columns)
+    write_record(folder, facts, MIXED, columns)
 
 
 def name_file(name: str, taken: dict[str, Any]) -> str:

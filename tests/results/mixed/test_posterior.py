@@ -234,6 +234,16 @@ def test_scales_go_with_data_and_relationship(series, relationship):
     assert chosen == [own, mixed.LKJ(2), bmtme.HalfT()]
 
 
+def test_scales_of_a_residual_are_of_weight_one(series):
+    """A mean of w plots has a w-th of the residual variance; effects are not those of plots."""
+    plots = series.dropna(subset="yield").assign(w=4.0)
+    model, prior = mixed.Model("yield ~ 1", "line"), bmtme.HalfT()
+    plain, weighed = (model.fit(plots, weights).layout for weights in (None, "w"))
+    for designs, factor in (("residual", 2.0), ("random", 1.0)):
+        (one,), (other,) = (getattr(layout, designs) for layout in (plain, weighed))
+        np.testing.assert_allclose(find_scales(prior, other, weighed), factor * find_scales(prior, one, plain))
+
+
 def test_scales_are_of_the_traits_in_the_records(series):
     """A trait that is not measured at a site, terms and residuals of one trait, a variance that is shared."""
     plots = series.assign(height=series["height"].where(series["site"] == "S"))
