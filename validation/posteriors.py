@@ -37,7 +37,7 @@ from validation.trees import MODELS, make_problem, simulate
 from validation.trials import find_trial, skip
 
 RANKED, THIN, PILOT = 99, 5, 300
-REPLICATES = {True: 60, False: 500}
+REPLICATES = {True: 60, False: 200}
 #: The scales of half-t priors are those of the data's by a share, as by default.
 SCALE = 5.0
 
@@ -158,8 +158,11 @@ def name_ranked(design: str) -> list[str]:
     problem, _ = DESIGNS[design](np.random.default_rng(7))
     names = []
     for block in problem.blocks:
-        for axis in block.axes:
-            names += [f"{block.name}: {each.kind} {each.levels or ''}".strip() for each in axis.parameters]
+        for place, axis in enumerate(block.axes, start=1):
+            which = f", axis {place}" if isinstance(axis, AR1) else ""
+            for each in axis.parameters:
+                levels = ", ".join(str(k + 1) for k in each.levels)
+                names.append(f"{block.name}: {each.kind}{f' ({levels})' if levels else ''}{which}")
     return names + [f"{term.name}: first effect" for term in problem.terms]
 
 
@@ -264,6 +267,16 @@ def compare_engines(
     return table
 
 
+def judge_engines(label: str, table: pd.DataFrame) -> tuple[Row, str]:
+    """The verdict on a comparison, and its table."""
+    p = combine_z(table["z"].to_numpy())
+    sampling = table.attrs["sampling"]
+    size = f"{len(table)} moments, {sampling['method']}, k-hat {sampling['k_hat']}"
+    row = Row(label, size, "largest z; p", f"{table['z'].abs().max():.1f}; {p:.2g}", bool(p > LEVEL))
+    lines = [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in line] for line in table.values]
+    return row, make_table(list(table.columns), lines)
+
+
 def run_engines(options: Options, quick: bool) -> list[Row]:
     """All analyses of a size."""
     start = time.monotonic()
@@ -279,20 +292,18 @@ def run_engines(options: Options, quick: bool) -> list[Row]:
             relationship = bmtme.pedigree_relationship(bmtme.read_pedigree(folder / "pedigree.csv"))
         else:
             relationship = bmtme.read_relationship(folder / "grm.csv.gz")
-        table = compare_engines(frame, relationship, traits, 500 if quick else 2000, options.seed)
-        p = combine_z(table["z"].to_numpy())
-        k = table.attrs["sampling"]["k_hat"]
-        size = f"{len(table)} moments, {table.attrs['sampling']['method']}, k-hat {k}"
-        rows.append(Row(label, size, "largest z; p", f"{table['z'].abs().max():.1f}; {p:.2g}", bool(p > LEVEL)))
-        tables[label] = make_table(
-            list(table.columns), [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in row] for row in table.values]
-        )
+        table = compare_engines(frame, relationship, traits, 500 if quick else 1000, options.seed)
+        row, tables[label] = judge_engines(label, table)
+        rows.append(row)
     if not quick and tables:
         write_tables(options, "posterior-engines", rows, tables, time.monotonic() - start)
     return rows
 
 
 # --- speed ----------------------------------------------------------------------------------------------------------
+
+
+HEAD = ("fit", "parameters", "method", "k-hat", "accepted", "evaluations", "CPU s", "fewest effective", "a second")
 
 
 def measure(problem: Problem, draws: int, seed: int) -> tuple[Sampled, dict[str, float]]:
@@ -311,9 +322,8 @@ def measure(problem: Problem, draws: int, seed: int) -> tuple[Sampled, dict[str,
     return sampled, {"parameters": target.count, "seconds": seconds, "least": float(bulk.min())}
 
 
-def list_speed(name: str, sampled: Sampled, facts: dict[str, float], draws: int) -> tuple[list[str], Row]:
+def list_speed(name: str, s: dict[str, Any], facts: dict[str, float], draws: int) -> tuple[list[str], Row]:
     """A line of the table, and the verdict: enough effective draws, of draws that are not one and the same."""
-    s = sampled.facts
     k = "-" if s["k_hat"] is None else f"{s['k_hat']:.2f}"
     rate = facts["least"] / facts["seconds"]
     line = [
@@ -335,23 +345,20 @@ def run_speed(options: Options, quick: bool) -> list[Row]:
     if folder is None or find_trial("gryphon") is None:
         rows.append(skip("posterior-speed", "field_trials and gryphon"))
     else:
-        draws = 300 if quick else 2000
+        draws = 300 if quick else 1000
         for published in PUBLISHED[:3] if quick else PUBLISHED:
             sampled, facts = measure(published.make(folder.parent), draws, options.seed)
-            line, row = list_speed(published.name, sampled, facts, draws)
+            line, row = list_speed(published.name, sampled.facts, facts, draws)
             lines.append(line)
             rows.append(row)
-    trees, draws = (4000, 200) if quick else (189_976, 1000)
+    trees, draws = (4000, 200) if quick else (189_976, 600)
     data = simulate(options.seed, trees, 300 if quick else 2000)
     sampled, facts = measure(make_problem(data, 1), draws, options.seed)
-    line, row = list_speed(f"{trees:,} trees, {MODELS[1]}", sampled, facts, draws)
+    line, row = list_speed(f"{trees:,} trees, {MODELS[1]}", sampled.facts, facts, draws)
     lines.append(line)
     rows.append(row)
     if not quick:
-        head = (
-            "fit", "parameters", "method", "k-hat", "accepted", "evaluations", "CPU s", "fewest effective", "a second"
-        )  # fmt: skip
-        write_tables(options, "posterior-speed", rows, {"Fits": make_table(head, lines)}, time.monotonic() - start)
+        write_tables(options, "posterior-speed", rows, {"Fits": make_table(HEAD, lines)}, time.monotonic() - start)
     return rows
 
 

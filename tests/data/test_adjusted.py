@@ -111,7 +111,7 @@ def test_folder(tmp_path, safe_text: bool) -> None:
         pd.testing.assert_frame_equal(again.covariances[env], means.covariances[env])
     with pytest.raises(UsageError, match="is not empty"):
         means.save(tmp_path / "means")
-    with pytest.raises(DataError, match="holds adjusted means: bmtme.read_means"):
+    with pytest.raises(DataError, match=r"holds adjusted means: bmtme\.read_means"):
         bmtme.load(tmp_path / "means")
     (tmp_path / "means" / "covariances.npz").unlink()
     with pytest.raises(DataError, match=r"covariances\.npz is missing"):

@@ -192,7 +192,10 @@ MIXED = (
         "engines/mixed/coordinates.py",
         "log_volume += i * size - float(powers @ logs)",
         "log_volume += (i - 1) * size - float(powers @ logs)",
-        (POSTERIOR + "test_coordinates_are_their_definition[2]", POSTERIOR + "test_density_is_likelihood_times_prior[traits]"),
+        (
+            POSTERIOR + "test_coordinates_are_their_definition[2]",
+            POSTERIOR + "test_density_is_likelihood_times_prior[traits]",
+        ),
     ),
     Mutant(
         "mixed: a variance of few levels keeps a standard deviation that it does not have",
