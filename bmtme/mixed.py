@@ -221,9 +221,9 @@ class Model:
         prior : HalfT, LKJ, or dict of these by term, optional
             Of standard deviations and correlations; default `bmtme.HalfT` with 2 degrees of freedom and a scale of 5
             standard deviations of the trait for effects of a relationship with a mean diagonal of one, as of
-            `bmtme.BMTME`, and for residuals of a record with weight one. Terms are named as in `MixedFit.components`, or as in the formula; ``residual`` is every
-            section. A scale is for the standard deviation as reported: a number, or one for each level of the
-            covariance.
+            `bmtme.BMTME`, and for residuals of a record with weight one. Terms are named as in `MixedFit.components`,
+            or as in the formula; ``residual`` is every section. A scale is for the standard deviation as reported: a
+            number, or one for each level of the covariance.
         keep_effects : {"auto", "all", "thin", "none"}
             Whether the effects of all draws, of 500 at most, or of none are kept; ``auto``: of all below 64 MB.
         cores : int, optional
