@@ -35,5 +35,5 @@ GENETIC, RECORD = PREDICTED = ("genetic", "record")
 RELATIONSHIPS = ("compound", "blocks", "markers")
 #: What stage one makes of the field, the simplest first; the first word chooses.
 SPATIAL = ("auto", "none", "linear", "rows_cols", "ar1", "ar1_nugget", "psplines")
-#: What a folder with a mixed model's posterior says that it holds.
-POSTERIOR = "mixed posterior"
+#: What folders say that they hold: a mixed model's fit and its posterior, adjusted means.
+MIXED, POSTERIOR, ADJUSTMENT = "mixed", "mixed posterior", "adjustment"

@@ -18,8 +18,10 @@ from bmtme.model.mixed.parser import parse_random, parse_residual
 from bmtme.model.mixed.plots import Plots
 from bmtme.model.mixed.priors import LKJ, Prior, choose_priors, describe_prior, find_scales
 from bmtme.model.mixed.terms import At, Axis, Random, Residual, Term
+from bmtme.results.mixed.digest import count_contrasts
 from bmtme.results.mixed.fit import Derived, MixedFit
 from bmtme.results.mixed.groups import collect_groups
+from bmtme.results.mixed.heritability import record_ratios
 from bmtme.results.mixed.posterior import DerivedDraws, MixedPosterior
 from bmtme.results.mixed.sample import make_target, sample_posterior
 from bmtme.results.mixed.search import find_estimates
@@ -221,9 +223,9 @@ class Model:
         prior : HalfT, LKJ, or dict of these by term, optional
             Of standard deviations and correlations; default `bmtme.HalfT` with 2 degrees of freedom and a scale of 5
             standard deviations of the trait for effects of a relationship with a mean diagonal of one, as of
-            `bmtme.BMTME`. Terms are named as in `MixedFit.components`, or as in the formula; ``residual`` is every
-            section. A scale is for the standard deviation as reported: a number, or one for each level of the
-            covariance.
+            `bmtme.BMTME`, and for residuals of a record with weight one. Terms are named as in `MixedFit.components`,
+            or as in the formula; ``residual`` is every section. A scale is for the standard deviation as reported: a
+            number, or one for each level of the covariance.
         keep_effects : {"auto", "all", "thin", "none"}
             Whether the effects of all draws, of 500 at most, or of none are kept; ``auto``: of all below 64 MB.
         cores : int, optional
@@ -250,9 +252,10 @@ class Model:
         Fixed effects have a flat prior; covariances of several traits or sites have that of Huang and Wand (2013), as
         in `bmtme.HalfT`, or `LKJ`; other correlations, ``ar1`` among them, are uniform; loadings of ``fa`` are normal
         with the scale as their standard deviation. Random and fixed effects are integrated out: chains walk through
-        the parameters of the covariances alone, by independence Metropolis with a split t at the mode (Geweke 1989,
-        Econometrica 57:1317-1339), or, where Pareto k-hat of its weights is above 0.7 (Vehtari et al. 2024, J. Mach.
-        Learn. Res. 25:72), by Hamiltonian moves with the inverse Hessian there as metric.
+        the parameters of the covariances alone (unstructured ones as standard deviations and partial correlations), by
+        independence Metropolis with a split t at the mode (Geweke 1989, Econometrica 57:1317-1339), or, where Pareto
+        k-hat of its weights is above 0.7 (Vehtari et al. 2024, J. Mach. Learn. Res. 25:72), by Hamiltonian moves with
+        the inverse Hessian there as metric, and proposals of the former between them.
         """
         draws, chains = whole_number(draws, "draws", 1), whole_number(chains, "chains", 1)
         seed = whole_number(seed, "seed", 0)
@@ -294,9 +297,15 @@ class Model:
                 },
             },
             "reml": fit.record(),
-            "facts": {"components": fit.list_components()},
+            "facts": {
+                "components": fit.list_components(),
+                "contrasts": count_contrasts(fit.named, layout, problem),
+                "heritabilities": record_ratios(self.random, layout, fit.named),
+            },
             "sampling": sampled.facts,
             "effects": {},
+            "predictions": {},
+            "means": {},
             "versions": find_versions(),
             "machine": describe_machine(),
             "seconds": {"reml": searched, **sampled.seconds},

@@ -10,15 +10,17 @@ import pandas as pd
 
 from bmtme.arguments import file_path, is_one_of, show
 from bmtme.choices import SPATIAL
+from bmtme.data.records import as_names
 from bmtme.data.tables.files import Table, read_table
 from bmtme.errors import UsageError
 from bmtme.model.environments import Roles, read_environments
 from bmtme.progress import Progress
 from bmtme.results.mixed.search import announce_compilation
-from bmtme.results.stage_one.choice import choose_model, tabulate_heritability
+from bmtme.results.stage_one.choice import choose_model, refuse_unreplicated, tabulate_heritability
 from bmtme.results.stage_one.field import find_outliers, tabulate_plots
 from bmtme.results.stage_one.means import tabulate_means
 from bmtme.results.stage_one.result import Adjustment
+from bmtme.words import list_names, suggest
 
 if TYPE_CHECKING:
     from bmtme.model.stage_one import Environment
@@ -36,6 +38,7 @@ def adjust(
     row: str | None = None,
     col: str | None = None,
     spatial: Literal["auto", "none", "linear", "rows_cols", "ar1", "ar1_nugget", "psplines"] = "auto",
+    envs: str | Iterable[str] | None = None,
     progress: bool | None = None,
 ) -> Adjustment:
     """Adjust the plots of each environment for its design and field: means of lines, and their errors' covariance.
@@ -61,6 +64,8 @@ def adjust(
         part, straight lines along rows and columns and their product among it. ``linear``: these alone. ``rows_cols``:
         random rows and columns. ``ar1``: an autoregression along both in the residual. ``ar1_nugget``: beside
         independent errors. ``psplines``: two-dimensional P-splines. ``none``: positions do not count.
+    envs : list of str, optional
+        Environments to adjust; default all. Of one in which every line has one plot nothing tells errors.
     progress : bool, optional
         A line on stderr while models are fitted; default where it is a terminal.
 
@@ -97,6 +102,9 @@ def adjust(
     if spatial not in ("auto", "none") and not {"row", "col"} & set(roles.design):
         raise UsageError(f"spatial={spatial!r} needs the positions of plots: name their columns as row= and col=.")
     environments = read_environments(_as_table(plots), roles)
+    if envs is not None:
+        environments = _take_environments(environments, as_names(envs, "envs"))
+    refuse_unreplicated(environments)
     bar = Progress(1, "stage one", progress)
     parts: dict[str, list[Any]] = {"table": [], "candidates": [], "heritability": [], "plots": []}
     covariances, fits = {}, {}
@@ -124,6 +132,20 @@ def adjust(
         axes=tuple(name for role, name in roles.design.items() if role in ("row", "col")),
         notes=tuple(_list_notes(environments)),
     )
+
+
+def _take_environments(environments: list[Environment], names: list[str]) -> list[Environment]:
+    """Those that are named, in the order of the table."""
+    there = [environment.name for environment in environments]
+    for name in names:
+        if name not in there:
+            raise UsageError(
+                f"envs names the environment {name!r}, of which there are no values.{suggest(name, there)} There are "
+                f"{list_names(there)}."
+            )
+    if not names:
+        raise UsageError("envs names no environment: leave it out for all.")
+    return [environment for environment in environments if environment.name in names]
 
 
 class _Teller:

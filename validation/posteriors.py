@@ -36,8 +36,8 @@ from validation.registry import LEVEL, Options, Row, make_table, register, repor
 from validation.trees import MODELS, make_problem, simulate
 from validation.trials import find_trial, skip
 
-RANKED, THIN = 99, 6
-REPLICATES = {True: 60, False: 500}
+RANKED, THIN, PILOT = 99, 5, 300
+REPLICATES = {True: 60, False: 200}
 #: The scales of half-t priors are those of the data's by a share, as by default.
 SCALE = 5.0
 
@@ -59,9 +59,10 @@ def make_field(rng: np.random.Generator) -> tuple[Problem, list[AxisPrior]]:
 
 
 def make_families(rng: np.random.Generator) -> tuple[Problem, list[AxisPrior]]:
-    """Two traits of 30 animals of 4 sires and 6 dams, some not measured; mothers, whose variance is small."""
-    names = [f"s{k}" for k in range(4)] + [f"d{k}" for k in range(6)] + [f"o{k:02}" for k in range(30)]
-    sires, dams = rng.integers(0, 4, 30), np.arange(30) % 6
+    """Two traits of 18 animals of 4 sires and 6 dams, seen three times, with gaps; mothers, whose variance is small."""
+    n_animals, times = 18, 3
+    names = [f"s{k}" for k in range(4)] + [f"d{k}" for k in range(6)] + [f"o{k:02}" for k in range(n_animals)]
+    sires, dams = rng.integers(0, 4, n_animals), np.arange(n_animals) % 6
     pedigree = pd.DataFrame(
         {
             "id": names,
@@ -72,15 +73,17 @@ def make_families(rng: np.random.Generator) -> tuple[Problem, list[AxisPrior]]:
     inverse = pedigree_inverse(pedigree)
     known = Known(sp.csr_matrix(inverse.matrix), inverse.log_determinant)
     place = np.array([list(inverse.lines).index(name) for name in names])
-    trait, animal = np.divmod(np.sort(rng.permutation(60)[:52]), 30)
-    n = len(trait)
+    seen = n_animals * times
+    trait, occasion = np.divmod(np.sort(rng.permutation(2 * seen)[: 2 * seen - 10]), seen)
+    animal, n = occasion // times, len(trait)
     terms = (
         Term("genetic", (Unstructured(2), known), trait * known.n + place[10 + animal]),
         Term("mother", (Variance(), Identity(6)), dams[animal]),
     )
-    sections = (Section("units", np.arange(n), (Unstructured(2), Identity(30)), trait * 30 + animal),)
+    sections = (Section("units", np.arange(n), (Unstructured(2), Identity(seen)), trait * seen + occasion),)
     X = np.eye(2)[trait]
-    scales = (2.0, [1.0, 1.5]), (2.0, [0.8, 1.0]), (4.0, [0.3])
+    # Half of the mothers' standard deviations are below 0.23, and of the genetic ones some are as near to zero.
+    scales = (2.0, [1.0, 1.5]), (2.0, [0.8, 0.3]), (4.0, [0.3])
     priors = [AxisPrior(nu, np.array(scale)) for nu, scale in scales]
     return Problem(rng.standard_normal(n), X, terms, sections), priors
 
@@ -131,7 +134,7 @@ def run_replicate(design: str, seed: int, number: int) -> dict[str, Any]:
     target = Target(Equations(problem), priors)
     start = fit_reml(problem).phi
     slots = np.arange(THIN - 1, RANKED * THIN, THIN)
-    sampled = sample_posterior(target, start, RANKED * THIN, slots, seeds, 1, False)
+    sampled = sample_posterior(target, start, RANKED * THIN, slots, seeds, 1, False, PILOT)
     chain = sampled.chains[0]
     ends = np.cumsum([0, *(term.q for term in problem.terms)])[:-1]
     values = np.hstack([chain.parameters[slots], chain.effects[:, ends]])
@@ -155,8 +158,11 @@ def name_ranked(design: str) -> list[str]:
     problem, _ = DESIGNS[design](np.random.default_rng(7))
     names = []
     for block in problem.blocks:
-        for axis in block.axes:
-            names += [f"{block.name}: {each.kind} {each.levels or ''}".strip() for each in axis.parameters]
+        for place, axis in enumerate(block.axes, start=1):
+            which = f", axis {place}" if isinstance(axis, AR1) else ""
+            for each in axis.parameters:
+                levels = ", ".join(str(k + 1) for k in each.levels)
+                names.append(f"{block.name}: {each.kind}{f' ({levels})' if levels else ''}{which}")
     return names + [f"{term.name}: first effect" for term in problem.terms]
 
 
@@ -206,13 +212,14 @@ def run_calibration(options: Options, quick: bool) -> list[Row]:
 # --- two engines ----------------------------------------------------------------------------------------------------
 
 #: Trial, environment and traits.
-ANALYSES = (
-    ("gryphon", None, ("BWT",)),
-    ("gryphon", None, ("BWT", "TARSUS")),
-    ("maize309_mtme", "EBU", ("Yield",)),
-    ("maize309_mtme", "EBU", ("Yield", "ASI")),
-    ("maize309_mtme", "EBU", ("Yield", "ASI", "PH")),
-)
+ANALYSES = {
+    True: (("gryphon", None, ("BWT",)), ("maize309_mtme", "EBU", ("Yield",))),
+    False: (
+        ("gryphon", None, ("BWT", "TARSUS")),
+        ("maize309_mtme", "EBU", ("Yield", "ASI")),
+        ("maize309_mtme", "EBU", ("Yield", "ASI", "PH")),
+    ),
+}
 
 
 def read_frame(name: str, env: str | None) -> pd.DataFrame:
@@ -260,13 +267,21 @@ def compare_engines(
     return table
 
 
+def judge_engines(label: str, table: pd.DataFrame) -> tuple[Row, str]:
+    """The verdict on a comparison, and its table."""
+    p = combine_z(table["z"].to_numpy())
+    sampling = table.attrs["sampling"]
+    size = f"{len(table)} moments, {sampling['method']}, k-hat {sampling['k_hat']}"
+    row = Row(label, size, "largest z; p", f"{table['z'].abs().max():.1f}; {p:.2g}", bool(p > LEVEL))
+    lines = [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in line] for line in table.values]
+    return row, make_table(list(table.columns), lines)
+
+
 def run_engines(options: Options, quick: bool) -> list[Row]:
-    """All analyses, or of the small size the first of each trial."""
+    """All analyses of a size."""
     start = time.monotonic()
     rows, tables = [], {}
-    for name, env, traits in ANALYSES:
-        if quick and len(traits) > 1:
-            continue
+    for name, env, traits in ANALYSES[quick]:
         label = f"posterior-engines: {name}{'' if env is None else f' {env}'}, {', '.join(traits)}"
         folder = find_trial(name)
         if folder is None:
@@ -277,20 +292,18 @@ def run_engines(options: Options, quick: bool) -> list[Row]:
             relationship = bmtme.pedigree_relationship(bmtme.read_pedigree(folder / "pedigree.csv"))
         else:
             relationship = bmtme.read_relationship(folder / "grm.csv.gz")
-        table = compare_engines(frame, relationship, traits, 500 if quick else 2000, options.seed)
-        p = combine_z(table["z"].to_numpy())
-        k = table.attrs["sampling"]["k_hat"]
-        size = f"{len(table)} moments, {table.attrs['sampling']['method']}, k-hat {k}"
-        rows.append(Row(label, size, "largest z; p", f"{table['z'].abs().max():.1f}; {p:.2g}", bool(p > LEVEL)))
-        tables[label] = make_table(
-            list(table.columns), [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in row] for row in table.values]
-        )
+        table = compare_engines(frame, relationship, traits, 500 if quick else 1000, options.seed)
+        row, tables[label] = judge_engines(label, table)
+        rows.append(row)
     if not quick and tables:
         write_tables(options, "posterior-engines", rows, tables, time.monotonic() - start)
     return rows
 
 
 # --- speed ----------------------------------------------------------------------------------------------------------
+
+
+HEAD = ("fit", "parameters", "method", "k-hat", "accepted", "evaluations", "CPU s", "fewest effective", "a second")
 
 
 def measure(problem: Problem, draws: int, seed: int) -> tuple[Sampled, dict[str, float]]:
@@ -309,9 +322,8 @@ def measure(problem: Problem, draws: int, seed: int) -> tuple[Sampled, dict[str,
     return sampled, {"parameters": target.count, "seconds": seconds, "least": float(bulk.min())}
 
 
-def list_speed(name: str, sampled: Sampled, facts: dict[str, float], draws: int) -> tuple[list[str], Row]:
+def list_speed(name: str, s: dict[str, Any], facts: dict[str, float], draws: int) -> tuple[list[str], Row]:
     """A line of the table, and the verdict: enough effective draws, of draws that are not one and the same."""
-    s = sampled.facts
     k = "-" if s["k_hat"] is None else f"{s['k_hat']:.2f}"
     rate = facts["least"] / facts["seconds"]
     line = [
@@ -333,27 +345,33 @@ def run_speed(options: Options, quick: bool) -> list[Row]:
     if folder is None or find_trial("gryphon") is None:
         rows.append(skip("posterior-speed", "field_trials and gryphon"))
     else:
-        draws = 300 if quick else 2000
+        draws = 300 if quick else 1000
         for published in PUBLISHED[:3] if quick else PUBLISHED:
             sampled, facts = measure(published.make(folder.parent), draws, options.seed)
-            line, row = list_speed(published.name, sampled, facts, draws)
+            line, row = list_speed(published.name, sampled.facts, facts, draws)
             lines.append(line)
             rows.append(row)
-    trees, draws = (4000, 200) if quick else (189_976, 1000)
+    trees, draws = (4000, 200) if quick else (189_976, 600)
     data = simulate(options.seed, trees, 300 if quick else 2000)
     sampled, facts = measure(make_problem(data, 1), draws, options.seed)
-    line, row = list_speed(f"{trees:,} trees, {MODELS[1]}", sampled, facts, draws)
+    line, row = list_speed(f"{trees:,} trees, {MODELS[1]}", sampled.facts, facts, draws)
     lines.append(line)
     rows.append(row)
     if not quick:
-        head = (
-            "fit", "parameters", "method", "k-hat", "accepted", "evaluations", "CPU s", "fewest effective", "a second"
-        )  # fmt: skip
-        write_tables(options, "posterior-speed", rows, {"Fits": make_table(head, lines)}, time.monotonic() - start)
+        write_tables(options, "posterior-speed", rows, {"Fits": make_table(HEAD, lines)}, time.monotonic() - start)
     return rows
 
 
-#: Their full size (quick=False) has been run in part only: it has no page yet, and is not offered.
-register("posterior-sbc", lambda options: run_calibration(options, True))
-register("posterior-engines", lambda options: run_engines(options, True))
-register("posterior-speed", lambda options: run_speed(options, True))
+register(
+    "posterior-sbc",
+    quick=lambda options: run_calibration(options, True),
+    full=lambda options: run_calibration(options, False),
+)
+register(
+    "posterior-engines",
+    quick=lambda options: run_engines(options, True),
+    full=lambda options: run_engines(options, False),
+)
+register(
+    "posterior-speed", quick=lambda options: run_speed(options, True), full=lambda options: run_speed(options, False)
+)

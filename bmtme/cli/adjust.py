@@ -82,6 +82,7 @@ def add_command(commands: Any) -> None:
     group.add_argument(
         "--traits", required=True, action="append", metavar="A,B,...", help="columns with values, fitted jointly"
     )
+    group.add_argument("--envs", action="append", metavar="A,B,...", help="environments to adjust (default: all)")
     add_format_options(group)
     group = parser.add_argument_group("design")
     group.add_argument("--rep", metavar="COL", help="column with the replicates")
@@ -106,6 +107,7 @@ def check(args: argparse.Namespace) -> None:
     parser: Parser = args.parser
     args.missing = split_names(parser, "--missing", args.missing)
     args.traits = split_names(parser, "--traits", args.traits)
+    args.envs = split_names(parser, "--envs", args.envs)
     args.spatial = args.spatial.replace("-", "_")
     if args.spatial not in SPATIAL[:2] and args.row is None and args.col is None:
         parser.error(f"argument --spatial: {args.spatial.replace('_', '-')} needs --row and --col")
@@ -123,7 +125,8 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     clock = [time.perf_counter()]
     table = read_table(args.plots, name_format(args), args.sheet)
     clock.append(time.perf_counter())
-    means = adjust(table, args.line, args.env, args.traits, args.rep, args.block, args.row, args.col, args.spatial)
+    design = args.rep, args.block, args.row, args.col
+    means = adjust(table, args.line, args.env, args.traits, *design, args.spatial, args.envs)
     clock.append(time.perf_counter())
     for env, fit in means.fits.items():
         if not fit.converged:

@@ -201,7 +201,7 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
         type=file_name,
         metavar="PHENO",
         help="table of phenotypes, or a folder of adjusted means with the covariances of their errors (AdjustedMeans."
-        "save), which needs no options that name columns",
+        "save), which needs no options that name columns: --traits and --envs are which to take",
     )
     group.add_argument(
         "--relationship",
@@ -220,7 +220,13 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
         action="append",
         metavar="A,B,...",
         help="trait columns (wide), or which traits to take (long; default all). For names with commas, put these in "
-        "double quotes or give the option once for each name",
+        "double quotes or give the option once for each name. Of a folder of adjusted means: which to take",
+    )
+    group.add_argument(
+        "--envs",
+        action="append",
+        metavar="A,B,...",
+        help="of a folder of adjusted means: environments to take (default all)",
     )
     group.add_argument(
         "--rep",
@@ -288,7 +294,7 @@ def add_format_options(group: Any) -> None:
 
 #: Options, as they are parsed, about a table of phenotypes.
 OF_TABLES = (
-    *("line", "env", "traits", "rep", "trait", "value", "blocks", "covariates", "n_plots", "se", "se_correlation"),
+    *("line", "env", "rep", "trait", "value", "blocks", "covariates", "n_plots", "se", "se_correlation"),
     *("missing", "sheet", "groups"),
 )
 
@@ -311,6 +317,12 @@ def check_data_options(args: argparse.Namespace) -> None:
                 )
     elif args.line is None:
         parser.error("the following arguments are required: --line")
+    elif args.envs is not None:
+        parser.error(
+            f"argument --envs: is for a folder of adjusted means, and {args.phenotypes} is a table: leave out the rows "
+            "of other environments in it"
+        )
+    args.envs = split_names(parser, "--envs", args.envs)
     if (args.trait is None) != (args.value is None):
         given, lacking = ("--value", "--trait") if args.trait is None else ("--trait", "--value")
         parser.error(f"argument {given}: needs {lacking} too: a long table has both columns, a wide one neither")

@@ -17,7 +17,7 @@ from bmtme.cli.arguments import (
     is_folder,
     number,
 )
-from bmtme.cli.inputs import check_optional_out, name_columns, name_format, warn_of_unnamed_traits
+from bmtme.cli.inputs import check_optional_out, name_columns, name_format, read_adjusted, warn_of_unnamed_traits
 from bmtme.cli.kinship import read_kinship
 from bmtme.cli.objects import add_json_option, list_rows, say_object
 from bmtme.cli.outputs import TableFiles, describe_files
@@ -106,14 +106,13 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     from bmtme.checkup.faults import read_in_spite
     from bmtme.checkup.overview import look_over
     from bmtme.checkup.text import describe_checkup
-    from bmtme.data.adjusted import read_means
     from bmtme.data.records import name_environment
     from bmtme.data.tables.files import read_table
     from bmtme.data.trial import Trial
 
     faults: list[Finding] = []
     if is_folder(args.phenotypes):
-        trial = Trial.from_means(read_means(args.phenotypes))
+        trial = read_adjusted(args)
     else:
         names = name_columns(args)
         table = read_table(args.phenotypes, name_format(args), args.sheet)

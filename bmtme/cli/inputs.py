@@ -30,6 +30,7 @@ __all__ = [
     "describe_relationship",
     "name_columns",
     "name_format",
+    "read_adjusted",
     "read_inputs",
     "record_command",
     "warn_of_unnamed_traits",
@@ -71,13 +72,12 @@ def read_inputs(args: argparse.Namespace, groups: str | None = None, families: s
     ------
     DataError
     """
-    from bmtme.data.adjusted import read_means
     from bmtme.data.tables.files import read_table
-    from bmtme.data.trial import Trial, make_trial
+    from bmtme.data.trial import make_trial
 
     found, began = None, time.perf_counter()
     if is_folder(args.phenotypes):
-        trial = Trial.from_means(read_means(args.phenotypes))
+        trial = read_adjusted(args)
     else:
         # Once, as it may be a pipe.
         table = read_table(args.phenotypes, name_format(args), args.sheet)
@@ -101,6 +101,19 @@ def record_command(words: Sequence[str], files: dict[str, Any], seconds: dict[st
     """What the record of a run says of its command: with this `bmtme rerun` repeats it."""
     rounded = {name: round(value, 3) for name, value in seconds.items()}
     return {"command": list(words), "inputs": files, "seconds": rounded}
+
+
+def read_adjusted(args: argparse.Namespace) -> Trial:
+    """The adjusted means of a folder, of the environments and traits that the options name.
+
+    Raises
+    ------
+    DataError, UsageError
+    """
+    from bmtme.data.adjusted import read_means
+    from bmtme.data.trial import Trial
+
+    return Trial.from_means(read_means(args.phenotypes).take(args.envs, args.traits))
 
 
 def read_groups(table: Table, line: str, column: str) -> dict[str, str]:

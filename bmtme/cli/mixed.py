@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from bmtme.results.mixed.posterior import MixedPosterior
 
 KINDS: tuple[Literal["record", "mean", "cullis"], ...] = ("record", "mean", "cullis")
+#: Those that a posterior has.
+RATIOS: tuple[Literal["record", "mean"], ...] = ("record", "mean")
 DERIVED = ["expression", "estimate", "se"]
+DRAWN = ["expression", "mean", "sd", "lower", "upper"]
 USAGE = """\
 bmtme mixed PLOTS --fixed "yield ~ site"
                    [--random "site:gen + known(line)"]
@@ -82,6 +86,8 @@ With --out, DIR holds:
 With --posterior, chains draw from the posterior, and DIR holds:
   summary.csv        of every variance, covariance and correlation
   fixed_effects.csv  fixed effects; effects-TERM.csv: of each random term
+  predict-TERM.csv, heritability.csv, derived.csv: where they were asked for, of
+                     the draws (no heritability of Cullis', which is REML's)
   idata.nc           all draws, for ArviZ; bmtme.load(DIR) gives them in Python
   run.json           formulas, priors, how the chains went, the options and versions
 """
@@ -146,12 +152,6 @@ def check(args: argparse.Namespace) -> None:
             setattr(args, name, default)
         elif not args.posterior:
             parser.error(f"argument --{name.replace('_', '-')}: needs --posterior")
-    for name in ("predict", "heritability", "derive"):
-        if args.posterior and getattr(args, name):
-            parser.error(
-                f"argument --{name}: makes a table of REML estimates: leave out --posterior (in Python the posterior "
-                "that bmtme.mixed.Model.posterior gives has the same methods)"
-            )
     files: dict[str, str] = {}
     for text in args.known or []:
         name, sign, file = (part.strip() for part in text.partition("="))
@@ -177,6 +177,8 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     clock.append(time.perf_counter())
     read = {"read": clock[1] - clock[0]}
     if args.posterior:
+        if args.predict or args.heritability or args.derive:
+            refuse_unknown(model.fit(table, args.weights, False), args)
         return run_posterior(args, model.posterior(table, weights=args.weights, **take_options(args)), read, out)
     fit = model.fit(table, args.weights)
     seconds = read | {"fit": time.perf_counter() - clock[1]}
@@ -203,18 +205,61 @@ def take_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_posterior(args: argparse.Namespace, posterior: MixedPosterior, read: dict[str, float], out: Path | None) -> int:
     """Say what was drawn, and write all if that is wanted."""
+    from bmtme.report.mixed import describe_table
     from bmtme.report.mixed_posterior import describe_posterior
 
+    more = describe_draws(posterior, args)
     if out is not None:
-        posterior.write(out, describe_command(args, read | posterior.run["seconds"]), args.safe_text, args.xlsx)
+        posterior.write(out, describe_command(args, read | posterior.run["seconds"]), args.safe_text, args.xlsx, more)
     if args.json:
-        tables = {name: list_rows(found) for name, found in posterior.tables().items()}
-        say_object(args, out, **posterior.run, **tables)
+        tables = {name: list_rows(found) for name, found in {**posterior.tables(), **more}.items()}
+        say_object(args, out, **posterior.run | {"means": list_facts(more)}, **tables)
         return 0
-    say(describe_posterior(posterior, width()))
+    texts = [describe_table(*each, width()) for each in more.items()]
+    say("\n\n".join([describe_posterior(posterior, width()), *texts]))
     if out is not None:
         say(f"\n{describe_files(out)}")
     return 0
+
+
+def refuse_unknown(fit: MixedFit, args: argparse.Namespace) -> None:
+    """What cannot be made of this model, before chains are drawn for it.
+
+    Raises
+    ------
+    UsageError
+    """
+    from bmtme.results.mixed.expressions import evaluate_draws
+    from bmtme.results.mixed.heritability import list_ratios
+
+    for term in args.heritability or []:
+        list_ratios(term, "mean", fit.random, fit.layout, fit.named)
+    for expression in args.derive or []:
+        evaluate_draws(expression, fit.named, fit.result.estimates[None])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of the posterior follow
+        for term in args.predict or []:
+            fit.predict(term)
+
+
+def describe_draws(posterior: MixedPosterior, args: argparse.Namespace) -> dict[str, pd.DataFrame]:
+    """As `make_tables`, of draws: with means, standard deviations and intervals; no heritability of Cullis'.
+
+    Raises
+    ------
+    UsageError
+    """
+    import pandas as pd
+
+    found = {f"predict-{term}": posterior.predict(term) for term in args.predict or []}
+    if args.heritability:
+        found["heritability"] = join_terms(
+            [posterior.heritability(term, kind).assign(term=term) for term in args.heritability for kind in RATIOS]
+        )
+    if args.derive:
+        derived = [posterior.derive(expression) for expression in args.derive]
+        found["derived"] = pd.DataFrame([[getattr(each, name) for name in DRAWN] for each in derived], columns=DRAWN)
+    return found
 
 
 def read_known(args: argparse.Namespace) -> dict[str, Any]:
@@ -269,15 +314,21 @@ def make_tables(fit: MixedFit, args: argparse.Namespace) -> dict[str, pd.DataFra
 
     found = {f"predict-{term}": fit.predict(term) for term in args.predict or []}
     if args.heritability:
-        tables = []
-        for term in args.heritability:
-            tables += [fit.heritability(term, kind).assign(term=term) for kind in KINDS]
-        table = pd.concat(tables, ignore_index=True)
-        found["heritability"] = table[["term", *table.columns.drop("term")]]
+        found["heritability"] = join_terms(
+            [fit.heritability(term, kind).assign(term=term) for term in args.heritability for kind in KINDS]
+        )
     if args.derive:
         derived = [fit.derive(expression) for expression in args.derive]
         found["derived"] = pd.DataFrame([(d.expression, d.estimate, d.se) for d in derived], columns=DERIVED)
     return found
+
+
+def join_terms(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Heritabilities of several terms, the term first."""
+    import pandas as pd
+
+    table = pd.concat(tables, ignore_index=True)
+    return table[["term", *table.columns.drop("term")]]
 
 
 def list_facts(more: dict[str, pd.DataFrame]) -> Any:

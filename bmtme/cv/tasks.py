@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -167,17 +168,18 @@ class Job:
     def run_chain(self, c: int, report: Callable[[int], None]) -> None:
         """Run a chain; the last one to end makes the predictions, which are kept in place of the chains.
 
-        What goes wrong is a failure of this job alone, but for a disc that is full.
+        What goes wrong is a failure of this job alone, but for a disc that is full or a checkpoint that is damaged.
         """
         began = time.perf_counter()
         if not self.stops[c].is_set():
-            try:
-                self._advance(c, report)
-            except MachineError:
-                raise
-            except Exception as error:
-                self.passing = self.passing or not isinstance(error, BmtmeError)
-                self._fail(c, describe_error(error))
+            chain = None
+            with self._guard(c):
+                chain = self._make_chain(c)
+            if chain is not None:
+                if self.keeper is not None:
+                    self.keeper.restore(f"{self.key}-{c}", chain)
+                with self._guard(c):
+                    self._advance(c, chain, report)
         with self._lock:
             self._left -= 1
             last = self._left == 0
@@ -197,18 +199,27 @@ class Job:
         if outcome is not None:
             self.outcome, self.ended = outcome, True
 
-    def _advance(self, c: int, report: Callable[[int], None]) -> None:
-        slots = plan_slots(self.sampling.draws, self.sampling.chains, "thin")[c]
+    @contextlib.contextmanager
+    def _guard(self, c: int) -> Iterator[None]:
+        try:
+            yield
+        except MachineError:
+            raise
+        except Exception as error:
+            self.passing = self.passing or not isinstance(error, BmtmeError)
+            self._fail(c, describe_error(error))
+
+    def _make_chain(self, c: int) -> Chain:
+        sampling = self.sampling
+        slots = plan_slots(sampling.draws, sampling.chains, "thin")[c]
         _, problem, _, modes = self._open()
         start = choose_starts(modes, len(self.seeds))[c]
-        structures = self.model.structures
-        sampling = self.sampling
-        chain = Chain(
-            problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, structures,
+        return Chain(
+            problem, sampling.sampler, sampling.tune, slots, True, self.seeds[c], start, self.model.structures,
             partial(self._keep, c),
         )  # fmt: skip
-        if self.keeper is not None:
-            self.keeper.restore(f"{self.key}-{c}", chain)
+
+    def _advance(self, c: int, chain: Chain, report: Callable[[int], None]) -> None:
         self._clock.begin(c)
 
         def tell(sweeps: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,16 +19,17 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import as_array, file_path, show
+from bmtme.choices import ADJUSTMENT
 from bmtme.data.tables.cells import identifier
 from bmtme.data.tables.files import Table
 from bmtme.errors import DataError, UsageError
 from bmtme.machine import describe_machine, find_versions
-from bmtme.words import count_noun, first_repeat, suggest
+from bmtme.words import count_noun, first_repeat, list_names, suggest
 
 __all__ = ["KIND", "AdjustedMeans", "lay_means", "read_means", "write_means"]
 
 #: What a folder of them says that it holds, and its files.
-KIND = "adjustment"
+KIND = ADJUSTMENT
 TABLE, COVARIANCES = "means", "covariances.npz"
 #: The columns of the table, by what they are.
 COLUMNS = ("line", "env", "trait", "mean", "se", "se_stage2", "n_plots", "estimable")
@@ -141,6 +142,35 @@ class AdjustedMeans:
     def traits(self) -> list[str]:
         """The traits."""
         return list(dict.fromkeys(self.table["trait"]))
+
+    def take(self, envs: Sequence[str] | None = None, traits: Sequence[str] | None = None) -> AdjustedMeans:
+        """The means of some environments and traits, with their part of the covariances; default all.
+
+        Raises
+        ------
+        UsageError
+            If there is none of a name, or no mean is left.
+        """
+        kept = np.ones(len(self.table), bool)
+        for column, names, there in (("env", envs, self.envs), ("trait", traits, self.traits)):
+            if names is None:
+                continue
+            for name in names:
+                if name not in there:
+                    what = "environment" if column == "env" else "trait"
+                    raise UsageError(
+                        f"there are no means of {what} {name!r}.{suggest(name, there)} There are {list_names(there)}."
+                    )
+            kept &= self.table[column].isin(list(names)).to_numpy()
+        if not self.table["estimable"].to_numpy()[kept].any():
+            raise UsageError("no mean that can be estimated is left: name more environments or traits.")
+        table = self.table[kept].drop(columns=["se", "se_stage2"]).reset_index(drop=True)
+        covariances = {}
+        for env in dict.fromkeys(table["env"]):
+            V = self.covariances[env]
+            own = V.index.get_level_values("trait").isin(table["trait"])
+            covariances[env] = V.loc[own, own]
+        return AdjustedMeans(table, covariances)
 
     def save(self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False) -> None:
         """Write a new folder with ``means.csv``, ``covariances.npz`` and ``run.json``; whole, or not at all.

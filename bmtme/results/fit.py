@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from bmtme.arguments import check_predicted, file_path, whole_number
-from bmtme.choices import POSTERIOR, RECORD
-from bmtme.errors import UsageError
+from bmtme.choices import ADJUSTMENT, MIXED, POSTERIOR, RECORD
+from bmtme.errors import DataError, UsageError
 from bmtme.results import quantities
 from bmtme.results.arviz_groups import check_predictive, make_arviz_groups
 from bmtme.results.convergence import is_reliable
@@ -322,6 +322,13 @@ class Fit(Decisions, FitPictures, Reported):
         write_fit(folder, self._groups, self.run, self.summary(), self._predictions, safe_text, xlsx)
 
 
+#: Folders that are no result of draws, and what to do with them.
+NOT_LOADED = {
+    ADJUSTMENT: "adjusted means: bmtme.read_means(folder) reads them, and bmtme.fit takes them in place of a trial.",
+    MIXED: "a mixed model's fit by REML, whose tables are CSV files: pandas.read_csv reads them.",
+}
+
+
 def load(folder: str | os.PathLike[str]) -> Fit | CrossValidation | MixedPosterior:
     """Load a fit saved by `Fit.save` or by ``bmtme fit``; a cross-validation, or a mixed model's posterior, likewise.
 
@@ -337,6 +344,8 @@ def load(folder: str | os.PathLike[str]) -> Fit | CrossValidation | MixedPosteri
         from bmtme.cv.result import load_cross_validation
 
         return load_cross_validation(path)
+    if read_kind(path) in NOT_LOADED:
+        raise DataError(f"{path} holds {NOT_LOADED[read_kind(path)]}")
     if read_kind(path) == POSTERIOR:
         from bmtme.results.mixed.posterior import load_posterior
 

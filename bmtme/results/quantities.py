@@ -308,7 +308,7 @@ def take_levels(factors: Sequence[Factor]) -> dict[str, Callable[[Draws], np.nda
 # --- columns of tables ----------------------------------------------------------------------------------------------
 
 SUMMARY: tuple[Column, ...] = (
-    Column("mean", NUMBER, OWN, "posterior mean", lambda row: row.flat.mean()),
+    Column("mean", NUMBER, OWN, "posterior mean", lambda row: row.mean),
     Column("sd", NUMBER, OWN, "posterior standard deviation", lambda row: row.sd),
     Column("lower", NUMBER, OWN, "5% quantile: lower end of the 90% interval", lambda row: row.interval[0]),
     Column("upper", NUMBER, OWN, "95% quantile: upper end of the 90% interval", lambda row: row.interval[1]),

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from bmtme.arguments import file_path
-from bmtme.choices import POSTERIOR
+from bmtme.choices import MIXED, POSTERIOR
 from bmtme.data.adjusted import KIND as ADJUSTMENT
 from bmtme.errors import DataError
 from bmtme.results.fit import Fit
-from bmtme.results.mixed.storage import KIND as MIXED
 from bmtme.results.record import read_kind
 from bmtme.results.storage import KIND as FIT
 from bmtme.results.storage import read_fit

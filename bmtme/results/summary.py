@@ -36,6 +36,11 @@ class Digest:
     note: str
 
     @property
+    def mean(self) -> float:
+        """Mean."""
+        return float(self.flat.mean())
+
+    @property
     def sd(self) -> float:
         """Standard deviation."""
         return float(self.flat.std(ddof=1)) if self.flat.size > 1 else 0.0

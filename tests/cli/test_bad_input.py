@@ -197,7 +197,7 @@ def test_missing_file(
 def test_folder_in_place_of_a_file(pheno: pd.DataFrame, tmp_path: Path, refuse: Callable[..., str]) -> None:
     table = write(pheno, tmp_path / "pheno.csv")
     message = refuse("fit", table, "--relationship", tmp_path, *OPTIONS, "--out", tmp_path / "run")
-    assert f"{tmp_path} cannot be read: Is a directory" in message
+    assert f"{tmp_path} is a folder: expected a file." in message
 
 
 def test_repeated_plot_of_a_long_table(pheno: pd.DataFrame, tmp_path: Path, refuse: Callable[..., str]) -> None:

@@ -159,7 +159,9 @@ def test_a_covariate_is_named(folder, run: Run):
         (("--fixed", "yield ~ 1", "--pedigree-columns", "a,b"), 2, "expected three columns"),
         (("--random", "line"), 2, "--fixed"),
         (("--fixed", "yield ~ 1", "--draws", "9"), 2, "argument --draws: needs --posterior"),
-        (("--fixed", "yield ~ 1", "--posterior", "--predict", "line"), 2, "argument --predict: makes a table of REML"),
+        (("--fixed", "yield ~ 1", "--posterior", "--predict", "lien"), 2, "no such factor. It has none"),
+        (("--fixed", "yield ~ 1", "--posterior", "--heritability", "lien"), 2, "no random term 'lien'"),
+        (("--fixed", "yield ~ 1", "--posterior", "--derive", "lien"), 2, "'lien'"),
         (("--fixed", "yield ~ 1", "--selfing", "3"), 2, "is for a pedigree as --known, but there is none"),
         (("--fixed", "cbind(yield, protein) ~ trait"), 2, "written as in 'A + B ~ trait'"),
         (("--fixed", "yield ~ C(site)", "--random", "site"), 2, "The random term site is in the fixed part"),
@@ -177,7 +179,8 @@ def test_posterior(folder, run: Run, tmp_path, monkeypatch):
     monkeypatch.setattr("bmtme.engines.mixed.chains.PILOT", 60)
     monkeypatch.setattr("bmtme.engines.mixed.chains.FEWEST_PILOT", 30)
     monkeypatch.setattr("bmtme.engines.mixed.chains.Hamiltonian.tune", 20)
-    words = ("--posterior", "--draws", "40", "--chains", "2", "--seed", "5", "--out", tmp_path / "run")
+    asked = ("--predict", "site", "--heritability", "line", "--derive", "line / (line + residual)")
+    words = ("--posterior", "--draws", "40", "--chains", "2", "--seed", "5", "--out", tmp_path / "run", *asked)
     code, said, complained = run("mixed", folder / "plots.csv", *WORDS, *words)
     assert code == 0
     assert "80 draws in all" in complained
@@ -191,6 +194,19 @@ def test_posterior(folder, run: Run, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(found.summary(), again.summary())
     assert found.run["inputs"]["plots"]["path"] == str(folder / "plots.csv")
     assert set(found.run["effects"].values()) == {"line", "site:block"}
+    derived = again.derive("line / (line + residual)")
+    told = pd.read_csv(tmp_path / "run/derived.csv").loc[0]
+    assert told["lower"] == pytest.approx(derived.lower)
+    table = pd.read_csv(tmp_path / "run/heritability.csv")
+    assert table["kind"].tolist() == ["record", "mean"]
+    assert table["mean"][0] == pytest.approx(derived.mean)
+    pd.testing.assert_frame_equal(found.heritability("line"), again.heritability("line"))
+    with pytest.warns(UserWarning, match="leave out"):
+        means = again.predict("site")
+    pd.testing.assert_frame_equal(found.predict("site"), means)
+    assert found.predict("site").attrs == means.attrs
+    assert complained.count("leave out") == 1
+    assert "predict-site\n\nsite" in said
     code, _, complained = run("mixed", folder / "plots.csv", *WORDS, "--draws", "40")
     assert code == 2
     assert "argument --draws: needs --posterior" in complained

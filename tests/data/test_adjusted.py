@@ -67,6 +67,23 @@ def test_singular_errors_and_an_environment_without_means() -> None:
     assert means.table["se_stage2"][2] == pytest.approx(2.0)
 
 
+def test_some_environments_and_traits() -> None:
+    """Their part of the covariance, and the weights of that part; a line without any of these means goes."""
+    covariances = make_covariances()
+    means = bmtme.AdjustedMeans(make_table(), covariances)
+    some = means.take(envs=["E2"], traits=["Z"])
+    assert (some.lines, some.envs, some.traits) == (["c", "b"], ["E2"], ["Z"])
+    own = [("c", "Z"), ("b", "Z")]
+    V = covariances["E2"].loc[own, own].to_numpy()
+    np.testing.assert_allclose(some.covariances["E2"], V)
+    np.testing.assert_allclose(some.table["se_stage2"], 1 / np.sqrt(np.diag(np.linalg.inv(V))))
+    pd.testing.assert_frame_equal(means.take().table, means.table)
+    with pytest.raises(UsageError, match="no means of trait 'z'"):
+        means.take(traits=["z"])
+    with pytest.raises(UsageError, match="no mean that can be estimated is left"):
+        means.take(envs=[])
+
+
 def test_copies() -> None:
     table, covariances = make_table(), make_covariances()
     means = bmtme.AdjustedMeans(table, covariances)
@@ -94,7 +111,7 @@ def test_folder(tmp_path, safe_text: bool) -> None:
         pd.testing.assert_frame_equal(again.covariances[env], means.covariances[env])
     with pytest.raises(UsageError, match="is not empty"):
         means.save(tmp_path / "means")
-    with pytest.raises(DataError, match="as a saved fit: it holds an adjustment"):
+    with pytest.raises(DataError, match=r"holds adjusted means: bmtme\.read_means"):
         bmtme.load(tmp_path / "means")
     (tmp_path / "means" / "covariances.npz").unlink()
     with pytest.raises(DataError, match=r"covariances\.npz is missing"):

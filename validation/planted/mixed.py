@@ -169,9 +169,40 @@ MIXED = (
     Mutant(
         "mixed: weights as if the proposal were normal",
         "engines/mixed/posterior.py",
-        "-0.5 * (DF + k) * float(np",
+        "-0.5 * (DF + len(e)) * float(np",
         "-0.5 * DF * float(np",
         (POSTERIOR + "test_proposals_have_their_density",),
+    ),
+    Mutant(
+        "mixed: a density at other places than those drawn, as if stretched on the other side",
+        "engines/mixed/posterior.py",
+        "np.where(e > 0, self.stretch[1], self.stretch[0])",
+        "np.where(e < 0, self.stretch[1], self.stretch[0])",
+        (POSTERIOR + "test_proposals_have_their_density",),
+    ),
+    Mutant(
+        "mixed: partial correlations without their volume",
+        "engines/mixed/coordinates.py",
+        "log_volume += i * size - float(powers @ logs)",
+        "log_volume += i * size",
+        (POSTERIOR + "test_coordinates_are_their_definition[4]",),
+    ),
+    Mutant(
+        "mixed: the volume of standard deviations of a correlation less",
+        "engines/mixed/coordinates.py",
+        "log_volume += i * size - float(powers @ logs)",
+        "log_volume += (i - 1) * size - float(powers @ logs)",
+        (
+            POSTERIOR + "test_coordinates_are_their_definition[2]",
+            POSTERIOR + "test_density_is_likelihood_times_prior[traits]",
+        ),
+    ),
+    Mutant(
+        "mixed: a variance of few levels keeps a standard deviation that it does not have",
+        "results/mixed/digest.py",
+        "tail_power > 2, tail_power > 4",
+        "tail_power > 2, tail_power > 2",
+        ("results/mixed/test_posterior.py::test_a_variance_of_few_levels_has_no_standard_deviation",),
     ),
     Mutant(
         "mixed: effects drawn with the factor in place of its transpose",

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from bmtme.choices import ADJUSTMENT
 from bmtme.data.tables.dialects import split_rows
 from bmtme.data.tables.foreign import describe_bytes
 from bmtme.data.tables.limits import LONGEST_LINE, refuse_excess
@@ -101,10 +102,27 @@ def open_lines(
         ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{name} is a damaged gzip file ({error}).") from None
+    except IsADirectoryError:
+        raise DataError(describe_folder(os.fspath(path))) from None
     except OSError as error:
         raise blame(error, DataError)(
             f"{os.fspath(path)} cannot be read: {error.strerror or error}.{hint and f' {hint}'}"
         ) from None
+
+
+def describe_folder(path: str) -> str:
+    """What to say of a folder where a file belongs: adjusted means may be meant."""
+    # Imported here, as files of results are of a later row.
+    from bmtme.results.record import read_kind
+
+    what = "is a folder: expected a file."
+    if read_kind(Path(path)) == ADJUSTMENT:
+        what = (
+            "is a folder of adjusted means, and here a file is expected. They stand in the place of a table of "
+            "phenotypes: 'bmtme fit', 'bmtme cv' and 'bmtme check' take the folder, and from Python bmtme.read_means "
+            "reads it for bmtme.fit; a table of its means alone is means.csv in it."
+        )
+    return f"{path} {what}"
 
 
 def _check_lines(lines: io.TextIOWrapper, name: str, what: str) -> Iterator[str]:

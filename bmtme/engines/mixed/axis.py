@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -119,8 +120,25 @@ class Axis:
         return np.zeros((0, *U.shape))
 
 
+class Precision(NamedTuple):
+    """The precision Q of a covariance of few levels, for one phi."""
+
+    Q: np.ndarray  # (n, n)
+    R: np.ndarray  # dS Q (count, n, n)
+    dQ: np.ndarray  # (count, n, n)
+    entries: np.ndarray  # of Q, as coefficients (J,)
+    slopes: np.ndarray  # of these (J, count)
+
+
 class DenseAxis(Axis):
-    """A covariance of few levels, given as a matrix with its slopes by `build`."""
+    """A covariance of few levels, given as a matrix with its slopes by `build`.
+
+    What is made of phi is kept until another phi is asked for: an evaluation asks several times for the same. Kept
+    arrays are read-only, as others may hold them.
+    """
+
+    #: phi as bytes, and what `_take` made of it: replaced as a whole, as chains of several threads share axes.
+    _last: tuple[bytes, Precision] | None = None
 
     def build(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """S (n, n), and its slopes (count, n, n)."""
@@ -143,6 +161,19 @@ class DenseAxis(Axis):
             found.append(sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(self.n, self.n)))
         return found
 
+    def _take(self, phi: np.ndarray) -> Precision:
+        """What is made of phi, or kept from the last time."""
+        key, last = phi.tobytes(), self._last
+        if last is not None and last[0] == key:
+            return last[1]
+        Q, R, dQ = self.invert(phi)
+        i, j = self.cells
+        found = Precision(Q, R, dQ, Q[i, j], dQ[:, i, j].T)
+        for array in found:
+            array.setflags(write=False)
+        object.__setattr__(self, "_last", (key, found))  # the fields are frozen, this is none
+        return found
+
     def invert(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Q (n, n), dS Q (count, n, n) and dQ = -Q dS Q (count, n, n)."""
         S, dS = self.build(phi)
@@ -152,26 +183,24 @@ class DenseAxis(Axis):
         return Q, R, -(Q @ R)
 
     def coefficients(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        Q, _, dQ = self.invert(phi)
-        i, j = self.cells
-        return Q[i, j], dQ[:, i, j].T
+        found = self._take(phi)
+        return found.entries, found.slopes
 
     def log_determinant(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
         S, _ = self.build(phi)
-        _, R, _ = self.invert(phi)
-        return float(np.linalg.slogdet(S)[1]), np.trace(R, axis1=1, axis2=2)
+        return float(np.linalg.slogdet(S)[1]), np.trace(self._take(phi).R, axis1=1, axis2=2)
 
     def covariance(self, phi: np.ndarray) -> np.ndarray:
         return self.build(phi)[0]
 
     def weigh(self, phi: np.ndarray, U: np.ndarray) -> np.ndarray:
-        return self.invert(phi)[0] @ U
+        return self._take(phi).Q @ U
 
     def weigh_slopes(self, phi: np.ndarray, U: np.ndarray) -> np.ndarray:
-        return self.invert(phi)[2] @ U
+        return self._take(phi).dQ @ U
 
     def shift(self, phi: np.ndarray, U: np.ndarray) -> np.ndarray:
-        return -(self.invert(phi)[1] @ U)
+        return -(self._take(phi).R @ U)
 
 
 def refuse_few(n: int, least: int, what: str) -> None:

@@ -258,15 +258,28 @@ class Hamiltonian(Chain):
             self.here = there
         return math.exp(min(gain, 0.0)), leapfrogs, gain < -DIVERGENT
 
+    def jump(self) -> None:
+        """A proposal of independence Metropolis: it leads out of, and into, places that paths hardly find."""
+        target, proposal = self.target, self.proposal
+        phi, log_q = proposal.draw(self.rng)
+        chance = math.log(self.rng.random())
+        if not np.array_equal(target.turn(phi, proposal.mode), phi):
+            return  # signs of factors: see `Metropolis`
+        here = self.here.log_likelihood - proposal.evaluate(target.turn(self.here.phi, proposal.mode))
+        value = target.evaluate(phi, 0).log_likelihood
+        if np.isfinite(value) and chance < value - log_q - here:
+            self.here = target.evaluate(phi, 1)
+
     def _move(self, t: int) -> None:
         draws = self.draws
         draws.accepted[t], draws.steps[t], draws.diverging[t] = self.propose()
+        self.jump()
         self.phi[t], draws.log_density[t] = self.here.phi, self.here.log_likelihood
 
 
-def count_pilot(chains: int) -> int:
-    """Proposals of each chain before those that count."""
-    return max(math.ceil(PILOT / chains), FEWEST_PILOT)
+def count_pilot(chains: int, pilot: int | None = None) -> int:
+    """Proposals of each chain before those that count, of `pilot` of all together if it is given."""
+    return max(math.ceil(PILOT / chains), FEWEST_PILOT) if pilot is None else math.ceil(pilot / chains)
 
 
 def measure_k(log_weights: np.ndarray) -> float:

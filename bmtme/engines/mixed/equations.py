@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from bmtme.engines.mixed.axes import Identity
 from bmtme.engines.mixed.axis import Axis
 from bmtme.engines.mixed.problem import Problem, Section
 from bmtme.errors import NumericalError
@@ -91,8 +92,10 @@ class Equations:
     def __init__(self, problem: Problem, cholesky: Callable[[sp.csc_matrix], Any] = SparseCholesky) -> None:
         self.problem = problem
         self.blocks = problem.blocks
-        self.starts = np.cumsum([0, *(axis.count for block in self.blocks for axis in block.axes)])
-        self.count = int(self.starts[-1])
+        ends = np.cumsum([axis.count for block in self.blocks for axis in block.axes])
+        self.count = int(ends[-1])
+        parts = iter([slice(a, b) for a, b in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)])
+        self._parts = [[next(parts) for _ in block.axes] for block in self.blocks]
         self.offsets = problem.rank + np.cumsum([0, *(term.q for term in problem.terms)])
         self.designs = self._lay_sections()
         self.n = self.designs[0].shape[1] - 1
@@ -167,8 +170,8 @@ class Equations:
 
     def split(self, phi: np.ndarray) -> list[list[np.ndarray]]:
         """phi of every axis of every block."""
-        parts = iter(np.split(np.asarray(phi, float), self.starts[1:-1]))
-        return [[next(parts) for _ in block.axes] for block in self.blocks]
+        phi = np.asarray(phi, float)
+        return [[phi[part] for part in parts] for parts in self._parts]
 
     def evaluate(self, phi: np.ndarray, order: int = 2) -> Evaluation:
         """Log likelihood; from order 1 with its gradient, from order 2 with the average information."""
@@ -353,7 +356,12 @@ def combine_coefficients(axes: tuple[Axis, ...], parts: list[np.ndarray]) -> tup
     """c (J,) of a product of axes, and its slopes (J, k)."""
     c, slopes = np.ones(1), np.zeros((1, 0))
     for axis, phi in zip(axes, parts, strict=True):
+        if not axis.count:
+            continue  # one piece, with coefficient 1
         own, own_slopes = axis.coefficients(phi)
+        if len(c) == 1 and not slopes.size:
+            c, slopes = c * own, c * own_slopes
+            continue
         # Kronecker products of a column with a column, and of columns with many: np.kron would take most of the time.
         both = slopes[:, None] * own[:, None], c[:, None, None] * own_slopes
         slopes = np.concatenate([each.reshape(len(c) * len(own), -1) for each in both], axis=1)
@@ -372,6 +380,9 @@ def along(axes: tuple[Axis, ...], which: int, x: np.ndarray, operate: Callable[[
     """An operator (n, m) -> (n, m), or -> (k, n, m), along one axis of x (cells,): (cells,), or (k, cells)."""
     before = math.prod(axis.n for axis in axes[:which])
     n = axes[which].n
+    if before == 1:
+        found = operate(x.reshape(n, -1))
+        return found.reshape(*found.shape[:-2], x.size)
     U = x.reshape(before, n, -1).transpose(1, 0, 2)
     result = operate(U.reshape(n, -1))
     back = np.moveaxis(result.reshape(*result.shape[:-2], *U.shape), -3, -2)
@@ -384,7 +395,7 @@ def weigh_all(axes: tuple[Axis, ...], parts: list[np.ndarray], x: np.ndarray, bu
     def step(x: np.ndarray, a: int) -> np.ndarray:
         return along(axes, a, x, partial(axes[a].weigh, parts[a]))
 
-    return reduce(step, [a for a in range(len(axes)) if a != but], x)
+    return reduce(step, [a for a, axis in enumerate(axes) if a != but and not isinstance(axis, Identity)], x)
 
 
 def weigh_slopes(axes: tuple[Axis, ...], parts: list[np.ndarray], x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,9 @@
 """The posterior of the covariances of a mixed model, and the proposal that stands at its mode.
 
 Fixed effects have a flat prior and random effects are integrated, so that the likelihood is the restricted one:
-log p(phi | y) = log L(phi) + log prior(phi), the prior with the Jacobian of phi (`bmtme.engines.mixed.priors`).
+log p(theta | y) = log L(phi) + log prior(phi) + log |dphi / dtheta|, the prior with the Jacobian of phi
+(`bmtme.engines.mixed.priors`), theta the coordinates that chains walk in (`bmtme.engines.mixed.coordinates`): phi, but
+for unstructured covariances.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from bmtme.engines.mixed.axes import FactorAnalytic
 from bmtme.engines.mixed.components import describe
+from bmtme.engines.mixed.coordinates import Coordinates, Place
 from bmtme.engines.mixed.equations import Equations, Evaluation
 from bmtme.engines.mixed.priors import AxisPrior, evaluate_prior, turn_factors
 from bmtme.engines.mixed.problem import Section, Term
@@ -37,7 +41,7 @@ TOLERANCE, MOST = 1e-6, 200
 
 
 class Target:
-    """Log density of phi given the records.
+    """Log density of theta given the records; an `Evaluation` of it has theta as its phi.
 
     Parameters
     ----------
@@ -48,7 +52,8 @@ class Target:
     Attributes
     ----------
     count : int
-        Number of parameters phi.
+        Number of parameters theta.
+    coordinates : Coordinates
     evaluations : int
         How often the density has been evaluated.
     """
@@ -57,11 +62,20 @@ class Target:
         self.equations = equations
         self.priors = tuple(priors)
         self.count = equations.count
+        self.coordinates = Coordinates(equations.blocks)
+        axes = [axis for block in equations.blocks for axis in block.axes]
+        self._has_factors = any(isinstance(axis, FactorAnalytic) for axis in axes)
         self.evaluations = 0
 
     @cached_property
-    def _ranges(self) -> Ranges:
+    def _bounds(self) -> Ranges:
+        """Of phi."""
         return find_ranges(self.equations.problem)
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        """Of theta."""
+        return self.coordinates.turn_ranges(self._bounds)
 
     @property
     def blocks(self) -> tuple[Section | Term, ...]:
@@ -75,77 +89,86 @@ class Target:
     def fork(self) -> Target:
         """The same for another thread."""
         other = Target(self.equations.fork(), self.priors)
-        other.__dict__["_ranges"] = self._ranges
+        other.__dict__["_bounds"] = self._bounds
         return other
 
-    def evaluate_prior(self, phi: np.ndarray) -> tuple[float, np.ndarray]:
-        """Log prior density of phi, and its slopes (k,)."""
+    def evaluate_prior(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log prior density of theta, and its slopes (k,)."""
+        return self._evaluate_prior(self.coordinates.find_place(theta))
+
+    def _evaluate_prior(self, place: Place) -> tuple[float, np.ndarray]:
         value, slopes = 0.0, []
-        for block, prior, own in zip(self.blocks, self.priors, self.split(phi), strict=True):
+        for block, prior, own in zip(self.blocks, self.priors, self.split(place.phi), strict=True):
             for axis, part in zip(block.axes, own, strict=True):
                 if axis.count:
                     found, slope = evaluate_prior(axis, prior, part)
                     value += found
                     slopes.append(slope)
-        return value, np.concatenate(slopes) if slopes else np.zeros(0)
+        slope = np.concatenate(slopes) if slopes else np.zeros(0)
+        return value + place.log_volume, place.turn(slope) + place.volume_slopes
 
     def evaluate(self, phi: np.ndarray, order: int = 2) -> Evaluation:
-        """Log density, which takes the place of the log likelihood; from order 1 with its gradient.
+        """Log density, which takes the place of the log likelihood; from order 1 with its gradient. `phi` is theta.
 
         From order 2 with the average information of the records and the curvature of the prior. Beyond the bounds of
         estimates the likelihood has settled (a variance of 1e-8 of the data's does what zero does) and loses its
         digits: it is taken as constant there, and the prior goes on.
         """
         self.evaluations += 1
-        phi = np.asarray(phi, float)
-        low, high = self._ranges.low, self._ranges.high
+        theta = np.asarray(phi, float)
+        low, high = self._bounds.low, self._bounds.high
         with np.errstate(over="ignore", invalid="ignore"):
-            prior, slopes = self.evaluate_prior(phi)
+            place = self.coordinates.find_place(theta)
+            prior, slopes = self._evaluate_prior(place)
         if not np.isfinite(prior):
-            return Evaluation(phi, -np.inf)
-        inside = (phi >= low) & (phi <= high)
-        found = self.equations.evaluate(np.clip(phi, low, high), order)
+            return Evaluation(theta, -np.inf)
+        inside = (place.phi >= low) & (place.phi <= high)
+        found = self.equations.evaluate(np.clip(place.phi, low, high), order)
         if not np.isfinite(found.log_likelihood):
-            return replace(found, phi=phi)
+            return Evaluation(theta, -np.inf)
         value = found.log_likelihood + prior
         if order == 0:
-            return replace(found, phi=phi, log_likelihood=value)
-        gradient = np.where(inside, found.gradient, 0.0) + slopes
+            return Evaluation(theta, value, found.solution)
+        gradient = place.turn(np.where(inside, found.gradient, 0.0)) + slopes
         if order == 1:
-            return replace(found, phi=phi, log_likelihood=value, gradient=gradient)
-        information = found.information * np.outer(inside, inside) + self._curve_prior(phi)
-        return replace(found, phi=phi, log_likelihood=value, gradient=gradient, information=information)
+            return Evaluation(theta, value, found.solution, gradient)
+        information = place.slopes.T @ (found.information * np.outer(inside, inside)) @ place.slopes
+        information = information + self._curve_prior(theta)
+        return Evaluation(theta, value, found.solution, gradient, information)
 
-    def draw(self, phi: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Draws (N, k) of fixed and random effects given phi; see `Equations.draw`."""
-        return self.equations.draw(np.clip(phi, self._ranges.low, self._ranges.high), z)
+    def draw(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Draws (N, k) of fixed and random effects given theta; see `Equations.draw`."""
+        phi = self.coordinates.find_phi(theta)
+        return self.equations.draw(np.clip(phi, self._bounds.low, self._bounds.high), z)
 
-    def _curve_prior(self, phi: np.ndarray) -> np.ndarray:
+    def _curve_prior(self, theta: np.ndarray) -> np.ndarray:
         """How far the log prior bends (k, k), by differences: minus its Hessian, with absolute eigenvalues.
 
         For a search: where the prior is no hill, a step is no longer than the bend allows.
         """
-        units = self._ranges.units
+        units = self.ranges.units
         H = np.zeros((self.count, self.count))
         for k, step in enumerate(np.diag(STEP * units)):
-            up, down = (self.evaluate_prior(phi + sign * step)[1] for sign in (1, -1))
+            up, down = (self.evaluate_prior(theta + sign * step)[1] for sign in (1, -1))
             H[k] = (down - up) * units / (2 * STEP)
         values, vectors = np.linalg.eigh(0.5 * (H + H.T))
         return np.asarray((vectors * np.abs(values)) @ vectors.T / np.outer(units, units))
 
-    def turn(self, phi: np.ndarray, mode: np.ndarray) -> np.ndarray:
-        """phi with signs of factors as at the mode."""
+    def turn(self, theta: np.ndarray, mode: np.ndarray) -> np.ndarray:
+        """theta with signs of factors as at the mode."""
+        if not self._has_factors:
+            return theta
         parts = []
-        for block, own, there in zip(self.blocks, self.split(phi), self.split(mode), strict=True):
+        for block, own, there in zip(self.blocks, self.split(theta), self.split(mode), strict=True):
             for axis, part, at in zip(block.axes, own, there, strict=True):
                 parts.append(turn_factors(axis, part, at) if isinstance(axis, FactorAnalytic) else part)
-        return np.concatenate(parts) if parts else phi
+        return np.concatenate(parts) if parts else theta
 
-    def report(self, phi: np.ndarray) -> np.ndarray:
+    def report(self, theta: np.ndarray) -> np.ndarray:
         """Parameters as reported (r,), in the order of `bmtme.engines.mixed.components.Component`."""
         parts = [
             axis.natural(part)[0]
-            for block, own in zip(self.blocks, self.split(phi), strict=True)
+            for block, own in zip(self.blocks, self.split(self.coordinates.find_phi(theta)), strict=True)
             for axis, part in zip(block.axes, own, strict=True)
         ]
         return np.concatenate(parts)
@@ -181,12 +204,21 @@ class Proposal:
         e = np.abs(rng.standard_normal(k)) * np.sqrt(DF / rng.chisquare(DF))
         below, above = self.stretch
         side = rng.random(k) * (below + above) < above
-        log_density = -0.5 * (DF + k) * float(np.log1p(e @ e / DF))
-        return self.mode + self.root @ np.where(side, above * e, -below * e), log_density
+        return self.mode + self.root @ np.where(side, above * e, -below * e), measure_tail(e)
+
+    def evaluate(self, phi: np.ndarray) -> float:
+        """Log density at phi (k,), up to the same constant."""
+        e = solve_triangular(self.root, phi - self.mode, lower=True)
+        return measure_tail(e / np.where(e > 0, self.stretch[1], self.stretch[0]))
+
+
+def measure_tail(e: np.ndarray) -> float:
+    """Log density of a multivariate t at e (k,), up to a constant."""
+    return -0.5 * (DF + len(e)) * float(np.log1p(e @ e / DF))
 
 
 def find_proposal(target: Target, start: np.ndarray) -> Proposal:
-    """Climb to the mode from estimates (k,) by REML, and look how the density falls from there.
+    """Climb to the mode from estimates phi (k,) by REML, and look how the density falls from there.
 
     Raises
     ------
@@ -194,7 +226,8 @@ def find_proposal(target: Target, start: np.ndarray) -> Proposal:
         If the density has no mode that is found.
     """
     problem = target.equations.problem
-    ranges = find_ranges(problem)
+    ranges = target.ranges
+    start = target.coordinates.find_theta(start)
     bounded = np.isfinite(ranges.low)
     near = np.clip(start, ranges.start - FAR, ranges.start + FAR)
     inside = replace(ranges, may_vanish=np.zeros(target.count, bool))

@@ -89,7 +89,8 @@ def find_scales(prior: Prior, design: Design, layout: Layout) -> np.ndarray:
 
     By default 5 standard deviations of the trait's values over the root of the mean diagonal of a relationship, over
     its levels with records: the scale is that of effects, as with `bmtme.BMTME`. A variance that several traits share
-    has the root of the mean of their squares, of the traits in the term's records.
+    has the root of the mean of their squares, of the traits in the term's records. A residual's is of a record with
+    weight one: values with variance s^2 / w spread by s times the root of the mean of 1 / w.
 
     Raises
     ------
@@ -112,15 +113,22 @@ def find_scales(prior: Prior, design: Design, layout: Layout) -> np.ndarray:
 
 
 def _measure_spreads(layout: Layout, design: Design) -> dict[str, float]:
-    """Standard deviation of the values of each trait in the records of a term; of one trait under an empty name."""
+    """Standard deviation of the values of each trait in the records of a term; of one trait under an empty name.
+
+    Of a residual over the root of the mean of 1 / weight.
+    """
+    is_residual = any(design is section for section in layout.residual)
+    shares = 1.0 / layout.weights if layout.weights is not None and is_residual else np.ones(len(layout.y))
     whole = float(layout.y.std(ddof=1))
+    inside = design.cells >= 0
     if layout.trait is None:
-        return {"": whole}
+        return {"": whole / np.sqrt(shares[inside].mean())}
     found = {}
-    for code in np.unique(layout.trait.codes[design.cells >= 0]):
-        values = layout.y[layout.trait.codes == code]
+    for code in np.unique(layout.trait.codes[inside]):
+        own = layout.trait.codes == code
+        values = layout.y[own]
         sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-        found[layout.trait.levels[code]] = sd if sd > 0 else whole
+        found[layout.trait.levels[code]] = (sd if sd > 0 else whole) / np.sqrt(shares[own & inside].mean())
     return found
 
 

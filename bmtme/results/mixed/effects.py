@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "find_prior_variances",
     "list_columns",
     "list_levels",
+    "match_term",
     "tabulate_blups",
     "tabulate_fixed",
 ]
@@ -60,9 +62,20 @@ def find_designs(term: str | Term, random: Random, layout: Layout) -> list[int]:
     ------
     UsageError
     """
+    text = match_term(term, random, [design.name for design in layout.random])
+    return [k for k, design in enumerate(layout.random) if text in (str(design.term), design.name)]
+
+
+def match_term(term: str | Term, random: Random, designs: Collection[str]) -> str:
+    """The term of the model, or one of its `designs`, that is meant, as it is written there; see `find_designs`.
+
+    Raises
+    ------
+    UsageError
+    """
     names = [str(one) for one in random.terms]
     text = str(term)
-    if text not in names and text not in [design.name for design in layout.random]:
+    if text not in names and text not in designs:
         try:
             parsed = parse_random(text).terms
         except UsageError:
@@ -82,7 +95,7 @@ def find_designs(term: str | Term, random: Random, layout: Layout) -> list[int]:
                 else f"{text!r} may be any of {list_names(map(str, alike))}: name one as in the formula."
             )
         text = str(alike[0])
-    return [k for k, design in enumerate(layout.random) if text in (str(design.term), design.name)]
+    return text
 
 
 def find_prior_variances(result: REML, design: Design, block: int) -> np.ndarray:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,11 @@ from bmtme.results.mixed.effects import find_designs, find_prior_variances
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
 
-__all__ = ["KINDS", "Ratio", "list_ratios", "tabulate_heritability"]
+__all__ = ["KINDS", "RATIOS", "list_ratios", "record_ratios", "tabulate_heritability"]
 
 KINDS = ("record", "mean", "cullis")
+#: Those that are functions of the parameters.
+RATIOS = ("record", "mean")
 #: What the errors of differences are compared with.
 DIFFERENCE = "variance of a difference"
 
@@ -110,6 +112,26 @@ def list_ratios(term: str, kind: str, random: Random, layout: Layout, named: Seq
         design = layout.random[place]
         for level, records, variance in _list_strata(design, place, layout, named):
             found += _find_ratios(design, layout, named, level, records, variance, kind)
+    return found
+
+
+def record_ratios(random: Random, layout: Layout, named: Sequence[Named]) -> list[dict[str, Any]]:
+    """Heritabilities of every term in plain values, so that a posterior has them without its plots.
+
+    Of each, term, design, kind, level, weights (of the parameters in the order of `named`: V, the others) and the
+    denominator in words; of a term that has none, term and why.
+    """
+    named = [replace(each, place=k) for k, each in enumerate(named)]
+    found: list[dict[str, Any]] = []
+    for term in map(str, random.terms):
+        try:
+            for kind in RATIOS:
+                for ratio in list_ratios(term, kind, random, layout, named):
+                    top, rest = (weights.tolist() for weights in ratio.weigh(len(named)))
+                    facts = {"term": term, "design": ratio.term, "kind": kind, "level": ratio.label}
+                    found.append(facts | {"top": top, "rest": rest, "denominator": ratio.describe(named)})
+        except UsageError as error:
+            found.append({"term": term, "refused": str(error)})
     return found
 
 

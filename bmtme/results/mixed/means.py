@@ -189,7 +189,7 @@ def _read_names(classify: str, fixed: Fixed, layout: Layout) -> list[str]:
         if name not in there:
             raise UsageError(
                 f"Means of {name!r} cannot be taken: the model has no such factor.{suggest(name, there)} It has "
-                f"{list_names(sorted(there), 20)}."
+                f"{list_names(sorted(there), 20) or 'none'}."
             )
     return names
 

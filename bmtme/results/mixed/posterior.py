@@ -16,23 +16,23 @@ import pandas as pd
 from bmtme.arguments import is_one_of, show
 from bmtme.choices import POSTERIOR
 from bmtme.errors import UsageError
-from bmtme.model.mixed.terms import Term
-from bmtme.results import quantities
-from bmtme.results.entries import type_columns
+from bmtme.model.mixed.parser import parse_random
+from bmtme.model.mixed.terms import Random, Term
 from bmtme.results.folder import save_result
 from bmtme.results.frames import ComponentTable
 from bmtme.results.mixed import effects, means
 from bmtme.results.mixed.components import Named
+from bmtme.results.mixed.digest import list_faults, summarise
+from bmtme.results.mixed.effects import match_term
 from bmtme.results.mixed.expressions import evaluate_draws
 from bmtme.results.mixed.groups import describe_draws, take_effects
-from bmtme.results.mixed.heritability import list_ratios
+from bmtme.results.mixed.heritability import RATIOS
 from bmtme.results.mixed.storage import name_file
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import write_record
 from bmtme.results.reported import Reported
 from bmtme.results.spreadsheets import check_tables, write_tables
 from bmtme.results.storage import SUMMARY, read_run, write_groups
-from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT, INTERVAL, Digest, diagnose, note_diagnostics, note_width
 from bmtme.words import list_names
 
 if TYPE_CHECKING:
@@ -42,14 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DerivedDraws", "MixedPosterior", "load_posterior"]
 
-#: Heritabilities that are functions of the parameters.
-KINDS = ("record", "mean")
-#: What a parameter of these kinds lies between.
-_RANGES = {"correlation": (-1.0, 1.0), "autocorrelation": (-1.0, 1.0)}
-#: Divergent moves beyond this share of the draws are told.
-SOME_DIVERGED = 0.01
-#: Tables of effects: the beginning of their files' names, and the file of the fixed ones.
-EFFECTS, FIXED = "effects-", "fixed_effects"
+#: The beginning of the names of tables of effects and of means, and the name of that of fixed effects.
+EFFECTS, MEANS, FIXED = "effects-", "predict-", "fixed_effects"
 
 
 @dataclass(frozen=True)
@@ -121,6 +115,11 @@ class MixedPosterior(Reported):
             for k, each in enumerate(self.run["facts"]["components"])
         )
 
+    @cached_property
+    def _random(self) -> Random:
+        """The random part of the model."""
+        return parse_random(self.run["model"]["random"] or None)
+
     @property
     def _draws(self) -> np.ndarray:
         """(chain, draw, component)."""
@@ -135,30 +134,17 @@ class MixedPosterior(Reported):
         -------
         DataFrame
             mean, sd, lower, upper (90% interval, equal-tailed), ess_bulk, ess_tail, r_hat, note. The note says where
-            the chains do not suffice, and of correlations of which hardly more is known than that they are such.
+            the chains do not suffice, and of correlations of which hardly more is known than that they are such. A
+            variance of so few levels that its posterior has no standard deviation, or no mean, has none here; its
+            note has the median.
         """
         return ComponentTable(self._summary.copy())
 
     @cached_property
     def _summary(self) -> pd.DataFrame:
-        draws = np.moveaxis(self._draws, 2, 0)
-        bulk, tail, r_hat = diagnose(draws)
-        digests = []
-        for k, named in enumerate(self._named):
-            constant = bool(np.ptp(draws[k]) == 0)
-            if constant:
-                bulk[k] = tail[k] = r_hat[k] = np.nan
-            flat = draws[k].ravel()
-            interval = np.quantile(flat, INTERVAL)
-            notes = note_width(_RANGES.get(named.kind), interval[1] - interval[0])
-            notes += note_diagnostics(draws[k].shape, constant, bulk[k], tail[k], r_hat[k])
-            digests.append(Digest(flat, interval, bulk[k], tail[k], r_hat[k], "; ".join(notes)))
-        index = pd.MultiIndex.from_tuples(
-            [(each.term, each.parameter) for each in self._named], names=["term", "parameter"]
-        )
-        columns = quantities.SUMMARY
-        table = pd.DataFrame({column.name: [column.of(digest) for digest in digests] for column in columns}, index)
-        return table.astype(type_columns(columns))
+        priors = self.run["settings"]["priors"]
+        nu = {name: next(iter(each.values()))["nu"] for name, each in priors.items()}
+        return summarise(self._draws, self._named, self.run["facts"]["contrasts"], nu)
 
     def derive(self, expression: str) -> DerivedDraws:
         """A function of the parameters in every draw.
@@ -200,19 +186,24 @@ class MixedPosterior(Reported):
         ------
         UsageError
         """
-        if not is_one_of(kind, KINDS):
+        if not is_one_of(kind, RATIOS):
             raise UsageError(
-                f"kind must be one of {list_names(KINDS)}, got {show(kind)}; Cullis' heritability, of errors at one "
+                f"kind must be one of {list_names(RATIOS)}, got {show(kind)}; Cullis' heritability, of errors at one "
                 "set of estimates, is that of MixedFit.heritability."
             )
-        fit = self._need_fit("heritabilities")
+        known = self.run["facts"]["heritabilities"]
+        text = match_term(term, self._random, {each["design"] for each in known if "design" in each})
+        own = [each for each in known if text in (each["term"], each.get("design"))]
+        if refused := [each["refused"] for each in own if "refused" in each]:
+            raise UsageError(refused[0])
         draws = self._draws.reshape(-1, len(self._named))
         rows = []
-        for ratio in list_ratios(term, kind, fit.random, fit.layout, self._named):
-            top, rest = ratio.weigh(draws.shape[1])
-            value = (draws @ top) / (draws @ (top + rest))
-            told = {k: v[0] for k, v in describe_draws(value[:, None]).items()}
-            rows.append({"level": ratio.label, "kind": kind} | told | {"denominator": ratio.describe(self._named)})
+        for each in own:
+            if each["kind"] == kind:
+                top, rest = np.array(each["top"]), np.array(each["rest"])
+                told = describe_draws(((draws @ top) / (draws @ (top + rest)))[:, None])
+                numbers = {name: value[0] for name, value in told.items()}
+                rows.append({"level": each["level"], "kind": kind, **numbers, "denominator": each["denominator"]})
         return pd.DataFrame(rows, columns=["level", "kind", "mean", "sd", "lower", "upper", "denominator"])
 
     # --- effects ------------------------------------------------------------------------------------------------
@@ -241,7 +232,7 @@ class MixedPosterior(Reported):
         Parameters
         ----------
         term : str or Term
-            As for `MixedFit.blup`; of a posterior that was loaded, as in the formula.
+            As for `MixedFit.blup`; of a posterior that was loaded all levels of an ``at()`` together.
 
         Returns
         -------
@@ -255,9 +246,7 @@ class MixedPosterior(Reported):
         """
         if self.fit is None and self.run["effects"]:
             files = {name: file for file, name in self.run["effects"].items()}
-            if str(term) not in files:
-                raise UsageError(f"The model has no random term {str(term)!r}: it has {list_names(files, 20)}.")
-            return self._loaded[files[str(term)]].copy()
+            return self._loaded[files[match_term(term, self._random, ())]].copy()
         _, random = self._need_effects()
         fit = self._need_fit("effects")
         ends = np.cumsum([0, *(each.q for each in fit.result.problem.terms)])
@@ -285,8 +274,21 @@ class MixedPosterior(Reported):
         Raises
         ------
         UsageError
+
+        Notes
+        -----
+        The draws are those of the combination of fixed and random effects that `MixedFit.predict` describes. Effects
+        of blocks and the like that are averaged, or left out, stand at zero; but fixed effects carry what is not known
+        of them: with two blocks the mean of a line is no better known than the mean of the blocks is, and intervals
+        are wider than those of differences between lines, from which this cancels. A posterior that was loaded has the
+        means that were asked for when it was saved.
         """
-        fit = self._need_fit("adjusted means")
+        files = {name: file for file, name in self.run["predictions"].items()}
+        if self.fit is None and classify in files:
+            table = self._loaded[files[classify]].copy()
+            table.attrs = {name: tuple(words) for name, words in self.run["means"][f"{MEANS}{classify}"].items()}
+            return table
+        fit = self._need_fit("other adjusted means than those it was saved with")
         fixed, random = self._need_effects()
         found = means.predict_means(classify, fit.fixed, fit.layout, fit.result)
         found.tell_ignored(fit.layout, stacklevel=2)
@@ -311,8 +313,9 @@ class MixedPosterior(Reported):
     def _need_fit(self, what: str) -> MixedFit:
         if self.fit is None:
             raise UsageError(
-                f"{what} of a posterior that was loaded need its plots, which are not in the folder: "
-                "Model.posterior(plots) with the same settings and seed gives the same draws."
+                f"{what} of a posterior that was loaded need its plots and relationships, which are not in the folder: "
+                "save(folder, predict=[...]), in the shell --predict, keeps means with it, and Model.posterior(plots) "
+                "with the same settings and seed gives the same draws."
             )
         return self.fit
 
@@ -345,31 +348,7 @@ class MixedPosterior(Reported):
 
     def _list_faults(self) -> list[str]:
         """What speaks against the chains, with what to do."""
-        summary, settings, sampling = self._summary, self.run["settings"], self.run["sampling"]
-        faults = []
-        ess = summary[["ess_bulk", "ess_tail"]].min(axis=1).to_numpy()
-        r_hat = summary["r_hat"].to_numpy()
-        if not np.isfinite(ess).any():
-            return ["Too few draws to judge."]
-        worst = int(np.nanargmin(ess))
-        if np.nanmin(ess) < GOOD_ESS:
-            factor = max(2, int(np.ceil(1.2 * GOOD_ESS / max(ess[worst], 1.0))))
-            faults.append(
-                f"Few effective draws: {self._names[worst]} has {ess[worst]:.0f}. Ask for more: "
-                f"draws={factor * settings['draws']}."
-            )
-        if np.isfinite(r_hat).any() and np.nanmax(r_hat) > GOOD_R_HAT:
-            far = int(np.nanargmax(r_hat))
-            faults.append(
-                f"The chains do NOT agree: R-hat of {self._names[far]} is {r_hat[far]:.3f}. Ask for more draws."
-            )
-        diverged = sum(sampling["divergences"])
-        if diverged > SOME_DIVERGED * settings["draws"] * settings["chains"]:
-            faults.append(
-                f"{diverged:,} moves diverged: give terms whose variance is near zero, or whose correlation is near "
-                "its end, fewer parameters."
-            )
-        return faults
+        return list_faults(self._summary, self._names, self.run["settings"], self.run["sampling"]["divergences"])
 
     def plot_chains(self, names: Sequence[str] | None = None) -> Figure:
         """Traces and ranks of some parameters, by chain, as of `bmtme.Fit.plot_chains`.
@@ -402,12 +381,21 @@ class MixedPosterior(Reported):
                 found[f"{EFFECTS}{term}"] = self.effects(str(term))
         return found
 
-    def save(self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False) -> None:
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        predict: Sequence[str] = (),
+        safe_text: bool = False,
+        xlsx: bool = False,
+    ) -> None:
         """Write summary.csv, fixed_effects.csv, effects-TERM.csv, idata.nc and run.json to a new or empty folder.
 
         Parameters
         ----------
         folder : str or path
+        predict : sequence of str
+            Adjusted means that go with it, each as for `predict`: they need the plots, which are not in the folder.
         safe_text, xlsx : bool
             As for `bmtme.Fit.save`.
 
@@ -415,27 +403,39 @@ class MixedPosterior(Reported):
         ------
         UsageError, MachineError
         """
-        self.write(folder, {}, safe_text, xlsx)
+        self.write(folder, {}, safe_text, xlsx, {f"{MEANS}{term}": self.predict(term) for term in predict})
 
     def write(
-        self, folder: str | os.PathLike[str], run: dict[str, Any], safe_text: bool = False, xlsx: bool = False
+        self,
+        folder: str | os.PathLike[str],
+        run: dict[str, Any],
+        safe_text: bool = False,
+        xlsx: bool = False,
+        more: Mapping[str, pd.DataFrame] | None = None,
     ) -> None:
-        """As `save`, with further facts for run.json, such as the command and its files."""
+        """As `save`, with further facts for run.json, such as the command and its files, and further tables by name."""
         check_tables(safe_text, xlsx)
-        save_result(folder, partial(self._write, {**self.run, **run}, safe_text, xlsx))
+        save_result(folder, partial(self._write, {**self.run, **run}, safe_text, xlsx, more or {}))
 
-    def _write(self, run: dict[str, Any], safe_text: bool, xlsx: bool, folder: Path) -> None:
+    def _write(
+        self, run: dict[str, Any], safe_text: bool, xlsx: bool, more: Mapping[str, pd.DataFrame], folder: Path
+    ) -> None:
         began = time.perf_counter()
         tables: dict[str, pd.DataFrame] = {}
-        terms = dict(run.get("effects", {}))
-        for name, table in self.tables().items():
-            file = name if self.fit is None else name_file(name, tables)
+        named = {EFFECTS: dict(run["effects"]), MEANS: dict(run["predictions"])}
+        for name, table in {**self.tables(), **more}.items():
+            old = self.fit is None and name not in more  # a file's name, as it was
+            file = name if old else name_file(name, tables)
             tables[file] = table
-            if self.fit is not None and name.startswith(EFFECTS):
-                terms[f"{file}.csv"] = name.removeprefix(EFFECTS)
+            for start, own in named.items():
+                if not old and name.startswith(start):
+                    own[f"{file}.csv"] = name.removeprefix(start)
+        facts = {name: {key: list(words) for key, words in table.attrs.items()} for name, table in more.items()}
+        kept = {"effects": named[EFFECTS], "predictions": named[MEANS]}
+        kept["means"] = run["means"] | {name: told for name, told in facts.items() if told}
         columns = write_tables(folder, tables, safe_text, xlsx)
         write_groups(folder, self._groups)
-        write_record(folder, {**run, "effects": terms}, POSTERIOR, columns, began=began)
+        write_record(folder, {**run, **kept}, POSTERIOR, columns, began=began)
 
 
 def load_posterior(folder: Path) -> MixedPosterior:

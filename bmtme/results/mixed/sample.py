@@ -80,6 +80,7 @@ def sample_posterior(
     seeds: Sequence[np.random.SeedSequence],
     cores: int | None = None,
     progress: bool | None = None,
+    pilot: int | None = None,
 ) -> Sampled:
     """Draw from the posterior around the mode that is reached from somewhere.
 
@@ -94,6 +95,8 @@ def sample_posterior(
         Draws of each chain whose effects are kept.
     seeds : sequence of numpy.random.SeedSequence
         Of each chain; the numbers depend on them alone.
+    pilot : int, optional
+        Proposals of all chains that come before, and tell k-hat.
 
     Raises
     ------
@@ -111,7 +114,7 @@ def sample_posterior(
             proposal = find_proposal(target, start)
         clock.append(time.perf_counter())
         chains = [Metropolis(target.fork(), proposal, draws, slots, seed) for seed in seeds]
-        pilot = count_pilot(n)
+        pilot = count_pilot(n, pilot)
         _run([Pilot(chain, pilot) for chain in chains], [pilot] * n, "posterior, pilot", cores, progress)
         k_hat = measure_k(_join_weights(chains))
         method = METROPOLIS if k_hat <= HIGH_K else HAMILTONIAN

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmtme.choices import MIXED
 from bmtme.errors import UsageError
 from bmtme.machine import describe_machine, find_versions
 from bmtme.results.folder import save_result
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MixedTables", "describe_run", "load_mixed", "name_file", "save_mixed"]
 
-#: What a run folder says that it holds.
-KIND = "mixed"
 #: Letters of the name of a file at most.
 MOST_LETTERS = 80
 
@@ -90,7 +89,7 @@ def _write(
     columns = write_tables(folder, tables, safe_text, xlsx)
     terms = {f"{file}.csv": name.removeprefix("blup-") for file, name in names.items() if name.startswith("blup-")}
     facts = {**run, **fit.record(), "blups": terms, "versions": find_versions(), "machine": describe_machine()}
-    write_record(folder, facts, KIND, columns, began=began)
+    write_record(folder, facts, MIXED, columns, began=began)
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def load_mixed(folder: Path) -> MixedTables:
     DataError
         If the folder is not such a folder, or a file is missing or damaged.
     """
-    run, columns = read_record(folder, KIND)
+    run, columns = read_record(folder, MIXED)
     files = dict(run["blups"])
     tables = {}
     for name, types in columns.items():

@@ -16,9 +16,9 @@ from bmtme.model.stage_one import Candidate, Environment, Laid, lay_candidate, l
 from bmtme.results.mixed.fit import MixedFit
 from bmtme.results.mixed.problem import make_problem
 from bmtme.results.mixed.search import find_estimates
-from bmtme.words import count_noun, some_names
+from bmtme.words import count_noun, list_names, some_names
 
-__all__ = ["CANDIDATES", "HERITABILITY", "Choice", "choose_model", "tabulate_heritability"]
+__all__ = ["CANDIDATES", "HERITABILITY", "Choice", "choose_model", "refuse_unreplicated", "tabulate_heritability"]
 
 #: Degrees of freedom that lines leave each trait, for a model of the field at least.
 FEWEST_DF = 10
@@ -61,7 +61,7 @@ def choose_model(environment: Environment, spatial: str, tell: Tell) -> Choice:
     Raises
     ------
     DataError
-        If no line leaves a degree of freedom for errors, or the model that is asked for cannot be fitted.
+        If the model that is asked for cannot be fitted.
     NumericalError
         If no model could be fitted.
     """
@@ -82,24 +82,46 @@ def choose_model(environment: Environment, spatial: str, tell: Tell) -> Choice:
     return _compare(environment, candidates, fits, reasons)
 
 
+def refuse_unreplicated(environments: Sequence[Environment]) -> None:
+    """Refuse environments in which no line has plots to spare, all of them at once.
+
+    Raises
+    ------
+    DataError
+    """
+    plain = Candidate("none", has_trend=False)
+    bad = {}
+    for environment in environments:
+        least, trait = _count_df(environment, plain)
+        if least < 1:
+            bad[environment.name] = trait
+    if not bad:
+        return
+    others = [environment.name for environment in environments if environment.name not in bad]
+    name, trait = next(iter(bad.items()))
+    ways = ["take their plots into a fit in one stage (bmtme.fit with blocks=)"]
+    if len(environments[0].traits) > 1 or any(len(environment.traits) > 1 for environment in environments):
+        ways.insert(0, "leave out the trait or its values there")
+    if others:
+        ways.insert(0, f"adjust the others with envs= (--envs): {list_names(others)}")
+    where = f"environment {name!r}" if len(bad) == 1 else f"environments {list_names(bad)}"
+    raise DataError(
+        f"No line of {where} tells the error of a plot of the trait {trait!r}: after lines and replicates no degree of "
+        f"freedom is left. Either {'; or '.join(ways)}."
+    )
+
+
 def _list_possible(environment: Environment, spatial: str) -> tuple[list[Candidate], dict[str, str]]:
     """What is to be fitted, and why not the rest."""
     name = environment.name
     plain = Candidate("none", has_trend=False)
     candidates, reasons = list_candidates(environment)
     candidates = [plain] if spatial == "none" else candidates
-    least, trait = _count_df(environment, candidates[0])
+    least, _ = _count_df(environment, candidates[0])
     if least < FEWEST_DF and candidates[0].has_trend:
         reason = f"lines leave {count_noun(least, 'degree')} of freedom, and {FEWEST_DF} are needed"
         reasons = {candidate.name: reason for candidate in candidates} | reasons
         candidates = [plain]
-        least, trait = _count_df(environment, plain)
-    if least < 1:
-        raise DataError(
-            f"No line of environment {name!r} tells the error of a plot of the trait {trait!r}: after lines and "
-            f"replicates no degree of freedom is left. Leave {_name_least(environment)} out, or take its plots into a "
-            "fit in one stage (bmtme.fit with blocks=)."
-        )
     if spatial in ("auto", "none"):
         return candidates, reasons
     asked = [candidate for candidate in candidates if candidate.name == spatial]
@@ -125,10 +147,6 @@ def _refuse_explained(environment: Environment, candidate: Candidate) -> None:
                 f"Environment {environment.name!r}, trait {trait!r}: {str(error).rstrip('.')}. Empty the values of the "
                 "trait there, or leave it out."
             ) from error
-
-
-def _name_least(environment: Environment) -> str:
-    return "the trait or its values there" if len(environment.traits) > 1 else "the environment"
 
 
 def _count_df(environment: Environment, candidate: Candidate) -> tuple[int, str]:

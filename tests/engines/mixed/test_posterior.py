@@ -21,12 +21,12 @@ from bmtme.engines.mixed.axes import (
     Variance,
 )
 from bmtme.engines.mixed.chains import Hamiltonian, Metropolis, Pilot, measure_k
+from bmtme.engines.mixed.coordinates import Coordinates
 from bmtme.engines.mixed.equations import Equations
 from bmtme.engines.mixed.posterior import Target, find_proposal
 from bmtme.engines.mixed.priors import AxisPrior, evaluate_prior
 from bmtme.engines.mixed.problem import Problem, Section, Term
 from bmtme.engines.mixed.reml import fit_reml
-from bmtme.engines.mixed.start import find_ranges
 from bmtme.testing.dense_mixed import DenseCholesky, DenseMixed, build_axis
 from bmtme.testing.uniformity import find_ecdf_p
 from tests.engines.mixed.cases import CASES
@@ -146,6 +146,55 @@ def test_prior_of_a_singular_covariance(eta):
     assert evaluate_prior(axis, prior, np.array([0.2, 0.5, -400.0]))[0] == -np.inf
 
 
+def differentiate(coordinates, theta):
+    """dphi / dtheta by differences."""
+    h = 1e-6
+    up, down = ([coordinates.find_phi(theta + s * h * e) for e in np.eye(len(theta))] for s in (1, -1))
+    return (np.array(up) - np.array(down)).T / (2 * h)
+
+
+def make_covariances(n):
+    """A problem of which nothing is used but its covariances: of n levels, of one, and a field."""
+    first = Term("a", (Unstructured(n), Identity(2)), np.arange(40) % (2 * n))
+    second = Term("b", (Unstructured(1), Identity(2)), np.arange(40) % 2)
+    field = Section("field", np.arange(40), (Variance(), AR1(5), AR1(8)))
+    return Problem(np.random.default_rng(2).standard_normal(40), np.ones((40, 1)), (second, first), (field,))
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_coordinates_are_their_definition(n):
+    """Standard deviations; partial correlations from inverses of leading blocks; volume by differences."""
+    coordinates = Coordinates(make_covariances(n).blocks)
+    theta = np.random.default_rng(5).normal(0, 0.8, coordinates.count)
+    place = coordinates.find_place(theta)
+    np.testing.assert_array_equal(place.phi[:4], theta[:4])
+    own = theta[4:]
+    S = build_axis(Unstructured(n), place.phi[4:])
+    for value, i, j in zip(own, *np.tril_indices(n), strict=True):
+        if i == j:
+            assert value == pytest.approx(0.5 * np.log(S[i, i]), abs=1e-12)
+            continue
+        some = [*range(j), i, j]
+        P = np.linalg.inv(S[np.ix_(some, some)])[-2:, -2:]
+        assert np.tanh(value) == pytest.approx(-P[0, 1] / np.sqrt(P[0, 0] * P[1, 1]), abs=1e-12)
+    np.testing.assert_allclose(coordinates.find_theta(place.phi), theta, atol=1e-12)
+    np.testing.assert_allclose(place.slopes, differentiate(coordinates, theta), atol=1e-8)
+    assert place.log_volume == pytest.approx(np.linalg.slogdet(place.slopes)[1], abs=1e-12)
+    h = 1e-6
+    volumes = [[coordinates.find_place(theta + s * h * e).log_volume for s in (1, -1)] for e in np.eye(len(theta))]
+    np.testing.assert_allclose(place.volume_slopes, [(up - down) / (2 * h) for up, down in volumes], atol=1e-8)
+
+
+def test_coordinates_of_a_singular_covariance():
+    """A correlation of one, and a level without a variance, keep the numbers finite."""
+    coordinates = Coordinates(make_covariances(2).blocks)
+    theta = np.array([0.0, 0.0, 0.0, 0.0, 0.3, 30.0, -60.0])
+    phi = coordinates.find_phi(theta)
+    assert phi[5] == pytest.approx(np.exp(-60.0))
+    assert phi[6] == pytest.approx(-60.0 - 30.0 + np.log(2.0))
+    np.testing.assert_allclose(coordinates.find_theta(phi), theta, atol=1e-9)
+
+
 def make_target(problem, cholesky=DenseCholesky):
     own = [
         AxisPrior(2.0, np.linspace(2.0, 4.0, max((a.n for a in block.axes if a.has_scale), default=1)))
@@ -156,19 +205,20 @@ def make_target(problem, cholesky=DenseCholesky):
 
 @pytest.mark.parametrize("case", CASES)
 def test_density_is_likelihood_times_prior(case):
-    """Against the model written out, with the priors tested above; slopes by differences."""
+    """Against the model written out, with the priors tested above; slopes and Jacobian by differences."""
     rng = np.random.default_rng(11)
     problem = CASES[case](rng)
     target, twin = make_target(problem), DenseMixed(problem)
 
-    def define_all(phi):
-        value = twin.log_likelihood(phi)
+    def define_all(theta):
+        phi = target.coordinates.find_phi(theta)
+        value = twin.log_likelihood(phi) + np.linalg.slogdet(differentiate(target.coordinates, theta))[1]
         for block, prior, parts in zip(target.blocks, target.priors, target.split(phi), strict=True):
             for axis, part in zip(block.axes, parts, strict=True):
                 value += evaluate_prior(axis, prior, part)[0] if axis.count else 0.0
         return value
 
-    start = find_ranges(problem).start
+    start = target.ranges.start
     one, two = start, start + rng.normal(0, 0.2, len(start))
     found = [target.evaluate(phi).log_likelihood for phi in (one, two)]
     assert found[0] - found[1] == pytest.approx(define_all(one) - define_all(two), abs=1e-8)
@@ -196,13 +246,14 @@ def test_effects_given_covariances(case):
     """Draws with z the columns of I are the mean and a root of C^-1."""
     problem = CASES[case](np.random.default_rng(5))
     target, twin = make_target(problem), DenseMixed(problem)
-    phi = find_ranges(problem).start
+    theta = target.ranges.start
+    phi = target.coordinates.find_phi(theta)
     equations = target.equations
     N = int(equations.offsets[-1])
-    root = target.draw(phi, np.eye(equations.n)) - target.evaluate(phi, 0).solution[:, None]
+    root = target.draw(theta, np.eye(equations.n)) - target.evaluate(theta, 0).solution[:, None]
     np.testing.assert_allclose((root @ root.T)[:N, :N], twin.errors(phi), atol=1e-9)
     b, u = twin.solve(phi)
-    fixed, effects = equations.find_effects(target.draw(phi, np.zeros((equations.n, 1)))[:, 0])
+    fixed, effects = equations.find_effects(target.draw(theta, np.zeros((equations.n, 1)))[:, 0])
     np.testing.assert_allclose(fixed[problem.kept], b, atol=1e-8)
     np.testing.assert_allclose(np.concatenate(effects), u, atol=1e-8)
 
@@ -244,6 +295,7 @@ def test_proposals_have_their_density(groups):
     e = np.array([np.linalg.solve(proposal.root, phi - proposal.mode) for phi, _ in drawn])
     weights = np.exp(-np.array([log_q for _, log_q in drawn]))
     sides = [((low < e) & (e < high)).all(axis=1) for low, high in ((-1.5, 0.0), (0.0, 1.5), (-3.0, 3.0))]
+    assert [log_q for _, log_q in drawn[:50]] == pytest.approx([proposal.evaluate(phi) for phi, _ in drawn[:50]])
     shares = [(weights * side).sum() for side in sides]
     assert shares[0] / shares[1] == pytest.approx(1.0, abs=0.12)
     assert shares[2] / shares[1] == pytest.approx(16.0, rel=0.1)

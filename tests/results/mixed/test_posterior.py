@@ -130,8 +130,9 @@ def test_units_do_not_matter(series, posterior):
 
 
 def test_files(posterior, tmp_path):
-    posterior.save(tmp_path / "run")
+    posterior.save(tmp_path / "run", predict=["site:line"])
     files = {"summary.csv", "fixed_effects.csv", "effects-line.csv", "effects-site-line.csv", "idata.nc", "run.json"}
+    files.add("predict-site-line.csv")
     assert {file.name for file in (tmp_path / "run").iterdir()} == files
     again = bmtme.load(tmp_path / "run")
     assert isinstance(again, mixed.MixedPosterior)
@@ -140,14 +141,19 @@ def test_files(posterior, tmp_path):
     pd.testing.assert_frame_equal(again.effects("site:line"), posterior.effects("site:line"))
     assert again.derive("line / residual").mean == posterior.derive("line / residual").mean
     assert again.diagnose() == posterior.diagnose()
-    for call in (lambda: again.heritability("line"), lambda: again.predict("line")):
-        with pytest.raises(UsageError, match="need its plots"):
-            call()
-    with pytest.raises(UsageError, match="no random term 'rep'"):
-        again.effects("rep")
+    for kind in ("record", "mean"):
+        pd.testing.assert_frame_equal(again.heritability("line", kind), posterior.heritability("line", kind))
+    pd.testing.assert_frame_equal(again.predict("site:line"), posterior.predict("site:line"))
+    with pytest.raises(UsageError, match="those it was saved with of a posterior that was loaded need its plots"):
+        again.predict("line")
+    for call in (again.effects, again.heritability):
+        with pytest.raises(UsageError, match="no random term 'rep'"):
+            call("rep")
     again.save(tmp_path / "copy")
     assert (tmp_path / "copy" / "effects-line.csv").read_bytes() == (tmp_path / "run" / "effects-line.csv").read_bytes()
-    assert bmtme.load(tmp_path / "copy").run["effects"] == again.run["effects"]
+    copy = bmtme.load(tmp_path / "copy")
+    assert copy.run == again.run
+    pd.testing.assert_frame_equal(copy.predict("site:line"), again.predict("site:line"))
     (tmp_path / "run" / "summary.csv").write_text("")
     with pytest.raises(DataError, match="saved mixed posterior"):
         bmtme.load(tmp_path / "run")
@@ -168,6 +174,39 @@ def test_thinned_effects_and_none(series, posterior, tmp_path, monkeypatch):
             call()
     none.save(tmp_path / "run")
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["idata.nc", "run.json", "summary.csv"]
+
+
+def test_a_variance_of_few_levels_has_no_standard_deviation(series, tmp_path):
+    """Two levels beside a mean are one contrast: with half-t(2) its variance has a mean and no more."""
+    plots = series.dropna(subset="yield")
+    one = draw(plots, mixed.Model("yield ~ 1", "site + line"))
+    table = one.summary()
+    site, line = table.loc[("site", "variance")], table.loc[("line", "variance")]
+    sites = one.idata["posterior"]["components"].values[..., 0]
+    assert plots["site"].nunique() == 2
+    assert site["mean"] == pytest.approx(sites.mean())
+    assert np.isnan(site["sd"])
+    assert f"no standard deviation: median {np.median(sites):.4g}" in site["note"]
+    assert np.isfinite(line["sd"])
+    assert "median" not in line["note"]
+    assert one.run["facts"]["contrasts"] == [1, 5, None]
+    one.save(tmp_path / "run")
+    pd.testing.assert_frame_equal(bmtme.load(tmp_path / "run").summary(), table)
+    # A prior with longer tails takes the mean, too; one with shorter ones gives both.
+    long, short = (
+        draw(plots, mixed.Model("yield ~ 1", "site + line"), prior={"site": bmtme.HalfT(nu)}).summary().iloc[0]
+        for nu in (1, 5)
+    )
+    assert np.isnan(long[["mean", "sd"]].astype(float)).all()
+    assert np.isfinite(short[["mean", "sd"]].astype(float)).all()
+
+
+def test_terms_without_a_heritability_say_so_when_loaded(series, tmp_path):
+    found = draw(series, mixed.Model("yield ~ site", "fa(site, 1):line"))
+    found.save(tmp_path / "run")
+    for each in (found, bmtme.load(tmp_path / "run")):
+        with pytest.raises(UsageError, match="not one of its parameters"):
+            each.heritability("fa(site, 1):line")
 
 
 # --- priors -------------------------------------------------------------------------------------------------------
@@ -193,6 +232,16 @@ def test_scales_go_with_data_and_relationship(series, relationship):
         find_scales(own, site, layout)
     chosen = choose_priors({"residual": own, "us(trait):known(line)": mixed.LKJ(2)}, layout)
     assert chosen == [own, mixed.LKJ(2), bmtme.HalfT()]
+
+
+def test_scales_of_a_residual_are_of_weight_one(series):
+    """A mean of w plots has a w-th of the residual variance; effects are not those of plots."""
+    plots = series.dropna(subset="yield").assign(w=4.0)
+    model, prior = mixed.Model("yield ~ 1", "line"), bmtme.HalfT()
+    plain, weighed = (model.fit(plots, weights).layout for weights in (None, "w"))
+    for designs, factor in (("residual", 2.0), ("random", 1.0)):
+        (one,), (other,) = (getattr(layout, designs) for layout in (plain, weighed))
+        np.testing.assert_allclose(find_scales(prior, other, weighed), factor * find_scales(prior, one, plain))
 
 
 def test_scales_are_of_the_traits_in_the_records(series):

@@ -10,7 +10,7 @@ import bmtme
 from bmtme import mixed
 from bmtme.choices import SPATIAL
 from bmtme.data.tables.files import Table
-from bmtme.errors import DataError
+from bmtme.errors import DataError, UsageError
 from bmtme.model.environments import Roles, read_environments
 from bmtme.model.stage_one import lay_candidate, list_candidates
 
@@ -123,8 +123,23 @@ def test_few_degrees_of_freedom(north):
     with pytest.raises(DataError, match="No line of environment 'N' tells the error of a plot"):
         bmtme.adjust(once, "gen", "site", "yield", row="row", col="col")
     values.loc[~values.index.isin(once.index), "protein"] = np.nan
-    with pytest.raises(DataError, match=r"a plot of the trait 'protein': .* Leave the trait or its values there out"):
+    with pytest.raises(DataError, match=r"a plot of the trait 'protein': .* Either leave out the trait or its values"):
         bmtme.adjust(values, "gen", "site", ["yield", "protein"])
+
+
+def test_environments_of_single_plots_are_named_and_may_be_left_out(plots):
+    """All of them at once, before anything is fitted, and the others can be had."""
+    values = plots.dropna(subset="yield")
+    north = values[values["site"] == "N"]
+    single = values[values["site"] == "S"].drop_duplicates("gen")
+    both = pd.concat([single, north, single.assign(site="T")])
+    with pytest.raises(DataError, match=r"No line of environments 'S', 'T' tells .* envs= \(--envs\): 'N'; or take"):
+        bmtme.adjust(both, "gen", "site", "yield", "rep")
+    means = bmtme.adjust(both, "gen", "site", "yield", "rep", envs=["N"])
+    alone = bmtme.adjust(north, "gen", "site", "yield", "rep")
+    pd.testing.assert_frame_equal(means.table, alone.table)
+    with pytest.raises(UsageError, match="envs names the environment 'n'"):
+        bmtme.adjust(both, "gen", "site", "yield", "rep", envs=["n"])
 
 
 def test_a_trait_of_one_value(plots):
