@@ -51,9 +51,9 @@ def shorten_names(names: Sequence[str], most: int = MOST_SHOWN) -> dict[str, str
 
 def make_figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
     """A figure of this size in inches with (rows, columns) panels, of which neither pyplot nor any window knows."""
-    from bmtme.report.figure import Picture
+    from bmtme.report.figure import Figure
 
-    figure = Picture(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 

@@ -142,7 +142,7 @@ def test_nothing_half_written(runs: dict[str, Path], run: Run, tmp_path: Path, m
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("bmtme.report.figure.Picture.savefig", fail)
+    monkeypatch.setattr("bmtme.report.figure.Figure.savefig", fail)
     code, _, complained = run("plot", runs["fit"], "heritability", "--out", out)
     assert code == 1
     assert "No space left on device" in complained
