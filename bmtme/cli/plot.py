@@ -70,7 +70,9 @@ def add_command(commands: Any) -> None:
     group.add_argument("--score", metavar="SCORE", help="of a cross-validation, such as pearson or msep")
     group.add_argument("--model", metavar="MODEL", help="of a cross-validation, by its label")
     group.add_argument("--parameter", action="append", metavar="NAME", help="name in the summary; once for each")
-    add_common_options(parser, "FILE", "file for the picture, as .png, .svg or .pdf", required=False)
+    add_common_options(
+        parser, "FILE", "file for the picture, as .png, .svg or .pdf; an earlier one is replaced", required=False
+    )
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_out)
 
 
