@@ -57,6 +57,7 @@ def test_nothing_overlaps(crowded: Fit, name: str, tmp_path: Path) -> None:
     assert plt.get_fignums() == []
 
 
+@pytest.mark.usefixtures("_sufficient")
 def test_calibration(small: Fit) -> None:
     names = ("E1", "E2", "E3")
     figure = small.plot_calibration()
@@ -90,6 +91,16 @@ def test_which_go_with_a_run(small: Fit, crowded: Fit, monkeypatch: pytest.Monke
             draw_picture(small, name, {"trait": "T1"})
     one = make_result({"alone": 0.5})
     assert [picture.name for picture in list_pictures(one)] == ["accuracy", "calibration"]
+
+
+def test_chains_that_do_not_suffice(small: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Titles say so, of all but the chains themselves, and nothing lies over them."""
+    words = "do not lean on this"
+    for reliable in (True, False):
+        monkeypatch.setattr(Fit, "reliable", reliable)
+        figures = [small.plot_env_correlations(), small.plot_heritability(), small.plot_chains(["beta[E1, T1]"])]
+        told = [any(words in text for text, _ in list_texts(figure)) for figure in figures]
+        assert told == [not reliable, not reliable, False]
 
 
 def test_refusals(small: Fit) -> None:
@@ -127,6 +138,9 @@ def test_notebooks_show_a_figure() -> None:
     assert plt.get_fignums() == []
 
 
+ACROSS = "place in the row, counted from the gate"
+
+
 @pytest.fixture(scope="module")
 def field() -> mixed.MixedFit:
     """Two sections with a long name, rows and columns."""
@@ -139,8 +153,9 @@ def field() -> mixed.MixedFit:
         for y in [rng.normal(10, 1) + np.sin(r)]
     ]
     plots = pd.DataFrame(rows, columns=["site", "row", "col", "gen", "yield"])
+    plots = plots.rename(columns={"col": ACROSS})
     plots.loc[5, "yield"] = np.nan
-    return mixed.Model("yield ~ site", random="gen", residual="col:ar1(row) | site").fit(plots)
+    return mixed.Model("yield ~ site", random="gen", residual=f"`{ACROSS}`:ar1(row) | site").fit(plots)
 
 
 def test_residuals(field: mixed.MixedFit, tmp_path: Path) -> None:
@@ -166,9 +181,9 @@ def test_residuals(field: mixed.MixedFit, tmp_path: Path) -> None:
         own = gamma[(gamma["section"] == "<b>S</b>") & (gamma["n"] >= 20)]
         across, down, level = figures["variogram"].axes[3].lines
         np.testing.assert_allclose(across.get_ydata(), own[own["row"] == 0]["gamma"])
-        np.testing.assert_allclose(down.get_ydata(), own[own["col"] == 0]["gamma"])
+        np.testing.assert_allclose(down.get_ydata(), own[own[ACROSS] == 0]["gamma"])
         assert level.get_ydata()[0] == pytest.approx(np.nanvar(images[1]))
-    with pytest.raises(bmtme.UsageError, match="has the positions 'col', 'row', not 'a', 'b'"):
+    with pytest.raises(bmtme.UsageError, match=f"has the positions '{ACROSS}', 'row', not 'a', 'b'"):
         read_back.plot_field(("a", "b"))  # type: ignore[union-attr]
 
 
