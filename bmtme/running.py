@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from bmtme.arguments import check_memory
 from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.held import Needs, list_needs
@@ -20,6 +19,7 @@ from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.rehearsal import EFFECTS_OF_LEVELS, is_compiled, rehearse
 from bmtme.engines.threads import run_together
 from bmtme.errors import UsageError
+from bmtme.estimates import Estimate, Part, check_estimate, estimate_fit
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import observe
 from bmtme.progress import Progress
@@ -31,25 +31,15 @@ from bmtme.sampling import (
     ChainClock,
     Sampling,
     choose_keep,
-    count_draw_bytes,
-    count_effect_bytes,
     plan_slots,
 )
 from bmtme.trait_sets import TraitSet, naming
 
 
 def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str, warn: bool = True) -> str:
-    """What is kept of the effects; refused where no memory holds it, and told where it is less than all."""
-    effect_bytes = draw_bytes = 0
-    for own in sets:
-        I, L = own.prepared.layout.recorded.shape
-        effect_bytes += count_effect_bytes(len(own.prepared.lines), I, L, sampling.kept, own.model.line_effect)
-        levels = sum(len(factor.env) for factor in own.prepared.factors)
-        draw_bytes += count_draw_bytes(I, L, sampling.kept, own.model, levels)
-    check_memory(
-        draw_bytes + (effect_bytes if keep_effects == "all" else 0),
-        f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}",
-    )
+    """What is kept of the effects; told where it is less than all."""
+    parts = [Part.of(own.prepared, own.model) for own in sets]
+    effect_bytes = int(sum(part.count_effects(sampling.kept) for part in parts))
     keep = choose_keep(keep_effects, effect_bytes)
     if warn and keep != keep_effects and keep == "thin" and effect_bytes > VERY_LARGE:
         warnings.warn(
@@ -59,6 +49,21 @@ def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str,
             stacklevel=4,
         )
     return keep
+
+
+def refuse_large(
+    parts: Sequence[Part], sampling: Sampling, keep_effects: str, cores: int, progress: bool | None
+) -> Estimate:
+    """What a fit will take, said; refused where the memory at hand does not do.
+
+    Raises
+    ------
+    UsageError
+    """
+    estimate = estimate_fit(parts, sampling, keep_effects, cores)
+    what = f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}"
+    check_estimate(estimate, what, progress, "fit")
+    return estimate
 
 
 class Ran(NamedTuple):
@@ -149,6 +154,8 @@ def run(
             draws = judge.plan(split, sampling.draws, rate)
             try:
                 longer = replace(sampling, draws=draws)
+                parts = [Part.of(own.prepared, own.model) for own in sets]
+                refuse_large(parts, longer, request.keep_effects, cores, False)
                 keep = plan_memory(sets, longer, request.keep_effects, warn=False)
             except UsageError:
                 judge.end("memory")

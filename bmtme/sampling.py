@@ -185,13 +185,26 @@ def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
     What a longer run keeps of its first draws, a shorter one keeps too, so that it can go on.
     """
     slots = np.full(draws, -1)
-    if keep != "none":
-        most, stride = max(1, KEPT // chains), 1
-        while keep == "thin" and -(-draws // stride) > most:
-            stride *= 2
-        places = np.arange(0, draws, stride)
-        slots[places] = np.arange(len(places))
+    stride = find_stride(draws, chains, keep)
+    if stride:
+        slots[::stride] = np.arange(-(-draws // stride))
     return [slots] * chains
+
+
+def find_stride(draws: int, chains: int, keep: str) -> int:
+    """Of how many draws effects are kept of one; 0 where none are."""
+    if keep == "none":
+        return 0
+    most, stride = max(1, KEPT // chains), 1
+    while keep == "thin" and -(-draws // stride) > most:
+        stride *= 2
+    return stride
+
+
+def count_kept(draws: int, chains: int, keep: str) -> int:
+    """Draws of all chains of which effects are kept."""
+    stride = find_stride(draws, chains, keep)
+    return chains * -(-draws // stride) if stride else 0
 
 
 def count_draw_bytes(I: int, L: int, sweeps: int, model: BMTME | None = None, levels: int = 0) -> int:

@@ -76,8 +76,11 @@ def collect_effects(
     draws, and the chain and draw each kept one came from.
     """
     if not thin:
-        parts = [rotate_effects(chain, np.arange(len(chain.W2)), effects, basis, scaling, sizes) for chain in chains]
-        return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+        whole: dict[str, np.ndarray] = {}
+        for c, chain in enumerate(chains):  # one at a time: they may fill half of the memory
+            for name, values in rotate_effects(chain, np.arange(len(chain.W2)), effects, basis, scaling, sizes).items():
+                whole.setdefault(name, np.empty((len(chains), *values.shape)))[c] = values
+        return whole
     sums: dict[str, np.ndarray] = {}
     squares: dict[str, np.ndarray] = {}
     kept: dict[str, list[np.ndarray]] = {}
