@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
+from bmtme.engines.breakdowns import Breakdown
 from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.held import Needs, list_needs
@@ -18,7 +19,7 @@ from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_m
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.rehearsal import EFFECTS_OF_LEVELS, is_compiled, rehearse
 from bmtme.engines.threads import run_together
-from bmtme.errors import UsageError
+from bmtme.errors import NumericalError, UsageError
 from bmtme.estimates import Estimate, Part, check_estimate, estimate_fit
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import observe
@@ -142,11 +143,10 @@ def run(
             return chain
 
         makers = [partial(open_chain, k) for k in range(len(done))]
-        names = [f"trait {own.trait!r}" for own in sets for _ in range(n)] if sets[0].trait else None
         judge = None if until is None else Judge(until, sets, built, modes, clock[0])
         while True:
             began, before = time.perf_counter(), sum(done)
-            sampled = run_together(makers, cores, report, names)
+            sampled = run_together(makers, cores, report, lambda k, error: explain(sets[k // n], error))
             split = [sampled[k : k + n] for k in range(0, len(sampled), n)]
             if judge is None:
                 break
@@ -173,6 +173,13 @@ def run(
     clock += [clock[-1] + phases.divide(ended - clock[-1]), ended]
     earlier = 0.0 if checkpoint is None else checkpoint.sum_before() / min(cores, len(done))
     return Ran(modes, split, sampling.draws, keep, {} if judge is None else judge.verdict, earlier, cores)
+
+
+def explain(own: TraitSet, error: NumericalError) -> NumericalError:
+    """A failure of a chain with names, and the trait before it where it has chains of its own."""
+    if isinstance(error, Breakdown):
+        error = error.name(own.list_traits(), own.prepared.trial.envs)
+    return NumericalError(f"trait {own.trait!r}: {error}") if own.trait else error
 
 
 def compile_sampler(sampler: str, needs: Needs, bar: Progress) -> None:

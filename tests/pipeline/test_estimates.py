@@ -86,8 +86,10 @@ def test_the_record_has_it(data):
 def test_what_the_memory_cannot_hold_is_refused(data, monkeypatch):
     """Before anything is decomposed; with what to change about what takes most."""
     monkeypatch.setattr("bmtme.pipeline.decompose_lines", lambda *of: pytest.fail("decomposed"))
-    with pytest.raises(UsageError, match=r"draws=1000000000, chains=2, keep_effects='all', with .* would take about .* GB of "
-                                         r"memory, of which .* are free: keep the effects of fewer draws"):  # fmt: skip
+    asked = (
+        "draws=1000000000, chains=2, keep_effects='all', with .* would take about .* GB of memory, of which .* are free"
+    )
+    with pytest.raises(UsageError, match=f"{asked}: keep the effects of fewer draws"):
         fit(*data, draws=10**9, chains=2, keep_effects="all")
     with pytest.raises(UsageError, match="are free: ask for fewer draws or chains, or a model with fewer covariances"):
         fit(*data, draws=10**9, chains=2, keep_effects="none")
