@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from validation.registry import Options, Row, make_table, register, report_progress, write_tables
+from validation.registry import Options, Row, make_table, register, write_tables
 
 #: Seconds between checkpoints; a process that has not done its work by then hangs.
 EVERY, LONGEST = 0.05, 600.0
@@ -233,16 +233,16 @@ def check(options: Options, times: int, interrupts: int, disks: bool) -> tuple[l
                 (signal.SIGKILL, times, "SIGKILL"), (signal.SIGINT, interrupts, "Ctrl-C"),
             ):  # fmt: skip
                 moments, took, same = stop_again_and_again(job, folder, expected, count, number, rng)
-                report_progress(f"{job.name}, {what}: {dict(moments)}, {'the same' if same else 'DIFFERENT'}")
                 prompt = number == signal.SIGKILL or max(took) < PROMPT
                 figure = "the same, byte for byte" if same else "DIFFERENT"
                 figure += "" if number == signal.SIGKILL else f", ended within {max(took):.1f} s"
+                print(f"{job.name}, {what}: {dict(moments)}, {figure}", file=sys.stderr, flush=True)
                 rows.append(Row(f"{job.name}, {what}", f"{count} times", "results", figure, same and prompt))
                 told = ", ".join(f"{moment} {n}" for moment, n in sorted(moments.items()))
                 table.append([job.name, what, told, f"{max(took):.2f}"])
             if disks:
                 ok, told = fill_disk(job, folder, expected, 60_000_000)
-                report_progress(f"{job.name}, full disk: {told}")
+                print(f"{job.name}, full disk: {told}", file=sys.stderr, flush=True)
                 rows.append(Row(f"{job.name}, full disk", "once", "results", told, ok))
     return rows, table
 
