@@ -94,4 +94,4 @@ class Judge:
 
     @staticmethod
     def _is_stuck(built: tuple[Problem, Scaling], modes: list[Mode], drawn: list[Draws]) -> bool:
-        return bool(built[0].native and list_stuck(share_draws(modes, drawn)))
+        return bool(built[0].native and list_stuck(share_draws(modes, drawn).T))

@@ -136,14 +136,18 @@ def run(
                 built[m][0], sampling.sampler, sampling.tune, slots[c], keep != "none", seeds[m][c], starts[m][c],
                 sets[m].model.structures, None if checkpoint is None else partial(checkpoint.keep, f"{k}"),
             )  # fmt: skip
-            if checkpoint is not None:
-                checkpoint.restore(f"{k}", chain)
+            if checkpoint is not None and checkpoint.restore(f"{k}", chain):
+                report(k, chain.swept)
             if until is not None:
                 held[k] = chain
             return chain
 
         makers = [partial(open_chain, k) for k in range(len(done))]
-        judge = None if until is None else Judge(until, sets, built, modes, clock[0])
+        judge = None
+        if until is not None:
+            judge = Judge(until, sets, built, modes, clock[0])
+            for k in range(len(done)):  # what was done before tells nothing of the time
+                open_chain(k)
         while True:
             began, before = time.perf_counter(), sum(done)
             sampled = run_together(makers, cores, report, lambda k, error: explain(sets[k // n], error))

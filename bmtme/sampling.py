@@ -16,7 +16,7 @@ from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
 from bmtme.model.baselines import EnvironmentMeans, SingleTrait
 from bmtme.model.structure import BMTME
-from bmtme.results.predictions import KEPT
+from bmtme.results.predictions import KEPT, take_every
 from bmtme.structures.proportional import PAPER_PAIR, Proportional, is_paper_pair
 from bmtme.words import list_names
 
@@ -185,26 +185,16 @@ def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
     What a longer run keeps of its first draws, a shorter one keeps too, so that it can go on.
     """
     slots = np.full(draws, -1)
-    stride = find_stride(draws, chains, keep)
-    if stride:
-        slots[::stride] = np.arange(-(-draws // stride))
+    if keep != "none":
+        places = take_every(draws, draws if keep == "all" else max(1, KEPT // chains))
+        slots[places] = np.arange(len(places))
     return [slots] * chains
 
 
-def find_stride(draws: int, chains: int, keep: str) -> int:
-    """Of how many draws effects are kept of one; 0 where none are."""
-    if keep == "none":
-        return 0
-    most, stride = max(1, KEPT // chains), 1
-    while keep == "thin" and -(-draws // stride) > most:
-        stride *= 2
-    return stride
-
-
 def count_kept(draws: int, chains: int, keep: str) -> int:
-    """Draws of all chains of which effects are kept."""
-    stride = find_stride(draws, chains, keep)
-    return chains * -(-draws // stride) if stride else 0
+    """Draws of all chains of which effects are kept, or somewhat more."""
+    each = {"all": draws, "none": 0}.get(keep, max(1, KEPT // chains))
+    return chains * min(draws, each)
 
 
 def count_draw_bytes(I: int, L: int, sweeps: int, model: BMTME | None = None, levels: int = 0) -> int:

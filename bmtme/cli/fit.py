@@ -113,6 +113,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     draws = FIRST if args.draws == AUTO else args.draws
     check_size(out, inputs.trial, inputs.relationship, model, draws, args.chains, args.keep_effects)
     limits = {name: getattr(args, name) for name in ("ess", "time_limit") if getattr(args, name) is not None}
+    limits = limits if args.draws == AUTO else {}
     request = Request.checked(
         inputs.trial,
         inputs.relationship,

@@ -35,6 +35,7 @@ from bmtme.cv.partitions import (
 )
 from bmtme.cv.plan import ALL, list_parts, plan_jobs, train
 from bmtme.cv.remarks import (
+    Length,
     Outcomes,
     describe_equal,
     describe_failures,
@@ -287,12 +288,14 @@ def _compare_models(
         name: {label: o.diagnosis for key, label, o in labels if key == name and o.diagnosis is not None}
         for name in named
     }
+    spent = sum(outcome.seconds for name, _, outcome in labels if twins[name] == name)
+    length = Length(sampling.draws, sampling.tune, spent / max(1, min(workers, len(flat) * sampling.chains)))
     sentences = (
         describe_failures(failures, len(labels)),
         describe_twins(twins, trial),
-        *describe_diagnoses(diagnoses),
-        describe_precision(labels),
-        describe_noise(noise),
+        *describe_diagnoses(diagnoses, length.advise(2.0, tune=True)),
+        describe_precision(labels, length),
+        describe_noise(noise, length),
     )
     warn_of(sentences)
     run = {

@@ -19,8 +19,8 @@ from bmtme.errors import UsageError
 
 _PACKAGE = "bmtme."
 #: Keys of what is no plain value.
-ARRAY, TUPLE, MAPPING, FRAME, SERIES, OBJECT, LINES, FLOAT = (
-    "array", "tuple", "dict", "frame", "series", "object", "relationship", "float",
+ARRAY, TUPLE, SET, MAPPING, FRAME, SERIES, OBJECT, LINES, FLOAT = (
+    "array", "tuple", "set", "dict", "frame", "series", "object", "relationship", "float",
 )  # fmt: skip
 
 
@@ -47,6 +47,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str = "it") -> Any:
     if isinstance(value, np.ndarray | list | tuple):
         items = [encode(item, arrays, name) for item in (value.tolist() if isinstance(value, np.ndarray) else value)]
         return items if isinstance(value, list) else {TUPLE: items}
+    if isinstance(value, frozenset):
+        return {SET: [encode(item, arrays, name) for item in sorted(value, key=repr)]}
     if isinstance(value, Mapping):
         return {MAPPING: [[encode(key, arrays, name), encode(each, arrays, name)] for key, each in value.items()]}
     if isinstance(value, pd.Series):
@@ -62,8 +64,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str = "it") -> Any:
         content = {each.name: encode(getattr(value, each.name), arrays, name) for each in fields(value)}
         return {OBJECT: [kind.__module__, kind.__qualname__, content]}
     raise UsageError(
-        f"checkpoint: {name} holds a {kind.__name__}, which is none of bmtme's own and cannot be kept in a file: leave "
-        "checkpoint out."
+        f"{name} holds a {kind.__name__}, which is none of bmtme's own and cannot be kept in a checkpoint: leave that "
+        "out."
     )
 
 
@@ -86,6 +88,8 @@ def decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         return float(content)
     if key == TUPLE:
         return tuple(decode(item, arrays) for item in content)
+    if key == SET:
+        return frozenset(decode(item, arrays) for item in content)
     if key == MAPPING:
         return {decode(name, arrays): decode(each, arrays) for name, each in content}
     if key == SERIES:

@@ -111,6 +111,11 @@ class Chain:
         return self.stage == len(self.lengths) - 1
 
     @property
+    def swept(self) -> int:
+        """Sweeps that it has done."""
+        return sum(self.lengths[: self.stage]) + max(self.done, 0)
+
+    @property
     def drawn(self) -> int:
         """Draws there are."""
         return max(self.done, 0) if self._keeping else 0
