@@ -192,9 +192,10 @@ def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
 
 
 def count_kept(draws: int, chains: int, keep: str) -> int:
-    """Draws of all chains of which effects are kept, or somewhat more."""
-    each = {"all": draws, "none": 0}.get(keep, max(1, KEPT // chains))
-    return chains * min(draws, each)
+    """Draws of all chains of which effects are kept, as of `plan_slots`."""
+    if keep == "thin":
+        return chains * len(take_every(draws, max(1, KEPT // chains)))
+    return chains * draws if keep == "all" else 0
 
 
 def count_draw_bytes(I: int, L: int, sweeps: int, model: BMTME | None = None, levels: int = 0) -> int:

@@ -289,7 +289,9 @@ def _compare_models(
         for name in named
     }
     spent = sum(outcome.seconds for name, _, outcome in labels if twins[name] == name)
-    length = Length(sampling.draws, sampling.tune, spent / max(1, min(workers, len(flat) * sampling.chains)))
+    length = Length(
+        sampling.draws, sampling.tune, spent / max(1, min(workers or count_cores(), len(flat) * sampling.chains))
+    )
     sentences = (
         describe_failures(failures, len(labels)),
         describe_twins(twins, trial),
