@@ -28,8 +28,8 @@ def make_alike(one, other, share):
 def test_traits_that_are_one_are_named(code, share):
     error = describe_failure("sweep 7", code, FINE, SPREAD, make_alike(2, 0, share)).name(*NAMES)
     assert str(error).startswith(
-        f"sweep 7: {FAILURES[code]} is not positive definite: the correlation of 'a' and 'c' in R_e has come to {share:.12g}."
-        " Leave one of the two traits out"
+        f"sweep 7: {FAILURES[code]} is not positive definite: the correlation of 'a' and 'c' in R_e has come to "
+        f"{share:.12g}. Leave one of the two traits out"
     )
 
 
@@ -49,9 +49,10 @@ def test_variances_and_numbers_that_are_none_are_named():
     gone[1, 1] = 0.0
     text = str(describe_failure("sweep 2", R_E, FINE, SPREAD, gone).name(*NAMES))
     assert "the entry of 'b' in R_e has come to 0 (in standard deviations). Look for a trait" in text
+    gone = FINE.copy()
     gone[2, 1] = np.nan
     text = str(describe_failure("sweep 2", SIGMA_T, gone, SPREAD, FINE).name(*NAMES))
-    assert "the entry of 'b' in Sigma_t has come to nan" in text
+    assert "the entry of 'c' in Sigma_t has come to nan" in text
     text = str(describe_failure("sweep 2", SIGMA_E, FINE, np.array([0.1, -1e-9]), FINE).name(*NAMES))
     assert "the entry in Sigma_E of environment 'Y' has come to -1e-09" in text
     text = str(describe_failure("sweep 2", PAIR, FINE, SPREAD, FINE))
