@@ -124,7 +124,7 @@ def watch(seconds: float) -> tuple[Row, str] | None:
     data = read(BARLEY)
     if data is None:
         return None
-    sampling = {"draws": 500_000, "tune": 500, "chains": 2}
+    sampling = {"draws": 100_000, "tune": 500, "chains": 2}
     own = Part.of(prepare(*data, "error", stand_in), bmtme.BMTME()).count_chains(1, 0)
     seen: list[tuple[float, float, float]] = []
     done, ended, began = [0], threading.Event(), time.monotonic()
