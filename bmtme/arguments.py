@@ -15,7 +15,7 @@ import numpy as np
 
 from bmtme.choices import PREDICTED
 from bmtme.errors import DataError, UsageError, blame
-from bmtme.memory import measure_memory
+from bmtme.memory import measure_free_memory, show_bytes
 
 __all__ = [
     "as_array",
@@ -150,8 +150,8 @@ def file_path(value: Any, name: str = "path") -> str:
     return text
 
 
-def check_memory(needed: float, what: str) -> None:
-    """Refuse what this machine's memory could not hold.
+def check_memory(needed: float, what: str, advice: str = "ask for less") -> None:
+    """Refuse what the memory that is free could not hold.
 
     Parameters
     ----------
@@ -159,16 +159,17 @@ def check_memory(needed: float, what: str) -> None:
         Bytes.
     what : str
         What was asked for, with the names of the arguments.
+    advice : str
+        What to do.
 
     Raises
     ------
     UsageError
     """
-    there = measure_memory()
-    if needed > there:
+    free = measure_free_memory()
+    if needed > free:
         raise UsageError(
-            f"{what} would take about {needed / 2**30:,.0f} GB of memory, of which this machine has "
-            f"{there / 2**30:,.0f} GB: ask for less."
+            f"{what} would take about {show_bytes(needed)} of memory, of which {show_bytes(free)} are free: {advice}."
         )
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["measure_free_memory", "measure_memory", "show_bytes"]
+__all__ = ["measure_free_memory", "measure_memory", "measure_own_memory", "measure_peak_memory", "show_bytes"]
 
 #: Where Linux tells of memory and of control groups: the limits of containers and of jobs of a scheduler.
 _PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
@@ -27,6 +27,21 @@ def measure_free_memory() -> int:
     if available is not None:
         found.append(1024 * int(available[1]))
     return min(found)
+
+
+def measure_own_memory() -> int:
+    """Bytes that this process has in memory; zero where the system does not tell."""
+    return _read_status("VmRSS")
+
+
+def measure_peak_memory() -> int:
+    """Most bytes that this process has had in memory; zero where the system does not tell."""
+    return _read_status("VmHWM")
+
+
+def _read_status(name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB", _read(_PROC / "self/status"), re.MULTILINE)
+    return 0 if found is None else 1024 * int(found[1])
 
 
 def show_bytes(size: float) -> str:

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -34,7 +35,9 @@ from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode
 from bmtme.engines.rotated.problem import Problem
 from bmtme.errors import SamplingWarning
+from bmtme.estimates import list_parts
 from bmtme.machine import count_cores, describe_machine, find_versions
+from bmtme.memory import measure_peak_memory
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
@@ -57,7 +60,7 @@ from bmtme.results.summary import GOOD_ESS
 from bmtme.results.targets import predict
 from bmtme.results.traits import BY_TRAIT, join_groups
 from bmtme.results.unrecorded import collect_unrecorded, cover_columns
-from bmtme.running import Ran, plan_memory, run
+from bmtme.running import Ran, plan_memory, refuse_large, run
 from bmtme.trait_sets import TraitSet, choose_all_targets, list_sets, relate_all_unrecorded
 from bmtme.words import list_names
 
@@ -173,9 +176,13 @@ def compute(
 
     sampling.refuse(model, trial)
     alone = isinstance(model, SingleTrait)
-    prepared = prepare(trial, relationship, unrelated, stand_in if alone else decompose_lines)
+    prepared = prepare(trial, relationship, unrelated, stand_in)
     refuse_effects(prepared.given)
     sampling.refuse_covariates(prepared.given)
+    estimate = refuse_large(list_parts(prepared, model), sampling, request.keep_effects, cores, progress)
+    if not alone:
+        basis = decompose_lines(relationship, prepared.lines, prepared.layout.multiples)
+        prepared = replace(prepared, basis=basis)
     sets = list_sets(prepared, model)
     keep = plan_memory(sets, sampling, request.keep_effects)
     warn_of_dropped(prepared)
@@ -193,6 +200,7 @@ def compute(
         ran = run(sets, built, request, keep, cores, progress, clock, checkpoint)
         settings |= {"draws": ran.draws, "keep_effects": ran.keep}
         result = collect_fit(request, prepared, sets, built, targets, unrecorded, ran, settings, clock)
+        result.run |= {"estimate": estimate.describe(), "peak_memory_bytes": measure_peak_memory()}
         if checkpoint is not None:
             checkpoint.tell(result.run)
             checkpoint.finish(partial(result._write, **checkpoint.about.get("tables", {})))

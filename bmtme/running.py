@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from bmtme.arguments import check_memory
+from bmtme.engines.breakdowns import Breakdown
 from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.held import Needs, list_needs
@@ -19,7 +19,8 @@ from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_m
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.rehearsal import EFFECTS_OF_LEVELS, is_compiled, rehearse
 from bmtme.engines.threads import run_together
-from bmtme.errors import UsageError
+from bmtme.errors import NumericalError, UsageError
+from bmtme.estimates import Estimate, Part, check_estimate, estimate_fit
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import observe
 from bmtme.progress import Progress
@@ -31,25 +32,15 @@ from bmtme.sampling import (
     ChainClock,
     Sampling,
     choose_keep,
-    count_draw_bytes,
-    count_effect_bytes,
     plan_slots,
 )
 from bmtme.trait_sets import TraitSet, naming
 
 
 def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str, warn: bool = True) -> str:
-    """What is kept of the effects; refused where no memory holds it, and told where it is less than all."""
-    effect_bytes = draw_bytes = 0
-    for own in sets:
-        I, L = own.prepared.layout.recorded.shape
-        effect_bytes += count_effect_bytes(len(own.prepared.lines), I, L, sampling.kept, own.model.line_effect)
-        levels = sum(len(factor.env) for factor in own.prepared.factors)
-        draw_bytes += count_draw_bytes(I, L, sampling.kept, own.model, levels)
-    check_memory(
-        draw_bytes + (effect_bytes if keep_effects == "all" else 0),
-        f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}",
-    )
+    """What is kept of the effects; told where it is less than all."""
+    parts = [Part.of(own.prepared, own.model) for own in sets]
+    effect_bytes = int(sum(part.count_effects(sampling.kept) for part in parts))
     keep = choose_keep(keep_effects, effect_bytes)
     if warn and keep != keep_effects and keep == "thin" and effect_bytes > VERY_LARGE:
         warnings.warn(
@@ -59,6 +50,21 @@ def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str,
             stacklevel=4,
         )
     return keep
+
+
+def refuse_large(
+    parts: Sequence[Part], sampling: Sampling, keep_effects: str, cores: int, progress: bool | None
+) -> Estimate:
+    """What a fit will take, said; refused where the memory at hand does not do.
+
+    Raises
+    ------
+    UsageError
+    """
+    estimate = estimate_fit(parts, sampling, keep_effects, cores)
+    what = f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}"
+    check_estimate(estimate, what, progress, "fit")
+    return estimate
 
 
 class Ran(NamedTuple):
@@ -130,18 +136,21 @@ def run(
                 built[m][0], sampling.sampler, sampling.tune, slots[c], keep != "none", seeds[m][c], starts[m][c],
                 sets[m].model.structures, None if checkpoint is None else partial(checkpoint.keep, f"{k}"),
             )  # fmt: skip
-            if checkpoint is not None:
-                checkpoint.restore(f"{k}", chain)
+            if checkpoint is not None and checkpoint.restore(f"{k}", chain):
+                report(k, chain.swept)
             if until is not None:
                 held[k] = chain
             return chain
 
         makers = [partial(open_chain, k) for k in range(len(done))]
-        names = [f"trait {own.trait!r}" for own in sets for _ in range(n)] if sets[0].trait else None
-        judge = None if until is None else Judge(until, sets, built, modes, clock[0])
+        judge = None
+        if until is not None:
+            judge = Judge(until, sets, built, modes, clock[0])
+            for k in range(len(done)):  # what was done before tells nothing of the time
+                open_chain(k)
         while True:
             began, before = time.perf_counter(), sum(done)
-            sampled = run_together(makers, cores, report, names)
+            sampled = run_together(makers, cores, report, lambda k, error: explain(sets[k // n], error))
             split = [sampled[k : k + n] for k in range(0, len(sampled), n)]
             if judge is None:
                 break
@@ -149,6 +158,8 @@ def run(
             draws = judge.plan(split, sampling.draws, rate)
             try:
                 longer = replace(sampling, draws=draws)
+                parts = [Part.of(own.prepared, own.model) for own in sets]
+                refuse_large(parts, longer, request.keep_effects, cores, False)
                 keep = plan_memory(sets, longer, request.keep_effects, warn=False)
             except UsageError:
                 judge.end("memory")
@@ -166,6 +177,13 @@ def run(
     clock += [clock[-1] + phases.divide(ended - clock[-1]), ended]
     earlier = 0.0 if checkpoint is None else checkpoint.sum_before() / min(cores, len(done))
     return Ran(modes, split, sampling.draws, keep, {} if judge is None else judge.verdict, earlier, cores)
+
+
+def explain(own: TraitSet, error: NumericalError) -> NumericalError:
+    """A failure of a chain with names, and the trait before it where it has chains of its own."""
+    if isinstance(error, Breakdown):
+        error = error.name(own.list_traits(), own.prepared.trial.envs)
+    return NumericalError(f"trait {own.trait!r}: {error}") if own.trait else error
 
 
 def compile_sampler(sampler: str, needs: Needs, bar: Progress) -> None:

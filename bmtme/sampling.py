@@ -16,7 +16,7 @@ from bmtme.data.trial import Trial
 from bmtme.errors import UsageError
 from bmtme.model.baselines import EnvironmentMeans, SingleTrait
 from bmtme.model.structure import BMTME
-from bmtme.results.predictions import KEPT
+from bmtme.results.predictions import KEPT, take_every
 from bmtme.structures.proportional import PAPER_PAIR, Proportional, is_paper_pair
 from bmtme.words import list_names
 
@@ -186,12 +186,16 @@ def plan_slots(draws: int, chains: int, keep: str) -> list[np.ndarray]:
     """
     slots = np.full(draws, -1)
     if keep != "none":
-        most, stride = max(1, KEPT // chains), 1
-        while keep == "thin" and -(-draws // stride) > most:
-            stride *= 2
-        places = np.arange(0, draws, stride)
+        places = take_every(draws, draws if keep == "all" else max(1, KEPT // chains))
         slots[places] = np.arange(len(places))
     return [slots] * chains
+
+
+def count_kept(draws: int, chains: int, keep: str) -> int:
+    """Draws of all chains of which effects are kept, as of `plan_slots`."""
+    if keep == "thin":
+        return chains * len(take_every(draws, max(1, KEPT // chains)))
+    return chains * draws if keep == "all" else 0
 
 
 def count_draw_bytes(I: int, L: int, sweeps: int, model: BMTME | None = None, levels: int = 0) -> int:

@@ -6,6 +6,7 @@ effective draws of every row of the summary, or for ten minutes.
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from typing import Any
@@ -14,7 +15,7 @@ import bmtme
 from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT
 from validation.many import BARLEY
 from validation.many import read as read_many
-from validation.registry import Options, Row, make_table, register, report_progress, write_tables
+from validation.registry import Options, Row, make_table, register, write_tables
 from validation.trials import read_trial, skip
 
 LIMIT = 600.0
@@ -95,11 +96,11 @@ def check_fully(options: Options) -> list[Row]:
             rows.append(skip(name, name))
             continue
         for k, (label, model) in enumerate(models.items()):
-            report_progress(f"{name}: {label}")
             fit, seconds = run(data, model, options, LIMIT)
             row, line = judge(name, label, fit, seconds, LIMIT)
             rows.append(row)
             lines.append(line)
+            print(*line, sep=", ", file=sys.stderr, flush=True)
             if k == 0 and fit.run["settings"]["draws"] < 5000:
                 rows.append(repeat(data, fit, options))
     head = ["trial", "model", "draws of a chain", "s", "R-hat", "effective", "of", "ended as", "more would take"]

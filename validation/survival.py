@@ -30,12 +30,14 @@ EVERY, LONGEST = 0.05, 600.0
 #: Seconds that an interruption may take.
 PROMPT = 2.0
 TRIAL = ["--line", "line", "--env", "env", "--traits", "T1,T2"]
-FIT = [*TRIAL, "--draws", "4000", "--tune", "4000", "--chains", "2", "--seed", "3", "--residual", "by-env"]
+FIT = [*TRIAL, "--draws", "2000", "--tune", "2000", "--chains", "2", "--seed", "3", "--residual", "by-env"]
 CV = [
-    *TRIAL, "--scheme", "new-lines", "--folds", "3", "--draws", "800", "--tune", "500", "--model", "unstructured",
+    *TRIAL, "--scheme", "new-lines", "--folds", "3", "--draws", "500", "--tune", "300", "--model", "unstructured",
     "--model", "single", "--model", "mean",
 ]  # fmt: skip
-MORE = 4000
+MORE = 2000
+#: A process is stopped at most so many seconds after its first file.
+SPAN = 1.5
 
 
 @dataclass(frozen=True)
@@ -125,19 +127,18 @@ def wait_for_work(process: subprocess.Popen[str], run: Path, writing: bool, dela
 
 
 def stop_again_and_again(
-    job: Job, folder: Path, times: int, number: signal.Signals, rng: np.random.Generator
+    job: Job, folder: Path, expected: dict[str, bytes], times: int, number: signal.Signals, rng: np.random.Generator
 ) -> tuple[Counter[str], list[float], bool]:
     """Begin the run as often as needed, and stop it so many times.
 
     Returns
     -------
-    moments, seconds from each signal to the end of the process, and whether all results are those of `expect`
+    moments, seconds from each signal to the end of the process, and whether all results are as expected
     """
     moments: Counter[str] = Counter()
     took: list[float] = []
     same = True
     run = folder / "run"
-    expected = make_expected(job, folder)
     base = folder / "base"
     while sum(moments.values()) < times:
         shutil.rmtree(run, ignore_errors=True)
@@ -148,7 +149,7 @@ def stop_again_and_again(
             process = run_bmtme(words, folder)
             moment = ""
             if sum(moments.values()) < times:
-                delay = rng.uniform(0.0, 2.5)
+                delay = rng.uniform(0.0, SPAN)
                 moment = wait_for_work(process, run, rng.random() < 1 / 3 and number == signal.SIGKILL, delay)
             began = time.monotonic()
             if moment:
@@ -180,16 +181,16 @@ def make_expected(job: Job, folder: Path) -> dict[str, bytes]:
     job.prepare(folder)
     run.rename(base)
     longer = ["fit", "sim/phenotypes.csv", "--relationship", "sim/relationship.csv", *FIT, "--out", "run"]
-    longer[longer.index("--draws") + 1] = str(4000 + MORE)
+    at = longer.index("--draws") + 1
+    longer[at] = str(int(longer[at]) + MORE)
     finish(longer, folder)
     found = take_result(run)
     shutil.rmtree(run)
     return found
 
 
-def fill_disk(job: Job, folder: Path, size: int) -> tuple[bool | None, str]:
+def fill_disk(job: Job, folder: Path, expected: dict[str, bytes], size: int) -> tuple[bool | None, str]:
     """Run on a disk of so many bytes, empty it when it is full, and go on; None where no such disk can be made."""
-    expected = make_expected(job, folder)
     disk = folder / "disk"
     disk.mkdir(exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], capture_output=True).returncode:
@@ -227,18 +228,21 @@ def check(options: Options, times: int, interrupts: int, disks: bool) -> tuple[l
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for job in list_jobs(folder):
+            expected = make_expected(job, folder)
             for number, count, what in (
                 (signal.SIGKILL, times, "SIGKILL"), (signal.SIGINT, interrupts, "Ctrl-C"),
             ):  # fmt: skip
-                moments, took, same = stop_again_and_again(job, folder, count, number, rng)
+                moments, took, same = stop_again_and_again(job, folder, expected, count, number, rng)
                 prompt = number == signal.SIGKILL or max(took) < PROMPT
                 figure = "the same, byte for byte" if same else "DIFFERENT"
                 figure += "" if number == signal.SIGKILL else f", ended within {max(took):.1f} s"
+                print(f"{job.name}, {what}: {dict(moments)}, {figure}", file=sys.stderr, flush=True)
                 rows.append(Row(f"{job.name}, {what}", f"{count} times", "results", figure, same and prompt))
                 told = ", ".join(f"{moment} {n}" for moment, n in sorted(moments.items()))
                 table.append([job.name, what, told, f"{max(took):.2f}"])
             if disks:
-                ok, told = fill_disk(job, folder, 60_000_000)
+                ok, told = fill_disk(job, folder, expected, 60_000_000)
+                print(f"{job.name}, full disk: {told}", file=sys.stderr, flush=True)
                 rows.append(Row(f"{job.name}, full disk", "once", "results", told, ok))
     return rows, table
 

@@ -12,32 +12,23 @@ from bmtme.cli.inputs import Inputs
 from bmtme.cli.objects import say_object
 from bmtme.cli.streams import say, width
 from bmtme.columns import label_facts
-from bmtme.memory import show_bytes
+from bmtme.memory import measure_memory, show_bytes
 
 if TYPE_CHECKING:
     from bmtme.cv.models import Model
     from bmtme.cv.partitions import Scheme
     from bmtme.data.trial import Trial
+    from bmtme.estimates import Part
     from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
     from bmtme.preparation import Prepared
 
 __all__ = ["Forecast", "add_dry_run", "describe_forecast", "foresee", "rehearse_cv", "rehearse_fit"]
 
-#: Milliseconds of a sweep: once; for each line x column^2; for each imputed share x line^2 x column. By the study
-#: `speed` (validation/results/tables/speed.md), whose sweeps of 80 to 5,000 lines, 2 to 20 environments and 1 to 8
-#: traits it meets within a third.
-ONCE, COLUMNS, IMPUTED = 0.06, 3.3e-6, 2.9e-7
-#: Structures but the paper's take so many times as long (seen: 3 to 6).
-OTHER = 5.0
-#: Seconds of a decomposition, for each line^3; and of libraries, summary, predictions and files.
-DECOMPOSITION, REST = 2e-10, 4.0
 #: A busy or slow machine may take so many times as long.
 SLOW = 10.0
 #: Draws of each chain that are reckoned with where as many are drawn as suffice.
 USUAL_DRAWS = 2000
-#: Bytes of Python and the libraries; copies of the relationship, and of its decomposition, at the peak.
-PROGRAM, GIVEN, DECOMPOSED = 400 * 2**20, 2, 4
 
 
 @dataclass(frozen=True)
@@ -48,15 +39,13 @@ class Forecast:
     ----------
     settings : of the model, as in ``run.json``
     facts : (label, text) on replicates and columns without a record
-    seconds : of the sweeps of one chain on a machine that has nothing else to do
-    chains : in all, with those of each trait where they are fitted alone
+    parts : what has chains of its own, by its sizes
     draw_bytes : of what is drawn of means and covariances, and of the effects that are kept
     """
 
     settings: dict[str, Any]
     facts: list[tuple[str, str]]
-    seconds: float
-    chains: int
+    parts: list[Part]
     draw_bytes: int
 
 
@@ -72,6 +61,7 @@ def foresee(args: Any, inputs: Inputs, model: Model, keep: str) -> tuple[Forecas
     from bmtme.checkup.blocks import refuse_effects
     from bmtme.cli.outputs import measure_size
     from bmtme.data.selection import take_trait
+    from bmtme.estimates import Part
     from bmtme.model.baselines import EnvironmentMeans, SingleTrait
     from bmtme.preparation import lay_model, prepare, refuse_model, stand_in
     from bmtme.report.replicates import list_block_facts, list_covariate_facts, list_replicate_facts
@@ -83,7 +73,7 @@ def foresee(args: Any, inputs: Inputs, model: Model, keep: str) -> tuple[Forecas
     whole = prepare(trial, relationship, "drop" if args.drop_unrelated else "error", stand_in)
     refuse_effects(whole.given)
     if isinstance(model, EnvironmentMeans):
-        return Forecast(model.describe(), [], 0.0, 0, 0), whole
+        return Forecast(model.describe(), [], [], 0), whole
     sampling = Sampling.checked(args.draws, args.tune, chains, args.seed, args.sampler, warn=False)
     sampling.refuse(model, whole.given)
     sampling.refuse_covariates(whole.given)
@@ -103,19 +93,8 @@ def foresee(args: Any, inputs: Inputs, model: Model, keep: str) -> tuple[Forecas
     facts = list_replicate_facts(described if isinstance(model, SingleTrait) else described[""], whole.given)
     facts += list_block_facts({trait: describe_blocks(part) for trait, part, _ in parts})
     facts += list_covariate_facts(list(whole.given.covariates))
-    seconds = [(args.draws + args.tune) * measure_sweep(part, own) / 1000.0 for _, part, own in parts]
     size = measure_size(trial, relationship, model, args.draws, chains, keep)
-    return Forecast(model.describe(), facts, sum(seconds) / len(parts), chains * len(parts), size), whole
-
-
-def measure_sweep(prepared: Prepared, model: BMTME) -> float:
-    """Milliseconds of a sweep, roughly."""
-    from bmtme.preparation import choose_inner
-    from bmtme.structures.proportional import is_paper_pair
-
-    J, M, share = len(prepared.lines), int(prepared.layout.recorded.sum()), prepared.layout.imputed_share
-    time = ONCE + COLUMNS * J * M**2 + IMPUTED * share * J**2 * M * choose_inner(share)
-    return time if is_paper_pair(*model.structures) and not model.line_effect else OTHER * time
+    return Forecast(model.describe(), facts, [Part.of(part, own) for _, part, own in parts], size), whole
 
 
 def describe_forecast(
@@ -125,6 +104,8 @@ def describe_forecast(
     sampling: Mapping[str, Any],
     cores: int | None,
     partitions: int = 0,
+    hidden: int = 0,
+    keep: str = "none",
 ) -> tuple[list[tuple[str, str]], dict[str, Any]]:
     """The same as (label, text), and as an object for programs.
 
@@ -135,32 +116,42 @@ def describe_forecast(
     sampling : of ``run.json``
     cores : chains run at a time, all processors if None
     partitions : of a cross-validation, on each of which every model is fitted
+    hidden : cells of all partitions that are predicted
+    keep : what is kept of the effects of a fit
     """
     from bmtme.collection import describe_data
     from bmtme.engines.rotated.rehearsal import is_compiled
+    from bmtme.estimates import estimate_cv, estimate_fit
     from bmtme.machine import count_cores
+    from bmtme.preparation import KEPT_SHARE
     from bmtme.report.tables import list_data_facts, name_model
+    from bmtme.sampling import Sampling
     from bmtme.words import count_noun
 
     cores = cores or count_cores()
     data = describe_data(whole)
     for name in ("relationship_rank", "imputed_share"):  # not known without a decomposition, or of a training part
         data.pop(name)
-    fits, J, new = max(1, partitions), data["lines"], data["lines_predicted"]
-    work = [fits * forecast.chains * forecast.seconds for forecast in forecasts.values()]
-    together = max(1, min(cores, sum(fits * forecast.chains for forecast in forecasts.values())))
-    seconds = sum(work) / together + fits * DECOMPOSITION * J**3 + REST
+    length, fits = Sampling(**sampling), max(1, partitions)
+    parts = [part for forecast in forecasts.values() for part in forecast.parts] * fits
+    together = max(1, min(cores, length.chains * len(parts)))
+    if partitions:
+        bases = [data["lines"]] * (0 if whole.relationship.is_identity else partitions)
+        rows = hidden * len(forecasts)
+        estimate = estimate_cv(parts, bases, rows, length, cores, True, int(KEPT_SHARE * measure_memory()))
+    else:
+        estimate = estimate_fit(parts, length, keep, cores)
+    memory, seconds = estimate.memory, estimate.seconds
     size = max(forecast.draw_bytes for forecast in forecasts.values())
-    memory = PROGRAM + 8 * (GIVEN * new**2 + DECOMPOSED * J**2 * (0 if whole.relationship.is_identity else 1)) + size
     compiled = is_compiled(sampling["sampler"])
     facts = list_data_facts(data, trial)
     for label, forecast in forecasts.items():
         words = name_words(forecast, name_model)
         facts.append(("model", f"{label}: {words}" if label else words))
         facts += forecast.facts
-    length = f"{count_noun(sampling['draws'], 'draw')} after {count_noun(sampling['tune'], 'warm-up sweep')}"
+    swept = f"{count_noun(sampling['draws'], 'draw')} after {count_noun(sampling['tune'], 'warm-up sweep')}"
     each = f" on each of {count_noun(partitions, 'partition')}" if partitions else ""
-    chains = f"{count_noun(sampling['chains'], 'chain')} of {length}{each}, {sampling['sampler']} sampler"
+    chains = f"{count_noun(sampling['chains'], 'chain')} of {swept}{each}, {sampling['sampler']} sampler"
     facts.append(("chains", f"{chains}, seed {sampling['seed']}; {together} at a time"))
     written = "" if partitions else f", {show_bytes(size)} of it draws that are written"
     facts.append(("memory", f"about {show_bytes(memory)}{written}"))
@@ -233,7 +224,7 @@ def rehearse_fit(args: argparse.Namespace, inputs: Inputs, model: BMTME | Single
         args.draws = USUAL_DRAWS
     lengths = list_lengths(args)
     forecast, whole = foresee(args, inputs, model, args.keep_effects)
-    facts, content = describe_forecast(inputs.trial, whole, {"": forecast}, lengths, args.cores)
+    facts, content = describe_forecast(inputs.trial, whole, {"": forecast}, lengths, args.cores, keep=args.keep_effects)
     return tell(args, facts, content)
 
 
@@ -253,8 +244,10 @@ def rehearse_cv(
     joined: Any = scheme
     if same and callable(getattr(scheme, "join", None)):
         joined = joined.join(same)
-    count = len(draw_partitions(joined, whole.given, args.seed))
-    facts, content = describe_forecast(inputs.trial, whole, forecasts, list_lengths(args), args.workers, count)
+    partitions = draw_partitions(joined, whole.given, args.seed)
+    hidden = sum(int(partition.test_cells(whole.given).sum()) for partition in partitions)
+    lengths = list_lengths(args)
+    facts, content = describe_forecast(inputs.trial, whole, forecasts, lengths, args.workers, len(partitions), hidden)
     return tell(args, facts, content)
 
 

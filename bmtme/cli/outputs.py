@@ -87,17 +87,15 @@ def check_size(
     chains: int,
     keep: str,
 ) -> None:
-    """Refuse a fit whose draws would not fit on the disc (or into memory).
+    """Refuse a fit whose draws would not fit on the disc.
 
     Raises
     ------
-    UsageError, MachineError
+    MachineError
     """
-    from bmtme.arguments import check_memory
     from bmtme.results.folder import check_space
 
     size = measure_size(trial, relationship, model, draws, chains, keep)
-    check_memory(size, f"draws={draws}, chains={chains}, keep_effects={keep!r}")
     # The draws, and in the checkpoint the same again and the relationship.
     check_space(out, 2 * size + (0 if relationship.is_identity else 8 * len(relationship) ** 2))
 

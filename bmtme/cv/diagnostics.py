@@ -153,8 +153,12 @@ def _r_hat(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt((between / within + n - 1) / n))
 
 
-def describe_diagnoses(found: Mapping[str, Mapping[str, Diagnosis]]) -> list[str]:
-    """Sentences on fits that are not to be leaned on; `found` is by model and partition."""
+def describe_diagnoses(found: Mapping[str, Mapping[str, Diagnosis]], longer: str = "") -> list[str]:
+    """Sentences on fits that are not to be leaned on.
+
+    found : by model and partition
+    longer : a run of twice the length, in numbers
+    """
     stuck, apart, divergent, rejected = [], [], [], []
     for model, by_partition in found.items():
         of = f" of {len(by_partition)}"
@@ -191,7 +195,8 @@ def describe_diagnoses(found: Mapping[str, Mapping[str, Diagnosis]]) -> list[str
     if apart:
         sentences.append(
             f"the chains do NOT agree: {'; '.join(apart)}. The scores of these partitions may change with longer "
-            f"chains: use more tune and draws, until R-hat is below {MOST_R_HAT}, before models are compared."
+            f"chains: use more tune and draws{f' ({longer})' if longer else ''}, until R-hat is below {MOST_R_HAT}, "
+            "before models are compared."
         )
     if divergent:
         sentences.append(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,11 +13,33 @@ from bmtme.cv.partitions import Partition, find_equal
 from bmtme.cv.precision import ENOUGH, MOST_NOISE
 from bmtme.cv.tasks import Outcome
 from bmtme.data.trial import Trial
+from bmtme.progress import write_duration
 from bmtme.results.agreement import FEWEST_LINES
 from bmtme.words import count_noun, list_names
 
+#: Advice is a whole multiple of the run, and of more than this many times nothing is foretold.
+LONGEST = 100
 #: Of each model and partition: its labels, and what came out.
 Outcomes = Sequence[tuple[str, str, Outcome]]
+
+
+class Length(NamedTuple):
+    """How long the chains were, and the seconds of all on these workers."""
+
+    draws: int
+    tune: int
+    seconds: float
+
+    def advise(self, factor: float, tune: bool = False) -> str:
+        """A longer run in numbers, at least twice as long: its length, and its time.
+
+        tune : whether the warm-up should be longer too
+        """
+        times = max(2, math.ceil(factor))
+        if times > LONGEST:
+            return f"even {LONGEST} times as many draws would not do"
+        words = f"tune={times * self.tune}, " if tune else ""
+        return f"{words}draws={times * self.draws} would take about {write_duration(max(1.0, times * self.seconds))}"
 
 
 def describe_equal(partitions: pd.DataFrame) -> str:
@@ -58,15 +82,16 @@ def describe_failures(failures: Sequence[tuple[str, str, str]], fits: int) -> st
     )
 
 
-def describe_precision(labels: Outcomes) -> str:
+def describe_precision(labels: Outcomes, length: Length) -> str:
     """A sentence on predictions with a large Monte Carlo error, empty if there are none."""
-    parts = []
+    parts, fewest = [], float(ENOUGH)
     for name in dict.fromkeys(name for name, _, _ in labels):
         told = [(outcome.effective, label) for key, label, outcome in labels if key == name]
         found = [entry for entry in told if np.isfinite(entry[0])]
         few = [entry for entry in found if entry[0] < ENOUGH]
         if few:
             least, label = min(few)
+            fewest = min(fewest, least)
             where = f"partition {label!r}"
             if len(found) > 1:
                 where += f", {len(few)} of {len(found)} partitions below {ENOUGH}"
@@ -76,7 +101,7 @@ def describe_precision(labels: Outcomes) -> str:
     return (
         f"few effective draws behind the predictions: {'; '.join(parts)}. The Monte Carlo error of a predicted mean is "
         "then above 10% of its posterior standard deviation (1 / sqrt(effective draws)), and scores that are close "
-        "cannot be told apart: use more draws."
+        f"cannot be told apart: use more draws ({length.advise(ENOUGH / max(fewest, 1.0))})."
     )
 
 
@@ -96,7 +121,7 @@ def share_noise(labels: Outcomes, traits: Sequence[str]) -> dict[str, dict[str, 
     return shares
 
 
-def describe_noise(noise: Mapping[str, Mapping[str, float]]) -> str:
+def describe_noise(noise: Mapping[str, Mapping[str, float]], length: Length) -> str:
     """A sentence on differences between lines that are Monte Carlo noise, empty if there are none."""
     parts = []
     for name, shares in noise.items():
@@ -105,7 +130,8 @@ def describe_noise(noise: Mapping[str, Mapping[str, float]]) -> str:
             parts.append(f"model {name!r}: {', '.join(much)}")
     if not parts:
         return ""
+    most = max(share for shares in noise.values() for share in shares.values())
     return (
         f"the differences between predicted lines are in good part Monte Carlo noise ({'; '.join(parts)} of their "
-        "variance); their scores are worse for it: use more draws."
+        f"variance); their scores are worse for it: use more draws ({length.advise(most / MOST_NOISE)})."
     )

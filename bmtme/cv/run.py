@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bmtme.arguments import check_memory, is_number, show, whole_number
+from bmtme.arguments import is_number, show, whole_number
 from bmtme.checkup.blocks import refuse_effects
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.collection import describe_data
@@ -33,8 +33,9 @@ from bmtme.cv.partitions import (
     draw_partitions,
     tabulate_partitions,
 )
-from bmtme.cv.plan import ALL, plan_jobs, train
+from bmtme.cv.plan import ALL, list_parts, plan_jobs, train
 from bmtme.cv.remarks import (
+    Length,
     Outcomes,
     describe_equal,
     describe_failures,
@@ -57,10 +58,12 @@ from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial
 from bmtme.engines.rotated.held import Needs
 from bmtme.errors import NumericalError, UsageError
+from bmtme.estimates import Estimate, Part, check_estimate, estimate_cv
 from bmtme.machine import count_cores, describe_machine, find_versions
+from bmtme.memory import measure_memory, measure_peak_memory
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.model.structure import BMTME
-from bmtme.preparation import DecompositionCache, describe_line_effect, lay_model, prepare, stand_in
+from bmtme.preparation import KEPT_SHARE, DecompositionCache, describe_line_effect, lay_model, prepare, stand_in
 from bmtme.progress import Progress
 from bmtme.results.checkpoint import Checkpoint, keep_checkpoint
 from bmtme.results.entries import Column, name_columns
@@ -69,9 +72,9 @@ from bmtme.results.levels import describe_blocks, describe_replicates
 from bmtme.results.predictions import arrange_predictions
 from bmtme.results.quantities import list_hidden, list_line_means
 from bmtme.running import compile_sampler
-from bmtme.sampling import Sampling, count_draw_bytes
+from bmtme.sampling import Sampling
 from bmtme.structures.proportional import Proportional
-from bmtme.words import list_names, suggest
+from bmtme.words import count_noun, list_names, suggest
 
 
 def cross_validate(
@@ -210,9 +213,6 @@ def _compare_models(
     decompose = DecompositionCache()
     with threadpool_limits(1):
         whole = prepare(trial, relationship, unrelated, decompose)
-        I, L = whole.layout.recorded.shape
-        most = max((count_draw_bytes(I, L, sampling.kept, model) for model in list_fitted(named)), default=0)
-        check_memory(most, f"draws={sampling.draws}, chains={sampling.chains}")
         trial = whole.given
         refuse_effects(trial)
         sampling.refuse_covariates(trial)
@@ -237,6 +237,9 @@ def _compare_models(
         trained = train(named, trial, relationship, partitions, decompose)
         twins = find_twins(named, trial)
         jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)
+        estimate = foresee(named, twins, trained, trial.traits, sampling, workers, executor is None)
+        what = f"{count_noun(len(jobs), 'fit')} with draws={sampling.draws}, chains={sampling.chains}"
+        check_estimate(estimate, what, progress, "cross-validation")
         heritability = measure_heritability(trial, relationship)
         if list_fitted(named):
             sampling.warn_short(stacklevel=4)
@@ -285,12 +288,16 @@ def _compare_models(
         name: {label: o.diagnosis for key, label, o in labels if key == name and o.diagnosis is not None}
         for name in named
     }
+    spent = sum(outcome.seconds for name, _, outcome in labels if twins[name] == name)
+    length = Length(
+        sampling.draws, sampling.tune, spent / max(1, min(workers or count_cores(), len(flat) * sampling.chains))
+    )
     sentences = (
         describe_failures(failures, len(labels)),
         describe_twins(twins, trial),
-        *describe_diagnoses(diagnoses),
-        describe_precision(labels),
-        describe_noise(noise),
+        *describe_diagnoses(diagnoses, length.advise(2.0, tune=True)),
+        describe_precision(labels, length),
+        describe_noise(noise, length),
     )
     warn_of(sentences)
     run = {
@@ -325,6 +332,8 @@ def _compare_models(
         "workers": workers or (count_cores() if executor is None else None),
         "executor": None if executor is None else type(executor).__name__,
         "seconds": divide_time(clock, list(outcomes.values())),
+        "estimate": estimate.describe(),
+        "peak_memory_bytes": measure_peak_memory(),
         "seconds_foretold": None if np.isnan(foretold) else round(foretold, 3),
         "thread_seconds": {
             name: round(sum(outcome.seconds for key, _, outcome in labels if key == name), 3)
@@ -347,6 +356,29 @@ def _compare_models(
         checkpoint.tell(result.run)
         checkpoint.finish(partial(result._write, **checkpoint.about.get("tables", {})), forget=True)
     return result
+
+
+def foresee(
+    models: Mapping[str, Model],
+    twins: Mapping[str, str],
+    trained: Sequence[Mapping[int, Training]],
+    traits: Sequence[str],
+    sampling: Sampling,
+    workers: int | None,
+    here: bool,
+) -> Estimate:
+    """What the work will take."""
+    parts, bases = [], {}
+    for training in trained:
+        for label, model in models.items():
+            for place, fitted in list_parts(model, traits, training) if twins[label] == label else ():
+                outline = training[place].outline
+                parts.append(Part.of(outline, fitted))
+                if parts[-1].related:
+                    bases[outline.lines, outline.layout.multiples.tobytes()] = len(outline.lines)
+    hidden = len(models) * sum(int(part.cells.sum()) for training in trained for part in training.values())
+    most = int(KEPT_SHARE * measure_memory())
+    return estimate_cv(parts, list(bases.values()), hidden, sampling, workers or count_cores(), here, most)
 
 
 def divide_time(clock: Sequence[float], outcomes: Sequence[Outcome]) -> dict[str, float]:

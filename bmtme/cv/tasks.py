@@ -18,6 +18,7 @@ from bmtme.collection import list_labels
 from bmtme.cv.diagnostics import Diagnosis, diagnose_chains, join_diagnoses
 from bmtme.cv.precision import choose_cells, choose_lines, count_effective, measure_noise
 from bmtme.cv.training import Training
+from bmtme.engines.breakdowns import Breakdown
 from bmtme.engines.rotated.chains import Chain
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, branch_seed, choose_starts, find_modes
@@ -207,6 +208,9 @@ class Job:
             raise
         except Exception as error:
             self.passing = self.passing or not isinstance(error, BmtmeError)
+            if isinstance(error, Breakdown):
+                trial = self.training.outline.trial
+                error = error.name(trial.traits, trial.envs)
             self._fail(c, describe_error(error))
 
     def _make_chain(self, c: int) -> Chain:

@@ -61,7 +61,7 @@ def run_together(
     makers: Sequence[Callable[[], Chain[Drawn]]],
     cores: int | None = None,
     report: Report | None = None,
-    names: Sequence[str] | None = None,
+    explain: Callable[[int, NumericalError], NumericalError] | None = None,
 ) -> list[Drawn]:
     """Run chains, perhaps of several problems, in threads.
 
@@ -70,7 +70,7 @@ def run_together(
     makers : one for each chain, called when its turn comes
     cores : threads at most; default all processors of this process
     report : told (chain, sweeps done) from the chains' threads
-    names : what each chain is of, to stand before the message of its failure
+    explain : makes of a chain's failure what is raised
 
     Raises
     ------
@@ -95,8 +95,8 @@ def run_together(
             chain.advance(tell, stop)
         except BaseException as error:
             stop.set()
-            if names is not None and isinstance(error, NumericalError):
-                raise NumericalError(f"{names[c]}: {error}") from error
+            if explain is not None and isinstance(error, NumericalError):
+                raise explain(c, error) from error
             raise
         return chain.draws
 

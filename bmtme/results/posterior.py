@@ -12,7 +12,7 @@ from bmtme.engines.rotated.draws import Draws
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 from bmtme.results.entries import Quantity
-from bmtme.results.predictions import spread_evenly
+from bmtme.results.predictions import take_every
 from bmtme.results.rows import untwin
 
 #: Draws of the effects kept by keep_effects="thin", at most.
@@ -76,8 +76,11 @@ def collect_effects(
     draws, and the chain and draw each kept one came from.
     """
     if not thin:
-        parts = [rotate_effects(chain, np.arange(len(chain.W2)), effects, basis, scaling, sizes) for chain in chains]
-        return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+        whole: dict[str, np.ndarray] = {}
+        for c, chain in enumerate(chains):  # one at a time: they may fill half of the memory
+            for name, values in rotate_effects(chain, np.arange(len(chain.W2)), effects, basis, scaling, sizes).items():
+                whole.setdefault(name, np.empty((len(chains), *values.shape)))[c] = values
+        return whole
     sums: dict[str, np.ndarray] = {}
     squares: dict[str, np.ndarray] = {}
     kept: dict[str, list[np.ndarray]] = {}
@@ -85,7 +88,7 @@ def collect_effects(
     count = 0
     for c, chain in enumerate(chains):
         sweeps = np.flatnonzero(chain.slot >= 0)
-        wanted = spread_evenly(len(sweeps), max(1, THINNED // len(chains)))
+        wanted = take_every(len(sweeps), max(1, THINNED // len(chains)))
         chain_of += [c] * len(wanted)
         draw_of += sweeps[wanted].tolist()
         for start in range(0, len(sweeps), 50):

@@ -45,6 +45,17 @@ class Targets:
     spare: np.ndarray
 
 
+def take_every(count: int, most: int) -> np.ndarray:
+    """Places of every 2^k-th of `count` things, with the smallest k that leaves `most` at most.
+
+    Those of more things, as of a longer run, that lie among the first `count` are among these.
+    """
+    stride = 1
+    while -(-count // stride) > most:
+        stride *= 2
+    return np.arange(0, count, stride)
+
+
 def spread_evenly(count: int, wanted: int) -> np.ndarray:
     """Up to `wanted` evenly spaced places among `count`."""
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
@@ -172,7 +183,7 @@ class Predictor:
 
     Attributes
     ----------
-    picks : of each chain, the sweeps whose effects are looked at: at most `KEPT` in all, evenly spread
+    picks : of each chain, the sweeps whose effects are looked at: every 2^k-th, at most `KEPT` in all
     """
 
     def __init__(
@@ -193,7 +204,7 @@ class Predictor:
         self.picks = []
         for chain in chains:
             sweeps = np.flatnonzero(chain.slot >= 0)
-            self.picks.append(sweeps[spread_evenly(len(sweeps), max(1, KEPT // len(chains)))])
+            self.picks.append(sweeps[take_every(len(sweeps), max(1, KEPT // len(chains)))])
         self.beta, self.genetic, self.residual = (self.join(name) for name in ("beta", "genetic", "residual"))
         new = targets.recorded < 0
         self.spare = np.zeros(len(new))

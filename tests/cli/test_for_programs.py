@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import bmtme
-from bmtme.cli.forecast import measure_sweep
 from bmtme.cli.objects import simplify
+from bmtme.estimates import Part, measure_sweep
 from bmtme.model.structure import BMTME
 from bmtme.preparation import prepare, stand_in
 from tests.helpers.shell import COLUMNS, SMALL, Run
@@ -196,7 +196,7 @@ def test_the_time_of_a_sweep(lines: int, envs: int, traits: int, missing: float,
     """Those of validation/results/tables/speed.md, within a third."""
     sim = bmtme.simulate(lines=lines, envs=envs, traits=traits, missing=missing, relationship="markers", seed=1)
     prepared = prepare(trial_of(sim.frame), sim.relationship, "error", stand_in)
-    assert 2 / 3 < measure_sweep(prepared, BMTME()) / milliseconds < 4 / 3
+    assert 2 / 3 < measure_sweep(Part.of(prepared, BMTME())) / milliseconds < 4 / 3
 
 
 # --- best lines -------------------------------------------------------------------------------------------------------

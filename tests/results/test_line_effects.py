@@ -261,7 +261,7 @@ def test_what_cannot_be_drawn_is_refused(monkeypatch):
     monkeypatch.setattr("bmtme.results.line_effects.ANNOUNCED", 1000)
     with pytest.warns(UserWarning, match=r"the draws of 16 lines take .* GB of memory; fewer draws= take less"):
         result.line_effects()
-    monkeypatch.setattr("bmtme.arguments.measure_memory", lambda: 10_000)
+    monkeypatch.setattr("bmtme.arguments.measure_free_memory", lambda: 10_000)
     with pytest.raises(UsageError, match=r"line_effects\(draws=1000\) of 16 lines.*would take about"):
         result.line_effects()
 

@@ -241,11 +241,11 @@ def test_thinned_effects(draws, chains):
         np.testing.assert_array_equal(thinned[name], posterior[name], err_msg=name)
     effects = two.idata["effects"]
     kept = effects.sizes["effect_draw"]
-    assert kept == min(500, draws * chains)
+    assert min(250, draws * chains) <= kept <= 500
     assert "draw" not in effects.dims
     chain, draw = effects["effect_chain"].values, effects["effect_draw_index"].values
     assert np.ptp(np.bincount(chain)) == 0
-    assert np.ptp(np.diff(draw[chain == 0])) <= 2
+    assert np.ptp(np.diff(draw[chain == 0])) == 0
     for name in ("b1", "b2"):
         np.testing.assert_allclose(effects[name].values, posterior[name].values[chain, draw], atol=1e-12)
         every = flatten(posterior, name)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bmtme.engines.breakdowns import Breakdown, describe_failure, refuse_gaps
 from bmtme.engines.rotated.adaptation import list_flips, plan_stages, start_stage
 from bmtme.engines.rotated.collapsed import (
     Walk,
@@ -20,7 +21,7 @@ from bmtme.engines.rotated.collapsed import (
 )
 from bmtme.engines.rotated.density import evaluate
 from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
-from bmtme.engines.rotated.failures import FAILURES, FINE, PAIR
+from bmtme.engines.rotated.failures import FINE, PAIR
 from bmtme.engines.rotated.held import hold
 from bmtme.engines.rotated.line_effect import start_line
 from bmtme.engines.rotated.problem import Problem, take_paper_pair
@@ -37,7 +38,6 @@ from bmtme.engines.rotated.state import State, Work, allocate_work, start_state
 from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps, settle
 from bmtme.engines.threads import Report, run_together
-from bmtme.errors import NumericalError
 from bmtme.structures.part import Start
 from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
 from bmtme.structures.structure import Structures
@@ -111,6 +111,11 @@ class Chain:
         return self.stage == len(self.lengths) - 1
 
     @property
+    def swept(self) -> int:
+        """Sweeps that it has done."""
+        return sum(self.lengths[: self.stage]) + max(self.done, 0)
+
+    @property
     def drawn(self) -> int:
         """Draws there are."""
         return max(self.done, 0) if self._keeping else 0
@@ -156,10 +161,11 @@ class Chain:
         if code == FINE and evaluate(self.walk.theta, *here, np.empty(len(self.walk.theta))) == -np.inf:
             code = PAIR
         if code != FINE:
-            raise NumericalError(
-                f"where the chain starts: {FAILURES[code]} is not positive definite. Look for a trait that is constant "
-                "or a copy of another."
-            )
+            raise self._describe("where the chain starts", code)
+
+    def _describe(self, where: str, code: int) -> Breakdown:
+        state = self.state if self.origin is None else self.origin[1]
+        return describe_failure(where, code, state.Sigma_t, state.s2_E, state.R_e)
 
     def _hold(self) -> tuple[Any, ...]:
         """Problem, state, workspace and walk as compiled code takes them."""
@@ -198,10 +204,11 @@ class Chain:
             began = time.perf_counter()
             reached, code = call(self.done, last)
             if code != FINE:
-                raise NumericalError(
-                    f"sweep {before + reached + 1}: {FAILURES[code]} is not positive definite. Look for a trait that "
-                    "is constant or a copy of another, and for a prior many orders of magnitude away from the data."
-                )
+                raise self._describe(f"sweep {before + reached + 1}", code)
+            if self._keeping:
+                names = {"the genetic variance": "genetic", "the residual variance": "residual", "beta": "beta"}
+                made = {what: getattr(self.draws, name)[self.done : last] for what, name in names.items()}
+                refuse_gaps(before + self.done + 1, made)
             if self.done > first:  # the very first call may compile
                 rate = (last - self.done) / max(time.perf_counter() - began, 1e-6)
                 step = int(np.clip(rate * CALL_SECONDS, 1, 4 * step))

@@ -288,7 +288,7 @@ def test_bad_calls(series, words, message):
 
 def test_factors_of_the_chains_take_memory(series, posterior, monkeypatch):
     factor = posterior.fit.result.equations.factor.memory
-    monkeypatch.setattr("bmtme.arguments.measure_memory", lambda: 50 * factor)
+    monkeypatch.setattr("bmtme.arguments.measure_free_memory", lambda: 50 * factor)
     with pytest.raises(UsageError, match=r"draws=1, chains=50, .* would take"):
         draw(series, draws=1, chains=50, keep_effects="none")
 
