@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -69,6 +70,10 @@ def stop_after(writes, error=Stopped):
         yield
 
 
+def drop_time(text):
+    return re.sub(r"would take about [\d.]+ (s|min|h)", "", text)
+
+
 def assert_same(one, other):
     assert one._groups.keys() == other._groups.keys()
     for name, group in one._groups.items():
@@ -80,8 +85,15 @@ def assert_same(one, other):
     assert one.run["sampling"] == other.run["sampling"]
 
 
-@pytest.mark.parametrize("model", [bmtme.BMTME(), bmtme.SingleTrait(bmtme.BMTME(residual="by_env"))])
-@pytest.mark.parametrize("keep", ["auto", "thin", "none"])
+@pytest.mark.parametrize(
+    "model, keep",
+    [
+        (bmtme.BMTME(), "auto"),
+        (bmtme.BMTME(), "thin"),
+        (bmtme.BMTME(genetic=bmtme.Free()), "none"),
+        (bmtme.SingleTrait(bmtme.BMTME(residual="by_env")), "auto"),
+    ],
+)
 def test_resumed_is_never_stopped(data, tmp_path, every_sweep, model, keep):
     """Stopped at many places, in the warm-up too, and gone on with each time by what the folder alone knows."""
     whole = bmtme.fit(*data, model, keep_effects=keep, **SHORT)
@@ -190,7 +202,7 @@ def test_cross_validation_resumed_is_never_stopped(data, tmp_path, every_sweep, 
     for name in ("predictions", "line_means", "scores", "overall", "partitions"):
         pd.testing.assert_frame_equal(getattr(resumed, name), getattr(whole, name), check_exact=True)
     assert resumed.run["diagnostics"] == whole.run["diagnostics"]
-    assert resumed.warnings == whole.warnings
+    assert [drop_time(text) for text in resumed.warnings] == [drop_time(text) for text in whole.warnings]
     assert "checkpoint" not in contents(out)
     pd.testing.assert_frame_equal(bmtme.load(out).predictions, whole.predictions, check_exact=True)
 
@@ -332,8 +344,8 @@ def test_shell(words, tmp_path, every_sweep, capsys):
     said = capsys.readouterr().out
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
     whole = capsys.readouterr().out
-    differ = [(a, b) for a, b in zip(said.splitlines(), whole.splitlines(), strict=True) if a != b]
-    assert len(differ) == 2, differ  # the time, and where it was written to
+    tables = [text[text.index("Heritability") : text.index("written to")] for text in (said, whole)]
+    assert tables[0] == tables[1]  # before them stands the time
     for name in ("summary.csv", "predictions.csv"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     record = bmtme.load(out).run
@@ -352,7 +364,7 @@ def test_shell(words, tmp_path, every_sweep, capsys):
 )
 def test_processes_that_are_stopped(words, tmp_path, number):
     """In processes of their own: killed anywhere, or ended within two seconds with a word on how to go on."""
-    longer = [*words[:-6], "--draws", "6000", "--tune", "2000", "--chains", "2"]
+    longer = [*words[:-6], "--draws", "3000", "--tune", "1000", "--chains", "2"]
     out = tmp_path / "run"
     command = [sys.executable, "-m", "bmtme"]
     here = dict(os.environ, PYTHONPATH=str(Path(bmtme.__file__).parents[1]))

@@ -28,8 +28,12 @@ MODELS = {
     "interaction": {"genetic": bmtme.MainAndInteraction(), "line_effect": True},
     "line effect": {"line_effect": True},
 }
-CASES = [("collapsed", name) for name in MODELS] + [
-    (sampler, name) for sampler in SAMPLERS[1:] for name in ("paper", "standard", "paper's means")
+#: The others at length.
+QUICK = ("paper", "paper's means", "free by environment", "line effect")
+CASES = [
+    pytest.param(sampler, name, marks=() if name in QUICK else pytest.mark.slow)
+    for sampler, names in (("collapsed", MODELS), *((each, ("paper", "standard")) for each in SAMPLERS[1:]))
+    for name in names
 ]
 
 
