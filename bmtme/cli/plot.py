@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmtme.cli.arguments import Parser, add_common_options, number
 from bmtme.cli.outputs import name_files
-from bmtme.cli.rank import read_envs
-from bmtme.cli.streams import say, width
+from bmtme.cli.rank import read_envs, warn_unreliable
+from bmtme.cli.streams import complain, say, width
 from bmtme.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,13 +34,17 @@ examples:
 RUN is a folder of 'bmtme fit', 'bmtme cv', 'bmtme adjust' or 'bmtme mixed'.
 Without NAME the pictures that go with it are listed, with their options. Names of
 traits, environments and lines are those of the data. Without --out the picture is
-put into RUN, named by what it shows, in place of an earlier one.
+put into RUN/pictures, named by what it shows, in place of an earlier one.
 """
 
 #: Endings of files.
 ENDINGS = (".png", ".svg", ".pdf")
 #: Dots to an inch.
 DPI = 150
+#: What matplotlib says of a sign that its font does not have.
+MISSING = r"^Glyph (\d+) .* missing from"
+#: Folder of the run for pictures, whose own files are vouched for.
+PLACE = "pictures"
 #: Options that pictures take, in the order in which they name a file.
 WORDS = {"best": "lowest"}
 OPTIONS = ("trait", "env", "check", "top", "best", "score", "model", "parameter")
@@ -65,7 +70,9 @@ def add_command(commands: Any) -> None:
     group.add_argument("--score", metavar="SCORE", help="of a cross-validation, such as pearson or msep")
     group.add_argument("--model", metavar="MODEL", help="of a cross-validation, by its label")
     group.add_argument("--parameter", action="append", metavar="NAME", help="name in the summary; once for each")
-    add_common_options(parser, "FILE", "file for the picture, as .png, .svg or .pdf", required=False)
+    add_common_options(
+        parser, "FILE", "file for the picture, as .png, .svg or .pdf; an earlier one is replaced", required=False
+    )
     parser.set_defaults(parser=parser, check=check, run=run, check_out=check_out)
 
 
@@ -110,6 +117,7 @@ def check_out(name: str | None) -> Path | None:
 def run(args: argparse.Namespace, out: Path | None) -> int:
     """List the pictures of a run, or draw one."""
     from bmtme.report.pictures import draw_picture, find_picture, list_pictures
+    from bmtme.results.fit import Fit
     from bmtme.results.runs import open_run
 
     folder = Path(args.result)
@@ -127,9 +135,10 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     options = dict(args.options)
     if "env" in options and picture.several:
         options["env"] = read_envs(args.parser, options["env"])
-    path = folder / name_file(args.name, args.options) if out is None else out
-    figure = draw_picture(result, args.name, options)
-    save(figure, path)
+    path = folder / PLACE / name_file(args.name, args.options) if out is None else out
+    if isinstance(result, Fit) and picture.name != "chains":
+        warn_unreliable(result)
+    save(draw_picture(result, args.name, options), path)
     say(f"written to {path}")
     return 0
 
@@ -164,9 +173,21 @@ def save(figure: Any, path: Path) -> None:
     ------
     OSError
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem[:100]}.part{path.suffix.lower()}")
     try:
-        figure.savefig(temporary, dpi=DPI)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            figure.savefig(temporary, dpi=DPI)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    missing: set[int] = set()
+    for each in caught:
+        found = re.findall(MISSING, str(each.message))
+        missing.update(map(int, found))
+        if not found:
+            complain(f"warning: {each.message}")
+    if missing:
+        signs = ", ".join(chr(sign) for sign in sorted(missing)[:10])
+        complain(f"warning: the font has no picture of {signs}, which stand as boxes in names.")

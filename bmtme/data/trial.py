@@ -24,6 +24,8 @@ from bmtme.errors import DataError, UsageError
 from bmtme.words import first_repeat, list_names
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bmtme.checkup.overview import Checkup
     from bmtme.data.relationship.matrix import Relationship
 
@@ -442,6 +444,13 @@ class Trial:
         from bmtme.checkup.overview import look_over
 
         return look_over(self, relationship, outlier, unrelated)
+
+    def plot_records(self) -> Figure:
+        """Draw which line has records in which environment: of all traits, of some, of none, and how many plots."""
+        # Imported here, as pictures are made of trials.
+        from bmtme.report.trial_plots import plot_records
+
+        return plot_records(self)
 
     def to_frame(
         self, *, line: str = "line", env: str = "env", rep: str = "rep", n_plots: str = "n_plots"

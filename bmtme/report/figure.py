@@ -5,13 +5,13 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
+import matplotlib.figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-__all__ = ["Picture"]
+__all__ = ["Figure"]
 
 
-class Picture(Figure):
+class Figure(matplotlib.figure.Figure):
     """A matplotlib figure that pyplot does not know of, so that none has to be closed."""
 
     def __init__(self, **options: Any) -> None:

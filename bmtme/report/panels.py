@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "add_caution",
     "add_legend",
     "break_lines",
     "make_figure",
@@ -51,9 +52,9 @@ def shorten_names(names: Sequence[str], most: int = MOST_SHOWN) -> dict[str, str
 
 def make_figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
     """A figure of this size in inches with (rows, columns) panels, of which neither pyplot nor any window knows."""
-    from bmtme.report.figure import Picture
+    from bmtme.report.figure import Figure
 
-    figure = Picture(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -95,6 +96,21 @@ def break_lines(text: str, figure: Figure, letters: float) -> str:
     """Every line of a text broken where it is longer than the figure; letters : of an inch."""
     most = max(10, int(letters * figure.get_figwidth()))
     return "\n".join(textwrap.fill(line, most) for line in text.splitlines())
+
+
+def add_caution(figure: Figure, text: str) -> None:
+    """A line below the title of a figure, which stands above the legend where there is one."""
+    from matplotlib.font_manager import FontProperties
+
+    if figure.legends:
+        legend = figure.legends[0]
+        above = legend.get_title().get_text() if legend.get_title().get_visible() else ""
+        legend.set_title(
+            "\n".join([*([above] if above else []), break_lines(text, figure, 13)]), prop=FontProperties(size=9)
+        )
+        legend.get_title().set_multialignment("center")
+    else:
+        figure.suptitle(f"{figure.get_suptitle()}\n{break_lines(text, figure, 13)}", fontsize=9)
 
 
 def name_axes(figure: Figure, x: str, y: str) -> None:

@@ -18,7 +18,8 @@ class FitPictures:
     """Pictures of a `bmtme.results.fit.Fit`: ``figure.savefig("name.png")`` writes one, notebooks show it.
 
     Colours are those that the colour-blind tell apart. Names stand as they are, the middle of long ones left out.
-    Parameters are as of `bmtme.results.decisions.Decisions`, and raise what they raise there.
+    Titles say so where the chains do not suffice. Parameters are as of `bmtme.results.decisions.Decisions`, and raise
+    what they raise there.
     """
 
     @property
@@ -27,6 +28,14 @@ class FitPictures:
 
         assert isinstance(self, Fit)
         return self
+
+    def _tell_chains(self, figure: Figure) -> Figure:
+        """Add to the title that the chains do not suffice, if so: a picture goes where no summary is."""
+        from bmtme.report.panels import add_caution
+
+        if not self._drawn.reliable:
+            add_caution(figure, "the chains do not suffice: do not lean on this before a longer run")
+        return figure
 
     def plot_ranking(
         self,
@@ -45,7 +54,7 @@ class FitPictures:
         """
         from bmtme.report.line_plots import plot_ranking
 
-        return plot_ranking(self._drawn, trait, env, top, best, check, lines, draws)
+        return self._tell_chains(plot_ranking(self._drawn, trait, env, top, best, check, lines, draws))
 
     def plot_probabilities(
         self,
@@ -64,7 +73,7 @@ class FitPictures:
         """
         from bmtme.report.line_plots import plot_probabilities
 
-        return plot_probabilities(self._drawn, trait, env, top, best, check, lines, draws)
+        return self._tell_chains(plot_probabilities(self._drawn, trait, env, top, best, check, lines, draws))
 
     def plot_reaction_norms(
         self,
@@ -83,7 +92,7 @@ class FitPictures:
         """
         from bmtme.report.line_plots import plot_reaction_norms
 
-        return plot_reaction_norms(self._drawn, trait, env, top, best, check, draws)
+        return self._tell_chains(plot_reaction_norms(self._drawn, trait, env, top, best, check, draws))
 
     def plot_trait_correlations(self, env: str | None = None) -> Figure:
         """Correlations of traits as of `Fit.correlations`: genetic, of interactions, and residual.
@@ -93,19 +102,19 @@ class FitPictures:
         """
         from bmtme.report.estimate_plots import plot_trait_correlations
 
-        return plot_trait_correlations(self._drawn, env)
+        return self._tell_chains(plot_trait_correlations(self._drawn, env))
 
     def plot_env_correlations(self, trait: str | None = None) -> Figure:
         """Genetic correlations of environments as of `Fit.correlations`, by trait where they differ."""
         from bmtme.report.estimate_plots import plot_env_correlations
 
-        return plot_env_correlations(self._drawn, trait)
+        return self._tell_chains(plot_env_correlations(self._drawn, trait))
 
     def plot_heritability(self) -> Figure:
         """Heritabilities of a record in each environment, and of a line's mean, as of `Fit.heritability`."""
         from bmtme.report.estimate_plots import plot_heritability
 
-        return plot_heritability(self._drawn)
+        return self._tell_chains(plot_heritability(self._drawn))
 
     def plot_calibration(self, by: Literal["record", "cell", "line"] = "record") -> Figure:
         """Observed values against what `Fit.leave_one_out` predicts, a panel for each trait.
@@ -115,7 +124,7 @@ class FitPictures:
         """
         from bmtme.report.calibration import plot_left_out
 
-        return plot_left_out(self._drawn, by)
+        return self._tell_chains(plot_left_out(self._drawn, by))
 
     def plot_chains(self, names: Sequence[str] | None = None) -> Figure:
         """Traces and ranks of some parameters, by chain, with R-hat and effective draws.

@@ -22,6 +22,12 @@ from tests.helpers.shell import Run
 pytestmark = pytest.mark.filterwarnings("ignore:a short run")
 
 
+@pytest.fixture(autouse=True)
+def _sufficient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains that suffice; what is said of others is `test_chains_that_do_not_suffice`."""
+    monkeypatch.setattr("bmtme.results.fit.Fit.reliable", True)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A folder of each kind."""
@@ -84,11 +90,12 @@ def test_beside_the_run(runs: dict[str, Path], run: Run) -> None:
     for _ in range(2):
         code, said, _ = run("plot", runs["fit"], "ranking", "--trait", "T1", "--env", "E1,E2")
         assert code == 0
-    file = runs["fit"] / "ranking-T1-E1_E2.png"
+    file = runs["fit"] / "pictures" / "ranking-T1-E1_E2.png"
     assert said == f"written to {file}\n"
     assert file.exists()
     bmtme.load(runs["fit"])
     file.unlink()
+    file.parent.rmdir()
     assert plot.name_file("ranking", {"trait": "../../etc", "check": "$x" * 200}).count("/") == 0
     assert len(plot.name_file("ranking", {"trait": "x" * 300})) < 80
 
@@ -125,6 +132,25 @@ def test_refusals(runs: dict[str, Path], run: Run, case: str) -> None:
     assert sorted(path.name for path in runs[kind].iterdir()) == before
 
 
+def test_chains_that_do_not_suffice(
+    runs: dict[str, Path], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bmtme.results.fit.Fit.reliable", False)
+    code, _, complained = run("plot", runs["fit"], "heritability", "--out", tmp_path / "new" / "h.png")
+    assert code == 0
+    assert complained.startswith("warning: the chains of this fit do not suffice")
+    code, _, complained = run("plot", runs["fit"], "chains", "--out", tmp_path / "c.png")
+    assert (code, complained) == (0, "")
+
+
+def test_signs_that_the_font_lacks(run: Run, tmp_path: Path) -> None:
+    make_result({"\u4e2d\U0001f600": 0.5}).save(tmp_path / "cv")
+    code, _, complained = run("plot", tmp_path / "cv", "accuracy", "--out", tmp_path / "a.png")
+    assert code == 0
+    assert complained.startswith("warning: the font has no picture of \u4e2d")
+    assert len(complained.splitlines()) == 1
+
+
 def test_no_run(run: Run, tmp_path: Path) -> None:
     code, _, complained = run("plot", tmp_path)
     assert code == 3
@@ -142,7 +168,7 @@ def test_nothing_half_written(runs: dict[str, Path], run: Run, tmp_path: Path, m
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("bmtme.report.figure.Picture.savefig", fail)
+    monkeypatch.setattr("bmtme.report.figure.Figure.savefig", fail)
     code, _, complained = run("plot", runs["fit"], "heritability", "--out", out)
     assert code == 1
     assert "No space left on device" in complained

@@ -14,6 +14,12 @@ from tests.helpers.posteriors import make_fit, make_setting
 ODD = ("$\\frac{$", '<b>&"x"</b>', "T" * 200, "_T", "Grain protein content (%)", "\x1b[31mred")
 
 
+@pytest.fixture
+def _sufficient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains that suffice."""
+    monkeypatch.setattr(Fit, "reliable", True)
+
+
 @pytest.fixture(scope="package")
 def small() -> Fit:
     """Thirty lines, three of them without a record, a covariance of its own for every cell."""

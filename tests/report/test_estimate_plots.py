@@ -10,6 +10,8 @@ import bmtme
 from bmtme.results.fit import Fit
 from tests.helpers.posteriors import make_fit, make_setting
 
+pytestmark = pytest.mark.usefixtures("_sufficient")
+
 
 def read_cells(panel: Any) -> dict[tuple[str, str], tuple[str, str]]:
     """Number and weight in each cell, by the names of its row and column."""

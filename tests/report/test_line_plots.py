@@ -10,6 +10,8 @@ import bmtme
 from bmtme.report import line_plots
 from bmtme.results.fit import Fit
 
+pytestmark = pytest.mark.usefixtures("_sufficient")
+
 
 def list_rows(panel) -> list[str]:
     return [label.get_text() for label in panel.get_yticklabels()]

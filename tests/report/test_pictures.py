@@ -57,6 +57,7 @@ def test_nothing_overlaps(crowded: Fit, name: str, tmp_path: Path) -> None:
     assert plt.get_fignums() == []
 
 
+@pytest.mark.usefixtures("_sufficient")
 def test_calibration(small: Fit) -> None:
     names = ("E1", "E2", "E3")
     figure = small.plot_calibration()
@@ -90,6 +91,16 @@ def test_which_go_with_a_run(small: Fit, crowded: Fit, monkeypatch: pytest.Monke
             draw_picture(small, name, {"trait": "T1"})
     one = make_result({"alone": 0.5})
     assert [picture.name for picture in list_pictures(one)] == ["accuracy", "calibration"]
+
+
+def test_chains_that_do_not_suffice(small: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Titles say so, of all but the chains themselves, and nothing lies over them."""
+    words = "do not lean on this"
+    for reliable in (True, False):
+        monkeypatch.setattr(Fit, "reliable", reliable)
+        figures = [small.plot_env_correlations(), small.plot_heritability(), small.plot_chains(["beta[E1, T1]"])]
+        told = [any(words in text for text, _ in list_texts(figure)) for figure in figures]
+        assert told == [not reliable, not reliable, False]
 
 
 def test_refusals(small: Fit) -> None:

@@ -45,7 +45,7 @@ def read_cells(figure: Figure) -> list[tuple[str, list[int]]]:
 
 
 def test_cells_by_hand() -> None:
-    figure = plot_records(make_trial(ROWS))
+    figure = make_trial(ROWS).plot_records()
     (panel,) = figure.axes
     assert [label.get_text() for label in panel.get_xticklabels()] == ["E2", "E1"]
     # In both environments first, then those of the first environment of the file.

@@ -7,6 +7,7 @@ from validation.planted.mutant import Mutant
 RANKS, INDEX = "decisions/test_ranking.py::", "decisions/test_index.py::"
 COVARIANCES, STABILITY = "decisions/test_covariances.py::", "decisions/test_stability.py::"
 LEFT_OUT, SCORES = "decisions/test_leave_one_out.py::", "decisions/test_scoring.py::"
+DRAWN = "report/"
 RELIABLE = RANKS + "test_reliability_against_the_dense_posterior"
 
 DECIDED = (
@@ -135,5 +136,33 @@ DECIDED = (
         "u.values[:, :, known][:, :, :, places, l].mean(axis=2)",
         "u.values[:, :, :, places, l].mean(axis=2)",
         (STABILITY + "test_every_column_by_hand[high-False]",),
+    ),
+    Mutant(
+        "reaction norms: deviations from the mean of all candidates",
+        "decisions/norms.py",
+        "effects[:, own].mean(axis=1)",
+        "effects.mean(axis=1)",
+        (DRAWN + "test_line_plots.py::test_reaction_norms",),
+    ),
+    Mutant(
+        "picture of correlations: triangles exchanged",
+        "report/estimate_plots.py",
+        "grid[i, j] = row.mean",
+        "grid[j, i] = row.mean",
+        (DRAWN + "test_estimate_plots.py::test_env_correlations",),
+    ),
+    Mutant(
+        "calibration: half of a normal distribution within one standard deviation",
+        "report/calibration.py",
+        "HALF * part",
+        "1.0 * part",
+        (DRAWN + "test_pictures.py::test_calibration",),
+    ),
+    Mutant(
+        "Sigma_E: correlation of environments without the root",
+        "report/glossary.py",
+        "1.0 / math.sqrt((1.0 + a) * (1.0 + b))",
+        "1.0 / ((1.0 + a) * (1.0 + b))",
+        (DRAWN + "test_glossary.py::test_interaction_by_an_example",),
     ),
 )

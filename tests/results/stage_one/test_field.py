@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +9,8 @@ import pytest
 import bmtme
 from bmtme.errors import UsageError
 from bmtme.results.stage_one.field import adjust_by_holm, find_outliers
+from tests.helpers.figures import find_overlaps, list_texts
 from tests.results.stage_one.conftest import COLUMNS
-
-matplotlib.use("Agg")
 
 
 def test_values_are_mean_trend_and_residual(auto):
@@ -85,8 +83,6 @@ def test_variogram_by_hand(auto):
 
 
 def test_pictures(auto, pair):
-    import matplotlib.pyplot as plt
-
     field = pair.plot_field("N")
     panels = [panel for panel in field.axes if panel.get_images()]
     assert [panel.get_title(loc="left") for panel in panels[:3]] == [
@@ -98,11 +94,12 @@ def test_pictures(auto, pair):
     assert np.ma.count(first) == len(own)
     one = own.iloc[7]
     assert first[int(one["row"]) - 11, int(one["col"]) - 1] == one["value"]
-    for draw in (auto.plot_variogram, auto.plot_quantiles):
-        assert "model" in draw("N").get_suptitle()
+    for draw in (auto.plot_variogram, auto.plot_quantiles, pair.plot_field, pair.plot_variogram, pair.plot_quantiles):
+        figure = draw("N")
+        assert any(text.startswith("N, model ") for text, _ in list_texts(figure))
+        assert find_overlaps(figure) == []
     for draw in (auto.plot_field, auto.plot_variogram, auto.variogram):
         with pytest.raises(UsageError, match="environment 'S' have no rows and columns"):
             draw("S")
     with pytest.raises(UsageError, match=r"no plots of env 'M'.*'N'"):
         auto.plot_quantiles("M")
-    plt.close("all")
