@@ -16,7 +16,7 @@ import bmtme
 from bmtme import mixed
 from bmtme.columns import fixed
 from bmtme.errors import UsageError
-from bmtme.report.html.audit import rebuild_trial
+from bmtme.report.html.audit import audit_records, rebuild_trial
 from bmtme.report.html.content import Notice
 from bmtme.report.html.fit import judge, write_methods
 from bmtme.report.html.page import render
@@ -235,6 +235,24 @@ def test_the_records_are_looked_over(fit: Fit, page: Reader):
     ]
     assert [int(row[2]) for row in rows] == own["lines"].tolist()
     assert [float(row[3]) for row in rows] == pytest.approx(own["mean"].tolist(), abs=0.01)
+
+
+def test_what_the_model_settles_is_no_finding():
+    """Spreads that differ between environments are told of a model with one residual variance alone."""
+    trial, relationship = make_trial([f"line{k}" for k in range(30)], ["E1", "E2"], ["y", "z"])
+    frame = pd.DataFrame(trial.values, columns=["y", "z"])
+    frame["line"], frame["env"] = [trial.lines[j] for j in trial.line_index], [trial.envs[i] for i in trial.env_index]
+    frame.loc[frame["env"] == "E2", ["y", "z"]] *= 5.0
+    uneven = bmtme.Trial.from_frame(frame, line="line", env="env", traits=["y", "z"])
+    told = {}
+    for residual in ("shared", "by_env"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = bmtme.BMTME(residual=residual)
+            own = bmtme.fit(uneven, relationship, model, draws=20, tune=20, chains=1, cores=1, progress=False)
+        found = [block.title for block in audit_records(own, rebuild_trial(own)) if isinstance(block, Notice)]
+        told[residual] = any("unequal spread" in title for title in found)
+    assert told == {"shared": True, "by_env": False}
 
 
 def test_a_folder_suffices(fit: Fit, text: str, tmp_path: Path):
