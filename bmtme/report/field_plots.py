@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.errors import UsageError
-from bmtme.report.palette import COLOURS, plain, style
+from bmtme.report.palette import COLOURS, style
 from bmtme.report.panels import add_legend, break_lines, make_figure, make_panels, name_axes, shorten_names
 from bmtme.results.mixed.field import Grid, tabulate_variogram
 from bmtme.results.stage_one.field import FEWEST_PAIRS
@@ -54,12 +54,13 @@ def plot_field(means: Adjustment, env: str) -> Figure:
     shape = np.array(grids["value"][0].values.shape, dtype=float)
     size = shape * min(PLOT, LONGEST / shape.max())
     height, width = np.maximum(size, SHORTEST)
+    names = shorten_names([grid.section for grid in grids["value"]])
+    width = max(width, 0.085 * max(map(len, names.values())) + 0.2)  # of the titles
     # A field that is wide stands better with its panels below each other.
     across = width <= 1.6 * height or n_traits > 1
     rows, beside = (n_traits, 3) if across else (3, 1)
     figure, axes = make_figure(rows, beside, ((width + SCALE) * beside + 0.5, (height + 0.55) * rows + 0.9))
     panels = axes.ravel()
-    names = shorten_names([grid.section for grid in grids["value"]])
     for t in range(n_traits):
         for k, (column, title) in enumerate(columns.items()):
             panel = panels[t * 3 + k]
@@ -211,8 +212,9 @@ def draw_grid(panel: Axes, grid: Grid, around_zero: bool, most: float | None = N
     scale: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if around_zero else {"cmap": "viridis"}
     image = panel.imshow(grid.values, extent=extent, aspect="auto", interpolation="nearest", **scale)
     panel.set_facecolor(NOTHING)
-    panel.set_xlabel(plain(grid.names[1]), fontsize=9)
-    panel.set_ylabel(plain(grid.names[0]), fontsize=9)
+    down, across = shorten_names(grid.names).values()
+    panel.set_xlabel(across, fontsize=9)
+    panel.set_ylabel(down, fontsize=9)
     panel.tick_params(labelsize=8)
     _number_whole(panel)
     return image
@@ -267,7 +269,8 @@ def _draw_variograms(table: pd.DataFrame, axes: tuple[str, str], variances: Mapp
         for panel in (left, right):
             panel.tick_params(labelsize=8)
             panel.set_title(name, fontsize=10, loc="left")
-    entries = {plain(f"in the same {name}"): style(k) | {"linestyle": "-"} for k, name in enumerate((down, across))}
+    names = shorten_names(axes).values()
+    entries = {f"in the same {name.strip()}": style(k) | {"linestyle": "-"} for k, name in enumerate(names)}
     add_legend(figure, entries | {"variance": LEVEL | {"marker": ""}}, title)
     return figure
 
@@ -280,8 +283,9 @@ def _draw_surface(panel: Axes, table: pd.DataFrame, axes: tuple[str, str]) -> An
     grid[0, 0] = 0.0
     image = panel.imshow(grid, origin="lower", aspect="auto", interpolation="nearest", cmap="viridis", vmin=0.0)
     panel.set_facecolor(NOTHING)
-    panel.set_xlabel(plain(f"distance in {across}"), fontsize=9)
-    panel.set_ylabel(plain(f"distance in {down}"), fontsize=9)
+    named = shorten_names(axes)
+    panel.set_xlabel(f"distance in {named[across].strip()}", fontsize=9)
+    panel.set_ylabel(f"distance in {named[down].strip()}", fontsize=9)
     _number_whole(panel)
     return image
 

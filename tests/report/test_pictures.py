@@ -138,6 +138,9 @@ def test_notebooks_show_a_figure() -> None:
     assert plt.get_fignums() == []
 
 
+ACROSS = "place in the row, counted from the gate"
+
+
 @pytest.fixture(scope="module")
 def field() -> mixed.MixedFit:
     """Two sections with a long name, rows and columns."""
@@ -150,8 +153,9 @@ def field() -> mixed.MixedFit:
         for y in [rng.normal(10, 1) + np.sin(r)]
     ]
     plots = pd.DataFrame(rows, columns=["site", "row", "col", "gen", "yield"])
+    plots = plots.rename(columns={"col": ACROSS})
     plots.loc[5, "yield"] = np.nan
-    return mixed.Model("yield ~ site", random="gen", residual="col:ar1(row) | site").fit(plots)
+    return mixed.Model("yield ~ site", random="gen", residual=f"`{ACROSS}`:ar1(row) | site").fit(plots)
 
 
 def test_residuals(field: mixed.MixedFit, tmp_path: Path) -> None:
@@ -177,9 +181,9 @@ def test_residuals(field: mixed.MixedFit, tmp_path: Path) -> None:
         own = gamma[(gamma["section"] == "<b>S</b>") & (gamma["n"] >= 20)]
         across, down, level = figures["variogram"].axes[3].lines
         np.testing.assert_allclose(across.get_ydata(), own[own["row"] == 0]["gamma"])
-        np.testing.assert_allclose(down.get_ydata(), own[own["col"] == 0]["gamma"])
+        np.testing.assert_allclose(down.get_ydata(), own[own[ACROSS] == 0]["gamma"])
         assert level.get_ydata()[0] == pytest.approx(np.nanvar(images[1]))
-    with pytest.raises(bmtme.UsageError, match="has the positions 'col', 'row', not 'a', 'b'"):
+    with pytest.raises(bmtme.UsageError, match=f"has the positions '{ACROSS}', 'row', not 'a', 'b'"):
         read_back.plot_field(("a", "b"))  # type: ignore[union-attr]
 
 
