@@ -88,7 +88,8 @@ def split(cell: str) -> list[float]:
 # --- names --------------------------------------------------------------------------------------------------------
 
 
-def test_names_are_texts(page: Reader, text: str):
+def test_names_are_texts(text: str):
+    page = read_page(text)
     assert {tag for tag, _ in page.elements} <= ALLOWED | DRAWN
     assert [tag for tag, _ in page.elements].count("script") == 1
     handlers = [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
