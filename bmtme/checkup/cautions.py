@@ -21,7 +21,7 @@ from bmtme.checkup.replicates import find_replicate_differences
 from bmtme.checkup.spreads import KIND, find_unequal_spreads
 from bmtme.data.trial import Trial
 
-__all__ = ["find_cautions", "warn_of_values"]
+__all__ = ["find_cautions", "list_settled", "warn_of_values"]
 
 
 def find_cautions(trial: Trial) -> list[Finding]:
@@ -49,6 +49,11 @@ def find_cautions(trial: Trial) -> list[Finding]:
     ]
 
 
+def list_settled(by_env: bool, alone: bool, replicates: bool) -> list[str]:
+    """Kinds of findings that do not matter to models; see `warn_of_values`."""
+    return [KIND] * by_env + [ALIKE_KIND] * alone + [REP_KIND] * replicates
+
+
 def warn_of_values(trial: Trial, by_env: bool, alone: bool, replicates: bool, stacklevel: int) -> None:
     """Warn of what `find_cautions` finds worth a warning, each once.
 
@@ -57,7 +62,7 @@ def warn_of_values(trial: Trial, by_env: bool, alone: bool, replicates: bool, st
     replicates : whether every model has effects of all replicates, which may then differ
     stacklevel : as of `warnings.warn`, counted from the caller
     """
-    fine = [KIND] * by_env + [ALIKE_KIND] * alone + [REP_KIND] * replicates
+    fine = list_settled(by_env, alone, replicates)
     for finding in find_cautions(trial):
         if finding.severity == "warning" and finding.kind not in fine:
             warnings.warn(finding.summary, UserWarning, stacklevel=stacklevel + 1)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from bmtme import DataError, Relationship, UsageError
+from bmtme.decisions.correlations import measure_once
 from bmtme.model.contrasts import measure_contrasts
+from bmtme.results.summary import diagnose
 from tests.helpers.posteriors import condition, make_fit, make_setting, measure_contrast, measure_spread
 
 
@@ -277,3 +279,17 @@ def test_contrasts_by_hand(identity):
         other = Relationship(np.array(relationship.matrix)[np.ix_(order, order)], lines=[lines[n] for n in order])
         np.testing.assert_array_equal(measure_contrasts(other, known), found[order])
         np.testing.assert_allclose(measure_contrasts(Relationship(G + 3.0, lines=lines), known), found, rtol=1e-9)
+
+
+def test_diagnostics_are_computed_once():
+    """Of pairs with the same draws once, and of pairs that a summary knows not at all."""
+    rng = np.random.default_rng(1)
+    draws = rng.normal(size=(6, 2, 50)).cumsum(axis=2)  # chains that move slowly, each pair in its own way
+    draws[3] = draws[1] + 1e-12
+    draws[5] = draws[0]
+    wanted = [True, True, False, True, True, False]
+    measured, plain = measure_once(draws, wanted), diagnose(draws)
+    for found, own in zip(measured, plain, strict=True):
+        np.testing.assert_allclose(found[[0, 1, 3, 4]], own[[0, 1, 3, 4]], rtol=1e-6)
+        assert np.isnan(found[[2, 5]]).all()
+    assert len(np.unique(measured[2][[0, 1, 4]])) == 3

@@ -16,7 +16,7 @@ import bmtme
 from bmtme import mixed
 from bmtme.columns import fixed
 from bmtme.errors import UsageError
-from bmtme.report.html.audit import rebuild_trial
+from bmtme.report.html.audit import audit_records, rebuild_trial
 from bmtme.report.html.content import Notice
 from bmtme.report.html.fit import judge, write_methods
 from bmtme.report.html.page import render
@@ -88,7 +88,8 @@ def split(cell: str) -> list[float]:
 # --- names --------------------------------------------------------------------------------------------------------
 
 
-def test_names_are_texts(page: Reader, text: str):
+def test_names_are_texts(text: str):
+    page = read_page(text)
     assert {tag for tag, _ in page.elements} <= ALLOWED | DRAWN
     assert [tag for tag, _ in page.elements].count("script") == 1
     handlers = [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
@@ -235,6 +236,24 @@ def test_the_records_are_looked_over(fit: Fit, page: Reader):
     ]
     assert [int(row[2]) for row in rows] == own["lines"].tolist()
     assert [float(row[3]) for row in rows] == pytest.approx(own["mean"].tolist(), abs=0.01)
+
+
+def test_what_the_model_settles_is_no_finding():
+    """Spreads that differ between environments are told of a model with one residual variance alone."""
+    trial, relationship = make_trial([f"line{k}" for k in range(30)], ["E1", "E2"], ["y", "z"])
+    frame = pd.DataFrame(trial.values, columns=["y", "z"])
+    frame["line"], frame["env"] = [trial.lines[j] for j in trial.line_index], [trial.envs[i] for i in trial.env_index]
+    frame.loc[frame["env"] == "E2", ["y", "z"]] *= 5.0
+    uneven = bmtme.Trial.from_frame(frame, line="line", env="env", traits=["y", "z"])
+    told = {}
+    for residual in ("shared", "by_env"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = bmtme.BMTME(residual=residual)
+            own = bmtme.fit(uneven, relationship, model, draws=20, tune=20, chains=1, cores=1, progress=False)
+        found = [block.title for block in audit_records(own, rebuild_trial(own)) if isinstance(block, Notice)]
+        told[residual] = any("unequal spread" in title for title in found)
+    assert told == {"shared": True, "by_env": False}
 
 
 def test_a_folder_suffices(fit: Fit, text: str, tmp_path: Path):
@@ -429,9 +448,12 @@ def test_sources_are_named_in_the_package():
     files = [*root.glob("bmtme/**/*.py"), *root.glob("bmtme/**/*.md"), *root.glob("examples/*.md"), root / "README.md"]
     texts = " ".join(file.read_text(encoding="utf-8") for file in files if file.name != "references.py")
     for key, reference in REFERENCES.items():
-        pages = re.search(r"\d+:\d+|\d+\(\d+\)", reference.full)
-        assert pages, key
-        assert pages[0] in texts, (key, pages[0])
+        volume = re.search(r"(\d+:\d+)(-\d+)?|\d+\(\d+\)", reference.full)
+        assert volume, key
+        found = set(re.findall(re.escape(volume[1] or volume[0]) + r"(?:-\d+)?", texts))
+        assert found, (key, volume[0])
+        # Where the last page is named too, it is the same.
+        assert volume[0] in found or not any("-" in pages for pages in found), (key, volume[0])
         assert re.search(r"\(\d{4}\)", reference.full)[0].strip("()") in reference.short
 
 

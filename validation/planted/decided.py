@@ -165,4 +165,32 @@ DECIDED = (
         "1.0 / ((1.0 + a) * (1.0 + b))",
         (DRAWN + "test_glossary.py::test_interaction_by_an_example",),
     ),
+    Mutant(
+        "page: lowest lines counted among the highest",
+        "report/html/lines.py",
+        "tabulate_ranking(candidates, alone, top, LOW)",
+        "tabulate_ranking(candidates, alone, top, HIGH)",
+        (DRAWN + "test_html.py::test_ranking",),
+    ),
+    Mutant(
+        "page: response of one line more than was selected",
+        "report/html/lines.py",
+        'table["line"].head(top)]',
+        'table["line"].head(top + 1)]',
+        (DRAWN + "test_html.py::test_what_selection_brings",),
+    ),
+    Mutant(
+        "page: names are not escaped",
+        "report/html/page.py",
+        "autoescape=True",
+        "autoescape=False",
+        (DRAWN + "test_html.py::test_names_are_texts",),
+    ),
+    Mutant(
+        "correlations: the diagnostics of another pair",
+        "decisions/correlations.py",
+        "values[place] for values in found",
+        "values[::-1] for values in found",
+        ("decisions/test_covariances.py::test_diagnostics_are_computed_once",),
+    ),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bmtme.checkup.cautions import list_settled
 from bmtme.checkup.coverage import count_common_lines
 from bmtme.checkup.findings import Finding
 from bmtme.checkup.overview import look_over
@@ -17,6 +18,7 @@ from bmtme.report.html.content import Block, Column, Matrix, Notice, Shade, Tabl
 from bmtme.report.html.numbers import ABSENT, plain
 from bmtme.report.ranking import choose_decimals
 from bmtme.results.residuals import RECORD_PLOTS
+from bmtme.results.traits import BY_TRAIT
 from bmtme.results.unrecorded import RELATIONSHIP
 from bmtme.words import count_noun
 
@@ -55,8 +57,13 @@ def audit_records(fit: Fit, trial: Trial) -> list[Block]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what the fit has said
         checkup = look_over(trial, relationship)
+    model = fit.run["settings"]["model"]
+    by_env, alone = "env" in fit._groups["posterior"]["R_e"].dims, BY_TRAIT in fit.run["facts"]
+    settled = list_settled(by_env, alone, model.get("rep_effect") in ("fixed", "random"))
     blocks: list[Block] = []
     for finding in checkup.notes:
+        if finding.kind in settled:  # the model of the fit has what they ask for
+            continue
         title = f"{HEADINGS[finding.severity]}: {finding.kind}"
         blocks.append(Notice(TONES[finding.severity], title, [finding.summary]))
         if finding.kind in LISTED and finding.items:

@@ -116,9 +116,9 @@ def describe_model(model: Mapping[str, Any], envs: int, traits: int, cite: Citat
     cov = "variance" if alone or traits == 1 else "covariance"
     if genetic == "proportional":
         text = (
-            f"The Bayesian multi-trait multi-environment model of {cite('model')} was fitted"
+            f"The Bayesian multi-trait multi-environment model of {cite.name('model')} was fitted"
             if not alone
-            else f"The model of {cite('model')} was fitted to one trait at a time"
+            else f"The model of {cite.name('model')} was fitted to one trait at a time"
         )
         formula = "beta_il + b1_jl + b2_ijl + e_ijkl" if envs > 1 else "beta_il + b1_jl + e_ijkl"
         text += f": y_ijkl = {formula} for line j in environment i, trait l and plot k, with environment means beta"

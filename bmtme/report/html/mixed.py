@@ -277,10 +277,13 @@ def write_reml_methods(run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame
     ]
     wald = tables.get("wald")
     if wald is not None and "moments" in set(wald["method"]):
-        texts.append(f"Fixed terms were tested by F with denominator degrees of freedom after {cite('tests')}.")
+        texts.append(
+            "Fixed terms were tested by F with denominator degrees of freedom that match its moments "
+            f"({cite('tests')}, without their correction of the covariance)."
+        )
     found = tables.get("heritability")
     if found is not None and "cullis" in set(found["kind"]):
-        texts.append(f"Heritabilities by the precision of differences are those of {cite('cullis')}.")
+        texts.append(f"Heritabilities by the precision of differences are those of {cite.name('cullis')}.")
     texts.append(describe_software(run))
     return list_methods(texts, cite, bool(run["converged"]))
 

@@ -167,6 +167,11 @@ class Citations:
         self._keys |= dict.fromkeys(keys)
         return "; ".join(REFERENCES[key].short for key in keys)
 
+    def name(self, key: str) -> str:
+        """A publication as a part of a sentence, its year in brackets."""
+        names, _, year = self(key).rpartition(" ")
+        return f"{names} ({year})"
+
     def list_full(self) -> list[str]:
         """The list of what was cited, by authors."""
         return sorted((REFERENCES[key].full for key in self._keys), key=str.casefold)

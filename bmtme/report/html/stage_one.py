@@ -298,8 +298,8 @@ def write_methods(run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) ->
         texts.append(text + ".")
     texts += [
         f"Variances were estimated by average information REML ({cite('reml')}). The means and the full covariance of "
-        f"their errors are kept. Heritabilities are those of {cite('cullis')}, lines random. Outliers were looked for "
-        f"by standardised residuals ({cite('outliers')}) with p after {cite('holm')}; none was left out.",
+        f"their errors are kept. Heritabilities are those of {cite.name('cullis')}, lines random. Outliers were looked "
+        f"for by standardised residuals ({cite('outliers')}) with p after {cite.name('holm')}; none was left out.",
         describe_software(run),
     ]
     return list_methods(texts, cite, all(own["converged"] for own in run.get("models", {}).values()))
