@@ -403,7 +403,9 @@ class MixedPosterior(Reported):
         ------
         UsageError, MachineError
         """
-        self.write(folder, {}, safe_text, xlsx, {f"{MEANS}{term}": self.predict(term) for term in predict})
+        kept = self.run["predictions"].values()
+        more = {f"{MEANS}{term}": self.predict(term) for term in predict if term not in kept}
+        self.write(folder, {}, safe_text, xlsx, more)
 
     def write(
         self,
