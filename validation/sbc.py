@@ -62,7 +62,7 @@ PAIRS: dict[str, dict[str, Any]] = {
     "known errors": {"genetic": Proportional(), "residual": Tied(), "errors": True},
     "known covariances": {"genetic": Proportional(), "residual": Tied(), "joint": True, "design": SINGLE},
     "known covariances, by environment": {
-        "genetic": EnvironmentsByTrait(),
+        "genetic": Proportional(),
         "residual": ByEnv(),
         "joint": True,
         "design": SINGLE,

@@ -170,6 +170,7 @@ def make_pair_study(
     if line_effect:  # no line with a multiple of the plots
         design = tuple(row[:-1] for row in design)
     case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, even=line_effect, uncertain=errors, joint=joint)
+    genetic.check(case.recorded, [str(i) for i in range(len(case.recorded))], ["0", "1"])
     known = make_joint_errors(case)[1] if joint else make_errors(case)[2] if errors else None
     factors = (
         *(scatter_blocks(case, f) for f in range(blocks)),
