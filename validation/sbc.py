@@ -22,7 +22,7 @@ from bmtme.structures.scaled import Scaled
 from bmtme.structures.separable import Separable
 from bmtme.structures.tied import Tied
 from bmtme.testing.replication import run_study
-from bmtme.testing.sbc import MEANS, Study, collect_replicates, make_pair_study, make_study
+from bmtme.testing.sbc import MEANS, SINGLE, Study, collect_replicates, make_pair_study, make_study
 from bmtme.testing.uniformity import Calibration, combine_p
 from validation.registry import LEVEL, Options, Row, make_table, register, report_progress, write_tables
 
@@ -60,6 +60,13 @@ PAIRS: dict[str, dict[str, Any]] = {
     "means of plots": {"genetic": Proportional(), "residual": Shared(), "design": MEANS},
     "means of plots, by environment": {"genetic": Proportional(), "residual": ByEnv(), "design": MEANS},
     "known errors": {"genetic": Proportional(), "residual": Tied(), "errors": True},
+    "known covariances": {"genetic": Proportional(), "residual": Tied(), "joint": True, "design": SINGLE},
+    "known covariances, by environment": {
+        "genetic": Proportional(),
+        "residual": ByEnv(),
+        "joint": True,
+        "design": SINGLE,
+    },
     "blocks": {"genetic": Proportional(), "residual": Shared(), "blocks": 2},
     "blocks, covariate": {"genetic": Proportional(), "residual": ByEnv(), "blocks": 1, "covariates": 1},
 }

@@ -38,7 +38,7 @@ from bmtme.results.quantities import PREDICTIONS
 from bmtme.structures.structure import Genetic, Residual
 from bmtme.testing.cases import Case, make_case
 from bmtme.testing.dense import DenseModel
-from bmtme.testing.pairs import make_errors
+from bmtme.testing.pairs import make_errors, make_joint_errors
 from bmtme.testing.ranked import Pair, Paper, Subject, choose_targets, fit_held
 from bmtme.testing.uniformity import Calibration, effective_draws
 
@@ -63,6 +63,13 @@ MEANS = (
     ("01 01", "01x3 1", "01x2", "-", "01x4", "01 0x2", "01 01", "01x2", "01", "01x5", "01 01", "01x4"),
     UNSEEN[2],
     ("0", "-", "0x2", "0", "0x4", "0", "0", "0x3", "0", "0", "0x2", "0x2"),
+)
+#: One record of each line in an environment, as adjusted means are.
+SINGLE = (
+    UNSEEN[0][:-1] + ("01",),
+    ("01", "01", "1", "-", "01", "0", "01", "01", "01", "01", "01", "01"),
+    UNSEEN[2],
+    UNSEEN[3][:-1] + ("0",),
 )
 #: For structures that need a record in every environment, and for those that need one in every column.
 ABSENT = (UNSEEN[0], UNSEEN[1], UNSEEN[3])
@@ -140,6 +147,7 @@ def make_pair_study(
     covariates: int = 0,
     design: tuple[tuple[str, ...], ...] | None = None,
     errors: bool = False,
+    joint: bool = False,
     tune: int = 500,
     ranked: int = 39,
     thin: int = 15,
@@ -155,13 +163,15 @@ def make_pair_study(
     covariates : with slopes of variance one
     design : default the one with most gaps that the genetic structure serves (`choose_design`)
     errors : whether records have errors of known covariance
+    joint : whether these correlate between the records of an environment
     """
     genetic = genetic.settle(residual)
     design = choose_design(genetic) if design is None else design
     if line_effect:  # no line with a multiple of the plots
         design = tuple(row[:-1] for row in design)
-    case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, even=line_effect, uncertain=errors)
-    known = make_errors(case)[2] if errors else None
+    case = make_case(design, mu_sd=1.0, nu=4.0, scale=1.0, even=line_effect, uncertain=errors, joint=joint)
+    genetic.check(case.recorded, [str(i) for i in range(len(case.recorded))], ["0", "1"])
+    known = make_joint_errors(case)[1] if joint else make_errors(case)[2] if errors else None
     factors = (
         *(scatter_blocks(case, f) for f in range(blocks)),
         *(draw_covariate(case, f) for f in range(covariates)),
