@@ -214,7 +214,7 @@ def run_calibration(options: Options, quick: bool) -> list[Row]:
 #: Trial, environment and traits.
 ANALYSES = {
     True: (("gryphon", None, ("BWT",)), ("maize309_mtme", "EBU", ("Yield",))),
-    False: (("maize309_mtme", "EBU", ("Yield", "ASI", "PH")),),
+    False: (("maize309_mtme", "EBU", ("Yield", "ASI")), ("maize309_mtme", "EBU", ("Yield", "ASI", "PH"))),
 }
 
 

@@ -87,7 +87,7 @@ def describe_summary(table: pd.DataFrame, width: int) -> str:
 def show_estimate(*numbers: float) -> list[str]:
     """Mean and ends of an interval, with three digits of its width."""
     decimals = choose_decimals(numbers[-1] - numbers[-2])
-    return [fixed(number, decimals) for number in numbers]
+    return [fixed(number, decimals) if np.isfinite(number) else "-" for number in numbers]
 
 
 def show_number(value: float, form: str) -> str:

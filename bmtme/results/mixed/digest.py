@@ -101,7 +101,7 @@ def summarise(
         notes = []
         if tail_power <= 4:
             gone = "standard deviation" if tail_power > 2 else "mean"
-            notes.append(f"so few levels that the posterior has no {gone}: median {np.median(flat):.4g}")
+            notes.append(f"median {np.median(flat):.4g}: too few levels for a {gone}")
         notes += note_width(_RANGES.get(each.kind), interval[1] - interval[0])
         notes += note_diagnostics(draws[k].shape, constant, bulk[k], tail[k], r_hat[k])
         digests.append(
