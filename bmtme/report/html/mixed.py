@@ -10,7 +10,7 @@ import pandas as pd
 
 from bmtme.report.html.content import Block, Column, Fold, Notice, Page, Prose, Section, Table, split_paragraphs
 from bmtme.report.html.estimates import tabulate_summary
-from bmtme.report.html.figures import Pictures
+from bmtme.report.html.figures import CHAINS, Pictures
 from bmtme.report.html.methods import describe_software, list_methods
 from bmtme.report.html.numbers import LABELS, plain, tabulate, write_cell
 from bmtme.report.html.references import Citations
@@ -40,10 +40,6 @@ ABOUT = {
     "den_df": "denominator degrees of freedom",
     "f_conditional": "after all other terms but those that contain it",
 }
-CHAINS = (
-    "Draws of the parameters with the fewest effective draws. Left: chains that agree cover one band. Right: ranks of "
-    "the draws of each chain among all, flat where chains agree."
-)
 EFFECTS, FIXED = "effects-", "fixed_effects"
 
 
