@@ -11,6 +11,7 @@ import pytest
 
 import bmtme
 from bmtme import mixed
+from bmtme.report.html.mixed import judge
 from bmtme.report.html.runs import make_page, report_run
 from bmtme.results.mixed.storage import MixedTables
 from tests.helpers.comparisons import make_result
@@ -80,6 +81,16 @@ def test_a_search_that_did_not_converge(plots: pd.DataFrame):
     made = make_page(MixedTables(own.tables(), run), "run")
     assert [notice.tone for notice in made.verdict] == ["bad", "caution"]
     assert made.verdict[0].texts == ["The search stopped: start elsewhere."]
+
+
+@pytest.mark.parametrize(("large", "told"), [(3, False), (9, True)])
+def test_large_residuals_are_told(large: int, told: bool):
+    """Of 224 normal residuals 0.6 lie beyond three standard deviations; nine say that these are not normal."""
+    table = pd.DataFrame({"standardised": [3.5] * large + [0.5] * (224 - large)})
+    run = {"converged": True, "message": "converged", "notes": []}
+    first, *others = judge(run, table)
+    assert (first.tone, len(others)) == (("caution", 1) if told else ("good", 0))
+    assert not told or others[0].texts[0].startswith("9 of 224 values lie more than 3 standard deviations")
 
 
 def test_posterior_of_a_mixed_model(plots: pd.DataFrame, tmp_path: Path):
