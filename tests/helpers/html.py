@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -78,6 +79,11 @@ def read_page(text: str) -> Reader:
     reader.close()
     assert reader.open == []
     return reader
+
+
+def split(cell: str) -> list[float]:
+    """Numbers of a cell."""
+    return [float(number) for number in re.findall(r"(?<![\w.])-?\d+\.?\d*", cell.replace("*", ""))]
 
 
 def browse(script: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str] | None:

@@ -16,9 +16,14 @@ from bmtme.words import show_signs
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-__all__ = ["Pictures"]
+__all__ = ["CHAINS", "Pictures"]
 
 SVG, LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+#: What a picture of chains shows.
+CHAINS = (
+    "Draws of the parameters with the fewest effective draws. Left: chains that agree cover one band. Right: ranks of "
+    "the draws of each chain among all, flat where chains agree."
+)
 #: Pixels to an inch of pictures that are made of them.
 DPI = 110
 #: Drawings keep their texts, which can be searched and copied, and the names of their parts from run to run.

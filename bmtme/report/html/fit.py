@@ -18,7 +18,7 @@ from bmtme.report.html.estimates import (
     show_interaction,
     show_means,
 )
-from bmtme.report.html.figures import Pictures
+from bmtme.report.html.figures import CHAINS, Pictures
 from bmtme.report.html.lines import (
     STABLE,
     VALUES,
@@ -48,10 +48,6 @@ RANKED = "values of the highest lines with 90% intervals, and of all lines by ra
 NORMS = (
     "values of all lines from environment to environment, and below their deviations from the mean; the best lines in "
     "colour."
-)
-CHAINS = (
-    "Draws of the parameters with the fewest effective draws. Left: chains that agree cover one band. Right: ranks of "
-    "the draws of each chain among all, flat where chains agree."
 )
 CALIBRATION = (
     "Every record against what all others predict for it. The slope should be near 1, and the shares within the 50% "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from bmtme.report.html.content import Block, Column, Fold, Notice, Page, Prose, Section, Table, split_paragraphs
 from bmtme.report.html.estimates import tabulate_summary
-from bmtme.report.html.figures import Pictures
+from bmtme.report.html.figures import CHAINS, Pictures
 from bmtme.report.html.methods import describe_software, list_methods
 from bmtme.report.html.numbers import LABELS, plain, tabulate, write_cell
 from bmtme.report.html.references import Citations
@@ -29,7 +30,7 @@ __all__ = ["make_posterior_page", "make_reml_page"]
 #: Rows of the effects of a term, and residuals that are listed, at most.
 MOST_EFFECTS, MOST_RESIDUALS = 2500, 15
 #: Standardised residuals from which on they are listed: of a thousand normal ones some three lie beyond.
-LARGE = 3.0
+LARGE, BEYOND = 3.0, 0.0027
 ABOUT = {
     "blup": "predicted effect",
     "pev": "prediction error variance",
@@ -40,10 +41,6 @@ ABOUT = {
     "den_df": "denominator degrees of freedom",
     "f_conditional": "after all other terms but those that contain it",
 }
-CHAINS = (
-    "Draws of the parameters with the fewest effective draws. Left: chains that agree cover one band. Right: ranks of "
-    "the draws of each chain among all, flat where chains agree."
-)
 EFFECTS, FIXED = "effects-", "fixed_effects"
 
 
@@ -75,7 +72,8 @@ def make_reml_page(
         Section("methods", "Methods, to be pasted", write_reml_methods(run, tables)),
     ]
     lead = f"{describe_formula(run['model'])} {count_noun(run['records'], 'value')}. By REML."
-    return Page("Report of a mixed model", name, lead, judge(run), sections, run["versions"].get("bmtme", ""))
+    verdict = judge(run, tables.get("residuals"))
+    return Page("Report of a mixed model", name, lead, verdict, sections, run["versions"].get("bmtme", ""))
 
 
 def describe_formula(model: Mapping[str, str]) -> str:
@@ -83,19 +81,32 @@ def describe_formula(model: Mapping[str, str]) -> str:
     return f"Fixed: {model['fixed']}; random: {model['random'] or 'none'}; residual: {model['residual']}."
 
 
-def judge(run: Mapping[str, Any]) -> list[Notice]:
+def judge(run: Mapping[str, Any], residuals: pd.DataFrame | None) -> list[Notice]:
     """Whether the search ended well, and what is to be known of the estimates."""
     message = run["message"].rstrip(".") + "."
+    notes = [*run["notes"], *count_residuals(residuals)]
     if not run["converged"]:
         return [
             Notice("bad", "Do not lean on these numbers: the search has not converged.", [f"The search {message}"]),
-            *list_notes(run["notes"]),
+            *list_notes(notes),
         ]
-    tone = "caution" if run["notes"] else "good"
-    title = (
-        "The likelihood is at its maximum; mind the notes below." if run["notes"] else "The numbers can be leaned on."
-    )
-    return [Notice(tone, title, [f"The search {message}"]), *list_notes(run["notes"])]  # type: ignore[arg-type]
+    tone = "caution" if notes else "good"
+    title = "The likelihood is at its maximum; mind the notes below." if notes else "The numbers can be leaned on."
+    return [Notice(tone, title, [f"The search {message}"]), *list_notes(notes)]  # type: ignore[arg-type]
+
+
+def count_residuals(table: pd.DataFrame | None) -> list[str]:
+    """A word on more large residuals than chance makes of normal ones: by three standard deviations and two."""
+    if table is None or "standardised" not in table:
+        return []
+    size = table["standardised"].abs().dropna()
+    large, expected = int((size > LARGE).sum()), BEYOND * len(size)
+    if large <= expected + 3.0 * math.sqrt(expected) + 2.0:
+        return []
+    return [
+        f"{large:,} of {len(size):,} values lie more than {LARGE:g} standard deviations from what is fitted, where "
+        f"some {expected:.0f} would by chance: look at the residuals, as standard errors and tests take them as normal"
+    ]
 
 
 def list_notes(notes: Sequence[str]) -> list[Notice]:
@@ -223,7 +234,7 @@ def show_residuals(table: pd.DataFrame | None) -> list[Block]:
         return [Prose(["They are not in the folder."])]
     size = table["standardised"].abs()
     large = table[size > LARGE]
-    expected = 0.0027 * int(size.notna().sum())
+    expected = BEYOND * int(size.notna().sum())
     text = (
         f"{count_noun(len(large), 'value')} of {int(size.notna().sum()):,} {'lies' if len(large) == 1 else 'lie'} more "
         f"than {LARGE:g} standard deviations from what is fitted; of normal residuals some {expected:.0f} would."
