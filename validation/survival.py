@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,14 @@ class Job:
 def run_bmtme(words: Sequence[str], folder: Path) -> subprocess.Popen[str]:
     """Start a command in a folder."""
     command = [sys.executable, "-m", "bmtme", *words]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
+    )
+
+
+def hear_interrupts() -> None:
+    """A study in the background ignores Ctrl-C, and its children would."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def finish(words: Sequence[str], folder: Path) -> None:
@@ -221,44 +229,60 @@ def fill_disk(job: Job, folder: Path, expected: dict[str, bytes], size: int) -> 
         subprocess.run(["umount", disk], check=True)
 
 
-def check(options: Options, times: int, interrupts: int, disks: bool) -> tuple[list[Row], list[list[str]]]:
-    """Rows, and a table of the moments."""
+def check(name: str, options: Options, times: int, interrupts: int, disks: bool) -> tuple[list[Row], list[list[str]]]:
+    """Rows of a command, and a table of the moments."""
     rng = np.random.default_rng(options.seed)
     rows, table = [], []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for job in list_jobs(folder):
-            expected = make_expected(job, folder)
-            for number, count, what in (
-                (signal.SIGKILL, times, "SIGKILL"), (signal.SIGINT, interrupts, "Ctrl-C"),
-            ):  # fmt: skip
-                moments, took, same = stop_again_and_again(job, folder, expected, count, number, rng)
-                prompt = number == signal.SIGKILL or max(took) < PROMPT
-                figure = "the same, byte for byte" if same else "DIFFERENT"
-                figure += "" if number == signal.SIGKILL else f", ended within {max(took):.1f} s"
-                print(f"{job.name}, {what}: {dict(moments)}, {figure}", file=sys.stderr, flush=True)
-                rows.append(Row(f"{job.name}, {what}", f"{count} times", "results", figure, same and prompt))
-                told = ", ".join(f"{moment} {n}" for moment, n in sorted(moments.items()))
-                table.append([job.name, what, told, f"{max(took):.2f}"])
-            if disks:
-                ok, told = fill_disk(job, folder, expected, 60_000_000)
-                print(f"{job.name}, full disk: {told}", file=sys.stderr, flush=True)
-                rows.append(Row(f"{job.name}, full disk", "once", "results", told, ok))
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        job = next(job for job in list_jobs(folder) if job.name == name)
+        expected = make_expected(job, folder)
+        for number, count, what in ((signal.SIGKILL, times, "SIGKILL"), (signal.SIGINT, interrupts, "Ctrl-C")):
+            moments, took, same = stop_again_and_again(job, folder, expected, count, number, rng)
+            prompt = number == signal.SIGKILL or max(took) < PROMPT
+            figure = "the same, byte for byte" if same else "DIFFERENT"
+            figure += "" if number == signal.SIGKILL else f", ended within {max(took):.1f} s"
+            rows.append(Row(f"{name}, {what}", f"{count} times", "results", figure, same and prompt))
+            told = ", ".join(f"{moment} {n}" for moment, n in sorted(moments.items()))
+            table.append([name, what, told, f"{max(took):.2f}"])
+            print(*table[-1], figure, sep="; ", file=sys.stderr, flush=True)
+        if disks:
+            ok, told = fill_disk(job, folder, expected, 60_000_000)
+            print(f"{name}, full disk: {ok}, {told}", file=sys.stderr, flush=True)
+            rows.append(Row(f"{name}, full disk", "once", "results", told, ok))
     return rows, table
 
 
-def check_quickly(options: Options) -> list[Row]:
+def check_quickly(name: str, options: Options) -> list[Row]:
     """A few of each."""
-    return check(options, 3, 1, False)[0]
+    return check(name, options, 3, 1, False)[0]
 
 
-def check_fully(options: Options) -> list[Row]:
-    """Twenty of each, and full disks."""
+def check_fully(name: str, options: Options) -> list[Row]:
+    """Twenty of each, and a full disk."""
     began = time.monotonic()
-    rows, table = check(options, 20, 6, True)
+    rows, table = check(name, options, 20, 5, True)
     moments = make_table(["run", "stopped by", "moments", "longest end, s"], table)
-    write_tables(options, "survival", rows, {"When they were stopped": moments}, time.monotonic() - began)
+    tables = {"When they were stopped": moments}
+    write_tables(options, f"survival-{name}", rows, tables, time.monotonic() - began)
     return rows
 
 
-register("survival", check_quickly, check_fully)
+def quick_fit(options: Options) -> list[Row]:
+    """A few of each, of a fit."""
+    return check_quickly("fit", options)
+
+
+def quick_extend(options: Options) -> list[Row]:
+    """A few of each, of an extension."""
+    return check_quickly("extend", options)
+
+
+def quick_cv(options: Options) -> list[Row]:
+    """A few of each, of a cross-validation."""
+    return check_quickly("cv", options)
+
+
+register("survival-fit", quick_fit, partial(check_fully, "fit"))
+register("survival-extend", quick_extend, partial(check_fully, "extend"))
+register("survival-cv", quick_cv, partial(check_fully, "cv"))

@@ -120,7 +120,7 @@ FROM_CHAINS = (
     Mutant(
         "predictions: standard deviation and interval of the first draws",
         "results/predictions.py",
-        "sweeps[spread_evenly(len(sweeps), max(1, KEPT // len(chains)))]",
+        "sweeps[take_every(len(sweeps), max(1, KEPT // len(chains)))]",
         "sweeps[: max(1, KEPT // len(chains))]",
         (PREDICTIONS,),
     ),

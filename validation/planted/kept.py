@@ -1,0 +1,61 @@
+"""Errors in what is kept of a chain that is stopped, and in which draws a longer run keeps."""
+
+from __future__ import annotations
+
+from validation.planted.mutant import Mutant
+
+SNAPSHOTS = "engines/rotated/test_snapshots.py::"
+ON = SNAPSHOTS + "test_goes_on_bit_for_bit[collapsed-paper]"
+LONGER = SNAPSHOTS + "test_more_draws_are_those_of_a_longer_run[thin]"
+
+GOING_ON = (
+    Mutant(
+        "snapshot: the random numbers begin anew",
+        "engines/rotated/chains.py",
+        '        self.rng.bit_generator.state = snapshot.values["generator"]\n',
+        "",
+        (ON,),
+    ),
+    Mutant(
+        "snapshot: without the adaptation",
+        "engines/rotated/chains.py",
+        'found = list_state(problem, state) | dict(list_arrays("walk", walk))',
+        'found = list_state(problem, state) | {"walk.theta": walk.theta}',
+        (ON,),
+    ),
+    Mutant(
+        "snapshot: without the sums over the draws",
+        "engines/rotated/chains.py",
+        "return found | ({name: getattr(self.draws, name) for name in SUMS} if self._keeping else {})",
+        "return found",
+        (ON,),
+    ),
+    Mutant(
+        "snapshot: without the trail of a stage of the warm-up",
+        "engines/rotated/chains.py",
+        '            found["trail"] = self.trail[:done]\n',
+        '            found["trail"] = self.trail[:0]\n',
+        (ON,),
+    ),
+    Mutant(
+        "thinned effects: evenly spread over each length",
+        "results/predictions.py",
+        "    return np.arange(0, count, stride)\n",
+        "    return spread_evenly(count, most)\n",
+        (SNAPSHOTS + "test_kept_draws_of_a_longer_run_are_among_those_of_a_shorter",),
+    ),
+    Mutant(
+        "longer run: sums over the draws begin anew",
+        "engines/rotated/snapshots.py",
+        "        getattr(longer, name)[:] = getattr(draws, name)\n    return longer",
+        "        pass\n    return longer",
+        (LONGER,),
+    ),
+    Mutant(
+        "resumed run: a block beyond the last draw is not noticed",
+        "engines/rotated/snapshots.py",
+        "    if last > len(draws.slot):",
+        "    if False:",
+        (SNAPSHOTS + "test_snapshot_of_another_chain_is_refused",),
+    ),
+)
