@@ -37,7 +37,7 @@ from validation.trees import MODELS, MOTHERS, TREES, make_problem, simulate
 from validation.trials import find_trial, skip
 
 RANKED, THIN, PILOT = 99, 5, 300
-REPLICATES = {True: 60, False: 200}
+REPLICATES = {True: 60, False: 300}
 #: The scales of half-t priors are those of the data's by a share, as by default.
 SCALE = 5.0
 
