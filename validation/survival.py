@@ -9,6 +9,7 @@ alone, byte for byte.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -212,21 +213,22 @@ def fill_disk(job: Job, folder: Path, expected: dict[str, bytes], size: int) -> 
         while True:
             process = run_bmtme(words, folder)
             if full < 3:  # something else fills the disk while it runs, but for a little
-                wait_for_work(process, run, False, 0.3 + full)
+                wait_for_work(process, run, False, 0.1 * full)
                 left = shutil.disk_usage(disk).free
-                ballast.write_bytes(bytes(max(left - 150_000, 0)))
+                with contextlib.suppress(OSError):  # the run takes some meanwhile
+                    ballast.write_bytes(bytes(max(left - 150_000, 0)))
             _, said = process.communicate(timeout=LONGEST)
             if process.returncode == 0:
                 break
             if process.returncode != 1 or "No space left" not in said or said.count("error:") != 1:
-                return False, f"status {process.returncode}: {said[-200:]}"
+                return False, f"status {process.returncode}: {' '.join(said[-200:].split())}"
             full += 1
             ballast.unlink(missing_ok=True)
             begun = run.exists() and (job.name != "extend" or (run / "checkpoint" / "goal").exists())
             words = ["resume", "disk/run"] if begun else words
         return take_result(run) == expected and full > 0, f"full {full} times"
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def check(name: str, options: Options, times: int, interrupts: int, disks: bool) -> tuple[list[Row], list[list[str]]]:
