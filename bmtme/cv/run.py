@@ -236,10 +236,11 @@ def _compare_models(
         described = describe_scheme(scheme)
         trained = train(named, trial, relationship, partitions, decompose)
         twins = find_twins(named, trial)
-        jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)
         estimate = foresee(named, twins, trained, trial.traits, sampling, workers, executor is None)
-        what = f"{count_noun(len(jobs), 'fit')} with draws={sampling.draws}, chains={sampling.chains}"
+        fits = sum(twins[name] == name for name in name_fitted(named)) * len(partitions)
+        what = f"{count_noun(fits, 'fit')} with draws={sampling.draws}, chains={sampling.chains}"
         check_estimate(estimate, what, progress, "cross-validation")
+        jobs = plan_jobs(named, twins, trial.traits, partitions, trained, sampling)
         heritability = measure_heritability(trial, relationship)
         if list_fitted(named):
             sampling.warn_short(stacklevel=4)

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bmtme.data.adjusted import COVARIANCES, TABLE
 from bmtme.errors import DataError
 
 
 def describe_file(path: str) -> dict[str, Any]:
     """Path and SHA-256 of a file; no hash of a pipe, which can be read only once. Of a folder, those of its files."""
     if os.path.isdir(path):
+        from bmtme.data.adjusted import COVARIANCES, TABLE
+
         # What numbers are made of: the record beside it has times of its own.
         names = [name for name in (f"{TABLE}.csv", COVARIANCES) if os.path.isfile(os.path.join(path, name))]
         return {"path": path, "sha256": {name: describe_file(os.path.join(path, name))["sha256"] for name in names}}

@@ -2,7 +2,7 @@
 
 import pytest
 
-import bmtme.pipeline
+import bmtme.running
 
 
 @pytest.fixture
@@ -15,5 +15,5 @@ def no_sampling(monkeypatch):
     def stop(*_: object) -> None:
         raise Sampled
 
-    monkeypatch.setattr(bmtme.pipeline, "rehearse", stop)
+    monkeypatch.setattr(bmtme.running, "rehearse", stop)
     return Sampled

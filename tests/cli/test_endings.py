@@ -178,7 +178,7 @@ def test_a_reader_that_went_away(tmp_path: Path) -> None:
 def test_sigterm_ends_a_process_that_samples(fit_words: list[str], tmp_path: Path, run: Run) -> None:
     # A thread that compiles cannot be interrupted: leave the process nothing to compile.
     assert run(*fit_words, *SMALL, "--keep-effects", "thin", "--out", tmp_path / "first" / "run")[0] == 0
-    command = [sys.executable, "-m", "bmtme", *fit_words, "--draws", "5000000", "--keep-effects", "thin"]
+    command = [sys.executable, "-m", "bmtme", *fit_words, "--draws", "1000000", "--keep-effects", "thin"]
     with subprocess.Popen(
         [*command, "--out", str(tmp_path / "run")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

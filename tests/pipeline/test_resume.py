@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 import bmtme
-from bmtme import DataError, MachineError, NumericalError, UsageError
+from bmtme import DataError, MachineError, NumericalError, UsageError, machine
 from bmtme.cli.main import main
 from bmtme.engines.rotated import chains as chains_module
 from bmtme.results.checkpoint import Checkpoint
@@ -45,7 +45,7 @@ def every_sweep(monkeypatch):
     )
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """As by a power cut."""
 
 
@@ -278,10 +278,8 @@ def fitted_folder(data, tmp_path):
 
 
 def test_other_versions_are_told(stopped, monkeypatch):
-    from bmtme import collection
-
-    versions = collection.find_versions() | {"numba": "0.1"}
-    monkeypatch.setattr(collection, "find_versions", lambda: versions)
+    versions = machine.find_versions() | {"numba": "0.1"}
+    monkeypatch.setattr(machine, "find_versions", lambda: versions)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserWarning, match=r"was begun with numba [\d.]+, and other versions go on"):
@@ -329,7 +327,7 @@ def words(tmp_path):
 def test_shell(words, tmp_path, every_sweep, capsys):
     """A run of the shell has its command and inputs; input files that have changed are refused."""
     out = tmp_path / "run"
-    with stop_after(300):
+    with stop_after(300, MachineError):
         assert main([*words, "--out", str(out)]) == 1
     assert f"'bmtme resume {out}' goes on" in capsys.readouterr().err
     assert main([*words, "--out", str(out)]) == 2

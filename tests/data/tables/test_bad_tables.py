@@ -131,7 +131,7 @@ def test_bad_file(tmp_path, content, words):
 def test_file_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match=r"none.csv cannot be read: No such file"):
         read_trial(tmp_path / "none.csv", line="line", env="env")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder: expected a file"):
         read_trial(tmp_path, line="line", env="env")
 
 

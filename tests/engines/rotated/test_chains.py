@@ -16,6 +16,7 @@ from bmtme.choices import SAMPLERS
 from bmtme.engines.rotated import chains as chains_module
 from bmtme.engines.rotated import rehearsal
 from bmtme.engines.rotated.chains import Chain, run_chains
+from bmtme.engines.rotated.failures import FAILURES
 from bmtme.preparation import build, prepare
 from bmtme.progress import Progress
 from bmtme.sampling import plan_slots, spawn_seeds
@@ -184,7 +185,7 @@ def test_failure_of_the_collapsed_sampler(problem):
         run(problem, "collapsed", tune=0)
 
 
-@pytest.mark.parametrize("code, matrix", list(chains_module.FAILURES.items()))
+@pytest.mark.parametrize("code, matrix", list(FAILURES.items()))
 def test_sweeps_are_counted_from_the_start_of_the_warm_up(problem, monkeypatch, code, matrix):
     """A failure in the eighth sweep kept after 20 of warm-up is that of sweep 28."""
 
