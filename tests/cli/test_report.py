@@ -13,7 +13,7 @@ import pytest
 import bmtme
 from bmtme.cli.main import main
 from bmtme.results.record import write_record
-from tests.helpers.html import read_page
+from tests.helpers.browsing import read_page
 from tests.helpers.shell import COLUMNS, SMALL, Run
 
 

@@ -23,7 +23,7 @@ from bmtme.report.html.references import REFERENCES
 from bmtme.report.html.runs import make_page, report_run
 from bmtme.results.fit import Fit
 from bmtme.words import show_signs
-from tests.helpers.html import Reader, browse, read_page, split
+from tests.helpers.browsing import Reader, browse, read_page, split
 
 LINES = ['<b>&"x"</b>', "../../etc", "</script><script>alert(1)</script>", "esc\x1b[31m", "L" * 200, "{{ 7 * 7 }}"]
 ENVS = ["../../etc", "E\x07\u202e", "<img src=x onerror=alert(1)>"]

@@ -14,8 +14,8 @@ from bmtme import mixed
 from bmtme.report.html.mixed import judge
 from bmtme.report.html.runs import make_page, report_run
 from bmtme.results.mixed.storage import MixedTables
+from tests.helpers.browsing import read_page, split
 from tests.helpers.comparisons import make_result
-from tests.helpers.html import read_page, split
 from tests.results.stage_one.conftest import COLUMNS, make_plots
 
 
