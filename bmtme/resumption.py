@@ -97,7 +97,7 @@ def open_longer(path: Path, more: int) -> Checkpoint:
                 f"the fit in {path} is on the way to {checkpoint.goal} draws of each chain: 'bmtme resume {path}' goes "
                 "on, and it can be extended further then."
             )
-        checkpoint.set_goal(wanted, extended=True)
+        checkpoint.goal, checkpoint.extended = wanted, True
     except BaseException:
         checkpoint.close()
         raise
@@ -107,14 +107,20 @@ def open_longer(path: Path, more: int) -> Checkpoint:
 def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> Fit | CrossValidation:
     """What a checkpoint was begun for."""
     request = checkpoint.request
+
+    def begin(record: object) -> Checkpoint:
+        if checkpoint.goal is not None:  # written once all is checked: what is refused changes nothing
+            checkpoint.set_goal(checkpoint.goal, checkpoint.extended)
+        return checkpoint
+
     try:
         if isinstance(request, Request):
-            return compute(request.take_up(checkpoint), cores, progress, lambda record: checkpoint)
+            return compute(request.take_up(checkpoint), cores, progress, begin)
         from bmtme.cv.request import CVRequest
         from bmtme.cv.run import compare_models
 
         if isinstance(request, CVRequest):
-            return compare_models(request, cores, progress, lambda record: checkpoint)
+            return compare_models(request, cores, progress, begin)
     finally:
         checkpoint.close()
     raise DataError(f"{checkpoint.folder} was begun for a {type(request).__name__}, which is nothing to go on with.")

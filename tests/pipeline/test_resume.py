@@ -231,6 +231,14 @@ def test_unfinished_is_neither_loaded_nor_overwritten(data, stopped, capsys):
     assert record["settings"]["draws"] == 30
 
 
+def test_a_refused_extension_changes_nothing(data, tmp_path):
+    out = tmp_path / "run"
+    bmtme.fit(*data, checkpoint=out, **SHORT)
+    with pytest.raises(UsageError, match="memory"):
+        bmtme.extend(out, more=10**11)
+    assert_same(bmtme.extend(out, more=5), bmtme.fit(*data, **SHORT | {"draws": 35}))
+
+
 def test_two_processes_do_not_go_on_with_one_run(stopped):
     held = Checkpoint.open(stopped)
     with pytest.raises(UsageError, match="another process is at work"):
