@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 #: Structures of `BMTME`, priors of its means, and units of the variances of "standard".
 STRUCTURES = ("unstructured", "diagonal", "standard")
 MEANS = ("exchangeable", "flat", "paper")
@@ -24,9 +26,9 @@ REP_EFFECTS = ("auto", "none", "fixed", "random")
 FACTORED = "factor_analytic"
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
-#: What is kept of the draws of the effects.
 #: In place of a number of draws: as many as suffice.
 AUTO = "auto"
+#: What is kept of the draws of the effects.
 KEEP = ("auto", "all", "thin", "none")
 #: What a prediction is of: the genetic value; a record, by what its other traits tell of its residual. The first is the
 #: default.
@@ -35,5 +37,11 @@ GENETIC, RECORD = PREDICTED = ("genetic", "record")
 RELATIONSHIPS = ("compound", "blocks", "markers")
 #: What stage one makes of the field, the simplest first; the first word chooses.
 SPATIAL = ("auto", "none", "linear", "rows_cols", "ar1", "ar1_nugget", "psplines")
+#: What a heritability is of, or by whose definition; ratios are functions of the parameters.
+OF_RECORD: Literal["record"] = "record"
+OF_MEAN: Literal["mean"] = "mean"
+CULLIS: Literal["cullis"] = "cullis"
+HERITABILITY_RATIOS = (OF_RECORD, OF_MEAN)
+HERITABILITY_KINDS = (*HERITABILITY_RATIOS, CULLIS)
 #: What folders say that they hold: a mixed model's fit and its posterior, adjusted means.
 MIXED, POSTERIOR, ADJUSTMENT = "mixed", "mixed posterior", "adjustment"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from bmtme.choices import KEEP
+from bmtme.choices import HERITABILITY_KINDS, HERITABILITY_RATIOS, KEEP
 from bmtme.cli.arguments import (
     Parser,
     add_common_options,
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from bmtme.results.mixed.fit import MixedFit
     from bmtme.results.mixed.posterior import MixedPosterior
 
-KINDS: tuple[Literal["record", "mean", "cullis"], ...] = ("record", "mean", "cullis")
-#: Those that a posterior has.
-RATIOS: tuple[Literal["record", "mean"], ...] = ("record", "mean")
 DERIVED = ["expression", "estimate", "se"]
 DRAWN = ["expression", "mean", "sd", "lower", "upper"]
 USAGE = """\
@@ -253,9 +251,7 @@ def describe_draws(posterior: MixedPosterior, args: argparse.Namespace) -> dict[
 
     found = {f"predict-{term}": posterior.predict(term) for term in args.predict or []}
     if args.heritability:
-        found["heritability"] = join_terms(
-            [posterior.heritability(term, kind).assign(term=term) for term in args.heritability for kind in RATIOS]
-        )
+        found["heritability"] = tabulate_heritabilities(posterior, args.heritability, HERITABILITY_RATIOS)
     if args.derive:
         derived = [posterior.derive(expression) for expression in args.derive]
         found["derived"] = pd.DataFrame([[getattr(each, name) for name in DRAWN] for each in derived], columns=DRAWN)
@@ -314,20 +310,22 @@ def make_tables(fit: MixedFit, args: argparse.Namespace) -> dict[str, pd.DataFra
 
     found = {f"predict-{term}": fit.predict(term) for term in args.predict or []}
     if args.heritability:
-        found["heritability"] = join_terms(
-            [fit.heritability(term, kind).assign(term=term) for term in args.heritability for kind in KINDS]
-        )
+        found["heritability"] = tabulate_heritabilities(fit, args.heritability, HERITABILITY_KINDS)
     if args.derive:
         derived = [fit.derive(expression) for expression in args.derive]
         found["derived"] = pd.DataFrame([(d.expression, d.estimate, d.se) for d in derived], columns=DERIVED)
     return found
 
 
-def join_terms(tables: list[pd.DataFrame]) -> pd.DataFrame:
+def tabulate_heritabilities(
+    result: MixedFit | MixedPosterior, terms: Sequence[str], kinds: Sequence[Any]
+) -> pd.DataFrame:
     """Heritabilities of several terms, the term first."""
     import pandas as pd
 
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.concat(
+        [result.heritability(term, kind).assign(term=term) for term in terms for kind in kinds], ignore_index=True
+    )
     return table[["term", *table.columns.drop("term")]]
 
 

@@ -26,7 +26,7 @@ from bmtme.errors import DataError, UsageError
 from bmtme.machine import describe_machine, find_versions
 from bmtme.words import count_noun, first_repeat, list_names, suggest
 
-__all__ = ["KIND", "AdjustedMeans", "lay_means", "read_means", "write_means"]
+__all__ = ["KIND", "AdjustedMeans", "lay_means", "open_means", "read_means", "write_means"]
 
 #: What a folder of them says that it holds, and its files.
 KIND = ADJUSTMENT
@@ -242,10 +242,14 @@ def read_means(folder: str | os.PathLike[str]) -> AdjustedMeans:
     DataError
         If the folder holds none, or a file of it is missing, damaged or changed.
     """
+    return open_means(Path(file_path(folder, "folder")))[0]
+
+
+def open_means(path: Path) -> tuple[AdjustedMeans, dict[str, Any], dict[str, dict[str, str]]]:
+    """The means of a folder, its record, and the types of the columns of all its tables; raises as `read_means`."""
     from bmtme.results.record import read_record
     from bmtme.results.storage import read_table
 
-    path = Path(file_path(folder, "folder"))
     facts, columns = read_record(path, KIND)
     try:
         table = read_table(path / f"{TABLE}.csv", columns[f"{TABLE}.csv"])
@@ -261,7 +265,7 @@ def read_means(folder: str | os.PathLike[str]) -> AdjustedMeans:
         own = table[(table["env"] == env) & table["estimable"]]
         index = pd.MultiIndex.from_frame(own[["line", "trait"]])
         covariances[env] = pd.DataFrame(V, index=index, columns=index)
-    return AdjustedMeans(table, covariances)
+    return AdjustedMeans(table, covariances), facts, columns
 
 
 def lay_means(means: AdjustedMeans) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import is_one_of, show
+from bmtme.choices import CULLIS, HERITABILITY_KINDS, OF_MEAN, OF_RECORD
 from bmtme.decisions.covariances import (
     average_errors,
     average_genetic,
@@ -33,7 +34,6 @@ from bmtme.words import list_names, some_names
 if TYPE_CHECKING:
     from bmtme.results.fit import Fit
 
-OF_RECORD, OF_MEAN, CULLIS = KINDS = ("record", "mean", "cullis")
 TRIAL, BASE = POPULATIONS = ("trial", "base")
 
 
@@ -82,8 +82,8 @@ def take_parts(fit: Fit, l: int, envs: np.ndarray, population: str) -> Parts:
 
 def tabulate_heritability(fit: Fit, kind: Any, population: Any, env: Any, draws: int = 1000) -> pd.DataFrame:
     """See `bmtme.results.fit.Fit.heritability`."""
-    if not is_one_of(kind, KINDS):
-        raise UsageError(f"kind must be one of {list_names(KINDS)}, got {show(kind)}.")
+    if not is_one_of(kind, HERITABILITY_KINDS):
+        raise UsageError(f"kind must be one of {list_names(HERITABILITY_KINDS)}, got {show(kind)}.")
     if not is_one_of(population, POPULATIONS):
         raise UsageError(f"population must be 'trial' or 'base', got {show(population)}.")
     if kind == CULLIS and population == BASE:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT
+from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT, stretch_draws
 from bmtme.results.traits import BY_TRAIT
 
 #: Shorter chains have not had the time to leave where they started.
@@ -114,7 +113,7 @@ def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool =
 def advise_length(worst: float, run: dict[str, Any]) -> str:
     """A longer run in numbers: draws that should give enough effective ones, at least twice as many, and their time."""
     settings = run["settings"]
-    factor = max(2, math.ceil(1.2 * GOOD_ESS / max(worst, 1.0)))
+    factor = stretch_draws(worst)
     if factor > LONGEST:
         return f"Even {LONGEST} times as many draws would not do: look for the reason in `bmtme check`."
     spent = run["seconds"]

@@ -80,7 +80,8 @@ def find_known_errors(prepared: Prepared, scaling: Scaling, trial: Trial, cells:
     known = KnownErrors(trial.mean_errors() / scaling.scale**2)
     if trial.error_covariances is None:
         return known
-    line_of = np.array([trial.lines.index(name) for name in prepared.lines])[prepared.layout.rec_line]
+    places = {name: j for j, name in enumerate(trial.lines)}
+    line_of = np.array([places[name] for name in prepared.lines])[prepared.layout.rec_line]
     related: dict[tuple[int, int], Related] = {}
     for i, l in np.argwhere(cells.any(axis=0)).tolist():
         own = np.flatnonzero((prepared.layout.rec_env == i) & prepared.observed[:, l])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,11 @@ HIGH_R_HAT, LOW_ESS = f"R-hat above {GOOD_R_HAT}", f"fewer than {GOOD_ESS} effec
 INTERVAL = (0.05, 0.95)
 #: A 90% interval over more than this part of what is possible says next to nothing (that of a uniform one: 0.9).
 ALMOST_ALL = 0.85
+
+
+def stretch_draws(worst: float) -> int:
+    """How many times as many draws should give `GOOD_ESS` where so many give `worst` effective ones; at least twice."""
+    return max(2, math.ceil(1.2 * GOOD_ESS / max(worst, 1.0)))
 
 
 @dataclass(frozen=True)

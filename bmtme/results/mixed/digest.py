@@ -11,7 +11,16 @@ import pandas as pd
 
 from bmtme.results import quantities
 from bmtme.results.entries import type_columns
-from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT, INTERVAL, Digest, diagnose, note_diagnostics, note_width
+from bmtme.results.summary import (
+    GOOD_ESS,
+    GOOD_R_HAT,
+    INTERVAL,
+    Digest,
+    diagnose,
+    note_diagnostics,
+    note_width,
+    stretch_draws,
+)
 
 if TYPE_CHECKING:
     from bmtme.engines.mixed.problem import Problem
@@ -124,10 +133,9 @@ def list_faults(
         return ["Too few draws to judge."]
     worst = int(np.nanargmin(ess))
     if np.nanmin(ess) < GOOD_ESS:
-        factor = max(2, int(np.ceil(1.2 * GOOD_ESS / max(ess[worst], 1.0))))
         faults.append(
             f"Few effective draws: {names[worst]} has {ess[worst]:.0f}. Ask for more: "
-            f"draws={factor * settings['draws']}."
+            f"draws={stretch_draws(ess[worst]) * settings['draws']}."
         )
     if np.isfinite(r_hat).any() and np.nanmax(r_hat) > GOOD_R_HAT:
         far = int(np.nanargmax(r_hat))

@@ -11,6 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from bmtme.arguments import is_one_of, show
+from bmtme.choices import CULLIS, HERITABILITY_KINDS, HERITABILITY_RATIOS
 from bmtme.engines.mixed.axes import Known
 from bmtme.errors import UsageError
 from bmtme.model.mixed.design import Design, Layout
@@ -21,11 +22,8 @@ from bmtme.results.mixed.effects import find_designs, find_prior_variances
 if TYPE_CHECKING:
     from bmtme.engines.mixed.result import REML
 
-__all__ = ["KINDS", "RATIOS", "list_ratios", "record_ratios", "tabulate_heritability"]
+__all__ = ["list_ratios", "record_ratios", "tabulate_heritability"]
 
-KINDS = ("record", "mean", "cullis")
-#: Those that are functions of the parameters.
-RATIOS = ("record", "mean")
 #: What the errors of differences are compared with.
 DIFFERENCE = "variance of a difference"
 
@@ -49,15 +47,15 @@ def tabulate_heritability(
     ------
     UsageError
     """
-    if not is_one_of(kind, KINDS):
-        raise UsageError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {show(kind)}.")
-    ratios = [] if kind == "cullis" else list_ratios(term, kind, random, layout, named)
+    if not is_one_of(kind, HERITABILITY_KINDS):
+        raise UsageError(f"kind must be one of {', '.join(map(repr, HERITABILITY_KINDS))}, got {show(kind)}.")
+    ratios = [] if kind == CULLIS else list_ratios(term, kind, random, layout, named)
     rows: list[tuple[str, str, float, float, str]] = []
     for ratio in ratios:
         refuse_untold(named, result, {ratio.variance, *ratio.others}, f"The heritability of {ratio.term}")
         value, slopes = _divide(*ratio.weigh(len(named)), result.estimates)
         rows.append((ratio.label, kind, value, find_error(slopes, result), ratio.describe(named)))
-    for place in find_designs(term, random, layout) if kind == "cullis" else []:
+    for place in find_designs(term, random, layout) if kind == CULLIS else []:
         design = layout.random[place]
         for level, records, variance in _list_strata(design, place, layout, named):
             refuse_untold(named, result, [variance], f"The heritability of {design.name}")
@@ -125,7 +123,7 @@ def record_ratios(random: Random, layout: Layout, named: Sequence[Named]) -> lis
     found: list[dict[str, Any]] = []
     for term in map(str, random.terms):
         try:
-            for kind in RATIOS:
+            for kind in HERITABILITY_RATIOS:
                 for ratio in list_ratios(term, kind, random, layout, named):
                     top, rest = (weights.tolist() for weights in ratio.weigh(len(named)))
                     facts = {"term": term, "design": ratio.term, "kind": kind, "level": ratio.label}

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.arguments import is_one_of, show
-from bmtme.choices import POSTERIOR
+from bmtme.choices import HERITABILITY_RATIOS, POSTERIOR
 from bmtme.errors import UsageError
 from bmtme.model.mixed.parser import parse_random
 from bmtme.model.mixed.terms import Random, Term
@@ -26,7 +26,6 @@ from bmtme.results.mixed.digest import list_faults, summarise
 from bmtme.results.mixed.effects import match_term
 from bmtme.results.mixed.expressions import evaluate_draws
 from bmtme.results.mixed.groups import describe_draws, take_effects
-from bmtme.results.mixed.heritability import RATIOS
 from bmtme.results.mixed.storage import name_file
 from bmtme.results.posterior import make_tree
 from bmtme.results.record import write_record
@@ -186,10 +185,10 @@ class MixedPosterior(Reported):
         ------
         UsageError
         """
-        if not is_one_of(kind, RATIOS):
+        if not is_one_of(kind, HERITABILITY_RATIOS):
             raise UsageError(
-                f"kind must be one of {list_names(RATIOS)}, got {show(kind)}; Cullis' heritability, of errors at one "
-                "set of estimates, is that of MixedFit.heritability."
+                f"kind must be one of {list_names(HERITABILITY_RATIOS)}, got {show(kind)}; Cullis' "
+                "heritability, of errors at one set of estimates, is that of MixedFit.heritability."
             )
         known = self.run["facts"]["heritabilities"]
         text = match_term(term, self._random, {each["design"] for each in known if "design" in each})

@@ -100,7 +100,7 @@ def refuse_unreplicated(environments: Sequence[Environment]) -> None:
     others = [environment.name for environment in environments if environment.name not in bad]
     name, trait = next(iter(bad.items()))
     ways = ["take their plots into a fit in one stage (bmtme.fit with blocks=)"]
-    if len(environments[0].traits) > 1 or any(len(environment.traits) > 1 for environment in environments):
+    if any(len(environment.traits) > 1 for environment in environments):
         ways.insert(0, "leave out the trait or its values there")
     if others:
         ways.insert(0, f"adjust the others with envs= (--envs): {list_names(others)}")

@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.data.adjusted import KIND, read_means, write_means
+from bmtme.data.adjusted import open_means, write_means
 from bmtme.errors import DataError
 from bmtme.results.folder import save_result
 from bmtme.results.mixed.storage import name_file
-from bmtme.results.record import read_record
 from bmtme.results.spreadsheets import check_tables
 from bmtme.results.stage_one.field import FEWEST_PAIRS
 from bmtme.results.storage import read_table
@@ -66,8 +65,7 @@ def load_adjustment(folder: Path) -> Adjustment:
     """
     from bmtme.results.stage_one.result import Adjustment
 
-    means = read_means(folder)
-    run, columns = read_record(folder, KIND)
+    means, run, columns = open_means(folder)
     lacking = [name for name in TABLES if f"{name}.csv" not in columns]
     if lacking:
         raise DataError(
