@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bmtme.columns import MOST_ROWS, align, label_facts
+from bmtme.columns import MOST_ROWS, align, label_facts, show_p
 from bmtme.results.mixed.search import describe_size
 from bmtme.words import count_noun
 
@@ -142,13 +142,6 @@ def show(value: float, digits: int = DIGITS) -> str:
         return f"{value:.{digits - 1}g}"
     decimals = max(digits - 1 - power, 0)
     return f"{value:,.{decimals}f}" if decimals < 9 else f"{value:.{digits}g}"
-
-
-def show_p(p: float) -> str:
-    """A probability with three decimals, never rounded to none."""
-    if not np.isfinite(p):
-        return "-"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def cut(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bmtme.columns import show_p
 from bmtme.report.html.content import Block, Column, Fold, Notice, Page, Prose, Section, Table, split_paragraphs
 from bmtme.report.html.estimates import tabulate_summary
 from bmtme.report.html.figures import CHAINS, Pictures
@@ -16,7 +17,7 @@ from bmtme.report.html.methods import describe_software, list_methods
 from bmtme.report.html.numbers import LABELS, plain, tabulate, write_cell
 from bmtme.report.html.references import Citations
 from bmtme.report.html.settings import show_settings, write_plain
-from bmtme.report.mixed import show, show_p
+from bmtme.report.mixed import show
 from bmtme.report.summaries import describe_worst
 from bmtme.results.frames import ComponentTable
 from bmtme.words import count_noun
