@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -123,12 +124,14 @@ def describe_table(name: str, table: pd.DataFrame, width: int) -> str:
     if np.isfinite(table.attrs.get("lsd", np.nan)):
         df = show(table.attrs["lsd_df"], 3)
         notes.append(f"Least significant difference at 5%: {show(table.attrs['lsd'])} ({df} degrees of freedom).")
-    notes += [
-        f"{what}: {', '.join(table.attrs[key])}."
-        for key, what in (("averaged", "Averaged over"), ("held", "At their mean"), ("ignored", "Left out"))
-        if table.attrs.get(key)
-    ]
+    notes += list_averaged(table.attrs)
     return text + ("\n\n" + "\n".join(textwrap.wrap(" ".join(notes), width)) if notes else "")
+
+
+def list_averaged(about: Mapping[Any, Any]) -> list[str]:
+    """What adjusted means are means over, as of the ``attrs`` of `MixedFit.predict`; in sentences."""
+    words = (("averaged", "Averaged over"), ("held", "At their mean"), ("ignored", "Left out"))
+    return [f"{what}: {', '.join(about[key])}." for key, what in words if about.get(key)]
 
 
 def show(value: float, digits: int = DIGITS) -> str:
