@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 
-__all__ = ["MOST_ROWS", "align", "fixed", "label_facts", "share"]
+__all__ = ["MOST_ROWS", "align", "fixed", "label_facts", "share", "show_p"]
 
 #: Rows of a table at most; the files hold all.
 MOST_ROWS = 40
@@ -72,3 +73,10 @@ def share(part: int, whole: int) -> str:
     """Part of a whole in per cent, never rounded to none."""
     share = 100 * part / whole
     return f"{share:.1f}%" if share >= 0.05 else "less than 0.1%"
+
+
+def show_p(p: float) -> str:
+    """A probability with three decimals, never rounded to none."""
+    if not math.isfinite(p):
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -114,14 +114,12 @@ def describe_run(args: argparse.Namespace, inputs: Inputs, **options: Any) -> di
 
 def save_figures(cv: CrossValidation, out: Path) -> None:
     """Draw accuracy.png, with several models differences.png, and of each calibration-LABEL.png, into the folder."""
-    from bmtme.report.cv_plots import plot_accuracy, plot_calibration, plot_differences
+    from bmtme.report.cv_plots import choose_metric, plot_accuracy, plot_calibration, plot_differences
 
     models = list(dict.fromkeys(cv.predictions["model"]))
     figures = {"accuracy": plot_accuracy(cv)}
     if len(models) > 1:
-        # By errors where fewer than two models have correlations, as beside means of environments.
-        correlated = cv.scores.loc[cv.scores["pearson"].notna(), "model"].nunique()
-        figures["differences"] = plot_differences(cv, "pearson" if correlated > 1 else "msep")
+        figures["differences"] = plot_differences(cv, choose_metric(cv))
     for model, name in name_files(models).items():
         figures[f"calibration-{name}"] = plot_calibration(cv, model)
     for name, figure in figures.items():

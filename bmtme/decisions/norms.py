@@ -9,8 +9,9 @@ import numpy as np
 
 from bmtme.arguments import is_number
 from bmtme.data.order import sort_names
-from bmtme.decisions.covariances import find_recorded, list_names_along, list_recorded_lines
-from bmtme.decisions.targets import check_best, choose_target, choose_traits, count_top, find_name
+from bmtme.decisions.covariances import list_names_along, list_recorded_lines
+from bmtme.decisions.stability import choose_places
+from bmtme.decisions.targets import check_best, choose_traits, count_top, find_name
 from bmtme.errors import UsageError
 from bmtme.results.summary import INTERVAL
 
@@ -57,10 +58,7 @@ def draw_norms(fit: Fit, trait: Any, env: Any, top: Any, best: Any, check: Any, 
     if len(traits) > 1:
         raise UsageError("reaction norms are of one trait: name one.")
     names, l = list_names_along(fit, "env"), list_names_along(fit, "trait").index(traits[0])
-    if env is None:
-        chosen = [name for name, there in zip(names, find_recorded(fit)[:, l], strict=True) if there]
-    else:
-        chosen = list(choose_target(env, names).shares)
+    chosen = choose_places(fit, env, l)
     if len(chosen) < 2:
         raise UsageError(f"reaction norms need two environments at least, and there is one: {chosen[0]!r}.")
     known = list(dict.fromkeys(fit._look_at_predictions("there are no draws of the lines")["line"]))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from bmtme.arguments import as_list
-from bmtme.decisions.candidates import draw_candidates
+from bmtme.decisions.candidates import Candidates, draw_candidates
 from bmtme.decisions.covariances import list_names_along
 from bmtme.decisions.targets import choose_lines
 from bmtme.errors import UsageError
@@ -39,9 +40,13 @@ def measure_response(fit: Fit, selected: Any, env: Any, lines: Any = None, draws
         chosen = as_list(selected, "selected")
     candidates = draw_candidates(fit, traits, env, lines, None, draws)
     chosen = choose_lines(chosen, candidates.lines)
-    rows = np.isin(candidates.lines, chosen)
-    response = candidates.effects[:, rows].mean(axis=1) - candidates.effects.mean(axis=1)
-    columns = (np.array(traits, dtype=object), *digest(response))
+    columns = (np.array(traits, dtype=object), *compare_selected(candidates, chosen))
     table = pd.DataFrame(dict(zip(name_columns(RESPONSE), columns, strict=True)))
     table.attrs = {"selected": len(chosen), "candidates": len(candidates.lines), "env": candidates.target.shares}
     return table
+
+
+def compare_selected(candidates: Candidates, chosen: Sequence[str]) -> tuple[np.ndarray, ...]:
+    """The columns `DRAWN` for each trait: the mean of the chosen lines less that of all candidates."""
+    rows = np.isin(candidates.lines, chosen)
+    return digest(candidates.effects[:, rows].mean(axis=1) - candidates.effects.mean(axis=1))

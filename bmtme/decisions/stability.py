@@ -26,10 +26,7 @@ def tabulate_stability(fit: Fit, trait: Any, env: Any, best: Any, draws: int = 1
     if len(traits) > 1:
         raise UsageError("stability is of one trait: name one.")
     names, l = list_names_along(fit, "env"), list_names_along(fit, "trait").index(traits[0])
-    if env is None:
-        chosen = [name for name, there in zip(names, find_recorded(fit)[:, l], strict=True) if there]
-    else:
-        chosen = list(choose_target(env, names).shares)
+    chosen = choose_places(fit, env, l)
     if len(chosen) < 2:
         raise UsageError(
             f"stability needs two environments at least, and there is one: {chosen[0]!r}"
@@ -59,6 +56,19 @@ def tabulate_stability(fit: Fit, trait: Any, env: Any, best: Any, draws: int = 1
     table = table.iloc[np.argsort(-sign * table["value"].to_numpy(), kind="stable")].reset_index(drop=True)
     table.attrs = {"trait": traits[0], "envs": chosen, "best": best}
     return table
+
+
+def choose_places(fit: Fit, env: Any, l: int) -> list[str]:
+    """Names of the environments that an ``env=`` names, or those with a record of the trait of this place.
+
+    Raises
+    ------
+    UsageError, DataError
+    """
+    names = list_names_along(fit, "env")
+    if env is not None:
+        return list(choose_target(env, names).shares)
+    return [name for name, there in zip(names, find_recorded(fit)[:, l], strict=True) if there]
 
 
 def regress(values: np.ndarray, means: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bmtme.columns import MOST_ROWS, align, fixed, label_facts
+from bmtme.columns import MOST_ROWS, align, fixed, label_facts, show_p
 from bmtme.cv.compare import LEVEL, find_score
 from bmtme.results.entries import NONE
 from bmtme.words import count_noun, list_names, some_names
@@ -58,8 +58,8 @@ def describe_comparison(table: pd.DataFrame, metric: str, width: int = 100) -> s
                 row.env or "all",
                 _signed(row.difference, digits) + ("*" if row.p_adjusted < LEVEL else " "),
                 _interval(row.lower, row.upper, digits),
-                _p(row.p),
-                _p(row.p_adjusted),
+                show_p(row.p),
+                show_p(row.p_adjusted),
                 _interval(row.boot_lower, row.boot_upper, digits),
             ]
         )
@@ -138,7 +138,3 @@ def _signed(value: float, digits: int) -> str:
 
 def _interval(lower: float, upper: float, digits: int) -> str:
     return ABSENT if math.isnan(lower) else f"{_signed(lower, digits)} to {_signed(upper, digits)}"
-
-
-def _p(value: float) -> str:
-    return ABSENT if math.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bmtme.arguments import show
-from bmtme.cv.compare import LEVEL, compare, find_score
+from bmtme.cv.advice import tabulate
+from bmtme.cv.compare import LEVEL, find_score
 from bmtme.cv.differences import Design
 from bmtme.cv.result import CrossValidation
 from bmtme.errors import UsageError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_accuracy", "plot_calibration", "plot_differences"]
+__all__ = ["choose_metric", "plot_accuracy", "plot_calibration", "plot_differences"]
 
 #: Inches between the points of two models, and beside those of an environment.
 STEP, GAP = 0.11, 0.17
@@ -99,6 +100,11 @@ def plot_accuracy(result: CrossValidation | pd.DataFrame, score: str = "pearson"
     return figure
 
 
+def choose_metric(cv: CrossValidation) -> str:
+    """Of a comparison: errors where fewer than two models have correlations, as beside means of environments."""
+    return "pearson" if cv.scores.loc[cv.scores["pearson"].notna(), "model"].nunique() > 1 else "msep"
+
+
 def plot_differences(cv: CrossValidation, metric: str = "pearson", against: str | None = None) -> Figure:
     """See `bmtme.cv.result.CrossValidation.plot_differences`."""
     entry = find_score(metric)
@@ -108,17 +114,7 @@ def plot_differences(cv: CrossValidation, metric: str = "pearson", against: str 
         single = (label for label in models if settings[label].get("baseline") == "single")
         against = next(single, models[0])
     over_envs = Design.of(cv.run["data"]["partitions"], cv.scores).alone
-    table = compare(
-        cv.scores,
-        cv.predictions,
-        cv.run["data"]["partitions"],
-        metric=metric,
-        against=against,
-        by="trait" if over_envs else "cell",
-        envs=cv.envs,
-        traits=cv.traits,
-        draws=0,  # of the bootstrap, which is not drawn
-    )
+    table = tabulate(cv, metric, "trait" if over_envs else "cell", against)
     compared = _list_scored(table, [model for model in models if model != against], "difference")
     rows = ["all"] if over_envs else [env for env in cv.envs if env in set(table["env"])]
     traits = [trait for trait in cv.traits if trait in set(table["trait"])]

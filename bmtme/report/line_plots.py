@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bmtme.results.fit import Fit
 
-__all__ = ["draw_probabilities", "draw_ranking", "plot_probabilities", "plot_ranking", "plot_reaction_norms"]
+__all__ = ["draw_probabilities", "draw_ranking", "plot_reaction_norms"]
 
 #: Lines that have a row of their own, besides the check.
 MOST_ROWS = 40
@@ -31,21 +31,6 @@ BEST, OTHER, CHECK = COLOURS[0], "0.55", COLOURS[1]
 #: Larger than the points of the other probability, which may lie within.
 ABOVE: dict[str, Any] = style(1) | {"markerfacecolor": "none", "markersize": 7}
 NEW = "no record: known through relatives"
-
-
-def plot_ranking(
-    fit: Fit,
-    trait: str | None = None,
-    env: Any = None,
-    top: float = 0.05,
-    best: str = "high",
-    check: str | None = None,
-    lines: Sequence[str] | None = None,
-    draws: int = 1000,
-) -> Figure:
-    """See `bmtme.results.pictures.FitPictures.plot_ranking`."""
-    table = fit.ranking(trait, env, top, best, check, lines, draws)  # type: ignore[arg-type]
-    return draw_ranking(table, fit.recorded_lines)
 
 
 def draw_ranking(table: pd.DataFrame, recorded: Collection[str]) -> Figure:
@@ -89,20 +74,6 @@ def draw_ranking(table: pd.DataFrame, recorded: Collection[str]) -> Figure:
     name_axes(figure, f"{_name_criterion(table)}, posterior mean and 90% interval", "")
     add_legend(figure, _order(looks, about), _describe(table))
     return figure
-
-
-def plot_probabilities(
-    fit: Fit,
-    trait: str | None = None,
-    env: Any = None,
-    top: float = 0.05,
-    best: str = "high",
-    check: str | None = None,
-    lines: Sequence[str] | None = None,
-    draws: int = 1000,
-) -> Figure:
-    """See `bmtme.results.pictures.FitPictures.plot_probabilities`."""
-    return draw_probabilities(fit.ranking(trait, env, top, best, check, lines, draws))  # type: ignore[arg-type]
 
 
 def draw_probabilities(table: pd.DataFrame) -> Figure:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from bmtme.columns import MOST_ROWS, align, label_facts
+from bmtme.columns import MOST_ROWS, align, label_facts, show_p
 from bmtme.results.mixed.search import describe_size
 from bmtme.words import count_noun
 
@@ -123,12 +124,14 @@ def describe_table(name: str, table: pd.DataFrame, width: int) -> str:
     if np.isfinite(table.attrs.get("lsd", np.nan)):
         df = show(table.attrs["lsd_df"], 3)
         notes.append(f"Least significant difference at 5%: {show(table.attrs['lsd'])} ({df} degrees of freedom).")
-    notes += [
-        f"{what}: {', '.join(table.attrs[key])}."
-        for key, what in (("averaged", "Averaged over"), ("held", "At their mean"), ("ignored", "Left out"))
-        if table.attrs.get(key)
-    ]
+    notes += list_averaged(table.attrs)
     return text + ("\n\n" + "\n".join(textwrap.wrap(" ".join(notes), width)) if notes else "")
+
+
+def list_averaged(about: Mapping[Any, Any]) -> list[str]:
+    """What adjusted means are means over, as of the ``attrs`` of `MixedFit.predict`; in sentences."""
+    words = (("averaged", "Averaged over"), ("held", "At their mean"), ("ignored", "Left out"))
+    return [f"{what}: {', '.join(about[key])}." for key, what in words if about.get(key)]
 
 
 def show(value: float, digits: int = DIGITS) -> str:
@@ -142,13 +145,6 @@ def show(value: float, digits: int = DIGITS) -> str:
         return f"{value:.{digits - 1}g}"
     decimals = max(digits - 1 - power, 0)
     return f"{value:,.{decimals}f}" if decimals < 9 else f"{value:.{digits}g}"
-
-
-def show_p(p: float) -> str:
-    """A probability with three decimals, never rounded to none."""
-    if not np.isfinite(p):
-        return "-"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def cut(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from bmtme.words import count_noun
 if TYPE_CHECKING:
     from bmtme.results.stage_one.result import Adjustment
 
-__all__ = ["WORDS", "describe_adjustment", "describe_candidates"]
+__all__ = ["NOT_FITTED", "WORDS", "describe_adjustment", "describe_candidates", "name_outcome"]
 
 #: Outliers that are named.
 MOST_OUTLIERS = 10
@@ -23,6 +23,7 @@ WORDS = {
     "trend": "an autocorrelation of one makes the level of all means arbitrary: not chosen.",
     "failed": "the search has not converged: not chosen.",
 }
+NOT_FITTED = "-"
 
 
 def describe_adjustment(means: Adjustment, width: int = 80) -> str:
@@ -78,14 +79,9 @@ def describe_candidates(table: pd.DataFrame, width: int) -> str:
         by = own.set_index("model")
         cells = [cut(str(env))]
         for model in models:
-            if model not in by.index or not np.isfinite(by.loc[model, "log_likelihood"]):
-                cells.append("-")
-            elif not by.loc[model, "converged"]:
-                cells.append("failed")
-            elif not np.isfinite(by.loc[model, "difference"]):
-                cells.append("trend")
-            else:
-                cells.append(f"{by.loc[model, 'difference']:.1f}{'*' * bool(by.loc[model, 'chosen'])}")
+            text = name_outcome(by.loc[model]) if model in by.index else NOT_FITTED
+            told = text in WORDS or text == NOT_FITTED
+            cells.append(text if told else text + "*" * bool(by.loc[model, "chosen"]))
         rows.append(cells)
     reasons: dict[str, dict[str, set[str]]] = {}
     for row in table[table["log_likelihood"].isna()].to_dict("records"):
@@ -98,6 +94,18 @@ def describe_candidates(table: pd.DataFrame, width: int) -> str:
     text = align(rows, ["AIC above the least", *models], left=1, width=width)
     facts = label_facts([*_list_words(rows), *(("not fitted", note) for note in notes[:5])], width)
     return text + (f"\n\n{facts}" if facts else "")
+
+
+def name_outcome(own: Any) -> str:
+    """What stands for a model of the field: its AIC above the least, a word of `WORDS`, or that it was not fitted.
+
+    own : row of `Adjustment.candidates`
+    """
+    if not np.isfinite(own["log_likelihood"]):
+        return NOT_FITTED
+    if not own["converged"]:
+        return "failed"
+    return f"{own['difference']:.1f}" if np.isfinite(own["difference"]) else "trend"
 
 
 def _list_words(rows: list[list[str]]) -> list[tuple[str, str]]:

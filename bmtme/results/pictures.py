@@ -52,9 +52,10 @@ class FitPictures:
         Up to 40 lines have a row with their name, the check beside them; of more, all are drawn by rank in a panel
         beside. Hollow points are lines without a record.
         """
-        from bmtme.report.line_plots import plot_ranking
+        from bmtme.report.line_plots import draw_ranking
 
-        return self._tell_chains(plot_ranking(self._drawn, trait, env, top, best, check, lines, draws))
+        table = self._drawn.ranking(trait, env, top, best, check, lines, draws)
+        return self._tell_chains(draw_ranking(table, self._drawn.recorded_lines))
 
     def plot_probabilities(
         self,
@@ -71,9 +72,10 @@ class FitPictures:
         The 40 lines that are most probably among the best have a row; the dotted line is the share of the best among
         all, the probability of a line of which nothing is known.
         """
-        from bmtme.report.line_plots import plot_probabilities
+        from bmtme.report.line_plots import draw_probabilities
 
-        return self._tell_chains(plot_probabilities(self._drawn, trait, env, top, best, check, lines, draws))
+        table = self._drawn.ranking(trait, env, top, best, check, lines, draws)
+        return self._tell_chains(draw_probabilities(table))
 
     def plot_reaction_norms(
         self,

@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 
 from bmtme.choices import SINGLE
+from bmtme.columns import show_p
 from bmtme.cv.advice import STARRED, advise, find_best, tabulate
 from bmtme.cv.compare import LEVEL, find_score
 from bmtme.cv.diagnostics import summarise_diagnoses
 from bmtme.report.comparison import describe_absent, list_notes
+from bmtme.report.cv_plots import choose_metric
 from bmtme.report.html.content import Block, Column, Facts, Matrix, Notice, Page, Prose, Section, Shade, Table
 from bmtme.report.html.figures import Pictures
 from bmtme.report.html.methods import describe_model, describe_software, list_methods
 from bmtme.report.html.numbers import ABSENT, plain
 from bmtme.report.html.references import Citations
 from bmtme.report.html.settings import show_settings, write_plain
-from bmtme.report.mixed import show_p
 from bmtme.report.tables import (
     choose_decimals,
     describe_partitions,
@@ -83,11 +84,6 @@ def make_cv_page(cv: CrossValidation, name: str, folder: str | None = None) -> P
     )
     title = "Report of a cross-validation"
     return Page(title, name, lead, judge(cv), sections, cv.run["versions"].get("bmtme", ""))
-
-
-def choose_metric(cv: CrossValidation) -> str:
-    """By which models are compared first: errors where fewer than two have correlations."""
-    return "pearson" if cv.scores.loc[cv.scores["pearson"].notna(), "model"].nunique() > 1 else "msep"
 
 
 def draw_calibration(cv: CrossValidation, pictures: Pictures) -> list[Block]:

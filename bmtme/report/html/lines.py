@@ -12,7 +12,7 @@ import pandas as pd
 from bmtme.decisions.candidates import draw_candidates
 from bmtme.decisions.covariances import find_recorded, list_names_along
 from bmtme.decisions.ranking import tabulate_ranking
-from bmtme.decisions.response import digest
+from bmtme.decisions.response import compare_selected
 from bmtme.decisions.targets import HIGH, LOW, count_top
 from bmtme.report.best import count_draws
 from bmtme.report.html.content import Block, Column, Matrix, Prose, Shade, Table
@@ -68,15 +68,12 @@ def rank_all(fit: Fit) -> Rankings | None:
     candidates = draw_candidates(fit, traits, None, draws=draws)
     top = count_top(TOP, len(candidates.lines))
     tables, response = {}, {}
-    place = {line: n for n, line in enumerate(candidates.lines)}
     for trait, alone in zip(traits, np.eye(len(traits)), strict=True):
         table = tabulate_ranking(candidates, alone, top, HIGH)
         low = tabulate_ranking(candidates, alone, top, LOW).set_index("line")["p_top"]
         table["p_low"] = low.loc[table["line"]].to_numpy()
         tables[trait] = table
-        chosen = [place[line] for line in table["line"].head(top)]
-        gains = candidates.effects[:, chosen].mean(axis=1) - candidates.effects.mean(axis=1)
-        mean, _, lower, upper = digest(gains)
+        mean, _, lower, upper = compare_selected(candidates, [*table["line"].head(top)])
         for other, *numbers in zip(traits, mean, lower, upper, strict=True):
             response[trait, other] = (float(numbers[0]), float(numbers[1]), float(numbers[2]))
     return Rankings(tables, top, response)

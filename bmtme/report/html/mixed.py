@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bmtme.columns import show_p
 from bmtme.report.html.content import Block, Column, Fold, Notice, Page, Prose, Section, Table, split_paragraphs
 from bmtme.report.html.estimates import tabulate_summary
 from bmtme.report.html.figures import CHAINS, Pictures
@@ -16,7 +17,7 @@ from bmtme.report.html.methods import describe_software, list_methods
 from bmtme.report.html.numbers import LABELS, plain, tabulate, write_cell
 from bmtme.report.html.references import Citations
 from bmtme.report.html.settings import show_settings, write_plain
-from bmtme.report.mixed import show, show_p
+from bmtme.report.mixed import list_averaged, show
 from bmtme.report.summaries import describe_worst
 from bmtme.results.frames import ComponentTable
 from bmtme.words import count_noun
@@ -187,9 +188,7 @@ def show_means(tables: Mapping[str, pd.DataFrame], facts: Mapping[str, Any]) -> 
             notes.append(f"Standard error of a difference {show(own['sed'])} (root mean square).")
         if own.get("lsd") is not None and np.isfinite(own["lsd"]):
             notes.append(f"Least significant difference at 5%: {show(own['lsd'])}.")
-        for key, what in (("averaged", "Averaged over"), ("held", "At their mean"), ("ignored", "Left out")):
-            if own.get(key):
-                notes.append(f"{what}: {', '.join(own[key])}.")
+        notes += list_averaged(own)
         shown = table.sort_values("mean", ascending=False, kind="stable")
         blocks.append(tabulate(shown, ABOUT, MOST_EFFECTS, title=term, note=" ".join(notes), long=True))
     return blocks

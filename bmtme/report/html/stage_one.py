@@ -16,7 +16,7 @@ from bmtme.report.html.references import Citations
 from bmtme.report.html.settings import show_settings, write_plain
 from bmtme.report.mixed import show
 from bmtme.report.ranking import choose_decimals
-from bmtme.report.stage_one import WORDS
+from bmtme.report.stage_one import NOT_FITTED, WORDS, name_outcome
 from bmtme.words import count_noun, some_names
 
 if TYPE_CHECKING:
@@ -210,14 +210,13 @@ def show_candidates(table: pd.DataFrame, run: Mapping[str, Any]) -> list[Block]:
                 cells.append(None)
                 continue
             own: Any = by.loc[model]
-            if not np.isfinite(own["log_likelihood"]):
-                cells.append(Shade(ABSENT, "not fitted", about=str(own["note"] or "")))
-            elif not own["converged"]:
-                cells.append(Shade("failed", about=WORDS["failed"]))
-            elif not np.isfinite(own["difference"]):
-                cells.append(Shade("trend", about=WORDS["trend"]))
+            text = name_outcome(own)
+            if text == NOT_FITTED:
+                cells.append(Shade(text, "not fitted", about=str(own["note"] or "")))
+            elif text in WORDS:
+                cells.append(Shade(text, about=WORDS[text]))
             else:
-                cells.append(Shade(f"{own['difference']:.1f}", "chosen" if own["chosen"] else "", 0.6 * own["chosen"]))
+                cells.append(Shade(text, "chosen" if own["chosen"] else "", 0.6 * own["chosen"]))
         rows.append(cells)
     reasons = dict.fromkeys(
         f"{row.model}: {str(row.note).removeprefix('not fitted: ')}"
