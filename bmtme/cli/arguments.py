@@ -267,7 +267,12 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
     group.add_argument("--value", metavar="COL", help="long table: column with the values")
     add_format_options(group)
     group.add_argument(
-        "--drop-unrelated", action="store_true", help="leave out lines that GRM does not hold, instead of refusing them"
+        "--drop-unrelated",
+        action="store_const",
+        dest="unrelated",
+        const="drop",
+        default="error",
+        help="leave out lines that GRM does not hold, instead of refusing them",
     )
     group = parser.add_argument_group("pedigree")
     add_pedigree_options(group)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmtme.choices import AUTO
 from bmtme.cli.inputs import Inputs
+from bmtme.cli.models import list_lengths
 from bmtme.cli.objects import say_object
 from bmtme.cli.streams import say, width
 from bmtme.columns import label_facts
@@ -70,11 +71,11 @@ def foresee(args: Any, inputs: Inputs, model: Model, keep: str) -> tuple[Forecas
     from bmtme.trait_sets import naming
 
     trial, relationship, chains = inputs.trial, inputs.relationship, args.chains
-    whole = prepare(trial, relationship, "drop" if args.drop_unrelated else "error", stand_in)
+    whole = prepare(trial, relationship, args.unrelated, stand_in)
     refuse_effects(whole.given)
     if isinstance(model, EnvironmentMeans):
         return Forecast(model.describe(), [], [], 0), whole
-    sampling = Sampling.checked(args.draws, args.tune, chains, args.seed, args.sampler, warn=False)
+    sampling = Sampling.checked(**list_lengths(args), warn=False)
     sampling.refuse(model, whole.given)
     sampling.refuse_covariates(whole.given)
     parts: list[tuple[str, Prepared, BMTME]] = []
@@ -185,15 +186,6 @@ def show_seconds(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1.0, seconds):.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.2g} hours"
-
-
-def list_lengths(args: Any) -> dict[str, Any]:
-    """Length, number, seed and kind of the chains by the options of a command."""
-    from bmtme.choices import SAMPLERS
-
-    return {name: getattr(args, name) for name in ("draws", "tune", "chains", "seed")} | {
-        "sampler": args.sampler or SAMPLERS[0]
-    }
 
 
 class DryRun(argparse.Action):
