@@ -184,7 +184,7 @@ def compute(
         basis = decompose_lines(relationship, prepared.lines, prepared.layout.multiples)
         prepared = replace(prepared, basis=basis)
     sets = list_sets(prepared, model)
-    keep = plan_memory(sets, sampling, request.keep_effects)
+    keep = plan_memory([own.part for own in sets], sampling, request.keep_effects)
     warn_of_dropped(prepared)
     built = [own.build() for own in sets]
     replicates = sets[0].model.rep_effect in ("fixed", "random")

@@ -61,14 +61,12 @@ def foresee(args: Any, inputs: Inputs, model: Model, keep: str) -> tuple[Forecas
     """
     from bmtme.checkup.blocks import refuse_effects
     from bmtme.cli.outputs import measure_size
-    from bmtme.data.selection import take_trait
-    from bmtme.estimates import Part
     from bmtme.model.baselines import EnvironmentMeans, SingleTrait
-    from bmtme.preparation import lay_model, prepare, refuse_model, stand_in
+    from bmtme.preparation import prepare, refuse_model, stand_in
     from bmtme.report.replicates import list_block_facts, list_covariate_facts, list_replicate_facts
     from bmtme.results.levels import describe_blocks, describe_replicates
     from bmtme.sampling import Sampling
-    from bmtme.trait_sets import naming
+    from bmtme.trait_sets import list_sets, naming
 
     trial, relationship, chains = inputs.trial, inputs.relationship, args.chains
     whole = prepare(trial, relationship, args.unrelated, stand_in)
@@ -78,24 +76,16 @@ def foresee(args: Any, inputs: Inputs, model: Model, keep: str) -> tuple[Forecas
     sampling = Sampling.checked(**list_lengths(args), warn=False)
     sampling.refuse(model, whole.given)
     sampling.refuse_covariates(whole.given)
-    parts: list[tuple[str, Prepared, BMTME]] = []
-    if isinstance(model, SingleTrait):
-        for l, trait in enumerate(whole.given.traits):
-            alone = model.take_trait(trait)
-            with naming(trait):
-                own = prepare(take_trait(whole.given, l), whole.relationship, "error", stand_in)
-                parts.append((trait, lay_model(own, alone, stand_in), alone))
-    else:
-        parts.append(("", lay_model(whole, model, stand_in), model))
-    for trait, part, own_model in parts:
-        with naming(trait):
-            refuse_model(part, own_model)
-    described = {trait: describe_replicates(part, own) for trait, part, own in parts}
+    sets = list_sets(whole, model, stand_in)
+    for own in sets:
+        with naming(own.trait):
+            refuse_model(own.prepared, own.model)
+    described = {own.trait: describe_replicates(own.prepared, own.model) for own in sets}
     facts = list_replicate_facts(described if isinstance(model, SingleTrait) else described[""], whole.given)
-    facts += list_block_facts({trait: describe_blocks(part) for trait, part, _ in parts})
+    facts += list_block_facts({own.trait: describe_blocks(own.prepared) for own in sets})
     facts += list_covariate_facts(list(whole.given.covariates))
     size = measure_size(trial, relationship, model, args.draws, chains, keep)
-    return Forecast(model.describe(), facts, [Part.of(part, own) for _, part, own in parts], size), whole
+    return Forecast(model.describe(), facts, [own.part for own in sets], size), whole
 
 
 def describe_forecast(
