@@ -13,7 +13,7 @@ from bmtme.cli.models import list_lengths
 from bmtme.cli.objects import say_object
 from bmtme.cli.streams import say, width
 from bmtme.columns import label_facts
-from bmtme.memory import measure_memory, show_bytes
+from bmtme.memory import show_bytes
 
 if TYPE_CHECKING:
     from bmtme.cv.models import Model
@@ -114,7 +114,6 @@ def describe_forecast(
     from bmtme.engines.rotated.rehearsal import is_compiled
     from bmtme.estimates import estimate_cv, estimate_fit
     from bmtme.machine import count_cores
-    from bmtme.preparation import KEPT_SHARE
     from bmtme.report.tables import list_data_facts, name_model
     from bmtme.sampling import Sampling
     from bmtme.words import count_noun
@@ -129,7 +128,7 @@ def describe_forecast(
     if partitions:
         bases = [data["lines"]] * (0 if whole.relationship.is_identity else partitions)
         rows = hidden * len(forecasts)
-        estimate = estimate_cv(parts, bases, rows, length, cores, True, int(KEPT_SHARE * measure_memory()))
+        estimate = estimate_cv(parts, bases, rows, length, cores, True)
     else:
         estimate = estimate_fit(parts, length, keep, cores)
     memory, seconds = estimate.memory, estimate.seconds
