@@ -24,9 +24,9 @@ REP_EFFECTS = ("auto", "none", "fixed", "random")
 FACTORED = "factor_analytic"
 #: The first is the default.
 SAMPLERS = ("collapsed", "gibbs", "stepwise")
-#: What is kept of the draws of the effects.
 #: In place of a number of draws: as many as suffice.
 AUTO = "auto"
+#: What is kept of the draws of the effects.
 KEEP = ("auto", "all", "thin", "none")
 #: What a prediction is of: the genetic value; a record, by what its other traits tell of its residual. The first is the
 #: default.

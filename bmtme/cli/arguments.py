@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from bmtme.choices import GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
+from bmtme.choices import AUTO, GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 from bmtme.words import first_repeat
 
@@ -102,7 +102,7 @@ def whole(least: int) -> Callable[[str], int]:
 
 def draws(text: str) -> int | str:
     """Type of an option: a number of draws, or the word auto."""
-    return text if text == "auto" else whole(1)(text)
+    return text if text == AUTO else whole(1)(text)
 
 
 def seconds(text: str) -> float:
