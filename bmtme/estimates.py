@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bmtme.arguments import check_memory
-from bmtme.memory import measure_own_memory, show_bytes
+from bmtme.memory import measure_memory, measure_own_memory, show_bytes
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.structure import BMTME
-from bmtme.preparation import Prepared, choose_inner
+from bmtme.preparation import KEPT_SHARE, Prepared, choose_inner
 from bmtme.progress import Progress, write_duration
 from bmtme.results.posterior import THINNED
 from bmtme.results.unrecorded import MOST_RELATED
@@ -156,14 +156,12 @@ def estimate_fit(parts: Sequence[Part], sampling: Sampling, keep_effects: str, c
     decomposing = STARTED + given + DECOMPOSING * max(square)
     memory = max(decomposing, PROGRAM + matrices + draws + effects + extra)
     shares = {MATRICES: matrices + PREDICTING * max(square), DRAWS: draws + looked_at, EFFECTS: effects + rotated}
-    work = [sampling.chains * sampling.sweeps * measure_sweep(part) / 1e3 for part in parts]
-    together = max(1, min(cores, sampling.chains * len(parts)))
-    seconds = sum(work) / together + sum(DECOMPOSITION * part.lines**3 for part in parts if part.related) + REST
-    return Estimate(memory, seconds, shares)
+    bases = [part.lines for part in parts if part.related]
+    return Estimate(memory, measure_time(parts, bases, sampling, cores), shares)
 
 
 def estimate_cv(
-    parts: Sequence[Part], bases: Sequence[int], hidden: int, sampling: Sampling, workers: int, here: bool, most: int
+    parts: Sequence[Part], bases: Sequence[int], hidden: int, sampling: Sampling, workers: int, here: bool
 ) -> Estimate:
     """What a cross-validation takes.
 
@@ -174,7 +172,6 @@ def estimate_cv(
     hidden : rows of all tables of predictions
     workers : chains run at a time
     here : whether they are run in this process
-    most : bytes of decompositions that are kept beside those in use
     """
     kept = count_kept(sampling.draws, sampling.chains, "thin")
     at_work = min(len(parts), -(-workers // sampling.chains) + 1)
@@ -182,17 +179,25 @@ def estimate_cv(
     squares = sorted((8.0 * lines**2 for lines in bases), reverse=True)
     given = max((8.0 * part.predicted**2 for part in parts if part.related), default=0.0)
     top = squares[0] if squares else 0.0
-    matrices = given + min(sum(squares), max(most, at_work * top))
+    matrices = given + min(sum(squares), max(int(KEPT_SHARE * measure_memory()), at_work * top))
     # Of several at a time, some decompose while others predict.
     extra = min(at_work, max(1, len(squares))) * DECOMPOSING * top
     draws = sum(largest[:at_work])
     if not here:
         matrices, extra, draws = given, 0.0, 0.0
-    work = sum(sampling.chains * sampling.sweeps * measure_sweep(part) / 1e3 for part in parts)
-    together = max(1, min(workers, sampling.chains * len(parts)))
-    seconds = work / together + sum(DECOMPOSITION * lines**3 for lines in bases) + REST
     memory = PROGRAM + matrices + extra + draws + ROW * hidden
-    return Estimate(memory, seconds, {MATRICES: matrices, DRAWS: draws, WORKERS: extra + draws})
+    return Estimate(
+        memory,
+        measure_time(parts, bases, sampling, workers),
+        {MATRICES: matrices, DRAWS: draws, WORKERS: extra + draws},
+    )
+
+
+def measure_time(parts: Sequence[Part], bases: Sequence[int], sampling: Sampling, cores: int) -> float:
+    """Seconds of chains, so many at a time, and of decompositions of so many lines."""
+    work = sum(sampling.chains * sampling.sweeps * measure_sweep(part) / 1e3 for part in parts)
+    together = max(1, min(cores, sampling.chains * len(parts)))
+    return work / together + sum(DECOMPOSITION * lines**3 for lines in bases) + REST
 
 
 def measure_sweep(part: Part) -> float:

@@ -55,6 +55,7 @@ from bmtme.results.fit import Fit
 from bmtme.results.folder import check_new_folder
 from bmtme.results.levels import describe_blocks, describe_replicates, show_levels
 from bmtme.results.predictions import Targets, arrange_predictions
+from bmtme.results.record import BEFORE
 from bmtme.results.storage import KIND
 from bmtme.results.summary import GOOD_ESS
 from bmtme.results.targets import predict
@@ -64,8 +65,6 @@ from bmtme.running import Ran, plan_memory, refuse_large, run
 from bmtme.trait_sets import TraitSet, choose_all_targets, list_sets, relate_all_unrecorded
 from bmtme.words import list_names
 
-#: Among the seconds of a run: of its sampling before it was stopped, or extended.
-BEFORE = "before"
 STAGES = ("prepare", "compile", "search", "warm_up", "sample", "collect")
 #: What each trait that is fitted alone has of its own in the description of the data.
 OF_DECOMPOSITION = ("relationship_rank", "imputed_share")
@@ -184,7 +183,7 @@ def compute(
         basis = decompose_lines(relationship, prepared.lines, prepared.layout.multiples)
         prepared = replace(prepared, basis=basis)
     sets = list_sets(prepared, model)
-    keep = plan_memory(sets, sampling, request.keep_effects)
+    keep = plan_memory([own.part for own in sets], sampling, request.keep_effects)
     warn_of_dropped(prepared)
     built = [own.build() for own in sets]
     replicates = sets[0].model.rep_effect in ("fixed", "random")

@@ -12,7 +12,6 @@ from bmtme.pipeline import compute
 from bmtme.request import Request
 from bmtme.results.checkpoint import Checkpoint, count_draws, is_finished
 from bmtme.results.fit import Fit, load
-from bmtme.results.storage import KIND
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
@@ -87,12 +86,11 @@ def extend(folder: str | os.PathLike[str], *, more: int, cores: int | None = Non
 
 def open_longer(path: Path, more: int) -> Checkpoint:
     """Take up a finished fit for more draws of each chain; raises as `extend`."""
-    wanted = count_draws(path) + more
+    there = count_draws(path)
+    wanted = there + more
     checkpoint = Checkpoint.open(path)
     try:
-        if checkpoint.kind != KIND:
-            raise UsageError(f"{path} holds a {checkpoint.kind}: only a fit can be extended.")
-        if not is_finished(path) and checkpoint.goal != wanted:
+        if checkpoint.goal is not None and checkpoint.goal > there and checkpoint.goal != wanted:
             raise UsageError(
                 f"the fit in {path} is on the way to {checkpoint.goal} draws of each chain: 'bmtme resume {path}' goes "
                 "on, and it can be extended further then."

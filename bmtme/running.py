@@ -37,9 +37,8 @@ from bmtme.sampling import (
 from bmtme.trait_sets import TraitSet, naming
 
 
-def plan_memory(sets: Sequence[TraitSet], sampling: Sampling, keep_effects: str, warn: bool = True) -> str:
+def plan_memory(parts: Sequence[Part], sampling: Sampling, keep_effects: str, warn: bool = True) -> str:
     """What is kept of the effects; told where it is less than all."""
-    parts = [Part.of(own.prepared, own.model) for own in sets]
     effect_bytes = int(sum(part.count_effects(sampling.kept) for part in parts))
     keep = choose_keep(keep_effects, effect_bytes)
     if warn and keep != keep_effects and keep == "thin" and effect_bytes > VERY_LARGE:
@@ -143,7 +142,7 @@ def run(
             return chain
 
         makers = [partial(open_chain, k) for k in range(len(done))]
-        judge = None
+        judge, parts = None, [own.part for own in sets]
         if until is not None:
             judge = Judge(until, sets, built, modes, clock[0])
             for k in range(len(done)):  # what was done before tells nothing of the time
@@ -158,9 +157,8 @@ def run(
             draws = judge.plan(split, sampling.draws, rate)
             try:
                 longer = replace(sampling, draws=draws)
-                parts = [Part.of(own.prepared, own.model) for own in sets]
                 refuse_large(parts, longer, request.keep_effects, cores, False)
-                keep = plan_memory(sets, longer, request.keep_effects, warn=False)
+                keep = plan_memory(parts, longer, request.keep_effects, warn=False)
             except UsageError:
                 judge.end("memory")
             if judge.ended:

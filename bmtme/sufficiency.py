@@ -13,6 +13,7 @@ import pandas as pd
 from bmtme.arguments import is_number, show, whole_number
 from bmtme.choices import AUTO
 from bmtme.errors import UsageError
+from bmtme.results.convergence import describe_time
 from bmtme.results.summary import GOOD_R_HAT
 from bmtme.words import count_noun
 
@@ -143,8 +144,7 @@ def describe_draws(run: dict[str, Any], folder: str | None = None) -> str:
     }[why]
     text = f"{each} do not suffice, and {reason}: {got}."
     if why == "time":
-        seconds = found["more_seconds"]
-        time = f"{max(seconds, 1):.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+        time = describe_time(found["more_seconds"])
         how = f": bmtme extend {folder} --more {found['more']}" if folder else ""
         text += f" About {count_noun(found['more'], 'draw')} more of each chain would take some {time}{how}."
     return text

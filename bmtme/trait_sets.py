@@ -12,10 +12,11 @@ import numpy as np
 from bmtme.data.selection import take_trait
 from bmtme.engines.rotated.problem import Problem
 from bmtme.errors import DataError, NumericalError, UsageError
+from bmtme.estimates import Part
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
-from bmtme.preparation import DecompositionCache, Prepared, build, lay_model, prepare
+from bmtme.preparation import Decompose, DecompositionCache, Prepared, build, lay_model, prepare
 from bmtme.results.predictions import Targets
 from bmtme.results.targets import choose_targets
 from bmtme.results.unrecorded import relate_unrecorded
@@ -48,6 +49,11 @@ class TraitSet:
         with naming(self.trait):
             return build(self.prepared, self.model)
 
+    @property
+    def part(self) -> Part:
+        """By its sizes."""
+        return Part.of(self.prepared, self.model)
+
     def list_traits(self) -> tuple[str, ...]:
         """Which traits."""
         return (self.trait,) if self.trait else self.whole.trial.traits
@@ -57,15 +63,17 @@ class TraitSet:
         return spawn_seeds(sampling.seed, sampling.chains, *([ALONE, self.place] if self.trait else []))
 
 
-def list_sets(prepared: Prepared, model: BMTME | SingleTrait) -> list[TraitSet]:
+def list_sets(prepared: Prepared, model: BMTME | SingleTrait, decompose: Decompose | None = None) -> list[TraitSet]:
     """All traits together; or each by itself, with all environments: one without a record of it is an absent column.
 
     prepared : all traits, perhaps with a `bmtme.preparation.stand_in` where each is by itself
+    decompose : as of `bmtme.preparation.prepare`
     """
+    if decompose is None:
+        decompose = DecompositionCache()  # traits recorded for the same lines have one decomposition
     if not isinstance(model, SingleTrait):
-        return [TraitSet("", model, lay_model(prepared, model), prepared)]
+        return [TraitSet("", model, lay_model(prepared, model, decompose), prepared)]
     sets = []
-    decompose = DecompositionCache()  # traits recorded for the same lines have one decomposition
     for l, trait in enumerate(prepared.given.traits):
         with naming(trait):
             own = prepare(take_trait(prepared.given, l), prepared.relationship, "error", decompose)

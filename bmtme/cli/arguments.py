@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from bmtme.choices import GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
+from bmtme.choices import AUTO, GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 from bmtme.words import first_repeat
 
@@ -102,7 +102,7 @@ def whole(least: int) -> Callable[[str], int]:
 
 def draws(text: str) -> int | str:
     """Type of an option: a number of draws, or the word auto."""
-    return text if text == "auto" else whole(1)(text)
+    return text if text == AUTO else whole(1)(text)
 
 
 def seconds(text: str) -> float:
@@ -267,7 +267,12 @@ def add_data_options(parser: Parser, relationship_required: bool = True) -> None
     group.add_argument("--value", metavar="COL", help="long table: column with the values")
     add_format_options(group)
     group.add_argument(
-        "--drop-unrelated", action="store_true", help="leave out lines that GRM does not hold, instead of refusing them"
+        "--drop-unrelated",
+        action="store_const",
+        dest="unrelated",
+        const="drop",
+        default="error",
+        help="leave out lines that GRM does not hold, instead of refusing them",
     )
     group = parser.add_argument_group("pedigree")
     add_pedigree_options(group)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bmtme.cli.arguments import (
     DATA_FORMAT,
@@ -121,8 +121,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         trial = Trial(*records)
         warn_of_unnamed_traits(args, trial.traits)
     relationship, oddities = read_kin(args, trial)
-    unrelated: Literal["error", "drop"] = "drop" if args.drop_unrelated else "error"
-    checkup = look_over(trial, relationship, args.outlier, unrelated, [*faults, *oddities])
+    checkup = look_over(trial, relationship, args.outlier, args.unrelated, [*faults, *oddities])
     if out is not None:
         write(checkup, out, TableFiles.of(args), trial if args.plot else None)
     if args.json:

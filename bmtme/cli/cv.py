@@ -27,7 +27,7 @@ from bmtme.cli.arguments import (
 from bmtme.cli.clusters import open_cluster
 from bmtme.cli.forecast import add_dry_run, rehearse_cv
 from bmtme.cli.inputs import check_optional_out, describe_file, read_inputs
-from bmtme.cli.models import make_models, read_models
+from bmtme.cli.models import list_lengths, make_models, read_models
 from bmtme.cli.objects import LONG, add_json_option, list_rows, say_object
 from bmtme.cli.outputs import describe_files, describe_run, save_figures
 from bmtme.cli.streams import complain, say, width
@@ -377,15 +377,11 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         inputs.relationship,
         models,
         scheme,
-        args.draws,
-        args.tune,
-        args.chains,
-        args.seed,
-        args.sampler,
-        "drop" if args.drop_unrelated else "error",
-        args.top,
-        args.lowest,
-        clones.get("clones", CLONES),
+        **list_lengths(args),
+        unrelated=args.unrelated,
+        top=args.top,
+        lowest=args.lowest,
+        clones=clones.get("clones", CLONES),
     )
     about = describe_run(args, inputs, score=args.score, figures=args.figures)
     begin = partial(Checkpoint.begin, out, KIND, request, about=about, every=args.checkpoint_every)

@@ -20,7 +20,7 @@ from bmtme.cli.arguments import (
 )
 from bmtme.cli.forecast import add_dry_run, rehearse_fit
 from bmtme.cli.inputs import check_optional_out, read_inputs
-from bmtme.cli.models import ModelWords, make_model
+from bmtme.cli.models import ModelWords, list_lengths, make_model
 from bmtme.cli.objects import add_json_option, list_rows, say_object
 from bmtme.cli.outputs import check_size, describe_files, describe_run
 from bmtme.cli.streams import say, width
@@ -118,13 +118,9 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         inputs.trial,
         inputs.relationship,
         model,
-        args.draws,
-        args.tune,
-        args.chains,
-        args.seed,
-        args.sampler,
-        "drop" if args.drop_unrelated else "error",
-        args.keep_effects,
+        **list_lengths(args),
+        unrelated=args.unrelated,
+        keep_effects=args.keep_effects,
         **limits,
     )
     begin = partial(Checkpoint.begin, out, KIND, request, about=describe_run(args, inputs), every=args.checkpoint_every)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from bmtme.choices import AUTO
 from bmtme.cli.inputs import Inputs
+from bmtme.cli.models import list_lengths
 from bmtme.cli.objects import say_object
 from bmtme.cli.streams import say, width
 from bmtme.columns import label_facts
-from bmtme.memory import measure_memory, show_bytes
+from bmtme.memory import show_bytes
 
 if TYPE_CHECKING:
     from bmtme.cv.models import Model
@@ -60,41 +61,31 @@ def foresee(args: Any, inputs: Inputs, model: Model, keep: str) -> tuple[Forecas
     """
     from bmtme.checkup.blocks import refuse_effects
     from bmtme.cli.outputs import measure_size
-    from bmtme.data.selection import take_trait
-    from bmtme.estimates import Part
     from bmtme.model.baselines import EnvironmentMeans, SingleTrait
-    from bmtme.preparation import lay_model, prepare, refuse_model, stand_in
+    from bmtme.preparation import prepare, refuse_model, stand_in
     from bmtme.report.replicates import list_block_facts, list_covariate_facts, list_replicate_facts
     from bmtme.results.levels import describe_blocks, describe_replicates
     from bmtme.sampling import Sampling
-    from bmtme.trait_sets import naming
+    from bmtme.trait_sets import list_sets, naming
 
     trial, relationship, chains = inputs.trial, inputs.relationship, args.chains
-    whole = prepare(trial, relationship, "drop" if args.drop_unrelated else "error", stand_in)
+    whole = prepare(trial, relationship, args.unrelated, stand_in)
     refuse_effects(whole.given)
     if isinstance(model, EnvironmentMeans):
         return Forecast(model.describe(), [], [], 0), whole
-    sampling = Sampling.checked(args.draws, args.tune, chains, args.seed, args.sampler, warn=False)
+    sampling = Sampling.checked(**list_lengths(args), warn=False)
     sampling.refuse(model, whole.given)
     sampling.refuse_covariates(whole.given)
-    parts: list[tuple[str, Prepared, BMTME]] = []
-    if isinstance(model, SingleTrait):
-        for l, trait in enumerate(whole.given.traits):
-            alone = model.take_trait(trait)
-            with naming(trait):
-                own = prepare(take_trait(whole.given, l), whole.relationship, "error", stand_in)
-                parts.append((trait, lay_model(own, alone, stand_in), alone))
-    else:
-        parts.append(("", lay_model(whole, model, stand_in), model))
-    for trait, part, own_model in parts:
-        with naming(trait):
-            refuse_model(part, own_model)
-    described = {trait: describe_replicates(part, own) for trait, part, own in parts}
+    sets = list_sets(whole, model, stand_in)
+    for own in sets:
+        with naming(own.trait):
+            refuse_model(own.prepared, own.model)
+    described = {own.trait: describe_replicates(own.prepared, own.model) for own in sets}
     facts = list_replicate_facts(described if isinstance(model, SingleTrait) else described[""], whole.given)
-    facts += list_block_facts({trait: describe_blocks(part) for trait, part, _ in parts})
+    facts += list_block_facts({own.trait: describe_blocks(own.prepared) for own in sets})
     facts += list_covariate_facts(list(whole.given.covariates))
     size = measure_size(trial, relationship, model, args.draws, chains, keep)
-    return Forecast(model.describe(), facts, [Part.of(part, own) for _, part, own in parts], size), whole
+    return Forecast(model.describe(), facts, [own.part for own in sets], size), whole
 
 
 def describe_forecast(
@@ -123,7 +114,6 @@ def describe_forecast(
     from bmtme.engines.rotated.rehearsal import is_compiled
     from bmtme.estimates import estimate_cv, estimate_fit
     from bmtme.machine import count_cores
-    from bmtme.preparation import KEPT_SHARE
     from bmtme.report.tables import list_data_facts, name_model
     from bmtme.sampling import Sampling
     from bmtme.words import count_noun
@@ -138,7 +128,7 @@ def describe_forecast(
     if partitions:
         bases = [data["lines"]] * (0 if whole.relationship.is_identity else partitions)
         rows = hidden * len(forecasts)
-        estimate = estimate_cv(parts, bases, rows, length, cores, True, int(KEPT_SHARE * measure_memory()))
+        estimate = estimate_cv(parts, bases, rows, length, cores, True)
     else:
         estimate = estimate_fit(parts, length, keep, cores)
     memory, seconds = estimate.memory, estimate.seconds
@@ -185,15 +175,6 @@ def show_seconds(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1.0, seconds):.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.2g} hours"
-
-
-def list_lengths(args: Any) -> dict[str, Any]:
-    """Length, number, seed and kind of the chains by the options of a command."""
-    from bmtme.choices import SAMPLERS
-
-    return {name: getattr(args, name) for name in ("draws", "tune", "chains", "seed")} | {
-        "sampler": args.sampler or SAMPLERS[0]
-    }
 
 
 class DryRun(argparse.Action):

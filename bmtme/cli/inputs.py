@@ -52,10 +52,6 @@ class Inputs:
     groups: dict[str, str] | None = None
     seconds: float = 0.0
 
-    def record(self, words: Sequence[str], run: dict[str, Any]) -> dict[str, Any]:
-        """What the record of a run says of its command."""
-        return record_command(words, self.files, {"read": self.seconds, **run["seconds"]})
-
 
 def read_inputs(args: argparse.Namespace, groups: str | None = None, families: str | None = None) -> Inputs:
     """Read the phenotypes, or adjusted means, and the relationship that the options name.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bmtme.choices import FACTORED, GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SINGLE, STRUCTURES, UNITS
+from bmtme.choices import FACTORED, GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
 from bmtme.cli.arguments import Parser, whole
 from bmtme.errors import UsageError
 from bmtme.words import list_names, suggest
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
 
-__all__ = ["ModelWords", "make_model", "make_models", "read_models"]
+__all__ = ["ModelWords", "list_lengths", "make_model", "make_models", "read_models"]
 
 #: Words with a value, and the values; the number of factors is a whole one.
 SETTINGS = {
@@ -239,3 +239,9 @@ def make_models(models: dict[str, ModelWords]) -> dict[str, Model]:
         except UsageError as error:
             raise UsageError(f"model {label!r}: {error}") from error
     return made
+
+
+def list_lengths(args: Any) -> dict[str, Any]:
+    """Length, number, seed and kind of the chains by the options of a command."""
+    lengths = {name: getattr(args, name) for name in ("draws", "tune", "chains", "seed")}
+    return lengths | {"sampler": args.sampler or SAMPLERS[0]}

@@ -60,10 +60,10 @@ from bmtme.engines.rotated.held import Needs
 from bmtme.errors import NumericalError, UsageError
 from bmtme.estimates import Estimate, Part, check_estimate, estimate_cv
 from bmtme.machine import count_cores, describe_machine, find_versions
-from bmtme.memory import measure_memory, measure_peak_memory
+from bmtme.memory import measure_peak_memory
 from bmtme.model.baselines import EnvironmentMeans
 from bmtme.model.structure import BMTME
-from bmtme.preparation import KEPT_SHARE, DecompositionCache, describe_line_effect, lay_model, prepare, stand_in
+from bmtme.preparation import DecompositionCache, describe_line_effect, lay_model, prepare, stand_in
 from bmtme.progress import Progress
 from bmtme.results.checkpoint import Checkpoint, keep_checkpoint
 from bmtme.results.entries import Column, name_columns
@@ -378,8 +378,7 @@ def foresee(
                 if parts[-1].related:
                     bases[outline.lines, outline.layout.multiples.tobytes()] = len(outline.lines)
     hidden = len(models) * sum(int(part.cells.sum()) for training in trained for part in training.values())
-    most = int(KEPT_SHARE * measure_memory())
-    return estimate_cv(parts, list(bases.values()), hidden, sampling, workers or count_cores(), here, most)
+    return estimate_cv(parts, list(bases.values()), hidden, sampling, workers or count_cores(), here)
 
 
 def divide_time(clock: Sequence[float], outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from bmtme.results.record import BEFORE
 from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT, stretch_draws
 from bmtme.results.traits import BY_TRAIT
 
@@ -117,12 +118,16 @@ def advise_length(worst: float, run: dict[str, Any]) -> str:
     if factor > LONGEST:
         return f"Even {LONGEST} times as many draws would not do: look for the reason in `bmtme check`."
     spent = run["seconds"]
-    seconds = factor * (spent.get("warm_up", 0.0) + spent["sample"] + spent.get("before", 0.0))
-    time = f"{max(seconds, 1):.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    seconds = factor * (spent.get("warm_up", 0.0) + spent["sample"] + spent.get(BEFORE, 0.0))
     return (
         f"Run more sweeps before leaning on these numbers: tune={factor * settings['tune']}, "
-        f"draws={factor * settings['draws']} would take about {time}."
+        f"draws={factor * settings['draws']} would take about {describe_time(seconds)}."
     )
+
+
+def describe_time(seconds: float) -> str:
+    """How long more draws would take."""
+    return f"{max(seconds, 1):.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def describe_all_divergences(sampling: dict[str, Any], settings: dict[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bmtme.errors import DataError
+from bmtme.results.record import hash_file
 
 
 def describe_file(path: str) -> dict[str, Any]:
@@ -20,11 +20,8 @@ def describe_file(path: str) -> dict[str, Any]:
         # What numbers are made of: the record beside it has times of its own.
         names = [name for name in (f"{TABLE}.csv", COVARIANCES) if os.path.isfile(os.path.join(path, name))]
         return {"path": path, "sha256": {name: describe_file(os.path.join(path, name))["sha256"] for name in names}}
-    digest = None
-    if Path(path).is_file():
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": path, "sha256": digest}
+    file = Path(path)
+    return {"path": path, "sha256": hash_file(file) if file.is_file() else None}
 
 
 def describe_relationship(path: str) -> dict[str, Any]:

@@ -15,8 +15,8 @@ SCHEMA = 1
 RECORD = "run.json"
 #: What `write_record` adds to the record of a run.
 ADDED = ("schema", "state", "kind", "files", "columns", "sha256")
-#: Among the seconds of a run: those of its files.
-WRITE = "write"
+#: Among the seconds of a run: those of its files; of its sampling before it was stopped, or extended.
+WRITE, BEFORE = "write", "before"
 #: What a folder is in: only finished runs are read, others are gone on with.
 FINISHED, UNFINISHED = "finished", "unfinished"
 _UNSEALED = "0" * 64

@@ -28,8 +28,6 @@ PILOT, FEWEST_PILOT = 1000, 250
 WARM_UP, FIRST_STEP, LARGEST_STEP, PATH, MOST_LEAPFROGS, WANTED = 200, 0.4, 1.1, 1.9, 24, 0.8
 #: A loss of energy beyond this is a divergence.
 DIVERGENT = 1000.0
-#: Times that a chain looks for a place to start from.
-TRIES = 100
 #: Sets of effects that are drawn by one solution of the equations at most.
 AT_ONCE = 64
 
