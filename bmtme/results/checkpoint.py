@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.engines.rotated.chains import Chain
-from bmtme.engines.rotated.snapshots import Snapshot, cut_draws
+from bmtme.engines.snapshots import Resumable, Snapshot
 from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError, blame
 from bmtme.results.encoding import decode, encode
 from bmtme.results.folder import move_files, new_folder
@@ -49,7 +48,7 @@ class _Kept:
 
     blocks: list[tuple[str, int, str]] = field(default_factory=list)  # file, draws, SHA-256
     drawn: int = 0
-    place: tuple[int, int] = (0, -1)
+    place: tuple[int, ...] = (0, -1)
     before: float = 0.0  # seconds at work in other processes
     began: float = field(default_factory=time.monotonic)
     time: float = field(default_factory=time.monotonic)
@@ -190,7 +189,7 @@ class Checkpoint:
 
     # --- chains ---------------------------------------------------------------------------------------------------
 
-    def keep(self, key: str, chain: Chain, last: bool = True) -> None:
+    def keep(self, key: str, chain: Resumable, last: bool = True) -> None:
         """Write where a chain is and what it has drawn since, if it is time, or the last time.
 
         Raises
@@ -198,12 +197,12 @@ class Checkpoint:
         MachineError
         """
         kept = self._kept.setdefault(key, _Kept())
-        began, place = time.monotonic(), (chain.stage, chain.done)
+        began, place = time.monotonic(), (chain.stage, chain.done, chain.drawn)
         if place == kept.place or (not last and began - kept.time < max(self.every, kept.took / SHARE)):
             return
         if chain.drawn > kept.drawn:
             name = f"{CHAIN}-{key}-{len(kept.blocks)}"
-            digest = self._write(name, BLOCK, {}, cut_draws(chain.draws, kept.drawn, chain.drawn))
+            digest = self._write(name, BLOCK, {}, chain.cut(kept.drawn, chain.drawn))
             kept.blocks.append((name, chain.drawn - kept.drawn, digest))
             kept.drawn = chain.drawn
         values, arrays = chain.take()
@@ -212,7 +211,7 @@ class Checkpoint:
         kept.place, kept.time = place, time.monotonic()
         kept.took = kept.time - began
 
-    def restore(self, key: str, chain: Chain) -> bool:
+    def restore(self, key: str, chain: Resumable) -> bool:
         """Put a chain where it was kept; False where it was not.
 
         Raises
@@ -231,7 +230,7 @@ class Checkpoint:
                 f"{self.place / name} is of another run: {error}. Take it from a copy, or start the run anew in "
                 "another folder."
             ) from error
-        self._kept[key] = _Kept(blocks, chain.drawn, (chain.stage, chain.done), float(values["seconds"]))
+        self._kept[key] = _Kept(blocks, chain.drawn, (chain.stage, chain.done, chain.drawn), float(values["seconds"]))
         return True
 
     def sum_before(self) -> float:
