@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bmtme.choices import POSTERIOR
 from bmtme.engines.snapshots import Resumable, Snapshot
 from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError, blame
 from bmtme.results.encoding import decode, encode
@@ -34,6 +35,8 @@ from bmtme.results.storage import KIND
 
 FOLDER = "checkpoint"
 REQUEST, GOAL, CHAIN, BLOCK, OUTCOME, RESULT, LOCK = "request", "goal", "chain", "block", "outcome", "result", ".lock"
+#: Kinds of runs that have draws, and may be asked for more.
+DRAWN = (KIND, POSTERIOR)
 #: Seconds between two checkpoints of a chain; more where writing takes more than this share of the time.
 EVERY, SHARE = 60.0, 0.05
 #: What a run of the shell tells of itself.
@@ -143,7 +146,7 @@ class Checkpoint:
         if not (place / REQUEST).exists():
             raise DataError(
                 f"{folder} cannot be gone on with: it has no {FOLDER}/{REQUEST}, which a run has that was begun with "
-                "'bmtme fit --out' or with checkpoint=."
+                "'bmtme fit --out' or 'bmtme mixed --posterior --out', or with checkpoint=."
             )
         values, arrays = read_pack(place / REQUEST, REQUEST)
         refuse_changed(values["about"].get("inputs", {}), values["about"].get("directory", ""))
@@ -366,13 +369,14 @@ def find_goal(folder: Path) -> int | None:
 
 
 def count_draws(folder: Path) -> int:
-    """Draws of each chain of a finished fit.
+    """Draws of each chain of a finished run that has such.
 
     Raises
     ------
     DataError
     """
-    return int(read_record(folder, KIND)[0]["settings"]["draws"])
+    kind = read_kind(folder)
+    return int(read_record(folder, kind if kind in DRAWN else KIND)[0]["settings"]["draws"])
 
 
 def is_finished(folder: Path) -> bool:
@@ -384,7 +388,7 @@ def is_finished(folder: Path) -> bool:
     """
     if read_state(folder) != FINISHED:
         return False
-    goal = find_goal(folder) if read_kind(folder) == KIND else None
+    goal = find_goal(folder) if read_kind(folder) in DRAWN else None
     return goal is None or goal <= count_draws(folder)
 
 
