@@ -27,7 +27,7 @@ from bmtme.model.mixed.plots import Plots
 from bmtme.model.mixed.priors import Prior, choose_priors, describe_prior, find_scales
 from bmtme.model.mixed.terms import Random, Residual
 from bmtme.results.checkpoint import Checkpoint, keep_checkpoint
-from bmtme.results.mixed.asked import Asked
+from bmtme.results.mixed.asked import NOTHING, Asked
 from bmtme.results.mixed.digest import count_contrasts, summarise
 from bmtme.results.mixed.fit import MixedFit
 from bmtme.results.mixed.groups import collect_groups, name_component
@@ -79,14 +79,14 @@ class PosteriorRequest:
     chains: int
     seed: int
     keep_effects: str
-    asked: Asked = Asked()
+    asked: Asked = NOTHING
     until: Until | None = None
 
     @classmethod
     def checked(
-        cls, fixed: Fixed, random: Random, residual: Residual, known: Mapping[str, Any], plots: Any, weights: Any = None,
-        prior: Any = None, draws: Any = 2000, chains: Any = 4, seed: Any = 1, keep_effects: Any = KEEP[0],
-        ess: Any = GOOD_ESS, time_limit: Any = None, asked: Asked = Asked(),
+        cls, fixed: Fixed, random: Random, residual: Residual, known: Mapping[str, Any], plots: Any,
+        weights: Any = None, prior: Any = None, draws: Any = 2000, chains: Any = 4, seed: Any = 1,
+        keep_effects: Any = KEEP[0], ess: Any = GOOD_ESS, time_limit: Any = None, asked: Asked = NOTHING,
     ) -> PosteriorRequest:  # fmt: skip
         """The value of what a user gave.
 
@@ -230,9 +230,10 @@ def compute_posterior(
                 checkpoint.set_goal(draws)
             return draws, size.plan_slots(draws)
 
+        slots, seeds = size.plan_slots(request.draws), spawn_seeds(request.seed, request.chains)
         sampled = sample_posterior(
-            target, result.phi, request.draws, size.plan_slots(request.draws), spawn_seeds(request.seed, request.chains),
-            cores, progress, None, checkpoint, None if judge is None else partial(lengthen, judge),
+            target, result.phi, request.draws, slots, seeds, cores, progress,
+            checkpoint=checkpoint, lengthen=None if judge is None else partial(lengthen, judge),
         )  # fmt: skip
         draws = len(sampled.chains[0])
         keep = size.choose_keep(draws)

@@ -53,7 +53,7 @@ def resume(
     """
     path = Path(file_path(folder, "folder"))
     if is_finished(path):
-        return load(path)  # type: ignore[return-value]  # of a mixed model's estimates, which nothing can stop, too
+        return load(path)  # of a mixed model's estimates, which nothing can stop, too
     return go_on(Checkpoint.open(path), cores, progress)
 
 

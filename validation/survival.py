@@ -3,8 +3,8 @@
 Commands of the shell in processes of their own, at a small size, with a checkpoint every twentieth of a second: `fit`,
 `extend`, `cv` and `mixed --posterior`, killed (SIGKILL) again and again at random moments, a third of them while a file
 is written, and gone on with by `resume`; the same with Ctrl-C (SIGINT), which has to end within two seconds, and on a
-disk of a few megabytes that fills and is emptied. Draws, summaries, predictions and scores have to be those of a run that
-was left alone, byte for byte.
+disk of a few megabytes that fills and is emptied. Draws, summaries, predictions and scores have to be those of a run
+that was left alone, byte for byte.
 """
 
 from __future__ import annotations

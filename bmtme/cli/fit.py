@@ -121,7 +121,8 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         keep_effects=args.keep_effects,
         **list_limits(args),
     )
-    begin = partial(Checkpoint.begin, out, KIND, request, about=describe_run(args, inputs.files, inputs.seconds), every=args.checkpoint_every)
+    about = describe_run(args, inputs.files, inputs.seconds)
+    begin = partial(Checkpoint.begin, out, KIND, request, about=about, every=args.checkpoint_every)
     return tell_fit(args, compute(request, args.cores, None, begin), inputs.trial, out)
 
 

@@ -39,7 +39,7 @@ def add_command(commands: Any) -> None:
     """Add both commands to the parser."""
     for name, help_text, description, epilog in (
         ("resume", "go on with a run that was stopped", "Go on with a fit, a posterior or a cross-validation.", RESUME),
-        ("extend", "give a finished fit or posterior more draws", "Give a finished run more draws of each chain.", EXTEND),
+        ("extend", "give a finished run more draws", "Give a finished run more draws of each chain.", EXTEND),
     ):
         parser = commands.add_parser(name, help=help_text, description=description, epilog=epilog)
         parser.add_argument("out", metavar="RUN", help="folder of the run")

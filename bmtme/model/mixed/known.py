@@ -82,7 +82,7 @@ def read_known(value: Any, name: str) -> Relationship | PedigreeInverse:
         If it is none.
     """
     if not isinstance(value, pd.DataFrame):
-        return value  # type: ignore[no-any-return]  # as of `check_known`
+        return value
     columns = {str(column).strip() for column in value.columns}
     if set(PARENTS) <= columns:
         return pedigree_inverse(value, *PARENTS, separate_sexes=False)

@@ -15,7 +15,7 @@ from bmtme.results.mixed.fit import MixedFit
 from bmtme.results.mixed.heritability import list_ratios
 from bmtme.results.mixed.posterior import MEANS, MixedPosterior
 
-__all__ = ["Asked"]
+__all__ = ["NOTHING", "Asked", "list_facts"]
 
 #: Columns of functions of the parameters, as estimated and as drawn.
 DERIVED = ("expression", "estimate", "se")
@@ -76,6 +76,10 @@ class Asked:
                 fit.predict(term)
 
 
-def list_facts(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
+#: Nothing.
+NOTHING = Asked()
+
+
+def list_facts(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """What is to be known of tables of means beside their rows: errors of differences, and what was averaged over."""
-    return {name: dict(table.attrs) for name, table in tables.items() if table.attrs}
+    return {name: table.attrs for name, table in tables.items() if table.attrs}

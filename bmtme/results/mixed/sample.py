@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["METROPOLIS", "Sampled", "make_target", "sample_posterior"]
 
 METROPOLIS, HAMILTONIAN = "independence Metropolis", "Hamiltonian"
+Made = TypeVar("Made", bound="Chain")
 #: Of a checkpoint: the proposal at the mode.
 MODE = "mode"
 
@@ -119,15 +120,14 @@ def sample_posterior(
     proposal = _find_mode(target, start, progress, checkpoint)
     clock.append(time.perf_counter())
 
-    def open_chain(key: str, make: Callable[..., Chain], *given: Any) -> Chain:
-        chain = make(*given, keep=None if checkpoint is None else partial(checkpoint.keep, key))
+    def take_up(key: str, chain: Made) -> Made:
         if checkpoint is not None:
+            chain.keep = partial(checkpoint.keep, key)
             checkpoint.restore(key, chain)
         return chain
 
     chains = [
-        open_chain(f"{k}", Metropolis, target.fork(), proposal, draws, slots, seed, pilot)
-        for k, seed in enumerate(seeds)
+        take_up(f"{k}", Metropolis(target.fork(), proposal, draws, slots, seed, pilot)) for k, seed in enumerate(seeds)
     ]
     _run([Pilot(chain) for chain in chains], chains, "posterior, pilot", pilot, cores, progress)
     k_hat = measure_k(np.concatenate([chain.pilot for chain in chains]))
@@ -136,7 +136,7 @@ def sample_posterior(
     if method == HAMILTONIAN:
         own = [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, MOVES)) for seed in seeds]
         used = [
-            open_chain(f"paths-{k}", Hamiltonian, chain.target, proposal, draws, slots, own[k], chain.here)
+            take_up(f"paths-{k}", Hamiltonian(chain.target, proposal, draws, slots, own[k], chain.here))
             for k, chain in enumerate(chains)
         ]
     what = f"posterior, {n} {'chain' if n == 1 else 'chains'}"

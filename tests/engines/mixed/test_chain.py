@@ -1,4 +1,4 @@
-"""A chain stopped at any move, or on its way, and taken up by another goes on bit for bit; a longer one is asked for."""
+"""A chain stopped anywhere and taken up by another goes on bit for bit; a longer one is one that was asked for."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_more_draws_are_those_of_a_longer_run(setting, kind):
 def test_snapshot_of_another_chain_is_refused(setting):
     metropolis, hamiltonian = (finish(make_chain(setting, kind)) for kind in KINDS)
     snapshot, blocks = metropolis.take(), [metropolis.cut(0, DRAWS)]
-    with pytest.raises(ValueError, match="gradient.* too many or too few"):
+    with pytest.raises(ValueError, match="too many or too few"):
         make_chain(setting, "metropolis").restore(hamiltonian.take(), blocks)
     with pytest.raises(ValueError, match="its draws are 0, not 16"):
         make_chain(setting, "metropolis").restore(snapshot, [])
@@ -152,8 +152,8 @@ def test_snapshot_of_another_chain_is_refused(setting):
         make_chain(setting, "metropolis").restore(snapshot, 2 * blocks)
     with pytest.raises(ValueError, match="at move 16 of stage 1"):
         make_chain(setting, "metropolis", 9).restore(snapshot, blocks)
+    lacking = finish(make_chain(setting, "metropolis", slots=np.arange(0, DRAWS, 2)))
     with pytest.raises(ValueError, match="lacks effects"):
-        lacking = finish(make_chain(setting, "metropolis", slots=np.arange(0, DRAWS, 2)))
         make_chain(setting, "metropolis").restore(snapshot, [lacking.cut(0, DRAWS)])
     with pytest.raises(ValueError, match="no block of draws"):
         make_chain(setting, "metropolis").restore(snapshot, [{"phi": blocks[0]["phi"]}])

@@ -69,7 +69,12 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize(
     "kind, k, keep",
-    [("dense", np.inf, "auto"), ("dense", -np.inf, "thin"), ("pedigree", np.inf, "thin"), ("pedigree", -np.inf, "none")],
+    [
+        ("dense", np.inf, "auto"),
+        ("dense", -np.inf, "thin"),
+        ("pedigree", np.inf, "thin"),
+        ("pedigree", -np.inf, "none"),
+    ],
 )
 def test_resumed_is_never_stopped(plots, relationship, tmp_path, monkeypatch, kind, k, keep):
     """Stopped before the mode, in pilot and warm-up, among the draws; gone on with by what the folder alone knows."""
