@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from bmtme.arguments import as_text, check_memory, is_one_of, show, whole_number
-from bmtme.choices import KEEP
-from bmtme.collection import ATTRS
+from bmtme.arguments import as_text, show
+from bmtme.choices import POSTERIOR
 from bmtme.errors import UsageError
-from bmtme.machine import describe_machine, find_versions
+from bmtme.mixed_posterior import PosteriorRequest, compute_posterior
 from bmtme.model.mixed.design import lay_out
 from bmtme.model.mixed.fixed import Fixed, parse_fixed
 from bmtme.model.mixed.known import check_known
 from bmtme.model.mixed.parser import parse_random, parse_residual
 from bmtme.model.mixed.plots import Plots
-from bmtme.model.mixed.priors import LKJ, Prior, choose_priors, describe_prior, find_scales
+from bmtme.model.mixed.priors import LKJ, Prior
 from bmtme.model.mixed.terms import At, Axis, Random, Residual, Term
-from bmtme.results.mixed.digest import count_contrasts
+from bmtme.results.checkpoint import Checkpoint
+from bmtme.results.folder import check_new_folder
 from bmtme.results.mixed.fit import Derived, MixedFit
-from bmtme.results.mixed.groups import collect_groups
-from bmtme.results.mixed.heritability import record_ratios
 from bmtme.results.mixed.posterior import DerivedDraws, MixedPosterior
-from bmtme.results.mixed.sample import make_target, sample_posterior
 from bmtme.results.mixed.search import find_estimates
-from bmtme.results.posterior import THINNED
-from bmtme.results.predictions import spread_evenly
-from bmtme.sampling import choose_keep, spawn_seeds, warn_short
+from bmtme.results.summary import GOOD_ESS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,7 +197,7 @@ class Model:
     def posterior(
         self,
         plots: pd.DataFrame | Table,
-        draws: int = 2000,
+        draws: int | Literal["auto"] = 2000,
         chains: int = 4,
         seed: int = 1,
         weights: str | None = None,
@@ -209,14 +205,17 @@ class Model:
         keep_effects: Literal["auto", "all", "thin", "none"] = "auto",
         cores: int | None = None,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        ess: int = GOOD_ESS,
+        time_limit: float | None = None,
     ) -> MixedPosterior:
         r"""Draw from the posterior of the covariances, and of the effects given them.
 
         Parameters
         ----------
         plots, weights : as for `fit`
-        draws : int
-            Of each chain.
+        draws : int or "auto"
+            Of each chain; ``"auto"`` goes on until they suffice, as with `bmtme.fit`.
         chains : int
         seed : int
             The same data, seed and settings give the same numbers, whatever the number of cores.
@@ -227,11 +226,17 @@ class Model:
             or as in the formula; ``residual`` is every section. A scale is for the standard deviation as reported: a
             number, or one for each level of the covariance.
         keep_effects : {"auto", "all", "thin", "none"}
-            Whether the effects of all draws, of 500 at most, or of none are kept; ``auto``: of all below 64 MB.
+            Whether the effects of all draws, of every 2^k-th (500 at most), or of none are kept; ``auto``: of all below
+            64 MB.
         cores : int, optional
             Threads at most; default all processors of this process.
         progress : bool, optional
             A line on stderr; default where it is a terminal.
+        checkpoint : str or path, optional
+            A new or empty folder, into which the run is written while it is under way, as with `bmtme.fit`:
+            `bmtme.resume` goes on with it, `bmtme.extend` gives it more draws.
+        ess, time_limit : int, float, optional
+            With ``draws="auto"``, as with `bmtme.fit`.
 
         Returns
         -------
@@ -257,57 +262,10 @@ class Model:
         k-hat of its weights is above 0.7 (Vehtari et al. 2024, J. Mach. Learn. Res. 25:72), by Hamiltonian moves with
         the inverse Hessian there as metric, and proposals of the former between them.
         """
-        draws, chains = whole_number(draws, "draws", 1), whole_number(chains, "chains", 1)
-        seed = whole_number(seed, "seed", 0)
-        cores = None if cores is None else whole_number(cores, "cores", 1)
-        if not is_one_of(keep_effects, KEEP):
-            raise UsageError(f"keep_effects must be one of {', '.join(map(repr, KEEP))}, got {show(keep_effects)}.")
-        warn_short(draws, chains, stacklevel=2)
-        began = time.perf_counter()
-        fit = self.fit(plots, weights, progress)
-        searched = round(time.perf_counter() - began, 3)
-        layout, problem = fit.layout, fit.result.problem
-        designs = (*layout.residual, *layout.random)
-        chosen = choose_priors(prior, layout)
-        scales = [find_scales(own, design, layout) for own, design in zip(chosen, designs, strict=True)]
-        effects = 8 * chains * (problem.p + sum(term.q for term in problem.terms))
-        keep = choose_keep(keep_effects, draws * effects)
-        kept = {"all": draws, "thin": min(draws, max(1, THINNED // chains))}.get(keep, 0)
-        # The draws are put together from those of the chains, of which each has a factor of the equations.
-        check_memory(
-            8 * draws * chains * (2 * len(fit.result.phi) + 8)
-            + 2 * kept * effects
-            + chains * fit.result.equations.factor.memory,
-            f"draws={draws}, chains={chains}, keep_effects={keep_effects!r}",
-        )
-        slots = spread_evenly(draws, kept)
-        target, seeds = make_target(fit, chosen, scales), spawn_seeds(seed, chains)
-        sampled = sample_posterior(target, fit.result.phi, draws, slots, seeds, cores, progress)
-        run = {
-            "model": {"fixed": str(self.fixed), "random": str(self.random), "residual": str(self.residual)},
-            "settings": {
-                "draws": draws,
-                "chains": chains,
-                "seed": seed,
-                "keep_effects": keep,
-                "weights": weights,
-                "priors": {
-                    design.name: describe_prior(own, scale)
-                    for design, own, scale in zip(designs, chosen, scales, strict=True)
-                },
-            },
-            "reml": fit.record(),
-            "facts": {
-                "components": fit.list_components(),
-                "contrasts": count_contrasts(fit.named, layout, problem),
-                "heritabilities": record_ratios(self.random, layout, fit.named),
-            },
-            "sampling": sampled.facts,
-            "effects": {},
-            "predictions": {},
-            "means": {},
-            "versions": find_versions(),
-            "machine": describe_machine(),
-            "seconds": {"reml": searched, **sampled.seconds},
-        }
-        return MixedPosterior(collect_groups(layout, fit.named, sampled, keep, ATTRS), run, fit)
+        request = PosteriorRequest.checked(
+            self.fixed, self.random, self.residual, self.known, plots, weights, prior, draws, chains, seed,
+            keep_effects, ess, time_limit,
+        )  # fmt: skip
+        folder = None if checkpoint is None else check_new_folder(checkpoint)
+        begin = None if folder is None else partial(Checkpoint.begin, folder, POSTERIOR, request.trim())
+        return compute_posterior(request, cores, progress, begin)

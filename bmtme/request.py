@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bmtme.arguments import is_one_of, show
-from bmtme.choices import AUTO, KEEP
+from bmtme.choices import KEEP
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.data.trial import Trial, as_trial
 from bmtme.errors import UsageError
@@ -49,16 +49,13 @@ class Request:
         """
         trial = as_trial(trial)
         model = BMTME() if model is None else model
-        auto = isinstance(draws, str) and draws == AUTO
-        until = Until.checked(ess, time_limit)
-        if not auto and until != Until(GOOD_ESS, None):
-            raise UsageError(f"ess and time_limit go with draws={AUTO!r}, which goes on until the draws suffice.")
-        sampling = Sampling.checked(FIRST if auto else draws, tune, chains, seed, sampler, warn=False)
+        until = Until.asked(draws, ess, time_limit)
+        sampling = Sampling.checked(draws if until is None else FIRST, tune, chains, seed, sampler, warn=False)
         # How many draws there will be is not known.
-        (replace(sampling, draws=MOST) if auto else sampling).warn_short(stacklevel=3)
+        (sampling if until is None else replace(sampling, draws=MOST)).warn_short(stacklevel=3)
         if not is_one_of(keep_effects, KEEP):
             raise UsageError(f"keep_effects must be one of {list_names(KEEP)}, got {show(keep_effects)}.")
-        return cls(trial, relationship, model, sampling, unrelated, keep_effects, until if auto else None)
+        return cls(trial, relationship, model, sampling, unrelated, keep_effects, until)
 
     def take_up(self, checkpoint: Checkpoint) -> Request:
         """The same for the draws that are wanted now."""

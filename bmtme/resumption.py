@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bmtme.arguments import file_path, whole_number
 from bmtme.errors import DataError, UsageError
+from bmtme.mixed_posterior import PosteriorRequest, compute_posterior
 from bmtme.pipeline import compute
 from bmtme.request import Request
 from bmtme.results.checkpoint import Checkpoint, count_draws, is_finished
@@ -15,11 +16,12 @@ from bmtme.results.fit import Fit, load
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
+    from bmtme.results.mixed.posterior import MixedPosterior
 
 
 def resume(
     folder: str | os.PathLike[str], *, cores: int | None = None, progress: bool | None = None
-) -> Fit | CrossValidation:
+) -> Fit | CrossValidation | MixedPosterior:
     """Go on with a run that was stopped, from its last checkpoint.
 
     Parameters
@@ -31,7 +33,7 @@ def resume(
 
     Returns
     -------
-    Fit or CrossValidation
+    Fit, CrossValidation or MixedPosterior
         With the numbers of a run that was never stopped, to the last digit, and written to the folder. Of a run that is
         finished, what is there.
 
@@ -51,17 +53,19 @@ def resume(
     """
     path = Path(file_path(folder, "folder"))
     if is_finished(path):
-        return load(path)  # type: ignore[return-value]  # of a mixed model, which nothing can stop, too
+        return load(path)  # of a mixed model's estimates, which nothing can stop, too
     return go_on(Checkpoint.open(path), cores, progress)
 
 
-def extend(folder: str | os.PathLike[str], *, more: int, cores: int | None = None, progress: bool | None = None) -> Fit:
-    """Go on with a finished fit for more draws of each chain.
+def extend(
+    folder: str | os.PathLike[str], *, more: int, cores: int | None = None, progress: bool | None = None
+) -> Fit | MixedPosterior:
+    """Go on with a finished fit, or a mixed model's posterior, for more draws of each chain.
 
     Parameters
     ----------
     folder : str or path
-        Of a fit that was made with ``checkpoint=`` or by ``bmtme fit``.
+        Of a run that was made with ``checkpoint=`` or by ``bmtme fit`` or ``bmtme mixed --posterior``.
     more : int
         Draws of each chain beyond those that there are.
     cores, progress
@@ -69,30 +73,28 @@ def extend(folder: str | os.PathLike[str], *, more: int, cores: int | None = Non
 
     Returns
     -------
-    Fit
-        With the numbers of a fit that was asked for so many draws at first, to the last digit. It takes the place of
+    Fit or MixedPosterior
+        With the numbers of a run that was asked for so many draws at first, to the last digit. It takes the place of
         the other one in the folder once it is complete; `resume` goes on with one that was stopped on the way.
 
     Raises
     ------
     DataError, UsageError, MachineError
-        As of `resume`; and a UsageError if the fit is not finished, or on the way to another length.
+        As of `resume`; and a UsageError if the run is not finished, or on the way to another length.
     """
     checkpoint = open_longer(Path(file_path(folder, "folder")), whole_number(more, "more", 1))
-    result = go_on(checkpoint, cores, progress)
-    assert isinstance(result, Fit)
-    return result
+    return go_on(checkpoint, cores, progress)  # type: ignore[return-value]  # a cross-validation has no draws to count
 
 
 def open_longer(path: Path, more: int) -> Checkpoint:
-    """Take up a finished fit for more draws of each chain; raises as `extend`."""
+    """Take up a finished run for more draws of each chain; raises as `extend`."""
     there = count_draws(path)
     wanted = there + more
     checkpoint = Checkpoint.open(path)
     try:
         if checkpoint.goal is not None and checkpoint.goal > there and checkpoint.goal != wanted:
             raise UsageError(
-                f"the fit in {path} is on the way to {checkpoint.goal} draws of each chain: 'bmtme resume {path}' goes "
+                f"the run in {path} is on the way to {checkpoint.goal} draws of each chain: 'bmtme resume {path}' goes "
                 "on, and it can be extended further then."
             )
         checkpoint.goal, checkpoint.extended = wanted, True
@@ -102,7 +104,7 @@ def open_longer(path: Path, more: int) -> Checkpoint:
     return checkpoint
 
 
-def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> Fit | CrossValidation:
+def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> Fit | CrossValidation | MixedPosterior:
     """What a checkpoint was begun for."""
     request = checkpoint.request
 
@@ -114,6 +116,8 @@ def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> F
     try:
         if isinstance(request, Request):
             return compute(request.take_up(checkpoint), cores, progress, begin)
+        if isinstance(request, PosteriorRequest):
+            return compute_posterior(request.take_up(checkpoint), cores, progress, begin)
         from bmtme.cv.request import CVRequest
         from bmtme.cv.run import compare_models
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from bmtme.collection import collect, find_facts
@@ -29,8 +30,10 @@ class Judge:
 
     Parameters
     ----------
-    until, sets, built, modes : of the fit
-    began : when the fit began, by `time.perf_counter`
+    until : Until
+    began : when the run began, by `time.perf_counter`
+    summarise : makes summaries of what chains have drawn
+    is_stuck : whether they stay in different explanations of the data
 
     Attributes
     ----------
@@ -41,30 +44,26 @@ class Judge:
     def __init__(
         self,
         until: Until,
-        sets: Sequence[TraitSet],
-        built: Sequence[tuple[Problem, Scaling]],
-        modes: Sequence[list[Mode]],
         began: float,
+        summarise: Callable[[Any], Sequence[pd.DataFrame]],
+        is_stuck: Callable[[Any], bool] = lambda sampled: False,
     ) -> None:
-        self.until, self.sets, self.built, self.modes = until, sets, built, modes
-        self.began, self.ended = began, ""
-        self._facts: list[dict[str, Any]] = []
+        self.until, self.began, self.summarise, self.is_stuck, self.ended = until, began, summarise, is_stuck, ""
         self._last: tuple[Reached, int, float] | None = None
 
-    def plan(self, sampled: Sequence[list[Draws]], draws: int, each: float) -> int:
+    def plan(self, sampled: Any, draws: int, each: float) -> int:
         """Draws of each chain to go on to; as many as there are where it has ended.
 
         each : seconds a draw of all chains
         """
-        reached = self._measure(sampled)
+        with threadpool_limits(1):
+            reached = Reached.of(self.summarise(sampled))
         self._last = reached, draws, each
         limit = math.inf if self.until.time_limit is None else self.until.time_limit
         wanted = plan_step(reached, self.until, draws, limit - (time.perf_counter() - self.began), each)
         if reached.suffices(self.until):
             self.end("enough")
-        elif draws >= STUCK and any(
-            self._is_stuck(*each) for each in zip(self.built, self.modes, sampled, strict=True)
-        ):
+        elif draws >= STUCK and self.is_stuck(sampled):
             self.end("explanations")
         elif wanted <= draws:
             self.end("most" if draws >= MOST else "time")
@@ -81,17 +80,35 @@ class Judge:
         reached, draws, each = self._last
         return describe(reached, self.until, draws, each, self.ended)
 
-    def _measure(self, sampled: Sequence[list[Draws]]) -> Reached:
-        summaries = []
-        with threadpool_limits(1):
-            for k, (own, (problem, scaling), drawn) in enumerate(zip(self.sets, self.built, sampled, strict=True)):
-                columns = np.ones_like(own.prepared.layout.recorded) if own.trait else None
-                posterior = collect(own.prepared, own.model, problem, scaling, drawn, "none", columns)["posterior"]
-                if len(self._facts) == k:  # what it says of the prior need not be looked for anew
-                    self._facts.append(find_facts(own.prepared, own.model, problem, scaling, posterior))
-                summaries.append(summarise_posterior(posterior, self._facts[k]))
-        return Reached.of(summaries)
 
-    @staticmethod
-    def _is_stuck(built: tuple[Problem, Scaling], modes: list[Mode], drawn: list[Draws]) -> bool:
-        return bool(built[0].native and list_stuck(share_draws(modes, drawn).T))
+class Looks:
+    """What a `Judge` of a fit looks at.
+
+    Parameters
+    ----------
+    sets, built, modes : of the fit
+    """
+
+    def __init__(
+        self, sets: Sequence[TraitSet], built: Sequence[tuple[Problem, Scaling]], modes: Sequence[list[Mode]]
+    ) -> None:
+        self.sets, self.built, self.modes = sets, built, modes
+        self._facts: list[dict[str, Any]] = []
+
+    def summarise(self, sampled: Sequence[list[Draws]]) -> list[pd.DataFrame]:
+        """The summary of each set."""
+        summaries = []
+        for k, (own, (problem, scaling), drawn) in enumerate(zip(self.sets, self.built, sampled, strict=True)):
+            columns = np.ones_like(own.prepared.layout.recorded) if own.trait else None
+            posterior = collect(own.prepared, own.model, problem, scaling, drawn, "none", columns)["posterior"]
+            if len(self._facts) == k:  # what it says of the prior need not be looked for anew
+                self._facts.append(find_facts(own.prepared, own.model, problem, scaling, posterior))
+            summaries.append(summarise_posterior(posterior, self._facts[k]))
+        return summaries
+
+    def is_stuck(self, sampled: Sequence[list[Draws]]) -> bool:
+        """Whether chains of a set stay in modes of their own."""
+        return any(
+            bool(problem.native and list_stuck(share_draws(modes, drawn).T))
+            for (problem, _), modes, drawn in zip(self.built, self.modes, sampled, strict=True)
+        )

@@ -26,7 +26,7 @@ from bmtme.preparation import observe
 from bmtme.progress import Progress
 from bmtme.request import Request
 from bmtme.results.checkpoint import Checkpoint
-from bmtme.rounds import Judge
+from bmtme.rounds import Judge, Looks
 from bmtme.sampling import (
     VERY_LARGE,
     ChainClock,
@@ -144,7 +144,8 @@ def run(
         makers = [partial(open_chain, k) for k in range(len(done))]
         judge, parts = None, [own.part for own in sets]
         if until is not None:
-            judge = Judge(until, sets, built, modes, clock[0])
+            looks = Looks(sets, built, modes)
+            judge = Judge(until, clock[0], looks.summarise, looks.is_stuck)
             for k in range(len(done)):  # what was done before tells nothing of the time
                 open_chain(k)
         while True:

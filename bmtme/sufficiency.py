@@ -14,7 +14,7 @@ from bmtme.arguments import is_number, show, whole_number
 from bmtme.choices import AUTO
 from bmtme.errors import UsageError
 from bmtme.results.convergence import describe_time
-from bmtme.results.summary import GOOD_R_HAT
+from bmtme.results.summary import GOOD_ESS, GOOD_R_HAT
 from bmtme.words import count_noun
 
 #: Draws of each chain at first; a step is at least a quarter of those there are and at most as many; in whole fifties.
@@ -39,6 +39,21 @@ class Until:
 
     ess: int
     time_limit: float | None
+
+    @classmethod
+    def asked(cls, draws: Any, ess: Any, time_limit: Any) -> Until | None:
+        """The value of what a user gave; None where that is a number of draws.
+
+        Raises
+        ------
+        UsageError
+        """
+        until = cls.checked(ess, time_limit)
+        if isinstance(draws, str) and draws == AUTO:
+            return until
+        if until != cls(GOOD_ESS, None):
+            raise UsageError(f"ess and time_limit go with draws={AUTO!r}, which goes on until the draws suffice.")
+        return None
 
     @classmethod
     def checked(cls, ess: Any, time_limit: Any) -> Until:

@@ -113,12 +113,38 @@ def seconds(text: str) -> float:
     return value
 
 
-def add_checkpoint_option(group: Any) -> None:
+def add_limit_options(group: Any) -> None:
+    """When draws suffice."""
+    group.add_argument(
+        "--ess", type=whole(1), metavar="N", help="with --draws auto: effective draws wanted (default: 400)"
+    )
+    group.add_argument(
+        "--time-limit",
+        type=seconds,
+        metavar="SECONDS",
+        help="with --draws auto: time after which no more draws are asked for",
+    )
+
+
+def check_limits(args: argparse.Namespace) -> None:
+    """Refuse these where a number of draws is asked for."""
+    for option, given in (("--ess", args.ess), ("--time-limit", args.time_limit)):
+        if given is not None and args.draws != AUTO:
+            args.parser.error(f"argument {option}: goes with --draws auto, which goes on until the draws suffice")
+
+
+def list_limits(args: argparse.Namespace) -> dict[str, Any]:
+    """Those that are given, as arguments; none of a run that is repeated with the number that it came to."""
+    given = {name: getattr(args, name) for name in ("ess", "time_limit") if getattr(args, name) is not None}
+    return given if args.draws == AUTO else {}
+
+
+def add_checkpoint_option(group: Any, default: float | None = 60.0) -> None:
     """How often a run is written while it is under way."""
     group.add_argument(
         "--checkpoint-every",
         type=seconds,
-        default=60.0,
+        default=default,
         metavar="SECONDS",
         help="time between two checkpoints, from which 'bmtme resume DIR' goes on (default: 60)",
     )
@@ -534,13 +560,5 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
             help=f"{text}{', or auto: as many as suffice' if auto else ''} (default: %(default)s)",
         )
     if not several:
-        group.add_argument(
-            "--ess", type=whole(1), metavar="N", help="with --draws auto: effective draws wanted (default: 400)"
-        )
-        group.add_argument(
-            "--time-limit",
-            type=seconds,
-            metavar="SECONDS",
-            help="with --draws auto: time after which no more draws are asked for",
-        )
+        add_limit_options(group)
     group.add_argument("--sampler", choices=SAMPLERS, help="default: the one that suits most data")

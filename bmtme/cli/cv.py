@@ -383,7 +383,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         lowest=args.lowest,
         clones=clones.get("clones", CLONES),
     )
-    about = describe_run(args, inputs, score=args.score, figures=args.figures)
+    about = describe_run(args, inputs.files, inputs.seconds, score=args.score, figures=args.figures)
     begin = partial(Checkpoint.begin, out, KIND, request, about=about, every=args.checkpoint_every)
     with open_cluster(args.scheduler) as executor:
         result = compare_models(request, args.workers, None, begin, executor)

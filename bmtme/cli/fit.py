@@ -16,6 +16,8 @@ from bmtme.cli.arguments import (
     add_model_options,
     add_table_options,
     check_data_options,
+    check_limits,
+    list_limits,
     whole,
 )
 from bmtme.cli.forecast import add_dry_run, rehearse_fit
@@ -92,9 +94,7 @@ def add_command(commands: Any) -> None:
 def check(args: argparse.Namespace) -> None:
     """Refuse options that do not belong together."""
     check_data_options(args)
-    for option, given in (("--ess", args.ess), ("--time-limit", args.time_limit)):
-        if given is not None and args.draws != AUTO:
-            args.parser.error(f"argument {option}: goes with --draws auto, which goes on until the draws suffice")
+    check_limits(args)
 
 
 def run(args: argparse.Namespace, out: Path | None) -> int:
@@ -112,8 +112,6 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
 
     draws = FIRST if args.draws == AUTO else args.draws
     check_size(out, inputs.trial, inputs.relationship, model, draws, args.chains, args.keep_effects)
-    limits = {name: getattr(args, name) for name in ("ess", "time_limit") if getattr(args, name) is not None}
-    limits = limits if args.draws == AUTO else {}
     request = Request.checked(
         inputs.trial,
         inputs.relationship,
@@ -121,9 +119,10 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         **list_lengths(args),
         unrelated=args.unrelated,
         keep_effects=args.keep_effects,
-        **limits,
+        **list_limits(args),
     )
-    begin = partial(Checkpoint.begin, out, KIND, request, about=describe_run(args, inputs), every=args.checkpoint_every)
+    about = describe_run(args, inputs.files, inputs.seconds)
+    begin = partial(Checkpoint.begin, out, KIND, request, about=about, every=args.checkpoint_every)
     return tell_fit(args, compute(request, args.cores, None, begin), inputs.trial, out)
 
 

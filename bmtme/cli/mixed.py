@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import argparse
 import time
-import warnings
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.choices import HERITABILITY_KINDS, HERITABILITY_RATIOS, KEEP
+from bmtme.choices import KEEP, POSTERIOR
 from bmtme.cli.arguments import (
     Parser,
+    add_checkpoint_option,
     add_common_options,
     add_format_options,
     add_ids_option,
+    add_limit_options,
     add_pedigree_options,
     add_table_options,
+    check_limits,
+    draws,
     file_name,
+    list_limits,
     settle_pedigree_options,
     split_names,
     whole,
 )
 from bmtme.cli.inputs import check_optional_out, describe_file, describe_relationship, record_command
 from bmtme.cli.objects import add_json_option, list_rows, say_object, simplify
-from bmtme.cli.outputs import describe_files
+from bmtme.cli.outputs import describe_files, describe_run
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import UsageError
 from bmtme.words import list_names
@@ -32,11 +36,12 @@ from bmtme.words import list_names
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bmtme.data.tables.files import Table
+    from bmtme.mixed import Model
+    from bmtme.results.mixed.asked import Asked
     from bmtme.results.mixed.fit import MixedFit
     from bmtme.results.mixed.posterior import MixedPosterior
 
-DERIVED = ["expression", "estimate", "se"]
-DRAWN = ["expression", "mean", "sd", "lower", "upper"]
 USAGE = """\
 bmtme mixed PLOTS --fixed "yield ~ site"
                    [--random "site:gen + known(line)"]
@@ -88,12 +93,16 @@ With --posterior, chains draw from the posterior, and DIR holds:
                      the draws (no heritability of Cullis', which is REML's)
   idata.nc           all draws, for ArviZ; bmtme.load(DIR) gives them in Python
   run.json           formulas, priors, how the chains went, the options and versions
+  checkpoint/        what 'bmtme resume DIR' goes on from where a run was stopped, and
+                     'bmtme extend DIR --more N' for more draws; may be removed
 """
 
 
-#: Options of the posterior and what holds where they are not given; of numbers the least, and what they are.
-DEFAULTS = {"draws": 2000, "chains": 4, "seed": 1, "keep_effects": "auto"}
-LENGTHS = {"draws": (1, "draws of each chain"), "chains": (1, "chains"), "seed": (0, "same seed, same numbers")}
+#: Options of the posterior, and what holds where they are not given.
+SETTINGS = {"draws": 2000, "chains": 4, "seed": 1, "keep_effects": "auto"}
+DEFAULTS = SETTINGS | {"ess": None, "time_limit": None, "cores": None, "checkpoint_every": 60.0}
+#: What is made of a fit or a posterior besides.
+ASKED = ("predict", "heritability", "derive")
 
 
 def add_command(commands: Any) -> None:
@@ -129,11 +138,18 @@ def add_command(commands: Any) -> None:
     add_pedigree_options(parser.add_argument_group("pedigree"))
     group = parser.add_argument_group("posterior")
     group.add_argument("--posterior", action="store_true", help="draw from the posterior, with weak priors")
-    for name, (least, text) in LENGTHS.items():
-        group.add_argument(f"--{name}", type=whole(least), metavar="N", help=f"{text} (default: {DEFAULTS[name]})")
+    for name, kind, text in (
+        ("draws", draws, "draws of each chain, or auto: as many as suffice"),
+        ("chains", whole(1), "chains"),
+        ("seed", whole(0), "same seed, same numbers"),
+    ):
+        group.add_argument(f"--{name}", type=kind, metavar="N", help=f"{text} (default: {DEFAULTS[name]})")
+    add_limit_options(group)
     group.add_argument(
         "--keep-effects", choices=KEEP, help="effects of all draws, of 500 at most, or of none (default: auto)"
     )
+    group.add_argument("--cores", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
+    add_checkpoint_option(group, None)
     add_json_option(parser)
     add_table_options(parser)
     add_common_options(parser, text="folder for the tables; new or empty", required=False)
@@ -150,6 +166,7 @@ def check(args: argparse.Namespace) -> None:
             setattr(args, name, default)
         elif not args.posterior:
             parser.error(f"argument --{name.replace('_', '-')}: needs --posterior")
+    check_limits(args)
     files: dict[str, str] = {}
     for text in args.known or []:
         name, sign, file = (part.strip() for part in text.partition("="))
@@ -167,20 +184,20 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     from bmtme.data.tables.files import read_table
     from bmtme.mixed import Model
     from bmtme.report.mixed import describe_fit, describe_table
+    from bmtme.results.mixed.asked import Asked, list_facts
 
     clock = [time.perf_counter()]
     model = Model(args.fixed, args.random, args.residual)  # formulas first: files may be large
     table = read_table(args.plots, name_format(args), args.sheet)
     model = Model(model.fixed, model.random, model.residual, read_known(args))
+    asked = Asked(*(tuple(getattr(args, name) or ()) for name in ASKED))
     clock.append(time.perf_counter())
     read = {"read": clock[1] - clock[0]}
     if args.posterior:
-        if args.predict or args.heritability or args.derive:
-            refuse_unknown(model.fit(table, args.weights, False), args)
-        return run_posterior(args, model.posterior(table, weights=args.weights, **take_options(args)), read, out)
+        return draw(args, model, table, asked, read, out)
     fit = model.fit(table, args.weights)
     seconds = read | {"fit": time.perf_counter() - clock[1]}
-    more = make_tables(fit, args)
+    more = asked.make_tables(fit)
     if not fit.converged:
         complain(f"warning: the fit {fit.message}")
     if out is not None:
@@ -196,66 +213,41 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     return 0
 
 
-def take_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Options of the posterior as arguments."""
-    return {name: getattr(args, name) for name in DEFAULTS}
+def draw(
+    args: argparse.Namespace, model: Model, table: Table, asked: Asked, read: dict[str, float], out: Path | None
+) -> int:
+    """Draw from the posterior, and write all while it is under way if that is wanted."""
+    from bmtme.mixed_posterior import PosteriorRequest, compute_posterior
+    from bmtme.results.checkpoint import Checkpoint
+
+    options = {name: getattr(args, name) for name in SETTINGS} | list_limits(args)
+    request = PosteriorRequest.checked(
+        model.fixed, model.random, model.residual, model.known, table, args.weights, asked=asked, **options
+    )
+    begin = None
+    if out is not None:
+        about = describe_run(args, describe_inputs(args), read["read"])
+        begin = partial(Checkpoint.begin, out, POSTERIOR, request.trim(), about=about, every=args.checkpoint_every)
+    return tell_posterior(args, compute_posterior(request, args.cores, None, begin), out)
 
 
-def run_posterior(args: argparse.Namespace, posterior: MixedPosterior, read: dict[str, float], out: Path | None) -> int:
-    """Say what was drawn, and write all if that is wanted."""
+def tell_posterior(args: argparse.Namespace, posterior: MixedPosterior, out: Path | None) -> int:
+    """Say what was drawn; returns the exit status."""
     from bmtme.report.mixed import describe_table
     from bmtme.report.mixed_posterior import describe_posterior
+    from bmtme.results.checkpoint import SHELL
+    from bmtme.results.mixed.asked import list_facts
 
-    more = describe_draws(posterior, args)
-    if out is not None:
-        posterior.write(out, describe_command(args, read | posterior.run["seconds"]), args.safe_text, args.xlsx, more)
     if args.json:
-        tables = {name: list_rows(found) for name, found in {**posterior.tables(), **more}.items()}
-        say_object(args, out, **posterior.run | {"means": list_facts(more)}, **tables)
+        tables = {name: list_rows(found) for name, found in {**posterior.tables(), **posterior.asked}.items()}
+        run = {name: value for name, value in posterior.run.items() if name not in SHELL}
+        say_object(args, out, **run | {"means": list_facts(posterior.asked)}, **tables)
         return 0
-    texts = [describe_table(*each, width()) for each in more.items()]
-    say("\n\n".join([describe_posterior(posterior, width()), *texts]))
+    texts = [describe_table(*each, width()) for each in posterior.asked.items()]
+    say("\n\n".join([describe_posterior(posterior, width(), None if out is None else str(out)), *texts]))
     if out is not None:
         say(f"\n{describe_files(out)}")
     return 0
-
-
-def refuse_unknown(fit: MixedFit, args: argparse.Namespace) -> None:
-    """What cannot be made of this model, before chains are drawn for it.
-
-    Raises
-    ------
-    UsageError
-    """
-    from bmtme.results.mixed.expressions import evaluate_draws
-    from bmtme.results.mixed.heritability import list_ratios
-
-    for term in args.heritability or []:
-        list_ratios(term, "mean", fit.random, fit.layout, fit.named)
-    for expression in args.derive or []:
-        evaluate_draws(expression, fit.named, fit.result.estimates[None])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of the posterior follow
-        for term in args.predict or []:
-            fit.predict(term)
-
-
-def describe_draws(posterior: MixedPosterior, args: argparse.Namespace) -> dict[str, pd.DataFrame]:
-    """As `make_tables`, of draws: with means, standard deviations and intervals; no heritability of Cullis'.
-
-    Raises
-    ------
-    UsageError
-    """
-    import pandas as pd
-
-    found = {f"predict-{term}": posterior.predict(term) for term in args.predict or []}
-    if args.heritability:
-        found["heritability"] = tabulate_heritabilities(posterior, args.heritability, HERITABILITY_RATIOS)
-    if args.derive:
-        derived = [posterior.derive(expression) for expression in args.derive]
-        found["derived"] = pd.DataFrame([[getattr(each, name) for name in DRAWN] for each in derived], columns=DRAWN)
-    return found
 
 
 def read_known(args: argparse.Namespace) -> dict[str, Any]:
@@ -299,52 +291,18 @@ def read_known(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def make_tables(fit: MixedFit, args: argparse.Namespace) -> dict[str, pd.DataFrame]:
-    """Means, heritabilities and functions of the variances that were asked for, by name.
-
-    Raises
-    ------
-    UsageError
-    """
-    import pandas as pd
-
-    found = {f"predict-{term}": fit.predict(term) for term in args.predict or []}
-    if args.heritability:
-        found["heritability"] = tabulate_heritabilities(fit, args.heritability, HERITABILITY_KINDS)
-    if args.derive:
-        derived = [fit.derive(expression) for expression in args.derive]
-        found["derived"] = pd.DataFrame([(d.expression, d.estimate, d.se) for d in derived], columns=DERIVED)
-    return found
-
-
-def tabulate_heritabilities(
-    result: MixedFit | MixedPosterior, terms: Sequence[str], kinds: Sequence[Any]
-) -> pd.DataFrame:
-    """Heritabilities of several terms, the term first."""
-    import pandas as pd
-
-    table = pd.concat(
-        [result.heritability(term, kind).assign(term=term) for term in terms for kind in kinds], ignore_index=True
-    )
-    return table[["term", *table.columns.drop("term")]]
-
-
-def list_facts(more: dict[str, pd.DataFrame]) -> Any:
-    """What is to be known of tables of means beside their rows: errors of differences, and what was averaged over."""
-    return simplify({name: table.attrs for name, table in more.items() if table.attrs})
-
-
 def write(
     fit: MixedFit, args: argparse.Namespace, out: Path, more: dict[str, pd.DataFrame], seconds: dict[str, float]
 ) -> None:
     """Write the tables and the record, all or nothing."""
+    from bmtme.results.mixed.asked import list_facts
     from bmtme.results.mixed.storage import save_mixed
 
-    save_mixed(out, fit, describe_command(args, seconds) | {"means": list_facts(more)}, args.safe_text, args.xlsx, more)
+    run = record_command(args.words, describe_inputs(args), seconds) | {"means": simplify(list_facts(more))}
+    save_mixed(out, fit, run, args.safe_text, args.xlsx, more)
 
 
-def describe_command(args: argparse.Namespace, seconds: dict[str, float]) -> dict[str, Any]:
-    """The command and its files, for the record."""
+def describe_inputs(args: argparse.Namespace) -> dict[str, Any]:
+    """The files of the command, for the record."""
     files = {"plots": describe_file(args.plots)}
-    files |= {f"known {name}": describe_relationship(path) for name, path in args.known.items()}
-    return record_command(args.words, files, seconds)
+    return files | {f"known {name}": describe_relationship(path) for name, path in args.known.items()}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bmtme.cli.inputs import Inputs
     from bmtme.cv.result import CrossValidation
     from bmtme.data.relationship.matrix import Relationship
     from bmtme.data.trial import Trial
@@ -100,12 +99,15 @@ def check_size(
     check_space(out, 2 * size + (0 if relationship.is_identity else 8 * len(relationship) ** 2))
 
 
-def describe_run(args: argparse.Namespace, inputs: Inputs, **options: Any) -> dict[str, Any]:
-    """What the checkpoint of a run keeps of the command; options are for what is said at its end."""
+def describe_run(args: argparse.Namespace, files: dict[str, Any], read: float, **options: Any) -> dict[str, Any]:
+    """What the checkpoint of a run keeps of the command, of its input files and of the seconds that these took to read.
+
+    options : for what is said at its end
+    """
     return {
         "command": args.words,
-        "inputs": inputs.files,
-        "read": round(inputs.seconds, 3),
+        "inputs": files,
+        "read": round(read, 3),
         "directory": os.getcwd(),
         "tables": asdict(TableFiles.of(args)),
         "options": options,

@@ -18,27 +18,28 @@ examples:
   bmtme resume run
   bmtme resume cvrun --cores 1
 
-RUN is a folder of 'bmtme fit' or 'bmtme cv' (or of checkpoint=, folder= in Python)
-whose run was stopped: by Ctrl-C, by a queue, by a full disk, by a power cut. It
-goes on from the last checkpoint, in the warm-up too, with the numbers of a run that
-was never stopped. The data are those in RUN; files that have changed since are
-refused. Of a run that is finished, that is said.
+RUN is a folder of 'bmtme fit', 'bmtme cv' or 'bmtme mixed --posterior' (or of
+checkpoint=, folder= in Python) whose run was stopped: by Ctrl-C, by a queue, by a
+full disk, by a power cut. It goes on from the last checkpoint, in the warm-up too,
+with the numbers of a run that was never stopped. The data are those in RUN; files
+that have changed since are refused. Of a run that is finished, that is said.
 """
 EXTEND = """\
 examples:
   bmtme extend run --more 2000
 
-RUN is a folder of 'bmtme fit'. The numbers are those of a fit that was asked for so
-many draws at first. The results take the place of those in RUN when they are
-complete; 'bmtme resume RUN' goes on with an extension that was stopped.
+RUN is a folder of 'bmtme fit' or 'bmtme mixed --posterior'. The numbers are those
+of a run that was asked for so many draws at first. The results take the place of
+those in RUN when they are complete; 'bmtme resume RUN' goes on with an extension
+that was stopped.
 """
 
 
 def add_command(commands: Any) -> None:
     """Add both commands to the parser."""
     for name, help_text, description, epilog in (
-        ("resume", "go on with a run that was stopped", "Go on with a fit or a cross-validation.", RESUME),
-        ("extend", "give a finished fit more draws", "Give a finished fit more draws of each chain.", EXTEND),
+        ("resume", "go on with a run that was stopped", "Go on with a fit, a posterior or a cross-validation.", RESUME),
+        ("extend", "give a finished run more draws", "Give a finished run more draws of each chain.", EXTEND),
     ):
         parser = commands.add_parser(name, help=help_text, description=description, epilog=epilog)
         parser.add_argument("out", metavar="RUN", help="folder of the run")
@@ -83,10 +84,15 @@ def go_on(args: argparse.Namespace, checkpoint: Checkpoint, out: Path) -> int:
     from bmtme import resumption
     from bmtme.cli.cv import tell_cv
     from bmtme.cli.fit import tell_fit
+    from bmtme.cli.mixed import tell_posterior
     from bmtme.cv.result import CrossValidation
+    from bmtme.results.mixed.posterior import MixedPosterior
 
-    trial, options = checkpoint.request.trial, checkpoint.about.get("options", {})
+    options = checkpoint.about.get("options", {})
     result = resumption.go_on(checkpoint, args.cores, None)
+    if isinstance(result, MixedPosterior):
+        return tell_posterior(args, result, out)
+    trial = checkpoint.request.trial
     if isinstance(result, CrossValidation):
         args.score, args.figures = options.get("score", []), options.get("figures", False)
         return tell_cv(args, result, trial, out)

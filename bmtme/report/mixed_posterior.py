@@ -8,6 +8,7 @@ from bmtme.columns import label_facts
 from bmtme.report.mixed import list_facts
 from bmtme.report.summaries import describe_summary
 from bmtme.results.frames import ComponentTable
+from bmtme.sufficiency import describe_draws
 from bmtme.words import count_noun
 
 if TYPE_CHECKING:
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["describe_posterior"]
 
 
-def describe_posterior(posterior: MixedPosterior, width: int = 80) -> str:
-    """The posterior as text."""
+def describe_posterior(posterior: MixedPosterior, width: int = 80, folder: str | None = None) -> str:
+    """The posterior as text.
+
+    folder : of a run that can be gone on with
+    """
     run = posterior.run
     model, settings = run["model"], run["settings"]
     facts = [(name, model[name] or "none") for name in ("fixed", "random", "residual")]
@@ -25,5 +29,7 @@ def describe_posterior(posterior: MixedPosterior, width: int = 80) -> str:
         facts += [fact for fact in list_facts(posterior.fit) if fact[0] == "data"]
     drawn = f"{count_noun(settings['chains'], 'chain')} of {count_noun(settings['draws'], 'draw')}"
     facts.append(("draws", f"{drawn}, {run['sampling']['evaluations']:,} evaluations of the likelihood"))
+    if enough := describe_draws(run, folder):
+        facts.append(("", enough))
     table = describe_summary(ComponentTable(posterior.summary()).join_names(), width)
     return "\n\n".join([label_facts(facts, width), posterior.diagnose(), table])

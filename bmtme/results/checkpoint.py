@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.engines.rotated.chains import Chain
-from bmtme.engines.rotated.snapshots import Snapshot, cut_draws
+from bmtme.choices import POSTERIOR
+from bmtme.engines.snapshots import Resumable, Snapshot
 from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError, blame
 from bmtme.results.encoding import decode, encode
 from bmtme.results.folder import move_files, new_folder
@@ -35,6 +35,8 @@ from bmtme.results.storage import KIND
 
 FOLDER = "checkpoint"
 REQUEST, GOAL, CHAIN, BLOCK, OUTCOME, RESULT, LOCK = "request", "goal", "chain", "block", "outcome", "result", ".lock"
+#: Kinds of runs that have draws, and may be asked for more.
+DRAWN = (KIND, POSTERIOR)
 #: Seconds between two checkpoints of a chain; more where writing takes more than this share of the time.
 EVERY, SHARE = 60.0, 0.05
 #: What a run of the shell tells of itself.
@@ -49,7 +51,7 @@ class _Kept:
 
     blocks: list[tuple[str, int, str]] = field(default_factory=list)  # file, draws, SHA-256
     drawn: int = 0
-    place: tuple[int, int] = (0, -1)
+    place: tuple[int, ...] = (0, -1)
     before: float = 0.0  # seconds at work in other processes
     began: float = field(default_factory=time.monotonic)
     time: float = field(default_factory=time.monotonic)
@@ -144,7 +146,7 @@ class Checkpoint:
         if not (place / REQUEST).exists():
             raise DataError(
                 f"{folder} cannot be gone on with: it has no {FOLDER}/{REQUEST}, which a run has that was begun with "
-                "'bmtme fit --out' or with checkpoint=."
+                "'bmtme fit --out' or 'bmtme mixed --posterior --out', or with checkpoint=."
             )
         values, arrays = read_pack(place / REQUEST, REQUEST)
         refuse_changed(values["about"].get("inputs", {}), values["about"].get("directory", ""))
@@ -190,7 +192,7 @@ class Checkpoint:
 
     # --- chains ---------------------------------------------------------------------------------------------------
 
-    def keep(self, key: str, chain: Chain, last: bool = True) -> None:
+    def keep(self, key: str, chain: Resumable, last: bool = True) -> None:
         """Write where a chain is and what it has drawn since, if it is time, or the last time.
 
         Raises
@@ -198,12 +200,12 @@ class Checkpoint:
         MachineError
         """
         kept = self._kept.setdefault(key, _Kept())
-        began, place = time.monotonic(), (chain.stage, chain.done)
+        began, place = time.monotonic(), (chain.stage, chain.done, chain.drawn)
         if place == kept.place or (not last and began - kept.time < max(self.every, kept.took / SHARE)):
             return
         if chain.drawn > kept.drawn:
             name = f"{CHAIN}-{key}-{len(kept.blocks)}"
-            digest = self._write(name, BLOCK, {}, cut_draws(chain.draws, kept.drawn, chain.drawn))
+            digest = self._write(name, BLOCK, {}, chain.cut(kept.drawn, chain.drawn))
             kept.blocks.append((name, chain.drawn - kept.drawn, digest))
             kept.drawn = chain.drawn
         values, arrays = chain.take()
@@ -212,7 +214,7 @@ class Checkpoint:
         kept.place, kept.time = place, time.monotonic()
         kept.took = kept.time - began
 
-    def restore(self, key: str, chain: Chain) -> bool:
+    def restore(self, key: str, chain: Resumable) -> bool:
         """Put a chain where it was kept; False where it was not.
 
         Raises
@@ -231,7 +233,7 @@ class Checkpoint:
                 f"{self.place / name} is of another run: {error}. Take it from a copy, or start the run anew in "
                 "another folder."
             ) from error
-        self._kept[key] = _Kept(blocks, chain.drawn, (chain.stage, chain.done), float(values["seconds"]))
+        self._kept[key] = _Kept(blocks, chain.drawn, (chain.stage, chain.done, chain.drawn), float(values["seconds"]))
         return True
 
     def sum_before(self) -> float:
@@ -367,13 +369,14 @@ def find_goal(folder: Path) -> int | None:
 
 
 def count_draws(folder: Path) -> int:
-    """Draws of each chain of a finished fit.
+    """Draws of each chain of a finished run that has such.
 
     Raises
     ------
     DataError
     """
-    return int(read_record(folder, KIND)[0]["settings"]["draws"])
+    kind = read_kind(folder)
+    return int(read_record(folder, kind if kind in DRAWN else KIND)[0]["settings"]["draws"])
 
 
 def is_finished(folder: Path) -> bool:
@@ -385,7 +388,7 @@ def is_finished(folder: Path) -> bool:
     """
     if read_state(folder) != FINISHED:
         return False
-    goal = find_goal(folder) if read_kind(folder) == KIND else None
+    goal = find_goal(folder) if read_kind(folder) in DRAWN else None
     return goal is None or goal <= count_draws(folder)
 
 

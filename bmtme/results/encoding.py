@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from bmtme.data.relationship.matrix import Relationship
 from bmtme.errors import UsageError
 
 _PACKAGE = "bmtme."
 #: Keys of what is no plain value.
-ARRAY, TUPLE, SET, MAPPING, FRAME, SERIES, OBJECT, LINES, FLOAT = (
-    "array", "tuple", "set", "dict", "frame", "series", "object", "relationship", "float",
+ARRAY, TUPLE, SET, MAPPING, FRAME, SERIES, OBJECT, LINES, FLOAT, SPARSE = (
+    "array", "tuple", "set", "dict", "frame", "series", "object", "relationship", "float", "sparse",
 )  # fmt: skip
 
 
@@ -55,8 +56,10 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str = "it") -> Any:
         return {SERIES: [_encode_column(value.to_numpy(), arrays, name), _encode_index(value.index, arrays, name)]}
     if isinstance(value, pd.DataFrame):
         columns = [_encode_column(value.iloc[:, k].to_numpy(), arrays, name) for k in range(value.shape[1])]
-        kinds = [str(kind) for kind in value.dtypes]
+        kinds = [_encode_kind(kind, arrays, name) for kind in value.dtypes]
         return {FRAME: [columns, kinds, *(_encode_index(axis, arrays, name) for axis in (value.columns, value.index))]}
+    if isinstance(value, sp.csc_array):
+        return {SPARSE: [encode(part, arrays, name) for part in (value.data, value.indices, value.indptr, value.shape)]}
     if isinstance(value, Relationship):
         return {LINES: [encode(part, arrays, name) for part in value.__reduce__()[1]]}
     kind = type(value)
@@ -99,13 +102,16 @@ def decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         rows = _decode_index(index, arrays)
         frame = pd.DataFrame(
             {
-                k: pd.Series(_decode_column(column, arrays), rows, dtype=kind)
+                k: pd.Series(_decode_column(column, arrays), rows, dtype=_decode_kind(kind, arrays))
                 for k, (column, kind) in enumerate(zip(columns, kinds, strict=True))
             },
             index=rows,
         )
         frame.columns = _decode_index(names, arrays)
         return frame
+    if key == SPARSE:
+        *parts, shape = (decode(part, arrays) for part in content)
+        return sp.csc_array(tuple(parts), shape=shape)
     if key == LINES:
         lines, matrix, notes = (decode(part, arrays) for part in content)
         return Relationship._stored(lines, matrix, notes)
@@ -126,12 +132,25 @@ def decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
 def _encode_column(values: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
     values = np.asarray(values)
-    return encode(values if values.dtype.kind in "biuf" else values.tolist(), arrays, name)
+    if values.dtype.kind in "biuf":
+        return encode(values, arrays, name)
+    return encode([None if item is pd.NA else item for item in values.tolist()], arrays, name)
 
 
 def _decode_column(content: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     values = decode(content, arrays)
     return values if isinstance(values, np.ndarray) else pd.Series(values, dtype=object).to_numpy()
+
+
+def _encode_kind(kind: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
+    """The type of a column; of categories with their order, the first of which is the base of a factor."""
+    if not isinstance(kind, pd.CategoricalDtype):
+        return str(kind)
+    return encode({"categories": kind.categories.tolist(), "ordered": bool(kind.ordered)}, arrays, name)
+
+
+def _decode_kind(content: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    return content if isinstance(content, str) else pd.CategoricalDtype(**decode(content, arrays))
 
 
 def _encode_index(index: pd.Index, arrays: dict[str, np.ndarray], name: str) -> Any:

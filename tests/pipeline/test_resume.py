@@ -1,6 +1,5 @@
 """Runs that are stopped and gone on with: the numbers are those of runs that were left alone."""
 
-import contextlib
 import json
 import os
 import re
@@ -8,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from pathlib import Path
@@ -23,6 +21,7 @@ from bmtme.cli.main import main
 from bmtme.engines.rotated import chains as chains_module
 from bmtme.results.checkpoint import Checkpoint
 from tests.helpers.discs import contents
+from tests.helpers.stops import Stopped, keep_often, stop_after
 from tests.helpers.trials import make_trial
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -38,36 +37,7 @@ def data():
 def every_sweep(monkeypatch):
     """A checkpoint after each sweep."""
     monkeypatch.setattr(chains_module, "CALL_SECONDS", 0.0)
-    monkeypatch.setattr("bmtme.results.checkpoint.SHARE", np.inf)
-    before = Checkpoint.begin.__func__
-    monkeypatch.setattr(
-        Checkpoint, "begin", classmethod(lambda cls, *given, **named: before(cls, *given, **named | {"every": 0.0}))
-    )
-
-
-class Stopped(BaseException):
-    """As by a power cut."""
-
-
-@contextlib.contextmanager
-def stop_after(writes, error=Stopped):
-    """Break off at some file of the checkpoint, and at each after it."""
-    from bmtme.results import checkpoint
-
-    left = [writes]
-    lock = threading.Lock()
-    write = checkpoint.write_pack
-
-    def count(path, *given):
-        with lock:
-            left[0] -= 1
-            if left[0] < 0:
-                raise error(f"cannot write {path}: No space left on device.")
-        return write(path, *given)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "write_pack", count)
-        yield
+    keep_often(monkeypatch)
 
 
 def drop_time(text):

@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from bmtme.engines.mixed.chain import Chain
 from bmtme.engines.mixed.equations import Evaluation
 from bmtme.engines.mixed.posterior import Proposal, Target
 from bmtme.errors import NumericalError
@@ -28,130 +28,13 @@ PILOT, FEWEST_PILOT = 1000, 250
 WARM_UP, FIRST_STEP, LARGEST_STEP, PATH, MOST_LEAPFROGS, WANTED = 200, 0.4, 1.1, 1.9, 24, 0.8
 #: A loss of energy beyond this is a divergence.
 DIVERGENT = 1000.0
-#: Sets of effects that are drawn by one solution of the equations at most.
-AT_ONCE = 64
-
-
-@dataclass(eq=False)
-class Walked:
-    """What a chain has drawn.
-
-    Attributes
-    ----------
-    parameters : (draws, r) array
-        As reported.
-    log_density : (draws,) array
-        Of phi, up to a constant.
-    accepted : (draws,) array
-        Acceptance probability of the move to each draw.
-    steps : (draws,) array of int
-        Evaluations that it took.
-    diverging : (draws,) bool array
-    log_weights : (proposals,) array
-        Of independence Metropolis, its pilot among them.
-    fixed : (kept, p) array
-        Fixed effects of the draws whose effects are kept.
-    effects : (kept, q) array
-        Random effects, term after term.
-    """
-
-    parameters: np.ndarray
-    log_density: np.ndarray
-    accepted: np.ndarray
-    steps: np.ndarray
-    diverging: np.ndarray
-    log_weights: list[float] = field(default_factory=list)
-    fixed: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    effects: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-
-
-class Chain:
-    """One chain: its own stream of random numbers, equations and draws.
-
-    Parameters
-    ----------
-    target : Target
-        Of this chain alone: `Target.fork`.
-    proposal : Proposal
-    draws : int
-    slots : (kept,) array of int
-        Draws whose effects are kept, ascending.
-    seed : numpy.random.SeedSequence
-    """
-
-    #: Moves of `advance` before those that count.
-    tune = 0
-
-    def __init__(
-        self, target: Target, proposal: Proposal, draws: int, slots: np.ndarray, seed: np.random.SeedSequence
-    ) -> None:
-        self.target, self.proposal, self.slots = target, proposal, np.asarray(slots, int)
-        self.rng = np.random.default_rng(seed)
-        r = len(target.report(proposal.mode))
-        self.phi = np.zeros((draws, target.count))
-        self.draws = Walked(
-            np.zeros((draws, r)), np.zeros(draws), np.zeros(draws), np.zeros(draws, int), np.zeros(draws, bool)
-        )
-
-    @property
-    def sweeps(self) -> int:
-        """What `advance` counts: draws, and sets of effects that are kept."""
-        return self.tune + len(self.phi) + len(self.slots)
-
-    def advance(self, report: Callable[[int], None], stop: threading.Event) -> None:
-        """Run the chain to its end, or until `stop` is set; `report` is told what is done of `sweeps`."""
-        self._warm_up(report, stop)
-        for t in range(len(self.phi)):
-            if stop.is_set():
-                return
-            self._move(t)
-            report(self.tune + t + 1)
-        self._report_parameters()
-        self._draw_effects(report, stop)
-
-    def _warm_up(self, report: Callable[[int], None], stop: threading.Event) -> None:
-        pass
-
-    def _move(self, t: int) -> None:
-        raise NotImplementedError
-
-    def _find_stays(self) -> np.ndarray:
-        """Where the chain has moved: the first draw of each stay at one place."""
-        moved = np.r_[True, (self.phi[1:] != self.phi[:-1]).any(axis=1)]
-        return np.flatnonzero(moved)
-
-    def _report_parameters(self) -> None:
-        stays = self._find_stays()
-        for begin, end in zip(stays, [*stays[1:], len(self.phi)], strict=True):
-            self.phi[begin:end] = self.target.turn(self.phi[begin], self.proposal.mode)
-            self.draws.parameters[begin:end] = self.target.report(self.phi[begin])
-
-    def _draw_effects(self, report: Callable[[int], None], stop: threading.Event) -> None:
-        """Effects of the kept draws; the equations are factored once where the chain has stayed."""
-        equations = self.target.equations
-        problem = equations.problem
-        q = int(equations.offsets[-1]) - problem.rank
-        self.draws.fixed = np.full((len(self.slots), problem.p), np.nan)
-        self.draws.effects = np.zeros((len(self.slots), q))
-        at = np.searchsorted(self._find_stays(), self.slots, side="right")
-        for k in np.unique(at):
-            own = np.flatnonzero(at == k)
-            for part in np.split(own, range(AT_ONCE, len(own), AT_ONCE)):
-                if stop.is_set():
-                    return
-                z = self.rng.standard_normal((equations.n, len(part)))
-                solutions = self.target.draw(self.phi[self.slots[part[0]]], z)
-                for place, solution in zip(part, solutions.T, strict=True):
-                    self.draws.fixed[place], effects = equations.find_effects(solution)
-                    self.draws.effects[place] = np.concatenate([*effects, np.zeros(0)])
-                report(self.tune + len(self.phi) + int(part[-1]) + 1)
 
 
 class Pilot:
     """The first part of a `Metropolis` chain as something that can be run: its log weights say whether to go on."""
 
-    def __init__(self, chain: Metropolis, proposals: int) -> None:
-        self.chain, self.proposals = chain, proposals
+    def __init__(self, chain: Metropolis) -> None:
+        self.chain = chain
 
     @property
     def draws(self) -> Metropolis:
@@ -160,41 +43,69 @@ class Pilot:
 
     def advance(self, report: Callable[[int], None], stop: threading.Event) -> None:
         """Run the pilot."""
-        for t in range(self.proposals):
-            if stop.is_set():
-                return
-            self.chain.propose()
-            report(t + 1)
+        self.chain.warm_up(report, stop)
 
 
 class Metropolis(Chain):
-    """Independence Metropolis, from the mode."""
+    """Independence Metropolis, from the mode.
+
+    Parameters
+    ----------
+    pilot : int
+        Proposals before those that count.
+    """
+
+    here: np.ndarray
 
     def __init__(
-        self, target: Target, proposal: Proposal, draws: int, slots: np.ndarray, seed: np.random.SeedSequence
+        self,
+        target: Target,
+        proposal: Proposal,
+        draws: int,
+        slots: np.ndarray,
+        seed: np.random.SeedSequence,
+        pilot: int = 0,
+        keep: Callable[[Chain, bool], None] | None = None,
     ) -> None:
-        super().__init__(target, proposal, draws, slots, seed)
+        super().__init__(target, proposal, draws, slots, seed, keep)
+        self.tune = pilot
+        self.pilot = np.zeros(pilot)
         self.here, self.value, self.weight = proposal.mode, proposal.log_density, proposal.log_density
 
-    def propose(self) -> float:
-        """A proposal, accepted or not; the probability of that."""
+    @property
+    def log_weights(self) -> np.ndarray:
+        """Of all proposals so far."""
+        return np.concatenate([self.pilot, self.draws.log_weights[: self.done]]) if self.stage else self.pilot
+
+    def propose(self) -> tuple[float, float]:
+        """A proposal, accepted or not: the probability of that, and its log weight."""
         phi, log_q = self.proposal.draw(self.rng)
         chance = math.log(self.rng.random())
         value = -math.inf
         # The density sees no signs of factors: of equal places, those on the mode's side are the chain's.
         if np.array_equal(self.target.turn(phi, self.proposal.mode), phi):
-            value = self.target.evaluate(phi, 0).log_likelihood
+            value = self._evaluate(phi, 0).log_likelihood
         weight = value - log_q if np.isfinite(value) else -math.inf
-        self.draws.log_weights.append(weight - self.proposal.log_density)
         gain = weight - self.weight
         if chance < gain:
             self.here, self.value, self.weight = phi, value, weight
-        return math.exp(min(gain, 0.0))
+        return math.exp(min(gain, 0.0)), weight - self.proposal.log_density
+
+    def _tune(self, t: int) -> None:
+        _, self.pilot[t] = self.propose()
 
     def _move(self, t: int) -> None:
-        self.draws.accepted[t] = self.propose()
-        self.draws.steps[t] = 1
-        self.phi[t], self.draws.log_density[t] = self.here, self.value
+        draws = self.draws
+        draws.accepted[t], draws.log_weights[t] = self.propose()
+        draws.steps[t] = 1
+        draws.phi[t], draws.log_density[t] = self.here, self.value
+
+    def _list_place(self) -> dict[str, np.ndarray]:
+        return {"here": self.here, "numbers": np.array([self.value, self.weight]), "pilot": self.pilot}
+
+    def _set_place(self, arrays: dict[str, np.ndarray]) -> None:
+        self.here, self.pilot = arrays["here"], arrays["pilot"]
+        self.value, self.weight = arrays["numbers"].tolist()
 
 
 class Hamiltonian(Chain):
@@ -205,6 +116,7 @@ class Hamiltonian(Chain):
     """
 
     tune = WARM_UP
+    here: Evaluation
 
     def __init__(
         self,
@@ -214,27 +126,23 @@ class Hamiltonian(Chain):
         slots: np.ndarray,
         seed: np.random.SeedSequence,
         start: np.ndarray,
+        keep: Callable[[Chain, bool], None] | None = None,
     ) -> None:
-        super().__init__(target, proposal, draws, slots, seed)
-        self.step = FIRST_STEP
-        self.start = start
+        super().__init__(target, proposal, draws, slots, seed, keep)
+        self.here = Evaluation(start, math.nan, gradient=np.zeros(target.count))
+        self.step, self.slack, self.smooth = FIRST_STEP, 0.0, math.log(FIRST_STEP)
 
-    def _warm_up(self, report: Callable[[int], None], stop: threading.Event) -> None:
-        self.here = self.target.evaluate(self.start, 1)
-        if not np.isfinite(self.here.log_likelihood):
-            raise NumericalError("the posterior has no density where a chain starts.")
-        slack, smooth = 0.0, math.log(FIRST_STEP)
-        for t in range(self.tune):
-            if stop.is_set():
-                return
-            chance, _, _ = self.propose()
-            slack += (WANTED - chance - slack) / (t + 11)
-            log_step = min(math.log(2 * FIRST_STEP) - math.sqrt(t + 1) / 0.05 * slack, math.log(LARGEST_STEP))
-            share = (t + 1) ** -0.75
-            smooth = share * log_step + (1 - share) * smooth
-            self.step = math.exp(log_step)
-            report(t + 1)
-        self.step = math.exp(smooth)
+    def _tune(self, t: int) -> None:
+        if t == 0:
+            self.here = self._evaluate(self.here.phi, 1)
+            if not np.isfinite(self.here.log_likelihood):
+                raise NumericalError("the posterior has no density where a chain starts.")
+        chance, _, _ = self.propose()
+        self.slack += (WANTED - chance - self.slack) / (t + 11)
+        log_step = min(math.log(2 * FIRST_STEP) - math.sqrt(t + 1) / 0.05 * self.slack, math.log(LARGEST_STEP))
+        share = (t + 1) ** -0.75
+        self.smooth = share * log_step + (1 - share) * self.smooth
+        self.step = math.exp(log_step if t + 1 < self.tune else self.smooth)
 
     def propose(self) -> tuple[float, int, bool]:
         """A move, accepted or not: the probability of that, its leapfrogs, whether it diverged."""
@@ -247,7 +155,7 @@ class Hamiltonian(Chain):
         there: Evaluation = here
         for done in range(1, leapfrogs + 1):
             momentum = momentum + 0.5 * self.step * (root.T @ there.gradient)
-            there = self.target.evaluate(there.phi + self.step * (root @ momentum), 1)
+            there = self._evaluate(there.phi + self.step * (root @ momentum), 1)
             if not np.isfinite(there.log_likelihood):
                 return 0.0, done, True
             momentum = momentum + 0.5 * self.step * (root.T @ there.gradient)
@@ -264,15 +172,23 @@ class Hamiltonian(Chain):
         if not np.array_equal(target.turn(phi, proposal.mode), phi):
             return  # signs of factors: see `Metropolis`
         here = self.here.log_likelihood - proposal.evaluate(target.turn(self.here.phi, proposal.mode))
-        value = target.evaluate(phi, 0).log_likelihood
+        value = self._evaluate(phi, 0).log_likelihood
         if np.isfinite(value) and chance < value - log_q - here:
-            self.here = target.evaluate(phi, 1)
+            self.here = self._evaluate(phi, 1)
 
     def _move(self, t: int) -> None:
         draws = self.draws
         draws.accepted[t], draws.steps[t], draws.diverging[t] = self.propose()
         self.jump()
-        self.phi[t], draws.log_density[t] = self.here.phi, self.here.log_likelihood
+        draws.phi[t], draws.log_density[t] = self.here.phi, self.here.log_likelihood
+
+    def _list_place(self) -> dict[str, np.ndarray]:
+        numbers = np.array([self.here.log_likelihood, self.step, self.slack, self.smooth])
+        return {"here": self.here.phi, "gradient": self.here.gradient, "numbers": numbers}
+
+    def _set_place(self, arrays: dict[str, np.ndarray]) -> None:
+        value, self.step, self.slack, self.smooth = arrays["numbers"].tolist()
+        self.here = Evaluation(arrays["here"], value, gradient=arrays["gradient"])
 
 
 def count_pilot(chains: int, pilot: int | None = None) -> int:

@@ -27,8 +27,7 @@ from bmtme.engines.rotated.line_effect import start_line
 from bmtme.engines.rotated.problem import Problem, take_paper_pair
 from bmtme.engines.rotated.snapshots import (
     SUMS,
-    Snapshot,
-    fill_arrays,
+    cut_draws,
     lengthen,
     list_arrays,
     list_state,
@@ -37,6 +36,7 @@ from bmtme.engines.rotated.snapshots import (
 from bmtme.engines.rotated.state import State, Work, allocate_work, start_state
 from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps, settle
+from bmtme.engines.snapshots import Block, Snapshot, fill_arrays
 from bmtme.engines.threads import Report, run_together
 from bmtme.structures.part import Start
 from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
@@ -224,8 +224,12 @@ class Chain:
         values = {"stage": self.stage, "done": self.done, "generator": self.rng.bit_generator.state}
         return Snapshot(values, self._list_arrays(self.done))
 
-    def restore(self, snapshot: Snapshot, blocks: Iterable[dict[str, np.ndarray]]) -> None:
-        """Go on from there, with blocks of the draws made so far (see `bmtme.engines.rotated.snapshots.cut_draws`).
+    def cut(self, first: int, last: int) -> Block:
+        """Draws first .. last - 1, as of `bmtme.engines.rotated.snapshots.cut_draws`."""
+        return cut_draws(self.draws, first, last)
+
+    def restore(self, snapshot: Snapshot, blocks: Iterable[Block]) -> None:
+        """Go on from there, with blocks of the draws made so far.
 
         Raises
         ------

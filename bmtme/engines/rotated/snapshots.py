@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from bmtme.engines.rotated.draws import Draws, allocate_draws
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.state import State
+from bmtme.engines.snapshots import fill_arrays
 
 #: Of the draws: sums over all of them, and what is kept of some; all others have a row for each draw.
 SUMS, KEPT = ("sum_beta", "sum_W", "sum_r"), ("W1", "W2", "r")
 ROWS = tuple(name for name in Draws._fields if name not in (*SUMS, *KEPT, "slot", "track"))
-
-
-class Snapshot(NamedTuple):
-    """Where a chain is.
-
-    Attributes
-    ----------
-    values : dict
-        ``stage``, ``done``: its place; ``generator``: state of its random numbers, as of numpy.
-    arrays : dict of arrays
-        Parameters, imputed values, adaptation, sums over the draws.
-    """
-
-    values: dict[str, Any]
-    arrays: dict[str, np.ndarray]
 
 
 def list_arrays(name: str, record: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -45,22 +31,6 @@ def list_state(p: Problem, s: State) -> dict[str, np.ndarray]:
     """Those of a state, but for data of the problem that nothing moves."""
     constant = {f"state.{name}" for name in ("fixed", "cell_mean", "within") if getattr(s, name) is getattr(p, name)}
     return {name: values for name, values in list_arrays("state", s) if name not in constant}
-
-
-def fill_arrays(into: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
-    """Set arrays in place to those found by the same names.
-
-    Raises
-    ------
-    ValueError
-        If they are not of this chain.
-    """
-    if into.keys() != found.keys():
-        raise ValueError(f"it has {', '.join(sorted(into.keys() ^ found.keys()))} too many or too few")
-    for name, values in into.items():
-        if values.shape != found[name].shape or values.dtype != found[name].dtype:
-            raise ValueError(f"{name} is {found[name].dtype} {found[name].shape}, not {values.dtype} {values.shape}")
-        values[...] = found[name]
 
 
 def cut_draws(draws: Draws, first: int, last: int) -> dict[str, np.ndarray]:

@@ -62,6 +62,12 @@ class Fixed:
         return self.text
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that both sides name."""
+        left = [name for term in self.formula.lhs for factor in term.factors for name in list_columns(factor)]
+        return (*left, *self.names)
+
+    @property
     def traits(self) -> tuple[str, ...]:
         """Names of the traits, where there are several."""
         return self.responses if len(self.responses) > 1 else ()

@@ -17,7 +17,7 @@ from bmtme.data.relationship.pedigree import PedigreeInverse, pedigree_inverse
 from bmtme.errors import DataError, UsageError
 from bmtme.words import describe_matches, list_names, match_look_alikes
 
-__all__ = ["Precision", "check_known", "invert_known", "match_levels"]
+__all__ = ["Precision", "check_known", "invert_known", "match_levels", "read_known"]
 
 #: Eigenvalues, or pivots, below this share of the largest are none.
 SINGULAR = 1e-10
@@ -65,8 +65,8 @@ def check_known(known: Any) -> dict[str, Any]:
     return dict(known)
 
 
-def invert_known(value: Any, name: str) -> Precision:
-    """The inverse of a relationship.
+def read_known(value: Any, name: str) -> Relationship | PedigreeInverse:
+    """What a relationship is given as.
 
     Parameters
     ----------
@@ -79,19 +79,30 @@ def invert_known(value: Any, name: str) -> Precision:
     Raises
     ------
     DataError
+        If it is none.
+    """
+    if not isinstance(value, pd.DataFrame):
+        return value
+    columns = {str(column).strip() for column in value.columns}
+    if set(PARENTS) <= columns:
+        return pedigree_inverse(value, *PARENTS, separate_sexes=False)
+    if len(columns) == 3 and len(value) != 3:
+        raise DataError(
+            f"known[{name!r}] is a table with the columns {list_names(value.columns)}: name those of a pedigree "
+            "id, sire and dam; a relationship is square, with names in its index and columns."
+        )
+    return Relationship(value)
+
+
+def invert_known(value: Any, name: str) -> Precision:
+    """The inverse of a relationship, given as for `read_known`.
+
+    Raises
+    ------
+    DataError
         If it has no inverse.
     """
-    if isinstance(value, pd.DataFrame):
-        columns = {str(column).strip() for column in value.columns}
-        if set(PARENTS) <= columns:
-            value = pedigree_inverse(value, *PARENTS, separate_sexes=False)
-        elif len(columns) == 3 and len(value) != 3:
-            raise DataError(
-                f"known[{name!r}] is a table with the columns {list_names(value.columns)}: name those of a pedigree "
-                "id, sire and dam; a relationship is square, with names in its index and columns."
-            )
-        else:
-            value = Relationship(value)
+    value = read_known(value, name)
     if isinstance(value, PedigreeInverse):
         return Precision(sp.csr_array(value.matrix), value.log_determinant, value.lines, 1.0 + value.inbreeding)
     if value.is_identity:

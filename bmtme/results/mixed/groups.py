@@ -65,8 +65,8 @@ def collect_groups(
     groups = {"posterior": xarray.Dataset(posterior, coords, dict(attrs))}
     if keep == "thin":
         where = {
-            "effect_chain": ("effect_draw", np.repeat(np.arange(n), len(sampled.slots))),
-            "effect_draw_index": ("effect_draw", np.tile(sampled.slots, n)),
+            "effect_chain": ("effect_draw", np.repeat(np.arange(n), len(chains[0].slots))),
+            "effect_draw_index": ("effect_draw", np.tile(chains[0].slots, n)),
         }
         thinned = {name: (("effect_draw", dim), values, told) for name, (dim, values, told) in effects.items()}
         groups["effects"] = xarray.Dataset(where | thinned, own, dict(attrs))

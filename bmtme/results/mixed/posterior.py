@@ -81,6 +81,8 @@ class MixedPosterior(Reported):
         Model, priors, settings, how the chains went, versions, timings: ``run.json``.
     fit : MixedFit or None
         The fit by REML from which the mode was looked for; none of a posterior that was loaded.
+    asked : dict of DataFrames
+        Tables by name that the command asked for besides, which are written with it.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class MixedPosterior(Reported):
         self._loaded = dict(tables or {})
         self.run = run
         self.fit = fit
+        self.asked: dict[str, pd.DataFrame] = {}
 
     def __repr__(self) -> str:
         from bmtme.report.mixed_posterior import describe_posterior
@@ -404,24 +407,13 @@ class MixedPosterior(Reported):
         """
         kept = self.run["predictions"].values()
         more = {f"{MEANS}{term}": self.predict(term) for term in predict if term not in kept}
-        self.write(folder, {}, safe_text, xlsx, more)
-
-    def write(
-        self,
-        folder: str | os.PathLike[str],
-        run: dict[str, Any],
-        safe_text: bool = False,
-        xlsx: bool = False,
-        more: Mapping[str, pd.DataFrame] | None = None,
-    ) -> None:
-        """As `save`, with further facts for run.json, such as the command and its files, and further tables by name."""
         check_tables(safe_text, xlsx)
-        save_result(folder, partial(self._write, {**self.run, **run}, safe_text, xlsx, more or {}))
+        save_result(folder, partial(self._write, safe_text=safe_text, xlsx=xlsx, more=more))
 
     def _write(
-        self, run: dict[str, Any], safe_text: bool, xlsx: bool, more: Mapping[str, pd.DataFrame], folder: Path
+        self, folder: Path, safe_text: bool = False, xlsx: bool = False, more: Mapping[str, pd.DataFrame] | None = None
     ) -> None:
-        began = time.perf_counter()
+        began, run, more = time.perf_counter(), self.run, {**self.asked, **(more or {})}
         tables: dict[str, pd.DataFrame] = {}
         named = {EFFECTS: dict(run["effects"]), MEANS: dict(run["predictions"])}
         for name, table in {**self.tables(), **more}.items():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,14 +17,19 @@ from bmtme.model.mixed.priors import LKJ
 from bmtme.progress import Progress
 
 if TYPE_CHECKING:
-    from bmtme.engines.mixed.chains import Walked
-    from bmtme.engines.mixed.posterior import Target
+    from bmtme.engines.mixed.chain import Chain
+    from bmtme.engines.mixed.draws import Walked
+    from bmtme.engines.mixed.posterior import Proposal, Target
     from bmtme.model.mixed.priors import Prior
+    from bmtme.results.checkpoint import Checkpoint
     from bmtme.results.mixed.fit import MixedFit
 
 __all__ = ["METROPOLIS", "Sampled", "make_target", "sample_posterior"]
 
 METROPOLIS, HAMILTONIAN = "independence Metropolis", "Hamiltonian"
+Made = TypeVar("Made", bound="Chain")
+#: Of a checkpoint: the proposal at the mode.
+MODE = "mode"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +39,6 @@ class Sampled:
     Attributes
     ----------
     chains : list of Walked
-    slots : (kept,) array of int
-        Draws of each chain whose effects were kept.
     facts : dict
         method, k_hat of the pilot and of all proposals, acceptance and divergences of each chain, evaluations of the
         likelihood.
@@ -44,7 +47,6 @@ class Sampled:
     """
 
     chains: list[Walked]
-    slots: np.ndarray
     facts: dict[str, Any]
     seconds: dict[str, float]
 
@@ -81,6 +83,8 @@ def sample_posterior(
     cores: int | None = None,
     progress: bool | None = None,
     pilot: int | None = None,
+    checkpoint: Checkpoint | None = None,
+    lengthen: Callable[[list[Walked], float], tuple[int, np.ndarray] | None] | None = None,
 ) -> Sampled:
     """Draw from the posterior around the mode that is reached from somewhere.
 
@@ -97,71 +101,112 @@ def sample_posterior(
         Of each chain; the numbers depend on them alone.
     pilot : int, optional
         Proposals of all chains that come before, and tell k-hat.
+    checkpoint : Checkpoint, optional
+        Where mode and chains are kept, and taken up.
+    lengthen : function, optional
+        Told what chains have drawn, and the seconds of a draw of all of them: the draws to go on to and their `slots`,
+        or None where these do.
 
     Raises
     ------
     NumericalError
     """
+    from bmtme.engines.mixed.chain import MOVES
     from bmtme.engines.mixed.chains import HIGH_K, Hamiltonian, Metropolis, Pilot, count_pilot, measure_k
-    from bmtme.engines.mixed.posterior import find_proposal
 
     n = len(seeds)
+    pilot = count_pilot(n, pilot)
     clock = [time.perf_counter()]
+    proposal = _find_mode(target, start, progress, checkpoint)
+    clock.append(time.perf_counter())
+
+    def take_up(key: str, chain: Made) -> Made:
+        if checkpoint is not None:
+            chain.keep = partial(checkpoint.keep, key)
+            checkpoint.restore(key, chain)
+        return chain
+
+    chains = [
+        take_up(f"{k}", Metropolis(target.fork(), proposal, draws, slots, seed, pilot)) for k, seed in enumerate(seeds)
+    ]
+    _run([Pilot(chain) for chain in chains], chains, "posterior, pilot", pilot, cores, progress)
+    k_hat = measure_k(np.concatenate([chain.pilot for chain in chains]))
+    method = METROPOLIS if k_hat <= HIGH_K else HAMILTONIAN
+    used: list[Chain] = list(chains)
+    if method == HAMILTONIAN:
+        own = [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, MOVES)) for seed in seeds]
+        used = [
+            take_up(f"paths-{k}", Hamiltonian(chain.target, proposal, draws, slots, own[k], chain.here))
+            for k, chain in enumerate(chains)
+        ]
+    what = f"posterior, {n} {'chain' if n == 1 else 'chains'}"
+    while True:
+        began, before = time.perf_counter(), sum(chain.swept for chain in used)
+        walked = _run(used, used, what, used[0].sweeps, cores, progress)
+        if lengthen is None:
+            break
+        made = sum(chain.swept for chain in used) - before
+        longer = lengthen(walked, (time.perf_counter() - began) / max(made, 1) * n)
+        if longer is None:
+            break
+        for chain in used:
+            chain.lengthen(*longer)
+    clock.append(time.perf_counter())
+    facts = {
+        "method": method,
+        "k_hat": None if not np.isfinite(k_hat) else round(k_hat, 3),
+        "k_hat_all": None,
+        "acceptance": [round(float(chain.accepted.mean()), 3) for chain in walked],
+        "divergences": [int(chain.diverging.sum()) for chain in walked],
+        "evaluations": target.evaluations + sum(chain.target.evaluations for chain in chains),
+        "mode_log_density": proposal.log_density,
+    }
+    if method == METROPOLIS:
+        facts["k_hat_all"] = round(measure_k(np.concatenate([chain.log_weights for chain in chains])), 3)
+    return Sampled(walked, facts, dict(zip(("mode", "sample"), np.diff(clock).round(3).tolist(), strict=True)))
+
+
+def _find_mode(target: Target, start: np.ndarray, progress: bool | None, checkpoint: Checkpoint | None) -> Proposal:
+    """The proposal at the mode, which is looked for once."""
+    from bmtme.engines.mixed.posterior import find_proposal
+
+    kept = None if checkpoint is None else checkpoint.restore_outcome(MODE)
+    if kept is not None:
+        proposal, target.evaluations = kept
+        return proposal
     bar = Progress(1, "posterior", progress)
     try:
         bar.write("posterior: the mode ...")
         with threadpool_limits(1):
             proposal = find_proposal(target, start)
-        clock.append(time.perf_counter())
-        chains = [Metropolis(target.fork(), proposal, draws, slots, seed) for seed in seeds]
-        pilot = count_pilot(n, pilot)
-        _run([Pilot(chain, pilot) for chain in chains], [pilot] * n, "posterior, pilot", cores, progress)
-        k_hat = measure_k(_join_weights(chains))
-        method = METROPOLIS if k_hat <= HIGH_K else HAMILTONIAN
-        used: list[Any] = list(chains)
-        if method == HAMILTONIAN:
-            used = [
-                Hamiltonian(chain.target, proposal, draws, slots, seed.spawn(1)[0], chain.here)
-                for chain, seed in zip(chains, seeds, strict=True)
-            ]
-        what = f"posterior, {n} {'chain' if n == 1 else 'chains'}"
-        walked = _run(used, [chain.sweeps for chain in used], what, cores, progress)
     finally:
         bar.close()
-    clock.append(time.perf_counter())
-    evaluations = target.evaluations + sum(chain.target.evaluations for chain in chains)
-    facts = {
-        "method": method,
-        "k_hat": None if not np.isfinite(k_hat) else round(k_hat, 3),
-        "k_hat_all": round(measure_k(_join_weights(chains)), 3) if method == METROPOLIS else None,
-        "acceptance": [round(float(chain.accepted.mean()), 3) for chain in walked],
-        "divergences": [int(chain.diverging.sum()) for chain in walked],
-        "evaluations": evaluations,
-        "mode_log_density": proposal.log_density,
-    }
-    return Sampled(walked, slots, facts, dict(zip(("mode", "sample"), np.diff(clock).round(3).tolist(), strict=True)))
-
-
-def _join_weights(chains: Sequence[Any]) -> np.ndarray:
-    return np.concatenate([np.array(chain.draws.log_weights) for chain in chains])
+    if checkpoint is not None:
+        checkpoint.keep_outcome(MODE, (proposal, target.evaluations))
+    return proposal
 
 
 def _run(
-    chains: Sequence[Any], lengths: Sequence[int], what: str, cores: int | None, progress: bool | None
+    runs: Sequence[Any],
+    chains: Sequence[Chain],
+    what: str,
+    length: int,
+    cores: int | None,
+    progress: bool | None,
 ) -> list[Any]:
-    """Run chains in threads with a line of progress."""
-    bar = Progress(sum(lengths), what, progress)
-    done = [0] * len(chains)
+    """Run chains, or parts of them, in threads with a line of progress."""
+    bar = Progress(length * len(chains), what, progress)
+    done = [chain.swept for chain in chains]
 
     def report(chain: int, sweeps: int) -> None:
         done[chain] = sweeps
         bar.update(sum(done))
 
     def take(k: int) -> Any:
-        return chains[k]
+        return runs[k]
 
     try:
-        found: list[Any] = run_together([partial(take, k) for k in range(len(chains))], cores, report)
+        found: list[Any] = run_together([partial(take, k) for k in range(len(runs))], cores, report)
         return found
     finally:
         bar.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,12 @@ def refuse_large(equations: Equations) -> None:
         )
 
 
-def find_estimates(layout: Layout, progress: bool | None = None, start: np.ndarray | None = None) -> REML:
+def find_estimates(
+    layout: Layout,
+    progress: bool | None = None,
+    start: np.ndarray | None = None,
+    begin: Callable[[Equations], None] | None = None,
+) -> REML:
     """Fit a layout by REML.
 
     Parameters
@@ -72,6 +78,8 @@ def find_estimates(layout: Layout, progress: bool | None = None, start: np.ndarr
         are, is said in a log, too.
     start : array, optional
         The engine's parameters, from where to search.
+    begin : function, optional
+        Told the equations, once all has been checked and before they are factored.
 
     Raises
     ------
@@ -84,8 +92,10 @@ def find_estimates(layout: Layout, progress: bool | None = None, start: np.ndarr
     problem = make_problem(layout)
     bar = Progress(1, "REML", progress)
 
-    def begin(equations: Equations) -> None:
+    def check(equations: Equations) -> None:
         refuse_large(equations)
+        if begin is not None:
+            begin(equations)
         say = bar.announce if equations.memory >= LARGE else bar.write
         say(f"REML: {describe_size(equations)}")
 
@@ -94,7 +104,7 @@ def find_estimates(layout: Layout, progress: bool | None = None, start: np.ndarr
         return fit_reml(
             problem,
             start,
-            begin=begin,
+            begin=check,
             progress=lambda evaluations, value: bar.write(
                 f"REML: evaluation {evaluations}, log likelihood {value:.4f}"
             ),

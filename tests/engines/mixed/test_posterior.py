@@ -341,8 +341,8 @@ def test_chains_have_the_posterior(groups, moments, kind, monkeypatch):
     for seed in seeds:
         slots = np.arange(0, draws, 50)
         if kind == "metropolis":
-            chain = Metropolis(target.fork(), proposal, draws, slots, seed)
-            Pilot(chain, 100).advance(lambda done: None, threading.Event())
+            chain = Metropolis(target.fork(), proposal, draws, slots, seed, 100)
+            Pilot(chain).advance(lambda done: None, threading.Event())
         else:
             chain = Hamiltonian(target.fork(), proposal, draws, slots, seed, proposal.mode)
         told = []
@@ -350,8 +350,8 @@ def test_chains_have_the_posterior(groups, moments, kind, monkeypatch):
         assert told == sorted(told)
         assert told[-1] == chain.sweeps
         assert chain.draws.effects.shape == (draws // 50, 6)
-        np.testing.assert_allclose(chain.draws.parameters, np.exp(2 * chain.phi))
-        found.append(chain.phi)
+        np.testing.assert_allclose(chain.draws.parameters, np.exp(2 * chain.draws.phi))
+        found.append(chain.draws.phi)
     means, sds = moments
     z = (np.concatenate(found).mean(axis=0) - means) / sds
     # About a third of the draws' number is that of effective ones.
@@ -370,7 +370,7 @@ def test_stopped_chains_end(groups):
     stop = threading.Event()
     chain = Metropolis(target.fork(), proposal, 50, np.zeros(0, int), np.random.SeedSequence(1))
     chain.advance(lambda done: stop.set() if done == 3 else None, stop)
-    assert not chain.phi[3:].any()
+    assert not chain.draws.phi[3:].any()
 
 
 # --- calibration --------------------------------------------------------------------------------------------------
@@ -387,8 +387,8 @@ def rank_truths(replicates):
         problem = Problem(y, shape.X, shape.terms, shape.sections)
         target = Target(Equations(problem), [AxisPrior(4.0, np.array([1.0])), AxisPrior(4.0, np.array([0.4]))])
         proposal = find_proposal(target, fit_reml(problem).phi)
-        chain = Metropolis(target, proposal, 190, np.zeros(0, int), seed.spawn(1)[0])
-        Pilot(chain, 60).advance(lambda done: None, threading.Event())
+        chain = Metropolis(target, proposal, 190, np.zeros(0, int), seed.spawn(1)[0], 60)
+        Pilot(chain).advance(lambda done: None, threading.Event())
         chain.advance(lambda done: None, threading.Event())
         ranks.append((np.sqrt(chain.draws.parameters[9::10]) < sd).sum(axis=0))
     return np.array(ranks)

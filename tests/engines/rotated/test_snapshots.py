@@ -11,7 +11,8 @@ from bmtme import BMTME
 from bmtme.choices import SAMPLERS
 from bmtme.engines.rotated import chains as chains_module
 from bmtme.engines.rotated.chains import Chain
-from bmtme.engines.rotated.snapshots import Snapshot, cut_draws
+from bmtme.engines.rotated.snapshots import cut_draws
+from bmtme.engines.snapshots import Snapshot
 from bmtme.preparation import build, lay_model, prepare
 from bmtme.sampling import plan_slots
 

@@ -160,12 +160,14 @@ def test_files(posterior, tmp_path):
 
 
 def test_thinned_effects_and_none(series, posterior, tmp_path, monkeypatch):
-    monkeypatch.setattr("bmtme.mixed.THINNED", 40)
+    monkeypatch.setattr("bmtme.mixed_posterior.THINNED", 40)
     thin = draw(series, keep_effects="thin")
     group = thin.idata["effects"]
-    assert group["random_effects"].shape == (40, 18)
     assert "random_effects" not in thin.idata["posterior"]
-    assert group["effect_chain"].values.tolist() == [0] * 20 + [1] * 20
+    assert group["effect_chain"].values.tolist() == [0] * 15 + [1] * 15
+    assert group["effect_draw_index"].values.tolist() == [*range(0, 60, 4)] * 2
+    whole = posterior.idata["posterior"]["random_effects"].values
+    np.testing.assert_array_equal(group["random_effects"], whole[:, ::4].reshape(30, 18))
     np.testing.assert_allclose(thin.effects("line")["mean"], group["random_effects"].values[:, :6].mean(axis=0))
     none = draw(series, keep_effects="none")
     np.testing.assert_array_equal(none.idata["posterior"]["components"], posterior.idata["posterior"]["components"])
