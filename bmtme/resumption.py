@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def resume(
-    folder: str | os.PathLike[str], *, cores: int | None = None, progress: bool | None = None
+    folder: str | os.PathLike[str], *, cores: int | None = None, progress: bool | None = None, stream: bool = False
 ) -> Fit | CrossValidation:
     """Go on with a run that was stopped, from its last checkpoint.
 
@@ -28,6 +28,8 @@ def resume(
         As given to ``checkpoint=`` or to ``--out``.
     cores, progress
         As of `bmtme.fit`; of a cross-validation, `cores` are its `workers`.
+    stream : bool
+        As of `bmtme.fit`, of a fit that was begun without.
 
     Returns
     -------
@@ -52,10 +54,17 @@ def resume(
     path = Path(file_path(folder, "folder"))
     if is_finished(path):
         return load(path)  # type: ignore[return-value]  # of a mixed model, which nothing can stop, too
-    return go_on(Checkpoint.open(path), cores, progress)
+    return go_on(Checkpoint.open(path), cores, progress, stream)
 
 
-def extend(folder: str | os.PathLike[str], *, more: int, cores: int | None = None, progress: bool | None = None) -> Fit:
+def extend(
+    folder: str | os.PathLike[str],
+    *,
+    more: int,
+    cores: int | None = None,
+    progress: bool | None = None,
+    stream: bool = False,
+) -> Fit:
     """Go on with a finished fit for more draws of each chain.
 
     Parameters
@@ -64,8 +73,8 @@ def extend(folder: str | os.PathLike[str], *, more: int, cores: int | None = Non
         Of a fit that was made with ``checkpoint=`` or by ``bmtme fit``.
     more : int
         Draws of each chain beyond those that there are.
-    cores, progress
-        As of `bmtme.fit`.
+    cores, progress, stream
+        As of `bmtme.fit`; once streamed, it stays so.
 
     Returns
     -------
@@ -79,7 +88,7 @@ def extend(folder: str | os.PathLike[str], *, more: int, cores: int | None = Non
         As of `resume`; and a UsageError if the fit is not finished, or on the way to another length.
     """
     checkpoint = open_longer(Path(file_path(folder, "folder")), whole_number(more, "more", 1))
-    result = go_on(checkpoint, cores, progress)
+    result = go_on(checkpoint, cores, progress, stream)
     assert isinstance(result, Fit)
     return result
 
@@ -102,9 +111,15 @@ def open_longer(path: Path, more: int) -> Checkpoint:
     return checkpoint
 
 
-def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> Fit | CrossValidation:
+def go_on(
+    checkpoint: Checkpoint, cores: int | None, progress: bool | None, stream: bool = False
+) -> Fit | CrossValidation:
     """What a checkpoint was begun for."""
     request = checkpoint.request
+    if stream and not isinstance(request, Request):
+        checkpoint.close()
+        raise UsageError("stream is for fits: a cross-validation keeps no draws. Leave it out.")
+    checkpoint.stream |= stream
 
     def begin(record: object) -> Checkpoint:
         if checkpoint.goal is not None:  # written once all is checked: what is refused changes nothing
@@ -113,7 +128,7 @@ def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> F
 
     try:
         if isinstance(request, Request):
-            return compute(request.take_up(checkpoint), cores, progress, begin)
+            return compute(request.take_up(checkpoint), cores, progress, begin, checkpoint.stream)
         from bmtme.cv.request import CVRequest
         from bmtme.cv.run import compare_models
 

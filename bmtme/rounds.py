@@ -14,6 +14,7 @@ from bmtme.collection import collect, find_facts
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
+from bmtme.mapped import Allocate
 from bmtme.model.scaling import Scaling
 from bmtme.results.convergence import list_stuck
 from bmtme.results.summary import summarise_posterior
@@ -31,6 +32,7 @@ class Judge:
     ----------
     until, sets, built, modes : of the fit
     began : when the fit began, by `time.perf_counter`
+    allocate : makes what grows with the draws
 
     Attributes
     ----------
@@ -45,9 +47,10 @@ class Judge:
         built: Sequence[tuple[Problem, Scaling]],
         modes: Sequence[list[Mode]],
         began: float,
+        allocate: Allocate = np.zeros,
     ) -> None:
         self.until, self.sets, self.built, self.modes = until, sets, built, modes
-        self.began, self.ended = began, ""
+        self.began, self.ended, self.allocate = began, "", allocate
         self._facts: list[dict[str, Any]] = []
         self._last: tuple[Reached, int, float] | None = None
 
@@ -86,9 +89,10 @@ class Judge:
         with threadpool_limits(1):
             for k, (own, (problem, scaling), drawn) in enumerate(zip(self.sets, self.built, sampled, strict=True)):
                 columns = np.ones_like(own.prepared.layout.recorded) if own.trait else None
-                posterior = collect(own.prepared, own.model, problem, scaling, drawn, "none", columns)["posterior"]
+                of = own.prepared, own.model, problem, scaling
+                posterior = collect(*of, drawn, "none", columns, allocate=self.allocate)["posterior"]
                 if len(self._facts) == k:  # what it says of the prior need not be looked for anew
-                    self._facts.append(find_facts(own.prepared, own.model, problem, scaling, posterior))
+                    self._facts.append(find_facts(*of, posterior))
                 summaries.append(summarise_posterior(posterior, self._facts[k]))
         return Reached.of(summaries)
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bmtme.engines.rotated.draws import Draws, take_effects
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles, fill_mixture_scores
+from bmtme.mapped import release
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 from bmtme.results.entries import NUMBER, TEXT, Column
@@ -230,6 +231,8 @@ class Predictor:
         if self.chains[0].r.shape[1]:
             r = [chain.r[chain.slot[pick], l] for chain, pick in zip(self.chains, self.picks, strict=True)]
             effects += self._place_line(np.concatenate(r), rows)
+        for chain in self.chains:
+            release(*chain)
         return np.asarray(effects)
 
     def add(self, rows: np.ndarray, variance: np.ndarray, l: int) -> np.ndarray:

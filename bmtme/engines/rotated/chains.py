@@ -20,13 +20,12 @@ from bmtme.engines.rotated.collapsed import (
     resume_walk,
 )
 from bmtme.engines.rotated.density import evaluate
-from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
+from bmtme.engines.rotated.draws import SUMS, Draws, allocate_draws, hold_draws
 from bmtme.engines.rotated.failures import FINE, PAIR
 from bmtme.engines.rotated.held import hold
 from bmtme.engines.rotated.line_effect import start_line
 from bmtme.engines.rotated.problem import Problem, take_paper_pair
 from bmtme.engines.rotated.snapshots import (
-    SUMS,
     Snapshot,
     fill_arrays,
     lengthen,
@@ -38,6 +37,7 @@ from bmtme.engines.rotated.state import State, Work, allocate_work, start_state
 from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps, settle
 from bmtme.engines.threads import Report, run_together
+from bmtme.mapped import Allocate
 from bmtme.structures.part import Start
 from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
 from bmtme.structures.structure import Structures
@@ -54,6 +54,7 @@ class Chain:
     slots : (draws,) where the effects of each draw are kept (-1 nowhere)
     track : whether conditional means of the effects are summed
     keep : told the chain after each of its calls of compiled sweeps, and whether it ends there: it may `take` it
+    allocate : makes the arrays of the draws
 
     Attributes
     ----------
@@ -72,6 +73,7 @@ class Chain:
         start: Start | None = None,
         structures: Structures = PAPER_PAIR,
         keep: Callable[[Chain, bool], None] | None = None,
+        allocate: Allocate = np.zeros,
     ) -> None:
         self.problem = problem
         self.sampler = sampler
@@ -83,7 +85,8 @@ class Chain:
         assert problem.native == paper, "the problem was built with other structures"
         self.start, self.structures = start, structures
         self.flips = list_flips(problem, structures)
-        self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
+        self.allocate = allocate
+        self.draws: Draws = allocate_draws(problem, len(slots), slots, track, allocate)
         self.trail = np.empty((0, len(self.walk.theta)))
         self.lengths = [*(plan_stages(tune) if sampler == "collapsed" else [tune]), len(slots)]
         self.stage, self.done = 0, -1
@@ -250,7 +253,7 @@ class Chain:
 
     def lengthen(self, slots: np.ndarray) -> None:
         """Ask for more draws; effects that were kept and are no longer wanted go."""
-        self.draws = lengthen(self.problem, self.draws, self.drawn, slots)
+        self.draws = lengthen(self.problem, self.draws, self.drawn, slots, self.allocate)
         self.lengths[-1] = len(slots)
 
     def _list_arrays(self, done: int) -> dict[str, np.ndarray]:
