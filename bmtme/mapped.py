@@ -16,12 +16,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["SLAB", "Allocate", "claim_space", "map_file", "map_zeros", "release", "walk_slabs"]
+__all__ = ["SLAB", "Allocate", "claim_space", "map_file", "map_zeros", "release", "take_some", "walk_slabs"]
 
 #: Makes an array of zeros: of a shape, in memory (``np.zeros``) or in a file.
 Allocate: TypeAlias = Callable[[tuple[int, ...]], np.ndarray]
 #: Bytes that are looked at at a time, and from which on an array is worth a file.
 SLAB = 2**24
+#: Entries that are picked at a time.
+FEW = 32
 
 
 def map_zeros(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -77,6 +79,19 @@ def release(*arrays: Any) -> None:
         held = getattr(base, "obj", None)
         if isinstance(held, mmap.mmap):
             held.madvise(mmap.MADV_DONTNEED)
+
+
+def take_some(array: np.ndarray, places: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Some entries along an axis, ``array.take(places, axis)``, without the others in memory.
+
+    A few at a time: where they are in a file, the system brings much of what is beside them.
+    """
+    out = np.empty((*array.shape[:axis], len(places), *array.shape[axis + 1 :]), array.dtype)
+    into, given = np.moveaxis(out, axis, 0), np.moveaxis(array, axis, 0)
+    for start in range(0, len(places), FEW):
+        into[start : start + FEW] = given[places[start : start + FEW]]
+        release(array)
+    return out
 
 
 def walk_slabs(shape: tuple[int, ...], lead: int = 2) -> Iterator[tuple[Any, ...]]:

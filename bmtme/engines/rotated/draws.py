@@ -16,7 +16,7 @@ from bmtme.engines.rotated.state import RECORD_TOTAL
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.pointers import call_apart, call_build, call_complete, call_int
 from bmtme.linalg.record import define_record
-from bmtme.mapped import SLAB, Allocate, release
+from bmtme.mapped import SLAB, Allocate, release, take_some
 from bmtme.model.codes import EXCHANGEABLE, PAPER
 
 
@@ -290,10 +290,9 @@ def take_effects(chain: Draws, i: int, l: int, slots: np.ndarray | None = None) 
 
     slots : which of the kept draws; default all
     """
-    chosen = slice(None) if slots is None else slots
+    chosen = np.arange(len(chain.W2)) if slots is None else slots
     L = chain.R_e.shape[2]
     if not chain.W1.shape[1]:
-        return chain.W2[chosen, i * L + l]
-    if not chain.W2.shape[1]:
-        return chain.W1[chosen, l]
-    return np.asarray(chain.W1[chosen, l] + chain.W2[chosen, i * L + l])
+        return take_some(chain.W2[:, i * L + l], chosen)
+    main = take_some(chain.W1[:, l], chosen)
+    return main + take_some(chain.W2[:, i * L + l], chosen) if chain.W2.shape[1] else main
