@@ -36,7 +36,7 @@ STARTED, PROGRAM = 290 * 2**20, 430 * 2**20
 #: Matrices of line x line beside the relationship: at the peak of its decomposition, and of the predictions.
 DECOMPOSING, PREDICTING = 4.5, 3.0
 #: Bytes of a draw that stay in memory where draws are on the disc, and of the slabs of these that are looked at.
-STATS, SLABS = 300.0, 10 * SLAB
+STATS, SLABS = 300.0, 6 * SLAB
 #: Bytes of a row of a table of predictions.
 ROW = 300
 #: From so many bytes beyond the program itself, or seconds, on, a log is told too.
