@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,15 @@ from bmtme import __version__
 from bmtme.checkup.alikeness import find_alike_traits
 from bmtme.checkup.line_effect import FEWEST_CONTRASTS, count_contrasts
 from bmtme.data.effects import centre_covariate
-from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.draws import Draws, walk_draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
+from bmtme.mapped import Allocate
 from bmtme.model.contrasts import measure_contrasts
 from bmtme.model.scaling import Scaling
 from bmtme.model.structure import BMTME
 from bmtme.preparation import Prepared, count_records
-from bmtme.results.convergence import measure_sampling
+from bmtme.results.convergence import count_corners, measure_sampling
 from bmtme.results.derivations import share_genetic
 from bmtme.results.information import find_prior_only
 from bmtme.results.levels import (
@@ -32,11 +35,15 @@ from bmtme.results.levels import (
     show_levels,
 )
 from bmtme.results.posterior import arrange_dataset, collect_effects, collect_variables, make_dataset
+from bmtme.results.predictions import take_every
 from bmtme.results.quantities import BLOCK_EFFECTS, REP_EFFECTS, choose_stored
 from bmtme.results.residuals import RECORD_OWN_SE, RECORD_PLOTS, RECORD_SE, SE_CORRELATION
 from bmtme.results.trait_variances import find_prior_only_variances
 from bmtme.results.unrecorded import MOST_RELATED, RELATIONSHIP
 
+#: Draws of covariances that are looked at to find which of them the prior alone informs: bytes of all, at most, and
+#: draws of each chain, at least.
+MOST_FACTS, FEWEST_FACTS = 2**27, 250
 #: Of every group of the result.
 ATTRS = {"inference_library": "bmtme", "inference_library_version": __version__}
 
@@ -66,41 +73,46 @@ def collect(
     keep: str,
     columns: np.ndarray | None = None,
     levels: Mapping[str, Sequence[str]] | None = None,
+    allocate: Allocate = np.zeros,
 ) -> dict[str, Any]:
     """Labelled groups of the result, as xarray Datasets, in the order in which they are shown.
 
     columns : (I, L) bool, of which columns C is kept; default those with a record
     levels : of `show_levels`, where other parts have more than this one
+    allocate : makes what grows with the draws
     """
     trial, layout = prepared.trial, prepared.layout
     columns = layout.recorded if columns is None else columns
     labels = list_labels(prepared, columns)
     cell_env, cell_trait = np.nonzero(columns)
+    shown = {"env": prepared.shown_envs, "cell": np.argsort(np.argsort(prepared.shown_envs)[cell_env], kind="stable")}
+    places = {"line": prepared.shown_lines} | shown | {f"{dim}_bis": order for dim, order in shown.items()}
     coords: dict[str, Any] = {twin: names for dim, names in labels.items() for twin in (dim, f"{dim}_bis")}
     coords["line"] = list(prepared.lines)
+    coords |= {dim: [coords[dim][k] for k in order] for dim, order in places.items()}
     sizes = {dim: len(names) for dim, names in labels.items()}
     stored = choose_stored(problem, model.structures, columns, prepared.factors)
     drawn = [quantity for quantity in stored if quantity.is_effect]
-    posterior = collect_variables(sampled, stored, scaling, {"trait": np.arange(len(trial.traits)), "cell": cell_trait})
     levels = show_levels([prepared]) if levels is None else levels
     for quantity in (REP_EFFECTS, BLOCK_EFFECTS):
         dim = quantity.dims[0]
         if levels[dim]:
-            stored = [each for each in stored if each.name != quantity.name] + [quantity]
-            own = posterior.get(quantity.name)
-            shape = len(sampled), len(sampled[0].slot), len(levels[dim]), len(trial.traits)
-            posterior[quantity.name] = np.zeros(shape)
-            if own is not None:
-                posterior[quantity.name][:, :, [levels[dim].index(name) for name in labels[dim]]] = own
+            own = {each.name: each for each in stored}.get(quantity.name, quantity)
+            at = [levels[dim].index(name) for name in labels[dim]]
+            whole = partial(place_levels, own.draws, at, (len(levels[dim]), len(trial.traits)))
+            stored = list(({each.name: each for each in stored} | {own.name: replace(own, draws=whole)}).values())
             coords[dim] = list(levels[dim])
+    along = {"trait": np.arange(len(trial.traits)), "cell": cell_trait}
+    posterior = collect_variables(sampled, stored, scaling, along, places, allocate)
+    of = drawn, prepared.basis, scaling, sizes
     if keep == "all":
-        posterior |= collect_effects(sampled, drawn, prepared.basis, scaling, sizes, thin=False)
+        posterior |= collect_effects(sampled, *of, False, places, allocate)
     index = {"chain": np.arange(len(sampled)), "draw": np.arange(len(sampled[0].slot))}
     groups = {"posterior": make_dataset(posterior, stored, coords | index, ("chain", "draw"), ATTRS)}
     if keep == "thin":
-        effects = collect_effects(sampled, drawn, prepared.basis, scaling, sizes, thin=True)
-        places = {"effect_draw": np.arange(len(effects["effect_chain"]))}
-        groups["effects"] = make_dataset(effects, stored, coords | places, ("effect_draw",), ATTRS)
+        effects = collect_effects(sampled, *of, True, places, allocate)
+        kept = {"effect_draw": np.arange(len(effects["effect_chain"]))}
+        groups["effects"] = make_dataset(effects, stored, coords | kept, ("effect_draw",), ATTRS)
     import xarray
 
     stats = ("completed_log_density", "acceptance", "step_size", "diverging")
@@ -110,7 +122,7 @@ def collect(
         ATTRS,
     )
     groups["observed_data"] = collect_observed(prepared, levels)
-    groups["constant_data"] = xarray.Dataset(
+    constants = xarray.Dataset(
         {
             "relationship_eigenvalues": ("eigenvector", prepared.basis.values * scaling.m),
             "relationship_mean_diagonal": ((), scaling.m),
@@ -122,9 +134,20 @@ def collect(
         {"env": list(trial.envs), "trait": list(trial.traits), "predicted_line": list(prepared.relationship.lines)},
         ATTRS,
     )
-    shown = {"env": prepared.shown_envs, "cell": np.argsort(np.argsort(prepared.shown_envs)[cell_env], kind="stable")}
-    places = {"line": prepared.shown_lines} | shown | {f"{dim}_bis": order for dim, order in shown.items()}
-    return {name: arrange_dataset(dataset, places) for name, dataset in groups.items()}
+    return groups | {"constant_data": arrange_dataset(constants, places)}
+
+
+def place_levels(
+    draws: Callable[[Draws], np.ndarray] | None, at: Sequence[int], shape: tuple[int, ...], chain: Draws
+) -> np.ndarray:
+    """Effects of levels of a factor (draw, levels, L) among those of a result (draw, *shape), zero where there are none.
+
+    at : places of the levels there
+    """
+    out = np.zeros((len(chain.slot), *shape))
+    if draws is not None:
+        out[:, at] = draws(chain)
+    return out
 
 
 def collect_observed(prepared: Prepared, levels: Mapping[str, Sequence[str]], parts: Sequence[Prepared] = ()) -> Any:
@@ -235,7 +258,7 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
         seen = (env == i) & observed[:, l]
         sd[i, l] = prepared.values[seen, l].std(ddof=1) / np.sqrt((1.0 / number[seen]).mean())
     names = ("Sigma_t", "Sigma_E", "genetic_variance", "C", "R_e", "Sigma_r")
-    covariances = posterior[[name for name in names if name in posterior]]
+    covariances = thin_draws(posterior[[name for name in names if name in posterior]])
     computed = {dim: list(prepared.trial.envs) for dim in ("env", "env_bis") if dim in covariances.dims}
     prior_only: dict[str, str] = {}
     try:
@@ -282,6 +305,13 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     }
 
 
+def thin_draws(posterior: Any) -> Any:
+    """Every 2^k-th draw, so that all take `MOST_FACTS` bytes at most: enough to say what the data inform."""
+    n = posterior.sizes["draw"]
+    most = max(FEWEST_FACTS, MOST_FACTS * n // max(1, sum(array.nbytes for array in posterior.values())))
+    return posterior.isel(draw=take_every(n, most)) if n > most else posterior
+
+
 def find_together(observed: np.ndarray) -> list[list[bool]]:
     """(trait x trait) whether two traits stand on one record, of those (N, L) that are observed."""
     together: list[list[bool]] = (observed.T.astype(int) @ observed.astype(int) > 0).tolist()
@@ -323,9 +353,6 @@ def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode
         E = s2_E[..., order, None] * np.eye(s2_E.shape[-1])
         return share_genetic({"Sigma_t": Sigma_t, "Sigma_E": E, "R_e": R_e}, spread)
 
-    def stack(name: str) -> np.ndarray:
-        return np.stack([getattr(chain, name) for chain in sampled])
-
     found = [
         {
             "height": None if np.isnan(mode.height) else round(mode.height, 3),
@@ -335,7 +362,14 @@ def describe_sampling(prepared: Prepared, sampled: list[Draws], modes: list[Mode
         }
         for k, mode in enumerate(modes)
     ]
-    genetic, residual = spread * stack("genetic")[..., order, :], stack("residual")[..., order, :]
-    genetic += np.diagonal(stack("Sigma_r"), axis1=-2, axis2=-1)[..., None, :]
-    heritability = genetic / (genetic + residual)
-    return measure_sampling(heritability, stack("diverging"), stack("acceptance"), found)
+    corners = np.zeros((2, len(order), len(prepared.trial.traits)))
+    for chain in sampled:
+        for _, part in walk_draws(chain):
+            genetic, residual = spread * part.genetic[:, order], part.residual[:, order]
+            genetic += np.diagonal(part.Sigma_r, axis1=-2, axis2=-1)[:, None, :]
+            corners += count_corners(genetic / (genetic + residual))
+    corners /= sum(len(chain.slot) for chain in sampled)
+    diverging, acceptance = (
+        np.stack([getattr(chain, name) for chain in sampled]) for name in ("diverging", "acceptance")
+    )
+    return measure_sampling(corners, diverging, acceptance, found)

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bmtme.arguments import check_memory
+from bmtme.mapped import SLAB
 from bmtme.memory import measure_memory, measure_own_memory, show_bytes
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.structure import BMTME
 from bmtme.preparation import KEPT_SHARE, Prepared, choose_inner
 from bmtme.progress import Progress, write_duration
+from bmtme.results.checkpoint import DISC
 from bmtme.results.posterior import THINNED
 from bmtme.results.unrecorded import MOST_RELATED
 from bmtme.sampling import Sampling, choose_keep, count_draw_bytes, count_effect_bytes, count_kept
@@ -33,6 +35,8 @@ DECOMPOSITION, REST = 2e-10, 4.0
 STARTED, PROGRAM = 290 * 2**20, 430 * 2**20
 #: Matrices of line x line beside the relationship: at the peak of its decomposition, and of the predictions.
 DECOMPOSING, PREDICTING = 4.5, 3.0
+#: Bytes of a draw that stay in memory where draws are on the disc, and of the slabs of these that are looked at.
+STATS, SLABS = 300.0, 6 * SLAB
 #: Bytes of a row of a table of predictions.
 ROW = 300
 #: From so many bytes beyond the program itself, or seconds, on, a log is told too.
@@ -109,15 +113,18 @@ class Estimate:
     memory : bytes at the peak of the process
     seconds : of the clock on a machine with nothing else to do, without compilation
     shares : bytes by what they are of, in words, with what would make them fewer
+    disc : bytes there at the most, of a fit whose draws are there alone; else zero
     """
 
     memory: float
     seconds: float
     shares: dict[str, float]
+    disc: float = 0.0
 
     def describe(self) -> dict[str, float]:
         """For the record of a run."""
-        return {"memory_bytes": int(self.memory), "seconds": round(self.seconds, 1)}
+        told = {"memory_bytes": int(self.memory), "seconds": round(self.seconds, 1)}
+        return told | ({DISC: int(self.disc)} if self.disc else {})
 
 
 #: What takes memory, and what makes it less.
@@ -125,6 +132,9 @@ MATRICES = "leave lines out of the relationship that have no records and are not
 DRAWS = "ask for fewer draws or chains, or a model with fewer covariances"
 EFFECTS = "keep the effects of fewer draws (keep_effects='thin' or 'none'; in the shell --keep-effects)"
 WORKERS = "ask for fewer workers"
+#: What makes that of draws and effects nearly nothing; where the run has no folder, and where it has.
+STREAM = "have draws on the disc (checkpoint=FOLDER, stream=True)"
+STREAM_ON = "have draws on the disc (stream=True; in the shell --stream)"
 
 
 def list_parts(prepared: Prepared, model: BMTME | SingleTrait) -> list[Part]:
@@ -135,8 +145,13 @@ def list_parts(prepared: Prepared, model: BMTME | SingleTrait) -> list[Part]:
     return [Part.of(prepared, model)]
 
 
-def estimate_fit(parts: Sequence[Part], sampling: Sampling, keep_effects: str, cores: int) -> Estimate:
-    """What a fit takes, with its files."""
+def estimate_fit(
+    parts: Sequence[Part], sampling: Sampling, keep_effects: str, cores: int, stream: bool = False
+) -> Estimate:
+    """What a fit takes, with its files.
+
+    stream : whether draws are on the disc alone
+    """
     n, first = sampling.kept, parts[0]
     keep = choose_keep(keep_effects, int(sum(part.count_effects(n) for part in parts)))
     kept = count_kept(sampling.draws, sampling.chains, keep)
@@ -148,6 +163,13 @@ def estimate_fit(parts: Sequence[Part], sampling: Sampling, keep_effects: str, c
     # One of these at a time: effects rotated back, draws looked at, predictions.
     rotated = sum(part.count_effects(stored) for part in parts) * (0.8 if keep == "thin" else 2.0 / sampling.chains)
     looked_at = 3.0 * sum(part.count_draws(n) for part in parts)
+    disc = 0.0
+    if stream:
+        stored_bytes = sum(part.count_draws(n) + part.count_effects(stored) for part in parts)
+        # In files of their own, and in the checkpoint or in those of the results.
+        disc = 2.0 * (sum(part.count_chains(n, kept) for part in parts) + stored_bytes) + given
+        sums = sum(part.count_effects(sampling.chains) for part in parts)
+        draws, effects, rotated, looked_at = STATS * n * len(parts) + sums, 0.0, 0.0, float(SLABS)
     tables = float(ROW) * first.predicted * sum(part.envs * part.traits for part in parts)
     if first.related and max(part.values for part in parts) <= MOST_RELATED:
         tables += square[0]
@@ -155,9 +177,10 @@ def estimate_fit(parts: Sequence[Part], sampling: Sampling, keep_effects: str, c
     extra = max(rotated, looked_at, PREDICTING * max(square))
     decomposing = STARTED + given + DECOMPOSING * max(square)
     memory = max(decomposing, PROGRAM + matrices + draws + effects + extra)
-    shares = {MATRICES: matrices + PREDICTING * max(square), DRAWS: draws + looked_at, EFFECTS: effects + rotated}
+    shares = {MATRICES: matrices + PREDICTING * max(square), DRAWS: draws, EFFECTS: effects + rotated}
+    shares[DRAWS] += 0.0 if stream else looked_at
     bases = [part.lines for part in parts if part.related]
-    return Estimate(memory, measure_time(parts, bases, sampling, cores), shares)
+    return Estimate(memory, measure_time(parts, bases, sampling, cores), shares, disc)
 
 
 def estimate_cv(
@@ -207,23 +230,26 @@ def measure_sweep(part: Part) -> float:
     return time if is_paper_pair(*part.model.structures) and not part.model.line_effect else OTHER * time
 
 
-def check_estimate(estimate: Estimate, what: str, progress: bool | None, name: str) -> None:
+def check_estimate(estimate: Estimate, what: str, progress: bool | None, name: str, stream: str = "") -> None:
     """Refuse what the memory at hand could not hold, and say what is taken: in a log, too, where it is much.
 
     Parameters
     ----------
     what : that was asked for, with the names of the arguments
     name : of the work
+    stream : how draws would be on the disc, in words
 
     Raises
     ------
     UsageError
     """
     advice = max(estimate.shares, key=lambda share: estimate.shares[share])
+    advice += f", or {stream}" if stream and advice in (DRAWS, EFFECTS) else ""
     own = measure_own_memory()
     check_memory(estimate.memory - own, f"{what}, with {show_bytes(own)} in use already,", advice)
     bar = Progress(1, name, progress)
     much = estimate.memory > PROGRAM + LARGE or estimate.seconds > LONG
-    text = f"{name}: about {show_bytes(estimate.memory)} of memory, roughly {write_duration(estimate.seconds)}"
+    disc = f", {show_bytes(estimate.disc)} on the disc" if estimate.disc else ""
+    text = f"{name}: about {show_bytes(estimate.memory)} of memory{disc}, roughly {write_duration(estimate.seconds)}"
     (bar.announce if much else bar.write)(text)
     bar.close()

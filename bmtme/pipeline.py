@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bmtme.arguments import whole_number
+from bmtme.arguments import show, whole_number
 from bmtme.checkup.blocks import refuse_effects
 from bmtme.checkup.cautions import warn_of_values
 from bmtme.choices import AUTO
@@ -34,9 +34,10 @@ from bmtme.data.trial import Trial
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode
 from bmtme.engines.rotated.problem import Problem
-from bmtme.errors import SamplingWarning
+from bmtme.errors import SamplingWarning, UsageError
 from bmtme.estimates import list_parts
 from bmtme.machine import count_cores, describe_machine, find_versions
+from bmtme.mapped import Allocate
 from bmtme.memory import measure_peak_memory
 from bmtme.model.baselines import SingleTrait
 from bmtme.model.scaling import Scaling
@@ -56,7 +57,7 @@ from bmtme.results.folder import check_new_folder
 from bmtme.results.levels import describe_blocks, describe_replicates, show_levels
 from bmtme.results.predictions import Targets, arrange_predictions
 from bmtme.results.record import BEFORE
-from bmtme.results.storage import KIND
+from bmtme.results.storage import KIND, read_fit
 from bmtme.results.summary import GOOD_ESS
 from bmtme.results.targets import predict
 from bmtme.results.traits import BY_TRAIT, join_groups
@@ -85,6 +86,7 @@ def fit(
     cores: int | None = None,
     progress: bool | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    stream: bool = False,
     ess: int = GOOD_ESS,
     time_limit: float | None = None,
 ) -> Fit:
@@ -125,6 +127,9 @@ def fit(
         A new or empty folder, into which the run is written while it is under way, each minute or so: `bmtme.resume`
         goes on where it was stopped, with the numbers of a run that never was. At its end the folder is that of
         `Fit.save`, and `bmtme.extend` gives it more draws.
+    stream : bool
+        Whether draws go to the disc, into the folder of `checkpoint`, and not to memory, which then does not limit
+        their number. The numbers are the same. Arrays of the fit are in its files, and cannot be changed.
     ess, time_limit : int, float, optional
         With ``draws="auto"``: effective draws that are wanted, and seconds from the start after which no more draws are
         asked for.
@@ -152,9 +157,14 @@ def fit(
     request = Request.checked(
         trial, relationship, model, draws, tune, chains, seed, sampler, unrelated, keep_effects, ess, time_limit
     )
-    folder = None if checkpoint is None else check_new_folder(checkpoint)
-    begin = None if folder is None else partial(Checkpoint.begin, folder, KIND, request)
-    return compute(request, cores, progress, begin)
+    if not isinstance(stream, bool):
+        raise UsageError(f"stream must be True or False, got {show(stream)}.")
+    if checkpoint is None:
+        if stream:
+            raise UsageError("stream=True writes draws to the folder of the run: name one, as in checkpoint='run'.")
+        return compute(request, cores, progress)
+    begin = partial(Checkpoint.begin, check_new_folder(checkpoint), KIND, request, stream=stream)
+    return compute(request, cores, progress, begin, stream)
 
 
 def compute(
@@ -162,11 +172,15 @@ def compute(
     cores: int | None,
     progress: bool | None,
     begin: Callable[[dict[str, Any]], Checkpoint] | None = None,
+    stream: bool = False,
 ) -> Fit:
     """What was asked for.
 
+    Parameters
+    ----------
     begin : gives the checkpoint, once all is checked and before anything is compiled, for the record as far as it is
         known; the results are written to its folder
+    stream : whether that has draws on the disc alone
     """
     trial, relationship, model = request.trial, request.relationship, request.model
     sampling, unrelated = request.sampling, request.unrelated
@@ -178,7 +192,8 @@ def compute(
     prepared = prepare(trial, relationship, unrelated, stand_in)
     refuse_effects(prepared.given)
     sampling.refuse_covariates(prepared.given)
-    estimate = refuse_large(list_parts(prepared, model), sampling, request.keep_effects, cores, progress)
+    parts, streamed = list_parts(prepared, model), None if begin is None else stream
+    estimate = refuse_large(parts, sampling, request.keep_effects, cores, progress, streamed)
     if not alone:
         basis = decompose_lines(relationship, prepared.lines, prepared.layout.multiples)
         prepared = replace(prepared, basis=basis)
@@ -195,14 +210,19 @@ def compute(
     clock.append(time.perf_counter())
 
     settings = {"model": model.describe(), **sampling.describe(), "unrelated": unrelated, "keep_effects": keep}
-    with keep_checkpoint(begin, {"settings": settings, "versions": find_versions()}) as checkpoint:
+    known = {"settings": settings, "versions": find_versions(), "estimate": estimate.describe()}
+    with keep_checkpoint(begin, known) as checkpoint:
         ran = run(sets, built, request, keep, cores, progress, clock, checkpoint)
         settings |= {"draws": ran.draws, "keep_effects": ran.keep}
-        result = collect_fit(request, prepared, sets, built, targets, unrecorded, ran, settings, clock)
+        allocate: Allocate = np.zeros if checkpoint is None else checkpoint.allocate
+        result = collect_fit(request, prepared, sets, built, targets, unrecorded, ran, settings, clock, allocate)
         result.run |= {"estimate": estimate.describe(), "peak_memory_bytes": measure_peak_memory()}
         if checkpoint is not None:
             checkpoint.tell(result.run)
+            ran.sampled.clear()  # their files make room for the results
             checkpoint.finish(partial(result._write, **checkpoint.about.get("tables", {})))
+            if stream:
+                result = Fit(*read_fit(checkpoint.folder))
     return result
 
 
@@ -216,16 +236,17 @@ def collect_fit(
     ran: Ran,
     settings: dict[str, Any],
     clock: list[float],
+    allocate: Allocate,
 ) -> Fit:
     """What the draws say, and the record of the run."""
     trial, relationship, alone = request.trial, request.relationship, isinstance(request.model, SingleTrait)
     sampled = ran.sampled
     with threadpool_limits(1):  # the same bits whatever the number of cores
-        groups, facts, went = collect_all(sets, built, ran.modes, sampled, ran.keep)
+        groups, facts, went = collect_all(sets, built, ran.modes, sampled, ran.keep, allocate)
         predictions = None
         groups |= collect_relationship(prepared, alone)
         if not alone:
-            groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS)
+            groups |= cover_columns(prepared, *built[0], sampled[0], ATTRS, allocate)
         if targets is not None:
             tables = [
                 predict(own.prepared, scaling, drawn, own.prepared.trial, wanted)
@@ -266,6 +287,7 @@ def collect_all(
     modes: Sequence[list[Mode]],
     sampled: Sequence[list[Draws]],
     keep: str,
+    allocate: Allocate,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The groups of the result, and by trait (empty: all together) the facts and how the chains went."""
     groups, facts, went = {}, {}, {}
@@ -273,7 +295,7 @@ def collect_all(
     for own, (problem, scaling), found, drawn in zip(sets, built, modes, sampled, strict=True):
         of = own.prepared, own.model, problem, scaling
         columns = np.ones_like(own.prepared.layout.recorded) if own.trait else None
-        groups[own.trait] = collect(*of, drawn, keep, columns, levels)
+        groups[own.trait] = collect(*of, drawn, keep, columns, levels, allocate)
         facts[own.trait] = find_facts(*of, groups[own.trait]["posterior"])
         went[own.trait] = describe_sampling(own.prepared, drawn, found if problem.native else [])
     if "" in groups:
@@ -281,7 +303,7 @@ def collect_all(
     whole = sets[0].whole
     observed = collect_observed(whole, levels, [own.prepared for own in sets])
     lines = [whole.lines[j] for j in whole.shown_lines]
-    return join_groups(groups, lines) | {"observed_data": observed}, facts, went
+    return join_groups(groups, lines, allocate) | {"observed_data": observed}, facts, went
 
 
 def warn_of_dropped(prepared: Prepared) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def resume(
-    folder: str | os.PathLike[str], *, cores: int | None = None, progress: bool | None = None
+    folder: str | os.PathLike[str], *, cores: int | None = None, progress: bool | None = None, stream: bool = False
 ) -> Fit | CrossValidation | MixedPosterior:
     """Go on with a run that was stopped, from its last checkpoint.
 
@@ -30,6 +30,8 @@ def resume(
         As given to ``checkpoint=`` or to ``--out``.
     cores, progress
         As of `bmtme.fit`; of a cross-validation, `cores` are its `workers`.
+    stream : bool
+        As of `bmtme.fit`, of a fit that was begun without.
 
     Returns
     -------
@@ -54,11 +56,16 @@ def resume(
     path = Path(file_path(folder, "folder"))
     if is_finished(path):
         return load(path)  # of a mixed model's estimates, which nothing can stop, too
-    return go_on(Checkpoint.open(path), cores, progress)
+    return go_on(Checkpoint.open(path), cores, progress, stream)
 
 
 def extend(
-    folder: str | os.PathLike[str], *, more: int, cores: int | None = None, progress: bool | None = None
+    folder: str | os.PathLike[str],
+    *,
+    more: int,
+    cores: int | None = None,
+    progress: bool | None = None,
+    stream: bool = False,
 ) -> Fit | MixedPosterior:
     """Go on with a finished fit, or a mixed model's posterior, for more draws of each chain.
 
@@ -68,8 +75,8 @@ def extend(
         Of a run that was made with ``checkpoint=`` or by ``bmtme fit`` or ``bmtme mixed --posterior``.
     more : int
         Draws of each chain beyond those that there are.
-    cores, progress
-        As of `bmtme.fit`.
+    cores, progress, stream
+        As of `bmtme.fit`; once streamed, it stays so.
 
     Returns
     -------
@@ -83,7 +90,8 @@ def extend(
         As of `resume`; and a UsageError if the run is not finished, or on the way to another length.
     """
     checkpoint = open_longer(Path(file_path(folder, "folder")), whole_number(more, "more", 1))
-    return go_on(checkpoint, cores, progress)  # type: ignore[return-value]  # a cross-validation has no draws to count
+    # a cross-validation has no draws to count
+    return go_on(checkpoint, cores, progress, stream)  # type: ignore[return-value]
 
 
 def open_longer(path: Path, more: int) -> Checkpoint:
@@ -104,9 +112,15 @@ def open_longer(path: Path, more: int) -> Checkpoint:
     return checkpoint
 
 
-def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> Fit | CrossValidation | MixedPosterior:
+def go_on(
+    checkpoint: Checkpoint, cores: int | None, progress: bool | None, stream: bool = False
+) -> Fit | CrossValidation | MixedPosterior:
     """What a checkpoint was begun for."""
     request = checkpoint.request
+    if stream and not isinstance(request, Request):
+        checkpoint.close()
+        raise UsageError("stream is for bmtme.fit: cross-validations and mixed models keep few of their draws. Leave it out.")
+    checkpoint.stream |= stream
 
     def begin(record: object) -> Checkpoint:
         if checkpoint.goal is not None:  # written once all is checked: what is refused changes nothing
@@ -115,7 +129,7 @@ def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> F
 
     try:
         if isinstance(request, Request):
-            return compute(request.take_up(checkpoint), cores, progress, begin)
+            return compute(request.take_up(checkpoint), cores, progress, begin, checkpoint.stream)
         if isinstance(request, PosteriorRequest):
             return compute_posterior(request.take_up(checkpoint), cores, progress, begin)
         from bmtme.cv.request import CVRequest

@@ -15,6 +15,7 @@ from bmtme.collection import collect, find_facts
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.modes import Mode, share_draws
 from bmtme.engines.rotated.problem import Problem
+from bmtme.mapped import Allocate
 from bmtme.model.scaling import Scaling
 from bmtme.results.convergence import list_stuck
 from bmtme.results.summary import summarise_posterior
@@ -87,12 +88,17 @@ class Looks:
     Parameters
     ----------
     sets, built, modes : of the fit
+    allocate : makes what grows with the draws
     """
 
     def __init__(
-        self, sets: Sequence[TraitSet], built: Sequence[tuple[Problem, Scaling]], modes: Sequence[list[Mode]]
+        self,
+        sets: Sequence[TraitSet],
+        built: Sequence[tuple[Problem, Scaling]],
+        modes: Sequence[list[Mode]],
+        allocate: Allocate = np.zeros,
     ) -> None:
-        self.sets, self.built, self.modes = sets, built, modes
+        self.sets, self.built, self.modes, self.allocate = sets, built, modes, allocate
         self._facts: list[dict[str, Any]] = []
 
     def summarise(self, sampled: Sequence[list[Draws]]) -> list[pd.DataFrame]:
@@ -100,9 +106,10 @@ class Looks:
         summaries = []
         for k, (own, (problem, scaling), drawn) in enumerate(zip(self.sets, self.built, sampled, strict=True)):
             columns = np.ones_like(own.prepared.layout.recorded) if own.trait else None
-            posterior = collect(own.prepared, own.model, problem, scaling, drawn, "none", columns)["posterior"]
+            of = own.prepared, own.model, problem, scaling
+            posterior = collect(*of, drawn, "none", columns, allocate=self.allocate)["posterior"]
             if len(self._facts) == k:  # what it says of the prior need not be looked for anew
-                self._facts.append(find_facts(own.prepared, own.model, problem, scaling, posterior))
+                self._facts.append(find_facts(*of, posterior))
             summaries.append(summarise_posterior(posterior, self._facts[k]))
         return summaries
 

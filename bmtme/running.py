@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bmtme.engines.breakdowns import Breakdown
@@ -20,7 +21,8 @@ from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.rehearsal import EFFECTS_OF_LEVELS, is_compiled, rehearse
 from bmtme.engines.threads import run_together
 from bmtme.errors import NumericalError, UsageError
-from bmtme.estimates import Estimate, Part, check_estimate, estimate_fit
+from bmtme.estimates import STREAM, STREAM_ON, Estimate, Part, check_estimate, estimate_fit
+from bmtme.mapped import Allocate
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import observe
 from bmtme.progress import Progress
@@ -52,17 +54,25 @@ def plan_memory(parts: Sequence[Part], sampling: Sampling, keep_effects: str, wa
 
 
 def refuse_large(
-    parts: Sequence[Part], sampling: Sampling, keep_effects: str, cores: int, progress: bool | None
+    parts: Sequence[Part],
+    sampling: Sampling,
+    keep_effects: str,
+    cores: int,
+    progress: bool | None,
+    stream: bool | None = None,
 ) -> Estimate:
     """What a fit will take, said; refused where the memory at hand does not do.
+
+    stream : whether draws are on the disc alone; None where there is no folder for them
 
     Raises
     ------
     UsageError
     """
-    estimate = estimate_fit(parts, sampling, keep_effects, cores)
+    estimate = estimate_fit(parts, sampling, keep_effects, cores, bool(stream))
     what = f"draws={sampling.draws}, chains={sampling.chains}, keep_effects={keep_effects!r}"
-    check_estimate(estimate, what, progress, "fit")
+    way = "" if stream else STREAM if stream is None else STREAM_ON
+    check_estimate(estimate, what, progress, "fit", way)
     return estimate
 
 
@@ -103,6 +113,7 @@ def run(
     Chains of all sets share the threads. Where draws are to suffice, chains are asked for more until they do.
     """
     sampling, until = request.sampling, request.until
+    allocate: Allocate = np.zeros if checkpoint is None else checkpoint.allocate
     n = sampling.chains
     each = f" of each of {len(sets)} traits" if len(sets) > 1 else ""
     bar = Progress(len(sets) * n * sampling.sweeps, f"sampling, {n} chains{each}", progress)
@@ -133,7 +144,7 @@ def run(
             m, c = divmod(k, n)
             chain = Chain(
                 built[m][0], sampling.sampler, sampling.tune, slots[c], keep != "none", seeds[m][c], starts[m][c],
-                sets[m].model.structures, None if checkpoint is None else partial(checkpoint.keep, f"{k}"),
+                sets[m].model.structures, None if checkpoint is None else partial(checkpoint.keep, f"{k}"), allocate,
             )  # fmt: skip
             if checkpoint is not None and checkpoint.restore(f"{k}", chain):
                 report(k, chain.swept)
@@ -143,8 +154,9 @@ def run(
 
         makers = [partial(open_chain, k) for k in range(len(done))]
         judge, parts = None, [own.part for own in sets]
+        stream = None if checkpoint is None else checkpoint.stream
         if until is not None:
-            looks = Looks(sets, built, modes)
+            looks = Looks(sets, built, modes, allocate)
             judge = Judge(until, clock[0], looks.summarise, looks.is_stuck)
             for k in range(len(done)):  # what was done before tells nothing of the time
                 open_chain(k)
@@ -158,7 +170,7 @@ def run(
             draws = judge.plan(split, sampling.draws, rate)
             try:
                 longer = replace(sampling, draws=draws)
-                refuse_large(parts, longer, request.keep_effects, cores, False)
+                refuse_large(parts, longer, request.keep_effects, cores, False, stream)
                 keep = plan_memory(parts, longer, request.keep_effects, warn=False)
             except UsageError:
                 judge.end("memory")

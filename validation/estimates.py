@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +32,8 @@ from validation.registry import Options, Row, make_table, register, write_tables
 #: An estimate of memory is right within this share.
 WITHIN = 1 / 3
 SHORT = ("--draws", "200", "--tune", "100", "--chains", "2")
+#: Seconds between two looks at a process from outside, and before the first, when it is still this one.
+LOOK, LOADED = 0.02, 0.2
 #: Seconds of sweeps, between two looks at the memory, and of the first part of the run, in which it may still settle.
 LONG, EVERY, SETTLING = 600.0, 5.0, 60.0
 #: Bytes that a long run may grow by beyond its draws.
@@ -71,8 +75,23 @@ FULL = (
 )
 
 
-def run_shell(words: list[str], log: Path) -> tuple[float, float]:
-    """Peak of the memory in bytes, and seconds of the processors, of a command.
+class Taken(NamedTuple):
+    """What a command took.
+
+    Attributes
+    ----------
+    peak : bytes of memory; what the system says at the end would be that of this process, if that has more
+    seconds : of the processors
+    seen : seconds since the start, bytes in memory, and of these bytes that are not those of files
+    """
+
+    peak: float
+    seconds: float
+    seen: list[tuple[float, float, float]]
+
+
+def run_shell(words: list[str], log: Path, group: Path | None = None) -> Taken:
+    """What a command takes, perhaps in a control group.
 
     Raises
     ------
@@ -81,18 +100,36 @@ def run_shell(words: list[str], log: Path) -> tuple[float, float]:
     """
     pid = os.fork()
     if not pid:
+        if group is not None:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
         with open(log, "w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         os.execv(sys.executable, [sys.executable, "-m", "bmtme", *words])
-    _, status, used = os.wait4(pid, 0)
+    began, peak, seen = time.monotonic(), 0.0, []
+    while True:
+        ended, status, used = os.wait4(pid, os.WNOHANG)
+        if ended:
+            break
+        held = dict(re.findall(r"^(VmHWM|VmRSS|RssAnon):\s+(\d+) kB", _read_status(pid), re.MULTILINE))
+        if held and time.monotonic() - began > LOADED:
+            peak = 1024.0 * int(held["VmHWM"])
+            seen.append((time.monotonic() - began, 1024.0 * int(held["VmRSS"]), 1024.0 * int(held["RssAnon"])))
+        time.sleep(LOOK)
     if status:
-        raise RuntimeError(log.read_text()[-500:])
-    return 1024.0 * used.ru_maxrss, used.ru_utime + used.ru_stime
+        raise RuntimeError(log.read_text()[-1000:])
+    return Taken(peak, used.ru_utime + used.ru_stime, seen)
 
 
-def measure(size: Size, folder: Path) -> tuple[dict[str, float], float, float]:
-    """The estimate of a run, the peak of its memory in bytes, and seconds of the processors."""
+def _read_status(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has ended
+        return ""
+
+
+def measure(size: Size, folder: Path) -> tuple[dict[str, float], Taken, float]:
+    """The estimate of a run, what it took, and the seconds that are no part of the estimate: start and reading."""
     sim = bmtme.simulate(
         lines=size.lines, envs=size.envs, traits=size.traits, missing=size.missing, relationship="markers", seed=1
     )
@@ -100,9 +137,10 @@ def measure(size: Size, folder: Path) -> tuple[dict[str, float], float, float]:
     bmtme.write_relationship(sim.relationship, folder / "kin.csv")
     traits = ",".join(f"T{k + 1}" for k in range(size.traits))
     words = [size.command, str(folder / "pheno.csv"), "--relationship", str(folder / "kin.csv"), "--line", "line"]
-    words += ["--env", "env", "--traits", traits, *size.options, "--out", str(folder / "run")]
-    peak, seconds = run_shell(words, folder / "log")
-    return json.loads((folder / "run" / "run.json").read_text())["estimate"], peak, seconds
+    words += ["--env", "env", "--traits", traits, *size.options, "--cores" if size.command == "fit" else "--workers", "1"]
+    before = run_shell([*words, "--dry-run"], folder / "log")
+    taken = run_shell([*words, "--out", str(folder / "run")], folder / "log")
+    return json.loads((folder / "run" / "run.json").read_text())["estimate"], taken, before.seconds
 
 
 def compare_sizes(sizes: tuple[Size, ...]) -> tuple[list[Row], str]:
@@ -110,12 +148,14 @@ def compare_sizes(sizes: tuple[Size, ...]) -> tuple[list[Row], str]:
     rows, lines = [], []
     for size in sizes:
         with tempfile.TemporaryDirectory() as name:
-            told, peak, seconds = measure(size, Path(name))
-        off = told["memory_bytes"] / peak - 1.0
+            told, taken, before = measure(size, Path(name))
+        off = told["memory_bytes"] / taken.peak - 1.0
         rows.append(Row(str(size), "1 run", "memory, share too much", f"{off:+.0%}", abs(off) < WITHIN))
-        figures = [f"{told['memory_bytes'] / 2**20:,.0f}", f"{peak / 2**20:,.0f}", f"{off:+.0%}"]
-        lines.append([str(size), *figures, f"{told['seconds']:.1f}", f"{seconds:.1f}"])
-    head = ("run", "MB estimated", "MB at the peak", "too much", "s estimated", "s of processors")
+        figures = [f"{told['memory_bytes'] / 2**20:,.0f}", f"{taken.peak / 2**20:,.0f}", f"{off:+.0%}"]
+        late = told["seconds"] / (taken.seconds - before) - 1.0
+        rows.append(Row(str(size), "1 run", "time, share too much", f"{late:+.0%}", abs(late) < WITHIN))
+        lines.append([str(size), *figures, f"{told['seconds']:.1f}", f"{taken.seconds - before:.1f}", f"{late:+.0%}"])
+    head = ("run", "MB estimated", "MB at the peak", "too much", "s estimated", "s of a processor", "too much")
     return rows, make_table(head, lines)
 
 

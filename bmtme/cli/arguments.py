@@ -150,6 +150,16 @@ def add_checkpoint_option(group: Any, default: float | None = 60.0) -> None:
     )
 
 
+def add_stream_option(group: Any) -> None:
+    """Where the draws of a fit are while it is under way."""
+    group.add_argument(
+        "--stream",
+        action="store_true",
+        help="have draws on the disc, in the folder of the run, and not in memory, for fits whose draws exceed it; the "
+        "numbers are the same",
+    )
+
+
 def number(text: str) -> float:
     """Type of an option: a finite number."""
     try:

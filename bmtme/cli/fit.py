@@ -14,6 +14,7 @@ from bmtme.cli.arguments import (
     add_common_options,
     add_data_options,
     add_model_options,
+    add_stream_option,
     add_table_options,
     check_data_options,
     check_limits,
@@ -83,6 +84,7 @@ def add_command(commands: Any) -> None:
         "thin (default: %(default)s)",
     )
     group.add_argument("--cores", type=whole(1), metavar="N", help="chains run at a time (default: all processors)")
+    add_stream_option(group)
     add_checkpoint_option(group)
     add_json_option(group)
     add_dry_run(group)
@@ -121,9 +123,9 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         keep_effects=args.keep_effects,
         **list_limits(args),
     )
-    about = describe_run(args, inputs.files, inputs.seconds)
-    begin = partial(Checkpoint.begin, out, KIND, request, about=about, every=args.checkpoint_every)
-    return tell_fit(args, compute(request, args.cores, None, begin), inputs.trial, out)
+    about, every = describe_run(args, inputs.files, inputs.seconds), args.checkpoint_every
+    begin = partial(Checkpoint.begin, out, KIND, request, about=about, every=every, stream=args.stream)
+    return tell_fit(args, compute(request, args.cores, None, begin, args.stream), inputs.trial, out)
 
 
 def tell_fit(args: argparse.Namespace, result: Fit, trial: Trial, out: Path) -> int:

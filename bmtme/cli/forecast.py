@@ -97,6 +97,7 @@ def describe_forecast(
     partitions: int = 0,
     hidden: int = 0,
     keep: str = "none",
+    stream: bool = False,
 ) -> tuple[list[tuple[str, str]], dict[str, Any]]:
     """The same as (label, text), and as an object for programs.
 
@@ -109,6 +110,7 @@ def describe_forecast(
     partitions : of a cross-validation, on each of which every model is fitted
     hidden : cells of all partitions that are predicted
     keep : what is kept of the effects of a fit
+    stream : whether draws of a fit are on the disc alone
     """
     from bmtme.collection import describe_data
     from bmtme.engines.rotated.rehearsal import is_compiled
@@ -130,7 +132,7 @@ def describe_forecast(
         rows = hidden * len(forecasts)
         estimate = estimate_cv(parts, bases, rows, length, cores, True)
     else:
-        estimate = estimate_fit(parts, length, keep, cores)
+        estimate = estimate_fit(parts, length, keep, cores, stream)
     memory, seconds = estimate.memory, estimate.seconds
     size = max(forecast.draw_bytes for forecast in forecasts.values())
     compiled = is_compiled(sampling["sampler"])
@@ -143,8 +145,10 @@ def describe_forecast(
     each = f" on each of {count_noun(partitions, 'partition')}" if partitions else ""
     chains = f"{count_noun(sampling['chains'], 'chain')} of {swept}{each}, {sampling['sampler']} sampler"
     facts.append(("chains", f"{chains}, seed {sampling['seed']}; {together} at a time"))
-    written = "" if partitions else f", {show_bytes(size)} of it draws that are written"
+    written = "" if partitions or stream else f", {show_bytes(size)} of it draws that are written"
     facts.append(("memory", f"about {show_bytes(memory)}{written}"))
+    if stream:
+        facts.append(("disc", f"about {show_bytes(estimate.disc)} at the most, and {show_bytes(size)} at the end"))
     time = (
         f"roughly {show_seconds(seconds)} on a fast machine with nothing else to do; a slow or busy one may take ten "
         "times as long"
@@ -156,7 +160,7 @@ def describe_forecast(
         "data": data,
         "models": {label or "model": forecast.settings for label, forecast in forecasts.items()},
         "sampling": dict(sampling), "partitions": partitions or None, "at_a_time": together,
-        "memory_bytes": int(memory), "draw_bytes": int(size), "seconds": [round(seconds, 1), round(SLOW * seconds, 1)],
+        "memory_bytes": int(memory), "disc_bytes": int(estimate.disc) or None, "draw_bytes": int(size), "seconds": [round(seconds, 1), round(SLOW * seconds, 1)],
         "compiled": compiled,
     }  # fmt: skip
     return facts, content
@@ -205,7 +209,9 @@ def rehearse_fit(args: argparse.Namespace, inputs: Inputs, model: BMTME | Single
         args.draws = USUAL_DRAWS
     lengths = list_lengths(args)
     forecast, whole = foresee(args, inputs, model, args.keep_effects)
-    facts, content = describe_forecast(inputs.trial, whole, {"": forecast}, lengths, args.cores, keep=args.keep_effects)
+    facts, content = describe_forecast(
+        inputs.trial, whole, {"": forecast}, lengths, args.cores, keep=args.keep_effects, stream=args.stream
+    )
     return tell(args, facts, content)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.cli.arguments import whole
+from bmtme.cli.arguments import add_stream_option, whole
 from bmtme.cli.objects import add_json_option, say_object
 from bmtme.cli.streams import say
 
@@ -48,6 +48,7 @@ def add_command(commands: Any) -> None:
         parser.add_argument(
             "--cores", type=whole(1), metavar="N", help="chains run at a time (default: all processors)"
         )
+        add_stream_option(parser)
         add_json_option(parser)
         parser.add_argument(
             "--debug", action="store_true", help="show the traceback of an error (or set BMTME_DEBUG=1)"
@@ -89,7 +90,7 @@ def go_on(args: argparse.Namespace, checkpoint: Checkpoint, out: Path) -> int:
     from bmtme.results.mixed.posterior import MixedPosterior
 
     options = checkpoint.about.get("options", {})
-    result = resumption.go_on(checkpoint, args.cores, None)
+    result = resumption.go_on(checkpoint, args.cores, None, args.stream)
     if isinstance(result, MixedPosterior):
         return tell_posterior(args, result, out)
     trial = checkpoint.request.trial

@@ -113,7 +113,6 @@ def draw_candidates(
     if check is not None:
         find_name(check, known, "line")
     u = fit.line_effects(draws)
-    posterior = fit._groups["posterior"].sel(draw=u["draw"])
     places = [list_names_along(fit, "trait").index(trait) for trait in traits]
     position = {name: n for n, name in enumerate(known)}
 
@@ -129,7 +128,8 @@ def draw_candidates(
 
     recorded = list_recorded_lines(fit)
     averages = [take(recorded[place])[:, :, k].mean(axis=1) for k, place in enumerate(places)]
-    beta = posterior["beta"].transpose("chain", "draw", "env", "trait").values[..., places]
+    beta = fit._groups["posterior"]["beta"].sel(draw=u["draw"])
+    beta = beta.transpose("chain", "draw", "env", "trait").values[..., places]
     genetic = np.einsum("i,iakb,k->ab", target.weights, average_genetic(fit), target.weights)
     contrasts = take_constant(fit, "relationship_contrast").sel(predicted_line=chosen)
     if is_alone(fit):

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bmtme.arguments import check_memory
 from bmtme.errors import DataError
+from bmtme.mapped import release
 from bmtme.results.line_effects import leave_lines, relate_columns, relate_lines
 from bmtme.results.residuals import RECORD_OWN_SE, list_residuals, take_errors, take_numbers
 from bmtme.results.traits import BY_TRAIT
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Numbers of a covariance that are looked at at a time.
 BLOCK = 2**24
+#: Copies of what is made of draws, while they are looked at.
+COPIES = 4
 
 
 def list_names_along(fit: Fit, dim: str) -> list[str]:
@@ -48,11 +52,34 @@ def walk_genetic(fit: Fit) -> Iterator[np.ndarray]:
             some, part = (each.assign_coords(draw=np.arange(some.sizes["draw"])) for each in (some, part))
         C = relate_columns(some, part, traits)
         yield C.reshape(*C.shape[:2], I, L, I, L)
+        release(*(array.values for array in posterior.data_vars.values()))
 
 
 def derive_genetic(fit: Fit, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """What a function makes of the genetic covariance (chain, draw, I, L, I, L), of all draws: (chain, draw, ...)."""
-    return np.concatenate([function(C) for C in walk_genetic(fit)], axis=1)
+    """What a function makes of the genetic covariance (chain, draw, I, L, I, L), of all draws: (chain, draw, ...).
+
+    Raises
+    ------
+    UsageError
+        If that does not fit into the memory.
+    """
+    made: list[np.ndarray] = []
+    for C in walk_genetic(fit):
+        made.append(function(C))
+        if len(made) == 1:
+            check_draws(fit, made[0][:, :1].nbytes)
+    return np.concatenate(made, axis=1)
+
+
+def check_draws(fit: Fit, size: float) -> None:
+    """Refuse what takes so many bytes a draw of all chains, some copies beside it, where the memory does not do."""
+    draws = fit._groups["posterior"].sizes["draw"]
+    check_memory(
+        COPIES * size * draws,
+        f"what is asked of all {draws:,} draws of each chain",
+        "of a fit whose draws are on the disc they have to be in memory for that: use a machine with more, or a fit of "
+        "fewer draws",
+    )
 
 
 def average_genetic(fit: Fit) -> np.ndarray:
@@ -75,6 +102,7 @@ def take_outside(fit: Fit) -> np.ndarray:
 def take_residual(fit: Fit) -> np.ndarray:
     """Residual variances of a plot, (chain, draw, I, L)."""
     posterior = fit._groups["posterior"]
+    check_draws(fit, 8.0 * posterior.sizes["chain"] * posterior.sizes["env"] * posterior.sizes["trait"])
     array = posterior["R_e"]
     values = array.values if "trait_bis" not in array.dims else np.diagonal(array.values, axis1=-2, axis2=-1)
     if "env" not in array.dims:

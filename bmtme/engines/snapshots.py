@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -46,8 +46,8 @@ class Resumable(Protocol):
         """Where it is."""
         ...
 
-    def cut(self, first: int, last: int) -> Block:
-        """Draws first .. last - 1."""
+    def cut(self, first: int, last: int) -> Iterator[tuple[int, Block]]:
+        """Draws first .. last - 1 in blocks: the number of draws in each, and the block."""
         ...
 
     def restore(self, snapshot: Snapshot, blocks: Iterable[Block]) -> None:

@@ -15,7 +15,7 @@ from bmtme.report.palette import COLOURS
 from bmtme.report.panels import add_legend, make_figure, shorten_names
 from bmtme.results.fit import Fit
 from bmtme.results.frames import ComponentTable
-from bmtme.results.traits import list_entries
+from bmtme.results.traits import walk_entries
 from bmtme.words import suggest
 
 if TYPE_CHECKING:
@@ -35,21 +35,24 @@ LINES = ("-", "--", ":")
 def plot_chains(run: Fit | MixedPosterior, names: Sequence[str] | None = None) -> Figure:
     """See `bmtme.results.pictures.FitPictures.plot_chains`."""
     if isinstance(run, Fit):
-        entries = list_entries(run._groups["posterior"], run.run["facts"])
-        draws = {entry.name: entry.row.draws for entry in entries}
         summary = pd.DataFrame(run.summary())
     else:
         summary = ComponentTable(run.summary()).join_names()
-        draws = dict(zip(summary.index, np.moveaxis(run._draws, 2, 0), strict=True))
+    known = summary.index.tolist()
     if names is None:
-        names = summary["ess_bulk"].nsmallest(DEFAULT).index.tolist() or list(draws)[:DEFAULT]
+        names = summary["ess_bulk"].nsmallest(DEFAULT).index.tolist() or known[:DEFAULT]
     names = as_list(names, "names")
     if not names:
         raise UsageError("names holds no parameter: leave it out for those with the fewest effective draws.")
     for name in names:
-        if name not in draws:
-            close = suggest(name, list(draws)) if isinstance(name, str) else ""
+        if name not in known:
+            close = suggest(name, known) if isinstance(name, str) else ""
             raise UsageError(f"the summary has no parameter {name!r}.{close}")
+    if isinstance(run, Fit):
+        entries = walk_entries(run._groups["posterior"], run.run["facts"])
+        draws = {entry.name: entry.row.draws.copy() for entry in entries if entry.name in names}
+    else:
+        draws = dict(zip(known, np.moveaxis(run._draws, 2, 0), strict=True))
     numbers = [str(chain) for chain in run._groups["posterior"]["chain"].values.tolist()]
     shown = shorten_names(list(dict.fromkeys(names)), MOST_LETTERS)
     figure, axes = make_figure(len(names), 2, (9.0, 1.3 + 1.55 * len(names)), width_ratios=(2, 1))

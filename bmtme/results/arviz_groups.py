@@ -26,6 +26,8 @@ from bmtme.words import list_names
 STREAM, LEFT_OUT_STREAM = 4, 5
 #: Of new values that have not seen the value that they go with.
 LEFT_OUT = "left_out"
+#: Copies of the draws that are made: variances, correlations, a look at which vary.
+COPIES = 3
 #: What a matrix that is zero off its diagonal becomes.
 VARIANCES = {
     "Sigma_E": "sigma2_E", "Sigma_t": "sigma2_t", "Sigma_gt": "sigma2_gt", "R_e": "sigma2_e", "Sigma_r": "sigma2_r",
@@ -106,6 +108,9 @@ def take_draws(groups: Mapping[str, Any], draws: int, effects: bool, fewer: bool
     if effects:
         return take_kept(groups, draws)
     posterior = leave_lines(groups["posterior"])
+    if not fewer:
+        needed = COPIES * sum(array.nbytes for array in posterior.data_vars.values())
+        check_memory(needed, f"to_arviz() of {posterior.sizes['draw']:,} draws of each chain", "look at fit.idata")
     if fewer:
         each = max(1, draws // posterior.sizes["chain"])
         posterior = posterior.isel(draw=spread_evenly(posterior.sizes["draw"], each))

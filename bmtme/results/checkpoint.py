@@ -26,8 +26,9 @@ import numpy as np
 from bmtme.choices import POSTERIOR
 from bmtme.engines.snapshots import Resumable, Snapshot
 from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError, blame
+from bmtme.mapped import map_zeros
 from bmtme.results.encoding import decode, encode
-from bmtme.results.folder import move_files, new_folder
+from bmtme.results.folder import check_space, move_files, new_folder
 from bmtme.results.inputs import refuse_changed
 from bmtme.results.packing import read_pack, write_pack
 from bmtme.results.record import FINISHED, RECORD, UNFINISHED, read_kind, read_record, read_state, write_record
@@ -39,6 +40,8 @@ REQUEST, GOAL, CHAIN, BLOCK, OUTCOME, RESULT, LOCK = "request", "goal", "chain",
 DRAWN = (KIND, POSTERIOR)
 #: Seconds between two checkpoints of a chain; more where writing takes more than this share of the time.
 EVERY, SHARE = 60.0, 0.05
+#: Bytes on the disc, in the estimate of a run whose draws are streamed.
+DISC = "disc_bytes"
 #: What a run of the shell tells of itself.
 SHELL = ("command", "inputs")
 #: Among these, the seconds that reading took.
@@ -75,10 +78,14 @@ class Checkpoint:
         Draws of each chain that are wanted, where that is not what was asked for at first.
     extended : bool
         Whether these are wanted as they are, and not until they suffice.
+    stream : bool
+        Whether draws are on the disc alone, and not in memory.
     """
 
-    def __init__(self, folder: Path, kind: str, run: str, request: Any, about: dict[str, Any], every: float) -> None:
-        self.folder, self.kind, self.request, self.about = folder, kind, request, about
+    def __init__(
+        self, folder: Path, kind: str, run: str, request: Any, about: dict[str, Any], every: float, stream: bool = False
+    ) -> None:
+        self.folder, self.kind, self.request, self.about, self.stream = folder, kind, request, about, stream
         self.place, self.every = folder / FOLDER, every
         self.goal: int | None = None
         self.extended = False
@@ -97,6 +104,7 @@ class Checkpoint:
         record: Mapping[str, Any],
         about: dict[str, Any] | None = None,
         every: float = EVERY,
+        stream: bool = False,
     ) -> Checkpoint:
         """Make the folder of a run: ``run.json``, which says that it is unfinished, and what was asked for.
 
@@ -109,15 +117,17 @@ class Checkpoint:
         UsageError, MachineError
         """
         about = about or {}
+        if stream:
+            check_space(folder, record["estimate"][DISC])
         arrays: dict[str, np.ndarray] = {}
         run = uuid.uuid4().hex
-        values = {"run": run, "about": about, "every": every, "versions": record["versions"]}
+        values = {"run": run, "about": about, "every": every, "versions": record["versions"], "stream": stream}
         values["request"] = encode(request, arrays, "the model, the data or the scheme")
         with new_folder(folder) as draft:
             (draft / FOLDER).mkdir()
             write_pack(draft / FOLDER / REQUEST, REQUEST, values, arrays)
             write_record(draft, dict(record), kind, {}, UNFINISHED)
-        made = cls(folder, kind, run, request, about, every)
+        made = cls(folder, kind, run, request, about, every, stream)
         made.fresh = True
         return made
 
@@ -163,7 +173,7 @@ class Checkpoint:
             request = decode(values["request"], arrays)
         except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
             raise DataError(f"{place / REQUEST} cannot be read by this version of bmtme: {error}.") from error
-        made = cls(folder, kind, values["run"], request, values["about"], values["every"])
+        made = cls(folder, kind, values["run"], request, values["about"], values["every"], values.get("stream", False))
         if (place / GOAL).exists():
             goal, _ = made._read(GOAL, GOAL)
             made.goal, made.extended = goal["draws"], goal["extended"]
@@ -190,6 +200,20 @@ class Checkpoint:
         self._write(GOAL, GOAL, {"draws": draws, "extended": extended}, {})
         self.goal, self.extended = draws, extended
 
+    def allocate(self, shape: tuple[int, ...]) -> np.ndarray:
+        """An array of zeros; where draws are streamed, in a file that goes with it.
+
+        Raises
+        ------
+        MachineError
+        """
+        if not self.stream:
+            return np.zeros(shape)
+        try:
+            return map_zeros(self.place, shape)
+        except OSError as error:
+            raise self._blame(f"cannot make room for draws in {self.place}: {error.strerror}") from error
+
     # --- chains ---------------------------------------------------------------------------------------------------
 
     def keep(self, key: str, chain: Resumable, last: bool = True) -> None:
@@ -203,11 +227,10 @@ class Checkpoint:
         began, place = time.monotonic(), (chain.stage, chain.done, chain.drawn)
         if place == kept.place or (not last and began - kept.time < max(self.every, kept.took / SHARE)):
             return
-        if chain.drawn > kept.drawn:
+        for count, block in chain.cut(kept.drawn, chain.drawn):
             name = f"{CHAIN}-{key}-{len(kept.blocks)}"
-            digest = self._write(name, BLOCK, {}, chain.cut(kept.drawn, chain.drawn))
-            kept.blocks.append((name, chain.drawn - kept.drawn, digest))
-            kept.drawn = chain.drawn
+            kept.blocks.append((name, count, self._write(name, BLOCK, {}, block)))
+            kept.drawn += count
         values, arrays = chain.take()
         spent = kept.before + began - kept.began
         self._write(f"{CHAIN}-{key}", CHAIN, {**values, "blocks": kept.blocks, "seconds": spent}, arrays)

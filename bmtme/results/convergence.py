@@ -27,20 +27,25 @@ LEAST_CORNER, MOST_CORNERS = 0.02, 0.7
 LONGEST = 100
 
 
+def count_corners(heritability: np.ndarray) -> np.ndarray:
+    """(2, env, trait) number of heritabilities (draw, env, trait) that are nearly 0, and nearly 1."""
+    return np.array([(heritability < LOW).sum(axis=0), (heritability > HIGH).sum(axis=0)])
+
+
 def measure_sampling(
-    heritability: np.ndarray, diverging: np.ndarray, acceptance: np.ndarray, modes: list[dict[str, Any]]
+    corners: np.ndarray, diverging: np.ndarray, acceptance: np.ndarray, modes: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """How the chains went, for the record of a run.
 
     Parameters
     ----------
-    heritability : (chain, draw, env, trait)
+    corners : (2, env, trait) share of the draws whose heritability is nearly 0, and nearly 1
     diverging : (chain, draw) bool
     acceptance : (chain, draw) of Hamiltonian moves, NaN for samplers without
     modes : found before sampling: ``height`` (None where heights could not be compared: then weights say nothing),
         ``weight``, ``heritability`` (env, trait) and ``chains``, the share of each chain's draws that are nearest to it
     """
-    low, high = (heritability < LOW).mean(axis=(0, 1)), (heritability > HIGH).mean(axis=(0, 1))
+    low, high = corners
     split = (np.minimum(low, high) >= LEAST_CORNER) & (low + high >= MOST_CORNERS)
     accepted = acceptance.mean(axis=1)
     return {

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bmtme.arguments import check_links, file_path
 from bmtme.errors import MachineError, UsageError, blame
+from bmtme.mapped import claim_space
 from bmtme.results.record import RECORD, UNFINISHED, read_state
 
 #: In a draft: its lock, and whether it is complete.
@@ -180,11 +181,7 @@ def reserve(path: Path, size: int) -> None:
     size += size // 20 + 2**20  # what HDF5 adds: names, trees, alignment
     try:
         with open(path, "wb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:  # macOS
-                for _ in range(size // 2**20 + 1):
-                    file.write(bytes(2**20))
+            claim_space(file.fileno(), size)
     finally:
         path.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from bmtme.arguments import check_memory
 from bmtme.data.order import sort_names
 from bmtme.errors import UsageError
+from bmtme.mapped import take_some
 from bmtme.results.predictions import KEPT, spread_evenly
 from bmtme.results.residuals import RECORD_SE, predict_records
 from bmtme.results.unrecorded import BLOCK, COLUMNS, GROUP, list_blocks
@@ -52,14 +53,23 @@ def take_kept(groups: Mapping[str, Any], draws: int) -> tuple[Any, Any, Any]:
         kept = kept.isel(effect_draw=(np.arange(chains)[:, None] * len(first) + places).ravel())
         parts = {name: unstack(kept[name], rest) for name in (*EFFECTS, "r") if name in kept}
     else:
-        rest = rest.isel(draw=spread_evenly(posterior.sizes["draw"], each))
-        parts = {name: posterior[name].sel(draw=rest["draw"]) for name in (*EFFECTS, "r") if name in posterior}
+        places = spread_evenly(posterior.sizes["draw"], each)
+        rest = rest.map(pick_draws, places=places)
+        parts = {name: pick_draws(posterior[name], places) for name in (*EFFECTS, "r") if name in posterior}
     r = parts.pop("r", 0.0)
     first, *others = parts.values()
     u = sum(others, first)
     if "env" not in u.dims:
         u = u.expand_dims(env=rest["env"])
     return u.transpose("chain", "draw", "line", "env", "trait"), r, rest
+
+
+def pick_draws(array: Any, places: np.ndarray) -> Any:
+    """Some draws (chain, draw, ...) of a variable, of which the others may be in a file."""
+    import xarray
+
+    coords = {name: array[name].values for name in array.coords} | {"draw": array["draw"].values[places]}
+    return xarray.DataArray(take_some(array.values, places, 1), coords, array.dims, array.name, array.attrs)
 
 
 def leave_lines(posterior: Any) -> Any:

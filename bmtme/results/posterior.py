@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.draws import Draws, cut_rows, walk_draws
+from bmtme.mapped import SLAB, Allocate, release
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 from bmtme.results.entries import Quantity
@@ -17,10 +19,33 @@ from bmtme.results.rows import untwin
 
 #: Draws of the effects kept by keep_effects="thin", at most.
 THINNED = 500
+#: By dimension, from which places its entries are taken.
+Places: TypeAlias = Mapping[str, np.ndarray]
+
+
+def collect_draws(
+    chains: Sequence[Draws], take: Callable[[Draws], np.ndarray], allocate: Allocate = np.zeros
+) -> np.ndarray:
+    """What is made of all draws, (chain, draw, ...), of some draws at a time.
+
+    take : rows of a chain to (rows, ...)
+    """
+    shape = take(cut_rows(chains[0], slice(0, 1))).shape[1:]
+    out = allocate((len(chains), len(chains[0].slot), *shape))
+    for c, chain in enumerate(chains):
+        for rows, part in walk_draws(chain, 8 * int(np.prod(shape))):
+            out[c, rows] = take(part)
+            release(out)
+    return out
 
 
 def collect_variables(
-    chains: Sequence[Draws], stored: Sequence[Quantity], scaling: Scaling, traits: Mapping[str, np.ndarray]
+    chains: Sequence[Draws],
+    stored: Sequence[Quantity],
+    scaling: Scaling,
+    traits: Mapping[str, np.ndarray],
+    places: Places,
+    allocate: Allocate = np.zeros,
 ) -> dict[str, np.ndarray]:
     """All draws of what is stored beside the effects, in the user's units, (chain, draw, ...).
 
@@ -28,37 +53,47 @@ def collect_variables(
     ----------
     stored : as of `bmtme.results.quantities.choose_stored`
     traits : places of the traits along the dimensions that go by trait, ``trait`` and ``cell``
+    places : in which order the entries are shown, by dimension
     """
-    posterior = {}
-    for quantity in stored:
-        if quantity.draws is not None and not quantity.is_effect:
-            values = np.stack([quantity.draws(chain) for chain in chains])
-            along = traits.get(untwin(quantity.dims[-1]))
-            units = scaling if along is None else scaling.take(along)
-            posterior[quantity.name] = quantity.unit.restore(values, units)
-    return posterior
+
+    def take(quantity: Quantity, part: Draws) -> np.ndarray:
+        assert quantity.draws is not None
+        along = traits.get(untwin(quantity.dims[-1]))
+        units = scaling if along is None else scaling.take(along)
+        return arrange(quantity.unit.restore(quantity.draws(part), units), quantity.dims, places)
+
+    return {
+        quantity.name: collect_draws(chains, partial(take, quantity), allocate)
+        for quantity in stored
+        if quantity.draws is not None and not quantity.is_effect
+    }
 
 
 def rotate_effects(
     chain: Draws,
-    slots: np.ndarray,
+    slots: slice,
     effects: Sequence[Quantity],
     basis: Eigenbasis,
     scaling: Scaling,
     sizes: Mapping[str, int],
+    places: Places,
 ) -> dict[str, np.ndarray]:
     """Some kept draws of the effects, (draws, *dims), in the user's units.
 
+    Parameters
+    ----------
     sizes : of the dimensions but that of the lines
+    places : in which order the entries are shown, by dimension
     """
     rotated = {}
     for quantity in effects:
         assert quantity.draws is not None
         rotate = basis.rotate_plain if quantity.name == "r" else basis.rotate_back
         values = rotate(quantity.draws(chain)[slots])
-        values = values.reshape(len(slots), *(sizes[dim] for dim in quantity.dims if dim != "line"), -1)
+        values = values.reshape(len(values), *(sizes[dim] for dim in quantity.dims if dim != "line"), -1)
         values = np.moveaxis(values, -1, 1 + quantity.dims.index("line"))
-        rotated[quantity.name] = quantity.unit.restore(values, scaling)
+        rotated[quantity.name] = arrange(quantity.unit.restore(values, scaling), quantity.dims, places)
+    release(*chain)
     return rotated
 
 
@@ -69,41 +104,54 @@ def collect_effects(
     scaling: Scaling,
     sizes: Mapping[str, int],
     thin: bool,
+    places: Places,
+    allocate: Allocate = np.zeros,
 ) -> dict[str, np.ndarray]:
     """Effects for storage: all draws (chain, draw, ...), or the thinned group's mean, SD and draws.
 
     Thinned: ``b1`` (effect_draw, line, trait) with at most `THINNED` draws, ``b1_mean``, ``b1_sd`` over all kept
     draws, and the chain and draw each kept one came from.
     """
+    of = effects, basis, scaling, sizes, places
+    held: dict[str, np.ndarray] = {}
     if not thin:
-        whole: dict[str, np.ndarray] = {}
-        for c, chain in enumerate(chains):  # one at a time: they may fill half of the memory
-            for name, values in rotate_effects(chain, np.arange(len(chain.W2)), effects, basis, scaling, sizes).items():
-                whole.setdefault(name, np.empty((len(chains), *values.shape)))[c] = values
-        return whole
+        kept = len(chains[0].W2)
+        largest = max((8 * int(np.prod(quantity.draws(chains[0]).shape[1:])) for quantity in effects if quantity.draws))
+        step = max(1, SLAB // largest)
+        for c, chain in enumerate(chains):
+            for start in range(0, kept, step):
+                some = slice(start, min(start + step, kept))
+                for name, values in rotate_effects(chain, some, *of).items():
+                    if name not in held:
+                        held[name] = allocate((len(chains), kept, *values.shape[1:]))
+                    held[name][c, some] = values
+                    release(held[name])
+        return held
     sums: dict[str, np.ndarray] = {}
     squares: dict[str, np.ndarray] = {}
-    kept: dict[str, list[np.ndarray]] = {}
-    chain_of, draw_of = [], []
-    count = 0
+    count = done = 0
+    sweeps = [np.flatnonzero(chain.slot >= 0) for chain in chains]
+    wanted = [take_every(len(own), max(1, THINNED // len(chains))) for own in sweeps]
     for c, chain in enumerate(chains):
-        sweeps = np.flatnonzero(chain.slot >= 0)
-        wanted = take_every(len(sweeps), max(1, THINNED // len(chains)))
-        chain_of += [c] * len(wanted)
-        draw_of += sweeps[wanted].tolist()
-        for start in range(0, len(sweeps), 50):
-            block = np.arange(start, min(start + 50, len(sweeps)))
-            for name, values in rotate_effects(chain, block, effects, basis, scaling, sizes).items():
+        for start in range(0, len(sweeps[c]), 50):
+            block = np.arange(start, min(start + 50, len(sweeps[c])))
+            chosen = np.isin(block, wanted[c])
+            for name, values in rotate_effects(chain, slice(start, start + len(block)), *of).items():
                 # Sums around zero: effects are centred there by the model, so that nothing cancels.
                 sums[name] = sums.get(name, 0.0) + values.sum(axis=0)
                 squares[name] = squares.get(name, 0.0) + (values**2).sum(axis=0)
-                chosen = np.isin(block, wanted)
-                kept.setdefault(name, []).append(values[chosen])
-            count += len(block)
-    stored: dict[str, np.ndarray] = {"effect_chain": np.array(chain_of), "effect_draw_index": np.array(draw_of)}
+                if name not in held:
+                    held[name] = allocate((sum(map(len, wanted)), *values.shape[1:]))
+                held[name][done : done + chosen.sum()] = values[chosen]
+                release(held[name])
+            count, done = count + len(block), done + int(chosen.sum())
+    stored: dict[str, np.ndarray] = {
+        "effect_chain": np.repeat(np.arange(len(chains)), [len(own) for own in wanted]),
+        "effect_draw_index": np.concatenate([own[at] for own, at in zip(sweeps, wanted, strict=True)]),
+    }
     for name in sums:
         mean = sums[name] / count
-        stored[name] = np.concatenate(kept[name])
+        stored[name] = held[name]
         stored[f"{name}_mean"] = mean
         stored[f"{name}_sd"] = np.sqrt(np.maximum(squares[name] / count - mean**2, 0.0) * count / max(count - 1, 1))
     return stored
@@ -133,17 +181,17 @@ def make_dataset(
     return xarray.Dataset(variables, {name: coords[name] for name in coords if name in used}, attrs)
 
 
-def arrange_dataset(dataset: Any, places: Mapping[str, np.ndarray]) -> Any:
-    """The dataset with the entries of these dimensions taken from these places.
+def arrange(values: np.ndarray, dims: Sequence[str], places: Places) -> np.ndarray:
+    """Values (..., *dims) with the entries of these dimensions taken from these places."""
+    for axis, dim in enumerate(dims, values.ndim - len(dims)):
+        if dim in places and not np.array_equal(places[dim], np.arange(len(places[dim]))):
+            values = values.take(places[dim], axis)
+    return values
 
-    Dimensions that it does not have, or that stay as they are, are passed over: effects fill much memory.
-    """
-    moved = {
-        name: places[name]
-        for name in dataset.sizes
-        if name in places and not np.array_equal(places[name], np.arange(len(places[name])))
-    }
-    return dataset.isel(moved) if moved else dataset
+
+def arrange_dataset(dataset: Any, places: Places) -> Any:
+    """The dataset with the entries of these dimensions taken from these places; those that it does not have, passed."""
+    return dataset.isel({name: places[name] for name in dataset.sizes if name in places})
 
 
 def import_arviz() -> Any:

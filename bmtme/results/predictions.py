@@ -12,6 +12,7 @@ import pandas as pd
 
 from bmtme.engines.rotated.draws import Draws, take_effects
 from bmtme.engines.rotated.kernels.mixture import fill_mixture_quantiles, fill_mixture_scores
+from bmtme.mapped import take_some
 from bmtme.model.eigenbasis import Eigenbasis
 from bmtme.model.scaling import Scaling
 from bmtme.results.entries import NUMBER, TEXT, Column
@@ -215,7 +216,9 @@ class Predictor:
 
     def join(self, name: str) -> np.ndarray:
         """Draws of a quantity in the sweeps looked at, (S, ...)."""
-        return np.concatenate([getattr(chain, name)[pick] for chain, pick in zip(self.chains, self.picks, strict=True)])
+        return np.concatenate(
+            [take_some(getattr(chain, name), pick) for chain, pick in zip(self.chains, self.picks, strict=True)]
+        )
 
     def expect(self, i: int, l: int, rows: np.ndarray) -> np.ndarray:
         """(rows,) mean of beta + b1 + b2 of these lines."""
@@ -228,7 +231,7 @@ class Predictor:
         w = [take_effects(chain, i, l, chain.slot[pick]) for chain, pick in zip(self.chains, self.picks, strict=True)]
         effects = self._place(np.concatenate(w), rows) + self.beta[:, i, l]
         if self.chains[0].r.shape[1]:
-            r = [chain.r[chain.slot[pick], l] for chain, pick in zip(self.chains, self.picks, strict=True)]
+            r = [take_some(chain.r[:, l], chain.slot[pick]) for chain, pick in zip(self.chains, self.picks, strict=True)]
             effects += self._place_line(np.concatenate(r), rows)
         return np.asarray(effects)
 

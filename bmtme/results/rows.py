@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bmtme.mapped import SLAB, release
 from bmtme.results import quantities
 from bmtme.results.entries import Quantity
 from bmtme.results.notes import Values
@@ -59,6 +60,12 @@ def list_values(posterior: Any) -> tuple[dict[str, np.ndarray], Labels]:
     return values, {str(dim): [str(label) for label in posterior[dim].values] for dim in posterior.sizes}
 
 
+def is_told(quantity: Quantity, values: Values, lead: int = 2) -> bool:
+    """Whether a quantity can be told from the values; parameters as of `work_out`."""
+    needed = quantity.needs if quantity.derive is not None else (quantity,)
+    return all(need.name in values and values[need.name].ndim == lead + len(need.dims) for need in needed)
+
+
 def work_out(quantity: Quantity, values: Values, spread: float, lead: int = 2) -> np.ndarray | None:
     """Array (..., *dims) of a quantity; None where it cannot be told from the values.
 
@@ -68,10 +75,24 @@ def work_out(quantity: Quantity, values: Values, spread: float, lead: int = 2) -
     spread : expected sample variance of the lines' effects per unit of their covariance
     lead : number of dimensions in front, chain and draw as a rule
     """
-    needed = quantity.needs if quantity.derive is not None else (quantity,)
-    if any(need.name not in values or values[need.name].ndim != lead + len(need.dims) for need in needed):
+    if not is_told(quantity, values, lead):
         return None
     return values[quantity.name] if quantity.derive is None else quantity.derive(values, spread)
+
+
+def gather_rows(quantity: Quantity, values: Values, spread: float, places: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """Draws (row, chain, draw) of some entries of a quantity, of which no more is worked out at a time than a slab."""
+    chains, n = next(iter(values.values())).shape[:2]
+    out = np.empty((len(places), chains, n))
+    index: tuple[Any, ...] = (..., *np.array(places).T)
+    step = max(1, SLAB // max(array[:, :1].nbytes for array in values.values()))
+    for start in range(0, n, step):
+        some = slice(start, start + step)
+        whole = work_out(quantity, {name: array[:, some] for name, array in values.items()}, spread)
+        assert whole is not None, quantity.name
+        out[:, :, some] = np.moveaxis(whole[index], -1, 0)
+        release(*values.values())
+    return out
 
 
 def find_quantity(name: str, values: Values, lead: int = 2) -> Quantity:
@@ -86,32 +107,32 @@ def find_quantity(name: str, values: Values, lead: int = 2) -> Quantity:
 def derive_rows(values: Values, labels: Labels, spread: float) -> Iterator[Row]:
     """Every row that the values give, in the order of the register; parameters as of `work_out`.
 
-    Of several entries with one name and the same dimensions, the first that can be told.
+    Of several entries with one name and the same dimensions, the first that can be told. Of many draws, no more rows
+    than `SLAB` holds are there at a time, so that who takes them one by one needs no memory for all.
     """
     told = set()
     for quantity in quantities.QUANTITIES:
         key = quantity.name, quantity.dims
-        array = work_out(quantity, values, spread) if quantity.listed and key not in told else None
-        if array is None:
+        if not quantity.listed or key in told or not is_told(quantity, values):
             continue
         told.add(key)
         names = [labels[untwin(dim)] for dim in quantity.dims]
-        for places in product(*(range(len(each)) for each in names)):
-            name = name_row(quantity, *(each[k] for each, k in zip(names, places, strict=True)))
-            index: tuple[Any, ...] = (..., *places)
-            row = Row(name, quantity, places, array[index])
-            if is_listed(row):
+        places = [each for each in product(*(range(len(own)) for own in names)) if has_place(quantity, each)]
+        step = max(1, SLAB // (8 * int(np.prod(next(iter(values.values())).shape[:2]))))
+        for start in range(0, len(places), step):
+            some = places[start : start + step]
+            for each, draws in zip(some, gather_rows(quantity, values, spread, some), strict=True):
+                name = name_row(quantity, *(own[k] for k, own in zip(each, names, strict=True)))
+                row = Row(name, quantity, each, draws)
+                if (quantity.sparse or row.is_pair) and not np.any(draws != 0):
+                    continue
                 yield row
 
 
-def is_listed(row: Row) -> bool:
-    """Not below a diagonal, nor on it where that says nothing; off it, and of what is sparse, if anything but zero."""
-    dims = row.quantity.dims
-    twins = [(row.places[dims.index(untwin(dim))], row.places[k]) for k, dim in enumerate(dims) if dim != untwin(dim)]
+def has_place(quantity: Quantity, places: tuple[int, ...]) -> bool:
+    """Not below a diagonal, nor on it where that says nothing."""
+    dims = quantity.dims
+    twins = [(places[dims.index(untwin(dim))], places[k]) for k, dim in enumerate(dims) if dim != untwin(dim)]
     if any(first > second for first, second in twins):
         return False
-    if any(first != second for first, second in twins):
-        return bool(np.any(row.draws != 0))
-    if row.quantity.sparse and not np.any(row.draws != 0):
-        return False
-    return row.quantity.diagonal or not twins
+    return quantity.diagonal or not twins or any(first != second for first, second in twins)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.errors import DataError
+from bmtme.mapped import SLAB, map_file, release, walk_slabs
 from bmtme.results.folder import reserve
 from bmtme.results.record import RECORD, read_record, write_record
 from bmtme.results.spreadsheets import ESCAPED, TEXT, unescape, write_tables
@@ -53,7 +54,7 @@ def write_fit(
 
 
 def write_groups(folder: Path, groups: dict[str, Any]) -> None:
-    """Write idata.nc.
+    """Write idata.nc; what is large, in slabs.
 
     Raises
     ------
@@ -62,9 +63,55 @@ def write_groups(folder: Path, groups: dict[str, Any]) -> None:
     reserve(folder / DRAWS, sum(dataset.nbytes for dataset in groups.values()))
     try:
         for k, (name, dataset) in enumerate(groups.items()):
-            dataset.to_netcdf(folder / DRAWS, mode="a" if k else "w", group=name, engine="h5netcdf")
+            large = [each for each, array in dataset.data_vars.items() if is_large(array)]
+            rest = dataset.drop_vars(large)
+            rest.to_netcdf(folder / DRAWS, mode="a" if k else "w", group=name, engine="h5netcdf")
+            if large:
+                write_large(folder / DRAWS, name, dataset[large])
     except RuntimeError as error:  # how HDF5 reports some failures of the disc
         raise OSError(str(error)) from error
+
+
+def is_large(array: Any) -> bool:
+    """Whether a variable is written, and read, in parts."""
+    return bool(array.dtype == float and array.nbytes >= SLAB and array.ndim > 1)
+
+
+def write_large(path: Path, name: str, dataset: Any) -> None:
+    """Add variables to a group of idata.nc."""
+    import h5netcdf
+
+    with h5netcdf.File(path, "a") as file:
+        group = file[name]
+        for each, array in dataset.data_vars.items():
+            for dim, size in array.sizes.items():
+                if dim not in group.dimensions:
+                    group.dimensions[dim] = size
+            variable = group.create_variable(each, array.dims, float)
+            variable.attrs.update(array.attrs)
+            for slab in walk_slabs(array.shape, 2 if array.ndim > 2 else 1):
+                variable[slab] = array.values[slab]
+                release(array.values)
+
+
+def map_large(path: Path, name: str, dataset: Any) -> Any:
+    """A group of idata.nc with what is large left in the file, as an array that cannot be changed; the rest in memory.
+
+    Without a copy of what the file holds as it is in memory: all that this version wrote.
+    """
+    import h5py
+    import xarray
+
+    mapped = {}
+    with h5py.File(path) as file:
+        for each, array in dataset.data_vars.items():
+            stored = file[f"{name}/{each}"]
+            offset = stored.id.get_offset()  # none where it is in chunks or compressed
+            if is_large(array) and offset is not None and stored.dtype == float:
+                values = map_file(path, offset, array.shape)
+                mapped[each] = xarray.Variable(array.dims, values, array.attrs)
+    rest = dataset.drop_vars(mapped).load()
+    return rest.assign(mapped)[list(dataset.data_vars)] if mapped else rest
 
 
 def read_fit(folder: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame | None]:
@@ -97,7 +144,7 @@ def read_run(
     tables = {}
     try:
         with xarray.open_datatree(folder / DRAWS, engine="h5netcdf") as tree:
-            groups = {name: node.to_dataset().load() for name, node in tree.children.items()}
+            groups = {name: map_large(folder / DRAWS, name, node.to_dataset()) for name, node in tree.children.items()}
         for name in columns:
             if files is None or name in files:
                 tables[name] = read_table(folder / name, columns[name])

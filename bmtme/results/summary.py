@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bmtme.mapped import SLAB
 from bmtme.results import quantities
 from bmtme.results.entries import type_columns
 from bmtme.results.notes import HARDLY
-from bmtme.results.traits import list_entries
+from bmtme.results.traits import Entry, rank_entry, walk_entries
 
 #: Below these, numbers are not to be leaned on; the note says so.
 GOOD_R_HAT = 1.01
@@ -80,13 +82,31 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
     posterior : xarray.Dataset
     facts : what the data say about each entry, as of `bmtme.results.traits.list_entries`
     """
-    entries = list_entries(posterior, facts)
+    rows, ranks, some = [], [], []
+    columns = quantities.SUMMARY
+    for entry in walk_entries(posterior, facts):
+        some.append(entry)
+        ranks.append(rank_entry(entry))
+        if len(some) * entry.row.draws.nbytes >= SLAB:
+            rows += summarise_entries(some)
+            some = []
+    rows += summarise_entries(some)
+    rows = [rows[k] for k in sorted(range(len(rows)), key=ranks.__getitem__)]
+    names = pd.Index([name for name, _ in rows], name="parameter")
+    table = pd.DataFrame([values for _, values in rows], names, [column.name for column in columns])
+    return table.astype(type_columns(columns))
+
+
+def summarise_entries(entries: Sequence[Entry]) -> list[tuple[str, list[Any]]]:
+    """Name and columns of some rows."""
+    if not entries:
+        return []
     draws = np.stack([entry.row.draws for entry in entries])
     bulk, tail, r_hat = diagnose(draws)
     constant = np.ptp(draws.reshape(len(draws), -1), axis=1) == 0
     for diagnostic in (bulk, tail, r_hat):
         diagnostic[constant] = np.nan
-    digests = []
+    rows = []
     for k, entry in enumerate(entries):
         row = entry.row
         flat = row.draws.ravel()
@@ -94,11 +114,9 @@ def summarise_posterior(posterior: Any, facts: dict[str, Any]) -> pd.DataFrame:
         notes = [text for note in row.quantity.notes for text in note(row, entry.facts, entry.values)]
         notes += note_width(row.quantity.range, interval[1] - interval[0])
         notes += note_diagnostics(row.draws.shape, bool(constant[k]), bulk[k], tail[k], r_hat[k])
-        digests.append(Digest(flat, interval, bulk[k], tail[k], r_hat[k], "; ".join(notes)))
-    names = pd.Index([entry.name for entry in entries], name="parameter")
-    columns = quantities.SUMMARY
-    table = pd.DataFrame({column.name: [column.of(digest) for digest in digests] for column in columns}, names)
-    return table.astype(type_columns(columns))
+        digest = Digest(flat, interval, bulk[k], tail[k], r_hat[k], "; ".join(notes))
+        rows.append((entry.name, [column.of(digest) for column in quantities.SUMMARY]))
+    return rows
 
 
 def note_width(limits: tuple[float, float] | None, width: float) -> list[str]:

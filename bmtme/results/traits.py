@@ -17,12 +17,13 @@ are to the last digit those of the traits' own fits, also after a fit was loaded
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bmtme.mapped import Allocate, release, walk_slabs
 from bmtme.results import quantities
 from bmtme.results.levels import COVARIATE, DIMS
 from bmtme.results.notes import Values
@@ -59,23 +60,27 @@ def list_entries(posterior: Any, facts: Mapping[str, Any]) -> list[Entry]:
     posterior : xarray.Dataset
     facts : as of `bmtme.collection.find_facts`, or by trait under `BY_TRAIT`
     """
+    return sorted(walk_entries(posterior, facts), key=rank_entry)
+
+
+def walk_entries(posterior: Any, facts: Mapping[str, Any]) -> Iterator[Entry]:
+    """The same one by one, which needs no memory for all of them; trait by trait, where they are fitted so."""
     if BY_TRAIT not in facts:
         values, labels = list_values(posterior)
-        return [Entry(row.name, row, facts, values) for row in derive_rows(values, labels, facts["spread"])]
-    entries = []
+        for row in derive_rows(values, labels, facts["spread"]):
+            yield Entry(row.name, row, facts, values)
+        return
     for l, (trait, own) in enumerate(facts[BY_TRAIT].items()):
         values, labels = take_trait(posterior, l, np.array(own["recorded"], bool)[:, 0])
-        entries += [
-            Entry(name_entry(row, trait), row, own, values) for row in derive_rows(values, labels, own["spread"])
-        ]
-    order = {id(quantity): k for k, quantity in enumerate(quantities.QUANTITIES)}
+        for row in derive_rows(values, labels, own["spread"]):
+            yield Entry(name_entry(row, trait), row, own, values)
 
-    def rank(entry: Entry) -> tuple[int, tuple[int, ...]]:
-        """Traits beside each other in a place; of pairs of columns, trait by trait, as they stand."""
-        pairs = "cell" in entry.row.quantity.dims
-        return order[id(entry.row.quantity)], () if pairs else entry.row.places
 
-    return sorted(entries, key=rank)
+def rank_entry(entry: Entry) -> tuple[int, tuple[int, ...]]:
+    """Traits beside each other in a place; of pairs of columns, trait by trait, as they stand."""
+    quantity = entry.row.quantity
+    order = next(k for k, each in enumerate(quantities.QUANTITIES) if each is quantity)
+    return order, () if "cell" in quantity.dims else entry.row.places
 
 
 def name_entry(row: Row, trait: str) -> str:
@@ -116,19 +121,24 @@ def take_trait(posterior: Any, l: int, recorded: np.ndarray) -> tuple[dict[str, 
     return arrays, {"env": envs, "trait": [trait], "cell": cells, **others}
 
 
-def join_groups(parts: Mapping[str, Mapping[str, Any]], lines: Sequence[str]) -> dict[str, Any]:
+def join_groups(
+    parts: Mapping[str, Mapping[str, Any]], lines: Sequence[str], allocate: Allocate = np.zeros
+) -> dict[str, Any]:
     """Groups of one fit from those of each trait's own, by trait.
 
     Parameters
     ----------
     parts : groups as of `bmtme.collection.collect`, with C over all columns; observed data are left to the caller
     lines : all that have a record of some trait, as they are shown
+    allocate : makes what grows with the draws
     """
     names = [name for name in next(iter(parts.values())) if name != "observed_data"]
-    return {name: join_datasets({trait: groups[name] for trait, groups in parts.items()}, lines) for name in names}
+    return {
+        name: join_datasets({trait: groups[name] for trait, groups in parts.items()}, lines, allocate) for name in names
+    }
 
 
-def join_datasets(parts: Mapping[str, Any], lines: Sequence[str]) -> Any:
+def join_datasets(parts: Mapping[str, Any], lines: Sequence[str], allocate: Allocate) -> Any:
     """One Dataset of those of each trait."""
     import xarray
 
@@ -141,8 +151,12 @@ def join_datasets(parts: Mapping[str, Any], lines: Sequence[str]) -> Any:
             joined[name] = array.dims, np.any([part[name].values for part in parts.values()], axis=0), array.attrs
         else:
             dims = join_dims(array.dims)
-            columns = level([lay_out(part[name], lines) for part in parts.values()])
-            joined[name] = dims, np.concatenate(columns, dims.index("trait")), describe_joined(array)
+            columns, own = [lay_out(part[name]) for part in parts.values()], [[]] * len(parts)
+            if "line" in dims:
+                own = [part["line"].values.tolist() for part in parts.values()]
+            else:
+                columns = level(columns)
+            joined[name] = dims, join_columns(columns, dims, own, lines, allocate), describe_joined(array)
     coords: dict[str, Any] = {str(name): first[name].values for name in first.coords}
     coords |= {"trait": list(parts), "line": list(lines)}
     if "env" in coords:
@@ -151,10 +165,42 @@ def join_datasets(parts: Mapping[str, Any], lines: Sequence[str]) -> Any:
     return xarray.Dataset(joined, {name: values for name, values in coords.items() if name in used}, first.attrs)
 
 
-def lay_out(array: Any, lines: Sequence[str]) -> np.ndarray:
-    """A trait's numbers with the dimensions of `join_dims`, missing for lines that its fit does not have."""
-    if "line" in array.dims and array["line"].values.tolist() != list(lines):
-        array = array.reindex(line=list(lines))
+def join_columns(
+    columns: Sequence[np.ndarray],
+    dims: Sequence[str],
+    own_lines: Sequence[Sequence[str]],
+    lines: Sequence[str],
+    allocate: Allocate,
+) -> np.ndarray:
+    """The traits' numbers along ``trait``, missing for lines that a trait's own fit does not have.
+
+    own_lines : lines of each trait's own fit, empty where the numbers are not of lines
+    """
+    axis = dims.index("trait")
+    if columns[0].dtype != float:
+        return np.concatenate(columns, axis)
+    place = {name: j for j, name in enumerate(lines)}
+    rest = [dim for dim in dims if dim != "trait"]
+    shape = [len(lines) if dim == "line" else size for dim, size in zip(dims, columns[0].shape, strict=True)]
+    shape[axis] = len(columns)
+    out, lead = allocate(tuple(shape)), sum(dim in ("chain", "draw", "effect_draw") for dim in dims)
+    for l, (column, names) in enumerate(zip(columns, own_lines, strict=True)):
+        into, given = np.moveaxis(out, axis, 0)[l], column.squeeze(axis)
+        for slab in walk_slabs(into.shape, lead) if lead else [...]:
+            here, values = into[slab], given[slab]
+            if "line" in rest:
+                here[...] = np.nan
+                at = rest.index("line") - len(rest)
+                here, values = np.moveaxis(here, at, 0), np.moveaxis(values, at, 0)
+                here[[place[name] for name in names]] = values
+            else:
+                here[...] = values
+            release(out, column)
+    return out
+
+
+def lay_out(array: Any) -> np.ndarray:
+    """A trait's numbers with the dimensions of `join_dims`."""
     if "trait_bis" in array.dims:
         array = array.isel(trait_bis=0)
     return np.asarray(array.values if "trait" in array.dims else array.values[..., None])

@@ -11,9 +11,11 @@ from scipy.linalg import eigh
 from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.problem import Problem
 from bmtme.errors import DataError
+from bmtme.mapped import Allocate
 from bmtme.model.eigenbasis import BENDING, NEGATIVE, ZERO
 from bmtme.model.scaling import Scaling
 from bmtme.preparation import Prepared
+from bmtme.results.posterior import collect_draws
 from bmtme.results.predictions import Targets
 
 #: So many lines without a record are drawn jointly; more in blocks, as a factor takes their number squared.
@@ -119,7 +121,12 @@ def factor_left(left: np.ndarray, top: float, lines: Sequence[str]) -> np.ndarra
 
 
 def cover_columns(
-    prepared: Prepared, problem: Problem, scaling: Scaling, chains: Sequence[Draws], attrs: Mapping[str, Any]
+    prepared: Prepared,
+    problem: Problem,
+    scaling: Scaling,
+    chains: Sequence[Draws],
+    attrs: Mapping[str, Any],
+    allocate: Allocate = np.zeros,
 ) -> dict[str, Any]:
     """C over all columns, ``C (chain, draw, env, trait, env_bis, trait_bis)`` as shown, if the posterior lacks some.
 
@@ -133,13 +140,17 @@ def cover_columns(
     from bmtme.structures.part import build_matrices
 
     I, L = problem.recorded.shape
-    C = np.stack([build_matrices(problem.whole_genetic, chain.theta, (I * L, I * L)) for chain in chains])
-    traits = np.tile(np.arange(L), I)
-    C = scaling.take(traits).restore_genetic(C).reshape(*C.shape[:2], I, L, I, L)
+    units = scaling.take(np.tile(np.arange(L), I))
     shown, dims = prepared.shown_envs, ("env", "trait", "env_bis", "trait_bis")
+
+    def take(chain: Draws) -> np.ndarray:
+        C = units.restore_genetic(build_matrices(problem.whole_genetic, chain.theta, (I * L, I * L)))
+        return np.asarray(C.reshape(-1, I, L, I, L)[:, shown][:, :, :, shown])
+
+    C = collect_draws(chains, take, allocate)
     labels = {"env": prepared.given.envs, "trait": prepared.given.traits}
     coords = {dim: list(labels[dim.removesuffix("_bis")]) for dim in dims}
-    variables = {"C": (("chain", "draw", *dims), C[:, :, shown][:, :, :, :, shown])}
+    variables = {"C": (("chain", "draw", *dims), C)}
     return {COLUMNS: xarray.Dataset(variables, coords, dict(attrs))}
 
 

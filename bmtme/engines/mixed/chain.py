@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -203,9 +203,10 @@ class Chain:
         made = self.done if self.stage else 0
         return {f"draws.{name}": getattr(self.draws, name)[self.drawn : made] for name in ROWS}
 
-    def cut(self, first: int, last: int) -> Block:
-        """Draws first .. last - 1, as of `Walked.cut`."""
-        return self.draws.cut(first, last)
+    def cut(self, first: int, last: int) -> Iterator[tuple[int, Block]]:
+        """Draws first .. last - 1 in one block, as of `Walked.cut`."""
+        if last > first:
+            yield last - first, self.draws.cut(first, last)
 
     def restore(self, snapshot: Snapshot, blocks: Iterable[Block]) -> None:
         """Go on from there, with blocks of the draws made so far.

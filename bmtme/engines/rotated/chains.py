@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,14 +20,13 @@ from bmtme.engines.rotated.collapsed import (
     resume_walk,
 )
 from bmtme.engines.rotated.density import evaluate
-from bmtme.engines.rotated.draws import Draws, allocate_draws, hold_draws
+from bmtme.engines.rotated.draws import SUMS, Draws, allocate_draws, hold_draws
 from bmtme.engines.rotated.failures import FINE, PAIR
 from bmtme.engines.rotated.held import hold
 from bmtme.engines.rotated.line_effect import start_line
 from bmtme.engines.rotated.problem import Problem, take_paper_pair
 from bmtme.engines.rotated.snapshots import (
-    SUMS,
-    cut_draws,
+    cut_blocks,
     lengthen,
     list_arrays,
     list_state,
@@ -38,6 +37,7 @@ from bmtme.engines.rotated.stepwise import run_stepwise
 from bmtme.engines.rotated.sweep import COLLAPSED, GIBBS, run_sweeps, settle
 from bmtme.engines.snapshots import Block, Snapshot, fill_arrays
 from bmtme.engines.threads import Report, run_together
+from bmtme.mapped import Allocate, release
 from bmtme.structures.part import Start
 from bmtme.structures.proportional import PAPER_PAIR, is_paper_pair
 from bmtme.structures.structure import Structures
@@ -54,6 +54,7 @@ class Chain:
     slots : (draws,) where the effects of each draw are kept (-1 nowhere)
     track : whether conditional means of the effects are summed
     keep : told the chain after each of its calls of compiled sweeps, and whether it ends there: it may `take` it
+    allocate : makes the arrays of the draws
 
     Attributes
     ----------
@@ -72,6 +73,7 @@ class Chain:
         start: Start | None = None,
         structures: Structures = PAPER_PAIR,
         keep: Callable[[Chain, bool], None] | None = None,
+        allocate: Allocate = np.zeros,
     ) -> None:
         self.problem = problem
         self.sampler = sampler
@@ -83,7 +85,8 @@ class Chain:
         assert problem.native == paper, "the problem was built with other structures"
         self.start, self.structures = start, structures
         self.flips = list_flips(problem, structures)
-        self.draws: Draws = allocate_draws(problem, len(slots), slots, track)
+        self.allocate = allocate
+        self.draws: Draws = allocate_draws(problem, len(slots), slots, track, allocate)
         self.trail = np.empty((0, len(self.walk.theta)))
         self.lengths = [*(plan_stages(tune) if sampler == "collapsed" else [tune]), len(slots)]
         self.stage, self.done = 0, -1
@@ -214,6 +217,7 @@ class Chain:
                 step = int(np.clip(rate * CALL_SECONDS, 1, 4 * step))
             self.done = last
             report(before + last)
+            release(*self.draws)
             if self.keep is not None:
                 self.keep(self, False)
 
@@ -224,9 +228,9 @@ class Chain:
         values = {"stage": self.stage, "done": self.done, "generator": self.rng.bit_generator.state}
         return Snapshot(values, self._list_arrays(self.done))
 
-    def cut(self, first: int, last: int) -> Block:
-        """Draws first .. last - 1, as of `bmtme.engines.rotated.snapshots.cut_draws`."""
-        return cut_draws(self.draws, first, last)
+    def cut(self, first: int, last: int) -> Iterator[tuple[int, Block]]:
+        """Draws first .. last - 1, as of `bmtme.engines.rotated.snapshots.cut_blocks`."""
+        return cut_blocks(self.draws, first, last)
 
     def restore(self, snapshot: Snapshot, blocks: Iterable[Block]) -> None:
         """Go on from there, with blocks of the draws made so far.
@@ -254,7 +258,7 @@ class Chain:
 
     def lengthen(self, slots: np.ndarray) -> None:
         """Ask for more draws; effects that were kept and are no longer wanted go."""
-        self.draws = lengthen(self.problem, self.draws, self.drawn, slots)
+        self.draws = lengthen(self.problem, self.draws, self.drawn, slots, self.allocate)
         self.lengths[-1] = len(slots)
 
     def _list_arrays(self, done: int) -> dict[str, np.ndarray]:

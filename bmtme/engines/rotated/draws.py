@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from bmtme.engines.rotated.state import RECORD_TOTAL
 from bmtme.linalg.compile import compiled
 from bmtme.linalg.pointers import call_apart, call_build, call_complete, call_int
 from bmtme.linalg.record import define_record
+from bmtme.mapped import SLAB, Allocate, release, take_some
 from bmtme.model.codes import EXCHANGEABLE, PAPER
 
 
@@ -49,6 +51,10 @@ class Draws(NamedTuple):
 
 DrawsType, DrawsRecord = define_record(Draws)
 
+#: Of the draws: sums over all of them, and what is kept of some; all others have a row for each draw.
+SUMS, KEPT = ("sum_beta", "sum_W", "sum_r"), ("W1", "W2", "r")
+ROWS = tuple(name for name in Draws._fields if name not in (*SUMS, *KEPT, "slot", "track"))
+
 
 @compiled()
 def hold_draws(draws):
@@ -56,38 +62,60 @@ def hold_draws(draws):
     return DrawsRecord(*draws)
 
 
-def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool) -> Draws:
-    """Arrays for n draws; `slots` (n,) numbers the draws whose effects are kept, -1 elsewhere."""
+def allocate_draws(p: Problem, n: int, slots: np.ndarray, track: bool, allocate: Allocate = np.zeros) -> Draws:
+    """Arrays for n draws; `slots` (n,) numbers the draws whose effects are kept, -1 elsewhere.
+
+    allocate : makes what grows with the draws
+    """
     I, L, J = p.n_env, p.n_trait, len(p.d)
     kept = int(slots.max(initial=-1)) + 1
     B = 1 if p.tied else p.block.max() + 1
     paper, other = (n, 0) if p.proportional else (0, n)
     return Draws(
-        Sigma_t=np.empty((paper, L, L)),
-        s2_E=np.empty((paper, I)),
-        theta=np.empty((other, p.whole_genetic.size)),
-        R_e=np.empty((n, B * L, L)),
-        Sigma_r=np.zeros((n, L, L)),
-        genetic=np.empty((n, I, L)),
-        residual=np.empty((n, I, L)),
-        beta=np.empty((n, I, L)),
-        mu=np.empty((n, L)),
-        tau=np.empty((n, L)),
-        completed_log_density=np.empty(n),
+        Sigma_t=allocate((paper, L, L)),
+        s2_E=allocate((paper, I)),
+        theta=allocate((other, p.whole_genetic.size)),
+        R_e=allocate((n, B * L, L)),
+        Sigma_r=allocate((n, L, L)),
+        genetic=allocate((n, I, L)),
+        residual=allocate((n, I, L)),
+        beta=allocate((n, I, L)),
+        mu=allocate((n, L)),
+        tau=allocate((n, L)),
+        completed_log_density=allocate((n,)),
         acceptance=np.full(n, np.nan),
         step_size=np.full(n, np.nan),
         diverging=np.zeros(n, bool),
         slot=slots.astype(np.int64),
-        W1=np.empty((kept, L if p.proportional else 0, J)),
-        W2=np.empty((kept, I * L if p.interaction or not p.proportional else 0, J)),
-        level_effects=np.empty((n, len(p.factors.factor), L)),
-        level_sd=np.empty((n, len(p.factors.random), L)),
-        r=np.empty((kept, L if p.line_effect else 0, J)),
+        W1=allocate((kept, L if p.proportional else 0, J)),
+        W2=allocate((kept, I * L if p.interaction or not p.proportional else 0, J)),
+        level_effects=allocate((n, len(p.factors.factor), L)),
+        level_sd=allocate((n, len(p.factors.random), L)),
+        r=allocate((kept, L if p.line_effect else 0, J)),
         track=track,
         sum_beta=np.zeros((I, L)),
         sum_W=np.zeros((I * L, J)),
         sum_r=np.zeros((L, J)),
     )
+
+
+def walk_draws(chain: Draws, row: int = 0) -> Iterator[tuple[slice, Draws]]:
+    """The rows of a chain's draws in slabs: which they are, and the draws with these alone; kept effects are all there.
+
+    row : bytes of what is made of a draw, if more than it has itself
+    """
+    n = len(chain.slot)
+    own = sum(getattr(chain, name).nbytes for name in ROWS) // max(n, 1)
+    step = max(1, SLAB // max(row, own, 1))
+    for start in range(0, n, step):
+        rows = slice(start, min(start + step, n))
+        yield rows, cut_rows(chain, rows)
+        release(*chain)
+
+
+def cut_rows(chain: Draws, rows: slice) -> Draws:
+    """Some rows of a chain's draws; views."""
+    return chain._replace(**{name: getattr(chain, name)[rows] for name in (*ROWS, "slot")})
 
 
 @compiled()
@@ -262,10 +290,9 @@ def take_effects(chain: Draws, i: int, l: int, slots: np.ndarray | None = None) 
 
     slots : which of the kept draws; default all
     """
-    chosen = slice(None) if slots is None else slots
+    chosen = np.arange(len(chain.W2)) if slots is None else slots
     L = chain.R_e.shape[2]
     if not chain.W1.shape[1]:
-        return chain.W2[chosen, i * L + l]
-    if not chain.W2.shape[1]:
-        return chain.W1[chosen, l]
-    return np.asarray(chain.W1[chosen, l] + chain.W2[chosen, i * L + l])
+        return take_some(chain.W2[:, i * L + l], chosen)
+    main = take_some(chain.W1[:, l], chosen)
+    return main + take_some(chain.W2[:, i * L + l], chosen) if chain.W2.shape[1] else main

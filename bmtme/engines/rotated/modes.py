@@ -25,7 +25,7 @@ from scipy.optimize import minimize
 from bmtme.engines.rotated.adaptation import list_flips
 from bmtme.engines.rotated.collapsed import allocate_walk, measure_curvature, pack_state
 from bmtme.engines.rotated.density import evaluate, measure_prior, unpack_trial
-from bmtme.engines.rotated.draws import Draws
+from bmtme.engines.rotated.draws import Draws, walk_draws
 from bmtme.engines.rotated.factor_effects import adjust_data
 from bmtme.engines.rotated.failures import FINE
 from bmtme.engines.rotated.held import hold
@@ -151,9 +151,12 @@ def share_draws(modes: Sequence[Mode], chains: Sequence[Draws]) -> np.ndarray:
     if not modes:
         return shares
     for c, chain in enumerate(chains):
-        entries = list_entries(chain.Sigma_t, chain.s2_E, chain.R_e)
-        distance = np.array([np.abs(entries - mode.list_entries()).max(axis=1) for mode in modes])
-        shares[c] = np.bincount(distance.argmin(axis=0), minlength=len(modes)) / len(entries)
+        nearest = np.zeros(len(modes), np.int64)
+        for _, part in walk_draws(chain):
+            entries = list_entries(part.Sigma_t, part.s2_E, part.R_e)
+            distance = np.array([np.abs(entries - mode.list_entries()).max(axis=1) for mode in modes])
+            nearest += np.bincount(distance.argmin(axis=0), minlength=len(modes))
+        shares[c] = nearest / len(chain.slot)
     return shares
 
 

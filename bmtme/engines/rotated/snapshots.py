@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.engines.rotated.draws import Draws, allocate_draws
+from bmtme.engines.rotated.draws import KEPT, ROWS, SUMS, Draws, allocate_draws
 from bmtme.engines.rotated.problem import Problem
 from bmtme.engines.rotated.state import State
 from bmtme.engines.snapshots import fill_arrays
+from bmtme.mapped import Allocate, release
 
-#: Of the draws: sums over all of them, and what is kept of some; all others have a row for each draw.
-SUMS, KEPT = ("sum_beta", "sum_W", "sum_r"), ("W1", "W2", "r")
-ROWS = tuple(name for name in Draws._fields if name not in (*SUMS, *KEPT, "slot", "track"))
+#: Bytes of a block of draws, about.
+BLOCK = 2**26
 
 
 def list_arrays(name: str, record: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -43,6 +43,16 @@ def cut_draws(draws: Draws, first: int, last: int) -> dict[str, np.ndarray]:
     return block | {"slot": np.where(slot >= 0, slot - (places[0] if len(places) else 0), -1)}
 
 
+def cut_blocks(draws: Draws, first: int, last: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """The same in blocks of about `BLOCK` bytes at most: the number of draws in each, and the block."""
+    whole = sum(array.nbytes for array in cut_draws(draws, first, last).values())
+    step = max(1, (last - first) * BLOCK // max(whole, BLOCK))
+    for start in range(first, last, step):
+        end = min(start + step, last)
+        yield end - start, cut_draws(draws, start, end)
+        release(*draws)
+
+
 def paste_draws(draws: Draws, first: int, block: dict[str, np.ndarray]) -> int:
     """Write a block to the rows from `first` on; effects where both keep them. Returns the row after its last.
 
@@ -64,10 +74,11 @@ def paste_draws(draws: Draws, first: int, block: dict[str, np.ndarray]) -> int:
         raise ValueError("it lacks effects that are to be kept")
     for name in KEPT:
         getattr(draws, name)[wanted[kept]] = block[name][slot[kept]]
+    release(*draws)
     return last
 
 
-def lengthen(p: Problem, draws: Draws, done: int, slots: np.ndarray) -> Draws:
+def lengthen(p: Problem, draws: Draws, done: int, slots: np.ndarray, allocate: Allocate = np.zeros) -> Draws:
     """Room for len(slots) draws, of which the first `done` are there; effects are kept where `slots` says.
 
     Raises
@@ -75,8 +86,9 @@ def lengthen(p: Problem, draws: Draws, done: int, slots: np.ndarray) -> Draws:
     ValueError
         If effects are to be kept of a draw that were not.
     """
-    longer = allocate_draws(p, len(slots), slots, draws.track)
-    paste_draws(longer, 0, cut_draws(draws, 0, done))
+    longer, row = allocate_draws(p, len(slots), slots, draws.track, allocate), 0
+    for _, block in cut_blocks(draws, 0, done):
+        row = paste_draws(longer, row, block)
     for name in SUMS:
         getattr(longer, name)[:] = getattr(draws, name)
     return longer

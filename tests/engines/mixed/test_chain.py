@@ -58,6 +58,11 @@ def finish(chain):
     return chain
 
 
+def cut(chain):
+    """Blocks of what it has drawn."""
+    return [block for _, block in chain.cut(0, chain.drawn)]
+
+
 def assert_same(one, other):
     for name in (*ROWS, *KEPT, "slots"):
         np.testing.assert_array_equal(getattr(one.draws, name), getattr(other.draws, name), err_msg=name)
@@ -75,7 +80,7 @@ def test_goes_on_bit_for_bit(setting, kind):
         make_chain(
             setting,
             kind,
-            keep=lambda chain, last: taken.append(copy.deepcopy((chain.take(), chain.cut(0, chain.drawn)))),
+            keep=lambda chain, last: taken.append(copy.deepcopy((chain.take(), cut(chain)))),
         )
     )
     assert [(one.values["stage"], one.values["done"]) for one, _ in taken] == [
@@ -85,9 +90,9 @@ def test_goes_on_bit_for_bit(setting, kind):
     assert np.isfinite(whole.draws.effects).all()
     assert len(np.unique(whole.draws.phi, axis=0)) > 4
     for place in (0, 3, 5, 6, 9, 13, 21, 22):
-        snapshot, block = copy.deepcopy(taken[place])
+        snapshot, blocks = copy.deepcopy(taken[place])
         chain = make_chain(setting, kind)
-        chain.restore(snapshot, [block] if len(block["phi"]) else [])
+        chain.restore(snapshot, blocks)
         assert_same(whole, finish(chain))
 
 
@@ -143,7 +148,7 @@ def test_more_draws_are_those_of_a_longer_run(setting, kind):
 
 def test_snapshot_of_another_chain_is_refused(setting):
     metropolis, hamiltonian = (finish(make_chain(setting, kind)) for kind in KINDS)
-    snapshot, blocks = metropolis.take(), [metropolis.cut(0, DRAWS)]
+    snapshot, blocks = metropolis.take(), cut(metropolis)
     with pytest.raises(ValueError, match="too many or too few"):
         make_chain(setting, "metropolis").restore(hamiltonian.take(), blocks)
     with pytest.raises(ValueError, match="its draws are 0, not 16"):
@@ -154,6 +159,6 @@ def test_snapshot_of_another_chain_is_refused(setting):
         make_chain(setting, "metropolis", 9).restore(snapshot, blocks)
     lacking = finish(make_chain(setting, "metropolis", slots=np.arange(0, DRAWS, 2)))
     with pytest.raises(ValueError, match="lacks effects"):
-        make_chain(setting, "metropolis").restore(snapshot, [lacking.cut(0, DRAWS)])
+        make_chain(setting, "metropolis").restore(snapshot, cut(lacking))
     with pytest.raises(ValueError, match="no block of draws"):
         make_chain(setting, "metropolis").restore(snapshot, [{"phi": blocks[0]["phi"]}])
