@@ -17,8 +17,8 @@
 # fit can be trusted, rank, predict, save. It asks for no Bayesian statistics; words are explained where they come up,
 # and all of them in the [glossary](models.md#glossary).
 #
-# With your own files in place of the two that are made here, these are the steps of every analysis. In the shell they are
-# `bmtme grm`, `check`, `fit`, `rank` and `report` ([README](../README.md#use)).
+# With your own files in place of the two that are made here, these are the steps of every analysis. In the shell they
+# are `bmtme grm`, `check`, `fit`, `rank` and `report` ([README](../README.md#use)).
 
 # %%
 import numpy as np
@@ -33,9 +33,9 @@ LINES, DRAWS, TUNE = 60, 2000, 1000  # of the simulated trial; of each chain (th
 
 # %% [markdown]
 # ## Two files
-# Wheat lines in North, South and West, two plots of each, not all of them grown everywhere: yield in t/ha, protein in %.
-# L02 is a check variety. The last two lines were genotyped and never grown. All is simulated, and then spoilt as such
-# files are; you may skip this cell.
+# Wheat lines in North, South and West, two plots of each, not all of them grown everywhere: yield in t/ha, protein in
+# %. L02 is a check variety. The last two lines were genotyped and never grown. All is simulated, and then spoilt as
+# such files are; you may skip this cell.
 
 # %%
 simulation = bmtme.simulate(
@@ -82,8 +82,9 @@ except bmtme.DataError as error:
     print(error)
 
 # %% [markdown]
-# What cannot be used is refused, with the place where it is. Here a plot was entered twice, and one of the two rows must
-# go. Mend the file, or a table in pandas (names read as text: `001` is not `1`); `Trial.from_frame` takes the table.
+# What cannot be used is refused, with the place where it is. Here a plot was entered twice, and one of the two rows
+# must go. Mend the file, or a table in pandas (names read as text: `001` is not `1`); `Trial.from_frame` takes the
+# table.
 
 # %%
 table = pd.read_csv("plots.csv", dtype={"line": str, "rep": str}).drop_duplicates()
@@ -105,10 +106,10 @@ trial.plot_records()
 
 # %% [markdown]
 # ## Fit
-# One call. The model takes a plot's value as the mean of its environment, the line's genetic value over all environments,
-# what is special to the line there, and error; both traits together, and relatives learn from each other. A seed makes
-# the numbers come out the same again. The first fit on a machine takes some minutes, as the sampler is compiled; from then
-# on this one takes seconds.
+# One call. The model takes a plot's value as the mean of its environment, the line's genetic value over all
+# environments, what is special to the line there, and error; both traits together, and relatives learn from each other.
+# A seed makes the numbers come out the same again. The first fit on a machine takes some minutes, as the sampler is
+# compiled; from then on this one takes seconds.
 
 # %%
 fit = bmtme.fit(trial, relationship, unrelated="drop", draws=DRAWS, tune=TUNE, seed=1, progress=False)
@@ -138,8 +139,8 @@ summary = fit.summary().filter(regex="^(genetic_correlation|heritability|Sigma_E
 summary[["mean", "lower", "upper", "note"]].round(2)
 
 # %% [markdown]
-# `mean` is the estimate; given the model and the data, the true value lies between `lower` and `upper` with a probability of
-# 90%. A `note` would say that the number must not be used yet, or that the data say nothing of it.
+# `mean` is the estimate; given the model and the data, the true value lies between `lower` and `upper` with a
+# probability of 90%. A `note` would say that the number must not be used yet, or that the data say nothing of it.
 #
 # * `genetic_correlation`: lines of high yield have low protein. Selecting for the one costs the other.
 # * `heritability`: the genetic share of the differences between single plots. Means of lines over all their plots have
@@ -165,8 +166,8 @@ ranking.head(10)
 # * `p_top`: probability to be truly among the five best.
 # * `p_above_check`: probability to be better than L02.
 #
-# The highest values make the best selection on average. The other columns say how sure each choice is: a line with a high
-# `p_top` behind the fifth place is worth another year, and one that is hardly better than the check is not.
+# The highest values make the best selection on average. The other columns say how sure each choice is: a line with a
+# high `p_top` behind the fifth place is worth another year, and one that is hardly better than the check is not.
 
 # %%
 fit.plot_ranking("yield", top=5, check="L02")
@@ -179,8 +180,9 @@ fit.plot_ranking("yield", top=5, check="L02")
 fit.response(ranking)
 
 # %% [markdown]
-# More yield, and less protein. If that is not what you want, take an index of both: `fit.index({"yield": 1.0, "protein":
-# 0.5})`, or say which gains you want; [from_posterior_to_selection](from_posterior_to_selection.ipynb) has it all.
+# More yield, and less protein. If that is not what you want, take an index of both: `fit.index({"yield": 1.0,
+# "protein": 0.5})`, or say which gains you want; [from_posterior_to_selection](from_posterior_to_selection.ipynb) has
+# it all.
 #
 # ## Where it was not grown
 # Every line has a prediction in every environment: also where it was not grown (`n_obs` is 0), and also lines that were
