@@ -15,7 +15,7 @@
 #
 # For people who fit such models with BMTME, BGLR, sommer, ASReml-R or lme4: where their words are here, one model in
 # all of them, what differs in the numbers, and how files are carried over. What is said of the packages is what their
-# documentation or source says ([sources](#Sources)); nothing of R is run on this page.
+# documentation or source says (sources below); nothing of R is run on this page.
 #
 # | you use | for | here |
 # |---|---|---|
@@ -328,5 +328,6 @@ print(draws.head(4))
 # * sommer 4.4: [`mmes`](https://rdocumentation.org/packages/sommer/versions/4.4.1/topics/mmes), [vignette of genotype
 #   by environment models](https://cran.r-project.org/web/packages/sommer/vignettes/sommer.gxe.html). With
 #   `henderson=TRUE` it takes the inverse in place of G.
-# * ASReml-R 4: its reference manual. `vm()` takes G, or its inverse marked by `attr(, "INVERSE")`.
+# * ASReml-R 4: `vm()` takes G, or its inverse, marked by `attr(, "INVERSE")`, as
+#   [`sm2asreml`](https://rdrr.io/github/jarrodhadfield/MCMCglmm/src/R/sm2asreml.R) of MCMCglmm makes it.
 # * The model: Montesinos-López et al. (2016), [doi:10.1534/g3.116.032359](https://doi.org/10.1534/g3.116.032359).
