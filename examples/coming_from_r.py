@@ -113,7 +113,7 @@ print("".join(open("plots.csv").readlines()[:3]))
 # Z <- model.matrix(~ 0 + line, plots)
 # K <- Z %*% G %*% t(Z)
 # same <- outer(plots$env, plots$env, "==")
-# ETA <- list(env  = list(X = model.matrix(~ env, plots)[, -1], model = "FIXED"),
+# ETA <- list(env  = list(X = model.matrix(~ env, plots)[, -1, drop = FALSE], model = "FIXED"),
 #             line = list(K = K, model = "RKHS"),
 #             int  = list(K = K * same, model = "RKHS"))
 # Y <- as.matrix(plots[, c("yield", "protein")])

@@ -53,7 +53,7 @@ plots = simulation.frame.replace({"env": {"E1": "North", "E2": "South", "E3": "W
 plots["yield"] = (6 + 0.3 * (plots.pop("T1") - 14)).round(2)
 plots["protein"] = (12.5 + 0.5 * (plots.pop("T2") - 7.5)).round(1)
 plots.loc[plots.index[[8, 47]], "protein"] = -9  # not measured
-plots.loc[plots.index[20], "yield"] *= 10  # a decimal point that slipped
+plots.loc[plots.index[23], "yield"] *= 10  # a decimal point that slipped
 plots.loc[(plots["line"] == "L07") & (plots["env"] == "North"), "line"] = "l-07"  # one line, two spellings
 plots = pd.concat([plots, plots.iloc[[30]]])  # a plot entered twice
 plots = plots[~plots["line"].isin(simulation.relationship.lines[-2:])]
@@ -68,6 +68,9 @@ simulation.markers.drop(index="L12").to_csv("markers.csv")  # L12 was not genoty
 
 # %%
 pd.read_csv("plots.csv").head()
+
+# %%
+pd.read_csv("markers.csv", index_col=0).iloc[:3, :8]  # copies of one allele
 
 # %%
 markers = bmtme.read_markers("markers.csv")
