@@ -312,7 +312,7 @@ open("A.giv.id", "w").write("\n".join(relationship.lines))
 plots.pivot(index="line", columns="env", values="yield").to_csv("Y.csv")
 
 back = bmtme.read_relationship("A.giv")
-print(f"largest difference from G: {np.abs(back.matrix - g).max():.0e}")
+print("the inverse gives G back:", back.lines == relationship.lines and np.allclose(back.matrix, g))
 wide = pd.read_csv("Y.csv", index_col=0).rename_axis("line").reset_index()
 long = wide.melt("line", var_name="env", value_name="yield").dropna()
 print(bmtme.Trial.from_frame(long, line="line", env="env", traits=["yield"]))

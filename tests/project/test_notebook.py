@@ -18,8 +18,8 @@ SAID = {
     "from_plots_to_ranking": (5, ["lines in 4 environments", "AIC above the least", "full covariance against raw"]),
     "field_trial": (4, ["entries in 4 site-years", "0.5 chi2(0) + 0.5 chi2(1)", "covariance of entries"]),
     "first_fit": (3, ["'l-07' is nearly 'L07'", "protein is -9 in 2 records", "The chains have NOT converged"]),
-    "from_posterior_to_selection": (4, ["difference from fit.ranking: 0.000", "P(better by 0.2)", "of predicted values"]),
-    "coming_from_r": (1, ["env:known(line)", "Sigma_t[yield, yield]", "the ten best by one"]),
+    "from_posterior_to_selection": (4, ["difference from fit.ranking: 0.000", "of predicted values"]),
+    "coming_from_r": (1, ["env:known(line)", "Sigma_t[yield, yield]", "the inverse gives G back: True"]),
 }
 #: What each says with its parameters for tests.
 SHRUNK = {
