@@ -277,8 +277,8 @@ print(
 #    the units of all traits.
 # 4. The prior of `varTrait` ignores the scale of G.
 # 5. The prior of the environment means takes a covariance for a precision; its strength depends on the unit.
-# 6. It stops with an error on one trait, one environment, a row that is missing, replicates, or a line that was not
-#    grown.
+# 6. It stops with an error on one trait, one environment, a row that is missing, replicates, a line that was not grown,
+#    or a trait that one environment lacks.
 #
 # Main effects alone, with inputs that avoid all this, agree with `bmtme` within Monte Carlo error. So does BGLR where
 # both fit [one model with one prior](../validation/results/wheat599.md).
