@@ -157,6 +157,8 @@ print(
 )
 
 # %% [markdown]
+# Here the one choice is as good as the other; what differs is the promise.
+#
 # ## Check varieties
 # L20 is the check. `p_above_check` in the table above is the probability to be better; a new variety may have to be
 # better by a margin, say 0.2 t/ha. That needs the difference in each draw. The error of a difference does not follow
@@ -301,7 +303,7 @@ table = pd.DataFrame(
         "of predicted values": earn(values.mean(("chain", "draw"))).to_pandas(),
     }
 )
-table.nlargest(6, "expected")
+table.nlargest(6, "expected").round({"expected": 0, "lower": 0, "upper": 0, "of predicted values": 0})
 
 # %% [markdown]
 # `of predicted values` jumps where a prediction crosses 12.5%, and puts lines in another order: a nonlinear function of
@@ -313,7 +315,9 @@ table.nlargest(6, "expected")
 # %%
 dataset = money.to_dataset(name="money")
 checks = {"R-hat": az.rhat(dataset), "effective draws": az.ess(dataset), "Monte Carlo error": az.mcse(dataset)}
-pd.DataFrame({name: check["money"].to_pandas() for name, check in checks.items()}).agg(["min", "max"]).round(3)
+pd.DataFrame({name: check["money"].to_pandas() for name, check in checks.items()}).agg(["min", "max"]).map(
+    "{:.4g}".format
+)
 
 # %% [markdown]
 # ## What these probabilities are worth
