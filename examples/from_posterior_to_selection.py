@@ -202,7 +202,7 @@ fit.correlations()
 # Three ways to choose eight lines:
 #
 # * by yield alone;
-# * by an **index**: a tonne is worth 100, a per cent of protein 40, a centimetre less 2;
+# * by an **index**: a tonne is worth 100, a per cent of protein 40, a centimetre less in height 2;
 # * by **desired gains**: as much protein as now, height down by 2 cm for each 0.2 t/ha. The weights follow.
 #
 # Weights apply to genetic values. Classical index weights for phenotypes would shrink them twice.
