@@ -22,7 +22,7 @@ from bmtme.data.tables.cells import NumberFormat
 from bmtme.data.tables.files import Table, read_table
 from bmtme.data.tables.names import warn_of_dates
 from bmtme.errors import DataError, UsageError
-from bmtme.words import first_repeat, list_names
+from bmtme.words import count_noun, first_repeat, list_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,9 +144,10 @@ class Trial:
         absent = int((self.counts().sum(axis=0) == 0).sum())
         missing = 100 * float(np.isnan(self.values).mean()) if self.values.size else 0.0
         plots = "" if self.n_plots is None else f" of {self.n_plots.sum()} plots"
+        names = {"line": self.lines, "environment": self.envs, "trait": self.traits}
+        sizes = " x ".join(count_noun(len(own), noun) for noun, own in names.items())
         return (
-            f"Trial({len(self.lines)} lines x {len(self.envs)} environments x {len(self.traits)} traits; "
-            f"{self.n_records} records{plots}, {missing:.1f}% of values missing; "
+            f"Trial({sizes}; {count_noun(self.n_records, 'record')}{plots}, {missing:.1f}% of values missing; "
             f"{absent} of {n_columns} environment x trait columns without a value)"
         )
 
