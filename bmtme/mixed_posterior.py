@@ -46,8 +46,12 @@ from bmtme.sufficiency import FIRST, MOST, Until
 if TYPE_CHECKING:
     from bmtme.engines.mixed.draws import Walked
     from bmtme.engines.mixed.equations import Equations
+    from bmtme.engines.mixed.reml import Climb
 
 __all__ = ["PosteriorRequest", "compute_posterior"]
+
+#: Of a checkpoint: how the search for the estimates ended.
+ESTIMATES = "estimates"
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,10 @@ def compute_posterior(
             record = {"settings": settings, "versions": find_versions()}
             checkpoint = stack.enter_context(keep_checkpoint(begin, record))
 
-        result = find_estimates(layout, progress, begin=start)
+        def recall(search: Callable[[], Climb]) -> Climb:
+            return search() if checkpoint is None else checkpoint.recall(ESTIMATES, search)
+
+        result = find_estimates(layout, progress, begin=start, recall=recall)
         fit = MixedFit(fixed, request.random, request.residual, layout, result)
         searched = round(time.perf_counter() - began, 3)
         request.asked.refuse_unknown(fit)

@@ -298,6 +298,19 @@ class Checkpoint:
         values, arrays = self._read(name, OUTCOME)
         return decode(values["outcome"], arrays)
 
+    def recall(self, key: str, make: Callable[[], Any]) -> Any:
+        """What came out before, or what is made now and kept.
+
+        Raises
+        ------
+        DataError, MachineError
+        """
+        found = self.restore_outcome(key)
+        if found is None:
+            found = make()
+            self.keep_outcome(key, found)
+        return found
+
     def tell(self, run: dict[str, Any]) -> None:
         """Add to the record of a run what the shell tells of it."""
         run |= {name: self.about[name] for name in SHELL if name in self.about}

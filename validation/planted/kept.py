@@ -7,6 +7,9 @@ from validation.planted.mutant import Mutant
 SNAPSHOTS = "engines/rotated/test_snapshots.py::"
 ON = SNAPSHOTS + "test_goes_on_bit_for_bit[collapsed-paper]"
 LONGER = SNAPSHOTS + "test_more_draws_are_those_of_a_longer_run[thin]"
+MIXED = "engines/mixed/test_chain.py::"
+MIXED_ON = tuple(MIXED + f"test_goes_on_bit_for_bit[{kind}]" for kind in ("metropolis", "hamiltonian"))
+HALTED = MIXED + "test_a_move_that_is_stopped_on_its_way_is_not_made[2]"
 
 GOING_ON = (
     Mutant(
@@ -57,5 +60,54 @@ GOING_ON = (
         "    if last > len(draws.slot):",
         "    if False:",
         (SNAPSHOTS + "test_snapshot_of_another_chain_is_refused",),
+    ),
+    Mutant(
+        "mixed snapshot: the random numbers begin anew",
+        "engines/mixed/chain.py",
+        '        self.rng.bit_generator.state = snapshot.values["generator"]\n',
+        "",
+        MIXED_ON,
+    ),
+    Mutant(
+        "mixed snapshot: draws that wait for their effects are forgotten",
+        "engines/mixed/chain.py",
+        "        made = self.done if self.stage else 0\n",
+        "        made = self.drawn\n",
+        MIXED_ON,
+    ),
+    Mutant(
+        "mixed snapshot: the step begins its adaptation anew",
+        "engines/mixed/chains.py",
+        "value, self.step, self.slack, self.smooth = ",
+        "value, self.step, _, self.smooth = ",
+        MIXED_ON[1:],
+    ),
+    Mutant(
+        "mixed snapshot: without the weight of the place",
+        "engines/mixed/chains.py",
+        "self.value, self.weight = arrays",
+        "self.value, _ = arrays",
+        MIXED_ON[:1],
+    ),
+    Mutant(
+        "mixed chain: a move that is stopped on its way keeps its random numbers",
+        "engines/mixed/chain.py",
+        "self.here, self.rng.bit_generator.state, self.target.evaluations = here, generator, evaluations",
+        "self.here, self.target.evaluations = here, evaluations",
+        (HALTED,),
+    ),
+    Mutant(
+        "mixed chain: a move that is stopped at its jump keeps its path",
+        "engines/mixed/chain.py",
+        "self.here, self.rng.bit_generator.state, self.target.evaluations = here, generator, evaluations",
+        "self.rng.bit_generator.state, self.target.evaluations = generator, evaluations",
+        (HALTED,),
+    ),
+    Mutant(
+        "mixed chain: effects by their place among those that are kept",
+        "engines/mixed/chain.py",
+        "(*self.seed.spawn_key, EFFECTS, draw)",
+        "(*self.seed.spawn_key, EFFECTS, a + k)",
+        tuple(MIXED + f"test_more_draws_are_those_of_a_longer_run[{kind}]" for kind in ("metropolis", "hamiltonian")),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,6 +70,7 @@ def fit_reml(
     most: int = 100,
     begin: Callable[[Equations], None] | None = None,
     progress: Callable[[int, float], None] | None = None,
+    recall: Callable[[Callable[[], Climb]], Climb] = lambda search: search(),
     cholesky: Callable[..., Any] = SparseCholesky,
 ) -> REML:
     """Estimate the covariances of a mixed model.
@@ -92,6 +94,8 @@ def fit_reml(
         Called with the equations before they are factored for the first time: their size is known, and little is taken.
     progress : function, optional
         Called with the number of evaluations and the log likelihood after each accepted step.
+    recall : function, optional
+        Given the search, gives what it ends with, which it may know from an earlier one of the same.
     cholesky : class, optional
         As in `Equations`.
 
@@ -111,7 +115,7 @@ def fit_reml(
                 f"a start needs {equations.count} finite numbers, one for each parameter of the covariances."
             )
     first = np.clip(ranges.start if start is None else start, ranges.low, ranges.high)
-    climb = climb_likelihood(equations, first, ranges, tolerance, most, progress)
+    climb = recall(partial(climb_likelihood, equations, first, ranges, tolerance, most, progress))
     best = climb.best
     found = find_components(problem, equations.split(best.phi), best, ranges)
     fixed, effects = equations.find_effects(best.solution)

@@ -117,7 +117,8 @@ def sample_posterior(
     n = len(seeds)
     pilot = count_pilot(n, pilot)
     clock = [time.perf_counter()]
-    proposal = _find_mode(target, start, progress, checkpoint)
+    find = partial(_find_mode, target, start, progress)
+    proposal, target.evaluations = find() if checkpoint is None else checkpoint.recall(MODE, find)
     clock.append(time.perf_counter())
 
     def take_up(key: str, chain: Made) -> Made:
@@ -166,24 +167,17 @@ def sample_posterior(
     return Sampled(walked, facts, dict(zip(("mode", "sample"), np.diff(clock).round(3).tolist(), strict=True)))
 
 
-def _find_mode(target: Target, start: np.ndarray, progress: bool | None, checkpoint: Checkpoint | None) -> Proposal:
-    """The proposal at the mode, which is looked for once."""
+def _find_mode(target: Target, start: np.ndarray, progress: bool | None) -> tuple[Proposal, int]:
+    """The proposal at the mode, and how often the density has been evaluated for it."""
     from bmtme.engines.mixed.posterior import find_proposal
 
-    kept = None if checkpoint is None else checkpoint.restore_outcome(MODE)
-    if kept is not None:
-        proposal, target.evaluations = kept
-        return proposal
     bar = Progress(1, "posterior", progress)
     try:
         bar.write("posterior: the mode ...")
         with threadpool_limits(1):
-            proposal = find_proposal(target, start)
+            return find_proposal(target, start), target.evaluations
     finally:
         bar.close()
-    if checkpoint is not None:
-        checkpoint.keep_outcome(MODE, (proposal, target.evaluations))
-    return proposal
 
 
 def _run(

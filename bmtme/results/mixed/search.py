@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bmtme.engines.mixed.equations import Equations
+    from bmtme.engines.mixed.reml import Climb
     from bmtme.engines.mixed.result import REML
     from bmtme.model.mixed.design import Layout
 
@@ -67,6 +68,7 @@ def find_estimates(
     progress: bool | None = None,
     start: np.ndarray | None = None,
     begin: Callable[[Equations], None] | None = None,
+    recall: Callable[[Callable[[], Climb]], Climb] = lambda search: search(),
 ) -> REML:
     """Fit a layout by REML.
 
@@ -80,6 +82,8 @@ def find_estimates(
         The engine's parameters, from where to search.
     begin : function, optional
         Told the equations, once all has been checked and before they are factored.
+    recall : function, optional
+        As of `bmtme.engines.mixed.reml.fit_reml`.
 
     Raises
     ------
@@ -105,6 +109,7 @@ def find_estimates(
             problem,
             start,
             begin=check,
+            recall=recall,
             progress=lambda evaluations, value: bar.write(
                 f"REML: evaluation {evaluations}, log likelihood {value:.4f}"
             ),
