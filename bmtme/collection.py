@@ -140,7 +140,7 @@ def collect(
 def place_levels(
     draws: Callable[[Draws], np.ndarray] | None, at: Sequence[int], shape: tuple[int, ...], chain: Draws
 ) -> np.ndarray:
-    """Effects of levels of a factor (draw, levels, L) among those of a result (draw, *shape), zero where there are none.
+    """Effects of levels of a factor (draw, levels, L) among those of a result (draw, *shape), zero for others.
 
     at : places of the levels there
     """

@@ -137,7 +137,15 @@ def measure(size: Size, folder: Path) -> tuple[dict[str, float], Taken, float]:
     bmtme.write_relationship(sim.relationship, folder / "kin.csv")
     traits = ",".join(f"T{k + 1}" for k in range(size.traits))
     words = [size.command, str(folder / "pheno.csv"), "--relationship", str(folder / "kin.csv"), "--line", "line"]
-    words += ["--env", "env", "--traits", traits, *size.options, "--cores" if size.command == "fit" else "--workers", "1"]
+    words += [
+        "--env",
+        "env",
+        "--traits",
+        traits,
+        *size.options,
+        "--cores" if size.command == "fit" else "--workers",
+        "1",
+    ]
     before = run_shell([*words, "--dry-run"], folder / "log")
     taken = run_shell([*words, "--out", str(folder / "run")], folder / "log")
     return json.loads((folder / "run" / "run.json").read_text())["estimate"], taken, before.seconds

@@ -130,8 +130,7 @@ def confine(words: list[str], draws: int, folder: Path) -> tuple[list[Row], list
         Row(f"{what}, on the disc", "1 run", "MB of draws", show(size), size > ALLOWED),
     ]
     lines = [
-        [f"{moment:.0f}", show(held), show(own)]
-        for moment, held, own in taken.seen[:: max(1, len(taken.seen) // 20)]
+        [f"{moment:.0f}", show(held), show(own)] for moment, held, own in taken.seen[:: max(1, len(taken.seen) // 20)]
     ]
     return rows, lines
 

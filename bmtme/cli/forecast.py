@@ -160,7 +160,8 @@ def describe_forecast(
         "data": data,
         "models": {label or "model": forecast.settings for label, forecast in forecasts.items()},
         "sampling": dict(sampling), "partitions": partitions or None, "at_a_time": together,
-        "memory_bytes": int(memory), "disc_bytes": int(estimate.disc) or None, "draw_bytes": int(size), "seconds": [round(seconds, 1), round(SLOW * seconds, 1)],
+        "memory_bytes": int(memory), "disc_bytes": int(estimate.disc) or None, "draw_bytes": int(size),
+        "seconds": [round(seconds, 1), round(SLOW * seconds, 1)],
         "compiled": compiled,
     }  # fmt: skip
     return facts, content

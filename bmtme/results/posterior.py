@@ -116,7 +116,7 @@ def collect_effects(
     held: dict[str, np.ndarray] = {}
     if not thin:
         kept = len(chains[0].W2)
-        largest = max((8 * int(np.prod(quantity.draws(chains[0]).shape[1:])) for quantity in effects if quantity.draws))
+        largest = max(8 * int(np.prod(quantity.draws(chains[0]).shape[1:])) for quantity in effects if quantity.draws)
         step = max(1, SLAB // largest)
         for c, chain in enumerate(chains):
             for start in range(0, kept, step):

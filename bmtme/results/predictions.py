@@ -231,7 +231,9 @@ class Predictor:
         w = [take_effects(chain, i, l, chain.slot[pick]) for chain, pick in zip(self.chains, self.picks, strict=True)]
         effects = self._place(np.concatenate(w), rows) + self.beta[:, i, l]
         if self.chains[0].r.shape[1]:
-            r = [take_some(chain.r[:, l], chain.slot[pick]) for chain, pick in zip(self.chains, self.picks, strict=True)]
+            r = [
+                take_some(chain.r[:, l], chain.slot[pick]) for chain, pick in zip(self.chains, self.picks, strict=True)
+            ]
             effects += self._place_line(np.concatenate(r), rows)
         return np.asarray(effects)
 

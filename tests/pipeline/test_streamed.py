@@ -160,8 +160,8 @@ def test_no_step_holds_all_draws(tmp_path, monkeypatch):
         tracemalloc.start()
         try:
             fit = bmtme.fit(
-                *data, BMTME(genetic=Free()), checkpoint=tmp_path / f"{draws}", stream=True, draws=draws, tune=20, chains=2,
-                keep_effects="all", progress=False,
+                *data, BMTME(genetic=Free()), checkpoint=tmp_path / f"{draws}", stream=True, draws=draws, tune=20,
+                chains=2, keep_effects="all", progress=False,
             )  # fmt: skip
             return tracemalloc.get_traced_memory()[1], fit._groups["posterior"].nbytes
         finally:
@@ -209,7 +209,7 @@ def test_what_has_to_be_in_memory_is_refused_by_message(data, tmp_path, monkeypa
     fit = bmtme.fit(*data, checkpoint=tmp_path / "run", stream=True, keep_effects="all", **SETTINGS)
     monkeypatch.setattr("bmtme.arguments.measure_free_memory", lambda: 2**10)
     for make in (fit.correlations, fit.heritability):
-        with pytest.raises(UsageError, match="what is asked of all 150 draws of each chain would take .* of memory"):
+        with pytest.raises(UsageError, match=r"what is asked of all 150 draws of each chain would take .* of memory"):
             make()
     with pytest.raises(UsageError, match=r"to_arviz\(\) of 150 draws of each chain would take"):
         fit.to_arviz()
