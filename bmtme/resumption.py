@@ -119,7 +119,9 @@ def go_on(
     request = checkpoint.request
     if stream and not isinstance(request, Request):
         checkpoint.close()
-        raise UsageError("stream is for bmtme.fit: cross-validations and mixed models keep few of their draws. Leave it out.")
+        raise UsageError(
+            "stream is for fits: cross-validations and mixed models keep few of their draws. Leave it out."
+        )
     checkpoint.stream |= stream
 
     def begin(record: object) -> Checkpoint:

@@ -224,7 +224,7 @@ def test_bad_arguments(data, tmp_path):
         bmtme.fit(*data, stream="yes", checkpoint=tmp_path / "run", **SETTINGS)
     with pytest.raises(Stopped), stop_after(2):
         bmtme.cross_validate(*data, scheme=bmtme.CV1(2), folder=tmp_path / "cv", **SETTINGS)
-    with pytest.raises(UsageError, match="stream is for bmtme.fit"):
+    with pytest.raises(UsageError, match="stream is for fits"):
         bmtme.resume(tmp_path / "cv", stream=True)
 
 
