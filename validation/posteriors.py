@@ -301,7 +301,7 @@ def run_engines(options: Options, quick: bool) -> list[Row]:
             relationship, known = bmtme.pedigree_relationship(pedigree), pedigree_inverse(pedigree)
         else:
             relationship = known = bmtme.read_relationship(folder / "grm.csv.gz")
-        table = compare_engines(frame, relationship, known, traits, 500 if quick else 1000, options.seed)
+        table = compare_engines(frame, relationship, known, traits, 500 if quick else 2000, options.seed)
         row, tables[label] = judge_engines(label, table)
         rows.append(row)
     if not quick and tables:
