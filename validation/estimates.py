@@ -1,4 +1,4 @@
-"""Memory and time as estimated before a run, against what it took, and memory during a long one.
+"""Memory and time as estimated before a run, against what it took.
 
 Every size is run by the shell, from text files, in a process of its own; the peak of its memory is what the system says
 at its end. The time is that of its processors, as a machine may have other work.
@@ -9,24 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
 import tempfile
-import threading
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 import bmtme
-from bmtme.estimates import Part
-from bmtme.memory import measure_own_memory
-from bmtme.preparation import prepare, stand_in
-from bmtme.progress import Progress
-from validation.many import BARLEY, read
 from validation.registry import Options, Row, make_table, register, write_tables
 
 #: An estimate of memory is right within this share.
@@ -34,10 +24,6 @@ WITHIN = 1 / 3
 SHORT = ("--draws", "200", "--tune", "100", "--chains", "2")
 #: Seconds between two looks at a process from outside, and before the first, when it is still this one.
 LOOK, LOADED = 0.02, 0.2
-#: Seconds of sweeps, between two looks at the memory, and of the first part of the run, in which it may still settle.
-LONG, EVERY, SETTLING = 600.0, 5.0, 60.0
-#: Bytes that a long run may grow by beyond its draws.
-FLAT = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -167,51 +153,6 @@ def compare_sizes(sizes: tuple[Size, ...]) -> tuple[list[Row], str]:
     return rows, make_table(head, lines)
 
 
-def watch(seconds: float) -> tuple[Row, str] | None:
-    """Memory during sweeps of the barley with 16 environments and eight traits, less that of the draws so far."""
-    data = read(BARLEY)
-    if data is None:
-        return None
-    sampling = {"draws": 100_000, "tune": 500, "chains": 2}
-    own = Part.of(prepare(*data, "error", stand_in), bmtme.BMTME()).count_chains(1, 0)
-    seen: list[tuple[float, float, float]] = []
-    done, ended, began = [0], threading.Event(), time.monotonic()
-
-    def look() -> None:
-        while not ended.wait(EVERY):
-            drawn = own * max(0, done[0] - sampling["tune"] * sampling["chains"])
-            seen.append((time.monotonic() - began, float(measure_own_memory()), drawn))
-            if seen[-1][0] > seconds:
-                os.kill(os.getpid(), signal.SIGINT)
-                return
-
-    tell = Progress.update
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        Progress.update = lambda self, sweeps: done.__setitem__(0, sweeps)  # type: ignore[method-assign]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            bmtme.fit(*data, keep_effects="none", progress=False, **sampling)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        Progress.update = tell  # type: ignore[method-assign]
-        ended.set()
-        watcher.join()
-    times, used, drawn = np.array(seen).T
-    rest = used - drawn
-    late = times > SETTLING
-    growth = float(rest[late][-1] - rest[late][0])
-    lines = [
-        [f"{t / 60:.1f}", f"{u / 2**20:,.0f}", f"{d / 2**20:,.1f}", f"{r / 2**20:,.0f}"]
-        for t, u, d, r in zip(times[::12], used[::12], drawn[::12], rest[::12], strict=True)
-    ]
-    size = f"{seconds / 60:.0f} minutes, {done[0]:,} sweeps"
-    row = Row("memory of long runs", size, "MB more than draws", f"{growth / 2**20:.1f}", abs(growth) < FLAT)
-    return row, make_table(("minutes", "MB in memory", "of it draws", "MB else"), lines)
-
-
 def run_quick(options: Options) -> list[Row]:
     """Two small sizes."""
     return compare_sizes(QUICK)[0]
@@ -221,10 +162,6 @@ def run_full(options: Options) -> list[Row]:
     """All sizes."""
     rows, table = compare_sizes(FULL)
     tables = {"Memory and time, estimated and taken": table}
-    watched = watch(LONG)
-    if watched is not None:
-        rows.append(watched[0])
-        tables["Memory during sweeps of 149 lines x 16 environments x 8 traits"] = watched[1]
     write_tables(options, "estimates", rows, tables)
     return rows
 

@@ -1,8 +1,9 @@
 """Which model of the family predicts best, and does one rule, fixed beforehand, keep up with every rival?
 
 Maize (309 lines, three traits), wheat (250 lines, four traits) and wheat (599 lines, grain yield alone), cells hidden
-at random (CV1) and whole lines hidden (NewLines): six designs. Needs BMTME_DATA; where a folder ``masks`` stands beside
-it, CV1 of the first two has the ten partitions of ``mask_maize_cv1.csv`` and ``mask_wheat_cv1.csv`` there.
+at random (CV1, 20 partitions) and whole lines hidden (NewLines): six designs. Needs BMTME_DATA; where a folder
+``masks`` stands beside it, ten of the partitions of the first two are those of ``mask_maize_cv1.csv`` and
+``mask_wheat_cv1.csv`` there.
 
 The rule is the first model of `bmtme.suggest_models`. The nested rule chooses between it and the free covariance of all
 traits in a cross-validation within each training part: the second where its correlation is higher by more than its
@@ -28,6 +29,8 @@ from validation.schemes import run_kept, write
 from validation.trials import read_trial, skip
 
 TRIALS = {"maize309_mtme": "maize", "wheat250_mtme": "wheat", "wheat599": "wheat599"}
+#: Of cells hidden at random.
+PARTITIONS = 20
 SHORT = {"draws": 750, "tune": 500, "chains": 2}
 OWN = "common_correlation"
 #: Chains of a cross-validation within a training part, and its partitions.
@@ -65,13 +68,17 @@ def choose_models(data: Data) -> dict[str, Any]:
     return models
 
 
-def choose_schemes(name: str, data: Data) -> dict[str, Any]:
-    """CV1 and folds of whole lines."""
+def choose_schemes(name: str, data: Data, seed: int) -> dict[str, Any]:
+    """CV1, in given partitions as far as there are any, and folds of whole lines."""
     path = Path(os.environ["BMTME_DATA"]).parent / "masks" / f"mask_{TRIALS[name]}_cv1.csv"
-    cells: Any = bmtme.CV1(10, 0.2)
+    trial, cells = data[0], bmtme.CV1(PARTITIONS, 0.2)
     if path.is_file():
-        frame = pd.read_csv(path, dtype=str).rename(columns={"part": "partition"})
-        cells = bmtme.Partitions.from_frame(frame.merge(pd.DataFrame({"trait": data[0].traits}), how="cross"))
+        given = pd.read_csv(path, dtype=str).rename(columns={"part": "partition"})
+        given = given.merge(pd.DataFrame({"trait": trial.traits}), how="cross")
+        more = bmtme.CV1(PARTITIONS - given["partition"].nunique(), 0.2).table(trial, seed)
+        more["partition"] = "random " + more["partition"].astype(str)
+        names = ["partition", "line", "env", "trait"]
+        cells = bmtme.Partitions.from_frame(pd.concat([given, more])[names])
     return {"CV1": cells, "NewLines": bmtme.NewLines(5)}
 
 
@@ -218,7 +225,7 @@ def run_full(options: Options) -> list[Row]:
         if data is None:
             rows.append(skip(f"{name}: accuracy of the family", name))
             continue
-        schemes = choose_schemes(name, data)
+        schemes = choose_schemes(name, data, options.seed)
         report = report_progress(f"family, {name}")
         for k, (label, scheme) in enumerate(schemes.items(), start=1):
             cv = run_kept(options, f"family-{name}-{label}", data, choose_models(data), scheme, SHORT)
