@@ -20,9 +20,9 @@ from bmtme.datasets.relatives import FAMILY, draw_genotypes, make_names
 from validation.estimates import run_shell
 from validation.registry import Options, Row, make_table, register, report_progress, write_tables
 
-#: Lines, markers in hundreds of a chromosome, share of cells missing.
+#: Lines, markers in thousands, share of cells missing.
 QUICK = ((1500, 2, 0.0), (1500, 2, 0.2))
-FULL = ((20_000, 10, 0.0), (20_000, 10, 0.2), (20_000, 300, 0.0))
+FULL = ((20_000, 10, 0.0), (20_000, 1, 0.2), (20_000, 30, 0.0))
 ENVS, TRAITS = 5, 3
 SAMPLING = {True: ("--draws", "200", "--tune", "200", "--chains", "2"), False: ("--chains", "2")}
 #: Most seconds and bytes that a complete fit may take.
@@ -31,19 +31,19 @@ HOUR, MOST = 3600.0, 24e9
 MAIN, INTERACTION = 0.3, 0.15
 
 
-def draw_markers(lines: int, hundreds: int, rng: np.random.Generator) -> np.ndarray:
-    """Allele counts of ten chromosomes, (lines, markers) int8, some hundreds of markers each."""
+def draw_markers(lines: int, thousands: int, rng: np.random.Generator) -> np.ndarray:
+    """Allele counts of so many thousands of markers, (lines, markers) int8."""
     family = np.arange(lines) // FAMILY
-    parts = [draw_genotypes(family, rng, chromosomes=1) for _ in range(10 * hundreds)]
+    parts = [draw_genotypes(family, rng, chromosomes=1) for _ in range(10 * thousands)]
     counts = np.concatenate(parts, axis=1)
     return counts[:, counts.min(axis=0) < counts.max(axis=0)]
 
 
-def write_inputs(lines: int, hundreds: int, missing: float, seed: int, folder: Path) -> None:
+def write_inputs(lines: int, thousands: int, missing: float, seed: int, folder: Path) -> None:
     """A trial of lines that differ by their markers, in environments that covary alike, and the relationship."""
     rng = np.random.default_rng(seed)
     names = make_names("L", lines)
-    counts = draw_markers(lines, hundreds, rng)
+    counts = draw_markers(lines, thousands, rng)
     centre = counts.mean(axis=0)
     root = np.sqrt(2.0 * (centre / 2 * (1 - centre / 2)).sum())
     effects = rng.standard_normal((counts.shape[1], 1 + ENVS, TRAITS)) / root
@@ -64,11 +64,11 @@ def write_inputs(lines: int, hundreds: int, missing: float, seed: int, folder: P
     bmtme.write_relationship(relationship, folder / "kin.grm.bin")
 
 
-def fit(lines: int, hundreds: int, missing: float, quick: bool, seed: int) -> tuple[list[str], float, float]:
+def fit(lines: int, thousands: int, missing: float, quick: bool, seed: int) -> tuple[list[str], float, float]:
     """A line of the table, seconds of the clock and the peak of the memory in bytes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_inputs(lines, hundreds, missing, seed, folder)
+        write_inputs(lines, thousands, missing, seed, folder)
         words = ["fit", str(folder / "pheno.csv"), "--relationship", str(folder / "kin.grm.bin"), "--line", "line"]
         words += ["--env", "env", "--traits", ",".join(f"T{k + 1}" for k in range(TRAITS)), *SAMPLING[quick]]
         words += ["--seed", str(seed), "--keep-effects", "none", "--out", str(folder / "run")]
@@ -82,7 +82,7 @@ def fit(lines: int, hundreds: int, missing: float, quick: bool, seed: int) -> tu
     phases = ", ".join(f"{phase} {seconds:,.0f}" for phase, seconds in spent.items() if seconds >= 0.5)
     hidden = f", {missing:.0%} missing" if missing else ""
     line = [
-        f"{lines:,} x {ENVS} x {TRAITS}{hidden}, {1000 * hundreds:,} markers", phases, f"{wall:,.0f}", f"{cpu:,.0f}",
+        f"{lines:,} x {ENVS} x {TRAITS}{hidden}, {1000 * thousands:,} markers", phases, f"{wall:,.0f}", f"{cpu:,.0f}",
         f"{told['seconds']:,.0f}", f"{peak / 1e9:.1f}", f"{told['memory_bytes'] / 1e9:.1f}",
         f"{table['r_hat'].max():.3f}", f"{table['ess_bulk'].min():,.0f}",
     ]  # fmt: skip
@@ -95,11 +95,11 @@ def run(options: Options, quick: bool) -> list[Row]:
     rows, lines = [], []
     sizes = QUICK if quick else FULL
     report = report_progress("large")
-    for done, (J, hundreds, missing) in enumerate(sizes, start=1):
+    for done, (J, thousands, missing) in enumerate(sizes, start=1):
         # Each takes up to an hour: those that are done are kept, as replicates of other studies are.
-        path = options.replicates / f"large-{J}-{hundreds}-{missing}-{options.seed}.json"
+        path = options.replicates / f"large-{J}-{thousands}-{missing}-{options.seed}.json"
         if quick or not path.is_file():
-            found = fit(J, hundreds, missing, quick, options.seed)
+            found = fit(J, thousands, missing, quick, options.seed)
             if not quick:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps(found))
