@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmtme.arguments import file_path, whole_number
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import BmtmeError, DataError, UsageError
 from bmtme.pipeline import compute
 from bmtme.request import Request
 from bmtme.results.checkpoint import Checkpoint, count_draws, is_finished
 from bmtme.results.fit import Fit, load
+from bmtme.results.record import PICTURES, REPORT
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
@@ -71,12 +73,18 @@ def extend(folder: str | os.PathLike[str], *, more: int, cores: int | None = Non
     -------
     Fit
         With the numbers of a fit that was asked for so many draws at first, to the last digit. It takes the place of
-        the other one in the folder once it is complete; `resume` goes on with one that was stopped on the way.
+        the other one in the folder once it is complete; `resume` goes on with one that was stopped on the way. A
+        ``report.html`` in the folder is made anew, and the folder ``pictures`` gets the number of its draws in its name.
 
     Raises
     ------
     DataError, UsageError, MachineError
         As of `resume`; and a UsageError if the fit is not finished, or on the way to another length.
+
+    Warns
+    -----
+    UserWarning
+        As of `resume`; and where the pictures of the earlier draws are now.
     """
     checkpoint = open_longer(Path(file_path(folder, "folder")), whole_number(more, "more", 1))
     result = go_on(checkpoint, cores, progress)
@@ -113,7 +121,9 @@ def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> F
 
     try:
         if isinstance(request, Request):
-            return compute(request.take_up(checkpoint), cores, progress, begin)
+            fit = compute(request.take_up(checkpoint), cores, progress, begin)
+            renew(checkpoint)
+            return fit
         from bmtme.cv.request import CVRequest
         from bmtme.cv.run import compare_models
 
@@ -122,3 +132,27 @@ def go_on(checkpoint: Checkpoint, cores: int | None, progress: bool | None) -> F
     finally:
         checkpoint.close()
     raise DataError(f"{checkpoint.folder} was begun for a {type(request).__name__}, which is nothing to go on with.")
+
+
+def renew(checkpoint: Checkpoint) -> None:
+    """Make the page of a folder anew, if results have taken the place of those that it was of; tell of pictures."""
+    from bmtme.report.html.runs import report_run
+
+    folder, aside = checkpoint.folder, checkpoint.aside
+    if PICTURES in aside:
+        warnings.warn(
+            f"the pictures in {folder} are of the earlier {checkpoint.earlier} draws of each chain: they are now in "
+            f"{folder / str(aside[PICTURES])}. 'bmtme plot {folder}' draws new ones.",
+            UserWarning,
+            stacklevel=4,
+        )
+    if REPORT in aside:
+        try:
+            report_run(folder)
+        except BmtmeError as error:  # the results are complete
+            warnings.warn(
+                f"the report of the earlier draws was removed, and no new one could be made: {error} 'bmtme report "
+                f"{folder}' makes it.",
+                UserWarning,
+                stacklevel=4,
+            )

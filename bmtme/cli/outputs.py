@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmtme.cli.objects import list_files
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
 
-__all__ = ["TableFiles", "check_size", "describe_files", "describe_run", "measure_size", "save_figures"]
+__all__ = ["TableFiles", "check_size", "describe_files", "describe_run", "list_results", "measure_size", "save_figures"]
 
 #: Bytes from which on the size of a file is said.
 LARGE = 10**6
@@ -46,10 +48,19 @@ class TableFiles:
         return write_tables(folder, tables, self.safe_text, self.xlsx)
 
 
-def describe_files(out: Path) -> str:
-    """A sentence of what was written, with the sizes of large files."""
+def list_results(out: Path) -> list[str]:
+    """Names of the files of a fit, without those that others have put beside them."""
+    from bmtme.results.record import RECORD, REPORT, read_seal
+    from bmtme.results.spreadsheets import WORKBOOK
+
+    ours = {*read_seal(out)[1]["files"], RECORD, REPORT, WORKBOOK}
+    return [name for name in list_files(out) if name in ours]
+
+
+def describe_files(out: Path, names: list[str] | None = None) -> str:
+    """A sentence of what was written, all that is in the folder or files of these names, with sizes of large ones."""
     files = []
-    for path in sorted(path for path in out.iterdir() if path.is_file()):
+    for path in (out / name for name in names or list_files(out)):
         size = path.stat().st_size
         files.append(f"{path.name} ({size / 1e6:,.0f} MB)" if size >= LARGE else path.name)
     return f"written to {out}: {', '.join(files)}"

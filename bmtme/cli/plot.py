@@ -14,6 +14,7 @@ from bmtme.cli.outputs import name_files
 from bmtme.cli.rank import read_envs, warn_unreliable
 from bmtme.cli.streams import complain, say, width
 from bmtme.errors import UsageError
+from bmtme.results.record import PICTURES
 
 if TYPE_CHECKING:
     from bmtme.report.pictures import Picture
@@ -43,8 +44,6 @@ ENDINGS = (".png", ".svg", ".pdf")
 DPI = 150
 #: What matplotlib says of a sign that its font does not have.
 MISSING = r"^Glyph (\d+) .* missing from"
-#: Folder of the run for pictures, whose own files are vouched for.
-PLACE = "pictures"
 #: Options that pictures take, in the order in which they name a file.
 WORDS = {"best": "lowest"}
 OPTIONS = ("trait", "env", "check", "top", "best", "score", "model", "parameter")
@@ -135,7 +134,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     options = dict(args.options)
     if "env" in options and picture.several:
         options["env"] = read_envs(args.parser, options["env"])
-    path = folder / PLACE / name_file(args.name, args.options) if out is None else out
+    path = folder / PICTURES / name_file(args.name, args.options) if out is None else out
     if isinstance(result, Fit) and picture.name != "chains":
         warn_unreliable(result)
     save(draw_picture(result, args.name, options), path)

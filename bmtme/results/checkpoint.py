@@ -30,7 +30,18 @@ from bmtme.results.encoding import decode, encode
 from bmtme.results.folder import move_files, new_folder
 from bmtme.results.inputs import refuse_changed
 from bmtme.results.packing import read_pack, write_pack
-from bmtme.results.record import FINISHED, RECORD, UNFINISHED, read_kind, read_record, read_state, write_record
+from bmtme.results.record import (
+    FINISHED,
+    PICTURES,
+    RECORD,
+    REPORT,
+    UNFINISHED,
+    read_kind,
+    read_record,
+    read_seal,
+    read_state,
+    write_record,
+)
 from bmtme.results.storage import KIND
 
 FOLDER = "checkpoint"
@@ -73,6 +84,10 @@ class Checkpoint:
         Draws of each chain that are wanted, where that is not what was asked for at first.
     extended : bool
         Whether these are wanted as they are, and not until they suffice.
+    earlier : int
+        Draws of each chain of the results that are there, or 0.
+    aside : dict
+        What had been made of these results, and where it was put when others took their place (None: nowhere).
     """
 
     def __init__(self, folder: Path, kind: str, run: str, request: Any, about: dict[str, Any], every: float) -> None:
@@ -80,6 +95,8 @@ class Checkpoint:
         self.place, self.every = folder / FOLDER, every
         self.goal: int | None = None
         self.extended = False
+        self.earlier = 0
+        self.aside: dict[str, str | None] = {}
         self._run = run
         self._kept: dict[str, _Kept] = {}
         self._lock: int | None = _take_lock(self.place, folder)
@@ -161,7 +178,10 @@ class Checkpoint:
             request = decode(values["request"], arrays)
         except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
             raise DataError(f"{place / REQUEST} cannot be read by this version of bmtme: {error}.") from error
+        finished = read_state(folder) == FINISHED
+        earlier = read_seal(folder)[0]["settings"]["draws"] if finished else 0
         made = cls(folder, kind, values["run"], request, values["about"], values["every"])
+        made.earlier = earlier
         if (place / GOAL).exists():
             goal, _ = made._read(GOAL, GOAL)
             made.goal, made.extended = goal["draws"], goal["extended"]
@@ -296,6 +316,7 @@ class Checkpoint:
             draft.mkdir()
             write(draft)
             if self.finished:
+                self._set_aside()
                 with new_part(self.folder) as part:
                     write_record(part, {}, self.kind, {}, UNFINISHED)
                     (part / RECORD).replace(self.folder / RECORD)
@@ -307,6 +328,22 @@ class Checkpoint:
             shutil.rmtree(draft, ignore_errors=True)
             reason = error.strerror or " ".join(str(error).split())
             raise self._blame(f"cannot write the results to {self.folder}: {reason}") from error
+
+    def _set_aside(self) -> None:
+        """Remove the page of the earlier draws, and give the folder of their pictures another name."""
+        from bmtme.report.html.page import is_report
+
+        page, pictures = self.folder / REPORT, self.folder / PICTURES
+        if is_report(page):
+            page.unlink()
+            self.aside[REPORT] = None
+        if pictures.is_dir():
+            name, number = f"{PICTURES}-of-{self.earlier}-draws", 1
+            while (self.folder / name).exists():
+                number += 1
+                name = f"{PICTURES}-of-{self.earlier}-draws-{number}"
+            pictures.rename(self.folder / name)
+            self.aside[PICTURES] = name
 
     def discard(self) -> None:
         """Remove the folder of a run that cannot be finished and has no results."""

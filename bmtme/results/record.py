@@ -13,6 +13,8 @@ from bmtme.errors import BmtmeError, DataError, blame
 #: Of run.json and the files it lists; a larger one is of a newer version of bmtme.
 SCHEMA = 1
 RECORD = "run.json"
+#: What is made of a run afterwards, in its folder: a page, and a folder of pictures.
+REPORT, PICTURES = "report.html", "pictures"
 #: What `write_record` adds to the record of a run.
 ADDED = ("schema", "state", "kind", "files", "columns", "sha256")
 #: Among the seconds of a run: those of its files; of its sampling before it was stopped, or extended.

@@ -11,15 +11,12 @@ from bmtme.data.adjusted import KIND as ADJUSTMENT
 from bmtme.errors import DataError
 from bmtme.report.html.content import Page
 from bmtme.report.html.page import check_report, write_page
-from bmtme.results.record import RECORD, read_kind, read_record
+from bmtme.results.record import RECORD, REPORT, read_kind, read_record
 from bmtme.results.runs import open_run
 from bmtme.results.storage import KIND as FIT
 from bmtme.results.storage import PREDICTIONS, SUMMARY, read_run
 
-__all__ = ["PAGE", "make_page", "report_result", "report_run"]
-
-#: The page of a folder, in it.
-PAGE = "report.html"
+__all__ = ["make_page", "report_result", "report_run"]
 
 
 def report_result(result: Any, file: str | os.PathLike[str]) -> None:
@@ -47,7 +44,7 @@ def report_run(folder: str | os.PathLike[str], file: str | os.PathLike[str] | No
     if not (path / RECORD).is_file():
         what = f"holds no {RECORD}" if path.is_dir() else "is no folder"
         raise DataError(f"{path} {what}: expected a folder of 'bmtme fit', 'cv', 'adjust' or 'mixed'.")
-    target = check_report(path / PAGE if file is None else file)
+    target = check_report(path / REPORT if file is None else file)
     write_page(read_page(path), target)
     return target
 
