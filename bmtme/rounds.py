@@ -66,6 +66,8 @@ class Judge:
             self._is_stuck(*each) for each in zip(self.built, self.modes, sampled, strict=True)
         ):
             self.end("explanations")
+        elif self.until.extended:
+            self.end("most" if draws >= MOST else "extended")
         elif wanted <= draws:
             self.end("most" if draws >= MOST else "time")
         return draws if self.ended else wanted

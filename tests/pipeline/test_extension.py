@@ -64,3 +64,22 @@ def test_earlier_pictures_stay_beside_earlier_ones_and_a_file_that_is_no_page_st
     with pytest.warns(UserWarning, match="they are now in .*pictures-of-30-draws-2"):
         bmtme.extend(folder, more=1)
     assert (folder / "report.html").read_text(encoding="utf-8") == "mine"
+
+
+def test_what_was_to_suffice_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "run"
+    data = make_trial(lines=12, missing=0.2, seed=4)
+    settings = {"tune": 20, "chains": 2, "seed": 2, "checkpoint": out}
+    first = bmtme.fit(*data, draws="auto", ess=10**6, time_limit=0.01, **settings)
+    wanted = {"ess": 10**6, "r_hat": 1.01, "time_limit": 0.01}
+    assert (first.run["auto"]["wanted"], first.run["auto"]["ended_by"]) == (wanted, "time")
+    capsys.readouterr()
+    assert main(["extend", str(out), "--more", "25"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "275 draws of each chain do not suffice, and no more were asked for:" in said
+    verdict = bmtme.load(out).run["auto"]
+    assert (verdict["wanted"], verdict["ended_by"]) == (wanted, "extended")
+    table = bmtme.load(out).summary()
+    assert verdict["ess"] == pytest.approx(table[["ess_bulk", "ess_tail"]].min(axis=None), abs=1e-3)
+    assert verdict["more"] > 0
+    assert f"bmtme extend {out} --more {verdict['more']}." in said
