@@ -74,7 +74,7 @@ def extend(folder: str | os.PathLike[str], *, more: int, cores: int | None = Non
     Fit
         With the numbers of a fit that was asked for so many draws at first, to the last digit. It takes the place of
         the other one in the folder once it is complete; `resume` goes on with one that was stopped on the way. A
-        ``report.html`` in the folder is made anew, and the folder ``pictures`` gets the number of its draws in its name.
+        ``report.html`` in the folder is made anew; ``pictures`` there get the number of their draws in the name.
 
     Raises
     ------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,8 @@ __all__ = ["TableFiles", "check_size", "describe_files", "describe_run", "list_r
 
 #: Bytes from which on the size of a file is said.
 LARGE = 10**6
-#: Characters of a model's label in the name of a file.
-MOST_LETTERS = 60
+#: Bytes of a name in that of a file.
+MOST_BYTES = 60
 
 
 @dataclass(frozen=True)
@@ -137,14 +138,19 @@ def save_figures(cv: CrossValidation, out: Path) -> None:
         figure.savefig(out / f"{name}.png", dpi=150)
 
 
-def name_files(labels: list[str]) -> dict[str, str]:
-    """For each label a part of a file's name, all different, also where capitals do not count."""
+def name_files(labels: Iterable[str], signs: str = r"\w.+-") -> dict[str, str]:
+    """For each label a part of a file's name, all different, also where capitals do not count.
+
+    signs : that stand as they are, for a regular expression; others become an underscore
+    """
+    bare = {label: re.sub(f"[^{signs}]+", "_", label).encode()[:MOST_BYTES].decode(errors="ignore") for label in labels}
     names: dict[str, str] = {}
-    for label in labels:
-        bare = re.sub(r"[^\w.+-]", "_", label)[:MOST_LETTERS]
-        name, number = bare, 1
-        while name.casefold() in {taken.casefold() for taken in names.values()}:
+    taken: set[str] = set()
+    for label in sorted(bare, key=lambda label: bare[label] != label):  # those that need no other come first
+        name, number = bare[label], 1
+        while name.casefold() in taken:
             number += 1
-            name = f"{bare}-{number}"
+            name = f"{bare[label]}_{number}"
         names[label] = name
-    return names
+        taken.add(name.casefold())
+    return {label: names[label] for label in bare}
