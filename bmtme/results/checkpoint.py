@@ -36,7 +36,6 @@ from bmtme.results.record import (
     RECORD,
     REPORT,
     UNFINISHED,
-    read_kind,
     read_record,
     read_seal,
     read_state,
@@ -155,9 +154,11 @@ class Checkpoint:
         from bmtme.machine import RELEASES, find_versions
 
         place = folder / FOLDER
-        kind = read_kind(folder)
-        if not kind:
-            raise DataError(f"{folder} holds no run: it has no {RECORD} that says so.")
+        if not (folder / RECORD).exists():
+            lost = f"its {RECORD} is missing, which was written and has been deleted: take it from a copy"
+            none = f"{folder} holds no run: it has no {RECORD}"
+            raise DataError(f"{f'{folder} cannot be gone on with: {lost}' if (place / REQUEST).exists() else none}.")
+        record, added = read_seal(folder, unfinished=True)
         if not (place / REQUEST).exists():
             raise DataError(
                 f"{folder} cannot be gone on with: it has no {FOLDER}/{REQUEST}, which a run has that was begun with "
@@ -178,10 +179,8 @@ class Checkpoint:
             request = decode(values["request"], arrays)
         except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
             raise DataError(f"{place / REQUEST} cannot be read by this version of bmtme: {error}.") from error
-        finished = read_state(folder) == FINISHED
-        earlier = read_seal(folder)[0]["settings"]["draws"] if finished else 0
-        made = cls(folder, kind, values["run"], request, values["about"], values["every"])
-        made.earlier = earlier
+        made = cls(folder, added["kind"], values["run"], request, values["about"], values["every"])
+        made.earlier = record["settings"]["draws"] if added["state"] == FINISHED else 0
         if (place / GOAL).exists():
             goal, _ = made._read(GOAL, GOAL)
             made.goal, made.extended = goal["draws"], goal["extended"]
@@ -241,11 +240,20 @@ class Checkpoint:
         """
         name = f"{CHAIN}-{key}"
         if not (self.place / name).exists():
+            if (self.place / f"{name}-0").exists():
+                warnings.warn(
+                    f"{self.place / name} is missing, and draws of this chain are there: it is run anew from its "
+                    "beginning, and gives the same numbers.",
+                    UserWarning,
+                    stacklevel=2,
+                )
             return False
         values, arrays = self._read(name, CHAIN)
         blocks = [(str(file), int(draws), str(digest)) for file, draws, digest in values.pop("blocks")]
         try:
             chain.restore(Snapshot(values, arrays), self._read_blocks(blocks))
+        except DataError:  # of a block, which says it all
+            raise
         except ValueError as error:
             raise DataError(
                 f"{self.place / name} is of another run: {error}. Take it from a copy, or start the run anew in "
@@ -419,10 +427,14 @@ def is_finished(folder: Path) -> bool:
     Raises
     ------
     DataError
+        If its record is damaged.
     """
-    if read_state(folder) != FINISHED:
+    if not (folder / RECORD).exists():
         return False
-    goal = find_goal(folder) if read_kind(folder) == KIND else None
+    _, added = read_seal(folder, unfinished=True)
+    if added["state"] != FINISHED:
+        return False
+    goal = find_goal(folder) if added["kind"] == KIND else None
     return goal is None or goal <= count_draws(folder)
 
 

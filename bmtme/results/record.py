@@ -95,10 +95,11 @@ def read_record(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, dict
     return record, added["columns"]
 
 
-def read_seal(folder: Path, kind: str = "run") -> tuple[dict[str, Any], dict[str, Any]]:
+def read_seal(folder: Path, kind: str = "run", unfinished: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """The record of a run of any kind, and what `write_record` added; the files beside it are not looked at.
 
     kind : what is looked for, for messages
+    unfinished : whether that of an unfinished run is read, too
 
     Raises
     ------
@@ -123,7 +124,7 @@ def read_seal(folder: Path, kind: str = "run") -> tuple[dict[str, Any], dict[str
         raise _unreadable(folder, kind, f"its {RECORD} has no schema and no checksums. {_AGAIN}")
     if not intact:
         raise _unreadable(folder, kind, f"its {RECORD} is damaged or was changed after it was written. {_AGAIN}")
-    if added["state"] == UNFINISHED:
+    if added["state"] == UNFINISHED and not unfinished:
         raise DataError(
             f"{folder} holds an unfinished {added['kind']}: 'bmtme resume {folder}' goes on where it stopped (in "
             "Python bmtme.resume)."
