@@ -50,7 +50,7 @@ from bmtme.preparation import (
 )
 from bmtme.request import Request
 from bmtme.results.checkpoint import Checkpoint, keep_checkpoint
-from bmtme.results.convergence import describe_all_divergences, describe_explanations, list_samplings
+from bmtme.results.convergence import EXTENDABLE, describe_all_divergences, describe_explanations, list_samplings
 from bmtme.results.fit import Fit
 from bmtme.results.folder import check_new_folder
 from bmtme.results.levels import describe_blocks, describe_replicates, show_levels
@@ -200,6 +200,7 @@ def compute(
         settings |= {"draws": ran.draws, "keep_effects": ran.keep}
         result = collect_fit(request, prepared, sets, built, targets, unrecorded, ran, settings, clock)
         result.run |= {"estimate": estimate.describe(), "peak_memory_bytes": measure_peak_memory()}
+        result.run[EXTENDABLE] = checkpoint is not None
         if checkpoint is not None:
             checkpoint.tell(result.run)
             checkpoint.finish(partial(result._write, **checkpoint.about.get("tables", {})))

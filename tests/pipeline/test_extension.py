@@ -24,7 +24,8 @@ SHORT = {"draws": 30, "tune": 20, "chains": 2, "seed": 2}
 def folder(tmp_path: Path) -> Path:
     """Of a short fit, with its page, a picture and a file of the user's."""
     out = tmp_path / "run"
-    bmtme.fit(*make_trial(lines=12, missing=0.2, seed=4), checkpoint=out, **SHORT)
+    fit = bmtme.fit(*make_trial(lines=12, missing=0.2, seed=4), checkpoint=out, **SHORT)
+    assert fit.run["extendable"]
     assert main(["report", str(out)]) == 0
     assert main(["plot", str(out), "heritability"]) == 0
     (out / "notes.html").write_text("mine", encoding="utf-8")
