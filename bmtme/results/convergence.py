@@ -25,8 +25,8 @@ LOW, HIGH = 0.05, 0.95
 LEAST_CORNER, MOST_CORNERS = 0.02, 0.7
 #: The advice goes no further than so many times the length of the run.
 LONGEST = 100
-#: Chains that are further apart, or had fewer sweeps to find the posterior, may not have found it: more draws from where
-#: they are do not help.
+#: Chains that are further apart, or had fewer sweeps to find the posterior, may not have found it: more draws from
+#: where they are do not help.
 APART, LEAST_TUNE = 1.05, 200
 #: In the record of a run: whether it can be extended.
 EXTENDABLE = "extendable"
