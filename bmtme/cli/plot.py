@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import re
 import textwrap
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bmtme.cli.arguments import Parser, add_common_options, number
 from bmtme.cli.outputs import name_files
 from bmtme.cli.rank import read_envs, warn_unreliable
-from bmtme.cli.streams import complain, say, width
+from bmtme.cli.streams import say, width
 from bmtme.errors import UsageError
 from bmtme.results.record import PICTURES
 
@@ -45,8 +43,6 @@ put into RUN/pictures, named by what it shows, in place of an earlier one.
 ENDINGS = (".png", ".svg", ".pdf")
 #: Dots to an inch.
 DPI = 150
-#: What matplotlib says of a sign that its font does not have.
-MISSING = r"^Glyph (\d+) .* missing from"
 #: Bytes of a file's name; longer ones are cut, and a hash of the whole follows.
 MOST_BYTES_IN_ALL = 180
 #: Options that pictures take, in the order in which they name a file.
@@ -215,18 +211,7 @@ def save(figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem[:100]}.part{path.suffix.lower()}")
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            figure.savefig(temporary, dpi=DPI)
+        figure.savefig(temporary, dpi=DPI)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    missing: set[int] = set()
-    for each in caught:
-        found = re.findall(MISSING, str(each.message))
-        missing.update(map(int, found))
-        if not found:
-            complain(f"warning: {each.message}")
-    if missing:
-        signs = ", ".join(chr(sign) for sign in sorted(missing)[:10])
-        complain(f"warning: the font has no picture of {signs}, which stand as boxes in names.")

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, out: None) -> int:
 
     page = report_run(args.folder, args.out)
     if args.json:
-        say_object(args, None, run=args.folder, page=str(page))
+        say_object(args, page, run=args.folder)
         return 0
     size = page.stat().st_size
     say(f"written to {page} ({max(size / 1e6, 0.1):.1f} MB): open it in a browser")

@@ -52,9 +52,31 @@ def test_elsewhere(folder: Path, run: Run, tmp_path: Path):
     code, said, _ = run("report", folder, "--out", page, "--json")
     assert code == 0
     found = json.loads(said)
-    assert found["page"] == str(page)
+    assert found["out"] == str(page)
     assert page.is_file()
     assert not (folder / "report.html").exists()
+
+
+def test_signs_that_the_font_lacks(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch):
+    """A browser has them: names stay texts, and nothing is said but where pixels are taken, in one line."""
+    from bmtme.report.figure import Figure
+    from bmtme.report.html import figures
+
+    def draw(*given: object, **named: object) -> Figure:
+        figure = Figure(figsize=(5, 4))
+        panel = figure.subplots()
+        panel.set_title("\u4ea7\u91cf")
+        panel.plot(range(9000), [k * k % 97 for k in range(9000)])
+        return figure
+
+    monkeypatch.setattr("bmtme.results.pictures.FitPictures.plot_heritability", draw)
+    code, _, complained = run("report", folder)
+    assert (code, complained) == (0, "")
+    assert "\u4ea7\u91cf</text>" in (folder / "report.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(figures, "MOST_WITH_TEXT", 1000)
+    code, _, complained = run("report", folder)
+    assert (code, len(complained.splitlines())) == (0, 1)
+    assert "the font has no picture of \u4ea7, \u91cf, which stand as boxes in names." in complained
 
 
 def refuse(run: Run, *words: object) -> str:
