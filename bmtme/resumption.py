@@ -148,7 +148,7 @@ def renew(checkpoint: Checkpoint) -> None:
         )
     if REPORT in aside:
         try:
-            report_run(folder)
+            report_run(folder, check=aside[REPORT])
         except BmtmeError as error:  # the results are complete
             warnings.warn(
                 f"the report of the earlier draws was removed, and no new one could be made: {error} 'bmtme report "

@@ -86,7 +86,8 @@ class Checkpoint:
     earlier : int
         Draws of each chain of the results that are there, or 0.
     aside : dict
-        What had been made of these results, and where it was put when others took their place (None: nowhere).
+        What had been made of these results, and was removed when others took their place: of a page, its check; of the
+        folder of pictures, its new name.
     """
 
     def __init__(self, folder: Path, kind: str, run: str, request: Any, about: dict[str, Any], every: float) -> None:
@@ -339,12 +340,12 @@ class Checkpoint:
 
     def _set_aside(self) -> None:
         """Remove the page of the earlier draws, and give the folder of their pictures another name."""
-        from bmtme.report.html.page import is_report
+        from bmtme.report.html.page import find_check, is_report
 
         page, pictures = self.folder / REPORT, self.folder / PICTURES
         if is_report(page):
+            self.aside[REPORT] = find_check(page)
             page.unlink()
-            self.aside[REPORT] = None
         if pictures.is_dir():
             name, number = f"{PICTURES}-of-{self.earlier}-draws", 1
             while (self.folder / name).exists():

@@ -161,6 +161,7 @@ class Page:
     kind, name : what it is of, such as a fit, and its name, such as that of its folder
     lead : a sentence on the data
     verdict : what can be trusted, before all else
+    check : the line that others are compared with, if any
     """
 
     kind: str
@@ -169,6 +170,7 @@ class Page:
     verdict: Sequence[Notice]
     sections: Sequence[Section] = field(default_factory=tuple)
     version: str = ""
+    check: str | None = None
 
 
 def split_paragraphs(text: str) -> list[str]:
