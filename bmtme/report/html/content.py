@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 Tone = Literal["good", "caution", "bad", "plain"]
+#: Letters of a row on a sheet of paper, and of one with so many columns that it is printed smaller.
+LETTERS, WIDE_LETTERS = 100, 130
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,16 @@ class Table:
     printed: int = 25
     marked: frozenset[int] = frozenset()
 
+    @property
+    def fits(self) -> bool:
+        """Whether it fits a sheet of paper without a break within a word; numbers stand in one line."""
+        letters = 0
+        for k, column in enumerate(self.columns):
+            cells = [row[k] for row in self.rows[: self.printed if self.long else None]]
+            words = [*cells, *column.name.split()] if column.number else " ".join([column.name, *cells]).split()
+            letters += max(map(len, words), default=0) + 2
+        return letters <= (WIDE_LETTERS if len(self.columns) > 10 else LETTERS)
+
 
 @dataclass(frozen=True)
 class Shade:
@@ -124,11 +136,15 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture: markup made by `bmtme.report.html.figures`, and what it shows in words."""
+    """A picture: markup made by `bmtme.report.html.figures`, and what it shows in words.
+
+    half : whether it takes half a sheet of paper at most
+    """
 
     template: ClassVar[str] = "figure"
     markup: str
     caption: str
+    half: bool = False
 
 
 @dataclass(frozen=True)

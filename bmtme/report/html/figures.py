@@ -41,7 +41,7 @@ class Pictures:
     def __init__(self) -> None:
         self._numbers = count(1)
 
-    def draw(self, run: Any, method: str, caption: str, **arguments: Any) -> list[Block]:
+    def draw(self, run: Any, method: str, caption: str, half: bool = False, **arguments: Any) -> list[Block]:
         """A picture of a run by the name of its method, or nothing where the run does not have what it takes.
 
         Parameters
@@ -49,12 +49,13 @@ class Pictures:
         run : a result
         method : such as ``plot_ranking``
         caption : what it shows
+        half : whether it takes half a sheet of paper at most
         """
         try:
             drawing: Drawing = getattr(run, method)(**arguments)
         except (UsageError, DataError):  # what is missing is said where its numbers would be
             return []
-        return [Figure(self.embed(drawing, caption), caption)]
+        return [Figure(self.embed(drawing, caption), caption, half)]
 
     def embed(self, drawing: Drawing, caption: str) -> str:
         """A picture as markup."""
