@@ -212,7 +212,8 @@ def find_prior_only_variances(
             data = float(x @ information @ x)
             reach = find_reach(row, int(here), at, directions, x, proportional)
             found.setdefault(row.name, []).append((data / (data + float(x @ x)), reach, tell_reason(directions, x)))
-    reasons, bounded = {}, {}
+    reasons: dict[str, str] = {}
+    bounded: dict[str, str] = {}
     for row in rows:
         if found.get(row.name):
             share, reach, reason = max(found[row.name])  # of what traits have in common, by the trait that says most

@@ -166,7 +166,8 @@ def show_ranking(
         )
     columns = [table[name].tolist() for name in ("line", "value", "lower", "upper", "reliability")]
     columns += [table[name].tolist() for name in ("rank_lower", "rank_upper", "p_top", "p_low")]
-    rows, marked = [], []
+    rows: list[list[str]] = []
+    marked: list[int] = []
     for n in places:
         line, value, low, high, reliability, first, last, p_top, p_low = (column[n] for column in columns)
         if line == check:
