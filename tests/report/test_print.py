@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bmtme.report.html.content import Column, Page, Prose, Section, Table
 from bmtme.report.html.page import render
-from tests.helpers.browsing import browse
+from tests.helpers.browsing import browse, read_page
 
 
 def make_table(rows: int, *, long: bool = False, word: str = "unstructured") -> Table:
@@ -34,6 +35,15 @@ def test_which_tables_fit_without_a_break_within_a_word() -> None:
     assert Table(wide, [["1.5 (0.5)"] * 11]).fits
     assert not Table(wide[:10], [["1.5 to 5.5"] * 10]).fits
     assert Table([Column("c")] * 10, [["1.5 to 5.5"] * 10]).fits
+
+
+def test_a_check_is_printed_wherever_it_stands() -> None:
+    table = replace(make_table(40, long=True), marked=frozenset({3, 30, 35}), kept=frozenset({30}))
+    page = read_page(render(Page("kind", "name", "lead", [], [Section("one", "One", [table])])))
+    classes = [values.get("class") for tag, values in page.elements if tag == "tr"][1:]
+    assert [n for n, each in enumerate(classes) if each is None or "more" not in each] == [*range(25), 30]
+    assert [n for n, each in enumerate(classes) if each is not None and "marked" in each] == [3, 30, 35]
+    assert "On paper: the first 25 of 40 rows, and the check." in page.texts
 
 
 @pytest.mark.parametrize("before", [14, 25])

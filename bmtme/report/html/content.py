@@ -85,6 +85,7 @@ class Table:
     long : whether it is shown in a window of its own, with sorting and a filter
     printed : rows on paper at most, of one that is long
     marked : rows to be seen at once
+    kept : rows that are printed wherever they stand
     """
 
     template: ClassVar[str] = "table"
@@ -95,6 +96,7 @@ class Table:
     long: bool = False
     printed: int = 25
     marked: frozenset[int] = frozenset()
+    kept: frozenset[int] = frozenset()
 
     @property
     def fits(self) -> bool:

@@ -178,7 +178,7 @@ def show_ranking(
         ])  # fmt: skip
         if check is not None:
             rows[-1].append("-" if line == check else plain(table["p_above_check"].iloc[n], 2))
-    return Table(header, rows, trait, note, long=True, marked=frozenset(marked))
+    return Table(header, rows, trait, note, long=True, marked=frozenset(marked), kept=frozenset(marked))
 
 
 def name_line(line: str, check: str | None) -> str:
