@@ -30,7 +30,9 @@ examples:
 
 RUN is a folder of 'bmtme fit'. The numbers are those of a fit that was asked for so
 many draws at first. The results take the place of those in RUN when they are
-complete; 'bmtme resume RUN' goes on with an extension that was stopped.
+complete; 'bmtme resume RUN' goes on with an extension that was stopped. A
+report.html in RUN is made anew, and the folder of pictures gets the number of its
+draws in its name.
 """
 
 
