@@ -245,8 +245,9 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     unrelated, or all related alike, and have one plot in each environment at most; ``spread``, the
     expected sample variance of the lines' effects per unit of their covariance; ``records``, ``observed_sd`` (env x
     trait), number of records and their standard deviation, of means of plots what that of a plot would be at most;
-    ``prior_only``, what the likelihood is flat in, by name; ``alike``, traits that are nearly copies; ``blocks``
-    (factor x trait), whether any has an effect; ``means``, ``shared_variance``, of the model.
+    ``prior_only``, what the likelihood is flat in, by name, and ``bounds_only``, within narrow bounds; ``alike``,
+    traits that are nearly copies; ``blocks`` (factor x trait), whether any has an effect; ``means``,
+    ``shared_variance``, of the model.
     """
     observed, env, shown = prepared.observed, prepared.layout.rec_env, prepared.shown_envs
     recorded, residual = prepared.layout.recorded[shown], model.structures[1]
@@ -261,10 +262,11 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
     covariances = thin_draws(posterior[[name for name in names if name in posterior]])
     computed = {dim: list(prepared.trial.envs) for dim in ("env", "env_bis") if dim in covariances.dims}
     prior_only: dict[str, str] = {}
+    bounds_only: dict[str, str] = {}
     try:
         with np.errstate(all="ignore"):
             covariances = covariances.sel(computed)
-            prior_only = (
+            prior_only, bounds_only = (
                 find_prior_only(prepared, problem, scaling, covariances)
                 if problem.native
                 else find_prior_only_variances(
@@ -300,6 +302,7 @@ def find_facts(prepared: Prepared, model: BMTME, problem: Problem, scaling: Scal
         "shared_variance": model.structure == "standard" or model.structures[0].alike,
         "means": model.means,
         "prior_only": prior_only,
+        "bounds_only": bounds_only,
         "alike": list_alike(prepared),
         "blocks": [factor.active.any(axis=0).tolist() for factor in prepared.factors if factor.kind == BLOCK],
     }

@@ -51,7 +51,7 @@ from bmtme.preparation import (
 )
 from bmtme.request import Request
 from bmtme.results.checkpoint import Checkpoint, keep_checkpoint
-from bmtme.results.convergence import describe_all_divergences, describe_explanations, list_samplings
+from bmtme.results.convergence import EXTENDABLE, describe_all_divergences, describe_explanations, list_samplings
 from bmtme.results.fit import Fit
 from bmtme.results.folder import check_new_folder
 from bmtme.results.levels import describe_blocks, describe_replicates, show_levels
@@ -217,6 +217,7 @@ def compute(
         allocate: Allocate = np.zeros if checkpoint is None else checkpoint.allocate
         result = collect_fit(request, prepared, sets, built, targets, unrecorded, ran, settings, clock, allocate)
         result.run |= {"estimate": estimate.describe(), "peak_memory_bytes": measure_peak_memory()}
+        result.run[EXTENDABLE] = checkpoint is not None
         if checkpoint is not None:
             checkpoint.tell(result.run)
             ran.sampled.clear()  # their files make room for the results

@@ -62,4 +62,5 @@ class Request:
         if checkpoint.goal is None:
             return self
         sampling = replace(self.sampling, draws=checkpoint.goal)
-        return replace(self, sampling=sampling, until=None if checkpoint.extended else self.until)
+        until = None if self.until is None else replace(self.until, extended=checkpoint.extended)
+        return replace(self, sampling=sampling, until=until)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmtme.arguments import file_path, whole_number
-from bmtme.errors import DataError, UsageError
+from bmtme.errors import BmtmeError, DataError, UsageError
 from bmtme.mixed_posterior import PosteriorRequest, compute_posterior
 from bmtme.pipeline import compute
 from bmtme.request import Request
 from bmtme.results.checkpoint import Checkpoint, count_draws, is_finished
 from bmtme.results.fit import Fit, load
+from bmtme.results.record import PICTURES, REPORT
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
@@ -82,12 +84,18 @@ def extend(
     -------
     Fit or MixedPosterior
         With the numbers of a run that was asked for so many draws at first, to the last digit. It takes the place of
-        the other one in the folder once it is complete; `resume` goes on with one that was stopped on the way.
+        the other one in the folder once it is complete; `resume` goes on with one that was stopped on the way. A
+        ``report.html`` in the folder is made anew; ``pictures`` there get the number of their draws in the name.
 
     Raises
     ------
     DataError, UsageError, MachineError
         As of `resume`; and a UsageError if the run is not finished, or on the way to another length.
+
+    Warns
+    -----
+    UserWarning
+        As of `resume`; and where the pictures of the earlier draws are now.
     """
     checkpoint = open_longer(Path(file_path(folder, "folder")), whole_number(more, "more", 1))
     # a cross-validation has no draws to count
@@ -131,9 +139,13 @@ def go_on(
 
     try:
         if isinstance(request, Request):
-            return compute(request.take_up(checkpoint), cores, progress, begin, checkpoint.stream)
+            fit = compute(request.take_up(checkpoint), cores, progress, begin, checkpoint.stream)
+            renew(checkpoint)
+            return fit
         if isinstance(request, PosteriorRequest):
-            return compute_posterior(request.take_up(checkpoint), cores, progress, begin)
+            posterior = compute_posterior(request.take_up(checkpoint), cores, progress, begin)
+            renew(checkpoint)
+            return posterior
         from bmtme.cv.request import CVRequest
         from bmtme.cv.run import compare_models
 
@@ -142,3 +154,27 @@ def go_on(
     finally:
         checkpoint.close()
     raise DataError(f"{checkpoint.folder} was begun for a {type(request).__name__}, which is nothing to go on with.")
+
+
+def renew(checkpoint: Checkpoint) -> None:
+    """Make the page of a folder anew, if results have taken the place of those that it was of; tell of pictures."""
+    from bmtme.report.html.runs import report_run
+
+    folder, aside = checkpoint.folder, checkpoint.aside
+    if PICTURES in aside:
+        warnings.warn(
+            f"the pictures in {folder} are of the earlier {checkpoint.earlier} draws of each chain: they are now in "
+            f"{folder / str(aside[PICTURES])}. 'bmtme plot {folder}' draws new ones.",
+            UserWarning,
+            stacklevel=4,
+        )
+    if REPORT in aside:
+        try:
+            report_run(folder, check=aside[REPORT])
+        except BmtmeError as error:  # the results are complete
+            warnings.warn(
+                f"the report of the earlier draws was removed, and no new one could be made: {error} 'bmtme report "
+                f"{folder}' makes it.",
+                UserWarning,
+                stacklevel=4,
+            )

@@ -66,6 +66,8 @@ class Judge:
             self.end("enough")
         elif draws >= STUCK and self.is_stuck(sampled):
             self.end("explanations")
+        elif self.until.extended:
+            self.end("most" if draws >= MOST else "extended")
         elif wanted <= draws:
             self.end("most" if draws >= MOST else "time")
         return draws if self.ended else wanted

@@ -168,13 +168,14 @@ def run(
                 break
             rate = (time.perf_counter() - began) / max(sum(done) - before, 1) * len(done)
             draws = judge.plan(split, sampling.draws, rate)
+            if judge.ended:
+                break
             try:
                 longer = replace(sampling, draws=draws)
                 refuse_large(parts, longer, request.keep_effects, cores, False, stream)
                 keep = plan_memory(parts, longer, request.keep_effects, warn=False)
             except UsageError:
                 judge.end("memory")
-            if judge.ended:
                 break
             sampling, slots = longer, plan_slots(draws, n, keep)
             if checkpoint is not None:

@@ -35,10 +35,13 @@ class Until:
         Effective draws that every row of the summary is to have, in bulk and tails, while R-hat is at most 1.01.
     time_limit : float or None
         Seconds after which no more draws are asked for.
+    extended : bool
+        Whether a number of draws was asked for in the end: then it is only looked at what they come to.
     """
 
     ess: int
     time_limit: float | None
+    extended: bool = False
 
     @classmethod
     def asked(cls, draws: Any, ess: Any, time_limit: Any) -> Until | None:
@@ -121,7 +124,7 @@ def plan_step(reached: Reached, until: Until, draws: int, left: float, each: flo
 def describe(reached: Reached, until: Until, draws: int, each: float, why: str) -> dict[str, Any]:
     """For the record of a run.
 
-    why : what ended it: ``enough``, ``time``, ``most`` draws, ``memory``, ``explanations``
+    why : what ended it: ``enough``, ``time``, ``most`` draws, ``memory``, ``explanations``, ``extended``: their number
     """
     enough = why == "enough"
     more = 0 if enough else reached.foresee(until, draws) - draws
@@ -153,12 +156,13 @@ def describe_draws(run: dict[str, Any], folder: str | None = None) -> str:
         return f"{each} suffice: {got}. --draws {draws} gives them again."
     reason = {
         "time": f"the time limit of {(wanted['time_limit'] or 0.0):g} s was reached",
+        "extended": "no more were asked for",
         "most": "more would hardly help",
         "memory": "more would not fit into the memory",
         "explanations": "the data have explanations between which the chains do not cross, and more would not help",
     }[why]
     text = f"{each} do not suffice, and {reason}: {got}."
-    if why == "time":
+    if why in ("time", "extended"):
         time = describe_time(found["more_seconds"])
         how = f": bmtme extend {folder} --more {found['more']}" if folder else ""
         text += f" About {count_noun(found['more'], 'draw')} more of each chain would take some {time}{how}."

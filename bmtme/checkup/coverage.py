@@ -264,12 +264,18 @@ def find_checks(trial: Trial) -> list[Finding]:
     rest = np.delete(plots, checks, axis=0)
     others = rest[rest > 0]
     usually = describe_range(others) if others.size else "no"
+    augmented = ""
+    if others.size and np.median(others) == 1:
+        augmented = (
+            " So this is an augmented design: 'bmtme adjust' (bmtme.adjust) before a fit makes adjusted means of such "
+            "plots, with what the checks tell of blocks, rows and columns."
+        )
     return [
         Finding.of(
             "note",
             "check",
             f"{count_noun(len(checks), 'check')}, lines with many plots: {some_names(texts, 6)}. The other lines have "
-            f"{usually} plot{'' if usually == '1' else 's'} in an environment.",
+            f"{usually} plot{'' if usually == '1' else 's'} in an environment.{augmented}",
             [
                 {
                     "line": trial.lines[j],

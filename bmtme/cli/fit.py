@@ -25,7 +25,7 @@ from bmtme.cli.forecast import add_dry_run, rehearse_fit
 from bmtme.cli.inputs import check_optional_out, read_inputs
 from bmtme.cli.models import ModelWords, list_lengths, make_model
 from bmtme.cli.objects import add_json_option, list_rows, say_object
-from bmtme.cli.outputs import check_size, describe_files, describe_run
+from bmtme.cli.outputs import check_size, describe_files, describe_run, list_results
 from bmtme.cli.streams import say, width
 
 if TYPE_CHECKING:
@@ -133,11 +133,12 @@ def tell_fit(args: argparse.Namespace, result: Fit, trial: Trial, out: Path) -> 
     from bmtme.report.best import describe_best, rank_best
     from bmtme.report.tables import describe_fit
 
-    summary, best = result.summary(), rank_best(result)
+    summary, best, files = result.summary(), rank_best(result), list_results(out)
     if args.json:
         say_object(
             args,
             out,
+            files=files,
             settings=result.run["settings"],
             data=result.run["data"],
             reliable=result.reliable,
@@ -150,5 +151,5 @@ def tell_fit(args: argparse.Namespace, result: Fit, trial: Trial, out: Path) -> 
     say(describe_fit(summary, result.run, trial, width(), str(out)))
     if best:
         say(f"\n{describe_best(best, result.recorded_lines, result.reliable, width())}")
-    say(f"\n{describe_files(out)}")
+    say(f"\n{describe_files(out, files)}")
     return 0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
     from bmtme.preparation import Prepared
+    from bmtme.sufficiency import Until
 
 __all__ = ["Forecast", "add_dry_run", "describe_forecast", "foresee", "rehearse_cv", "rehearse_fit"]
 
@@ -98,6 +99,7 @@ def describe_forecast(
     hidden: int = 0,
     keep: str = "none",
     stream: bool = False,
+    until: Until | None = None,
 ) -> tuple[list[tuple[str, str]], dict[str, Any]]:
     """The same as (label, text), and as an object for programs.
 
@@ -111,6 +113,7 @@ def describe_forecast(
     hidden : cells of all partitions that are predicted
     keep : what is kept of the effects of a fit
     stream : whether draws of a fit are on the disc alone
+    until : where as many draws are taken as suffice; those of `sampling` are reckoned with
     """
     from bmtme.collection import describe_data
     from bmtme.engines.rotated.rehearsal import is_compiled
@@ -118,6 +121,7 @@ def describe_forecast(
     from bmtme.machine import count_cores
     from bmtme.report.tables import list_data_facts, name_model
     from bmtme.sampling import Sampling
+    from bmtme.sufficiency import FIRST
     from bmtme.words import count_noun
 
     cores = cores or count_cores()
@@ -141,10 +145,16 @@ def describe_forecast(
         words = name_words(forecast, name_model)
         facts.append(("model", f"{label}: {words}" if label else words))
         facts += forecast.facts
-    swept = f"{count_noun(sampling['draws'], 'draw')} after {count_noun(sampling['tune'], 'warm-up sweep')}"
+    drawn = count_noun(sampling["draws"], "draw")
+    if until is not None:
+        drawn = f"as many draws as give {until.ess:,} effective ones, {FIRST} at first,"
+    swept = f"{drawn} after {count_noun(sampling['tune'], 'warm-up sweep')}"
     each = f" on each of {count_noun(partitions, 'partition')}" if partitions else ""
     chains = f"{count_noun(sampling['chains'], 'chain')} of {swept}{each}, {sampling['sampler']} sampler"
     facts.append(("chains", f"{chains}, seed {sampling['seed']}; {together} at a time"))
+    if until is not None:
+        limit = "" if until.time_limit is None else f", and no more are asked for after {until.time_limit:g} s"
+        facts.append(("reckoned", f"with {USUAL_DRAWS:,} draws of each chain: how many it takes, the run shows{limit}"))
     written = "" if partitions or stream else f", {show_bytes(size)} of it draws that are written"
     facts.append(("memory", f"about {show_bytes(memory)}{written}"))
     if stream:
@@ -159,7 +169,8 @@ def describe_forecast(
         "dry_run": True,
         "data": data,
         "models": {label or "model": forecast.settings for label, forecast in forecasts.items()},
-        "sampling": dict(sampling), "partitions": partitions or None, "at_a_time": together,
+        "sampling": dict(sampling) | ({} if until is None else {"draws": AUTO, "reckoned_draws": USUAL_DRAWS}),
+        "partitions": partitions or None, "at_a_time": together,
         "memory_bytes": int(memory), "disc_bytes": int(estimate.disc) or None, "draw_bytes": int(size),
         "seconds": [round(seconds, 1), round(SLOW * seconds, 1)],
         "compiled": compiled,
@@ -206,12 +217,23 @@ def add_dry_run(group: Any) -> None:
 
 def rehearse_fit(args: argparse.Namespace, inputs: Inputs, model: BMTME | SingleTrait) -> int:
     """Say what would run."""
+    from bmtme.results.summary import GOOD_ESS
+    from bmtme.sufficiency import Until
+
+    until = None
     if args.draws == AUTO:
-        args.draws = USUAL_DRAWS
+        until, args.draws = Until.checked(args.ess or GOOD_ESS, args.time_limit), USUAL_DRAWS
     lengths = list_lengths(args)
     forecast, whole = foresee(args, inputs, model, args.keep_effects)
     facts, content = describe_forecast(
-        inputs.trial, whole, {"": forecast}, lengths, args.cores, keep=args.keep_effects, stream=args.stream
+        inputs.trial,
+        whole,
+        {"": forecast},
+        lengths,
+        args.cores,
+        keep=args.keep_effects,
+        until=until,
+        stream=args.stream,
     )
     return tell(args, facts, content)
 

@@ -28,14 +28,14 @@ def add_json_option(parser: Any) -> None:
 
 
 def say_object(args: argparse.Namespace, out: Path | None, **content: Any) -> None:
-    """Print the object: the command, the version, the folder written if there is one, and what it found.
+    """Print the object: the command, the version, the folder or file written if there is one, and what it found.
 
     Numbers that are missing are null. All letters are ASCII, so that no terminal obeys a name.
     """
     from bmtme import __version__
 
     head = {"command": args.words[1], "bmtme": __version__, "out": None if out is None else str(out)}
-    if out is not None:
+    if out is not None and not out.is_file():
         head["files"] = list_files(out)
     say(json.dumps(simplify({**head, **content}), allow_nan=False))
 

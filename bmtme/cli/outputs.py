@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bmtme.cli.objects import list_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,12 +21,12 @@ if TYPE_CHECKING:
     from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
 
-__all__ = ["TableFiles", "check_size", "describe_files", "describe_run", "measure_size", "save_figures"]
+__all__ = ["TableFiles", "check_size", "describe_files", "describe_run", "list_results", "measure_size", "save_figures"]
 
 #: Bytes from which on the size of a file is said.
 LARGE = 10**6
-#: Characters of a model's label in the name of a file.
-MOST_LETTERS = 60
+#: Bytes of a name in that of a file.
+MOST_BYTES = 60
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,19 @@ class TableFiles:
         return write_tables(folder, tables, self.safe_text, self.xlsx)
 
 
-def describe_files(out: Path) -> str:
-    """A sentence of what was written, with the sizes of large files."""
+def list_results(out: Path) -> list[str]:
+    """Names of the files of a fit, without those that others have put beside them."""
+    from bmtme.results.record import RECORD, REPORT, read_seal
+    from bmtme.results.spreadsheets import WORKBOOK
+
+    ours = {*read_seal(out)[1]["files"], RECORD, REPORT, WORKBOOK}
+    return [name for name in list_files(out) if name in ours]
+
+
+def describe_files(out: Path, names: list[str] | None = None) -> str:
+    """A sentence of what was written, all that is in the folder or files of these names, with sizes of large ones."""
     files = []
-    for path in sorted(path for path in out.iterdir() if path.is_file()):
+    for path in (out / name for name in names or list_files(out)):
         size = path.stat().st_size
         files.append(f"{path.name} ({size / 1e6:,.0f} MB)" if size >= LARGE else path.name)
     return f"written to {out}: {', '.join(files)}"
@@ -128,14 +140,19 @@ def save_figures(cv: CrossValidation, out: Path) -> None:
         figure.savefig(out / f"{name}.png", dpi=150)
 
 
-def name_files(labels: list[str]) -> dict[str, str]:
-    """For each label a part of a file's name, all different, also where capitals do not count."""
+def name_files(labels: Iterable[str], signs: str = r"\w.+-") -> dict[str, str]:
+    """For each label a part of a file's name, all different, also where capitals do not count.
+
+    signs : that stand as they are, for a regular expression; others become an underscore
+    """
+    bare = {label: re.sub(f"[^{signs}]+", "_", label).encode()[:MOST_BYTES].decode(errors="ignore") for label in labels}
     names: dict[str, str] = {}
-    for label in labels:
-        bare = re.sub(r"[^\w.+-]", "_", label)[:MOST_LETTERS]
-        name, number = bare, 1
-        while name.casefold() in {taken.casefold() for taken in names.values()}:
+    taken: set[str] = set()
+    for label in sorted(bare, key=lambda label: bare[label] != label):  # those that need no other come first
+        name, number = bare[label], 1
+        while name.casefold() in taken:
             number += 1
-            name = f"{bare}-{number}"
+            name = f"{bare[label]}_{number}"
         names[label] = name
-    return names
+        taken.add(name.casefold())
+    return {label: names[label] for label in bare}

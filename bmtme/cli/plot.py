@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import re
+import hashlib
 import textwrap
-import warnings
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmtme.cli.arguments import Parser, add_common_options, number
 from bmtme.cli.outputs import name_files
 from bmtme.cli.rank import read_envs, warn_unreliable
-from bmtme.cli.streams import complain, say, width
+from bmtme.cli.streams import say, width
 from bmtme.errors import UsageError
+from bmtme.results.record import PICTURES
 
 if TYPE_CHECKING:
     from bmtme.report.pictures import Picture
@@ -41,10 +43,8 @@ put into RUN/pictures, named by what it shows, in place of an earlier one.
 ENDINGS = (".png", ".svg", ".pdf")
 #: Dots to an inch.
 DPI = 150
-#: What matplotlib says of a sign that its font does not have.
-MISSING = r"^Glyph (\d+) .* missing from"
-#: Folder of the run for pictures, whose own files are vouched for.
-PLACE = "pictures"
+#: Bytes of a file's name; longer ones are cut, and a hash of the whole follows.
+MOST_BYTES_IN_ALL = 180
 #: Options that pictures take, in the order in which they name a file.
 WORDS = {"best": "lowest"}
 OPTIONS = ("trait", "env", "check", "top", "best", "score", "model", "parameter")
@@ -135,10 +135,11 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     options = dict(args.options)
     if "env" in options and picture.several:
         options["env"] = read_envs(args.parser, options["env"])
-    path = folder / PLACE / name_file(args.name, args.options) if out is None else out
+    figure = draw_picture(result, args.name, options)
+    path = folder / PICTURES / name_file(args.name, options, partial(list_choices, result)) if out is None else out
     if isinstance(result, Fit) and picture.name != "chains":
         warn_unreliable(result)
-    save(draw_picture(result, args.name, options), path)
+    save(figure, path)
     say(f"written to {path}")
     return 0
 
@@ -155,15 +156,49 @@ def name_options(picture: Picture) -> list[str]:
     return [WORDS.get(name, name) for name in OPTIONS if name in picture.arguments]
 
 
-def name_file(name: str, options: dict[str, Any]) -> str:
-    """A file for a picture, by what it shows."""
+def name_file(name: str, options: Mapping[str, Any], choose: Callable[[str], Iterable[str]]) -> str:
+    """A file for a picture, by what it shows; other options give another name, also where capitals do not count.
+
+    choose : the names that an option may have in this run, in its order
+    """
     parts = [name]
     for option in OPTIONS:
-        if option in options:
-            value = options[option]
-            parts += value if isinstance(value, list) else [f"{value:g}" if option == "top" else value]
-    (bare,) = name_files([re.sub(r"[\s_]+", "_", "-".join(parts))]).values()
-    return f"{bare}.png"
+        value = options.get(option)
+        if value is None:
+            continue
+        names = name_files(choose(option), r"\w.")  # - and + stand between names
+        if option == "env" and isinstance(value, dict):
+            words = ["+".join(f"{names[env]}={weight:.15g}" for env, weight in value.items())]
+        elif option == "env" and isinstance(value, list):
+            words = ["+".join(names[env] for env in value)]
+        elif option == "parameter":
+            words = [names[each] for each in value]
+        else:
+            words = [f"{value:.15g}" if option == "top" else names.get(value, value)]
+        # The trait comes first, and before each other word stands of what it is.
+        parts += words if option == "trait" else [part for word in words for part in (option, word)]
+    whole = "-".join(parts)
+    if len(whole.encode()) > MOST_BYTES_IN_ALL:
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
+        whole = f"{whole.encode()[:MOST_BYTES_IN_ALL].decode(errors='ignore')}-{digest}"
+    return f"{whole}.png"
+
+
+def list_choices(result: Any, option: str) -> list[str]:
+    """The names that an option may have in a run, in its order; of other options none."""
+    from bmtme.decisions.covariances import list_names_along
+    from bmtme.results.mixed.posterior import MixedPosterior
+    from bmtme.results.stage_one.result import Adjustment
+
+    if option == "parameter":
+        return list(result._names) if isinstance(result, MixedPosterior) else list(result.summary().index)
+    if option == "model":
+        return list(dict.fromkeys(result.scores["model"]))
+    if option == "check":
+        return list(dict.fromkeys(result.predictions()["line"]))
+    if option == "env" and isinstance(result, Adjustment):
+        return list(dict.fromkeys(result.plots["env"]))
+    return list_names_along(result, option) if option in ("trait", "env") else []
 
 
 def save(figure: Any, path: Path) -> None:
@@ -176,18 +211,7 @@ def save(figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem[:100]}.part{path.suffix.lower()}")
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            figure.savefig(temporary, dpi=DPI)
+        figure.savefig(temporary, dpi=DPI)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    missing: set[int] = set()
-    for each in caught:
-        found = re.findall(MISSING, str(each.message))
-        missing.update(map(int, found))
-        if not found:
-            complain(f"warning: {each.message}")
-    if missing:
-        signs = ", ".join(chr(sign) for sign in sorted(missing)[:10])
-        complain(f"warning: the font has no picture of {signs}, which stand as boxes in names.")

@@ -8,11 +8,12 @@ from typing import Any
 from bmtme.cli.objects import add_json_option, say_object
 from bmtme.cli.streams import say
 
-USAGE = "bmtme report RUN [--out FILE]"
+USAGE = "bmtme report RUN [--check LINE] [--out FILE]"
 
 EPILOG = """\
 examples:
   bmtme report run
+  bmtme report run --check B73
   bmtme report cvrun --out cv.html
 
 RUN is a folder of 'bmtme fit', 'cv', 'adjust' or 'mixed', or of a result's save.
@@ -33,6 +34,9 @@ def add_command(commands: Any) -> None:
         epilog=EPILOG,
     )
     parser.add_argument("folder", metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--check", dest="check_line", metavar="LINE", help="of a fit, line that the others are compared with"
+    )
     add_json_option(parser)
     parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the folder)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error (or set BMTME_DEBUG=1)")
@@ -51,9 +55,9 @@ def run(args: argparse.Namespace, out: None) -> int:
     """Make the page, and say where it is."""
     from bmtme.report.html.runs import report_run
 
-    page = report_run(args.folder, args.out)
+    page = report_run(args.folder, args.out, args.check_line)
     if args.json:
-        say_object(args, None, run=args.folder, page=str(page))
+        say_object(args, page, run=args.folder)
         return 0
     size = page.stat().st_size
     say(f"written to {page} ({max(size / 1e6, 0.1):.1f} MB): open it in a browser")

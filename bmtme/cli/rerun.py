@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     """Repeat the run, say whether it came out the same, and keep it if that is wanted."""
     from bmtme.cli.main import parse
     from bmtme.machine import describe_machine, find_versions
-    from bmtme.results.record import read_seal
+    from bmtme.results.record import RECORD, read_seal
 
     old = Path(args.folder)
     record, added = read_seal(old)
@@ -67,8 +67,10 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     with tempfile.TemporaryDirectory(prefix="bmtme-") as spare:
         new = Path(spare) / "run" if out is None else out
         again = parse([*words, "--out", str(new)])
+        resolved = {}
         for name, value in record.get("settings", {}).items():  # as they were resolved, and not as they were asked for
-            if name in ("draws", "tune", "chains", "seed") and hasattr(again, name):
+            if name in ("draws", "tune", "chains", "seed") and getattr(again, name, value) != value:
+                resolved[name] = value
                 setattr(again, name, value)
         again.scheduler = None  # numbers do not depend on where fits run
         check_inputs(record.get("inputs", {}), old)
@@ -76,14 +78,25 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
         changed |= list_changes(record.get("machine", {}), describe_machine())
         if changed:
             complain(f"warning: {old} was made with {describe_changes(changed)}: digits may differ.")
+        damaged = list_damaged(added["files"], old)
+        if damaged:
+            complain(
+                f"warning: {old} is not as it was written: {describe_damaged(damaged)}. What is made now is compared "
+                f"with the hashes in {RECORD}."
+            )
         with contextlib.redirect_stdout(io.StringIO()):
             again.run(again, new)
         outputs = compare_files(added["files"], old, new)
     same = all(verdict in (IDENTICAL, SAME_NUMBERS) for verdict in outputs.values())
     if args.json:
-        say_object(args, out, run=str(old), identical=same, outputs=outputs, changed=changed)
+        say_object(args, out, run=str(old), identical=same, outputs=outputs, changed=changed, damaged=damaged)
     else:
-        facts = [("rerun", " ".join(["bmtme", *words])), ("inputs", "as recorded")]
+        facts = [("rerun", " ".join(["bmtme", *words]))]
+        if resolved:
+            facts.append(
+                ("settings", ", ".join(f"{name}={value}" for name, value in resolved.items()) + ", as recorded")
+            )
+        facts += [("inputs", "as recorded"), ("folder", describe_damaged(damaged) if damaged else "as recorded")]
         facts.append(("versions", describe_changes(changed) if changed else "as recorded"))
         verdicts: dict[str, list[str]] = {}
         for name, verdict in outputs.items():
@@ -175,6 +188,26 @@ def describe_changes(changed: Mapping[str, Sequence[Any]]) -> str:
     """In words."""
     names = {"sources": "other code of bmtme"}
     return ", ".join(names.get(name, f"{name} {then}, here {now}") for name, (then, now) in changed.items())
+
+
+def list_damaged(recorded: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Files of a run that are not what was written, and what has become of them."""
+    from bmtme.results.record import hash_file
+
+    states = {}
+    for name, digest in recorded.items():
+        try:
+            states[name] = "" if hash_file(folder / name) == digest else "changed"
+        except FileNotFoundError:
+            states[name] = "missing"
+        except OSError as error:
+            states[name] = f"unreadable ({error.strerror})"
+    return {name: state for name, state in states.items() if state}
+
+
+def describe_damaged(damaged: Mapping[str, str]) -> str:
+    """In words."""
+    return ", ".join(f"{name!r} is {state}" for name, state in damaged.items())
 
 
 def compare_files(recorded: Mapping[str, str], old: Path, new: Path) -> dict[str, str]:

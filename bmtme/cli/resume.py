@@ -31,7 +31,8 @@ examples:
 RUN is a folder of 'bmtme fit' or 'bmtme mixed --posterior'. The numbers are those
 of a run that was asked for so many draws at first. The results take the place of
 those in RUN when they are complete; 'bmtme resume RUN' goes on with an extension
-that was stopped.
+that was stopped. A report.html in RUN is made anew, and the folder of pictures gets
+the number of its draws in its name.
 """
 
 

@@ -28,7 +28,7 @@ from bmtme.decisions.targets import Target, choose_target
 from bmtme.errors import UsageError
 from bmtme.results.decided import HERITABILITIES
 from bmtme.results.entries import name_columns
-from bmtme.results.notes import PRIOR_ONLY
+from bmtme.results.notes import BOUNDS_ONLY, PRIOR_ONLY
 from bmtme.words import list_names, some_names
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def write_note(notes: Mapping[str, str], trait: str, envs: Sequence[str]) -> str
     where: dict[str, list[str]] = {}
     for env, note in own.items():
         for part in note.split("; "):
-            if part.startswith(PRIOR_ONLY):
+            if part.startswith((PRIOR_ONLY, BOUNDS_ONLY)):
                 where.setdefault(part, []).append(env)
     return "; ".join(f"{part} ({some_names(there)})" for part, there in where.items())
 

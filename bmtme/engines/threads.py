@@ -84,7 +84,6 @@ def run_together(
 
     def run(c: int) -> Drawn:
         begin.wait()
-        chain = makers[c]()
 
         def tell(done: int) -> None:
             if report is not None:
@@ -92,6 +91,7 @@ def run_together(
                     report(c, done)
 
         try:
+            chain = makers[c]()
             chain.advance(tell, stop)
         except BaseException as error:
             stop.set()

@@ -47,6 +47,7 @@ GLOSSARY: dict[str, str] = {
     "R_e": "variances and covariances of the traits' residuals on one record: of what is not genetic",
     "beta": "mean of a trait in an environment",
     "prior only": "the data say nothing of this number; it shows what was assumed before",
+    "bounds only": "the data say between which ends this number lies, and not where",
     "chain, draw": "draws are values that are possible given the data; a chain is one run that makes them",
     "sweep, warm-up": "one round of a sampler makes one draw; those of the warm-up (tune) are thrown away",
     "R-hat": "whether the chains agree: 1 they do, above 1.01 they should run longer",

@@ -59,7 +59,7 @@ def describe_fit(
     data = run["data"]
     envs, traits = trial.envs, trial.traits
     facts = list_fit_facts(run, trial, folder)
-    facts.append(("convergence", describe_convergence(summary, run, envs, traits)))
+    facts.append(("convergence", describe_convergence(summary, run, envs, traits, folder)))
     # A single value of a line may be a plot, or a mean of several.
     record = name_record(data, plots=bool((trial.plots() > 1).any()))
     parts, others = [label_facts(facts, width)], list[str]()

@@ -31,7 +31,18 @@ from bmtme.results.encoding import decode, encode
 from bmtme.results.folder import check_space, move_files, new_folder
 from bmtme.results.inputs import refuse_changed
 from bmtme.results.packing import read_pack, write_pack
-from bmtme.results.record import FINISHED, RECORD, UNFINISHED, read_kind, read_record, read_state, write_record
+from bmtme.results.record import (
+    FINISHED,
+    PICTURES,
+    RECORD,
+    REPORT,
+    UNFINISHED,
+    read_kind,
+    read_record,
+    read_seal,
+    read_state,
+    write_record,
+)
 from bmtme.results.storage import KIND
 
 FOLDER = "checkpoint"
@@ -80,6 +91,11 @@ class Checkpoint:
         Whether these are wanted as they are, and not until they suffice.
     stream : bool
         Whether draws are on the disc alone, and not in memory.
+    earlier : int
+        Draws of each chain of the results that are there, or 0.
+    aside : dict
+        What had been made of these results, and was removed when others took their place: of a page, its check; of the
+        folder of pictures, its new name.
     """
 
     def __init__(
@@ -89,6 +105,8 @@ class Checkpoint:
         self.place, self.every = folder / FOLDER, every
         self.goal: int | None = None
         self.extended = False
+        self.earlier = 0
+        self.aside: dict[str, str | None] = {}
         self._run = run
         self._kept: dict[str, _Kept] = {}
         self._lock: int | None = _take_lock(self.place, folder)
@@ -150,9 +168,11 @@ class Checkpoint:
         from bmtme.machine import RELEASES, find_versions
 
         place = folder / FOLDER
-        kind = read_kind(folder)
-        if not kind:
-            raise DataError(f"{folder} holds no run: it has no {RECORD} that says so.")
+        if not (folder / RECORD).exists():
+            lost = f"its {RECORD} is missing, which was written and has been deleted: take it from a copy"
+            none = f"{folder} holds no run: it has no {RECORD}"
+            raise DataError(f"{f'{folder} cannot be gone on with: {lost}' if (place / REQUEST).exists() else none}.")
+        record, added = read_seal(folder, unfinished=True)
         if not (place / REQUEST).exists():
             raise DataError(
                 f"{folder} cannot be gone on with: it has no {FOLDER}/{REQUEST}, which a run has that was begun with "
@@ -173,7 +193,10 @@ class Checkpoint:
             request = decode(values["request"], arrays)
         except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
             raise DataError(f"{place / REQUEST} cannot be read by this version of bmtme: {error}.") from error
-        made = cls(folder, kind, values["run"], request, values["about"], values["every"], values.get("stream", False))
+        made = cls(
+            folder, added["kind"], values["run"], request, values["about"], values["every"], values.get("stream", False)
+        )
+        made.earlier = record["settings"]["draws"] if added["state"] == FINISHED else 0
         if (place / GOAL).exists():
             goal, _ = made._read(GOAL, GOAL)
             made.goal, made.extended = goal["draws"], goal["extended"]
@@ -246,11 +269,20 @@ class Checkpoint:
         """
         name = f"{CHAIN}-{key}"
         if not (self.place / name).exists():
+            if (self.place / f"{name}-0").exists():
+                warnings.warn(
+                    f"{self.place / name} is missing, and draws of this chain are there: it is run anew from its "
+                    "beginning, and gives the same numbers.",
+                    UserWarning,
+                    stacklevel=2,
+                )
             return False
         values, arrays = self._read(name, CHAIN)
         blocks = [(str(file), int(draws), str(digest)) for file, draws, digest in values.pop("blocks")]
         try:
             chain.restore(Snapshot(values, arrays), self._read_blocks(blocks))
+        except DataError:  # of a block, which says it all
+            raise
         except ValueError as error:
             raise DataError(
                 f"{self.place / name} is of another run: {error}. Take it from a copy, or start the run anew in "
@@ -334,6 +366,7 @@ class Checkpoint:
             draft.mkdir()
             write(draft)
             if self.finished:
+                self._set_aside()
                 with new_part(self.folder) as part:
                     write_record(part, {}, self.kind, {}, UNFINISHED)
                     (part / RECORD).replace(self.folder / RECORD)
@@ -345,6 +378,22 @@ class Checkpoint:
             shutil.rmtree(draft, ignore_errors=True)
             reason = error.strerror or " ".join(str(error).split())
             raise self._blame(f"cannot write the results to {self.folder}: {reason}") from error
+
+    def _set_aside(self) -> None:
+        """Remove the page of the earlier draws, and give the folder of their pictures another name."""
+        from bmtme.report.html.page import find_check, is_report
+
+        page, pictures = self.folder / REPORT, self.folder / PICTURES
+        if is_report(page):
+            self.aside[REPORT] = find_check(page)
+            page.unlink()
+        if pictures.is_dir():
+            name, number = f"{PICTURES}-of-{self.earlier}-draws", 1
+            while (self.folder / name).exists():
+                number += 1
+                name = f"{PICTURES}-of-{self.earlier}-draws-{number}"
+            pictures.rename(self.folder / name)
+            self.aside[PICTURES] = name
 
     def discard(self) -> None:
         """Remove the folder of a run that cannot be finished and has no results."""
@@ -421,10 +470,14 @@ def is_finished(folder: Path) -> bool:
     Raises
     ------
     DataError
+        If its record is damaged.
     """
-    if read_state(folder) != FINISHED:
+    if not (folder / RECORD).exists():
         return False
-    goal = find_goal(folder) if read_kind(folder) in DRAWN else None
+    _, added = read_seal(folder, unfinished=True)
+    if added["state"] != FINISHED:
+        return False
+    goal = find_goal(folder) if added["kind"] in DRAWN else None
     return goal is None or goal <= count_draws(folder)
 
 

@@ -25,6 +25,11 @@ LOW, HIGH = 0.05, 0.95
 LEAST_CORNER, MOST_CORNERS = 0.02, 0.7
 #: The advice goes no further than so many times the length of the run.
 LONGEST = 100
+#: Chains that are further apart, or had fewer sweeps to find the posterior, may not have found it: more draws from
+#: where they are do not help.
+APART, LEAST_TUNE = 1.05, 200
+#: In the record of a run: whether it can be extended.
+EXTENDABLE = "extendable"
 
 
 def count_corners(heritability: np.ndarray) -> np.ndarray:
@@ -59,17 +64,19 @@ def measure_sampling(
     }
 
 
-def describe_convergence(summary: pd.DataFrame, run: dict[str, Any], envs: Sequence[str], traits: Sequence[str]) -> str:
-    """Sentences on whether the draws suffice, the gravest first, naming the worst parameter and what to do."""
+def describe_convergence(
+    summary: pd.DataFrame, run: dict[str, Any], envs: Sequence[str], traits: Sequence[str], folder: str | None = None
+) -> str:
+    """Sentences on whether the draws suffice, the gravest first, naming the worst parameter and what to do.
+
+    folder : of the run, where it is known
+    """
     samplings = list_samplings(run["sampling"], traits)
     stuck = [describe_explanations(sampling, run["settings"], envs, own) for sampling, own in samplings]
     corners = [describe_corners(sampling, envs, own) for sampling, own in samplings]
-    parts = [
-        *stuck,
-        *corners,
-        *describe_all_divergences(run["sampling"], run["settings"]),
-        describe_agreement(summary, run, any(stuck), any(corners)),
-    ]
+    diverged = describe_all_divergences(run["sampling"], run["settings"])
+    agreement = describe_agreement(summary, run, any(stuck), any(corners), any(diverged), folder)
+    parts = [*stuck, *corners, *diverged, agreement]
     return " ".join(part for part in parts if part)
 
 
@@ -90,25 +97,39 @@ def list_samplings(sampling: dict[str, Any], traits: Sequence[str]) -> list[tupl
     return [(own, [trait]) for trait, own in sampling[BY_TRAIT].items()]
 
 
-def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool = False, corners: bool = False) -> str:
+def describe_agreement(
+    summary: pd.DataFrame,
+    run: dict[str, Any],
+    stuck: bool = False,
+    corners: bool = False,
+    diverged: bool = False,
+    folder: str | None = None,
+) -> str:
     """Whether the chains agree and how many effective draws there are.
 
     stuck : chains sit in different modes, so that more sweeps would not help
     corners : a heritability is nearly 0 or nearly 1 and hardly anything between
+    diverged : that was told
+    folder : of the run, where it is known
     """
     worst_r, worst_e = summary["r_hat"].max(), summary["ess_bulk"].min()
     if not np.isfinite(worst_e):
         return "Too few draws to judge convergence."
     apart = f"; the largest R-hat is {worst_r:.3f} ({summary['r_hat'].idxmax()})" if np.isfinite(worst_r) else ""
+    warm = not (worst_r > APART or diverged) and run["settings"]["tune"] >= LEAST_TUNE
+
+    def advise(worst: float) -> str:
+        return advise_length(worst, run, warm, folder)
+
     text = f"{summary['ess_bulk'].idxmin()} has the fewest effective draws, {worst_e:.0f}{apart}"
     if worst_r > GOOD_R_HAT:
-        return f"The chains have NOT converged: {text}." + ("" if stuck else f" {advise_length(worst_e, run)}")
+        return f"The chains have NOT converged: {text}." + ("" if stuck else f" {advise(worst_e)}")
     if worst_e < GOOD_ESS:
-        return f"Few effective draws: {text}. {advise_length(worst_e, run)}"
+        return f"Few effective draws: {text}. {advise(worst_e)}"
     tail = summary["ess_tail"].min()
     if tail < GOOD_ESS:
         few = f"{summary['ess_tail'].idxmin()} has {tail:.0f} in its tails, on which intervals rest"
-        return f"Few effective draws: {few}{apart}. {advise_length(tail, run)}"
+        return f"Few effective draws: {few}{apart}. {advise(tail)}"
     if np.isfinite(worst_r) and corners:
         return f"Every chain weighs the two alike: {text}."
     if np.isfinite(worst_r):
@@ -116,17 +137,30 @@ def describe_agreement(summary: pd.DataFrame, run: dict[str, Any], stuck: bool =
     return f"One chain cannot show whether it converged: {text}."
 
 
-def advise_length(worst: float, run: dict[str, Any]) -> str:
-    """A longer run in numbers: draws that should give enough effective ones, at least twice as many, and their time."""
+def advise_length(worst: float, run: dict[str, Any], warm: bool = False, folder: str | None = None) -> str:
+    """A longer run in numbers: draws that should give enough effective ones, at least twice as many, and their time.
+
+    warm : whether the warm-up did, so that only draws are lacking, and a fit that can be extended needs them alone
+    folder : of the run, where it is known
+    """
     settings = run["settings"]
     factor = stretch_draws(worst)
     if factor > LONGEST:
         return f"Even {LONGEST} times as many draws would not do: look for the reason in `bmtme check`."
     spent = run["seconds"]
-    seconds = factor * (spent.get("warm_up", 0.0) + spent["sample"] + spent.get(BEFORE, 0.0))
+    drawing, warming = spent["sample"] + spent.get(BEFORE, 0.0), spent.get("warm_up", 0.0)
+    begin, draws = "before leaning on these numbers", settings["draws"]
+    if warm and run.get(EXTENDABLE):
+        more, seconds = (factor - 1) * draws, (factor - 1) * drawing
+        how = f"bmtme extend {folder or 'RUN'} --more {more}"
+        how += "" if folder else f", in Python bmtme.extend(folder, more={more})"
+        return f"Take more draws {begin}: {more:,} of each chain would take about {describe_time(seconds)}: {how}."
+    if warm:
+        seconds = warming + factor * drawing
+        return f"Take more draws {begin}: draws={factor * draws} would take about {describe_time(seconds)}."
     return (
-        f"Run more sweeps before leaning on these numbers: tune={factor * settings['tune']}, "
-        f"draws={factor * settings['draws']} would take about {describe_time(seconds)}."
+        f"Run more sweeps {begin}: tune={factor * settings['tune']}, draws={factor * draws} would take about "
+        f"{describe_time(factor * (warming + drawing))}."
     )
 
 

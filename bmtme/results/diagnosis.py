@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bmtme.results.convergence import describe_convergence, is_reliable
-from bmtme.results.notes import ABSENT, CLONES, COPIES, HARDLY, PRIOR_ONLY, SPREAD
+from bmtme.results.notes import ABSENT, BOUNDS_ONLY, CLONES, COPIES, HARDLY, PRIOR_ONLY, SPREAD
 from bmtme.results.traits import BY_TRAIT
 
 #: Names of a paragraph at most; the summary has all.
@@ -43,6 +43,10 @@ KINDS = (
     Kind(
         PRIOR_ONLY, "Known from the prior only", "The data say nothing of these, whatever their intervals: report them "
         "as unknown.", reasons=True,
+    ),
+    Kind(
+        BOUNDS_ONLY, "Known within bounds only", "The data say that these lie about within their intervals, and the "
+        "prior where: report the interval, and not the mean.", reasons=True,
     ),
     Kind(
         HARDLY, "Hardly known", "Their intervals cover almost all that is possible; more lines, replicates or "

@@ -294,6 +294,27 @@ class Fit(Decisions, FitPictures, Reported):
     def _traits(self) -> list[str]:
         return [str(name) for name in self._groups["posterior"]["trait"].values]
 
+    def report(self, file: str | os.PathLike[str], *, check: str | None = None) -> None:
+        """Write a page for a browser, as of every result; a fit's ranks the lines.
+
+        Parameters
+        ----------
+        file : str or path
+            See `bmtme.results.reported.Reported.report`.
+        check : str, optional
+            A line that the others are compared with, and that is marked.
+
+        Raises
+        ------
+        DataError
+            If there is no such line.
+        UsageError, MachineError
+            If the page cannot be written, or a check is named where nothing is ranked.
+        """
+        from bmtme.report.html.runs import report_result
+
+        report_result(self, file, check)
+
     def save(self, folder: str | os.PathLike[str], *, safe_text: bool = False, xlsx: bool = False) -> None:
         """Write summary.csv, predictions.csv, idata.nc and run.json to a new or empty folder.
 

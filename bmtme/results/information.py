@@ -31,9 +31,11 @@ from bmtme.results.rows import Labels, Row, derive_rows, find_quantity, untwin, 
 #: A quantity is the prior's where the data's share in what is known about it is below this, and its 90% interval at
 #: least this part of the prior's (`part_left`).
 SHARE, PART = 0.1, 0.33
-#: ... or all that the data leave possible is (`part_possible`), looked for up to so many times what is there where
+#: ... or all that the data leave possible is (`find_reach`), looked for up to so many times what is there where
 #: nothing bounds it.
 FARTHEST = 10.0
+#: A narrow interval is that between the bounds of the data where these are at least this part of it apart.
+MUCH = 0.33
 #: A correlation with most of the prior's interval is so below a somewhat larger share, too.
 LOW_SHARE, MOST = 0.2, 0.8
 #: ... and a heritability with practically all of it if its Sigma_t is.
@@ -49,12 +51,14 @@ SHARE_SD = 0.35
 PRIOR_DRAWS = 4000
 
 
-def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, posterior: Any) -> dict[str, str]:
+def find_prior_only(
+    prepared: Prepared, problem: Problem, scaling: Scaling, posterior: Any
+) -> tuple[dict[str, str], dict[str, str]]:
     """Which variances, heritabilities and correlations of a posterior are the prior's alone, and why.
 
     Where the data's share (see the module) is below `SHARE` and the 90% interval is not much shorter than the prior's,
-    or all that the data leave possible is not: what is known within narrow bounds of the data is known, even where the
-    likelihood is flat between them.
+    or all that the data leave possible is not. What is known within narrow bounds of the data is known, even where the
+    likelihood is flat between them: of these the data know the bounds alone.
 
     Parameters
     ----------
@@ -62,8 +66,9 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
 
     Returns
     -------
-    dict
-        Reason in words, by the name of the quantity as in a summary.
+    reasons, bounded : dict
+        Of what is the prior's, and of what the data give bounds alone: the reason in words, by the name of the quantity
+        as in a summary.
 
     Raises
     ------
@@ -83,11 +88,15 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
     point = find_centre(S, E, R, genetic)
     directions = list_directions(problem, point, prior, labels["trait"], labels["env"], genetic)
     shares = share_of_data(prepared, point, directions, found, spread)
-    reasons = {}
+    reasons: dict[str, str] = {}
+    bounded: dict[str, str] = {}
     for row, (share, x) in zip(found, shares, strict=True):
         left = part_left(row, prior)
         if share < SHARE and left < PART:  # narrow by the data, or by a prior where the data would bear much else?
-            left = max(left, part_possible(row, prior, point, directions, x, spread))
+            reach = find_reach(row, point, directions, x, spread)
+            left = max(left, part_of(reach, row, prior))
+            if left < PART and rests_on(row, reach):
+                bounded[row.name] = tell_reason(list_mixed(directions, x))
         correlation = row.is_pair and row.quantity.range is not None
         if (share < SHARE and left >= PART) or (share < LOW_SHARE and left >= MOST and correlation):
             reasons[row.name] = tell_reason(list_mixed(directions, x))
@@ -97,7 +106,7 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
         mark = row.quantity.mark
         about = [(other, x) for other, x in flat if is_about(other, row)]
         for x in (x for other, x in about if other.quantity.name == mark.along):
-            if part_possible(row, prior, point, directions, x, spread) >= PART:
+            if part_of(find_reach(row, point, directions, x, spread), row, prior) >= PART:
                 reasons.setdefault(row.name, tell_reason(list_mixed(directions, x)))
         for other in (other for other, _ in about if other.quantity.name == mark.far):
             if other.name in reasons and part_left(row, prior) >= ALL:
@@ -107,7 +116,12 @@ def find_prior_only(prepared: Prepared, problem: Problem, scaling: Scaling, post
             reasons.pop(row.name, None)
             if reason:
                 reasons[row.name] = reason
-    return reasons
+    return reasons, {name: reason for name, reason in bounded.items() if name not in reasons}
+
+
+def rests_on(row: Row, reach: float) -> bool:
+    """Whether much of a 90% interval is what the data leave possible (`find_reach`)."""
+    return bool(reach >= MUCH * np.ptp(np.quantile(row.draws, (0.05, 0.95))))
 
 
 def is_about(other: Row, row: Row) -> bool:
@@ -122,23 +136,22 @@ def name_parameters(S: np.ndarray, E: np.ndarray | None, R: np.ndarray) -> dict[
 
 
 def part_left(row: Row, prior: Mapping[str, np.ndarray]) -> float:
-    """How long the 90% interval still is: beside the prior's, or (a variance) its own median; of a covariance, one."""
-    low, median, high = np.quantile(row.draws, (0.05, 0.5, 0.95))
+    """How long the 90% interval still is; of a covariance, one."""
+    if row.is_pair and row.quantity.range is None:
+        return 1.0
+    return part_of(float(np.ptp(np.quantile(row.draws, (0.05, 0.95)))), row, prior)
+
+
+def part_of(length: float, row: Row, prior: Mapping[str, np.ndarray]) -> float:
+    """A length beside that of the prior's 90% interval, or (of a variance) beside its own median."""
     if row.quantity.range is not None:
         whole = prior[row.name][3] - prior[row.name][0]
-        return float((high - low) / whole) if whole > 0 else 0.0
-    return 1.0 if row.is_pair else float((high - low) / abs(median))
+        return float(length / whole) if whole > 0 else 0.0
+    return float(length / abs(np.median(row.draws)))
 
 
-def part_possible(
-    row: Row,
-    prior: Mapping[str, np.ndarray],
-    point: Point,
-    directions: list[Direction],
-    x: np.ndarray,
-    spread: float,
-) -> float:
-    """The same for all that a variance or heritability may be along x, until a variance would be negative.
+def find_reach(row: Row, point: Point, directions: list[Direction], x: np.ndarray, spread: float) -> float:
+    """The length of all that a variance or heritability may be along x, until a variance would be negative.
 
     Priors of many environments together can make an interval narrow where the likelihood is flat; so can a sharp one.
 
@@ -156,11 +169,7 @@ def part_possible(
         least = float((sign * slopes).min())
         step = -sign * NEARLY / least if least < -1e-6 * most else sign * FARTHEST / max(most, 1e-12)
         ends.append(value_at(row.quantity, point, S, E, R, step, spread)[row.places])
-    reach = float(abs(ends[1] - ends[0]))
-    if row.quantity.range is not None:
-        whole = prior[row.name][3] - prior[row.name][0]
-        return float(reach / whole) if whole > 0 else 0.0
-    return float(reach / abs(np.median(row.draws)))
+    return float(abs(ends[1] - ends[0]))
 
 
 def value_at(

@@ -16,7 +16,7 @@ Values = Mapping[str, np.ndarray]
 #: Notes on a row, given the facts of the run (`bmtme.collection.find_facts`) and all that is stored; empty for none.
 Note = Callable[["Row", Mapping[str, Any], Values], list[str]]
 
-PRIOR_ONLY = "prior only"
+PRIOR_ONLY, BOUNDS_ONLY = "prior only", "bounds only"
 HARDLY = "the data hardly say"
 SPREAD = "residual SD"
 COPIES = "traits that are nearly copies"
@@ -36,9 +36,9 @@ def first_of(*notes: Note) -> Note:
 
 
 def note_prior_only(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:
-    """What the prior alone informs, as found by `bmtme.results.information`."""
-    reason = facts["prior_only"].get(row.name)
-    return [f"{PRIOR_ONLY}: {reason}"] if reason else []
+    """What the prior alone informs, or the data give bounds of, as found by `bmtme.results.information`."""
+    found = ((PRIOR_ONLY, facts["prior_only"]), (BOUNDS_ONLY, facts["bounds_only"]))
+    return [f"{kind}: {reasons[row.name]}" for kind, reasons in found if row.name in reasons]
 
 
 def note_absent_mean(row: Row, facts: Mapping[str, Any], values: Values) -> list[str]:

@@ -13,6 +13,8 @@ from bmtme.errors import BmtmeError, DataError, blame
 #: Of run.json and the files it lists; a larger one is of a newer version of bmtme.
 SCHEMA = 1
 RECORD = "run.json"
+#: What is made of a run afterwards, in its folder: a page, and a folder of pictures.
+REPORT, PICTURES = "report.html", "pictures"
 #: What `write_record` adds to the record of a run.
 ADDED = ("schema", "state", "kind", "files", "columns", "sha256")
 #: Among the seconds of a run: those of its files; of its sampling before it was stopped, or extended.
@@ -93,10 +95,11 @@ def read_record(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, dict
     return record, added["columns"]
 
 
-def read_seal(folder: Path, kind: str = "run") -> tuple[dict[str, Any], dict[str, Any]]:
+def read_seal(folder: Path, kind: str = "run", unfinished: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """The record of a run of any kind, and what `write_record` added; the files beside it are not looked at.
 
     kind : what is looked for, for messages
+    unfinished : whether that of an unfinished run is read, too
 
     Raises
     ------
@@ -121,7 +124,7 @@ def read_seal(folder: Path, kind: str = "run") -> tuple[dict[str, Any], dict[str
         raise _unreadable(folder, kind, f"its {RECORD} has no schema and no checksums. {_AGAIN}")
     if not intact:
         raise _unreadable(folder, kind, f"its {RECORD} is damaged or was changed after it was written. {_AGAIN}")
-    if added["state"] == UNFINISHED:
+    if added["state"] == UNFINISHED and not unfinished:
         raise DataError(
             f"{folder} holds an unfinished {added['kind']}: 'bmtme resume {folder}' goes on where it stopped (in "
             "Python bmtme.resume)."

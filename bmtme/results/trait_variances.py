@@ -6,7 +6,9 @@ residual variances and the variance of a line effect outside the relationship fr
 than that, and traits inform each other, so that the data may say somewhat more than is counted here. The share of the
 data in what is known about a variance is that of `bmtme.results.information`, each direction in units of `SHARE_SD` of
 all that it could be: of the variance of a record, or, for what records of a line have in common, of their covariance.
-Scores are simulated as in `bmtme.results.fisher`.
+Where that share is small, a number is the prior's if much of its interval is what it may be along the flat
+direction, until a variance would be negative; where that is short, the data know its bounds. A number that only moves a
+little along it is known. Scores are simulated as in `bmtme.results.fisher`.
 """
 
 from __future__ import annotations
@@ -16,11 +18,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import cholesky, eigh, solve_triangular
 
 from bmtme.preparation import Prepared
 from bmtme.results.fisher import HELD, SCORES, SCORES_EACH, deal_lines, relate
-from bmtme.results.information import FLAT, PART, SHARE, SHARE_SD, centre_covariance
+from bmtme.results.information import (
+    FARTHEST,
+    FLAT,
+    NEARLY,
+    PART,
+    SHARE,
+    SHARE_SD,
+    centre_covariance,
+    rests_on,
+)
 from bmtme.results.rows import Labels, Row, derive_rows
 
 #: What a direction changes, in words.
@@ -66,6 +77,11 @@ class Directions:
     own: np.ndarray
     residual: np.ndarray
     line: np.ndarray
+
+    @property
+    def parts(self) -> tuple[np.ndarray, ...]:
+        """All of them, the kinds aside."""
+        return self.common, self.own, self.residual, self.line
 
 
 @dataclass(frozen=True)
@@ -149,8 +165,10 @@ def square(G: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def find_prior_only_variances(
     prepared: Prepared, posterior: Any, shared: bool, proportional: bool, line_effect: bool
-) -> dict[str, str]:
+) -> tuple[dict[str, str], dict[str, str]]:
     """Which variances and heritabilities of a posterior are the prior's alone, and why; by their names in a summary.
+
+    Beside them those of which the data know the bounds alone, as of `bmtme.results.information.find_prior_only`.
 
     Parameters
     ----------
@@ -165,11 +183,11 @@ def find_prior_only_variances(
     """
     spread = prepared.basis.spread
     if not spread > 0.0:
-        return {}
+        return {}, {}
     labels: Labels = {"env": prepared.trial.envs, "trait": prepared.trial.traits}
     values = {str(name): array.values for name, array in posterior.data_vars.items() if "cell" not in array.dims}
     rows = [row for row in derive_rows(values, labels, spread) if not row.is_pair]
-    found: dict[str, list[tuple[float, str]]] = {}
+    found: dict[str, list[tuple[float, float, str]]] = {}
     for l in range(len(prepared.trial.traits)):
         envs = np.flatnonzero(prepared.layout.recorded[:, l])
         at = find_variances(prepared, posterior, l, envs)
@@ -184,7 +202,7 @@ def find_prior_only_variances(
                 continue
             if len(envs) == 1 and "Sigma_E" in values and row.quantity.name in ("Sigma_t", "Sigma_E"):
                 # Of several traits, another one may say what Sigma_E is.
-                said = [(0.0, TOGETHER)] if len(prepared.trial.traits) == 1 else []
+                said = [(0.0, np.inf, TOGETHER)] if len(prepared.trial.traits) == 1 else []
                 found.setdefault(row.name, []).extend(said)
                 continue
             slope = slope_of(row, int(here), at, directions, proportional)
@@ -192,14 +210,22 @@ def find_prior_only_variances(
                 continue
             x = inverse @ slope
             data = float(x @ information @ x)
-            found.setdefault(row.name, []).append((data / (data + float(x @ x)), tell_reason(directions, x)))
-    reasons = {}
+            reach = find_reach(row, int(here), at, directions, x, proportional)
+            found.setdefault(row.name, []).append((data / (data + float(x @ x)), reach, tell_reason(directions, x)))
+    reasons: dict[str, str] = {}
+    bounded: dict[str, str] = {}
     for row in rows:
-        if found.get(row.name) and part_left(row) >= PART:
-            share, reason = max(found[row.name])  # of what traits have in common, by the trait that says most
-            if share < SHARE and reason:
-                reasons[row.name] = reason
-    return reasons
+        if found.get(row.name):
+            share, reach, reason = max(found[row.name])  # of what traits have in common, by the trait that says most
+            if share < SHARE and reason and rests_on(row, reach):
+                (reasons if part_left(row) >= PART else bounded)[row.name] = reason
+    return reasons, bounded
+
+
+def part_left(row: Row) -> float:
+    """How long the 90% interval still is: of all that a heritability can be, or beside the median of a variance."""
+    low, median, high = np.quantile(row.draws, (0.05, 0.5, 0.95))
+    return float((high - low) / (1.0 if row.quantity.range is not None else abs(median)))
 
 
 def find_variances(prepared: Prepared, posterior: Any, l: int, envs: np.ndarray) -> Variances:
@@ -259,10 +285,40 @@ def slope_of(row: Row, i: int, at: Variances, directions: Directions, proportion
     return None
 
 
-def part_left(row: Row) -> float:
-    """How long the 90% interval still is: of all that a heritability can be, or beside the median of a variance."""
-    low, median, high = np.quantile(row.draws, (0.05, 0.5, 0.95))
-    return float((high - low) / (1.0 if row.quantity.range is not None else abs(median)))
+def find_reach(row: Row, i: int, at: Variances, directions: Directions, x: np.ndarray, proportional: bool) -> float:
+    """How far apart a quantity is at the ends of the way along x, where a variance would be negative beyond.
+
+    i : place of its environment
+    x : (p,) where the likelihood is flat
+    """
+    common, own, residual, line = (part.T @ x for part in directions.parts)
+    C = common + np.diag(own)
+    genetic = eigh(C, at.C, eigvals_only=True)
+    if proportional and len(at.R) > 1:  # where an interaction's variance is none, which C would bear
+        shared = at.C[0, 1]
+        genetic = np.array([common / shared, *(own / np.maximum(np.diag(at.C) - shared, LEAST * shared))])
+    slopes = np.concatenate([genetic, residual / at.R, [line / at.r if at.r else 0.0]])
+    most, ends = float(np.abs(slopes).max()), []
+    for sign in (1.0, -1.0):
+        least = float((sign * slopes).min())
+        step = -sign * NEARLY / least if least < -1e-6 * most else sign * FARTHEST / most
+        end = Variances(at.C + step * C, at.R + step * residual, at.r + step * float(line), at.spread)
+        ends.append(value_of(row.quantity.name, i, end))
+    return abs(ends[1] - ends[0])
+
+
+def value_of(name: str, i: int, at: Variances) -> float:
+    """A quantity that `slope_of` has a slope of."""
+    shared = at.C[0, 1] if len(at.R) > 1 else at.C[0, 0]
+    values = {
+        "Sigma_r": at.r,
+        "R_e": at.R[i],
+        "genetic_variance": at.C[i, i],
+        "Sigma_t": shared,
+        "Sigma_E": at.C[i, i] / shared - 1.0,
+        "heritability": 1.0 - at.R[i] / at.total[i],
+    }
+    return float(values[name])
 
 
 def tell_reason(directions: Directions, x: np.ndarray) -> str:

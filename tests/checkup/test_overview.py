@@ -141,3 +141,7 @@ def test_checks(clean):
         "environment."
     )
     assert [(item["line"], item["value"]) for item in check.items] == [("L01", 22)]
+    once = found(report(pd.concat([clean[clean["rep"] == "1"], more])), "check")
+    assert (
+        "The other lines have 1 plot in an environment. So this is an augmented design: 'bmtme adjust'" in once.summary
+    )

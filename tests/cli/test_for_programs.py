@@ -163,6 +163,19 @@ def test_a_dry_fit(fit_words: list[str], tmp_path: Path, run: Run, monkeypatch: 
 
 
 @pytest.mark.usefixtures("unable")
+def test_a_dry_fit_of_as_many_draws_as_suffice(fit_words: list[str], run: Run) -> None:
+    words = [*fit_words, "--draws", "auto", "--ess", "900", "--time-limit", "60", "--dry-run"]
+    code, said, _ = run(*words)
+    assert code == 0
+    said = " ".join(said.split())
+    assert "4 chains of as many draws as give 900 effective ones, 250 at first, after 1,000 warm-up sweeps" in said
+    assert "reckoned with 2,000 draws of each chain: how many it takes, the run shows" in said
+    assert "no more are asked for after 60 s" in said
+    sampling = read(run(*words, "--json")[1])["sampling"]
+    assert (sampling["draws"], sampling["reckoned_draws"]) == ("auto", 2000)
+
+
+@pytest.mark.usefixtures("unable")
 def test_a_dry_cross_validation(fit_words: list[str], tmp_path: Path, run: Run) -> None:
     words = ["cv", *fit_words[1:], "--scheme", "new-lines", "--folds", "4", "--model", "unstructured"]
     words += ["--model", "single", "--model", "mean", "--dry-run"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,14 +92,63 @@ def test_beside_the_run(runs: dict[str, Path], run: Run) -> None:
     for _ in range(2):
         code, said, _ = run("plot", runs["fit"], "ranking", "--trait", "T1", "--env", "E1,E2")
         assert code == 0
-    file = runs["fit"] / "pictures" / "ranking-T1-E1_E2.png"
+    file = runs["fit"] / "pictures" / "ranking-T1-env-E1+E2.png"
     assert said == f"written to {file}\n"
     assert file.exists()
     bmtme.load(runs["fit"])
     file.unlink()
     file.parent.rmdir()
-    assert plot.name_file("ranking", {"trait": "../../etc", "check": "$x" * 200}).count("/") == 0
-    assert len(plot.name_file("ranking", {"trait": "x" * 300})) < 80
+
+
+def test_each_picture_has_a_file_of_its_own() -> None:
+    """Whatever names differ in, and wherever they stand; the same options give the same name."""
+    odd = [
+        "E 1",
+        "E_1",
+        "E/1",
+        "e_1",
+        "E_1_2",
+        "E\u00e9",
+        "E",
+        "x" * 300,
+        "x" * 301,
+        "A-B",
+        "A",
+        "B-C",
+        "check",
+        "../../etc",
+    ]
+    several = [f"parameter[{k}, \U0001f600]" for k in range(40)]
+    choices = {"trait": odd, "env": odd, "check": odd, "parameter": several}
+    given: list[dict[str, Any]] = [{}, {"best": "low"}, {"top": 3.0}, {"top": 0.05}]
+    given += [{option: name} for option in ("trait", "env", "check") for name in odd]
+    given += [{"trait": trait, "env": env} for trait in odd for env in odd]
+    given += [{"env": list(pair)} for pair in itertools.permutations(odd[:6], 2)]
+    given += [{"env": {"E 1": 2.0, "E_1": weight}} for weight in (1.0, 2.0)]
+    given += [{"parameter": several[:k]} for k in (1, 2, 39, 40)]
+
+    def name(options: dict[str, Any]) -> str:
+        return plot.name_file("ranking", options, lambda option: choices.get(option, []))
+
+    files = [name(options) for options in given]
+    assert len({file.casefold() for file in files}) == len(given)
+    assert files == [name(options) for options in given]
+    assert max(len(file.encode()) for file in files) < 220
+    assert not [file for file in files if "/" in file or file.startswith(".")]
+    assert name({"trait": "E_1"}) == "ranking-E_1.png"  # that needs no other
+    assert name({"trait": "A", "env": ["E", "E_1"], "check": "B-C"}) == "ranking-A-env-E+E_1-check-B_C.png"
+
+
+def test_environments_of_nearly_one_name(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    envs = ("E 1", "E_1", "e_1")
+    rows = [(env, f"g{j}", str(k)) for env in envs for j in range(6) for k in range(3)]
+    plots = pd.DataFrame(rows, columns=["site", "gen", "rep"]).assign(y=rng.normal(9, 1, len(rows)))
+    bmtme.adjust(plots, line="gen", env="site", traits="y", rep="rep").save(tmp_path / "means")
+    for env in envs:
+        assert run("plot", tmp_path / "means", "quantiles", "--env", env)[0] == 0
+    files = sorted(path.name for path in (tmp_path / "means" / "pictures").iterdir())
+    assert files == ["quantiles-env-E_1.png", "quantiles-env-E_1_3.png", "quantiles-env-e_1_2.png"]
 
 
 REFUSED = {

@@ -12,6 +12,7 @@ import pytest
 
 import bmtme
 from bmtme.cli.main import main
+from bmtme.report.html.runs import report_result
 from bmtme.results.record import write_record
 from tests.helpers.browsing import read_page
 from tests.helpers.shell import COLUMNS, SMALL, Run
@@ -52,9 +53,67 @@ def test_elsewhere(folder: Path, run: Run, tmp_path: Path):
     code, said, _ = run("report", folder, "--out", page, "--json")
     assert code == 0
     found = json.loads(said)
-    assert found["page"] == str(page)
+    assert found["out"] == str(page)
     assert page.is_file()
     assert not (folder / "report.html").exists()
+
+
+def test_a_check_is_marked_and_compared(folder: Path, run: Run, tmp_path: Path):
+    texts = []
+    for words in ((), ("--check", "L03")):
+        assert run("report", folder, *words)[0] == 0
+        texts.append((folder / "report.html").read_text(encoding="utf-8"))
+    assert texts[1].count('<tr class="marked"') == texts[0].count('<tr class="marked"') + 2
+    page = read_page(texts[1])
+    fit = bmtme.load(folder)
+    for trait in ("T1", "T2"):
+        heading, *rows = page.tables[trait]
+        table = fit.ranking(trait, check="L03")
+        above = [f"{p:.2f}" for p in table["p_above_check"]]
+        place = table["line"].tolist().index("L03")
+        assert heading[-1] == "P(> check)"
+        assert [row[-1] for row in rows] == [*above[:place], "-", *above[place + 1 :]]
+        assert [n for n, row in enumerate(rows) if "(check)" in row[0]] == [place]
+        assert rows[place][0] == "L03 (check)"
+        assert any(row[0] == "L03 (check)" for row in page.tables["T1: values by environment"])
+    assert "L03 (check)" in page.texts  # of the picture
+    assert run("extend", folder, "--more", "1")[0] == 0  # which makes the page anew
+    page = read_page((folder / "report.html").read_text(encoding="utf-8"))
+    assert "P(> check)" in page.tables["T1"][0]
+    fit.report(tmp_path / "mine.html", check="L03")
+    assert "P(> check)" in read_page((tmp_path / "mine.html").read_text(encoding="utf-8")).tables["T1"][0]
+
+
+def test_checks_that_do_not_serve(folder: Path, run: Run):
+    assert "no line 'L99'" in refuse(run, folder, "--check", "L99")
+    fit = bmtme.load(folder)
+    fit._predictions = None
+    for made, words in ((fit, "this page has none"), (object(), "this is no fit")):
+        with pytest.raises(bmtme.UsageError, match=words):
+            report_result(made, folder / "a.html", "L03")
+    assert not list(folder.glob("*.html"))
+
+
+def test_signs_that_the_font_lacks(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch):
+    """A browser has them: names stay texts, and nothing is said but where pixels are taken, in one line."""
+    from bmtme.report.figure import Figure
+    from bmtme.report.html import figures
+
+    def draw(*given: object, **named: object) -> Figure:
+        figure = Figure(figsize=(5, 4))
+        panel = figure.subplots()
+        panel.set_title("\u4ea7\u91cf")
+        panel.plot(range(9000), [k * k % 97 for k in range(9000)])
+        return figure
+
+    monkeypatch.setattr("bmtme.results.pictures.FitPictures.plot_heritability", draw)
+    code, _, complained = run("report", folder)
+    assert (code, complained) == (0, "")
+    assert "\u4ea7\u91cf</text>" in (folder / "report.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(figures, "MOST_WITH_TEXT", 1000)
+    code, _, complained = run("report", folder)
+    assert (code, len(complained.splitlines())) == (0, 1)
+    assert "the font has no picture of \u4ea7, \u91cf, which stand as boxes in names." in complained
 
 
 def refuse(run: Run, *words: object) -> str:

@@ -126,6 +126,26 @@ def test_stage_one_comes_out_the_same_and_serves_a_fit(words: list[str], run: Ru
     assert code == 0, complained
 
 
+def test_damage_in_the_folder_is_told(words: list[str], run: Run) -> None:
+    """What comes out is compared with what was written, and the folder has something else by now."""
+    assert run("fit", *words, *SMALL, "--out", "first")[0] == 0
+    assert " folder as recorded " in " ".join(run("rerun", "first")[1].split())
+    with open("first/summary.csv", "a") as file:
+        file.write("more\n")
+    Path("first/predictions.csv").unlink()
+    code, said, complained = run("rerun", "first", "--json")
+    found = json.loads(said)
+    assert (code, found["identical"]) == (0, True)
+    assert found["damaged"] == {"predictions.csv": "missing", "summary.csv": "changed"}
+    assert "first is not as it was written: 'predictions.csv' is missing, 'summary.csv' is changed." in complained
+    assert run("extend", "first", "--more", "5")[0] == 3
+    assert run("rerun", "first", "--out", "again")[0] == 0
+    assert run("extend", "again", "--more", "5")[0] == 0
+    code, said, _ = run("rerun", "again")
+    assert code == 0
+    assert " settings draws=35, as recorded " in " ".join(said.split())
+
+
 def test_a_difference_is_measured(words: list[str], run: Run) -> None:
     """A record of other numbers: what was written, with a mean doubled, under a seal of its own."""
     assert run("fit", *words, *SMALL, "--keep-effects", "none", "--out", "first")[0] == 0

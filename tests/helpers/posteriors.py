@@ -243,6 +243,7 @@ def state_facts(s: Setting) -> dict[str, Any]:
     (I, L), recorded = s.C.shape[:2], find_recorded(s)
     return {
         "spread": measure_spread(s.G, s.known), "envs": s.envs, "recorded": recorded.tolist(), "prior_only": {},
+        "bounds_only": {},
         "together": np.ones((L, L), bool).tolist(), "together_here": np.ones((I, L, L), bool).tolist(),
         "residual_here": recorded.tolist(), "apart": np.ones((L, L), bool).tolist(),
         "single_alike": False, "shared_variance": False, "alike": [],

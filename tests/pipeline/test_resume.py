@@ -226,8 +226,9 @@ def test_damaged_and_foreign_files_are_refused_by_name(data, stopped, tmp_path):
             bmtme.resume(stopped)
         (place / name).write_bytes(raw)
     (place / "chain-0-0").rename(place / "kept")
-    with pytest.raises(DataError, match="checkpoint/chain-0-0 is missing"):
+    with pytest.raises(DataError, match="checkpoint/chain-0-0 is missing") as caught:
         bmtme.resume(stopped)
+    assert str(caught.value).count("Take it from a copy") == 1
     shutil.copy(place / "chain-0-1", place / "chain-0-0")
     with pytest.raises(DataError, match="checkpoint/chain-0-0 is not the file that was written there"):
         bmtme.resume(stopped)
@@ -239,6 +240,48 @@ def test_damaged_and_foreign_files_are_refused_by_name(data, stopped, tmp_path):
         bmtme.resume(stopped)
     (place / "chain-1").write_bytes(raw)
     assert_same(bmtme.resume(stopped), bmtme.fit(*data, **SHORT))
+
+
+def test_a_damaged_record_is_named(stopped):
+    record = stopped / "run.json"
+    text = record.read_text()
+    for damaged in (
+        text[:200],
+        text.replace('"unfinished"', '"unfinishd"'),
+        text.replace('"draws": 30', '"draws": 31'),
+    ):
+        assert damaged != text
+        record.write_text(damaged)
+        with pytest.raises(DataError, match=r"its run\.json is damaged"):
+            bmtme.resume(stopped)
+    record.unlink()
+    with pytest.raises(DataError, match=r"cannot be gone on with: its run\.json is missing"):
+        bmtme.resume(stopped)
+
+
+@pytest.mark.filterwarnings("always:.*is run anew")
+def test_a_chain_without_its_state_is_run_anew_and_that_is_said(data, stopped):
+    (stopped / "checkpoint" / "chain-0").unlink()
+    with pytest.warns(UserWarning, match="checkpoint/chain-0 is missing, .* it is run anew"):
+        resumed = bmtme.resume(stopped)
+    assert_same(resumed, bmtme.fit(*data, **SHORT))
+
+
+def test_a_chain_that_cannot_go_on_ends_the_others(data, stopped, monkeypatch):
+    """Before they have come to their end, which may be hours away."""
+    (stopped / "checkpoint" / "chain-1").write_bytes(b"")
+    swept = []
+    advance = chains_module.Chain.advance
+
+    def tell(self, report, stop):
+        stop.wait(5.0)
+        swept.append(stop.is_set())
+        advance(self, report, stop)
+
+    monkeypatch.setattr(chains_module.Chain, "advance", tell)
+    with pytest.raises(DataError, match="chain-1 is no file of a checkpoint"):
+        bmtme.resume(stopped, cores=2)
+    assert swept == [True]
 
 
 def test_folders_without_a_run(fitted_folder, tmp_path):

@@ -303,13 +303,16 @@ def test_correlation_with_a_trait_of_no_genetic_variance():
 
 def test_what_is_known_within_narrow_bounds_is_not_marked():
     """Between environments lines keep their values: 0.95 of the variance is known to be genetic, the rest is not told
-    apart. The heritability is known, what remains is the prior's."""
+    apart. The heritability is known to lie above that, and what remains is the prior's."""
     sim = simulate(lines=80, envs=2, traits=1, heritability=0.97, interaction=0.02, seed=6)
     result = fit_covariances(sim.frame, Relationship.identity(names(80)))
     notes = marked(result)
     assert result.summary().loc["heritability[E1, T1]", "lower"] > 0.9
     assert "heritability[E1, T1]" not in notes
     assert "R_e[T1, T1]" in notes
+    for env in ("E1", "E2"):
+        note = result.summary().loc[f"heritability[{env}, T1]", "note"]
+        assert note.startswith("bounds only: the data do not tell Sigma_E and R_e apart")
 
 
 def test_a_strong_prior_is_told():

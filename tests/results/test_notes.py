@@ -71,7 +71,8 @@ def test_the_printed_report_says_so():
 
 def test_the_time_of_a_longer_run_is_never_none():
     run = {"settings": {"tune": 300, "draws": 500}, "seconds": {"sample": 0.04}}
-    assert advise_length(300.0, run).endswith("tune=600, draws=1000 would take about 1 s.")
+    for warm in (True, False):
+        assert advise_length(300.0, run, warm).endswith("draws=1000 would take about 1 s.")
 
 
 # --- residual variances that differ -------------------------------------------------------------------------------

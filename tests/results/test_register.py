@@ -247,7 +247,13 @@ def test_a_variable_of_the_same_name_by_environment(monkeypatch):
         {"R_e": (("chain", "draw", "env", "trait", "trait_bis"), R)},
         {"env": ["E1", "E2"], "trait": ["A", "B"], "trait_bis": ["A", "B"]},
     )
-    facts = {"spread": 1.0, "prior_only": {"share[E2, B]": "why"}, "alike": [], "together": [[True] * 2] * 2}
+    facts = {
+        "spread": 1.0,
+        "prior_only": {"share[E2, B]": "why"},
+        "bounds_only": {},
+        "alike": [],
+        "together": [[True] * 2] * 2,
+    }
     facts |= {
         "recorded": [[True] * 2] * 2,
         "residual_here": [[True] * 2] * 2,

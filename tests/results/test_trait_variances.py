@@ -98,6 +98,20 @@ def test_lines_related_alike_with_single_plots(model):
     assert not fit_notes(twice.frame, alike, model).str.contains("prior only").any()
 
 
+def test_all_that_rest_on_one_split_are_noted_and_none_that_hardly_moves_with_it():
+    """Means of unrelated lines with known errors: as E1 has little interaction, little is left for R_e anywhere."""
+    sim = make_data(lines=150, heritability=0.98, interaction=(0.02, 1.5, 2.0))
+    trial = bmtme.Trial.from_frame(sim.frame.assign(se=0.1), line="line", env="env", traits=["T1"], se={"T1": "se"})
+    relationship = bmtme.Relationship.identity(trial.lines)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        fit = bmtme.fit(trial, relationship, draws=1000, tune=300, chains=2, keep_effects="none")
+    kinds = {name: note.split(":")[0] for name, note in fit.summary()["note"].items() if "do not tell" in note}
+    shares = {f"heritability[E{i}, T1]": "bounds only" for i in (1, 2, 3)}
+    assert kinds == shares | {"R_e[T1, T1]": "prior only", "Sigma_E[E1, E1]": "prior only"}
+    assert "Known within bounds only (3 of 11)" in fit.diagnose()
+
+
 def test_one_environment():
     """Sigma_t is all there is of genetic variance then."""
     sim = make_data(envs=1)

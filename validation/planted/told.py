@@ -62,6 +62,20 @@ TOLD = (
         (DENSE + "[True-True]", DENSE + "[True-False]"),
     ),
     Mutant(
+        "variances: interactions may be negative where the genetic covariance bears it",
+        "results/trait_variances.py",
+        "    if proportional and len(at.R) > 1:",
+        "    if False:",
+        (VARIANCES + "test_all_that_rest_on_one_split_are_noted_and_none_that_hardly_moves_with_it",),
+    ),
+    Mutant(
+        "variances: whatever moves at all along what is flat rests on it",
+        "results/information.py",
+        "reach >= MUCH * np.ptp",
+        "reach >= 0.0 * np.ptp",
+        (VARIANCES + "test_all_that_rest_on_one_split_are_noted_and_none_that_hardly_moves_with_it",),
+    ),
+    Mutant(
         "suggestions: a line effect that few records tell",
         "suggestions.py",
         "            describe_weakness(part.trial.traits, count_records(part)) for part in parts\n",

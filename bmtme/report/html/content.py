@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 Tone = Literal["good", "caution", "bad", "plain"]
+#: Letters of a row on a sheet of paper, and of one with so many columns that it is printed smaller.
+LETTERS, WIDE_LETTERS = 100, 130
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Table:
     long : whether it is shown in a window of its own, with sorting and a filter
     printed : rows on paper at most, of one that is long
     marked : rows to be seen at once
+    kept : rows that are printed wherever they stand
     """
 
     template: ClassVar[str] = "table"
@@ -93,6 +96,17 @@ class Table:
     long: bool = False
     printed: int = 25
     marked: frozenset[int] = frozenset()
+    kept: frozenset[int] = frozenset()
+
+    @property
+    def fits(self) -> bool:
+        """Whether it fits a sheet of paper without a break within a word; numbers stand in one line."""
+        letters = 0
+        for k, column in enumerate(self.columns):
+            cells = [row[k] for row in self.rows[: self.printed if self.long else None]]
+            words = [*cells, *column.name.split()] if column.number else " ".join([column.name, *cells]).split()
+            letters += max(map(len, words), default=0) + 2
+        return letters <= (WIDE_LETTERS if len(self.columns) > 10 else LETTERS)
 
 
 @dataclass(frozen=True)
@@ -124,11 +138,15 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture: markup made by `bmtme.report.html.figures`, and what it shows in words."""
+    """A picture: markup made by `bmtme.report.html.figures`, and what it shows in words.
+
+    half : whether it takes half a sheet of paper at most
+    """
 
     template: ClassVar[str] = "figure"
     markup: str
     caption: str
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +179,7 @@ class Page:
     kind, name : what it is of, such as a fit, and its name, such as that of its folder
     lead : a sentence on the data
     verdict : what can be trusted, before all else
+    check : the line that others are compared with, if any
     """
 
     kind: str
@@ -169,6 +188,7 @@ class Page:
     verdict: Sequence[Notice]
     sections: Sequence[Section] = field(default_factory=tuple)
     version: str = ""
+    check: str | None = None
 
 
 def split_paragraphs(text: str) -> list[str]:

@@ -91,7 +91,9 @@ def draw_calibration(cv: CrossValidation, pictures: Pictures) -> list[Block]:
     models = list(dict.fromkeys(cv.predictions["model"]))
     blocks: list[Block] = []
     for model in models[:MOST_DRAWN]:
-        blocks += pictures.draw(cv, "plot_calibration", f"{model}: observed against predicted values.", model=model)
+        blocks += pictures.draw(
+            cv, "plot_calibration", f"{model}: observed against predicted values.", True, model=model
+        )
     if len(models) > MOST_DRAWN:
         left = count_noun(len(models) - MOST_DRAWN, "model")
         blocks.append(Prose([f"'bmtme plot RUN calibration --model LABEL' draws the other {left}."]))

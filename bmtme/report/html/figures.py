@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 from io import BytesIO
 from itertools import count
@@ -14,7 +15,7 @@ from bmtme.report.html.content import Block, Figure
 from bmtme.words import show_signs
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
+    from bmtme.report.figure import Figure as Drawing
 
 __all__ = ["CHAINS", "Pictures"]
 
@@ -26,6 +27,8 @@ CHAINS = (
 )
 #: Pixels to an inch of pictures that are made of them.
 DPI = 110
+#: Bytes of a drawing whose names the font here lacks, above which pixels are taken all the same.
+MOST_WITH_TEXT = 500_000
 #: Drawings keep their texts, which can be searched and copied, and the names of their parts from run to run.
 RULES: Any = {"svg.fonttype": "none", "svg.hashsalt": "bmtme"}
 #: Where a part of a drawing is used by its name.
@@ -38,7 +41,7 @@ class Pictures:
     def __init__(self) -> None:
         self._numbers = count(1)
 
-    def draw(self, run: Any, method: str, caption: str, **arguments: Any) -> list[Block]:
+    def draw(self, run: Any, method: str, caption: str, half: bool = False, **arguments: Any) -> list[Block]:
         """A picture of a run by the name of its method, or nothing where the run does not have what it takes.
 
         Parameters
@@ -46,23 +49,27 @@ class Pictures:
         run : a result
         method : such as ``plot_ranking``
         caption : what it shows
+        half : whether it takes half a sheet of paper at most
         """
         try:
             drawing: Drawing = getattr(run, method)(**arguments)
         except (UsageError, DataError):  # what is missing is said where its numbers would be
             return []
-        return [Figure(self.embed(drawing, caption), caption)]
+        return [Figure(self.embed(drawing, caption), caption, half)]
 
     def embed(self, drawing: Drawing, caption: str) -> str:
         """A picture as markup."""
         import matplotlib as mpl
 
-        with mpl.rc_context(RULES):
-            buffer = BytesIO()
+        from bmtme.report.figure import MissingSigns
+
+        buffer = BytesIO()
+        with mpl.rc_context(RULES), warnings.catch_warnings():
+            warnings.simplefilter("ignore", MissingSigns)  # texts stay texts, and a browser has more fonts
             drawing.savefig(buffer, format="svg", metadata={"Date": None})
         inline = self._clean(buffer.getvalue().decode("utf-8"), caption)
         # Pixels of a drawing as small are not looked at: they would take more.
-        if len(inline) < 60_000:
+        if len(inline) < (MOST_WITH_TEXT if drawing.lacking else 60_000):
             return inline
         buffer = BytesIO()
         drawing.savefig(buffer, format="png", dpi=DPI)

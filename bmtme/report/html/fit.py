@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bmtme.decisions.covariances import list_names_along
+from bmtme.errors import UsageError
 from bmtme.report.best import count_draws
 from bmtme.report.glossary import name_record
 from bmtme.report.html.audit import audit_records, rebuild_trial
@@ -23,6 +24,7 @@ from bmtme.report.html.lines import (
     STABLE,
     VALUES,
     Rankings,
+    explain_absence,
     name_best,
     rank_all,
     show_lines,
@@ -69,16 +71,27 @@ class HeldFit(Fit):
         return self._held
 
 
-def make_fit_page(fit: Fit, name: str, folder: str | None = None) -> Page:
-    """The page of a fit."""
+def make_fit_page(fit: Fit, name: str, folder: str | None = None, check: str | None = None) -> Page:
+    """The page of a fit.
+
+    check : a line that the others are compared with
+
+    Raises
+    ------
+    DataError
+        If there is no such line.
+    """
     fit = HeldFit(fit)
-    trial, rankings, pictures = rebuild_trial(fit), rank_all(fit), Pictures()
+    trial, rankings, pictures = rebuild_trial(fit), rank_all(fit, check), Pictures()
+    if check is not None and rankings is None:
+        raise UsageError(f"check goes with a ranking, and this page has none. {explain_absence(fit)}")
+    ranked, changes = draw_lines(fit, pictures, "plot_ranking", RANKED, check), show_changes(fit, pictures, check)
     facts, record = list_fit_facts(fit.run, trial), name_record(fit.run["data"], plots=bool((trial.plots() > 1).any()))
     sections: list[Section] = [
         Section("short", "In short", show_short(fit, trial, rankings)),
-        Section("ranking", "Ranking", show_lines(fit, rankings, draw_lines(fit, pictures, "plot_ranking", RANKED))),
+        Section("ranking", "Ranking", show_lines(fit, rankings, ranked)),
         Section("correlations", "Correlations of the traits", show_correlations(fit)),
-        Section("environments", "Lines and environments", [*show_interaction(fit), *show_changes(fit, pictures)]),
+        Section("environments", "Lines and environments", [*show_interaction(fit), *changes]),
         Section("heritability", "Heritabilities", [*show_heritability(fit, record), *draw_shares(fit, pictures)]),
         Section("diagnostics", "Diagnostics", [
             *show_diagnostics(fit), *pictures.draw(fit, "plot_chains", CHAINS), *draw_calibration(fit, pictures),
@@ -91,15 +104,15 @@ def make_fit_page(fit: Fit, name: str, folder: str | None = None) -> Page:
     ]  # fmt: skip
     lead = " ".join(text.rstrip(".") + "." for _, text in list_data_facts(fit.run["data"], trial)[:2])
     lead += f" Model: {name_model(fit.run['settings']['model'])}."
-    return Page("Report of a fit", name, lead, judge(fit), sections, fit.run["versions"].get("bmtme", ""))
+    return Page("Report of a fit", name, lead, judge(fit), sections, fit.run["versions"].get("bmtme", ""), check)
 
 
-def draw_lines(fit: Fit, pictures: Pictures, method: str, caption: str) -> dict[str, list[Block]]:
+def draw_lines(fit: Fit, pictures: Pictures, method: str, caption: str, check: str | None) -> dict[str, list[Block]]:
     """A picture of lines for each of the first traits, and after the last one how the others are drawn."""
     if not count_draws(fit):
         return {}
     traits = fit._traits[:MOST_DRAWN]
-    found = {trait: pictures.draw(fit, method, f"{trait}: {caption}", trait=trait) for trait in traits}
+    found = {trait: pictures.draw(fit, method, f"{trait}: {caption}", trait=trait, check=check) for trait in traits}
     left = len(fit._traits) - len(traits)
     if left > 0 and found[traits[-1]]:
         name = method.removeprefix("plot_").replace("_", "-")
@@ -108,10 +121,10 @@ def draw_lines(fit: Fit, pictures: Pictures, method: str, caption: str) -> dict[
     return found
 
 
-def show_changes(fit: Fit, pictures: Pictures) -> list[Block]:
+def show_changes(fit: Fit, pictures: Pictures, check: str | None) -> list[Block]:
     """How lines change from environment to environment, trait by trait."""
-    stable, values = show_stability(fit) if count_draws(fit) else {}, show_values(fit)
-    drawn = draw_lines(fit, pictures, "plot_reaction_norms", NORMS)
+    stable, values = show_stability(fit, check) if count_draws(fit) else {}, show_values(fit, check)
+    drawn = draw_lines(fit, pictures, "plot_reaction_norms", NORMS, check)
     blocks: list[Block] = [Prose([*([STABLE] if stable else []), *([VALUES] if values else [])])]
     for trait in fit._traits:
         blocks += [*drawn.get(trait, ()), *(found[trait] for found in (stable, values) if trait in found)]

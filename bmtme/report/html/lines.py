@@ -52,20 +52,30 @@ class Rankings:
     top : how many lines count as the best
     gains : by trait of the selection and trait of the response, mean and 90% interval of the highest lines' mean less
         that of all
+    check : the line that the others are compared with, if any
     """
 
     tables: Mapping[str, pd.DataFrame]
     top: int
     gains: Mapping[tuple[str, str], tuple[float, float, float]]
+    check: str | None = None
 
 
-def rank_all(fit: Fit) -> Rankings | None:
-    """The rankings, from one set of draws; None where effects were not kept, or of too many lines."""
+def rank_all(fit: Fit, check: str | None = None) -> Rankings | None:
+    """The rankings, from one set of draws; None where effects were not kept, or of too many lines.
+
+    check : a line that all are compared with
+
+    Raises
+    ------
+    DataError
+        If there is no such line.
+    """
     draws = count_draws(fit)
     if not draws:
         return None
     traits = list_names_along(fit, "trait")
-    candidates = draw_candidates(fit, traits, None, draws=draws)
+    candidates = draw_candidates(fit, traits, None, check=check, draws=draws)
     top = count_top(TOP, len(candidates.lines))
     tables, response = {}, {}
     for trait, alone in zip(traits, np.eye(len(traits)), strict=True):
@@ -76,7 +86,7 @@ def rank_all(fit: Fit) -> Rankings | None:
         mean, _, lower, upper = compare_selected(candidates, [*table["line"].head(top)])
         for other, *numbers in zip(traits, mean, lower, upper, strict=True):
             response[trait, other] = (float(numbers[0]), float(numbers[1]), float(numbers[2]))
-    return Rankings(tables, top, response)
+    return Rankings(tables, top, response, check)
 
 
 def show_lines(fit: Fit, rankings: Rankings | None, drawn: Mapping[str, Sequence[Block]]) -> list[Block]:
@@ -98,10 +108,12 @@ def show_lines(fit: Fit, rankings: Rankings | None, drawn: Mapping[str, Sequence
         f"{k} highest of all; P(lowest {k}) likewise. Lines whose intervals of the rank overlap widely are not told "
         "apart."
     )
+    if rankings.check is not None:
+        text += f" P(> check): probability to have a truly higher value than the check, {rankings.check}."
     blocks: list[Block] = [Prose([text, *([NOT_GROWN] if new else [])])]
     most = limit_rows(len(rankings.tables), len(next(iter(rankings.tables.values()))), MOST_ROWS)
     for trait, table in rankings.tables.items():
-        blocks += [show_ranking(table, known, k, most, trait), *drawn.get(trait, ())]
+        blocks += [show_ranking(table, known, k, most, trait, rankings.check), *drawn.get(trait, ())]
     blocks += show_response(rankings)
     blocks.append(
         Prose(
@@ -127,8 +139,10 @@ def explain_absence(fit: Fit) -> str:
     )
 
 
-def show_ranking(table: pd.DataFrame, known: set[str], k: int, most: int, trait: str) -> Table:
-    """A ranking as a table with all lines, or the first and last ones."""
+def show_ranking(
+    table: pd.DataFrame, known: set[str], k: int, most: int, trait: str, check: str | None = None
+) -> Table:
+    """A ranking as a table with all lines, or the first and last ones and the check."""
     decimals = decide_decimals(table["lower"].tolist(), table["upper"].tolist())
     header = [
         Column("line"),
@@ -139,25 +153,37 @@ def show_ranking(table: pd.DataFrame, known: set[str], k: int, most: int, trait:
         Column("rank 90%", True, "90% interval of the rank"),
         Column(f"P(highest {k})", True),
         Column(f"P(lowest {k})", True),
+        *([] if check is None else [Column("P(> check)", True, f"probability to be higher than {check}")]),
     ]
     places = list(range(len(table)))
     note = ""
     if len(places) > most:
-        places = places[: most - most // 5] + places[-(most // 5) :]
+        own = [n for n, line in enumerate(table["line"]) if line == check]
+        places = sorted({*places[: most - most // 5], *places[-(most // 5) :], *own})
         note = (
             f"The first {most - most // 5:,} and the last {most // 5:,} of {len(table):,} lines; 'bmtme rank RUN "
             "--trait TRAIT --out DIR' writes all."
         )
     columns = [table[name].tolist() for name in ("line", "value", "lower", "upper", "reliability")]
     columns += [table[name].tolist() for name in ("rank_lower", "rank_upper", "p_top", "p_low")]
-    rows = []
+    rows: list[list[str]] = []
+    marked: list[int] = []
     for n in places:
         line, value, low, high, reliability, first, last, p_top, p_low = (column[n] for column in columns)
+        if line == check:
+            marked.append(len(rows))
         rows.append([
-            line + ("" if line in known else NEW), str(n + 1), plain(value, decimals), interval(low, high, decimals),
-            plain(reliability, 2), f"{first}-{last}", plain(p_top, 2), plain(p_low, 2),
+            name_line(line, check) + ("" if line in known else NEW), str(n + 1), plain(value, decimals),
+            interval(low, high, decimals), plain(reliability, 2), f"{first}-{last}", plain(p_top, 2), plain(p_low, 2),
         ])  # fmt: skip
-    return Table(header, rows, trait, note, long=True)
+        if check is not None:
+            rows[-1].append("-" if line == check else plain(table["p_above_check"].iloc[n], 2))
+    return Table(header, rows, trait, note, long=True, marked=frozenset(marked), kept=frozenset(marked))
+
+
+def name_line(line: str, check: str | None) -> str:
+    """A line's name, which says whether it is the check."""
+    return f"{line} (check)" if line == check else line
 
 
 def show_response(rankings: Rankings) -> list[Block]:
@@ -183,7 +209,7 @@ def show_response(rankings: Rankings) -> list[Block]:
     return [Matrix(traits, traits, cells, title, note)]
 
 
-def show_values(fit: Fit) -> dict[str, Table]:
+def show_values(fit: Fit, check: str | None = None) -> dict[str, Table]:
     """Predicted values of every line in every environment, a table for each trait."""
     table = fit._predictions
     if table is None or table["env"].nunique() < 2:
@@ -206,14 +232,14 @@ def show_values(fit: Fit) -> dict[str, Table]:
                 plain(value, decimals) if there else f"({plain(value, decimals)})"
                 for value, there in zip(own[j].tolist(), (grown[j, :, l] > 0).tolist(), strict=True)
             ]
-            rows.append([lines[j], plain(mean[j], decimals), *cells])
+            rows.append([name_line(lines[j], check), plain(mean[j], decimals), *cells])
         header = [Column("line"), Column("mean", True), *(Column(env, True) for env in envs)]
         note = "" if len(order) == len(lines) else f"The first {len(order):,} of {len(lines):,} lines."
         found[trait] = Table(header, rows, f"{trait}: values by environment", note, long=True)
     return found
 
 
-def show_stability(fit: Fit) -> dict[str, Table]:
+def show_stability(fit: Fit, check: str | None = None) -> dict[str, Table]:
     """How lines change from environment to environment, a table for each trait that was recorded in two."""
     traits, recorded = list_names_along(fit, "trait"), find_recorded(fit)
     told = [trait for l, trait in enumerate(traits) if recorded[:, l].sum() > 1]
@@ -221,11 +247,11 @@ def show_stability(fit: Fit) -> dict[str, Table]:
     for trait in told:
         table = fit.stability(trait)
         most = limit_rows(len(told), len(table), MOST_STABLE)
-        found[trait] = show_stable(table.head(most), len(table), trait)
+        found[trait] = show_stable(table.head(most), len(table), trait, check)
     return found
 
 
-def show_stable(table: pd.DataFrame, lines: int, trait: str) -> Table:
+def show_stable(table: pd.DataFrame, lines: int, trait: str, check: str | None = None) -> Table:
     """A table of `Fit.stability`."""
     decimals = decide_decimals(table["env_sd_lower"].tolist(), table["env_sd_upper"].tolist())
     slopes = min(3, decide_decimals(table["slope_lower"].tolist(), table["slope_upper"].tolist()))
@@ -239,7 +265,7 @@ def show_stable(table: pd.DataFrame, lines: int, trait: str) -> Table:
         spread = interval(row.env_sd_lower, row.env_sd_upper, decimals)
         slope = interval(row.slope_lower, row.slope_upper, slopes)
         numbers = [plain(row.value, decimals), plain(row.env_sd, decimals), spread, plain(row.slope, slopes), slope]
-        rows.append([row.line, *numbers, plain(row.p_above_mean, 2)])
+        rows.append([name_line(row.line, check), *numbers, plain(row.p_above_mean, 2)])
     note = "" if len(table) == lines else f"The first {len(table):,} of {lines:,} lines."
     return Table(header, rows, f"{trait}: stability", note, long=True)
 
@@ -250,6 +276,7 @@ def name_best(rankings: Rankings, trait: str) -> tuple[str, str]:
     row: Any = table.iloc[0]
     decimals = decide_decimals(table["lower"].tolist(), table["upper"].tolist())
     return (
-        f"{row['line']}: {plain(row['value'], decimals)} ({interval(row['lower'], row['upper'], decimals)})",
+        f"{name_line(row['line'], rankings.check)}: {plain(row['value'], decimals)} "
+        f"({interval(row['lower'], row['upper'], decimals)})",
         plain(row["p_top"], 2),
     )

@@ -250,8 +250,8 @@ def draw_residuals(drawn: ResidualPictures) -> list[Block]:
     """Residuals against fitted values, and where they lie if that is known."""
     pictures = Pictures()
     return [
-        *pictures.draw(drawn, "plot_residuals", "Residuals against fitted values, and against normal quantiles."),
-        *pictures.draw(drawn, "plot_field", "Residuals where they lie in the field."),
+        *pictures.draw(drawn, "plot_residuals", "Residuals against fitted values, and against normal quantiles.", True),
+        *pictures.draw(drawn, "plot_field", "Residuals where they lie in the field.", True),
         *pictures.draw(
             drawn, "plot_variogram", "Sample variogram of the residuals: flat where neighbours are not alike."
         ),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import html
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from bmtme.errors import UsageError, blame
 from bmtme.report.html.content import Page
 from bmtme.words import show_signs
 
-__all__ = ["check_report", "render", "write_page"]
+__all__ = ["check_report", "find_check", "is_report", "render", "write_page"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: What pages of ours say that made them: files that do not are never replaced.
@@ -57,13 +59,36 @@ def check_report(file: str | os.PathLike[str]) -> Path:
             raise UsageError(f"{what} is a folder: name a file, such as {path / 'report.html'}.")
         if path.exists() and not path.is_file():
             raise UsageError(f"{what} is no plain file: name another one.")
-        if path.exists():
-            with open(path, "rb") as there:
-                if MARK.encode() not in there.read(HEAD):
-                    raise UsageError(f"{what} cannot be made: there is a file that is no report. Name another one.")
+        if path.exists() and not is_report(path):
+            raise UsageError(f"{what} cannot be made: there is a file that is no report. Name another one.")
     except OSError as error:
         raise blame(error)(f"{what} cannot be made: {error.strerror}.") from error
     return path
+
+
+def is_report(path: Path) -> bool:
+    """Whether a page of ours stands there.
+
+    Raises
+    ------
+    OSError
+    """
+    if not path.is_file():
+        return False
+    with open(path, "rb") as there:
+        return MARK.encode() in there.read(HEAD)
+
+
+def find_check(path: Path) -> str | None:
+    """The line that the others are compared with on a page of ours, if any.
+
+    Raises
+    ------
+    OSError
+    """
+    with open(path, encoding="utf-8") as there:
+        found = re.search('<meta name="check" content="([^"]*)">', there.read(4000))
+    return html.unescape(found[1]) if found else None
 
 
 def write_page(page: Page, file: Path) -> None:

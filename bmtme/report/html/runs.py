@@ -8,28 +8,29 @@ from typing import Any
 
 from bmtme.arguments import file_path
 from bmtme.data.adjusted import KIND as ADJUSTMENT
-from bmtme.errors import DataError
+from bmtme.errors import DataError, UsageError
 from bmtme.report.html.content import Page
 from bmtme.report.html.page import check_report, write_page
-from bmtme.results.record import RECORD, read_kind, read_record
+from bmtme.results.record import RECORD, REPORT, read_kind, read_record
 from bmtme.results.runs import open_run
 from bmtme.results.storage import KIND as FIT
 from bmtme.results.storage import PREDICTIONS, SUMMARY, read_run
 
-__all__ = ["PAGE", "make_page", "report_result", "report_run"]
-
-#: The page of a folder, in it.
-PAGE = "report.html"
+__all__ = ["make_page", "report_result", "report_run"]
 
 
-def report_result(result: Any, file: str | os.PathLike[str]) -> None:
+def report_result(result: Any, file: str | os.PathLike[str], check: str | None = None) -> None:
     """Write the page of a result of this package; see `bmtme.results.reported.Reported.report`."""
     path = check_report(file)
-    write_page(make_page(result, path.stem), path)
+    write_page(make_page(result, path.stem, check=check), path)
 
 
-def report_run(folder: str | os.PathLike[str], file: str | os.PathLike[str] | None = None) -> Path:
+def report_run(
+    folder: str | os.PathLike[str], file: str | os.PathLike[str] | None = None, check: str | None = None
+) -> Path:
     """Write the page of a run from the files of its folder, into it or elsewhere.
+
+    check : of a fit, a line that the others are compared with
 
     Returns
     -------
@@ -39,20 +40,20 @@ def report_run(folder: str | os.PathLike[str], file: str | os.PathLike[str] | No
     Raises
     ------
     DataError
-        If the folder holds no such run, or one that is unfinished or damaged.
+        If the folder holds no such run, or one that is unfinished or damaged, or has no such line.
     UsageError, MachineError
-        If the page cannot be written.
+        If the page cannot be written, or there is no ranking for a check.
     """
     path = Path(file_path(folder, "folder"))
     if not (path / RECORD).is_file():
         what = f"holds no {RECORD}" if path.is_dir() else "is no folder"
         raise DataError(f"{path} {what}: expected a folder of 'bmtme fit', 'cv', 'adjust' or 'mixed'.")
-    target = check_report(path / PAGE if file is None else file)
-    write_page(read_page(path), target)
+    target = check_report(path / REPORT if file is None else file)
+    write_page(read_page(path, check), target)
     return target
 
 
-def read_page(folder: Path) -> Page:
+def read_page(folder: Path, check: str | None = None) -> Page:
     """The page of a folder.
 
     Raises
@@ -66,7 +67,8 @@ def read_page(folder: Path) -> Page:
         groups, run, tables = read_run(folder, FIT, (SUMMARY, PREDICTIONS))
         fit = Fit(groups, run, tables.get(PREDICTIONS))
         fit._summary = tables[SUMMARY].set_index("parameter")  # made again it is the same, after some seconds
-        return make_page(fit, name, str(folder))
+        return make_page(fit, name, str(folder), check)
+    refuse_check(check)
     if kind == ADJUSTMENT:
         return read_means_page(folder, name)
     return make_page(open_run(folder), name, str(folder))
@@ -85,7 +87,21 @@ def read_means_page(folder: Path, name: str) -> Page:
     return make_adjustment_page(means, run, {"means": means.table, **means.tables()}, name, str(folder))
 
 
-def make_page(result: Any, name: str, folder: str | None = None) -> Page:
+def refuse_check(check: str | None) -> None:
+    """Refuse a check where no lines are ranked.
+
+    Raises
+    ------
+    UsageError
+    """
+    if check is not None:
+        raise UsageError(
+            "check is a line that a fit's ranking is compared with, and this is no fit: leave it out (in the shell "
+            "--check)."
+        )
+
+
+def make_page(result: Any, name: str, folder: str | None = None, check: str | None = None) -> Page:
     """The page of a result.
 
     Parameters
@@ -93,6 +109,7 @@ def make_page(result: Any, name: str, folder: str | None = None) -> Page:
     result : Fit, CrossValidation, MixedPosterior, MixedFit, MixedTables or Adjustment
     name : heads the page
     folder : with its files, if it was read from there
+    check : of a fit, a line that the others are compared with
     """
     from bmtme import __version__
     from bmtme.cv.result import CrossValidation
@@ -104,7 +121,8 @@ def make_page(result: Any, name: str, folder: str | None = None) -> Page:
     if isinstance(result, Fit):
         from bmtme.report.html.fit import make_fit_page
 
-        return make_fit_page(result, name, folder)
+        return make_fit_page(result, name, folder, check)
+    refuse_check(check)
     if isinstance(result, CrossValidation):
         from bmtme.report.html.cross_validation import make_cv_page
 

@@ -243,9 +243,11 @@ def draw_fields(means: Adjustment) -> list[Block]:
     blocks: list[Block] = []
     for env in envs[:MOST_DRAWN]:
         if means.has_field(env):
-            blocks += pictures.draw(means, "plot_field", f"{env}: values, trend and residuals in the field.", env=env)
+            blocks += pictures.draw(
+                means, "plot_field", f"{env}: values, trend and residuals in the field.", True, env=env
+            )
         caption = f"{env}: standardised residuals against normal quantiles, outliers named."
-        blocks += pictures.draw(means, "plot_quantiles", caption, env=env)
+        blocks += pictures.draw(means, "plot_quantiles", caption, True, env=env)
     if len(envs) > MOST_DRAWN:
         left = count_noun(len(envs) - MOST_DRAWN, "environment")
         blocks.append(

@@ -207,8 +207,21 @@ def test_corners_are_said():
 def test_advice_names_a_length_and_a_time():
     table = pd.DataFrame({"ess_bulk": [100.0], "ess_tail": [900.0], "r_hat": [1.001]}, index=["R_e[A, A]"])
     sampling = {"modes": [], "divergences": [0, 0], "acceptance": [0.9, 0.9], "corners": []}
-    run = {"sampling": sampling, "settings": SETTINGS, "seconds": {"sample": 7.0}}
-    assert "tune=2500, draws=5000 would take about 35 s" in describe_convergence(table, run, ["E1"], ["A"])
+    run = {"sampling": sampling, "settings": SETTINGS, "seconds": {"warm_up": 1.0, "sample": 7.0}}
+    assert "draws=5000 would take about 36 s." in describe_convergence(table, run, ["E1"], ["A"])
+    longer = run | {"extendable": True}
+    said = describe_convergence(table, longer, ["E1"], ["A"], "my run")
+    assert said.endswith(": 4,000 of each chain would take about 28 s: bmtme extend my run --more 4000.")
+    said = describe_convergence(table, longer, ["E1"], ["A"])
+    assert said.endswith("bmtme extend RUN --more 4000, in Python bmtme.extend(folder, more=4000).")
+    # Where the warm-up may be at fault, draws from there do not help.
+    apart = (table.assign(r_hat=1.2), longer)
+    diverged = (table, longer | {"sampling": sampling | {"divergences": [60, 60]}})
+    short = (table, longer | {"settings": SETTINGS | {"tune": 100}})
+    for given, of in (apart, diverged, short):
+        said = describe_convergence(given, of, ["E1"], ["A"])
+        assert f"tune={5 * of['settings']['tune']}, draws=5000 would take about 40 s." in said
+        assert "extend" not in said
 
 
 def test_density_that_is_tempered():
