@@ -63,7 +63,7 @@ from bmtme.results.traits import BY_TRAIT, join_groups
 from bmtme.results.unrecorded import collect_unrecorded, cover_columns
 from bmtme.running import Ran, plan_memory, refuse_large, run
 from bmtme.trait_sets import TraitSet, choose_all_targets, list_sets, relate_all_unrecorded
-from bmtme.words import list_names
+from bmtme.words import count_noun, list_names
 
 STAGES = ("prepare", "compile", "search", "warm_up", "sample", "collect")
 #: What each trait that is fitted alone has of its own in the description of the data.
@@ -288,7 +288,7 @@ def warn_of_dropped(prepared: Prepared) -> None:
     """Warn of lines that are left out."""
     if prepared.dropped:
         warnings.warn(
-            f"{len(prepared.dropped)} lines of the trial are not in the relationship and were left out: "
+            f"left out, as not in the relationship: {count_noun(len(prepared.dropped), 'line')} of the trial, "
             f"{list_names(prepared.dropped)}.",
             UserWarning,
             stacklevel=4,

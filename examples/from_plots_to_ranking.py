@@ -271,7 +271,8 @@ tabulate(
 # %% [markdown]
 # `value` is the line's mean over the environments, with its 90% interval; `rank_lower` and `rank_upper` are those of
 # its rank, and `p_top` is the probability that the line belongs to the ten best. Mind how wide ranks are: the first of
-# the table is rarely surely the first. Select by `p_top` rather than by cutting the list.
+# the table is rarely surely the first. The highest values make the best selection on average; `p_top` says how sure
+# each choice is.
 #
 # As this is a simulation, the true ranks are known. They are the crosses; over many trials about nine in ten should lie
 # on their bars.

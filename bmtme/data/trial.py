@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from bmtme.arguments import as_array, as_list, as_text, is_unicode, show
+from bmtme.arguments import as_array, as_text
 from bmtme.data.adjusted import AdjustedMeans, lay_means
 from bmtme.data.covariances import check_covariances, find_errors, separate_errors, take_covariances
 from bmtme.data.effects import check_blocks, check_covariates
+from bmtme.data.parts import check_index, check_labels, check_reps, check_values, find_replicates
 from bmtme.data.precision import check_correlation, check_errors, check_plots
 from bmtme.data.records import Names, as_names, name_environment, read_records
-from bmtme.data.tables.cells import HUGE, NumberFormat
+from bmtme.data.tables.cells import NumberFormat
 from bmtme.data.tables.files import Table, read_table
 from bmtme.data.tables.names import warn_of_dates
 from bmtme.errors import DataError, UsageError
-from bmtme.words import first_repeat, list_names
+from bmtme.words import count_noun, first_repeat, list_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,30 +94,14 @@ class Trial:
 
     def __post_init__(self) -> None:
         for part in ("lines", "envs", "traits"):
-            object.__setattr__(self, part, _checked_labels(getattr(self, part), part))
-        try:
-            values = np.array(self.values, dtype=np.float64, order="C")
-        except (TypeError, ValueError, OverflowError):
-            raise DataError(f"values must be numbers, NaN where missing, got {show(self.values)}.") from None
-        if values.ndim != 2 or values.shape[1] != len(self.traits):
-            raise DataError(
-                f"values must have one row per record and one column per trait: "
-                f"expected (N, {len(self.traits)}), got {values.shape}."
-            )
-        if (np.abs(values) > HUGE).any():
-            record, column = np.argwhere(np.abs(values) > HUGE)[0]
-            what = "an infinite value" if np.isinf(values[record, column]) else f"a value beyond {HUGE:g}"
-            raise DataError(f"values holds {what} of trait {self.traits[column]!r} in record {record}.")
-        values.setflags(write=False)
+            object.__setattr__(self, part, check_labels(getattr(self, part), part))
+        values = check_values(self.values, self.traits)
         object.__setattr__(self, "values", values)
         for part, labels in (("line_index", self.lines), ("env_index", self.envs)):
-            index = _checked_index(getattr(self, part), part, len(values), len(labels))
+            index = check_index(getattr(self, part), part, len(values), len(labels))
             object.__setattr__(self, part, index)
         if self.reps is not None:
-            reps = tuple(as_list(self.reps, "reps"))
-            if len(reps) != len(values) or not all(isinstance(rep, str) for rep in reps):
-                raise DataError(f"reps must hold one text per record: expected {len(values)}, got {len(reps)}.")
-            object.__setattr__(self, "reps", reps)
+            object.__setattr__(self, "reps", check_reps(self.reps, len(values)))
         object.__setattr__(self, "blocks", check_blocks(self.blocks, len(values)))
         object.__setattr__(self, "covariates", check_covariates(self.covariates, len(values)))
         if self.n_plots is not None:
@@ -159,9 +144,10 @@ class Trial:
         absent = int((self.counts().sum(axis=0) == 0).sum())
         missing = 100 * float(np.isnan(self.values).mean()) if self.values.size else 0.0
         plots = "" if self.n_plots is None else f" of {self.n_plots.sum()} plots"
+        names = {"line": self.lines, "environment": self.envs, "trait": self.traits}
+        sizes = " x ".join(count_noun(len(own), noun) for noun, own in names.items())
         return (
-            f"Trial({len(self.lines)} lines x {len(self.envs)} environments x {len(self.traits)} traits; "
-            f"{self.n_records} records{plots}, {missing:.1f}% of values missing; "
+            f"Trial({sizes}; {count_noun(self.n_records, 'record')}{plots}, {missing:.1f}% of values missing; "
             f"{absent} of {n_columns} environment x trait columns without a value)"
         )
 
@@ -325,21 +311,8 @@ class Trial:
 
     @cached_property
     def replicates(self) -> tuple[str, ...] | None:
-        """Label of each record's replicate: `reps` less those of its columns that are blocks; None for none.
-
-        Where the columns of `reps` together are blocks, the last one is left out: replicates hold blocks.
-        """
-        if self.reps is None or not self.blocks:
-            return self.reps
-        factors = set(self.blocks.values())
-        parts = [rep.split(":") for rep in self.reps]
-        several = len({len(labels) for labels in parts}) == 1
-        columns = list(zip(*parts, strict=True)) if several else [self.reps]
-        joint = tuple(rep if rep and rep[-1] != ":" else "" for rep in self.reps)
-        if len(columns) > 1 and joint in factors:
-            columns = columns[:-1]
-        columns = [labels for labels in columns if labels not in factors]
-        return tuple(":".join(labels) for labels in zip(*columns, strict=True)) if columns else None
+        """Label of each record's replicate: `reps` less those of its columns that are blocks; None for none."""
+        return None if self.reps is None else find_replicates(self.reps, self.blocks)
 
     def counts(self) -> np.ndarray:
         """Number of records of every line, environment and trait: (J, I, L) int64 array."""
@@ -561,32 +534,3 @@ def make_trial(table: Table, line: str, env: str | None, *columns: Any) -> Trial
     warn_of_dates(trial.lines, "line", table.name, stacklevel=4)
     warn_of_dates(trial.envs, "environment", table.name, stacklevel=4)
     return trial
-
-
-# --- checks of the parts ----------------------------------------------------------------------------------------
-
-
-def _checked_labels(labels: Iterable[str], field: str) -> tuple[str, ...]:
-    checked = tuple(as_list(labels, field))
-    if not checked:
-        raise DataError(f"{field} is empty: at least one label is needed.")
-    for label in checked:
-        if not isinstance(label, str) or not label or not is_unicode(label):
-            raise DataError(f"{field} holds {show(label)}: labels are texts and not empty.")
-    repeat = first_repeat(checked)
-    if repeat is not None:
-        raise DataError(f"{field} holds {checked[repeat[1]]!r} twice: labels must be unique.")
-    return checked
-
-
-def _checked_index(index: np.ndarray, field: str, n_records: int, n_labels: int) -> np.ndarray:
-    given = as_array(index, field)
-    if given.shape != (n_records,) or (given.size and given.dtype.kind not in "iu"):
-        raise DataError(
-            f"{field} must hold one integer per record: expected ({n_records},), got {given.dtype} {given.shape}."
-        )
-    checked = np.array(given, dtype=np.int64)
-    if checked.size and (checked.min() < 0 or checked.max() >= n_labels):
-        raise DataError(f"{field} must lie between 0 and {n_labels - 1}.")
-    checked.setflags(write=False)
-    return checked

@@ -25,6 +25,9 @@ NOTEBOOKS = {
     "choosing": "LINES, DRAWS, TUNE = 60, 40, 30",
     "from_plots_to_ranking": "LINES, DRAWS, TUNE, TRIALS = 30, 40, 30, 1",
     "field_trial": "TRIALS, COPIES = 1, 5",
+    "first_fit": "LINES, DRAWS, TUNE = 40, 150, 100",
+    "coming_from_r": "LINES, DRAWS, TUNE = 30, 150, 100",
+    "from_posterior_to_selection": "LINES, DRAWS, TUNE = 40, 150, 100",
 }
 
 

@@ -330,7 +330,7 @@ def test_traits_may_be_alike(frame):
 def test_lines_are_dropped_once(frame):
     rows, relationship = frame
     kept = [line for line in relationship.lines if line != "L03"]
-    with pytest.warns(UserWarning, match="1 lines of the trial are not in the relationship") as caught:
+    with pytest.warns(UserWarning, match="not in the relationship: 1 line of the trial, ") as caught:
         found = fit(trial_of(rows), relationship.subset(kept), SingleTrait(), unrelated="drop", **SHORT)
     assert sum("not in the relationship" in str(warning.message) for warning in caught) == 1
     assert found.run["data"]["lines_dropped"] == ["L03"]

@@ -107,6 +107,14 @@ def test_field_trial(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ar1 x ar1 against ar1" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["first_fit", "from_posterior_to_selection", "coming_from_r"])
+def test_notebook_as_script(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive", UserWarning)
+        run_notebook(name)
+
+
 def run_notebook(name: str) -> None:
     """As a script, with fewer lines, draws and trials."""
     source = shrink(name, (EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))

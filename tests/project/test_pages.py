@@ -14,7 +14,7 @@ GUIDE = ROOT / "CONTRIBUTING.md"
 ALGEBRA = ROOT / "bmtme" / "engines" / "rotated" / "README.md"
 PAGES = [
     *ROOT.glob("*.md"), *(ROOT / "examples").glob("*.md"), *(ROOT / "bmtme").rglob("*.md"),
-    *(ROOT / "validation").rglob("*.md"),
+    *(ROOT / "validation").rglob("*.md"), *(ROOT / "examples").glob("*.py"),
 ]  # fmt: skip
 #: Names of files and folders in the text, as against file endings and patterns.
 FILE = re.compile(r"(?:[\w.-]+/)*[\w.-]+(?:/|\.(?:py|toml|md|json))")
@@ -59,6 +59,15 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert there.exists(), target
         if anchor:
             assert anchor in list_anchors(there), target
+
+
+def test_index_has_every_example() -> None:
+    """Once each, and the README leads to the index."""
+    index = ROOT / "examples" / "README.md"
+    links = re.findall(r"\]\(([\w.]+)\)", read(index))
+    files = [path.name for path in index.parent.iterdir() if path.is_file() and path != index]
+    assert sorted(links) == sorted(files)
+    assert "](examples/README.md)" in read(ROOT / "README.md")
 
 
 @pytest.mark.parametrize("page", [GUIDE, ALGEBRA], ids=lambda page: page.name)
