@@ -52,7 +52,7 @@ exit status:
   3    data that cannot be used
   4    a computation that broke down
   5    some fits of a cross-validation failed
-  130  interrupted; 143 terminated. 'bmtme resume' goes on with draws and cvs
+  130  interrupted; 143 terminated. 'bmtme resume DIR' goes on
 """
 
 

@@ -115,6 +115,14 @@ def test_tables_come_back():
         index=pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)], names=["l", "k"]),
     )
     pd.testing.assert_frame_equal(give_back(frame), frame)
+    kinds = pd.DataFrame(
+        {
+            "site": pd.Categorical(["N", None, "S"], ["S", "N", "W"], ordered=True),
+            "row": pd.Series(["1", None, "2"], dtype="string"),
+            "n": pd.Series([1, None, 3], dtype="Int64"),
+        }
+    )
+    pd.testing.assert_frame_equal(give_back(kinds), kinds)
     empty = pd.DataFrame({"x": np.empty(0), "name": np.empty(0, object)})
     pd.testing.assert_frame_equal(give_back(empty), empty, check_index_type=False)
     series = pd.Series({"L1": "f", "L2": "g"}, name=None)
@@ -122,6 +130,16 @@ def test_tables_come_back():
     assert give_back({"a": (1, [2.0, float("inf")], frozenset({"x", "y"})), 3: None}) == {
         "a": (1, [2.0, float("inf")], frozenset({"x", "y"})), 3: None,
     }  # fmt: skip
+
+
+def test_inverse_of_a_pedigree_comes_back():
+    frame = pd.DataFrame({"id": ["c", "d"], "sire": ["a", "a"], "dam": ["b", "c"]})
+    inverse = bmtme.pedigree_inverse(frame, separate_sexes=False)
+    again = give_back(inverse)
+    assert (again.lines, again.log_determinant) == (inverse.lines, inverse.log_determinant)
+    np.testing.assert_array_equal(again.inbreeding, inverse.inbreeding)
+    assert type(again.matrix) is type(inverse.matrix)
+    np.testing.assert_array_equal(again.matrix.toarray(), inverse.matrix.toarray())
 
 
 def test_what_is_of_the_user_is_refused():
