@@ -185,7 +185,7 @@ def join_columns(
     shape[axis] = len(columns)
     out, lead = allocate(tuple(shape)), sum(dim in ("chain", "draw", "effect_draw") for dim in dims)
     for l, (column, names) in enumerate(zip(columns, own_lines, strict=True)):
-        into, given = np.moveaxis(out, axis, 0)[l], column.squeeze(axis)
+        into, given = np.moveaxis(out, axis, 0)[l, ...], column.squeeze(axis)
         for slab in walk_slabs(into.shape, lead) if lead else [...]:
             here, values = into[slab], given[slab]
             if "line" in rest:
