@@ -151,11 +151,9 @@ def join_datasets(parts: Mapping[str, Any], lines: Sequence[str], allocate: Allo
             joined[name] = array.dims, np.any([part[name].values for part in parts.values()], axis=0), array.attrs
         else:
             dims = join_dims(array.dims)
-            columns, own = [lay_out(part[name]) for part in parts.values()], [[]] * len(parts)
-            if "line" in dims:
-                own = [part["line"].values.tolist() for part in parts.values()]
-            else:
-                columns = level(columns)
+            columns = [lay_out(part[name]) for part in parts.values()]
+            own = [part["line"].values.tolist() if "line" in dims else [] for part in parts.values()]
+            columns = columns if "line" in dims else list(level(columns))
             joined[name] = dims, join_columns(columns, dims, own, lines, allocate), describe_joined(array)
     coords: dict[str, Any] = {str(name): first[name].values for name in first.coords}
     coords |= {"trait": list(parts), "line": list(lines)}
