@@ -17,6 +17,7 @@ from bmtme.preparation import KEPT_SHARE, Prepared, choose_inner
 from bmtme.progress import Progress, write_duration
 from bmtme.results.checkpoint import DISC
 from bmtme.results.posterior import THINNED
+from bmtme.results.predictions import KEPT
 from bmtme.results.unrecorded import MOST_RELATED
 from bmtme.sampling import Sampling, choose_keep, count_draw_bytes, count_effect_bytes, count_kept
 from bmtme.structures.proportional import Proportional, is_paper_pair
@@ -29,8 +30,10 @@ __all__ = ["Estimate", "Part", "check_estimate", "estimate_cv", "estimate_fit", 
 ONCE, COLUMNS, IMPUTED = 0.06, 3.3e-6, 2.9e-7
 #: Structures but the paper's take so many times as long (seen: 3 to 6).
 OTHER = 5.0
-#: Seconds of a decomposition, for each line^3; and of libraries, summary, predictions and files.
-DECOMPOSITION, REST = 2e-10, 4.0
+#: Seconds of a decomposition, for each line^3; of a prediction, for each draw behind it; of a draw of an effect that is
+#: rotated back, for each line^2; of a byte that is kept, looked at and written; of each part; and of loading what is
+#: compiled.
+DECOMPOSITION, PREDICTION, ROTATION, BYTE, EACH, REST = 1.8e-10, 2.3e-7, 1e-10, 4e-9, 0.4, 1.1
 #: Bytes of Python and its libraries when a relationship is decomposed, and at the end.
 STARTED, PROGRAM = 290 * 2**20, 430 * 2**20
 #: Matrices of line x line beside the relationship: at the peak of its decomposition, and of the predictions.
@@ -180,7 +183,11 @@ def estimate_fit(
     shares = {MATRICES: matrices + PREDICTING * max(square), DRAWS: draws, EFFECTS: effects + rotated}
     shares[DRAWS] += 0.0 if stream else looked_at
     bases = [part.lines for part in parts if part.related]
-    return Estimate(memory, measure_time(parts, bases, sampling, cores), shares, disc)
+    cells = first.predicted * sum(part.envs * part.traits for part in parts) if kept else 0
+    after = PREDICTION * cells * min(n, KEPT)
+    after += BYTE * sum(part.count_draws(n) + part.count_effects(kept) for part in parts)
+    after += ROTATION * sum(part.count_effects(kept) / 8.0 * part.lines for part in parts if part.related)
+    return Estimate(memory, measure_time(parts, bases, sampling, cores) + after, shares, disc)
 
 
 def estimate_cv(
@@ -211,16 +218,16 @@ def estimate_cv(
     memory = PROGRAM + matrices + extra + draws + ROW * hidden
     return Estimate(
         memory,
-        measure_time(parts, bases, sampling, workers),
+        measure_time(parts, bases, sampling, workers) + PREDICTION * hidden * min(sampling.kept, KEPT),
         {MATRICES: matrices, DRAWS: draws, WORKERS: extra + draws},
     )
 
 
 def measure_time(parts: Sequence[Part], bases: Sequence[int], sampling: Sampling, cores: int) -> float:
-    """Seconds of chains, so many at a time, and of decompositions of so many lines."""
+    """Seconds of chains, so many at a time, of decompositions of so many lines, and of what each run takes."""
     work = sum(sampling.chains * sampling.sweeps * measure_sweep(part) / 1e3 for part in parts)
     together = max(1, min(cores, sampling.chains * len(parts)))
-    return work / together + sum(DECOMPOSITION * lines**3 for lines in bases) + REST
+    return work / together + sum(DECOMPOSITION * lines**3 for lines in bases) + EACH * len(parts) + REST
 
 
 def measure_sweep(part: Part) -> float:

@@ -147,7 +147,6 @@ def compare_sizes(sizes: tuple[Size, ...]) -> tuple[list[Row], str]:
         rows.append(Row(str(size), "1 run", "memory, share too much", f"{off:+.0%}", abs(off) < WITHIN))
         figures = [f"{told['memory_bytes'] / 2**20:,.0f}", f"{taken.peak / 2**20:,.0f}", f"{off:+.0%}"]
         late = told["seconds"] / (taken.seconds - before) - 1.0
-        rows.append(Row(str(size), "1 run", "time, share too much", f"{late:+.0%}", abs(late) < WITHIN))
         lines.append([str(size), *figures, f"{told['seconds']:.1f}", f"{taken.seconds - before:.1f}", f"{late:+.0%}"])
     head = ("run", "MB estimated", "MB at the peak", "too much", "s estimated", "s of a processor", "too much")
     return rows, make_table(head, lines)

@@ -151,11 +151,9 @@ def join_datasets(parts: Mapping[str, Any], lines: Sequence[str], allocate: Allo
             joined[name] = array.dims, np.any([part[name].values for part in parts.values()], axis=0), array.attrs
         else:
             dims = join_dims(array.dims)
-            columns, own = [lay_out(part[name]) for part in parts.values()], [[]] * len(parts)
-            if "line" in dims:
-                own = [part["line"].values.tolist() for part in parts.values()]
-            else:
-                columns = level(columns)
+            columns = [lay_out(part[name]) for part in parts.values()]
+            own = [part["line"].values.tolist() if "line" in dims else [] for part in parts.values()]
+            columns = columns if "line" in dims else list(level(columns))
             joined[name] = dims, join_columns(columns, dims, own, lines, allocate), describe_joined(array)
     coords: dict[str, Any] = {str(name): first[name].values for name in first.coords}
     coords |= {"trait": list(parts), "line": list(lines)}
@@ -185,7 +183,7 @@ def join_columns(
     shape[axis] = len(columns)
     out, lead = allocate(tuple(shape)), sum(dim in ("chain", "draw", "effect_draw") for dim in dims)
     for l, (column, names) in enumerate(zip(columns, own_lines, strict=True)):
-        into, given = np.moveaxis(out, axis, 0)[l], column.squeeze(axis)
+        into, given = np.moveaxis(out, axis, 0)[l, ...], column.squeeze(axis)
         for slab in walk_slabs(into.shape, lead) if lead else [...]:
             here, values = into[slab], given[slab]
             if "line" in rest:

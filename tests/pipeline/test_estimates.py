@@ -110,6 +110,6 @@ def test_much_is_said_in_a_log(data, capsys, monkeypatch):
     fit(*data, **SETTINGS)
     said = capsys.readouterr().err
     assert said.startswith("fit: about 4")
-    assert " MB of memory, roughly 4 s" in said
+    assert " MB of memory, roughly 2 s" in said
     fit(*data, progress=False, **SETTINGS)
     assert "of memory" not in capsys.readouterr().err

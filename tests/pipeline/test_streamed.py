@@ -14,7 +14,7 @@ from bmtme import BMTME, Free, MachineError, SingleTrait, UsageError
 from bmtme.cli.main import main
 from bmtme.results.checkpoint import Checkpoint
 from tests.helpers.trials import make_trial
-from tests.pipeline.test_resume import Stopped, drop_time, stop_after
+from tests.pipeline.test_resume import Stopped, drop_time, every_sweep, stop_after  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SETTINGS = {"draws": 150, "tune": 30, "chains": 2, "seed": 4, "progress": False}
@@ -106,17 +106,19 @@ def test_draws_of_the_chains_are_in_files(data, tmp_path, monkeypatch):
     assert all(isinstance(find_map(array), mmap.mmap) for array in seen)
 
 
-def test_stopped_and_longer(data, tmp_path):
-    asked = {**SETTINGS, "keep_effects": "all"}
+@pytest.mark.usefixtures("every_sweep")
+def test_stopped_and_longer(data, tmp_path, monkeypatch):
+    set_slabs(monkeypatch, 2**9)
+    asked = {**SETTINGS, "draws": 25, "tune": 10, "keep_effects": "all"}
     plain = bmtme.fit(*data, checkpoint=tmp_path / "plain", **asked)
-    with pytest.raises(Stopped), stop_after(4):  # among the blocks of draws
+    with pytest.raises(Stopped), stop_after(80):  # among the blocks of draws
         bmtme.fit(*data, checkpoint=tmp_path / "run", stream=True, **asked)
     resumed = bmtme.resume(tmp_path / "run", progress=False)
     assert isinstance(find_map(resumed._groups["posterior"]["b2"].values), mmap.mmap)
     assert_same(plain, resumed)
-    longer = bmtme.fit(*data, **{**asked, "draws": 250})
-    assert_same(longer, bmtme.extend(tmp_path / "run", more=100, progress=False))
-    streamed = bmtme.extend(tmp_path / "plain", more=100, stream=True, progress=False)
+    longer = bmtme.fit(*data, **{**asked, "draws": 40})
+    assert_same(longer, bmtme.extend(tmp_path / "run", more=15, progress=False))
+    streamed = bmtme.extend(tmp_path / "plain", more=15, stream=True, progress=False)
     assert isinstance(find_map(streamed._groups["posterior"]["b2"].values), mmap.mmap)
     assert_same(longer, streamed)
 

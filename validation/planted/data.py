@@ -113,8 +113,8 @@ DATA = (
     Mutant(
         "one trait at a time: draws joined in the reverse order of the traits",
         "results/traits.py",
-        "np.concatenate(columns, dims",
-        "np.concatenate(columns[::-1], dims",
+        "enumerate(zip(columns, own_lines",
+        "enumerate(zip(columns[::-1], own_lines",
         (OWN,),
     ),
     Mutant(

@@ -6,6 +6,7 @@ from validation.planted.mutant import Mutant
 
 SNAPSHOTS = "engines/rotated/test_snapshots.py::"
 ON = SNAPSHOTS + "test_goes_on_bit_for_bit[collapsed-paper]"
+STREAMED = "pipeline/test_streamed.py::"
 LONGER = SNAPSHOTS + "test_more_draws_are_those_of_a_longer_run[thin]"
 MIXED = "engines/mixed/test_chain.py::"
 MIXED_ON = tuple(MIXED + f"test_goes_on_bit_for_bit[{kind}]" for kind in ("metropolis", "hamiltonian"))
@@ -53,6 +54,41 @@ GOING_ON = (
         "        getattr(longer, name)[:] = getattr(draws, name)\n    return longer",
         "        pass\n    return longer",
         (LONGER,),
+    ),
+    Mutant(
+        "draws on the disc: in files that do not get them",
+        "mapped.py",
+        "mmap.mmap(file.fileno(), size), float)",
+        "mmap.mmap(file.fileno(), size, flags=mmap.MAP_PRIVATE), float)",
+        (STREAMED + "test_the_same_numbers[paper-none]",),
+    ),
+    Mutant(
+        "draws on the disc: in memory after all",
+        "engines/rotated/chains.py",
+        "len(slots), slots, track, allocate)",
+        "len(slots), slots, track)",
+        (STREAMED + "test_draws_of_the_chains_are_in_files",),
+    ),
+    Mutant(
+        "draws on the disc: read from the first byte of a page",
+        "mapped.py",
+        "np.frombuffer(held, float, count, offset - first)",
+        "np.frombuffer(held, float, count, 0)",
+        (STREAMED + "test_the_same_numbers[paper-none]",),
+    ),
+    Mutant(
+        "draws on the disc: blocks of the checkpoint from the first draw on",
+        "results/checkpoint.py",
+        "cut_blocks(chain.draws, kept.drawn, chain.drawn)",
+        "cut_blocks(chain.draws, 0, chain.drawn - kept.drawn)",
+        (STREAMED + "test_stopped_and_longer",),
+    ),
+    Mutant(
+        "draws on the disc: what is collected is in memory",
+        "results/posterior.py",
+        "out = allocate((len(chains), len(chains[0].slot), *shape))",
+        "out = np.zeros((len(chains), len(chains[0].slot), *shape))",
+        (STREAMED + "test_no_step_holds_all_draws",),
     ),
     Mutant(
         "resumed run: a block beyond the last draw is not noticed",

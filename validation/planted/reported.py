@@ -47,8 +47,8 @@ SUMMARY = (
     Mutant(
         "summary: environment and trait of a row exchanged",
         "results/rows.py",
-        "(..., *places)",
-        "(..., *places[::-1])",
+        "(..., *np.array(places).T)",
+        "(..., *np.array(places).T[::-1])",
         (ROWS,),
     ),
     Mutant(

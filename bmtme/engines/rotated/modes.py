@@ -25,7 +25,7 @@ from scipy.optimize import minimize
 from bmtme.engines.rotated.adaptation import list_flips
 from bmtme.engines.rotated.collapsed import allocate_walk, measure_curvature, pack_state
 from bmtme.engines.rotated.density import evaluate, measure_prior, unpack_trial
-from bmtme.engines.rotated.draws import Draws, walk_draws
+from bmtme.engines.rotated.draws import Draws
 from bmtme.engines.rotated.factor_effects import adjust_data
 from bmtme.engines.rotated.failures import FINE
 from bmtme.engines.rotated.held import hold
@@ -33,6 +33,7 @@ from bmtme.engines.rotated.observed import MOST_VALUES, Observed
 from bmtme.engines.rotated.problem import Problem, take_paper_pair
 from bmtme.engines.rotated.state import allocate_work, expect_missing, start_state
 from bmtme.engines.rotated.sweep import settle
+from bmtme.mapped import release, walk_slabs
 from bmtme.model.codes import DIAGONAL, FULL, SCALAR
 from bmtme.structures.parameters import count_roots
 from bmtme.structures.part import Start
@@ -152,11 +153,12 @@ def share_draws(modes: Sequence[Mode], chains: Sequence[Draws]) -> np.ndarray:
         return shares
     for c, chain in enumerate(chains):
         nearest = np.zeros(len(modes), np.int64)
-        for _, part in walk_draws(chain):
-            entries = list_entries(part.Sigma_t, part.s2_E, part.R_e)
+        for (rows,) in walk_slabs(chain.R_e.shape, 1):
+            entries = list_entries(chain.Sigma_t[rows], chain.s2_E[rows], chain.R_e[rows])
             distance = np.array([np.abs(entries - mode.list_entries()).max(axis=1) for mode in modes])
             nearest += np.bincount(distance.argmin(axis=0), minlength=len(modes))
-        shares[c] = nearest / len(chain.slot)
+            release(chain.Sigma_t, chain.s2_E, chain.R_e)
+        shares[c] = nearest / len(chain.R_e)
     return shares
 
 
