@@ -85,8 +85,9 @@ def fit(
     told, spent = run["estimate"], run["seconds"]
     phases = ", ".join(f"{phase} {seconds:,.0f}" for phase, seconds in spent.items() if seconds >= 0.5)
     hidden = f", {missing:.0%} missing" if missing else ""
+    label = f"{lines:,} x {ENVS} x {TRAITS}{hidden}, {1000 * thousands:,} markers: {' '.join(options)}"
     line = [
-        f"{lines:,} x {ENVS} x {TRAITS}{hidden}, {1000 * thousands:,} markers: {' '.join(options)}", phases, f"{wall:,.0f}", f"{cpu:,.0f}",
+        label, phases, f"{wall:,.0f}", f"{cpu:,.0f}",
         f"{told['seconds']:,.0f}", f"{peak / 1e9:.1f}", f"{told['memory_bytes'] / 1e9:.1f}",
         f"{table['r_hat'].max():.3f}", f"{table['ess_bulk'].min():,.0f}",
     ]  # fmt: skip
