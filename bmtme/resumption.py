@@ -12,9 +12,10 @@ from bmtme.errors import BmtmeError, DataError, UsageError
 from bmtme.mixed_posterior import PosteriorRequest, compute_posterior
 from bmtme.pipeline import compute
 from bmtme.request import Request
-from bmtme.results.checkpoint import Checkpoint, count_draws, is_finished
+from bmtme.results.checkpoint import Checkpoint
 from bmtme.results.fit import Fit, load
 from bmtme.results.record import PICTURES, REPORT
+from bmtme.results.standing import count_draws, is_finished
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation

@@ -157,8 +157,8 @@ def _state(out: Path | None) -> str:
 
     Or it is on its way, and can be gone on with.
     """
-    from bmtme.results.checkpoint import is_finished
     from bmtme.results.record import UNFINISHED, read_state
+    from bmtme.results.standing import is_finished
 
     try:
         if out is not None and read_state(out) == UNFINISHED:

@@ -60,7 +60,8 @@ def add_command(commands: Any) -> None:
 
 def run_resume(args: argparse.Namespace, out: Path | None) -> int:
     """Go on, and say what came out."""
-    from bmtme.results.checkpoint import Checkpoint, is_finished
+    from bmtme.results.checkpoint import Checkpoint
+    from bmtme.results.standing import is_finished
 
     assert out is not None
     if is_finished(out):

@@ -10,7 +10,6 @@ lock, which ends with it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
@@ -23,32 +22,18 @@ from typing import Any
 
 import numpy as np
 
-from bmtme.choices import POSTERIOR
 from bmtme.engines.snapshots import Resumable, Snapshot
-from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError, UsageError, blame
+from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError
 from bmtme.mapped import map_zeros
+from bmtme.results.derived import set_aside
 from bmtme.results.encoding import decode, encode
 from bmtme.results.folder import check_space, move_files, new_folder
 from bmtme.results.inputs import refuse_changed
 from bmtme.results.packing import read_pack, write_pack
-from bmtme.results.record import (
-    FINISHED,
-    PICTURES,
-    RECORD,
-    REPORT,
-    UNFINISHED,
-    read_kind,
-    read_record,
-    read_seal,
-    read_state,
-    write_record,
-)
-from bmtme.results.storage import KIND
+from bmtme.results.record import FINISHED, RECORD, UNFINISHED, read_seal, read_state, write_record
+from bmtme.results.standing import FOLDER, GOAL, take_lock
 
-FOLDER = "checkpoint"
-REQUEST, GOAL, CHAIN, BLOCK, OUTCOME, RESULT, LOCK = "request", "goal", "chain", "block", "outcome", "result", ".lock"
-#: Kinds of runs that have draws, and may be asked for more.
-DRAWN = (KIND, POSTERIOR)
+REQUEST, CHAIN, BLOCK, OUTCOME, RESULT = "request", "chain", "block", "outcome", "result"
 #: Seconds between two checkpoints of a chain; more where writing takes more than this share of the time.
 EVERY, SHARE = 60.0, 0.05
 #: Bytes on the disc, in the estimate of a run whose draws are streamed.
@@ -109,7 +94,7 @@ class Checkpoint:
         self.aside: dict[str, str | None] = {}
         self._run = run
         self._kept: dict[str, _Kept] = {}
-        self._lock: int | None = _take_lock(self.place, folder)
+        self._lock: int | None = take_lock(folder)
         #: Whether this process has begun the run.
         self.fresh = False
 
@@ -366,7 +351,7 @@ class Checkpoint:
             draft.mkdir()
             write(draft)
             if self.finished:
-                self._set_aside()
+                self.aside = set_aside(self.folder, self.earlier)
                 with new_part(self.folder) as part:
                     write_record(part, {}, self.kind, {}, UNFINISHED)
                     (part / RECORD).replace(self.folder / RECORD)
@@ -378,22 +363,6 @@ class Checkpoint:
             shutil.rmtree(draft, ignore_errors=True)
             reason = error.strerror or " ".join(str(error).split())
             raise self._blame(f"cannot write the results to {self.folder}: {reason}") from error
-
-    def _set_aside(self) -> None:
-        """Remove the page of the earlier draws, and give the folder of their pictures another name."""
-        from bmtme.report.html.page import find_check, is_report
-
-        page, pictures = self.folder / REPORT, self.folder / PICTURES
-        if is_report(page):
-            self.aside[REPORT] = find_check(page)
-            page.unlink()
-        if pictures.is_dir():
-            name, number = f"{PICTURES}-of-{self.earlier}-draws", 1
-            while (self.folder / name).exists():
-                number += 1
-                name = f"{PICTURES}-of-{self.earlier}-draws-{number}"
-            pictures.rename(self.folder / name)
-            self.aside[PICTURES] = name
 
     def discard(self) -> None:
         """Remove the folder of a run that cannot be finished and has no results."""
@@ -442,45 +411,6 @@ def keep_checkpoint(
         checkpoint.close()
 
 
-def find_goal(folder: Path) -> int | None:
-    """Draws of each chain that are wanted of a run, where that is not what was asked for at first.
-
-    Raises
-    ------
-    DataError
-    """
-    path = folder / FOLDER / GOAL
-    return int(read_pack(path, GOAL)[0]["draws"]) if path.exists() else None
-
-
-def count_draws(folder: Path) -> int:
-    """Draws of each chain of a finished run that has such.
-
-    Raises
-    ------
-    DataError
-    """
-    kind = read_kind(folder)
-    return int(read_record(folder, kind if kind in DRAWN else KIND)[0]["settings"]["draws"])
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run has come to its end, and is not on the way to more draws.
-
-    Raises
-    ------
-    DataError
-        If its record is damaged.
-    """
-    if not (folder / RECORD).exists():
-        return False
-    _, added = read_seal(folder, unfinished=True)
-    if added["state"] != FINISHED:
-        return False
-    goal = find_goal(folder) if added["kind"] in DRAWN else None
-    return goal is None or goal <= count_draws(folder)
-
-
 @contextlib.contextmanager
 def new_part(folder: Path) -> Iterator[Path]:
     """A folder for files that are about to take their place."""
@@ -491,20 +421,3 @@ def new_part(folder: Path) -> Iterator[Path]:
         yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _take_lock(place: Path, folder: Path) -> int:
-    try:
-        lock = os.open(place / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise blame(error)(f"the run in {folder} cannot be gone on with: {error.strerror}.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise UsageError(
-            f"another process is at work on the run in {folder}: wait for its end, or end it first."
-        ) from None
-    except OSError:  # a file system without locks
-        pass
-    return lock

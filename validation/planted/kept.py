@@ -79,8 +79,8 @@ GOING_ON = (
     Mutant(
         "draws on the disc: blocks of the checkpoint from the first draw on",
         "results/checkpoint.py",
-        "cut_blocks(chain.draws, kept.drawn, chain.drawn)",
-        "cut_blocks(chain.draws, 0, chain.drawn - kept.drawn)",
+        "chain.cut(kept.drawn, chain.drawn)",
+        "chain.cut(0, chain.drawn - kept.drawn)",
         (STREAMED + "test_stopped_and_longer",),
     ),
     Mutant(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import html
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,15 +13,12 @@ from typing import Any
 from bmtme.arguments import check_place, file_path
 from bmtme.errors import UsageError, blame
 from bmtme.report.html.content import Page
+from bmtme.results.derived import MARK, is_report
 from bmtme.words import show_signs
 
-__all__ = ["check_report", "find_check", "is_report", "render", "write_page"]
+__all__ = ["check_report", "render", "write_page"]
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: What pages of ours say that made them: files that do not are never replaced.
-MARK = "bmtme report"
-#: Bytes of a file in which the mark stands.
-HEAD = 400
 
 
 def render(page: Page) -> str:
@@ -64,31 +59,6 @@ def check_report(file: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise blame(error)(f"{what} cannot be made: {error.strerror}.") from error
     return path
-
-
-def is_report(path: Path) -> bool:
-    """Whether a page of ours stands there.
-
-    Raises
-    ------
-    OSError
-    """
-    if not path.is_file():
-        return False
-    with open(path, "rb") as there:
-        return MARK.encode() in there.read(HEAD)
-
-
-def find_check(path: Path) -> str | None:
-    """The line that the others are compared with on a page of ours, if any.
-
-    Raises
-    ------
-    OSError
-    """
-    with open(path, encoding="utf-8") as there:
-        found = re.search('<meta name="check" content="([^"]*)">', there.read(4000))
-    return html.unescape(found[1]) if found else None
 
 
 def write_page(page: Page, file: Path) -> None:
