@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from bmtme.choices import AUTO, GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
 from bmtme.errors import UsageError
 from bmtme.words import first_repeat
 
@@ -22,7 +21,6 @@ __all__ = [
     "add_format_options",
     "add_ids_option",
     "add_marker_options",
-    "add_model_options",
     "check_data_options",
     "file_name",
     "is_folder",
@@ -98,66 +96,6 @@ def whole(least: int) -> Callable[[str], int]:
         return value
 
     return convert
-
-
-def draws(text: str) -> int | str:
-    """Type of an option: a number of draws, or the word auto."""
-    return text if text == AUTO else whole(1)(text)
-
-
-def seconds(text: str) -> float:
-    """Type of an option: a positive number of seconds."""
-    value = number(text)
-    if value <= 0.0:
-        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, got {text!r}")
-    return value
-
-
-def add_limit_options(group: Any) -> None:
-    """When draws suffice."""
-    group.add_argument(
-        "--ess", type=whole(1), metavar="N", help="with --draws auto: effective draws wanted (default: 400)"
-    )
-    group.add_argument(
-        "--time-limit",
-        type=seconds,
-        metavar="SECONDS",
-        help="with --draws auto: time after which no more draws are asked for",
-    )
-
-
-def check_limits(args: argparse.Namespace) -> None:
-    """Refuse these where a number of draws is asked for."""
-    for option, given in (("--ess", args.ess), ("--time-limit", args.time_limit)):
-        if given is not None and args.draws != AUTO:
-            args.parser.error(f"argument {option}: goes with --draws auto, which goes on until the draws suffice")
-
-
-def list_limits(args: argparse.Namespace) -> dict[str, Any]:
-    """Those that are given, as arguments; none of a run that is repeated with the number that it came to."""
-    given = {name: getattr(args, name) for name in ("ess", "time_limit") if getattr(args, name) is not None}
-    return given if args.draws == AUTO else {}
-
-
-def add_checkpoint_option(group: Any, default: float | None = 60.0) -> None:
-    """How often a run is written while it is under way."""
-    group.add_argument(
-        "--checkpoint-every",
-        type=seconds,
-        default=default,
-        metavar="SECONDS",
-        help="time between two checkpoints, from which 'bmtme resume DIR' goes on (default: 60)",
-    )
-
-
-def add_stream_option(group: Any) -> None:
-    """Where the draws of a fit are while it is under way."""
-    group.add_argument(
-        "--stream",
-        action="store_true",
-        help="have draws on the disc, in the folder of the run, and not in memory, for fits whose draws exceed it; the "
-        "numbers are the same",
-    )
 
 
 def number(text: str) -> float:
@@ -485,90 +423,3 @@ def _check_pedigree_options(args: argparse.Namespace) -> None:
         if given and not there:
             parser.error(f"argument {option}: needs a pedigree, as --relationship")
     settle_pedigree_options(args)
-
-
-def add_model_options(parser: Parser, chains: int, several: bool) -> None:
-    """Model and length of the run.
-
-    Parameters
-    ----------
-    parser : Parser
-    chains : int
-        Default number of chains.
-    several : bool
-        Whether several models may be named.
-    """
-    group = parser.add_argument_group("model")
-    if several:
-        group.add_argument(
-            "--model",
-            action="append",
-            metavar="MODEL",
-            help=f"{', '.join(STRUCTURES)}, {SINGLE}, {MEAN}, or LABEL=WORD,WORD... (see below); once for each model "
-            f"to compare (default: {STRUCTURES[0]})",
-        )
-    else:
-        group.add_argument(
-            "--model",
-            choices=(*STRUCTURES, SINGLE),
-            default=STRUCTURES[0],
-            help="free genetic and residual covariances between traits; variances only; one variance for all; or one "
-            "trait at a time, in one run (default: %(default)s)",
-        )
-    group.add_argument(
-        "--genetic",
-        choices=[name.replace("_", "-") for name in GENETICS],
-        default=GENETICS[0],
-        help="genetic covariance over environments and traits: the same of the traits in main effects and interaction; "
-        "one for each of the two; a covariance of the environments for each trait, or one for all traits; factors in "
-        "common and variances of their own; free (default: %(default)s)",
-    )
-    group.add_argument(
-        "--factors", type=whole(1), metavar="N", help="factors of --genetic factor-analytic (default: 2)"
-    )
-    group.add_argument(
-        "--residual",
-        choices=[name.replace("_", "-") for name in RESIDUALS],
-        default=RESIDUALS[0],
-        help="residual covariance of the traits: one for all environments; SDs of each environment with one "
-        "correlation; a covariance of each environment (default: %(default)s)",
-    )
-    group.add_argument(
-        "--line-effect",
-        action="store_true",
-        help="lines differ beyond the relationship: an effect of each line outside it",
-    )
-    group.add_argument(
-        "--rep-effect",
-        choices=REP_EFFECTS,
-        default=REP_EFFECTS[0],
-        help="effects of the replicates of an environment (--rep): fixed where each holds five lines or more; none; "
-        "fixed; or random (default: %(default)s)",
-    )
-    group.add_argument(
-        "--means", choices=MEANS, default=MEANS[0], help="prior of the environments' means (default: %(default)s)"
-    )
-    group.add_argument(
-        "--units",
-        choices=UNITS,
-        default=UNITS[0],
-        help="of the standard model: raw if all traits share one unit (default: %(default)s)",
-    )
-    group = parser.add_argument_group("sampling")
-    for option, least, default, text in (
-        ("--draws", 1, 2000, "draws kept of each chain"),
-        ("--tune", 0, 1000, "warm-up sweeps of each chain"),
-        ("--chains", 1, chains, "chains"),
-        ("--seed", 0, 1, "same seed, same numbers"),
-    ):
-        auto = option == "--draws" and not several
-        group.add_argument(
-            option,
-            type=draws if auto else whole(least),
-            default=default,
-            metavar="N",
-            help=f"{text}{', or auto: as many as suffice' if auto else ''} (default: %(default)s)",
-        )
-    if not several:
-        add_limit_options(group)
-    group.add_argument("--sampler", choices=SAMPLERS, help="default: the one that suits most data")

@@ -13,10 +13,8 @@ from bmtme.choices import PREDICTED
 from bmtme.cli.arguments import (
     DATA_FORMAT,
     Parser,
-    add_checkpoint_option,
     add_common_options,
     add_data_options,
-    add_model_options,
     add_table_options,
     check_data_options,
     file_name,
@@ -27,7 +25,8 @@ from bmtme.cli.arguments import (
 from bmtme.cli.clusters import open_cluster
 from bmtme.cli.forecast import add_dry_run, rehearse_cv
 from bmtme.cli.inputs import check_optional_out, describe_file, read_inputs
-from bmtme.cli.models import list_lengths, make_models, read_models
+from bmtme.cli.lengths import add_checkpoint_option, list_lengths
+from bmtme.cli.models import add_model_options, make_models, read_models
 from bmtme.cli.objects import LONG, add_json_option, list_rows, say_object
 from bmtme.cli.outputs import describe_files, describe_run, save_figures
 from bmtme.cli.streams import complain, say, width

@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, Any
 from bmtme.choices import AUTO, KEEP
 from bmtme.cli.arguments import (
     DATA_FORMAT,
-    add_checkpoint_option,
     add_common_options,
     add_data_options,
-    add_model_options,
-    add_stream_option,
     add_table_options,
     check_data_options,
-    check_limits,
-    list_limits,
     whole,
 )
 from bmtme.cli.forecast import add_dry_run, rehearse_fit
 from bmtme.cli.inputs import check_optional_out, read_inputs
-from bmtme.cli.models import ModelWords, list_lengths, make_model
+from bmtme.cli.lengths import add_checkpoint_option, add_stream_option, check_limits, list_lengths, list_limits
+from bmtme.cli.models import ModelWords, add_model_options, make_model
 from bmtme.cli.objects import add_json_option, list_rows, say_object
 from bmtme.cli.outputs import check_size, describe_files, describe_run, list_results
 from bmtme.cli.streams import say, width

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmtme.choices import AUTO
 from bmtme.cli.inputs import Inputs
-from bmtme.cli.models import list_lengths
+from bmtme.cli.lengths import list_lengths
 from bmtme.cli.objects import say_object
 from bmtme.cli.streams import say, width
 from bmtme.columns import label_facts

@@ -11,22 +11,18 @@ from typing import TYPE_CHECKING, Any
 from bmtme.choices import KEEP, POSTERIOR
 from bmtme.cli.arguments import (
     Parser,
-    add_checkpoint_option,
     add_common_options,
     add_format_options,
     add_ids_option,
-    add_limit_options,
     add_pedigree_options,
     add_table_options,
-    check_limits,
-    draws,
     file_name,
-    list_limits,
     settle_pedigree_options,
     split_names,
     whole,
 )
 from bmtme.cli.inputs import check_optional_out, describe_file, describe_relationship, record_command
+from bmtme.cli.lengths import add_checkpoint_option, add_limit_options, check_limits, draws, list_limits
 from bmtme.cli.objects import add_json_option, list_rows, say_object, simplify
 from bmtme.cli.outputs import describe_files, describe_run
 from bmtme.cli.streams import complain, say, width

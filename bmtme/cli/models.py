@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmtme.choices import FACTORED, GENETICS, MEAN, MEANS, REP_EFFECTS, RESIDUALS, SAMPLERS, SINGLE, STRUCTURES, UNITS
 from bmtme.cli.arguments import Parser, whole
+from bmtme.cli.lengths import add_limit_options, draws
 from bmtme.errors import UsageError
 from bmtme.words import list_names, suggest
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from bmtme.model.baselines import SingleTrait
     from bmtme.model.structure import BMTME
 
-__all__ = ["ModelWords", "list_lengths", "make_model", "make_models", "read_models"]
+__all__ = ["ModelWords", "add_model_options", "make_model", "make_models", "read_models"]
 
 #: Words with a value, and the values; the number of factors is a whole one.
 SETTINGS = {
@@ -77,6 +78,93 @@ class ModelWords:
         structure = STRUCTURES[0] if single else word
         words = structure, genetic, args.factors, residual, args.rep_effect, args.means, args.units
         return cls(*words, args.line_effect, single)
+
+
+def add_model_options(parser: Parser, chains: int, several: bool) -> None:
+    """Model and length of the run.
+
+    Parameters
+    ----------
+    parser : Parser
+    chains : int
+        Default number of chains.
+    several : bool
+        Whether several models may be named.
+    """
+    group = parser.add_argument_group("model")
+    if several:
+        group.add_argument(
+            "--model",
+            action="append",
+            metavar="MODEL",
+            help=f"{', '.join(STRUCTURES)}, {SINGLE}, {MEAN}, or LABEL=WORD,WORD... (see below); once for each model "
+            f"to compare (default: {STRUCTURES[0]})",
+        )
+    else:
+        group.add_argument(
+            "--model",
+            choices=(*STRUCTURES, SINGLE),
+            default=STRUCTURES[0],
+            help="free genetic and residual covariances between traits; variances only; one variance for all; or one "
+            "trait at a time, in one run (default: %(default)s)",
+        )
+    group.add_argument(
+        "--genetic",
+        choices=[name.replace("_", "-") for name in GENETICS],
+        default=GENETICS[0],
+        help="genetic covariance over environments and traits: the same of the traits in main effects and interaction; "
+        "one for each of the two; a covariance of the environments for each trait, or one for all traits; factors in "
+        "common and variances of their own; free (default: %(default)s)",
+    )
+    group.add_argument(
+        "--factors", type=whole(1), metavar="N", help="factors of --genetic factor-analytic (default: 2)"
+    )
+    group.add_argument(
+        "--residual",
+        choices=[name.replace("_", "-") for name in RESIDUALS],
+        default=RESIDUALS[0],
+        help="residual covariance of the traits: one for all environments; SDs of each environment with one "
+        "correlation; a covariance of each environment (default: %(default)s)",
+    )
+    group.add_argument(
+        "--line-effect",
+        action="store_true",
+        help="lines differ beyond the relationship: an effect of each line outside it",
+    )
+    group.add_argument(
+        "--rep-effect",
+        choices=REP_EFFECTS,
+        default=REP_EFFECTS[0],
+        help="effects of the replicates of an environment (--rep): fixed where each holds five lines or more; none; "
+        "fixed; or random (default: %(default)s)",
+    )
+    group.add_argument(
+        "--means", choices=MEANS, default=MEANS[0], help="prior of the environments' means (default: %(default)s)"
+    )
+    group.add_argument(
+        "--units",
+        choices=UNITS,
+        default=UNITS[0],
+        help="of the standard model: raw if all traits share one unit (default: %(default)s)",
+    )
+    group = parser.add_argument_group("sampling")
+    for option, least, default, text in (
+        ("--draws", 1, 2000, "draws kept of each chain"),
+        ("--tune", 0, 1000, "warm-up sweeps of each chain"),
+        ("--chains", 1, chains, "chains"),
+        ("--seed", 0, 1, "same seed, same numbers"),
+    ):
+        auto = option == "--draws" and not several
+        group.add_argument(
+            option,
+            type=draws if auto else whole(least),
+            default=default,
+            metavar="N",
+            help=f"{text}{', or auto: as many as suffice' if auto else ''} (default: %(default)s)",
+        )
+    if not several:
+        add_limit_options(group)
+    group.add_argument("--sampler", choices=SAMPLERS, help="default: the one that suits most data")
 
 
 def read_models(parser: Parser, args: argparse.Namespace) -> dict[str, ModelWords]:
@@ -239,9 +327,3 @@ def make_models(models: dict[str, ModelWords]) -> dict[str, Model]:
         except UsageError as error:
             raise UsageError(f"model {label!r}: {error}") from error
     return made
-
-
-def list_lengths(args: Any) -> dict[str, Any]:
-    """Length, number, seed and kind of the chains by the options of a command."""
-    lengths = {name: getattr(args, name) for name in ("draws", "tune", "chains", "seed")}
-    return lengths | {"sampler": args.sampler or SAMPLERS[0]}

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmtme.cli.arguments import add_stream_option, whole
+from bmtme.cli.arguments import whole
+from bmtme.cli.lengths import add_stream_option
 from bmtme.cli.objects import add_json_option, say_object
 from bmtme.cli.streams import say
 

@@ -9,8 +9,8 @@ import pytest
 
 import bmtme
 from bmtme.choices import STRUCTURES
-from bmtme.cli.arguments import Parser, add_model_options
-from bmtme.cli.models import ModelWords, make_models, read_models
+from bmtme.cli.arguments import Parser
+from bmtme.cli.models import ModelWords, add_model_options, make_models, read_models
 from bmtme.structures.free import Free
 
 
