@@ -67,7 +67,7 @@ def fit_reml(
     start: np.ndarray | None = None,
     *,
     tolerance: float = 1e-9,
-    most: int = 100,
+    most: int = 200,
     begin: Callable[[Equations], None] | None = None,
     progress: Callable[[int, float], None] | None = None,
     recall: Callable[[Callable[[], Climb]], Climb] = lambda search: search(),
