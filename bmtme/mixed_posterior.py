@@ -109,6 +109,11 @@ class PosteriorRequest:
         seed = whole_number(seed, "seed", 0)
         if not is_one_of(keep_effects, KEEP):
             raise UsageError(f"keep_effects must be one of {', '.join(map(repr, KEEP))}, got {show(keep_effects)}.")
+        if asked.predict and keep_effects == "none":
+            raise UsageError(
+                f"means over {asked.predict[0]!r} are made of effects, of which keep_effects='none' keeps none: leave "
+                "it out (in the shell --keep-effects), or ask for no means (--predict)."
+            )
         warn_short(draws if until is None else MOST, chains, stacklevel=3)
         return cls(
             str(fixed), random, residual, {name: read_known(value, name) for name, value in known.items()},
@@ -127,7 +132,8 @@ class PosteriorRequest:
         """The same for the draws that are wanted now."""
         if checkpoint.goal is None:
             return self
-        return replace(self, draws=checkpoint.goal, until=None if checkpoint.extended else self.until)
+        until = None if self.until is None else replace(self.until, extended=checkpoint.extended)
+        return replace(self, draws=checkpoint.goal, until=until)
 
 
 class _Size:
@@ -154,20 +160,26 @@ class _Size:
         most = {"all": draws, "thin": max(1, THINNED // self.request.chains)}
         return take_every(draws, most[keep]) if keep in most else np.zeros(0, int)
 
-    def check(self, draws: int) -> None:
+    def check(self, draws: int, held: int = 0) -> None:
         """Refuse what the memory that is free could not hold.
+
+        held : draws of each chain that are in memory already
 
         Raises
         ------
         UsageError
         """
         chains = self.request.chains
-        kept = {"all": draws, "thin": min(draws, max(1, THINNED // chains))}.get(self.choose_keep(draws), 0)
         # The draws are put together from those of the chains, of which each has a factor of the equations.
-        check_memory(
-            8 * draws * chains * (2 * self.count + 8) + 2 * kept * self.effects + chains * self.factor,
-            f"draws={draws}, chains={chains}, keep_effects={self.request.keep_effects!r}",
-        )
+        needed = 2 * self._measure(draws) + chains * self.factor
+        there = self._measure(held) + chains * self.factor if held else 0
+        check_memory(needed - there, f"draws={draws}, chains={chains}, keep_effects={self.request.keep_effects!r}")
+
+    def _measure(self, draws: int) -> int:
+        """Bytes of so many draws of each chain, once."""
+        chains = self.request.chains
+        kept = {"all": draws, "thin": min(draws, max(1, THINNED // chains))}.get(self.choose_keep(draws), 0)
+        return 8 * draws * chains * (self.count + 4) + kept * self.effects
 
 
 def compute_posterior(
@@ -226,12 +238,14 @@ def compute_posterior(
         judge = None if request.until is None else Judge(request.until, began, summarise_all)
 
         def lengthen(judge: Judge, walked: list[Walked], each: float) -> tuple[int, np.ndarray] | None:
-            draws = judge.plan(walked, len(walked[0]), each)
+            held = len(walked[0])
+            draws = judge.plan(walked, held, each)
+            if judge.ended:
+                return None
             try:
-                size.check(draws)
+                size.check(draws, held)
             except UsageError:
                 judge.end("memory")
-            if judge.ended:
                 return None
             if checkpoint is not None:
                 checkpoint.set_goal(draws)

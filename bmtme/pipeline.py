@@ -223,7 +223,7 @@ def compute(
             ran.sampled.clear()  # their files make room for the results
             checkpoint.finish(partial(result._write, **checkpoint.about.get("tables", {})))
             if stream:
-                result = Fit(*read_fit(checkpoint.folder))
+                result = Fit(*read_fit(checkpoint.folder, leave=True))
     return result
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bmtme.arguments import file_path, whole_number
 from bmtme.errors import BmtmeError, DataError, UsageError
 from bmtme.mixed_posterior import PosteriorRequest, compute_posterior
 from bmtme.pipeline import compute
 from bmtme.request import Request
-from bmtme.results.checkpoint import Checkpoint
+from bmtme.results.checkpoint import DISC, Checkpoint
 from bmtme.results.fit import Fit, load
+from bmtme.results.folder import check_space
 from bmtme.results.record import PICTURES, REPORT
 from bmtme.results.standing import count_draws, is_finished
 
@@ -129,11 +130,13 @@ def go_on(
     if stream and not isinstance(request, Request):
         checkpoint.close()
         raise UsageError(
-            "stream is for fits: cross-validations and mixed models keep few of their draws. Leave it out."
+            "stream is for fits: draws of cross-validations and mixed models are not streamed. Leave it out."
         )
     checkpoint.stream |= stream
 
-    def begin(record: object) -> Checkpoint:
+    def begin(record: dict[str, Any]) -> Checkpoint:
+        if checkpoint.stream:
+            check_space(checkpoint.folder, record["estimate"][DISC])
         if checkpoint.goal is not None:  # written once all is checked: what is refused changes nothing
             checkpoint.set_goal(checkpoint.goal, checkpoint.extended)
         return checkpoint

@@ -28,6 +28,7 @@ from bmtme.preparation import observe
 from bmtme.progress import Progress
 from bmtme.request import Request
 from bmtme.results.checkpoint import Checkpoint
+from bmtme.results.folder import measure_space
 from bmtme.rounds import Judge, Looks
 from bmtme.sampling import (
     VERY_LARGE,
@@ -172,16 +173,22 @@ def run(
                 break
             try:
                 longer = replace(sampling, draws=draws)
-                refuse_large(parts, longer, request.keep_effects, cores, False, stream)
+                estimate = refuse_large(parts, longer, request.keep_effects, cores, False, stream)
                 keep = plan_memory(parts, longer, request.keep_effects, warn=False)
             except UsageError:
                 judge.end("memory")
                 break
+            if checkpoint is not None and checkpoint.stream:
+                there = estimate_fit(parts, sampling, request.keep_effects, cores, True).disc
+                if estimate.disc - there > measure_space(checkpoint.folder):
+                    judge.end("disc")
+                    break
+                break
             sampling, slots = longer, plan_slots(draws, n, keep)
-            if checkpoint is not None:
-                checkpoint.set_goal(draws)
             for k, chain in held.items():
                 chain.lengthen(slots[k % n])
+            if checkpoint is not None:  # once there is room for them
+                checkpoint.set_goal(draws)
             bar.total = len(done) * sampling.sweeps
     finally:
         bar.close()

@@ -124,7 +124,8 @@ def plan_step(reached: Reached, until: Until, draws: int, left: float, each: flo
 def describe(reached: Reached, until: Until, draws: int, each: float, why: str) -> dict[str, Any]:
     """For the record of a run.
 
-    why : what ended it: ``enough``, ``time``, ``most`` draws, ``memory``, ``explanations``, ``extended``: their number
+    why : what ended it: ``enough``, ``time``, ``most`` draws, ``memory``, ``disc``, ``explanations``, ``extended``:
+        their number
     """
     enough = why == "enough"
     more = 0 if enough else reached.foresee(until, draws) - draws
@@ -159,6 +160,7 @@ def describe_draws(run: dict[str, Any], folder: str | None = None) -> str:
         "extended": "no more were asked for",
         "most": "more would hardly help",
         "memory": "more would not fit into the memory",
+        "disc": "more would not fit on the disc",
         "explanations": "the data have explanations between which the chains do not cross, and more would not help",
     }[why]
     text = f"{each} do not suffice, and {reason}: {got}."

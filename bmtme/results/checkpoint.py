@@ -184,8 +184,13 @@ class Checkpoint:
         made.earlier = record["settings"]["draws"] if added["state"] == FINISHED else 0
         if (place / GOAL).exists():
             goal, _ = made._read(GOAL, GOAL)
-            made.goal, made.extended = goal["draws"], goal["extended"]
+            made.goal, made.extended, made.stream = goal["draws"], goal["extended"], goal["stream"]
         return made
+
+    @property
+    def idle(self) -> bool:
+        """Whether this process has begun the run, and no chain has come to a checkpoint: nothing is lost with it."""
+        return self.fresh and not self._kept
 
     @property
     def finished(self) -> bool:
@@ -205,7 +210,7 @@ class Checkpoint:
         ------
         MachineError
         """
-        self._write(GOAL, GOAL, {"draws": draws, "extended": extended}, {})
+        self._write(GOAL, GOAL, {"draws": draws, "extended": extended, "stream": self.stream}, {})
         self.goal, self.extended = draws, extended
 
     def allocate(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -404,7 +409,7 @@ def keep_checkpoint(
     try:
         yield checkpoint
     except BmtmeError as error:
-        if isinstance(error, NumericalError) or (checkpoint.fresh and not isinstance(error, MachineError)):
+        if isinstance(error, NumericalError) or (checkpoint.idle and not isinstance(error, MachineError)):
             checkpoint.discard()
         raise
     finally:

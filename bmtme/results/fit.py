@@ -353,6 +353,8 @@ NOT_LOADED = {
 def load(folder: str | os.PathLike[str]) -> Fit | CrossValidation | MixedPosterior:
     """Load a fit saved by `Fit.save` or by ``bmtme fit``; a cross-validation, or a mixed model's posterior, likewise.
 
+    Draws that would take more than half of the free memory stay in their file and cannot be changed.
+
     Raises
     ------
     DataError

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import shutil
 import tempfile
@@ -143,28 +144,33 @@ def keep_elsewhere(write: Callable[[Path], None]) -> str:
     return f"Nor could the results be kept in {' or '.join(map(str, places))}."
 
 
+def measure_space(folder: Path) -> float:
+    """Bytes that are free on the disc of a folder; no limit where the system does not tell."""
+    try:
+        return float(shutil.disk_usage(folder).free)
+    except OSError:
+        return math.inf
+
+
 def check_space(path: Path, size: float) -> None:
     """Refuse to start what could not be written at its end.
 
     Parameters
     ----------
     path : Path
-        Folder to be made.
+        Folder to be made, or to be filled further.
     size : float
-        Bytes.
+        Bytes, with those of what is in the folder already.
 
     Raises
     ------
     MachineError
     """
     above = path.absolute()
-    try:
-        while not above.exists():
-            above = above.parent
-        free = shutil.disk_usage(above).free
-    except OSError:
-        return
-    if free < size:
+    while not above.exists():
+        above = above.parent
+    free, there = measure_space(above), sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    if free < size - there:
         raise MachineError(
             f"the output folder {path} would take about {size / 2**20:,.0f} MB, and there are {free / 2**20:,.0f} MB "
             f"free in {above}: free some space, name a folder on another disc, or keep fewer draws or effects."

@@ -13,12 +13,15 @@ import pandas as pd
 
 from bmtme.errors import DataError
 from bmtme.mapped import SLAB, map_file, release, walk_slabs
+from bmtme.memory import measure_free_memory
 from bmtme.results.folder import reserve
 from bmtme.results.record import RECORD, read_record, write_record
 from bmtme.results.spreadsheets import ESCAPED, TEXT, unescape, write_tables
 
 KIND = "fit"
 DRAWS, SUMMARY, PREDICTIONS = "idata.nc", "summary.csv", "predictions.csv"
+#: Draws that would take more than this share of the memory that is free stay in their file.
+SHARE = 0.5
 
 #: How the cells of a column are read, by the first letter of its type; all else is text.
 _CELLS: dict[str, Callable[[str], Any]] = {
@@ -114,8 +117,10 @@ def map_large(path: Path, name: str, dataset: Any) -> Any:
     return rest.assign(mapped)[list(dataset.data_vars)] if mapped else rest
 
 
-def read_fit(folder: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame | None]:
+def read_fit(folder: Path, leave: bool = False) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame | None]:
     """Groups, record and predictions of a saved fit.
+
+    leave : as of `read_run`
 
     Raises
     ------
@@ -124,14 +129,17 @@ def read_fit(folder: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame
     """
     if not any(os.path.exists(folder / name) for name in (DRAWS, RECORD)):
         raise DataError(f"{folder} holds no {DRAWS} and no {RECORD}: expected a folder of Fit.save or 'bmtme fit'.")
-    groups, run, tables = read_run(folder, KIND, (PREDICTIONS,))
+    groups, run, tables = read_run(folder, KIND, (PREDICTIONS,), leave)
     return groups, run, tables.get(PREDICTIONS)
 
 
 def read_run(
-    folder: Path, kind: str, files: Collection[str] | None = None
+    folder: Path, kind: str, files: Collection[str] | None = None, leave: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, pd.DataFrame]]:
     """Groups, record and tables (those among `files`, or all) of a saved run of a kind.
+
+    leave : whether large variables stay in the file, and cannot be changed; they do where they would take more than
+        `SHARE` of the memory that is free
 
     Raises
     ------
@@ -144,7 +152,12 @@ def read_run(
     tables = {}
     try:
         with xarray.open_datatree(folder / DRAWS, engine="h5netcdf") as tree:
-            groups = {name: map_large(folder / DRAWS, name, node.to_dataset()) for name, node in tree.children.items()}
+            data = {name: node.to_dataset() for name, node in tree.children.items()}
+            leave |= sum(dataset.nbytes for dataset in data.values()) > SHARE * measure_free_memory()
+            groups = {
+                name: map_large(folder / DRAWS, name, dataset) if leave else dataset.load()
+                for name, dataset in data.items()
+            }
         for name in columns:
             if files is None or name in files:
                 tables[name] = read_table(folder / name, columns[name])

@@ -160,6 +160,7 @@ def test_a_covariate_is_named(folder, run: Run):
         (("--random", "line"), 2, "--fixed"),
         (("--fixed", "yield ~ 1", "--draws", "9"), 2, "argument --draws: needs --posterior"),
         (("--fixed", "yield ~ 1", "--posterior", "--predict", "lien"), 2, "no such factor. It has none"),
+        (("--fixed", "yield ~ 1", "--posterior", "--predict", "gen", "--keep-effects", "none"), 2, "'none' keeps none"),
         (("--fixed", "yield ~ 1", "--posterior", "--heritability", "lien"), 2, "no random term 'lien'"),
         (("--fixed", "yield ~ 1", "--posterior", "--derive", "lien"), 2, "'lien'"),
         (("--fixed", "yield ~ 1", "--selfing", "3"), 2, "is for a pedigree as --known, but there is none"),

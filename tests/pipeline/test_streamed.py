@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import tracemalloc
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -121,6 +122,23 @@ def test_stopped_and_longer(data, tmp_path, monkeypatch):
     streamed = bmtme.extend(tmp_path / "plain", more=15, stream=True, progress=False)
     assert isinstance(find_map(streamed._groups["posterior"]["b2"].values), mmap.mmap)
     assert_same(longer, streamed)
+    with closing(Checkpoint.open(tmp_path / "plain")) as checkpoint:
+        assert checkpoint.stream  # it stays so
+    loaded = bmtme.load(tmp_path / "run")
+    assert_same(longer, loaded)
+    assert find_map(loaded._groups["posterior"]["b2"].values) is None
+    monkeypatch.setattr("bmtme.results.storage.measure_free_memory", lambda: 2**10)
+    assert isinstance(find_map(bmtme.load(tmp_path / "run")._groups["posterior"]["b2"].values), mmap.mmap)
+
+
+def test_no_more_draws_than_the_disc_takes(data, tmp_path, monkeypatch):
+    """What there is is kept, and nothing is wanted that no resumption could reach."""
+    monkeypatch.setattr("bmtme.running.measure_space", lambda folder: 2**10)
+    asked = {**SETTINGS, "draws": "auto", "ess": 10**6}
+    fit = bmtme.fit(*data, checkpoint=tmp_path / "run", stream=True, **asked)
+    assert fit.run["auto"]["ended_by"] == "disc"
+    assert "more would not fit on the disc" in repr(fit)
+    assert not (tmp_path / "run" / "checkpoint" / "goal").exists()
 
 
 def test_as_many_as_suffice(data, tmp_path):

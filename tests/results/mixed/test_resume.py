@@ -149,11 +149,23 @@ def test_draws_until_they_suffice(plots, relationship, tmp_path, monkeypatch):
         model.posterior(plots, draws="auto", ess=150, checkpoint=out, **settings)
     assert (out / "checkpoint" / "goal").exists()
     assert_same(bmtme.resume(out), plain)
+    longer = bmtme.extend(out, more=10).run["auto"]
+    assert (longer["ended_by"], longer["wanted"]) == ("enough", verdict["wanted"])
     short = model.posterior(plots, draws="auto", ess=10**6, time_limit=1e-3, **settings)
     assert short.run["auto"]["ended_by"] == "time"
     assert len(short.idata["posterior"]["draw"]) == 250
     with pytest.raises(UsageError, match="ess and time_limit go with draws='auto'"):
         model.posterior(plots, time_limit=1.0, **SHORT)
+    monkeypatch.setattr("bmtme.mixed_posterior._Size.check", refuse_more)
+    assert model.posterior(plots, draws="auto", ess=10**6, **settings).run["auto"]["ended_by"] == "memory"
+    # Where the first round suffices it is of no interest that there is no memory for a second one.
+    monkeypatch.setattr("bmtme.sufficiency.Reached.suffices", lambda reached, until: True)
+    assert model.posterior(plots, draws="auto", **settings).run["auto"]["ended_by"] == "enough"
+
+
+def refuse_more(size, draws, held=0):
+    if held:
+        raise UsageError("no memory")
 
 
 # --- what is refused, and what is said ----------------------------------------------------------------------------
