@@ -80,6 +80,11 @@ class ModelWords:
         return cls(*words, args.line_effect, single)
 
 
+def hyphenate(text: str) -> str:
+    """Type of an option whose words Python's arguments write with underscores."""
+    return text.replace("_", "-")
+
+
 def add_model_options(parser: Parser, chains: int, several: bool) -> None:
     """Model and length of the run.
 
@@ -110,6 +115,7 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
         )
     group.add_argument(
         "--genetic",
+        type=hyphenate,
         choices=[name.replace("_", "-") for name in GENETICS],
         default=GENETICS[0],
         help="genetic covariance over environments and traits: the same of the traits in main effects and interaction; "
@@ -121,6 +127,7 @@ def add_model_options(parser: Parser, chains: int, several: bool) -> None:
     )
     group.add_argument(
         "--residual",
+        type=hyphenate,
         choices=[name.replace("_", "-") for name in RESIDUALS],
         default=RESIDUALS[0],
         help="residual covariance of the traits: one for all environments; SDs of each environment with one "

@@ -24,7 +24,7 @@ from bmtme.results import quantities
 from bmtme.results import scores as register
 from bmtme.results.convergence import describe_convergence
 from bmtme.results.entries import NONE, Quantity
-from bmtme.results.notes import HARDLY, PRIOR_ONLY
+from bmtme.results.notes import BOUNDS_ONLY, HARDLY, PRIOR_ONLY
 from bmtme.results.rows import name_row, untwin
 from bmtme.results.scores import Score
 from bmtme.sufficiency import describe_draws
@@ -106,7 +106,7 @@ def lay_out_rows(
 
 
 def list_remarks(summary: pd.DataFrame, envs: Sequence[str], traits: Sequence[str]) -> list[str]:
-    """Of what hardly anything is known, and where residual variances do not fit; in words."""
+    """Of what hardly anything is known or only bounds are, and where residual variances do not fit; in words."""
     notes = summary["note"].to_dict()
     vague, texts = [], []
     for quantity in {(each.name, each.dims): each for each in quantities.QUANTITIES if each.told}.values():
@@ -121,6 +121,9 @@ def list_remarks(summary: pd.DataFrame, envs: Sequence[str], traits: Sequence[st
                     vague.append(where)
     if vague:
         texts.insert(0, f"The data hardly say, the interval covers almost all of (0, 1): {some_names(vague)}")
+    bounded = [name for name, note in notes.items() if any(part.startswith(BOUNDS_ONLY) for part in note.split("; "))]
+    if bounded:
+        texts.append(f"Bounds only, report the interval and not the mean: {some_names(bounded)}")
     return texts
 
 

@@ -155,7 +155,7 @@ class Checkpoint:
         place = folder / FOLDER
         if not (folder / RECORD).exists():
             lost = f"its {RECORD} is missing, which was written and has been deleted: take it from a copy"
-            none = f"{folder} holds no run: it has no {RECORD}"
+            none = f"{folder} {f'holds no run: it has no {RECORD}' if folder.is_dir() else 'is no folder'}"
             raise DataError(f"{f'{folder} cannot be gone on with: {lost}' if (place / REQUEST).exists() else none}.")
         record, added = read_seal(folder, unfinished=True)
         if not (place / REQUEST).exists():

@@ -6,8 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from bmtme.choices import POSTERIOR
-from bmtme.errors import UsageError, blame
+from bmtme.choices import MIXED, POSTERIOR
+from bmtme.errors import DataError, UsageError, blame
 from bmtme.results.packing import read_pack
 from bmtme.results.record import FINISHED, RECORD, read_kind, read_record, read_seal
 from bmtme.results.storage import KIND
@@ -39,6 +39,11 @@ def count_draws(folder: Path) -> int:
     DataError
     """
     kind = read_kind(folder)
+    if kind == MIXED:
+        raise DataError(
+            f"{folder} cannot be extended: it holds estimates by REML, which are no draws. 'bmtme mixed --posterior' "
+            "draws from the posterior."
+        )
     return int(read_record(folder, kind if kind in DRAWN else KIND)[0]["settings"]["draws"])
 
 

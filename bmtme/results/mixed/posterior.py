@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -341,6 +342,16 @@ class MixedPosterior(Reported):
         )
         hardly = [name for name, note in zip(self._names, self._summary["note"], strict=True) if "hardly" in note]
         told = [f"The data hardly tell {list_names(hardly, 5)}."] if hardly else []
+        if "effects" in self._groups:
+            kept, drawn = (
+                self._groups["effects"].sizes["effect_draw"],
+                math.prod(self.idata["posterior"].sizes[dim] for dim in ("chain", "draw")),
+            )
+            told.append(
+                f"Effects, predictions and means are of {kept:,} of the {drawn:,} draws, which leaves their posterior "
+                f"means an error of {1 / np.sqrt(kept):.2f} standard deviations; keep_effects='all' (in the shell "
+                "--keep-effects all) keeps all."
+            )
         around = "All chains are around one mode, that which REML leads to: another one would not be seen."
         return lay_out([verdict, *faults, " ".join([how, around]), *told])
 

@@ -164,6 +164,10 @@ def test_thinned_effects_and_none(series, posterior, tmp_path, monkeypatch):
     thin = draw(series, keep_effects="thin")
     group = thin.idata["effects"]
     assert "random_effects" not in thin.idata["posterior"]
+    drawn = thin.idata["posterior"].sizes
+    kept = f"of {group.sizes['effect_draw']} of the {drawn['chain'] * drawn['draw']:,} draws"
+    assert kept in " ".join(thin.diagnose().split())
+    assert "keep_effects='all'" not in posterior.diagnose()
     assert group["effect_chain"].values.tolist() == [0] * 15 + [1] * 15
     assert group["effect_draw_index"].values.tolist() == [*range(0, 60, 4)] * 2
     whole = posterior.idata["posterior"]["random_effects"].values

@@ -215,7 +215,7 @@ def test_damaged_and_foreign_files_are_refused_by_name(plots, relationship, stop
 
 def test_estimates_are_not_extended(simple, tmp_path):
     simple.save(tmp_path / "run")
-    with pytest.raises(DataError, match="cannot be read as a saved fit: it holds a mixed"):
+    with pytest.raises(DataError, match="it holds estimates by REML, which are no draws"):
         bmtme.extend(tmp_path / "run", more=3)
 
 
