@@ -94,7 +94,7 @@ def find_prior_only(
         left = part_left(row, prior)
         if share < SHARE and left < PART:  # narrow by the data, or by a prior where the data would bear much else?
             reach = find_reach(row, point, directions, x, spread)
-            left = max(left, part_of(reach, row, prior))
+            left = part_left(row, prior, reach)
             if left < PART and rests_on(row, reach):
                 bounded[row.name] = tell_reason(list_mixed(directions, x))
         correlation = row.is_pair and row.quantity.range is not None
@@ -135,17 +135,24 @@ def name_parameters(S: np.ndarray, E: np.ndarray | None, R: np.ndarray) -> dict[
     return {"Sigma_t": S, "R_e": R} | ({} if E is None else {"Sigma_E": E})
 
 
-def part_left(row: Row, prior: Mapping[str, np.ndarray]) -> float:
-    """How long the 90% interval still is; of a covariance, one."""
+def part_left(row: Row, prior: Mapping[str, np.ndarray] | None = None, reach: float = 0.0) -> float:
+    """How long the 90% interval still is, or, if that is more, all that the data leave possible; of a covariance, one.
+
+    Of what a prior alone made narrow the data would bear much else, which is no knowledge of theirs.
+
+    prior : as of `part_of`
+    reach : of `find_reach`
+    """
     if row.is_pair and row.quantity.range is None:
         return 1.0
-    return part_of(float(np.ptp(np.quantile(row.draws, (0.05, 0.95)))), row, prior)
+    return part_of(max(float(np.ptp(np.quantile(row.draws, (0.05, 0.95)))), reach), row, prior)
 
 
-def part_of(length: float, row: Row, prior: Mapping[str, np.ndarray]) -> float:
-    """A length beside that of the prior's 90% interval, or (of a variance) beside its own median."""
+def part_of(length: float, row: Row, prior: Mapping[str, np.ndarray] | None = None) -> float:
+    """A length beside that of the prior's 90% interval (without one, its range), or of a variance beside its median."""
     if row.quantity.range is not None:
-        whole = prior[row.name][3] - prior[row.name][0]
+        low, high = row.quantity.range if prior is None else prior[row.name][[0, 3]]
+        whole = high - low
         return float(length / whole) if whole > 0 else 0.0
     return float(length / abs(np.median(row.draws)))
 

@@ -7,8 +7,9 @@ than that, and traits inform each other, so that the data may say somewhat more 
 data in what is known about a variance is that of `bmtme.results.information`, each direction in units of `SHARE_SD` of
 all that it could be: of the variance of a record, or, for what records of a line have in common, of their covariance.
 Where that share is small, a number is the prior's if much of its interval is what it may be along the flat
-direction, until a variance would be negative; where that is short, the data know its bounds. A number that only moves a
-little along it is known. Scores are simulated as in `bmtme.results.fisher`.
+direction, until a variance would be negative; where all that it may be is little, the data know its bounds. An interval
+that is short by the prior alone says nothing of that (`part_left`). A number that only moves a little along it is
+known. Scores are simulated as in `bmtme.results.fisher`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from bmtme.results.information import (
     SHARE,
     SHARE_SD,
     centre_covariance,
+    part_left,
     rests_on,
 )
 from bmtme.results.rows import Labels, Row, derive_rows
@@ -218,14 +220,8 @@ def find_prior_only_variances(
         if found.get(row.name):
             share, reach, reason = max(found[row.name])  # of what traits have in common, by the trait that says most
             if share < SHARE and reason and rests_on(row, reach):
-                (reasons if part_left(row) >= PART else bounded)[row.name] = reason
+                (reasons if part_left(row, reach=reach) >= PART else bounded)[row.name] = reason
     return reasons, bounded
-
-
-def part_left(row: Row) -> float:
-    """How long the 90% interval still is: of all that a heritability can be, or beside the median of a variance."""
-    low, median, high = np.quantile(row.draws, (0.05, 0.5, 0.95))
-    return float((high - low) / (1.0 if row.quantity.range is not None else abs(median)))
 
 
 def find_variances(prepared: Prepared, posterior: Any, l: int, envs: np.ndarray) -> Variances:

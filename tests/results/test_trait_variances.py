@@ -134,6 +134,31 @@ def test_a_trait_of_one_environment_among_several():
     assert "prior only" not in notes["Sigma_t[T2, T2]"]
 
 
+def test_a_sharp_prior_makes_no_bounds():
+    """Where the data do not tell, an interval that the prior made short is the prior's, whatever the structure."""
+    sim = make_data(envs=1)
+    unrelated = bmtme.Relationship.identity(sim.relationship.lines)
+    sharp = {"prior_e": bmtme.InverseWishart(400.0, 400.0)}
+    for model in (bmtme.BMTME(**sharp), bmtme.BMTME(genetic=bmtme.Free(), **sharp)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            summary = fit_covariances(sim.frame, unrelated, model).summary()
+        row = summary.loc["R_e[T1, T1]"]
+        assert row["upper"] - row["lower"] < 0.33 * row["mean"]
+        assert "prior only" in row["note"]
+        assert not summary["note"].str.contains("bounds only").any()
+
+
+def test_a_sharp_prior_of_what_one_environment_has_of_its_own():
+    """Of Sigma_t and Sigma_E of a trait with records in one environment only the sum is known."""
+    sim = make_data(traits=2)
+    frame = sim.frame.copy()
+    frame.loc[frame["env"] != "E1", "T2"] = np.nan
+    model = bmtme.BMTME(residual="by_env", prior_E=bmtme.InverseWishart(400.0, 200.0))
+    notes = fit_notes(frame, sim.relationship, bmtme.SingleTrait(model))
+    assert notes["Sigma_E[E1, E1, T2]"].startswith("prior only: the data do not tell Sigma_t and Sigma_E apart")
+
+
 def test_line_effects_beside_a_relationship_that_tells_little():
     """In lines that are related nearly alike, effects in the relationship and outside it are one."""
     sim = make_data(heritability=0.6, reps=2, lines=80)
