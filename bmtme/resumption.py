@@ -43,7 +43,7 @@ def resume(
     -------
     Fit, CrossValidation or MixedPosterior
         With the numbers of a run that was never stopped, to the last digit, and written to the folder. Of a run that is
-        finished, what is there.
+        finished, what is there; a ``report.html`` that `extend` was stopped before is made.
 
     Raises
     ------

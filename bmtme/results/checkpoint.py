@@ -2,9 +2,9 @@
 
 All is in the folder ``checkpoint`` of the run: ``request``, ``goal`` (how many draws, where that has changed), and for
 each chain its state, ``chain-0``, and blocks of its draws, ``chain-0-0``, ``chain-0-1``, ...; of a cross-validation
-``outcome-...`` in place of the chains of what has ended; of an extension ``aside``, until its page is made. The state is written last and names its blocks, so that a
-process that is killed at any time leaves chains as they were some sweeps before. Which process works on it is told by a
-lock, which ends with it.
+``outcome-...`` in place of the chains of what has ended; of an extension ``aside``, until the page is made anew. The
+state is written last and names its blocks, so that a process that is killed at any time leaves chains as they were some
+sweeps before. Which process works on it is told by a lock, which ends with it.
 """
 
 from __future__ import annotations
