@@ -94,9 +94,9 @@ def recall_aside(folder: Path) -> Aside | None:
         return None
     try:
         values, _ = read_pack(place, ASIDE)
-    except DataError as error:  # the results do not depend on it
-        warnings.warn(f"a report of the earlier draws is not made anew: {error}", UserWarning, stacklevel=2)
-        return None
+    except DataError as error:  # the results do not depend on it, and a page of others must not stay
+        warnings.warn(f"a report is made anew, without a check: {error}", UserWarning, stacklevel=2)
+        return Aside(0, page=True)
     return Aside(**{name: value for name, value in values.items() if name != "run"})
 
 

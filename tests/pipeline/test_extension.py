@@ -179,3 +179,24 @@ def test_the_page_is_made_while_the_folder_is_held(folder: Path, monkeypatch: py
     bmtme.extend(folder, more=1)
     assert held
     bmtme.extend(folder, more=1)
+
+
+def test_nothing_about_the_page_stops_an_extension(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bmtme.results.derived.is_report", refuse)
+        with pytest.warns(UserWarning, match="report.html cannot be read: Permission denied. It may be of the earlier"):
+            bmtme.extend(folder, more=1)
+    assert not (folder / "pictures").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr("bmtme.results.checkpoint.move_files", stop)
+        with pytest.raises(KeyboardInterrupt):
+            bmtme.extend(folder, more=1)
+    (folder / "checkpoint" / "aside").write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match="without a check: .*aside is no file of a checkpoint"):
+        bmtme.resume(folder)
+    page = read_page((folder / "report.html").read_text(encoding="utf-8"))
+    assert any("2 chains of 32 draws" in text for text in page.texts)
+    assert "aside" not in contents(folder / "checkpoint")
