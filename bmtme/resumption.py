@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +15,11 @@ from bmtme.mixed_posterior import PosteriorRequest, compute_posterior
 from bmtme.pipeline import compute
 from bmtme.request import Request
 from bmtme.results.checkpoint import DISC, Checkpoint
+from bmtme.results.derived import ASIDE, recall_aside
 from bmtme.results.fit import Fit, load
 from bmtme.results.folder import check_space
-from bmtme.results.record import PICTURES, REPORT
-from bmtme.results.standing import count_draws, is_finished
+from bmtme.results.record import REPORT
+from bmtme.results.standing import FOLDER, count_draws, is_finished, take_lock
 
 if TYPE_CHECKING:
     from bmtme.cv.result import CrossValidation
@@ -41,7 +44,7 @@ def resume(
     -------
     Fit, CrossValidation or MixedPosterior
         With the numbers of a run that was never stopped, to the last digit, and written to the folder. Of a run that is
-        finished, what is there.
+        finished, what is there; a ``report.html`` that `extend` was stopped before is made.
 
     Raises
     ------
@@ -59,6 +62,7 @@ def resume(
     """
     path = Path(file_path(folder, "folder"))
     if is_finished(path):
+        renew_finished(path)
         return load(path)  # of a mixed model's estimates, which nothing can stop, too
     return go_on(Checkpoint.open(path), cores, progress, stream)
 
@@ -144,11 +148,11 @@ def go_on(
     try:
         if isinstance(request, Request):
             fit = compute(request.take_up(checkpoint), cores, progress, begin, checkpoint.stream)
-            renew(checkpoint)
+            renew(checkpoint.folder)
             return fit
         if isinstance(request, PosteriorRequest):
             posterior = compute_posterior(request.take_up(checkpoint), cores, progress, begin)
-            renew(checkpoint)
+            renew(checkpoint.folder)
             return posterior
         from bmtme.cv.request import CVRequest
         from bmtme.cv.run import compare_models
@@ -160,25 +164,46 @@ def go_on(
     raise DataError(f"{checkpoint.folder} was begun for a {type(request).__name__}, which is nothing to go on with.")
 
 
-def renew(checkpoint: Checkpoint) -> None:
+def renew(folder: Path) -> None:
     """Make the page of a folder anew, if results have taken the place of those that it was of; tell of pictures."""
     from bmtme.report.html.runs import report_run
 
-    folder, aside = checkpoint.folder, checkpoint.aside
-    if PICTURES in aside:
+    aside = recall_aside(folder)
+    if aside is None:
+        return
+    if aside.pictures is not None and (folder / aside.pictures).exists():
         warnings.warn(
-            f"the pictures in {folder} are of the earlier {checkpoint.earlier} draws of each chain: they are now in "
-            f"{folder / str(aside[PICTURES])}. 'bmtme plot {folder}' draws new ones.",
+            f"the pictures in {folder} are of the earlier {aside.draws} draws of each chain: they are now in "
+            f"{folder / aside.pictures}. 'bmtme plot {folder}' draws new ones.",
             UserWarning,
             stacklevel=4,
         )
-    if REPORT in aside:
+    if aside.page and not (folder / REPORT).exists():
         try:
-            report_run(folder, check=aside[REPORT])
-        except BmtmeError as error:  # the results are complete
+            report_run(folder, check=aside.check)
+        except Exception as error:  # whatever it is, the results are complete
+            told = " ".join(str(error).split())
+            told = told if isinstance(error, BmtmeError) else f"{type(error).__name__}: {told.rstrip('.')}."
+            check = "" if aside.check is None else f" --check {shlex.quote(aside.check)}"
             warnings.warn(
-                f"the report of the earlier draws was removed, and no new one could be made: {error} 'bmtme report "
-                f"{folder}' makes it.",
+                f"the report of the earlier draws was removed, and no new one could be made: {told} 'bmtme report "
+                f"{folder}{check}' makes it.",
                 UserWarning,
                 stacklevel=4,
             )
+    with contextlib.suppress(OSError):
+        (folder / FOLDER / ASIDE).unlink(missing_ok=True)
+
+
+def renew_finished(folder: Path) -> None:
+    """`renew` the page of an extension that was stopped when its results were complete, unless another process does."""
+    if not (folder / FOLDER / ASIDE).exists():
+        return
+    try:
+        lock = take_lock(folder)
+    except BmtmeError:  # a folder that cannot be written can still be read
+        return
+    try:
+        renew(folder)
+    finally:
+        os.close(lock)

@@ -63,9 +63,11 @@ def run_resume(args: argparse.Namespace, out: Path | None) -> int:
     """Go on, and say what came out."""
     from bmtme.results.checkpoint import Checkpoint
     from bmtme.results.standing import is_finished
+    from bmtme.resumption import renew_finished
 
     assert out is not None
     if is_finished(out):
+        renew_finished(out)
         text = f"the run in {out} is finished: there is nothing to go on with."
         if args.json:
             say_object(args, out, finished=True)

@@ -2,9 +2,9 @@
 
 All is in the folder ``checkpoint`` of the run: ``request``, ``goal`` (how many draws, where that has changed), and for
 each chain its state, ``chain-0``, and blocks of its draws, ``chain-0-0``, ``chain-0-1``, ...; of a cross-validation
-``outcome-...`` in place of the chains of what has ended. The state is written last and names its blocks, so that a
-process that is killed at any time leaves chains as they were some sweeps before. Which process works on it is told by a
-lock, which ends with it.
+``outcome-...`` in place of the chains of what has ended; of an extension ``aside``, until the page is made anew. The
+state is written last and names its blocks, so that a process that is killed at any time leaves chains as they were some
+sweeps before. Which process works on it is told by a lock, which ends with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import numpy as np
 from bmtme.engines.snapshots import Resumable, Snapshot
 from bmtme.errors import BmtmeError, DataError, MachineError, NumericalError
 from bmtme.mapped import map_zeros
-from bmtme.results.derived import set_aside
+from bmtme.results.derived import ASIDE, find_aside, set_aside
 from bmtme.results.encoding import decode, encode
 from bmtme.results.folder import check_space, move_files, new_folder
 from bmtme.results.inputs import refuse_changed
@@ -78,9 +78,6 @@ class Checkpoint:
         Whether draws are on the disc alone, and not in memory.
     earlier : int
         Draws of each chain of the results that are there, or 0.
-    aside : dict
-        What had been made of these results, and was removed when others took their place: of a page, its check; of the
-        folder of pictures, its new name.
     """
 
     def __init__(
@@ -91,7 +88,6 @@ class Checkpoint:
         self.goal: int | None = None
         self.extended = False
         self.earlier = 0
-        self.aside: dict[str, str | None] = {}
         self._run = run
         self._kept: dict[str, _Kept] = {}
         self._lock: int | None = take_lock(folder)
@@ -356,18 +352,30 @@ class Checkpoint:
             draft.mkdir()
             write(draft)
             if self.finished:
-                self.aside = set_aside(self.folder, self.earlier)
+                self._note_aside()
                 with new_part(self.folder) as part:
                     write_record(part, {}, self.kind, {}, UNFINISHED)
                     (part / RECORD).replace(self.folder / RECORD)
+            set_aside(self.folder)  # by now the folder says that it is unfinished: `resume` brings the page back
             move_files(draft, self.folder)
             draft.rmdir()
             if forget:
                 shutil.rmtree(self.place, ignore_errors=True)
+        except MachineError:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
         except OSError as error:
             shutil.rmtree(draft, ignore_errors=True)
             reason = error.strerror or " ".join(str(error).split())
             raise self._blame(f"cannot write the results to {self.folder}: {reason}") from error
+
+    def _note_aside(self) -> None:
+        """Write what has been made of the results that are there; see `bmtme.results.derived`."""
+        aside = find_aside(self.folder, self.earlier)
+        if aside is None:
+            (self.place / ASIDE).unlink(missing_ok=True)
+        else:
+            self._write(ASIDE, ASIDE, asdict(aside), {})
 
     def discard(self) -> None:
         """Remove the folder of a run that cannot be finished and has no results."""
@@ -401,7 +409,10 @@ class Checkpoint:
 def keep_checkpoint(
     begin: Callable[[dict[str, Any]], Checkpoint] | None, record: dict[str, Any]
 ) -> Iterator[Checkpoint | None]:
-    """The checkpoint of a run, while it is at work; that of one that could not but fail again goes."""
+    """The checkpoint of a run, while it is at work; that of one that could not but fail again goes.
+
+    One that was opened is closed by who opened it, who may have more to do in the folder.
+    """
     if begin is None:
         yield None
         return
@@ -413,7 +424,8 @@ def keep_checkpoint(
             checkpoint.discard()
         raise
     finally:
-        checkpoint.close()
+        if checkpoint.fresh:
+            checkpoint.close()
 
 
 @contextlib.contextmanager
