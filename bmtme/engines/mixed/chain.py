@@ -11,6 +11,7 @@ import numpy as np
 from bmtme.engines.mixed.draws import ROWS, Walked
 from bmtme.engines.mixed.equations import Evaluation
 from bmtme.engines.mixed.posterior import Proposal, Target
+from bmtme.engines.mixed.trades import Trades
 from bmtme.engines.snapshots import Block, Snapshot, fill_arrays
 
 #: Draws that wait for their effects at most, which share the factor of the equations where the chain stays.
@@ -67,6 +68,7 @@ class Chain:
     ) -> None:
         self.target, self.proposal, self.seed, self.keep = target, proposal, seed, keep
         self.rng = np.random.default_rng(seed)
+        self.trades = Trades(target.blocks)
         self.draws = self._allocate(draws, slots)
         self.stage = self.done = self.drawn = 0
         self._stop = threading.Event()

@@ -3,8 +3,9 @@
 Independence Metropolis takes the proposal at the mode as it is, and accepts x after x' with probability
 min(1, w(x) / w(x')), w the density over the proposal's: where weights have a long tail (Pareto k-hat above 0.7; Vehtari
 et al. 2024, J Mach Learn Res 25:72) chains stay where a weight is large, and Hamiltonian moves are used, with the
-inverse Hessian at the mode as their metric. Either way draws have equal weights, and effective numbers and R-hat are
-those of the chains. Effects given phi are C^-1 r + L'^-1 z (`Equations.draw`).
+inverse Hessian at the mode as their metric. Between them two variances trade what they have of their sum
+(`bmtme.engines.mixed.trades`), which leads along ridges that neither follows. Either way draws have equal weights, and
+effective numbers and R-hat are those of the chains. Effects given phi are C^-1 r + L'^-1 z (`Equations.draw`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bmtme.engines.mixed.chain import Chain
+from bmtme.engines.mixed.chain import Chain, Halted
 from bmtme.engines.mixed.equations import Evaluation
 from bmtme.engines.mixed.posterior import Proposal, Target
 from bmtme.errors import NumericalError
@@ -91,13 +92,27 @@ class Metropolis(Chain):
             self.here, self.value, self.weight = phi, value, weight
         return math.exp(min(gain, 0.0)), weight - self.proposal.log_density
 
+    def trade(self) -> None:
+        """Two variances change what they have of their sum, or not."""
+        phi, ratio = self.trades.propose(self.here, self.rng)
+        chance = math.log(self.rng.random())
+        value = self._evaluate(phi, 0).log_likelihood
+        if np.isfinite(value) and chance < value - self.value + ratio:
+            self.here, self.value, self.weight = phi, value, value - self.proposal.evaluate(phi)
+
     def _tune(self, t: int) -> None:
         _, self.pilot[t] = self.propose()
 
     def _move(self, t: int) -> None:
-        draws = self.draws
-        draws.accepted[t], draws.log_weights[t] = self.propose()
-        draws.steps[t] = 1
+        draws, before = self.draws, (self.value, self.weight)
+        try:
+            draws.accepted[t], draws.log_weights[t] = self.propose()
+            if self.trades:
+                self.trade()
+        except Halted:
+            self.value, self.weight = before
+            raise
+        draws.steps[t] = 2 if self.trades else 1
         draws.phi[t], draws.log_density[t] = self.here, self.value
 
     def _list_place(self) -> dict[str, np.ndarray]:
@@ -176,10 +191,20 @@ class Hamiltonian(Chain):
         if np.isfinite(value) and chance < value - log_q - here:
             self.here = self._evaluate(phi, 1)
 
+    def trade(self) -> None:
+        """As of `Metropolis`."""
+        phi, ratio = self.trades.propose(self.here.phi, self.rng)
+        chance = math.log(self.rng.random())
+        value = self._evaluate(phi, 0).log_likelihood
+        if np.isfinite(value) and chance < value - self.here.log_likelihood + ratio:
+            self.here = self._evaluate(phi, 1)
+
     def _move(self, t: int) -> None:
         draws = self.draws
         draws.accepted[t], draws.steps[t], draws.diverging[t] = self.propose()
         self.jump()
+        if self.trades:
+            self.trade()
         draws.phi[t], draws.log_density[t] = self.here.phi, self.here.log_likelihood
 
     def _list_place(self) -> dict[str, np.ndarray]:
