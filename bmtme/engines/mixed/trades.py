@@ -6,8 +6,8 @@ near zero. Proposals at the mode do not follow it: truths at the far end were ra
 often as they should be.
 
 The move turns the point (s_1, s_2) of two standard deviations around zero, to an angle that is uniform between the
-axes. In every other move it draws the autocorrelations that go with the two anew, uniform between -1 and 1 as in their prior:
-of a field that is near zero hardly anything is known of these. Chains walk in log s and t = atanh(rho), so that
+axes. In every other move it draws the autocorrelations that go with the two anew, uniform between -1 and 1 as in their
+prior: of a field that is near zero hardly anything is known of these. Chains walk in log s and t = atanh(rho), so that
 the logarithm of the ratio of proposal densities, backward over forward, is
 
     sum log s - sum log s' + 2 sum (log cosh t' - log cosh t).
