@@ -121,7 +121,9 @@ def list_remarks(summary: pd.DataFrame, envs: Sequence[str], traits: Sequence[st
                     vague.append(where)
     if vague:
         texts.insert(0, f"The data hardly say, the interval covers almost all of (0, 1): {some_names(vague)}")
-    bounded = [name for name, note in notes.items() if any(part.startswith(BOUNDS_ONLY) for part in note.split("; "))]
+    bounded = [
+        str(name) for name, note in notes.items() if any(part.startswith(BOUNDS_ONLY) for part in note.split("; "))
+    ]
     if bounded:
         texts.append(f"Bounds only, report the interval and not the mean: {some_names(bounded)}")
     return texts
