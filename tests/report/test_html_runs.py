@@ -97,8 +97,12 @@ def test_posterior_of_a_mixed_model(plots: pd.DataFrame, tmp_path: Path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         own = mixed.Model("y ~ rep", "gen").posterior(plots, draws=50, chains=2, cores=1, progress=False)
-    own.save(tmp_path / "run")
+    own.asked["heritability"] = own.heritability("gen")
+    own.save(tmp_path / "run", predict=["rep"])
     page = read_page(report_run(tmp_path / "run").read_text(encoding="utf-8"))
+    assert len(page.tables["Heritabilities"]) == 1 + len(own.asked["heritability"])
+    means = own.predict("rep").sort_values("mean", ascending=False)
+    assert [row[0] for row in page.tables["rep"][1:]] == means["rep"].astype(str).tolist()
     summary = own.summary()
     rows = page.tables["Variances and correlations"]
     assert [row[0] for row in rows[1:]] == [f"{term}[{parameter}]" for term, parameter in summary.index]

@@ -42,7 +42,7 @@ ABOUT = {
     "den_df": "denominator degrees of freedom",
     "f_conditional": "after all other terms but those that contain it",
 }
-EFFECTS, FIXED = "effects-", "fixed_effects"
+EFFECTS, MEANS, FIXED = "effects-", "predict-", "fixed_effects"
 
 
 def make_reml_page(
@@ -61,7 +61,7 @@ def make_reml_page(
     tables : by name, as of `MixedFit.tables`, and others that were asked for
     """
     asked = {key: table for key, table in tables.items() if key in ("heritability", "derived")}
-    means = {key.removeprefix("predict-"): table for key, table in tables.items() if key.startswith("predict-")}
+    means = {key.removeprefix(MEANS): table for key, table in tables.items() if key.startswith(MEANS)}
     sections = [
         Section("variances", "Variances and correlations", show_components(tables["components"])),
         Section("heritability", "Heritabilities and functions of variances", show_asked(asked)),
@@ -320,7 +320,13 @@ def make_posterior_page(posterior: MixedPosterior, name: str, folder: str | None
     effects = {
         terms.get(key, key.removeprefix(EFFECTS)): table for key, table in tables.items() if key.startswith(EFFECTS)
     }
-    fixed = tables.get(FIXED)
+    fixed, more = tables.get(FIXED), {**tables, **posterior.asked}
+    asked = {key: table for key, table in more.items() if key in ("heritability", "derived")}
+    means = {
+        run["predictions"].get(f"{key}.csv", key.removeprefix(MEANS)): table
+        for key, table in more.items()
+        if key.startswith(MEANS)
+    }
     settings = run["settings"]
     facts = [(key, run["model"][key] or "none") for key in ("fixed", "random", "residual")]
     facts += [(key.replace("_", " "), write_plain(value)) for key, value in settings.items() if key != "priors"]
@@ -329,7 +335,9 @@ def make_posterior_page(posterior: MixedPosterior, name: str, folder: str | None
         Section("variances", "Variances and correlations", [
             Prose([describe_worst(summary)]), tabulate_summary(summary, "", long=len(summary) > 12),
         ]),
+        *([Section("heritability", "Heritabilities and functions of variances", show_asked(asked))] if asked else []),
         Section("fixed", "Fixed effects", show_drawn(fixed, "Fixed effects")),
+        *([Section("means", "Adjusted means", show_means(means, run["means"]))] if means else []),
         Section("effects", "Random effects", [
             block for term, table in effects.items()
             for block in show_drawn(table.sort_values("mean", ascending=False, kind="stable"), term)
