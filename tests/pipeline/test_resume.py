@@ -285,7 +285,7 @@ def test_a_chain_that_cannot_go_on_ends_the_others(data, stopped, monkeypatch):
 
 
 def test_folders_without_a_run(fitted_folder, tmp_path):
-    with pytest.raises(DataError, match="holds no run"):
+    with pytest.raises(DataError, match="nowhere is no folder"):
         bmtme.resume(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"cannot be gone on with: it has no checkpoint/request"):
         bmtme.extend(fitted_folder, more=5)

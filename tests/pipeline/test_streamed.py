@@ -14,6 +14,7 @@ import bmtme
 from bmtme import BMTME, Free, MachineError, SingleTrait, UsageError
 from bmtme.cli.main import main
 from bmtme.results.checkpoint import Checkpoint
+from bmtme.sufficiency import describe_draws
 from tests.helpers.trials import make_trial
 from tests.pipeline.test_resume import Stopped, drop_time, every_sweep, stop_after  # noqa: F401
 
@@ -137,7 +138,7 @@ def test_no_more_draws_than_the_disc_takes(data, tmp_path, monkeypatch):
     asked = {**SETTINGS, "draws": "auto", "ess": 10**6}
     fit = bmtme.fit(*data, checkpoint=tmp_path / "run", stream=True, **asked)
     assert fit.run["auto"]["ended_by"] == "disc"
-    assert "more would not fit on the disc" in repr(fit)
+    assert "more would not fit on the disc" in describe_draws(fit.run)
     assert not (tmp_path / "run" / "checkpoint" / "goal").exists()
 
 

@@ -118,9 +118,12 @@ def test_space_is_looked_for_before_sampling(words, tmp_path, monkeypatch, capsy
     error = capsys.readouterr().err.splitlines()[-1]
     assert f"the output folder {tmp_path / 'new' / 'run'} would take about" in error
     assert f"free in {tmp_path}" in error
-    check_space(tmp_path, 1000)
-    with pytest.raises(MachineError):
-        check_space(tmp_path, 1001)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "draws").write_bytes(b"12345")  # there already
+    for folder, most in (("none", 1000), ("run", 1005)):
+        check_space(tmp_path / folder, most)
+        with pytest.raises(MachineError):
+            check_space(tmp_path / folder, most + 1)
 
 
 def test_what_is_estimated_is_what_is_written(words, tmp_path, monkeypatch):

@@ -22,6 +22,8 @@ from tests.results.mixed.conftest import make_series
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SHORT = {"draws": 30, "chains": 2, "seed": 2, "progress": False}
+#: Of draws until they suffice: more than those of the first round.
+ESS = 300
 #: Files of a checkpoint at most before draws: request, mode, and every move of the pilot and of the warm-up.
 PILOT, WARM_UP = 12, 10
 
@@ -132,7 +134,7 @@ def test_draws_until_they_suffice(plots, relationship, tmp_path, monkeypatch):
     monkeypatch.setattr("bmtme.engines.mixed.chains.HIGH_K", np.inf)
     model = make_model("dense", relationship)
     settings = {"chains": 2, "seed": 2, "keep_effects": "none", "progress": False}
-    auto = model.posterior(plots, draws="auto", ess=150, **settings)
+    auto = model.posterior(plots, draws="auto", ess=ESS, **settings)
     verdict, draws = auto.run["auto"], auto.run["settings"]["draws"]
     assert verdict["ended_by"] == "enough"
     assert draws > 250
@@ -140,13 +142,13 @@ def test_draws_until_they_suffice(plots, relationship, tmp_path, monkeypatch):
     assert table["r_hat"].max() == pytest.approx(verdict["r_hat"], abs=1e-4)
     assert table[["ess_bulk", "ess_tail"]].min(axis=None) == pytest.approx(verdict["ess"], abs=1e-3)
     assert verdict["ess_of"] in {f"{term}[{name}]" for term, name in table.index}
-    assert verdict["ess"] >= 150
+    assert verdict["ess"] >= ESS
     assert "suffice: " in repr(auto)
     plain = model.posterior(plots, draws=draws, **settings)
     assert_same(auto, plain)
     out = tmp_path / "run"
     with stop_after(700), pytest.raises(Stopped):  # in the second round
-        model.posterior(plots, draws="auto", ess=150, checkpoint=out, **settings)
+        model.posterior(plots, draws="auto", ess=ESS, checkpoint=out, **settings)
     assert (out / "checkpoint" / "goal").exists()
     assert_same(bmtme.resume(out), plain)
     longer = bmtme.extend(out, more=10).run["auto"]
