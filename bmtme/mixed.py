@@ -260,7 +260,8 @@ class Model:
         the parameters of the covariances alone (unstructured ones as standard deviations and partial correlations), by
         independence Metropolis with a split t at the mode (Geweke 1989, Econometrica 57:1317-1339), or, where Pareto
         k-hat of its weights is above 0.7 (Vehtari et al. 2024, J. Mach. Learn. Res. 25:72), by Hamiltonian moves with
-        the inverse Hessian there as metric, and proposals of the former between them.
+        the inverse Hessian there as metric, and proposals of the former between them. Where several terms have one
+        variance each, two of these trade what they have of their sum between moves.
         """
         request = PosteriorRequest.checked(
             self.fixed, self.random, self.residual, self.known, plots, weights, prior, draws, chains, seed,
